@@ -1,0 +1,1 @@
+"""The zart control plane: app → api → engine → store → domain; imports run downhill."""

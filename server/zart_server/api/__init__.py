@@ -1,0 +1,1 @@
+"""Speaks gRPC: servicers of one shape, proto ↔ domain, the error table, interceptors."""

@@ -1,0 +1,332 @@
+"""What callers ask for and what they are told, decoded: one request and one result per verb.
+
+``api`` makes the requests from protos, having checked everything that needs no database;
+``engine`` takes them; ``api`` encodes the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeAlias, TypeVar
+
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import (
+    Execution,
+    FencedStep,
+    IfExists,
+    IfRunning,
+    OperationKind,
+    PauseRule,
+    PauseScope,
+    ReportStatus,
+    Run,
+    RunStatus,
+    Step,
+    StepError,
+    StepSpec,
+    StepStatus,
+)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as the caller claims, why, and under which request_id (empty: none)."""
+
+    triggered_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartExecution:
+    """Start one execution. ``steps`` empty: the task's current definition."""
+
+    execution_id: str
+    task_name: str
+    payload_json: str | None
+    steps: tuple[StepSpec, ...]
+    if_exists: IfExists
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStep:
+    """Revive a dead step. ``max_attempts`` None: the definition's."""
+
+    execution_id: str
+    step_name: str
+    run_number: int | None
+    max_attempts: int | None
+    expected_run_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedStep:
+    """What RetryStep did. ``task_id`` is empty where a pause rule withholds the step."""
+
+    task_id: str
+    run_id: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Create the next run from scratch. ``payload_json`` None: the previous run's."""
+
+    execution_id: str
+    payload_json: str | None
+    if_running: IfRunning
+    expected_run_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """What Restart did; ``run`` without its payload."""
+
+    run: Run
+    fenced_steps: tuple[FencedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Create the next run with some results carried over. ``plan_token`` empty: any plan."""
+
+    execution_id: str
+    force_rerun: tuple[str, ...]
+    preserve: tuple[str, ...]
+    include_downstream: bool
+    validate_only: bool
+    plan_token: str
+    if_running: IfRunning
+    expected_run_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RerunPlan:
+    """Which steps run again and which are kept, in the graph's order.
+
+    ``potentially_stale`` pairs a preserved step with the rerun steps it transitively depends on.
+    """
+
+    effective_rerun: tuple[str, ...]
+    preserved: tuple[str, ...]
+    potentially_stale: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerunned:
+    """What Rerun did, or with validate_only would do (``new_run_id`` is empty then)."""
+
+    new_run_id: str
+    new_run_number: int
+    plan: RerunPlan
+    fenced_steps: tuple[FencedStep, ...]
+    plan_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Add a pause rule. At most one of ``expires_at`` and ``expires_in`` is set."""
+
+    scope: PauseScope
+    expires_at: datetime | None
+    expires_in: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseCounts:
+    """How many ready steps a rule withholds, exact to 10,000, and how many are in flight."""
+
+    paused_steps: int
+    is_lower_bound: bool
+    running_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Delete one rule, or those whose own scope fields equal every field set (none: all)."""
+
+    rule_id: str | None
+    scope: PauseScope
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What Resume deleted. With ``rule_id`` an already deleted rule is in ``rules`` too."""
+
+    rules_deleted: int
+    rules: tuple[PauseRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeCounts:
+    """How many steps a resume lets go, exact to 10,000, and how many others still hold."""
+
+    released_steps: int
+    is_lower_bound: bool
+    still_paused_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelExecution:
+    """Cancel the current run."""
+
+    execution_id: str
+    expected_run_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What CancelExecution did; ``run`` without its payload."""
+
+    run: Run
+    fenced_steps: tuple[FencedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionView:
+    """An execution, one run of it and the run's steps, as of one moment."""
+
+    execution: Execution
+    run: Run
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list. ``next_cursor`` None: the last one."""
+
+    items: tuple[T, ...]
+    next_cursor: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListExecutions:
+    """Which executions to list, newest first. Empty filters match all."""
+
+    task_name: str
+    statuses: tuple[RunStatus, ...]
+    step_statuses: tuple[StepStatus, ...]
+    created_after: datetime | None
+    created_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOperations:
+    """Which operations to list, newest first. Empty filters match all."""
+
+    execution_id: str
+    kind: OperationKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTasks:
+    """Lease up to ``max_tasks``, waiting for the first. ``handlers`` empty: any."""
+
+    dispatcher_id: str
+    task_names: tuple[str, ...]
+    handlers: tuple[str, ...]
+    max_tasks: int
+    wait: timedelta
+    lease_duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedTask:
+    """A queued task under lease. ``lease_ttl`` is the span left, by the database's clock."""
+
+    task_id: str
+    lease_token: int
+    execution_id: str
+    run_number: int
+    task_name: str
+    step_name: str
+    handler: str
+    attempt: int
+    max_attempts: int
+    payload_json: str | None
+    input_json: str | None
+    upstream_json: dict[str, str]
+    upstream_omitted: tuple[str, ...]
+    timeout: timedelta
+    lease_expires_at: datetime
+    lease_ttl: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The attempt ended with a result."""
+
+    result_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt ended with an error. ``retry_after`` None: the policy's backoff."""
+
+    error: StepError
+    retryable: bool
+    retry_after: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The attempt ran longer than its timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The attempt was given back unfinished; it does not count."""
+
+    retry_after: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The attempt's lease expired unreported. Only the server's sweep says this."""
+
+
+Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one leased task ended. A bad item reaches the engine as ``rejected`` instead."""
+
+    task_id: str
+    lease_token: int
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """What became of one reported outcome."""
+
+    task_id: str
+    status: ReportStatus
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRef:
+    """Names a lease."""
+
+    task_id: str
+    lease_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendResult:
+    """What became of one lease."""
+
+    task_id: str
+    extended: bool
+    lease_expires_at: datetime | None = None
+    lease_ttl: timedelta | None = None
+
+
+StartResult: TypeAlias = Execution | ZartError

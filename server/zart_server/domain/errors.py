@@ -1,0 +1,303 @@
+"""Every way an operation can be refused: one class per reason of the contract.
+
+::
+
+    ZartError
+    ├── InvalidField            a field of the request cannot be right
+    ├── NotFound
+    │   ├── ExecutionNotFound   RunNotFound   StepNotFound
+    │   └── PauseRuleNotFound   TaskDefinitionNotFound
+    ├── ExecutionExists         RequestIdReused
+    ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
+    ├── RunChanged              PlanChanged     StoreConflict
+    ├── PayloadTooLarge         TooManyItems
+    ├── OperationTimeout        StoreUnavailable   ShuttingDown
+    └── MissingCredentials      InvalidCredentials   RoleRequired
+
+``reason`` is the ErrorInfo reason, ``metadata`` holds every value that the message names.
+``api.errors`` maps each class to a gRPC status; nothing else chooses one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ZartError(Exception):
+    """An operation was refused; nothing was changed."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidField(ZartError):
+    """A field of the request cannot be right; ``field`` is its proto path."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}", field=field)
+        self.field = field
+        self.description = description
+
+
+class NotFound(ZartError):
+    """Something that the request names is not there."""
+
+
+class ExecutionNotFound(NotFound):
+    """No execution has this id."""
+
+    reason = "EXECUTION_NOT_FOUND"
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"no execution {execution_id!r}", execution_id=execution_id)
+
+
+class RunNotFound(NotFound):
+    """The execution has no run of this number."""
+
+    reason = "RUN_NOT_FOUND"
+
+    def __init__(self, execution_id: str, run_number: int) -> None:
+        super().__init__(
+            f"execution {execution_id!r} has no run {run_number}",
+            execution_id=execution_id,
+            run_number=run_number,
+        )
+
+
+class StepNotFound(NotFound):
+    """The run has no step of this name."""
+
+    reason = "STEP_NOT_FOUND"
+
+    def __init__(self, run_id: str, step_name: str) -> None:
+        super().__init__(f"run {run_id!r} has no step {step_name!r}", run_id=run_id, step_name=step_name)
+
+
+class PauseRuleNotFound(NotFound):
+    """No pause rule has this id."""
+
+    reason = "PAUSE_RULE_NOT_FOUND"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"no pause rule {rule_id!r}", rule_id=rule_id)
+
+
+class TaskDefinitionNotFound(NotFound):
+    """No definition is registered for this task, or not this version."""
+
+    reason = "TASK_DEFINITION_NOT_FOUND"
+
+    def __init__(self, task_name: str, version: int | None = None) -> None:
+        if version is None:
+            super().__init__(
+                f"no definition of task {task_name!r}: start a dispatcher that has it, or send steps",
+                task_name=task_name,
+            )
+        else:
+            super().__init__(
+                f"task {task_name!r} has no version {version}", task_name=task_name, version=version
+            )
+
+
+class ExecutionExists(ZartError):
+    """The execution id is taken."""
+
+    reason = "EXECUTION_EXISTS"
+
+    def __init__(self, execution_id: str, task_name: str) -> None:
+        super().__init__(
+            f"execution {execution_id!r} exists, of task {task_name!r}",
+            execution_id=execution_id,
+            task_name=task_name,
+        )
+
+
+class RequestIdReused(ZartError):
+    """The request_id was used for a different request."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used for a different request: take a new one",
+            request_id=request_id,
+        )
+
+
+class StepNotDead(ZartError):
+    """Only a dead step can be retried."""
+
+    reason = "STEP_NOT_DEAD"
+
+    def __init__(self, run_id: str, step_name: str, status: str) -> None:
+        super().__init__(
+            f"step {step_name!r} of run {run_id!r} is {status.upper()}, not DEAD",
+            run_id=run_id,
+            step_name=step_name,
+            status=status.upper(),
+        )
+
+
+class RunNotCurrent(ZartError):
+    """The run named was superseded."""
+
+    reason = "RUN_NOT_CURRENT"
+
+    def __init__(self, run_id: str, current_run_number: int) -> None:
+        super().__init__(
+            f"run {run_id!r} is not current: run {current_run_number} is",
+            run_id=run_id,
+            current_run_number=current_run_number,
+        )
+
+
+class RunActive(ZartError):
+    """The current run is unfinished and the caller asked to refuse then."""
+
+    reason = "RUN_ACTIVE"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(
+            f"run {run_id!r} is {status.upper()}: wait, cancel it, or ask to supersede it",
+            run_id=run_id,
+            status=status.upper(),
+        )
+
+
+class RunFinished(ZartError):
+    """The run is finished."""
+
+    reason = "RUN_FINISHED"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id!r} is {status.upper()}", run_id=run_id, status=status.upper())
+
+
+class NothingToRerun(ZartError):
+    """Every step would be preserved."""
+
+    reason = "NOTHING_TO_RERUN"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"every step of run {run_id!r} is completed: name steps in force_rerun", run_id=run_id
+        )
+
+
+class RunChanged(ZartError):
+    """The current run is not the one that the caller expected."""
+
+    reason = "RUN_CHANGED"
+
+    def __init__(self, execution_id: str, expected: int, current: int) -> None:
+        super().__init__(
+            f"the current run of {execution_id!r} is {current}, not {expected}: look again",
+            execution_id=execution_id,
+            expected_run_number=expected,
+            current_run_number=current,
+        )
+
+
+class PlanChanged(ZartError):
+    """The plan is not the one that plan_token was given for."""
+
+    reason = "PLAN_CHANGED"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id!r} or the request changed since the plan was made: plan again", run_id=run_id
+        )
+
+
+class StoreConflict(ZartError):
+    """Concurrent changes, also after repeats."""
+
+    reason = "STORE_CONFLICT"
+
+    def __init__(self) -> None:
+        super().__init__("concurrent changes got in the way: repeat the call")
+
+
+class PayloadTooLarge(ZartError):
+    """A payload, result, input or message is too large."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, field: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{field}: {size} bytes, at most {limit} are taken", field=field, size=size, limit=limit
+        )
+        self.field = field
+
+
+class TooManyItems(ZartError):
+    """More items than one call may carry."""
+
+    reason = "TOO_MANY_ITEMS"
+
+    def __init__(self, field: str, count: int, limit: int) -> None:
+        super().__init__(
+            f"{field}: {count} items, at most {limit} are taken", field=field, count=count, limit=limit
+        )
+        self.field = field
+
+
+class OperationTimeout(ZartError):
+    """The operation took too long in the server."""
+
+    reason = "OPERATION_TIMEOUT"
+
+    def __init__(self) -> None:
+        super().__init__("the operation took too long: repeat it with the same request_id")
+
+
+class StoreUnavailable(ZartError):
+    """The database cannot serve now."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the database cannot serve now: repeat in a moment")
+
+
+class ShuttingDown(ZartError):
+    """This server is stopping."""
+
+    reason = "SHUTTING_DOWN"
+
+    def __init__(self) -> None:
+        super().__init__("this server is stopping: repeat, another one serves")
+
+
+class MissingCredentials(ZartError):
+    """No credentials were sent."""
+
+    reason = "MISSING_CREDENTIALS"
+
+    def __init__(self) -> None:
+        super().__init__("credentials are needed")
+
+
+class InvalidCredentials(ZartError):
+    """The credentials do not hold."""
+
+    reason = "INVALID_CREDENTIALS"
+
+    def __init__(self) -> None:
+        super().__init__("the credentials do not hold")
+
+
+class RoleRequired(ZartError):
+    """The caller lacks the role."""
+
+    reason = "ROLE_REQUIRED"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"role {role!r} is needed", role=role)

@@ -1,0 +1,315 @@
+"""What is stored, as frozen dataclasses: the same words as in the protos and the tables.
+
+Statuses are the lower-case words that the tables hold. Times are aware datetimes from the
+database's clock. Fields named ``*_json`` hold exact JSON text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """The state of one run; an execution has that of its current run."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether only an admin operation leads out of this status."""
+        return self not in (RunStatus.SCHEDULED, RunStatus.RUNNING)
+
+
+class RunTrigger(StrEnum):
+    """What created a run."""
+
+    INITIAL = "initial"
+    RESTART = "restart"
+    SELECTIVE_RERUN = "selective_rerun"
+
+
+class StepStatus(StrEnum):
+    """The state of one step."""
+
+    PENDING = "pending"
+    SCHEDULED = "scheduled"
+    PAUSED = "paused"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class AttemptStatus(StrEnum):
+    """How one attempt of a step stands or ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+    RELEASED = "released"
+    ABANDONED = "abandoned"
+
+
+class PauseRuleStatus(StrEnum):
+    """The state of a pause rule."""
+
+    ACTIVE = "active"
+    RESUMED = "resumed"
+    EXPIRED = "expired"
+
+
+class ReportStatus(StrEnum):
+    """What became of one reported outcome."""
+
+    RECORDED = "recorded"
+    ALREADY_RECORDED = "already_recorded"
+    LEASE_LOST = "lease_lost"
+    REJECTED = "rejected"
+
+
+class OperationKind(StrEnum):
+    """What an operation did."""
+
+    START = "start"
+    RETRY_STEP = "retry_step"
+    RESTART = "restart"
+    RERUN = "rerun"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    EXPIRE = "expire"
+    REGISTER_TASK = "register_task"
+
+
+class IfRunning(StrEnum):
+    """What Restart and Rerun do when the current run is unfinished."""
+
+    SUPERSEDE = "supersede"
+    FAIL = "fail"
+
+
+class IfExists(StrEnum):
+    """What StartExecution does when the execution id is taken."""
+
+    FAIL = "fail"
+    RETURN = "return"
+
+
+def run_id_of(execution_id: str, run_number: int) -> str:
+    """Name a run: ``<execution_id>:run:<run_number>``."""
+    return f"{execution_id}:run:{run_number}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """What went wrong in a step, as its dispatcher told it."""
+
+    type: str = ""
+    message: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How failed attempts of a step are repeated."""
+
+    max_attempts: int = 3
+    initial_backoff: timedelta = timedelta(seconds=1)
+    backoff_multiplier: float = 2.0
+    max_backoff: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step of a task definition or of an inline graph."""
+
+    step_name: str
+    depends_on: tuple[str, ...] = ()
+    handler: str = ""
+    input_json: str | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+    timeout: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """A registered graph. ``version`` counts the contents registered under one name, from 1."""
+
+    task_name: str
+    version: int
+    steps: tuple[StepSpec, ...]
+    last_asked_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One durable job."""
+
+    execution_id: str
+    task_name: str
+    current_run_number: int
+    status: RunStatus
+    created_at: datetime
+    waiting_on: str = ""
+
+    @property
+    def current_run_id(self) -> str:
+        """The id of the newest run."""
+        return run_id_of(self.execution_id, self.current_run_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over the steps of an execution."""
+
+    execution_id: str
+    run_number: int
+    status: RunStatus
+    trigger: RunTrigger
+    triggered_by: str
+    reason: str
+    definition_version: int
+    source_run_number: int | None
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    payload_json: str | None = None
+    result_json: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run."""
+        return run_id_of(self.execution_id, self.run_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a step."""
+
+    attempt: int
+    status: AttemptStatus
+    dispatcher_id: str
+    error: StepError | None
+    started_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run, as a caller sees it."""
+
+    step_name: str
+    status: StepStatus
+    depends_on: tuple[str, ...]
+    handler: str
+    attempt: int
+    max_attempts: int
+    input_json: str | None = None
+    result_json: str | None = None
+    result_omitted: bool = False
+    last_error: StepError | None = None
+    retryable: bool = False
+    task_id: str = ""
+    not_before: datetime | None = None
+    lease_owner: str = ""
+    lease_expires_at: datetime | None = None
+    paused_by: str = ""
+    waiting_on: str = ""
+    preserved_from_run_number: int | None = None
+    scheduled_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FencedStep:
+    """A step that was in flight when its run was cancelled or superseded."""
+
+    step_name: str
+    attempt: int
+    dispatcher_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseScope:
+    """What a pause rule matches: a step matches when each field that is set does."""
+
+    execution_id: str | None = None
+    task_name: str | None = None
+    step_pattern: str | None = None
+    everything: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no scope field is set."""
+        return self.execution_id is None and self.task_name is None and self.step_pattern is None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRule:
+    """Withholds matching steps until it is resumed or expires."""
+
+    rule_id: str
+    scope: PauseScope
+    reason: str
+    status: PauseRuleStatus
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    deleted_at: datetime | None
+    deleted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What stood before an operation."""
+
+    run_number: int | None = None
+    status: RunStatus | None = None
+    error: str = ""
+    completed_at: datetime | None = None
+    step_status: StepStatus | None = None
+    step_error: StepError | None = None
+    fenced_steps: tuple[FencedStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an operation made."""
+
+    run_id: str = ""
+    task_id: str = ""
+    max_attempts: int = 0
+    effective_rerun: tuple[str, ...] = ()
+    preserved: tuple[str, ...] = ()
+    definition_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One mutation that committed."""
+
+    operation_id: str
+    kind: OperationKind
+    execution_id: str
+    run_number: int | None
+    step_name: str
+    rule_id: str
+    task_name: str
+    triggered_by: str
+    reason: str
+    request_id: str
+    created_at: datetime
+    replaced: Replaced
+    made: Made

@@ -1,0 +1,1 @@
+"""Speaks in operations: one file per verb, each takes an open transaction."""

@@ -1,0 +1,1 @@
+"""Speaks SQL: one statement per function, each says what it locks."""
