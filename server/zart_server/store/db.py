@@ -1,0 +1,151 @@
+"""Opens transactions: the only place that knows the pool, the driver and its errors.
+
+A ``Tx`` is one open transaction on one connection. Hot statements go straight to asyncpg
+(``fetch``), composed reads through SQLAlchemy Core (``select``); both run in the same transaction,
+because the engine is in autocommit and the BEGIN is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Row, Select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from zart_server.store.database_url import to_sqlalchemy_url
+from zart_server.store.driver_errors import translated
+
+
+@dataclass
+class Changes:
+    """What a transaction changed that somebody may wait for; told to them after its commit."""
+
+    lanes: dict[tuple[str, str], int] = field(default_factory=dict)  # (task, handler) → queued
+    executions: set[int] = field(default_factory=set)  # execution keys
+    rules: bool = False  # pause rules were added or deleted
+
+    def queued(self, task_name: str, handler: str, count: int = 1) -> None:
+        """Note that tasks were queued."""
+        self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
+
+    def __bool__(self) -> bool:
+        return bool(self.lanes or self.executions or self.rules)
+
+
+class Tx:
+    """One open transaction. Passed, never hidden: engine and store functions take it."""
+
+    def __init__(self, connection: AsyncConnection, raw: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._connection = connection
+        self._raw = raw
+        self.changes = Changes()
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Run one statement, prepared once per connection, and give its rows."""
+        return await self._raw.fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """Run one statement and give its first row, None where there is none."""
+        return await self._raw.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column of any type
+        """Run one statement and give the first column of its first row."""
+        return await self._raw.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run one statement and give how many rows it touched."""
+        status = await self._raw.execute(sql, *args)
+        return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
+
+    async def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """Run a composed read and give its rows."""
+        return (await self._connection.execute(statement)).all()
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.on_commit: Callable[[Changes], None] = lambda _changes: None
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        pool_size: int = 10,
+        acquire_timeout: float = 5.0,
+        statement_timeout: float = 30.0,
+        lock_timeout: float = 10.0,
+    ) -> Database:
+        """Prepare a pool; connections are made when they are needed. Times are in seconds."""
+        settings = {
+            "application_name": "zart-server",
+            "statement_timeout": f"{int(statement_timeout * 1000)}",
+            "lock_timeout": f"{int(lock_timeout * 1000)}",
+            "idle_in_transaction_session_timeout": "60000",
+            "jit": "off",
+            # A claim that a sequential scan looks cheap for reads the whole backlog.
+            "plan_cache_mode": "force_generic_plan",
+            "timezone": "UTC",
+        }
+        engine = create_async_engine(
+            to_sqlalchemy_url(url),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=acquire_timeout,
+            pool_use_lifo=True,
+            connect_args={
+                "server_settings": settings,
+                "timeout": acquire_timeout,
+                "command_timeout": statement_timeout + 5.0,
+                "statement_cache_size": 400,
+                "max_cached_statement_lifetime": 0,
+            },
+        )
+        return cls(engine)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
+        """Open a transaction; it commits on leaving and rolls back when anything is raised.
+
+        READ COMMITTED, or with ``snapshot`` a read-only one that sees one moment throughout.
+        Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
+        """
+        with translated():
+            async with self._engine.connect() as connection:
+                raw = await self._driver_connection(connection)
+                options: dict[str, Any] = (
+                    {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
+                )
+                async with raw.transaction(**options):
+                    tx = Tx(connection, raw)
+                    yield tx
+        if tx.changes:
+            self.on_commit(tx.changes)
+
+    async def _driver_connection(
+        self, connection: AsyncConnection
+    ) -> asyncpg.Connection[asyncpg.Record]:
+        pooled = await connection.get_raw_connection()
+        raw: asyncpg.Connection[asyncpg.Record] = pooled.driver_connection  # type: ignore[assignment]
+        if raw.is_closed():  # the database was restarted while it lay in the pool
+            await connection.invalidate()
+            pooled = await connection.get_raw_connection()
+            raw = pooled.driver_connection  # type: ignore[assignment]
+        return raw
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable unless the database answers."""
+        async with self.transaction() as tx:
+            await tx.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()

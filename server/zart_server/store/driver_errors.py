@@ -1,0 +1,69 @@
+"""Translates what the driver raises into what the domain says; nothing else looks at SQLSTATEs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import asyncpg
+import sqlalchemy.exc
+
+from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
+
+_CONFLICT = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+_TIMEOUT = {"57014"}  # statement_timeout, or the server side was told to cancel
+_UNAVAILABLE = {
+    "25006",  # read-only: the primary has moved on
+    "25P03",  # idle in transaction too long
+    "53100", "53200", "53300", "53400",  # out of disk, memory, connections, configured limits
+    "55000",  # not in the right state, e.g. a standby that is not ready
+    "57P01", "57P02", "57P03", "57P05",  # shut down, crashed, starting up, idle timeout
+    "3D000",  # the database is gone or not there yet
+}  # fmt: skip
+
+
+class DataError(Exception):
+    """PostgreSQL refused a value: some item of the statement cannot be stored."""
+
+
+def translate(error: BaseException) -> Exception | None:
+    """Give the domain error for a driver error, None where the error is not the driver's."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError):  # the pool is exhausted
+        return StoreUnavailable()
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        return translate(error.orig.__cause__ or error.orig) if error.orig else StoreUnavailable()
+    if isinstance(error, asyncpg.PostgresError):
+        return _from_sqlstate(str(error.sqlstate or ""))
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        # asyncpg says DataError for an argument it cannot encode, and otherwise that the
+        # connection is closed or was lost.
+        return DataError() if isinstance(error, ValueError) else StoreUnavailable()
+    if isinstance(error, (OSError, TimeoutError)):
+        return StoreUnavailable()
+    return None
+
+
+def _from_sqlstate(sqlstate: str) -> Exception | None:
+    if sqlstate in _CONFLICT:
+        return StoreConflict()
+    if sqlstate in _TIMEOUT:
+        return OperationTimeout()
+    if sqlstate in _UNAVAILABLE or sqlstate.startswith("08"):
+        return StoreUnavailable()
+    if sqlstate.startswith("22") or sqlstate == "54000":  # bad data; a value over a hard limit
+        return DataError()
+    return None
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise domain errors instead of the driver's; others pass as they are."""
+    try:
+        yield
+    except ZartError:
+        raise
+    except Exception as error:
+        known = translate(error)
+        if known is None:
+            raise
+        raise known from error

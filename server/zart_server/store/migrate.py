@@ -1,0 +1,74 @@
+"""Brings the schema to the version that this code speaks; several servers may do so at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from zart_server.store.database_url import to_sqlalchemy_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Any number that no other program is likely to lock in the same database.
+_MIGRATION_LOCK = 0x7A61_7274_0001
+
+
+class SchemaOutdated(Exception):
+    """The database's schema is not the one this code speaks."""
+
+
+async def migrate(url: str) -> None:
+    """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
+
+    One transaction under an advisory lock: replicas that start at once wait for each other, and a
+    crash leaves the schema as it was. Raises OSError or a driver error when there is no database.
+    """
+    await _run(url, _upgrade)
+
+
+async def check_schema(url: str) -> None:
+    """Raise SchemaOutdated unless the database at ``url`` has the newest schema."""
+    await _run(url, _check)
+
+
+async def _run(url: str, work: object) -> None:
+    engine = create_async_engine(to_sqlalchemy_url(url), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(work)  # type: ignore[arg-type]
+    finally:
+        await engine.dispose()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
+    command.upgrade(_config(connection), "head")
+
+
+def _check(connection: Connection) -> None:
+    context = MigrationContext.configure(connection, opts={"version_table_schema": "zart"})
+    found = context.get_current_revision()
+    wanted = ScriptDirectory.from_config(_config(connection)).get_current_head()
+    if found != wanted:
+        raise SchemaOutdated(
+            f"the database has schema {found or 'none'}, this server needs {wanted}:"
+            " run `zart migrate`, or start without --no-migrate"
+        )

@@ -1,0 +1,1 @@
+"""The schema, version by version (Alembic, run from code by ``store.migrate``)."""
