@@ -156,16 +156,13 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What Resume deleted. With ``rule_id`` an already deleted rule is in ``rules`` too."""
+    """What Resume deleted and how many steps that lets go, exact to 10,000.
+
+    With ``rule_id`` an already deleted rule is in ``rules`` too.
+    """
 
     rules_deleted: int
     rules: tuple[PauseRule, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeCounts:
-    """How many steps a resume lets go, exact to 10,000, and how many others still hold."""
-
     released_steps: int
     is_lower_bound: bool
     still_paused_steps: int

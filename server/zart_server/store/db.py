@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import Row, Select
@@ -18,6 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from zart_server.store.database_url import to_sqlalchemy_url
 from zart_server.store.driver_errors import translated
+
+if TYPE_CHECKING:
+    from zart_server.store.definition_cache import DefinitionCache
+    from zart_server.store.pause_cache import PauseCache
 
 
 @dataclass
@@ -39,9 +43,17 @@ class Changes:
 class Tx:
     """One open transaction. Passed, never hidden: engine and store functions take it."""
 
-    def __init__(self, connection: AsyncConnection, raw: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        raw: asyncpg.Connection[asyncpg.Record],
+        definitions: DefinitionCache,
+        pauses: PauseCache,
+    ) -> None:
         self._connection = connection
         self._raw = raw
+        self.definitions = definitions
+        self.pauses = pauses
         self.changes = Changes()
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
@@ -61,6 +73,10 @@ class Tx:
         status = await self._raw.execute(sql, *args)
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
 
+    async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row of arguments, all in one round trip."""
+        await self._raw.executemany(sql, rows)
+
     async def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         """Run a composed read and give its rows."""
         return (await self._connection.execute(statement)).all()
@@ -70,7 +86,12 @@ class Database:
     """A pool of connections to one database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
+        from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
+
         self._engine = engine
+        self._definitions = DefinitionCache()
+        self._pauses = PauseCache()
         self.on_commit: Callable[[Changes], None] = lambda _changes: None
 
     @classmethod
@@ -125,7 +146,7 @@ class Database:
                     {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
                 )
                 async with raw.transaction(**options):
-                    tx = Tx(connection, raw)
+                    tx = Tx(connection, raw, self._definitions, self._pauses)
                     yield tx
         if tx.changes:
             self.on_commit(tx.changes)

@@ -122,6 +122,7 @@ CREATE TABLE zart.queue (
     counted          integer NOT NULL,             -- attempts that counted before this one
     backoff_base     integer NOT NULL,             -- those of them before the last revival
     max_attempts     integer NOT NULL,
+    timeout_seconds  real NOT NULL,
     queue_no         bigint NOT NULL,
     not_before       timestamptz NOT NULL,
     scheduled_at     timestamptz NOT NULL,
@@ -149,6 +150,7 @@ CREATE TABLE zart.held (
     counted      integer NOT NULL,
     backoff_base integer NOT NULL,
     max_attempts integer NOT NULL,
+    timeout_seconds real NOT NULL,
     queue_no     bigint NOT NULL,
     not_before   timestamptz NOT NULL,
     scheduled_at timestamptz NOT NULL,

@@ -1,0 +1,177 @@
+"""The globs of step patterns: ``*`` ``?`` ``[a-c]`` ``[!x]`` ``{a,b}`` and ``\\x``.
+
+A pattern becomes a regular expression that PostgreSQL and Python read alike; the database does
+the matching, since it never backtracks. ``matches`` says the same without a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+MAX_LENGTH = 256
+MAX_STARS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    ranges: tuple[tuple[str, str], ...]
+    negated: bool
+
+    def __contains__(self, char: str) -> bool:
+        return any(low <= char <= high for low, high in self.ranges) is not self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class _Either:
+    choices: tuple[tuple[_Part, ...], ...]
+
+
+class _Star:
+    """Any number of characters."""
+
+
+class _Any:
+    """One character."""
+
+
+_Part: TypeAlias = "str | _Set | _Either | _Star | _Any"
+_STAR, _ANY = _Star(), _Any()
+
+
+def check_glob(pattern: str) -> None:
+    """Raise ValueError, saying what is wrong, where ``pattern`` is no glob."""
+    _parse(pattern)
+
+
+def to_regex(pattern: str) -> str:
+    """Translate a glob to an anchored regular expression. Raises ValueError."""
+    return f"^(?:{_regex(_parse(pattern))})$"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether a glob matches the whole of ``name``; in time pattern times name."""
+    ends = _ends(_parse(pattern), name, {0})
+    return len(name) in ends
+
+
+def _ends(parts: tuple[_Part, ...], name: str, starts: set[int]) -> set[int]:
+    """Give where a match of ``parts`` can end that begins at any of ``starts``."""
+    for part in parts:
+        if not starts:
+            break
+        if isinstance(part, _Star):
+            starts = set(range(min(starts), len(name) + 1))
+        elif isinstance(part, _Either):
+            starts = set().union(*(_ends(choice, name, starts) for choice in part.choices))
+        else:
+            starts = {at + 1 for at in starts if at < len(name) and _fits(part, name[at])}
+    return starts
+
+
+def _fits(part: str | _Set | _Any, char: str) -> bool:
+    if isinstance(part, str):
+        return part == char
+    return isinstance(part, _Any) or char in part
+
+
+def _regex(parts: tuple[_Part, ...]) -> str:
+    return "".join(map(_part_regex, parts))
+
+
+def _part_regex(part: _Part) -> str:
+    if isinstance(part, _Star):
+        return ".*"
+    if isinstance(part, _Any):
+        return "."
+    if isinstance(part, _Either):
+        return "(?:" + "|".join(map(_regex, part.choices)) + ")"
+    if isinstance(part, _Set):
+        return "[" + ("^" if part.negated else "") + "".join(map(_range_regex, part.ranges)) + "]"
+    return _literal(part)
+
+
+def _literal(char: str) -> str:
+    # An escaped letter or digit would be a class or a reference; all else may be escaped.
+    return char if char.isalnum() or char == "_" or ord(char) > 127 else f"\\{char}"  # noqa: PLR2004 - ASCII
+
+
+def _range_regex(bounds: tuple[str, str]) -> str:
+    low, high = map(_literal, bounds)
+    return low if low == high else f"{low}-{high}"
+
+
+def _parse(pattern: str) -> tuple[_Part, ...]:
+    if not pattern:
+        raise ValueError("is empty")
+    if len(pattern) > MAX_LENGTH:
+        raise ValueError(f"has {len(pattern)} characters, at most {MAX_LENGTH} are taken")
+    if re.search(r"[\x00-\x1f\x7f]", pattern):
+        raise ValueError("has a control character")
+    parser = _Parser(pattern)
+    parts = parser.parts(closers="")
+    if parser.stars > MAX_STARS:
+        raise ValueError(f"has {parser.stars} stars, at most {MAX_STARS} are taken")
+    return parts
+
+
+class _Parser:
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.at = 0
+        self.stars = 0
+
+    def parts(self, closers: str) -> tuple[_Part, ...]:
+        found: list[_Part] = []
+        while self.at < len(self.pattern) and self.pattern[self.at] not in closers:
+            found.append(self._part())
+        return tuple(found)
+
+    def _take(self, missing: str) -> str:
+        if self.at == len(self.pattern):
+            raise ValueError(missing)
+        self.at += 1
+        return self.pattern[self.at - 1]
+
+    def _part(self) -> _Part:
+        char = self._take("")
+        if char == "*":
+            self.stars += 1
+            return _STAR
+        if char == "?":
+            return _ANY
+        if char == "[":
+            return self._set()
+        if char == "{":
+            return self._either()
+        if char == "\\":
+            return self._take("ends in a backslash")
+        return char
+
+    def _either(self) -> _Part:
+        choices = [self.parts(closers=",}")]
+        while self._take("a { is never closed") == ",":
+            choices.append(self.parts(closers=",}"))
+        return _Either(tuple(choices))
+
+    def _set(self) -> _Part:
+        unclosed = "a [ is never closed"
+        negated = self.pattern.startswith(("!", "^"), self.at)
+        self.at += negated
+        ranges: list[tuple[str, str]] = []
+        while True:
+            low = self._take(unclosed)
+            if low == "]" and ranges:
+                return _Set(tuple(ranges), negated)
+            if low == "\\":
+                low = self._take(unclosed)
+            high = low
+            if self.pattern.startswith("-", self.at) and not self.pattern.startswith("-]", self.at):
+                self.at += 1
+                high = self._take(unclosed)
+                if high == "\\":
+                    high = self._take(unclosed)
+            if high < low:
+                raise ValueError(f"the range {low}-{high} is the wrong way round")
+            ranges.append((low, high))

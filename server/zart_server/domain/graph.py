@@ -1,0 +1,155 @@
+"""The graph of steps of a task definition or of an inline start, checked once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zart_server.domain.errors import InvalidField, TooManyItems
+from zart_server.domain.model import RetryPolicy, StepSpec
+
+MAX_STEPS = 10_000
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Steps by number (their place in ``steps``), with their edges in both directions.
+
+    ``roots`` depend on nothing, nothing depends on ``sinks``.
+    """
+
+    steps: tuple[StepSpec, ...]
+    index: Mapping[str, int]
+    depends_on: tuple[tuple[int, ...], ...]
+    dependants: tuple[tuple[int, ...], ...]
+    roots: tuple[int, ...]
+    sinks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, steps: Sequence[StepSpec], field: str = "steps") -> Graph:
+        """Check steps and link them; ``field`` is what the request calls them.
+
+        Raises InvalidField or TooManyItems.
+        """
+        if not steps:
+            raise InvalidField(field, "at least one step is needed")
+        if len(steps) > MAX_STEPS:
+            raise TooManyItems(field, len(steps), MAX_STEPS)
+        index: dict[str, int] = {}
+        for number, step in enumerate(steps):
+            if index.setdefault(step.step_name, number) != number:
+                raise InvalidField(
+                    f"{field}[{number}].step_name", f"{step.step_name!r} is there twice"
+                )
+        depends_on = tuple(_link(steps, number, index, field) for number in range(len(steps)))
+        dependants: list[list[int]] = [[] for _ in steps]
+        for number, deps in enumerate(depends_on):
+            for dep in deps:
+                dependants[dep].append(number)
+        graph = cls(
+            steps=tuple(steps),
+            index=index,
+            depends_on=depends_on,
+            dependants=tuple(map(tuple, dependants)),
+            roots=tuple(number for number, deps in enumerate(depends_on) if not deps),
+            sinks=tuple(number for number, after in enumerate(dependants) if not after),
+        )
+        graph._refuse_cycle(field)
+        return graph
+
+    def in_order(self) -> list[int]:
+        """Give the step numbers with dependencies first; shorter than ``steps`` in a cycle."""
+        waiting = [len(deps) for deps in self.depends_on]
+        order = list(self.roots)
+        for number in order:  # grows while it is read
+            for after in self.dependants[number]:
+                waiting[after] -= 1
+                if waiting[after] == 0:
+                    order.append(after)
+        return order
+
+    def _refuse_cycle(self, field: str) -> None:
+        order = self.in_order()
+        if len(order) == len(self.steps):
+            return
+        # Every step left over has a dependency left over: going back from any one ends in a cycle.
+        left = set(range(len(self.steps))).difference(order)
+        path = [min(left)]
+        seen = {path[0]: 0}
+        while True:
+            dep = next(d for d in self.depends_on[path[-1]] if d in left)
+            if dep in seen:
+                break
+            seen[dep] = len(path)
+            path.append(dep)
+        cycle = [*path[seen[dep] :], dep]
+        names = " → ".join(self.steps[number].step_name for number in cycle)
+        raise InvalidField(f"{field}[{dep}].depends_on", f"a cycle: {names}")
+
+
+def _link(
+    steps: Sequence[StepSpec], number: int, index: Mapping[str, int], field: str
+) -> tuple[int, ...]:
+    linked: dict[int, None] = {}
+    for place, name in enumerate(steps[number].depends_on):
+        path = f"{field}[{number}].depends_on[{place}]"
+        dep = index.get(name)
+        if dep is None:
+            raise InvalidField(path, f"no step {name!r} in this graph")
+        if dep == number:
+            raise InvalidField(path, "a step cannot depend on itself")
+        if dep in linked:
+            raise InvalidField(path, f"{name!r} is there twice")
+        linked[dep] = None
+    return tuple(linked)
+
+
+def to_json(steps: Sequence[StepSpec]) -> str:
+    """Give the canonical stored form: the same steps give the same text, inputs stay exact."""
+    return json.dumps(
+        [
+            {
+                "step_name": step.step_name,
+                "depends_on": step.depends_on,
+                "handler": step.handler or step.step_name,
+                "input_json": step.input_json,
+                "max_attempts": step.retry_policy.max_attempts,
+                "initial_backoff_us": step.retry_policy.initial_backoff // _MICROSECOND,
+                "backoff_multiplier": float(step.retry_policy.backoff_multiplier),
+                "max_backoff_us": step.retry_policy.max_backoff // _MICROSECOND,
+                "timeout_us": step.timeout // _MICROSECOND,
+            }
+            for step in steps
+        ],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def from_json(text: str) -> tuple[StepSpec, ...]:
+    """Read the stored form."""
+    return tuple(
+        StepSpec(
+            step_name=item["step_name"],
+            depends_on=tuple(item["depends_on"]),
+            handler=item["handler"],
+            input_json=item["input_json"],
+            retry_policy=RetryPolicy(
+                max_attempts=item["max_attempts"],
+                initial_backoff=item["initial_backoff_us"] * _MICROSECOND,
+                backoff_multiplier=item["backoff_multiplier"],
+                max_backoff=item["max_backoff_us"] * _MICROSECOND,
+            ),
+            timeout=item["timeout_us"] * _MICROSECOND,
+        )
+        for item in json.loads(text)
+    )
+
+
+def content_hash(steps: Sequence[StepSpec]) -> bytes:
+    """Tell equal graphs from others: the SHA-256 of the stored form."""
+    return hashlib.sha256(to_json(steps).encode()).digest()

@@ -1,0 +1,24 @@
+"""What a pause rule matches: the rule that SQL follows, in Python, as its specification."""
+
+from __future__ import annotations
+
+from zart_server.domain.globs import matches
+from zart_server.domain.model import PauseScope
+
+
+def rule_matches(scope: PauseScope, execution_id: str, task_name: str, step_name: str) -> bool:
+    """Tell whether a rule with this scope withholds a step: each field that is set must match."""
+    return (
+        scope.execution_id in (None, execution_id)
+        and scope.task_name in (None, task_name)
+        and (scope.step_pattern is None or matches(scope.step_pattern, step_name))
+    )
+
+
+def equals_scope(rule: PauseScope, asked: PauseScope) -> bool:
+    """Tell whether Resume with ``asked`` deletes a rule: its own fields equal each field given."""
+    return (
+        asked.execution_id in (None, rule.execution_id)
+        and asked.task_name in (None, rule.task_name)
+        and asked.step_pattern in (None, rule.step_pattern)
+    )

@@ -1,0 +1,104 @@
+"""Plans a rerun: which steps run again, which are kept, and which of those may be outdated."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+
+from zart_server.domain.commands import Rerun, RerunPlan
+from zart_server.domain.errors import InvalidField
+from zart_server.domain.graph import Graph
+from zart_server.domain.model import StepStatus
+
+
+def plan_rerun(
+    graph: Graph,
+    statuses: Sequence[StepStatus],
+    force_rerun: Sequence[str],
+    preserve: Sequence[str],
+    include_downstream: bool,  # noqa: FBT001 - a field of the request like the others
+) -> RerunPlan:
+    """Plan by the run's statuses (by step number).
+
+    Runs again: ``force_rerun``, whatever is not completed and, with ``include_downstream``, all
+    their transitive dependants except the completed ones in ``preserve``. A preserved step stops
+    nothing: what lies behind it is downstream all the same. Raises InvalidField.
+    """
+    forced = _numbers(graph, force_rerun, "force_rerun")
+    kept = _numbers(graph, preserve, "preserve")
+    for place, name in enumerate(preserve):
+        if graph.index[name] in forced:
+            raise InvalidField(f"preserve[{place}]", f"{name!r} is in force_rerun as well")
+    again = forced | {n for n, s in enumerate(statuses) if s is not StepStatus.COMPLETED}
+    if include_downstream:
+        again |= _downstream(graph, again) - kept
+    causes = _causes(graph, again)
+    names = [step.step_name for step in graph.steps]
+    stale = tuple(
+        (names[n], tuple(names[cause] for cause in _bits(causes[n])))
+        for n in range(len(names))
+        if n not in again and causes[n]
+    )
+    return RerunPlan(
+        effective_rerun=tuple(names[n] for n in sorted(again)),
+        preserved=tuple(name for n, name in enumerate(names) if n not in again),
+        potentially_stale=stale,
+    )
+
+
+def plan_token(run_id: str, request: Rerun, plan: RerunPlan) -> str:
+    """Hash what a plan rests on: the run, the request's sets and the resulting sets."""
+    text = json.dumps(
+        [
+            run_id,
+            sorted(set(request.force_rerun)),
+            sorted(set(request.preserve)),
+            request.include_downstream,
+            plan.effective_rerun,
+            plan.preserved,
+            plan.potentially_stale,
+        ]
+    )
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def _numbers(graph: Graph, names: Sequence[str], field: str) -> set[int]:
+    for place, name in enumerate(names):
+        if name not in graph.index:
+            raise InvalidField(f"{field}[{place}]", f"the run has no step {name!r}")
+    return {graph.index[name] for name in names}
+
+
+def _downstream(graph: Graph, sources: set[int]) -> set[int]:
+    """Give all transitive dependants of ``sources``."""
+    found: set[int] = set()
+    queue = list(sources)
+    for number in queue:  # grows while it is read
+        for after in graph.dependants[number]:
+            if after not in found:
+                found.add(after)
+                queue.append(after)
+    return found
+
+
+def _causes(graph: Graph, again: set[int]) -> list[int]:
+    """Give, by step number, the rerun steps it transitively depends on, as bits of an integer."""
+    causes = [0] * len(graph.steps)
+    for number in graph.in_order():
+        bits = 0
+        for dep in graph.depends_on[number]:
+            bits |= causes[dep] | ((1 << dep) if dep in again else 0)
+        causes[number] = bits
+    return causes
+
+
+def _bits(bits: int) -> list[int]:
+    found = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return found

@@ -1,0 +1,60 @@
+"""Pause: adds a rule that withholds matching steps from the moment it has committed."""
+
+from __future__ import annotations
+
+import secrets
+
+from zart_server.domain.commands import Caller, Pause, PauseCounts
+from zart_server.domain.errors import InvalidField, PauseRuleNotFound
+from zart_server.domain.globs import to_regex
+from zart_server.domain.model import OperationKind, PauseRule
+from zart_server.store.db import Tx
+from zart_server.store.held import count_matching
+from zart_server.store.operations import record_operation
+from zart_server.store.rules import find_rule, insert_rule, seize_pause_lock
+
+EXACT_TO = 10_000
+# Letters and digits that cannot be taken for one another.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
+    """Add a rule. Once this has committed no matching step is leased, on any server.
+
+    Holds the pause lock alone while it commits: every claim and every decision to queue a step is
+    before it, and done, or after it, and sees the rule. Raises InvalidField for a past expiry.
+    """
+    pattern = command.scope.step_pattern
+    await seize_pause_lock(tx)
+    row = await insert_rule(
+        tx,
+        "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
+        command.scope,
+        None if pattern is None else to_regex(pattern),
+        reason=caller.reason,
+        created_by=caller.triggered_by,
+        expires_at=command.expires_at,
+        expires_in=command.expires_in,
+    )
+    if row is None:
+        raise InvalidField("expires_at", "lies in the past")
+    scope = command.scope
+    await record_operation(
+        tx,
+        OperationKind.PAUSE,
+        caller,
+        execution_id=scope.execution_id or "",
+        rule_id=row.rule.rule_id,
+        task_name=scope.task_name or "",
+    )
+    tx.changes.rules = True
+    return row.rule
+
+
+async def count_paused(tx: Tx, rule: PauseRule) -> PauseCounts:
+    """Count what a rule withholds; for after its commit, when nothing withheld can leave."""
+    row = await find_rule(tx, rule.rule_id)
+    if row is None:
+        raise PauseRuleNotFound(rule.rule_id)
+    ready, running = await count_matching(tx, row.rule_key, EXACT_TO + 1)
+    return PauseCounts(min(ready, EXACT_TO), ready > EXACT_TO, running)

@@ -1,0 +1,45 @@
+"""RegisterTask: makes a graph the current definition of its task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.graph import Graph
+from zart_server.domain.model import Made, OperationKind, TaskDefinition
+from zart_server.store.db import Tx
+from zart_server.store.definitions import (
+    find_registered,
+    insert_definitions,
+    lock_task_name,
+    next_version,
+    set_current,
+)
+from zart_server.store.operations import record_operation
+
+
+async def register_task(
+    tx: Tx, definition: TaskDefinition, caller: Caller | None = None
+) -> TaskDefinition:
+    """Register a definition and make it current; content known before keeps its version.
+
+    Raises InvalidField for a graph that cannot be run.
+    """
+    graph = Graph.of(definition.steps, "definition.steps")
+    task_name = definition.task_name
+    current = await lock_task_name(tx, task_name)
+    stored = await find_registered(tx, task_name, graph)
+    if stored is None:
+        version = await next_version(tx, task_name)
+        [stored] = await insert_definitions(tx, [(task_name, version, graph)])
+    if stored.definition_key != current:
+        await set_current(tx, task_name, stored.definition_key)
+        await record_operation(
+            tx,
+            OperationKind.REGISTER_TASK,
+            caller or Caller(),
+            task_name=task_name,
+            made=Made(definition_version=stored.version),
+        )
+    tx.definitions.add(stored)
+    return replace(definition, version=stored.version)

@@ -1,0 +1,73 @@
+"""Resume and expiry: delete rules softly; a sweep then queues what they withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.domain.commands import Caller, Resume, Resumed
+from zart_server.domain.errors import PauseRuleNotFound
+from zart_server.domain.model import OperationKind
+from zart_server.engine.pause import EXACT_TO
+from zart_server.store.db import Tx
+from zart_server.store.held import count_releasable
+from zart_server.store.operations import record_operation
+from zart_server.store.rules import (
+    RuleRow,
+    active_rule_keys,
+    delete_expired,
+    delete_rules,
+    find_rule,
+    has_expired,
+    seize_pause_lock,
+)
+
+
+async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
+    """Delete the rules meant, one or those whose own fields equal every field given.
+
+    Their steps are queued by ``engine.release`` after the commit. Raises PauseRuleNotFound.
+    """
+    known = None
+    if command.rule_id is not None:
+        known = await find_rule(tx, command.rule_id)
+        if known is None:
+            raise PauseRuleNotFound(command.rule_id)
+    # Counted before the lock is seized, so that counting keeps nobody from leasing.
+    keys = await active_rule_keys(tx, command.rule_id, command.scope)
+    free, others = await count_releasable(tx, keys, EXACT_TO + 1) if keys else (0, 0)
+    await seize_pause_lock(tx)
+    deleted = await delete_rules(tx, command.rule_id, command.scope, caller.triggered_by)
+    await _record(tx, OperationKind.RESUME, deleted, caller)
+    rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
+    return Resumed(
+        rules_deleted=len(deleted),
+        rules=tuple(rules),
+        released_steps=min(free, EXACT_TO),
+        is_lower_bound=free + others > EXACT_TO,
+        still_paused_steps=min(others, EXACT_TO),
+    )
+
+
+async def expire(tx: Tx) -> int:
+    """Delete the rules whose time is up by the database's clock; give how many."""
+    if not await has_expired(tx):
+        return 0
+    await seize_pause_lock(tx)
+    deleted = await delete_expired(tx)
+    await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
+    return len(deleted)
+
+
+async def _record(
+    tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller
+) -> None:
+    for row in deleted:
+        await record_operation(
+            tx,
+            kind,
+            caller,
+            execution_id=row.rule.scope.execution_id or "",
+            rule_id=row.rule.rule_id,
+            task_name=row.rule.scope.task_name or "",
+        )
+    tx.changes.rules = tx.changes.rules or bool(deleted)

@@ -1,0 +1,46 @@
+"""Keeps stored graphs at hand; they never change, so only memory limits how many."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition, read_definitions
+
+
+class DefinitionCache:
+    """The graphs used last, at most ``max_steps`` steps together."""
+
+    def __init__(self, max_steps: int = 200_000) -> None:
+        self._max_steps = max_steps
+        self._steps = 0
+        self._definitions: OrderedDict[int, Definition] = OrderedDict()
+
+    def add(self, definition: Definition) -> None:
+        """Keep a graph, dropping the ones used longest ago."""
+        if definition.definition_key in self._definitions:
+            self._definitions.move_to_end(definition.definition_key)
+            return
+        self._definitions[definition.definition_key] = definition
+        self._steps += len(definition.graph.steps)
+        while self._steps > self._max_steps and len(self._definitions) > 1:
+            _, dropped = self._definitions.popitem(last=False)
+            self._steps -= len(dropped.graph.steps)
+
+    async def get(self, tx: Tx, keys: Iterable[int]) -> dict[int, Definition]:
+        """Give graphs by key, reading those that are not at hand in one statement."""
+        wanted = set(keys)
+        missing = wanted - self._definitions.keys()
+        found = {key: self._definitions[key] for key in wanted - missing}
+        for key in found:
+            self._definitions.move_to_end(key)
+        if missing:
+            for definition in await read_definitions(tx, missing):
+                self.add(definition)
+                found[definition.definition_key] = definition
+        return found
+
+    async def one(self, tx: Tx, key: int) -> Definition:
+        """Give one graph."""
+        return (await self.get(tx, (key,)))[key]

@@ -1,0 +1,181 @@
+"""Task definitions: graphs stored once by content, and the lanes that their steps queue in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zart_server.domain.graph import Graph, content_hash, from_json, to_json
+from zart_server.store.db import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A stored graph. ``lanes`` by step number; ``version`` 0: an inline graph."""
+
+    definition_key: int
+    task_name: str
+    version: int
+    graph: Graph
+    lanes: tuple[int, ...]
+
+
+async def lock_task_name(tx: Tx, task_name: str) -> int | None:
+    """Lock a task's row, made where it is missing; give the key of its current definition."""
+    await tx.execute(
+        "INSERT INTO zart.task_names (task_name) VALUES ($1) ON CONFLICT DO NOTHING", task_name
+    )
+    key: int | None = await tx.fetchval(
+        "SELECT definition_key FROM zart.task_names WHERE task_name = $1 FOR NO KEY UPDATE", task_name
+    )
+    return key
+
+
+async def set_current(tx: Tx, task_name: str, definition_key: int) -> None:
+    """Make a definition the current one of its task, whose row the caller has locked."""
+    await tx.execute(
+        "UPDATE zart.task_names SET definition_key = $2 WHERE task_name = $1",
+        task_name,
+        definition_key,
+    )
+
+
+async def next_version(tx: Tx, task_name: str) -> int:
+    """Give the version that new content gets; the caller has locked the task's row."""
+    version: int = await tx.fetchval(
+        "SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1", task_name
+    )
+    return version
+
+
+async def ensure_lanes(tx: Tx, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Give the lane of each (task, handler), made where it is missing. Locks new rows in order."""
+    pairs = sorted(set(wanted))
+    arrays = [task for task, _ in pairs], [handler for _, handler in pairs]
+    found = await _find_lanes(tx, *arrays)
+    if len(found) < len(pairs):
+        await tx.execute(
+            "INSERT INTO zart.lanes (task_name, handler)"
+            " SELECT t, h FROM unnest($1::text[], $2::text[]) WITH ORDINALITY u(t, h, n)"
+            " WHERE NOT EXISTS (SELECT FROM zart.lanes WHERE task_name = t AND handler = h)"
+            " ORDER BY n ON CONFLICT DO NOTHING",
+            *arrays,
+        )
+        found = await _find_lanes(tx, *arrays)
+    return found
+
+
+async def _find_lanes(
+    tx: Tx, tasks: Sequence[str], handlers: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    rows = await tx.fetch(
+        "SELECT task_name, handler, lane FROM zart.lanes"
+        " JOIN unnest($1::text[], $2::text[]) u(t, h) ON task_name = t AND handler = h",
+        tasks,
+        handlers,
+    )
+    return {(row["task_name"], row["handler"]): row["lane"] for row in rows}
+
+
+async def insert_definitions(
+    tx: Tx, new: Sequence[tuple[str, int, Graph]]
+) -> list[Definition]:
+    """Store graphs as (task, version, graph) where their content is not there yet; give all."""
+    lanes = await ensure_lanes(
+        tx, ((task, step.handler) for task, _, graph in new for step in graph.steps)
+    )
+    rows = []
+    for task, version, graph in new:
+        steps = graph.steps
+        rows.append(
+            (
+                task,
+                version,
+                content_hash(steps),
+                to_json(steps),
+                [step.step_name for step in steps],
+                [len(deps) for deps in graph.depends_on],
+                [step.retry_policy.max_attempts for step in steps],
+                [lanes[task, step.handler] for step in steps],
+            )
+        )
+    # Rows of one level in key order, so that two batches cannot wait for each other.
+    await tx.executemany(
+        "INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names,"
+        " dep_counts, max_attempts, lanes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        " ON CONFLICT DO NOTHING",
+        sorted(rows, key=lambda row: (row[0], row[2])),
+    )
+    found = await tx.fetch(
+        "SELECT definition_key, d.task_name, version, d.content_hash, lanes FROM zart.definitions d"
+        " JOIN unnest($1::text[], $2::bytea[], $3::boolean[]) u(t, h, inline)"
+        " ON d.task_name = t AND d.content_hash = h AND (d.version = 0) = inline",
+        [row[0] for row in rows],
+        [row[2] for row in rows],
+        [row[1] == 0 for row in rows],
+    )
+    by_content = {(row["task_name"], row["content_hash"]): row for row in found}
+    return [
+        Definition(stored["definition_key"], row[0], stored["version"], graph, tuple(stored["lanes"]))
+        for row, (_, _, graph) in zip(rows, new, strict=True)
+        for stored in [by_content[row[0], row[2]]]
+    ]
+
+
+async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | None:
+    """Give the registered definition with this content, None where there is none."""
+    row = await tx.fetchrow(
+        "SELECT definition_key, version, lanes FROM zart.definitions"
+        " WHERE task_name = $1 AND content_hash = $2 AND version > 0",
+        task_name,
+        content_hash(graph.steps),
+    )
+    if row is None:
+        return None
+    return Definition(row["definition_key"], task_name, row["version"], graph, tuple(row["lanes"]))
+
+
+async def current_keys(tx: Tx, task_names: Iterable[str]) -> dict[str, int]:
+    """Give the keys of the tasks' current definitions; tasks without one are missing."""
+    rows = await tx.fetch(
+        "SELECT task_name, definition_key FROM zart.task_names"
+        " WHERE task_name = ANY($1::text[]) AND definition_key IS NOT NULL",
+        sorted(set(task_names)),
+    )
+    return {row["task_name"]: row["definition_key"] for row in rows}
+
+
+async def read_definitions(tx: Tx, keys: Iterable[int]) -> list[Definition]:
+    """Read stored graphs; they never change."""
+    rows = await tx.fetch(
+        "SELECT definition_key, task_name, version, steps, lanes FROM zart.definitions"
+        " WHERE definition_key = ANY($1::bigint[])",
+        sorted(keys),
+    )
+    return [
+        Definition(
+            row["definition_key"],
+            row["task_name"],
+            row["version"],
+            Graph.of(from_json(row["steps"])),
+            tuple(row["lanes"]),
+        )
+        for row in rows
+    ]
+
+
+async def touch_asked(tx: Tx, task_names: Iterable[str]) -> None:
+    """Note that dispatchers asked for these tasks now. Skips rows that somebody holds."""
+    names = sorted(set(task_names))
+    await tx.execute(
+        "INSERT INTO zart.task_names (task_name) SELECT t FROM unnest($1::text[]) t"
+        " WHERE NOT EXISTS (SELECT FROM zart.task_names WHERE task_name = t)"
+        " ON CONFLICT DO NOTHING",
+        names,
+    )
+    await tx.execute(
+        "UPDATE zart.task_names SET last_asked_at = statement_timestamp() WHERE task_name = ANY("
+        "ARRAY(SELECT task_name FROM zart.task_names WHERE task_name = ANY($1::text[])"
+        " ORDER BY task_name FOR NO KEY UPDATE SKIP LOCKED))",
+        names,
+    )

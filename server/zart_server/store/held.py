@@ -1,0 +1,276 @@
+"""Between queue and held: where ready steps are placed, moved aside and released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zart_server.store.db import Tx
+
+# How a rule r matches a queued or held task t of an execution e.
+_MATCHES = """
+    (r.task_name IS NULL OR r.task_name = e.task_name)
+    AND (r.execution_id IS NULL OR r.execution_id = e.execution_id)
+    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+"""
+_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStep:
+    """A step to be queued, or held where ``rule_key`` is set. ``delay`` is in seconds."""
+
+    run_key: int
+    step_no: int
+    lane: int
+    step_name: str
+    attempt: int
+    counted: int
+    backoff_base: int
+    max_attempts: int
+    timeout_seconds: float
+    delay: float
+    rule_key: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStep:
+    """A held step of a run whose row this transaction holds."""
+
+    run_key: int
+    step_no: int
+    execution_id: str
+    task_name: str
+    handler: str
+    step_name: str
+    execution_key: int
+
+
+async def insert_ready(tx: Tx, ready: Sequence[ReadyStep], epoch: int) -> bool:
+    """Queue or hold ready steps; False, doing nothing, where the rules have changed since.
+
+    The caller holds the run rows and the pause lock shared, and judged the steps by the rules of
+    ``epoch``.
+    """
+    found = await tx.fetchval(
+        """
+        WITH ready AS MATERIALIZED (
+            SELECT u.*, statement_timestamp() + u.delay * interval '1 second' AS not_before
+            FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[], $5::integer[],
+                $6::integer[], $7::integer[], $8::integer[], $9::real[], $10::float8[],
+                $11::bigint[])
+            WITH ORDINALITY u(run_key, step_no, lane, step_name, attempt, counted, backoff_base,
+                max_attempts, timeout_seconds, delay, rule_key, n)
+            WHERE $12 = (SELECT epoch FROM zart.pause_epoch)
+        ), queued AS (
+            INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base,
+                max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
+            SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+                timeout_seconds, nextval('zart.queue_numbers'), not_before, statement_timestamp(),
+                step_name FROM ready WHERE rule_key IS NULL ORDER BY n
+        ), held AS (
+            INSERT INTO zart.held (run_key, step_no, rule_key, lane, attempt, counted, backoff_base,
+                max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
+            SELECT run_key, step_no, rule_key, lane, attempt, counted, backoff_base, max_attempts,
+                timeout_seconds, nextval('zart.queue_numbers'), not_before, statement_timestamp(),
+                step_name FROM ready WHERE rule_key IS NOT NULL ORDER BY n
+        )
+        SELECT epoch FROM zart.pause_epoch
+        """,
+        [s.run_key for s in ready],
+        [s.step_no for s in ready],
+        [s.lane for s in ready],
+        [s.step_name for s in ready],
+        [s.attempt for s in ready],
+        [s.counted for s in ready],
+        [s.backoff_base for s in ready],
+        [s.max_attempts for s in ready],
+        [s.timeout_seconds for s in ready],
+        [s.delay for s in ready],
+        [s.rule_key for s in ready],
+        epoch,
+    )
+    return bool(found == epoch)
+
+
+async def settle(tx: Tx, rule_key: int, limit: int) -> int:
+    """Move up to ``limit`` queued tasks that an active rule matches to the held ones.
+
+    The caller holds the pause lock shared. Skips rows that somebody holds.
+    """
+    return await tx.execute(
+        f"""
+        WITH picked AS MATERIALIZED (
+            SELECT t.ctid AS tid FROM zart.pause_rules r
+            CROSS JOIN zart.queue t
+            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+            WHERE r.rule_key = $1 AND r.deleted_at IS NULL AND t.lease_token IS NULL
+              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
+                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
+              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
+                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
+                    WHERE x.execution_id = r.execution_id)))
+              AND {_MATCHES}
+            LIMIT $2 FOR UPDATE OF t SKIP LOCKED
+        ), gone AS (
+            DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
+                AND lease_token IS NULL RETURNING {_COLUMNS}
+        )
+        INSERT INTO zart.held ({_COLUMNS}, rule_key) SELECT {_COLUMNS}, $1 FROM gone
+        """,
+        rule_key,
+        limit,
+    )
+
+
+async def has_unsettled(tx: Tx, rule_key: int) -> bool:
+    """Tell whether an active rule matches a queued task that nobody leased."""
+    found: bool = await tx.fetchval(
+        f"""
+        SELECT EXISTS (
+            SELECT FROM zart.pause_rules r CROSS JOIN zart.queue t
+            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+            WHERE r.rule_key = $1 AND r.deleted_at IS NULL AND t.lease_token IS NULL
+              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
+                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
+              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
+                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
+                    WHERE x.execution_id = r.execution_id)))
+              AND {_MATCHES})
+        """,
+        rule_key,
+    )
+    return found
+
+
+async def runs_held_by(tx: Tx, rule_key: int, limit: int) -> list[int]:
+    """Give the runs of the oldest held steps attributed to a rule; locks nothing."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT run_key FROM (SELECT run_key FROM zart.held WHERE rule_key = $1"
+        " ORDER BY not_before, queue_no LIMIT $2) h",
+        rule_key,
+        limit,
+    )
+    return [row["run_key"] for row in rows]
+
+
+async def held_in_runs(
+    tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
+) -> list[HeldStep]:
+    """Give the oldest held steps, attributed to a rule, of runs that this transaction holds."""
+    rows = await tx.fetch(
+        """
+        SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
+               e.execution_key
+        FROM zart.held h JOIN zart.lanes l USING (lane) JOIN zart.runs USING (run_key)
+        JOIN zart.executions e USING (execution_key)
+        WHERE h.rule_key = $1 AND h.run_key = ANY($2::bigint[])
+        ORDER BY h.not_before, h.queue_no LIMIT $3
+        """,
+        rule_key,
+        run_keys,
+        limit,
+    )
+    return [HeldStep(*row) for row in rows]
+
+
+async def release(
+    tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int
+) -> bool:
+    """Queue held steps, as (run key, step number, rule key); a rule key re-attributes instead.
+
+    Place in the queue, not_before and attempts stay. The caller holds the run rows and the pause
+    lock shared; False, doing nothing, where the rules have changed since ``epoch``.
+    """
+    found = await tx.fetchval(
+        f"""
+        WITH steps AS MATERIALIZED (
+            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) u(run_key, step_no, rule)
+            WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
+        ), kept AS (
+            UPDATE zart.held h SET rule_key = s.rule FROM steps s
+            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NOT NULL
+        ), gone AS (
+            DELETE FROM zart.held h USING steps s
+            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NULL
+            RETURNING h.*
+        ), queued AS (
+            INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone
+            ORDER BY not_before, queue_no
+        )
+        SELECT epoch FROM zart.pause_epoch
+        """,
+        [run_key for run_key, _, _ in steps],
+        [step_no for _, step_no, _ in steps],
+        [rule for _, _, rule in steps],
+        epoch,
+    )
+    return bool(found == epoch)
+
+
+async def is_holding(tx: Tx, rule_key: int) -> bool:
+    """Tell whether held steps are attributed to a rule."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.held WHERE rule_key = $1)", rule_key
+    )
+    return found
+
+
+async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
+    """Count the ready steps that a rule matches, up to ``limit``, and those in flight."""
+    row = await tx.fetchrow(
+        f"""
+        WITH matching AS (
+            SELECT FROM zart.pause_rules r CROSS JOIN (
+                SELECT run_key, lane, step_name FROM zart.held
+                UNION ALL
+                SELECT run_key, lane, step_name FROM zart.queue WHERE lease_token IS NULL) t
+            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+            WHERE r.rule_key = $1
+              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
+                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
+              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
+                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
+                    WHERE x.execution_id = r.execution_id)))
+              AND {_MATCHES}
+            LIMIT $2
+        )
+        SELECT (SELECT count(*) FROM matching) AS ready, (
+            SELECT count(*) FROM zart.pause_rules r CROSS JOIN zart.queue t
+            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+            WHERE r.rule_key = $1 AND t.lease_token IS NOT NULL AND {_MATCHES}) AS running
+        """,
+        rule_key,
+        limit,
+    )
+    return (0, 0) if row is None else (row["ready"], row["running"])
+
+
+async def count_releasable(tx: Tx, rule_keys: Sequence[int], limit: int) -> tuple[int, int]:
+    """Count the ready steps that rules withhold, up to ``limit``: (only they, others as well)."""
+    row = await tx.fetchrow(
+        f"""
+        WITH matching AS MATERIALIZED (
+            SELECT t.run_key, t.step_name, e.execution_id, e.task_name
+            FROM (
+                SELECT run_key, lane, step_name FROM zart.held
+                UNION ALL
+                SELECT run_key, lane, step_name FROM zart.queue WHERE lease_token IS NULL) t
+            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+            WHERE EXISTS (SELECT FROM zart.pause_rules r
+                          WHERE r.rule_key = ANY($1::bigint[]) AND {_MATCHES})
+            LIMIT $2
+        )
+        SELECT count(*) AS n, count(*) FILTER (WHERE EXISTS (
+            SELECT FROM zart.pause_rules o
+            WHERE o.deleted_at IS NULL AND o.rule_key <> ALL($1::bigint[])
+              AND (o.task_name IS NULL OR o.task_name = m.task_name)
+              AND (o.execution_id IS NULL OR o.execution_id = m.execution_id)
+              AND (o.step_regex IS NULL OR m.step_name ~ o.step_regex))) AS others
+        FROM matching m
+        """,
+        rule_keys,
+        limit,
+    )
+    return (0, 0) if row is None else (row["n"] - row["others"], row["others"])

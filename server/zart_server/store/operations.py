@@ -1,0 +1,92 @@
+"""The operations record: one row for each mutation, in the mutation's own transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import (
+    FencedStep,
+    Made,
+    OperationKind,
+    Replaced,
+    RunStatus,
+    StepError,
+    StepStatus,
+)
+from zart_server.store.db import Tx
+
+
+async def record_operation(
+    tx: Tx,
+    kind: OperationKind,
+    caller: Caller,
+    *,
+    execution_id: str = "",
+    run_number: int | None = None,
+    step_name: str = "",
+    rule_id: str = "",
+    task_name: str = "",
+    replaced: Replaced | None = None,
+    made: Made | None = None,
+) -> None:
+    """Record what a mutation did; it is on record if and only if the mutation commits."""
+    await tx.execute(
+        "INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id,"
+        " task_name, triggered_by, reason, request_id, replaced, made)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        kind.value,
+        execution_id,
+        run_number,
+        step_name,
+        rule_id,
+        task_name,
+        caller.triggered_by,
+        caller.reason,
+        caller.request_id,
+        _to_json(replaced),
+        _to_json(made),
+    )
+
+
+def _to_json(record: Replaced | Made | None) -> str | None:
+    if record is None:
+        return None
+    values = {key: value for key, value in asdict(record).items() if value not in (None, "", (), 0)}
+    if isinstance(record, Replaced) and record.run_number is not None:
+        values["run_number"] = record.run_number  # 0 is a run too
+    return json.dumps(values, default=_encode, ensure_ascii=False)
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"cannot record a {type(value).__name__}")
+
+
+def replaced_from_json(text: str | None) -> Replaced:
+    """Read what stood before an operation."""
+    values: Mapping[str, Any] = json.loads(text) if text else {}
+    completed_at = values.get("completed_at")
+    error = values.get("step_error")
+    return Replaced(
+        run_number=values.get("run_number"),
+        status=RunStatus(values["status"]) if "status" in values else None,
+        error=values.get("error", ""),
+        completed_at=datetime.fromisoformat(completed_at) if completed_at else None,
+        step_status=StepStatus(values["step_status"]) if "step_status" in values else None,
+        step_error=StepError(**error) if error else None,
+        fenced_steps=tuple(FencedStep(**step) for step in values.get("fenced_steps", ())),
+    )
+
+
+def made_from_json(text: str | None) -> Made:
+    """Read what an operation made."""
+    values: dict[str, Any] = json.loads(text) if text else {}
+    for key in ("effective_rerun", "preserved"):
+        values[key] = tuple(values.get(key, ()))
+    return Made(**values)

@@ -1,0 +1,18 @@
+"""Reads: what the API may ask of the store without going through the engine."""
+
+from zart_server.store.reads.definitions import get_task_definition, list_task_definitions
+from zart_server.store.reads.executions import get_execution, get_step, list_executions
+from zart_server.store.reads.operations import list_operations
+from zart_server.store.reads.rules import list_pause_rules
+from zart_server.store.reads.runs import list_runs
+
+__all__ = [
+    "get_execution",
+    "get_step",
+    "get_task_definition",
+    "list_executions",
+    "list_operations",
+    "list_pause_rules",
+    "list_runs",
+    "list_task_definitions",
+]

@@ -1,0 +1,73 @@
+"""Reads registered task definitions."""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Page
+from zart_server.domain.errors import TaskDefinitionNotFound
+from zart_server.domain.graph import from_json
+from zart_server.domain.model import TaskDefinition
+from zart_server.store.db import Tx
+
+# Definitions may be large, and a page of them is one message.
+_PAGE_BYTES = 8 * 1024 * 1024
+
+
+async def list_task_definitions(
+    tx: Tx, cursor: tuple[int | str, ...] | None, limit: int
+) -> Page[TaskDefinition]:
+    """List the current definitions by task_name; the page ends early at 8 MiB."""
+    rows = await tx.fetch(
+        """
+        SELECT d.task_name, d.version, n.last_asked_at, d.created_at,
+            CASE WHEN bytes <= $3 OR rank = 1 THEN d.steps END AS steps
+        FROM (
+            SELECT n.*, row_number() OVER (ORDER BY task_name) AS rank,
+                sum(octet_length(d.steps::text)) OVER (ORDER BY task_name) AS bytes
+            FROM (SELECT * FROM zart.task_names WHERE definition_key IS NOT NULL AND task_name > $1
+                  ORDER BY task_name LIMIT $2) n
+            JOIN (SELECT definition_key, steps FROM zart.definitions) d USING (definition_key)
+        ) n JOIN zart.definitions d USING (definition_key) ORDER BY d.task_name
+        """,
+        "" if cursor is None else cursor[0],
+        limit + 1,
+        _PAGE_BYTES,
+    )
+    shown = [row for row in rows[:limit] if row["steps"] is not None]
+    return Page(
+        tuple(
+            TaskDefinition(
+                row["task_name"],
+                row["version"],
+                from_json(row["steps"]),
+                row["last_asked_at"],
+                row["created_at"],
+            )
+            for row in shown
+        ),
+        (shown[-1]["task_name"],) if len(rows) > len(shown) else None,
+    )
+
+
+async def get_task_definition(tx: Tx, task_name: str, version: int | None) -> TaskDefinition:
+    """Read one definition of a task; version None: the current one."""
+    row = await tx.fetchrow(
+        """
+        SELECT d.task_name, d.version, d.steps, n.last_asked_at, d.created_at
+        FROM zart.task_names n JOIN zart.definitions d ON d.task_name = n.task_name
+            AND d.version > 0
+            AND CASE WHEN $2::integer IS NULL THEN d.definition_key = n.definition_key
+                     ELSE d.version = $2 END
+        WHERE n.task_name = $1
+        """,
+        task_name,
+        version,
+    )
+    if row is None:
+        raise TaskDefinitionNotFound(task_name, version)
+    return TaskDefinition(
+        row["task_name"],
+        row["version"],
+        from_json(row["steps"]),
+        row["last_asked_at"],
+        row["created_at"],
+    )

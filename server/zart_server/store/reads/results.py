@@ -1,0 +1,38 @@
+"""Reads the result of a completed run: that of the steps that nothing depends on."""
+
+from __future__ import annotations
+
+import json
+
+from zart_server.store.db import Tx
+from zart_server.store.reads.steps import RunPlace
+
+# A run's result goes into one message, so it has the bound of the messages' results.
+_RESULT_BYTES = 4 * 1024 * 1024
+
+
+async def run_result(tx: Tx, place: RunPlace) -> str | None:
+    """Give the exact JSON text of a completed run's result; None where it is too large to send."""
+    graph = place.definition.graph
+    rows = await tx.fetch(
+        """
+        SELECT step_no, CASE WHEN bytes <= $3 THEN result END AS result FROM (
+            SELECT s.step_no, o.result, sum(octet_length(o.result::text)) OVER () AS bytes
+            FROM zart.steps s JOIN zart.steps o
+                ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
+            WHERE s.run_key = $1 AND s.step_no = ANY($2::integer[])) r ORDER BY step_no
+        """,
+        place.run_key,
+        list(graph.sinks),
+        _RESULT_BYTES,
+    )
+    if any(row["result"] is None for row in rows):
+        return None
+    if len(rows) == 1:
+        text: str = rows[0]["result"]
+        return text
+    members = (
+        f"{json.dumps(graph.steps[row['step_no']].step_name, ensure_ascii=False)}:{row['result']}"
+        for row in rows
+    )
+    return "{" + ",".join(members) + "}"

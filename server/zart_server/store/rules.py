@@ -1,0 +1,247 @@
+"""Pause rules, the pause lock that orders them against every claim, and what is left to move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+
+
+from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
+from zart_server.store.db import Tx
+
+# Any number that no other program is likely to lock in the same database.
+_PAUSE_LOCK = 0x7A61_7274_0002
+
+COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, expires_at, deleted_at, deleted_by, expired"""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A pause rule by its key."""
+
+    rule_key: int
+    rule: PauseRule
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> RuleRow:
+        """Make it of a row of ``COLUMNS``."""
+        status = PauseRuleStatus.ACTIVE
+        if row["deleted_at"] is not None:
+            status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
+        scope = PauseScope(
+            row["execution_id"], row["task_name"], row["step_pattern"], row["everything"]
+        )
+        return cls(
+            row["rule_key"],
+            PauseRule(
+                rule_id=row["rule_id"],
+                scope=scope,
+                reason=row["reason"],
+                status=status,
+                created_at=row["created_at"],
+                created_by=row["created_by"],
+                expires_at=row["expires_at"],
+                deleted_at=row["deleted_at"],
+                deleted_by=row["deleted_by"],
+            ),
+        )
+
+
+async def share_pause_lock(tx: Tx) -> None:
+    """Hold off changes of the rules until this transaction ends.
+
+    Taken before rules are read, and after the last row lock: nothing may be waited for after it,
+    or a Pause, and behind it every claim, would wait too.
+    """
+    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", _PAUSE_LOCK)
+
+
+async def seize_pause_lock(tx: Tx) -> None:
+    """Wait until nobody shares the pause lock and keep everybody off it until the end."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", _PAUSE_LOCK)
+
+
+async def read_epoch(tx: Tx) -> tuple[int, bool]:
+    """Give the number of changes of the rules, and whether any rule is active."""
+    row = await tx.fetchrow(
+        "SELECT epoch, EXISTS (SELECT FROM zart.pause_rules WHERE deleted_at IS NULL) AS any_active"
+        " FROM zart.pause_epoch"
+    )
+    return (0, False) if row is None else (row["epoch"], row["any_active"])
+
+
+async def matching_rules(
+    tx: Tx, steps: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], list[tuple[int, str | None]]]:
+    """Give, by (task name, step name), the active rules: (rule key, its execution_id), oldest first."""
+    rows = await tx.fetch(
+        """
+        SELECT u.t, u.s, r.rule_key, r.execution_id
+        FROM unnest($1::text[], $2::text[]) u(t, s)
+        JOIN zart.pause_rules r ON r.deleted_at IS NULL
+            AND (r.task_name IS NULL OR r.task_name = u.t)
+            AND (r.step_regex IS NULL OR u.s ~ r.step_regex)
+        ORDER BY r.rule_key
+        """,
+        [task for task, _ in steps],
+        [step for _, step in steps],
+    )
+    found: dict[tuple[str, str], list[tuple[int, str | None]]] = {step: [] for step in steps}
+    for row in rows:
+        found[row["t"], row["s"]].append((row["rule_key"], row["execution_id"]))
+    return found
+
+
+async def insert_rule(
+    tx: Tx,
+    rule_id: str,
+    scope: PauseScope,
+    regex: str | None,
+    *,
+    reason: str,
+    created_by: str,
+    expires_at: datetime | None,
+    expires_in: timedelta | None,
+) -> RuleRow | None:
+    """Insert an active rule that is to be settled; None where it would have ended already.
+
+    The caller holds the pause lock.
+    """
+    row = await tx.fetchrow(
+        f"""
+        WITH rule AS (
+            INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
+                step_regex, everything, reason, created_by, expires_at)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8,
+                COALESCE($9::timestamptz, statement_timestamp() + $10::interval)
+            WHERE $9::timestamptz IS NULL OR $9::timestamptz > statement_timestamp()
+            RETURNING {COLUMNS}
+        ), work AS (
+            INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
+        ), epoch AS (
+            UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
+        )
+        SELECT {COLUMNS} FROM rule
+        """,
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+        regex,
+        scope.everything,
+        reason,
+        created_by,
+        expires_at,
+        expires_in,
+    )
+    return None if row is None else RuleRow.from_row(row)
+
+
+async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> list[int]:
+    """Give active rules: the one named, or those whose own fields equal every field of scope."""
+    rows = await tx.fetch(
+        """
+        SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
+          AND ($1::text IS NULL OR rule_id = $1)
+          AND ($2::text IS NULL OR execution_id = $2)
+          AND ($3::text IS NULL OR task_name = $3)
+          AND ($4::text IS NULL OR step_pattern = $4)
+        ORDER BY rule_key
+        """,
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+    )
+    return [row["rule_key"] for row in rows]
+
+
+async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
+    """Give a rule by its id, deleted or not."""
+    row = await tx.fetchrow(
+        f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id
+    )
+    return None if row is None else RuleRow.from_row(row)
+
+
+_DELETE = f"""
+    WITH deleted AS (
+        UPDATE zart.pause_rules SET deleted_at = statement_timestamp(), deleted_by = $1, expired = $2
+        WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
+            SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
+            ORDER BY rule_key FOR NO KEY UPDATE))
+        RETURNING {COLUMNS}
+    ), work AS (
+        INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
+        ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
+    ), epoch AS (
+        UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+    )
+    SELECT {COLUMNS} FROM deleted ORDER BY rule_key
+"""
+
+
+async def delete_rules(
+    tx: Tx, rule_id: str | None, scope: PauseScope, deleted_by: str
+) -> list[RuleRow]:
+    """Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
+
+    The caller holds the pause lock.
+    """
+    rows = await tx.fetch(
+        _DELETE.format(
+            which="($3::text IS NULL OR rule_id = $3) AND ($4::text IS NULL OR execution_id = $4)"
+            " AND ($5::text IS NULL OR task_name = $5) AND ($6::text IS NULL OR step_pattern = $6)"
+        ),
+        deleted_by,
+        False,  # noqa: FBT003 - a bind parameter
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+    )
+    return [RuleRow.from_row(row) for row in rows]
+
+
+async def delete_expired(tx: Tx) -> list[RuleRow]:
+    """Delete rules whose time is up by the database's clock; the caller holds the pause lock."""
+    rows = await tx.fetch(
+        _DELETE.format(which="expires_at <= statement_timestamp()"),
+        "expiry",
+        True,  # noqa: FBT003 - a bind parameter
+    )
+    return [RuleRow.from_row(row) for row in rows]
+
+
+async def has_expired(tx: Tx) -> bool:
+    """Tell whether a rule's time is up; locks nothing."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.pause_rules WHERE deleted_at IS NULL"
+        " AND expires_at <= statement_timestamp())"
+    )
+    return found
+
+
+async def is_settling(tx: Tx) -> bool:
+    """Tell whether some rule's queued tasks are still to be moved aside."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')"
+    )
+    return found
+
+
+async def pause_work(tx: Tx) -> list[tuple[int, str]]:
+    """Give what is left to move, oldest rule first: (rule key, 'settle' or 'release')."""
+    rows = await tx.fetch("SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000")
+    return [(row["rule_key"], row["work"]) for row in rows]
+
+
+async def end_work(tx: Tx, rule_key: int, work: str) -> None:
+    """Note that nothing is left to move; the caller has just seen so, holding the pause lock."""
+    await tx.execute(
+        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = $2", rule_key, work
+    )

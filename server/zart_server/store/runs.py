@@ -1,0 +1,229 @@
+"""Runs: the mutex of their steps, and the state that callers see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from zart_server.domain.model import Run, RunStatus, RunTrigger
+from zart_server.store.db import Tx
+
+_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger", triggered_by,
+    reason, source_run_number, dead_steps, error, created_at, started_at, completed_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run, without its payload, by its keys."""
+
+    run_key: int
+    execution_key: int
+    run_number: int
+    definition_key: int
+    status: RunStatus
+    trigger: RunTrigger
+    triggered_by: str
+    reason: str
+    source_run_number: int | None
+    dead_steps: int
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> RunRow:
+        """Make it of a row of ``_COLUMNS``."""
+        values = dict(row)
+        values["status"] = RunStatus(values["status"])
+        values["trigger"] = RunTrigger(values["trigger"])
+        return cls(**values)
+
+    def to_run(self, execution_id: str, definition_version: int) -> Run:
+        """Give the run as callers see it, without payload and result."""
+        return Run(
+            execution_id=execution_id,
+            run_number=self.run_number,
+            status=self.status,
+            trigger=self.trigger,
+            triggered_by=self.triggered_by,
+            reason=self.reason,
+            definition_version=definition_version,
+            source_run_number=self.source_run_number,
+            error=self.error,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            completed_at=self.completed_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRun:
+    """What a report needs of a run whose row it holds."""
+
+    run_key: int
+    execution_key: int
+    execution_id: str
+    definition_key: int
+    dead_steps: int
+    status: RunStatus
+
+
+async def lock_current_run(tx: Tx, execution_key: int) -> RunRow:
+    """Lock the current run of an execution whose row this transaction holds."""
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM zart.runs WHERE execution_key = $1 AND is_current"
+        " FOR NO KEY UPDATE",
+        execution_key,
+    )
+    if row is None:
+        raise LookupError(f"execution {execution_key} has no current run")
+    return RunRow.from_row(row)
+
+
+async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
+    """Tell whether an execution has a run of this number."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $2)",
+        execution_key,
+        run_number,
+    )
+    return found
+
+
+async def lock_runs(tx: Tx, run_keys: Sequence[int], *, wait: bool) -> list[LockedRun]:
+    """Lock runs in key order; those that somebody else holds are waited for or left out."""
+    rows = await tx.fetch(
+        "SELECT r.run_key, r.execution_key, e.execution_id, r.definition_key, r.dead_steps,"
+        " r.status"
+        " FROM zart.runs r JOIN zart.executions e USING (execution_key)"
+        " WHERE r.run_key = ANY($1::bigint[]) ORDER BY r.run_key"
+        f" FOR NO KEY UPDATE OF r{'' if wait else ' SKIP LOCKED'}",
+        sorted(set(run_keys)),
+    )
+    return [LockedRun(*row[:5], RunStatus(row["status"])) for row in rows]
+
+
+async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
+    """Move runs from scheduled to running at their first lease, skipping those somebody holds.
+
+    Whoever holds a run row next sets it otherwise (reports start what they hold).
+    """
+    await tx.execute(
+        "UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()"
+        " WHERE run_key = ANY(ARRAY(SELECT run_key FROM zart.runs"
+        " WHERE run_key = ANY($1::bigint[]) AND status = 'scheduled'"
+        " FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'scheduled'",
+        run_keys,
+    )
+
+
+async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
+    """Add to the number of dead steps of runs that this transaction holds."""
+    await tx.execute(
+        "UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n"
+        " FROM unnest($1::bigint[], $2::integer[]) u(k, n) WHERE r.run_key = u.k",
+        list(deaths),
+        list(deaths.values()),
+    )
+
+
+async def finish_runs(tx: Tx, run_keys: Sequence[int], sinks: Sequence[int]) -> dict[int, str]:
+    """Finish those of the runs, all held by this transaction, in which nothing can move.
+
+    COMPLETED when every sink (a step that nothing depends on) is completed, FAILED when a step is
+    dead and nothing is ready. ``sinks[i]`` belongs to ``run_keys[i]``, a run may stand there
+    more than once. Gives the new status by run key.
+    """
+    rows = await tx.fetch(
+        """
+        WITH sinks AS MATERIALIZED (
+            SELECT * FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
+        ), open AS (
+            SELECT DISTINCT run_key FROM sinks JOIN zart.steps USING (run_key, step_no)
+            WHERE status <> 'completed'
+        ), finished AS (
+            SELECT r.run_key, CASE WHEN open.run_key IS NULL THEN 'completed' ELSE 'failed' END
+                AS status, CASE WHEN open.run_key IS NOT NULL THEN (
+                    SELECT d.step_names[s.step_no + 1] || COALESCE(': ' || (s.error->>'message'), '')
+                    FROM zart.steps s WHERE s.run_key = r.run_key AND s.status = 'dead'
+                    ORDER BY s.completed_at, s.step_no LIMIT 1) END AS error
+            FROM zart.runs r
+            JOIN zart.definitions d USING (definition_key)
+            LEFT JOIN open USING (run_key)
+            WHERE r.run_key IN (SELECT run_key FROM sinks) AND r.status IN ('scheduled', 'running')
+              AND (open.run_key IS NULL OR (r.dead_steps > 0
+                   AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
+                   AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)))
+        )
+        UPDATE zart.runs r SET status = f.status, error = COALESCE(f.error, ''),
+            started_at = COALESCE(r.started_at, statement_timestamp()),
+            completed_at = statement_timestamp()
+        FROM finished f WHERE r.run_key = f.run_key AND r.status IN ('scheduled', 'running')
+        RETURNING r.run_key, r.status
+        """,
+        run_keys,
+        sinks,
+    )
+    return {row["run_key"]: row["status"] for row in rows}
+
+
+async def revive_run(tx: Tx, run_key: int) -> None:
+    """Take one dead step off a run that this transaction holds; a failed run goes on."""
+    await tx.execute(
+        "UPDATE zart.runs SET dead_steps = dead_steps - 1, status = 'running', error = '',"
+        " completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())"
+        " WHERE run_key = $1 AND status IN ('scheduled', 'running', 'failed')",
+        run_key,
+    )
+
+
+async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
+    """Move an unfinished run, held by this transaction, to cancelled."""
+    row = await tx.fetchrow(
+        "UPDATE zart.runs SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
+        f" WHERE run_key = $1 AND status IN ('scheduled', 'running') RETURNING {_COLUMNS}",
+        run_key,
+        error,
+    )
+    if row is None:
+        raise LookupError(f"run {run_key} is not open")
+    return RunRow.from_row(row)
+
+
+async def insert_next_run(
+    tx: Tx,
+    previous: RunRow,
+    *,
+    trigger: RunTrigger,
+    definition_key: int,
+    payload_json: str | None,
+    triggered_by: str,
+    reason: str,
+) -> RunRow:
+    """Retire the current run, held by this transaction, and insert the next.
+
+    ``payload_json`` None: the previous run's. A rerun names the previous run as its source.
+    """
+    await tx.execute(
+        "UPDATE zart.runs SET is_current = false WHERE run_key = $1 AND is_current", previous.run_key
+    )
+    row = await tx.fetchrow(
+        'INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger", triggered_by,'
+        " reason, source_run_number, payload)"
+        " SELECT execution_key, run_number + 1, $2, $3, $4, $5, $6, COALESCE($7::json, payload)"
+        f" FROM zart.runs WHERE run_key = $1 RETURNING {_COLUMNS}",
+        previous.run_key,
+        definition_key,
+        trigger.value,
+        triggered_by,
+        reason,
+        previous.run_number if trigger is RunTrigger.SELECTIVE_RERUN else None,
+        payload_json,
+    )
+    if row is None:
+        raise LookupError(f"run {previous.run_key} is gone")
+    return RunRow.from_row(row)
