@@ -79,5 +79,5 @@ async def place(tx: Tx, ready: Sequence[Ready]) -> dict[tuple[int, int], int | N
         await tx.pauses.refresh(tx)
     for item, key in zip(ready, keys, strict=True):
         if key is None:
-            tx.changes.queued(item.task_name, item.handler)
+            tx.changes.queued(item.task_name, item.handler, item.step.delay)
     return {(step.run_key, step.step_no): step.rule_key for step in steps}

@@ -31,13 +31,17 @@ class Changes:
     lanes: dict[tuple[str, str], int] = field(default_factory=dict)  # (task, handler) → queued
     executions: set[int] = field(default_factory=set)  # execution keys
     rules: bool = False  # pause rules were added or deleted
+    due_in: float | None = None  # seconds until the first task that was queued with a delay
 
-    def queued(self, task_name: str, handler: str, count: int = 1) -> None:
-        """Note that tasks were queued."""
-        self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
+    def queued(self, task_name: str, handler: str, delay: float = 0.0) -> None:
+        """Note that a task was queued, due after ``delay`` seconds."""
+        if delay > 0:
+            self.due_in = delay if self.due_in is None else min(self.due_in, delay)
+        else:
+            self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + 1
 
     def __bool__(self) -> bool:
-        return bool(self.lanes or self.executions or self.rules)
+        return bool(self.lanes or self.executions or self.rules or self.due_in is not None)
 
 
 class Tx:
@@ -85,10 +89,11 @@ class Tx:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, url: str, engine: AsyncEngine) -> None:
         from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
 
+        self.url = url
         self._engine = engine
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
@@ -118,6 +123,7 @@ class Database:
         engine = create_async_engine(
             to_sqlalchemy_url(url),
             isolation_level="AUTOCOMMIT",
+            json_deserializer=str,  # JSON stays the text it is
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=acquire_timeout,
@@ -130,7 +136,7 @@ class Database:
                 "max_cached_statement_lifetime": 0,
             },
         )
-        return cls(engine)
+        return cls(url, engine)
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:

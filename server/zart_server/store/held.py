@@ -58,7 +58,7 @@ async def insert_ready(tx: Tx, ready: Sequence[ReadyStep], epoch: int) -> bool:
         WITH ready AS MATERIALIZED (
             SELECT u.*, statement_timestamp() + u.delay * interval '1 second' AS not_before
             FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[], $5::integer[],
-                $6::integer[], $7::integer[], $8::integer[], $9::real[], $10::float8[],
+                $6::integer[], $7::integer[], $8::integer[], $9::float8[], $10::float8[],
                 $11::bigint[])
             WITH ORDINALITY u(run_key, step_no, lane, step_name, attempt, counted, backoff_base,
                 max_attempts, timeout_seconds, delay, rule_key, n)

@@ -217,13 +217,13 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def has_expired(tx: Tx) -> bool:
-    """Tell whether a rule's time is up; locks nothing."""
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM zart.pause_rules WHERE deleted_at IS NULL"
-        " AND expires_at <= statement_timestamp())"
+async def next_expiry(tx: Tx) -> float | None:
+    """Give the seconds until the next active rule ends, 0 where one should have; locks nothing."""
+    seconds: float | None = await tx.fetchval(
+        "SELECT GREATEST(EXTRACT(epoch FROM min(expires_at) - statement_timestamp()), 0)::float8"
+        " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
-    return found
+    return seconds
 
 
 async def is_settling(tx: Tx) -> bool:

@@ -202,3 +202,13 @@ async def find_executions(tx: Tx, execution_ids: Sequence[str]) -> dict[str, Exe
         )
         for row in rows
     }
+
+
+async def execution_key_of(tx: Tx, execution_id: str) -> int:
+    """Give the key of an execution. Raises ExecutionNotFound."""
+    key: int | None = await tx.fetchval(
+        "SELECT execution_key FROM zart.executions WHERE execution_id = $1", execution_id
+    )
+    if key is None:
+        raise ExecutionNotFound(execution_id)
+    return key

@@ -1,0 +1,124 @@
+"""The dispatch path: long polls, gathered reports, extensions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from zart_server.domain.commands import (
+    ExtendResult,
+    LeasedTask,
+    LeaseRef,
+    LeaseTasks,
+    Outcome,
+    Released,
+    ReportResult,
+)
+from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
+from zart_server.engine.gathering import ReportGatherer
+from zart_server.engine.lease import lease_tasks
+from zart_server.engine.waiters import Waiters
+from zart_server.store.db import Database
+from zart_server.store.leased import read_large, read_lease, read_upstream
+from zart_server.store.queue import extend, parse_task_id
+
+_log = logging.getLogger(__name__)
+_RESULTS_BYTES = 15 * 1024 * 1024
+
+
+class Dispatch:
+    """What dispatchers ask of one server."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._gatherer = ReportGatherer(db)
+        self._draining = False
+        self.waiters = Waiters()
+        self.asked: set[str] = set()  # tasks asked for since the last note of it
+
+    async def lease(self, command: LeaseTasks) -> list[LeasedTask]:
+        """Lease tasks, waiting for the first one up to ``wait``; none once draining."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + command.wait.total_seconds()
+        self.asked.update(command.task_names)
+        with self.waiters.register(command) as waiter:
+            while not self._draining:
+                async with self._db.transaction() as tx:
+                    tasks = await lease_tasks(tx, command)
+                left = deadline - loop.time()
+                if tasks or left <= 0:
+                    return tasks
+                try:
+                    await asyncio.wait_for(waiter.event.wait(), left)
+                except TimeoutError:
+                    break
+                self.waiters.requeue(waiter)
+        return []
+
+    async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> list[ReportResult]:
+        """Record outcomes, together with those of other calls; answers after the commit."""
+        statuses = await self._gatherer.record(outcomes)
+        lost = sum(status.status == "lease_lost" for status in statuses)
+        if lost:
+            _log.info("%d outcomes of %s came too late", lost, dispatcher_id)
+        return statuses
+
+    async def extend(self, refs: Sequence[LeaseRef]) -> list[ExtendResult]:
+        """Extend leases whose token is current."""
+        keys = []
+        for ref in refs:
+            parsed = parse_task_id(ref.task_id)
+            keys.append(None if parsed is None else (parsed[0], parsed[1], ref.lease_token))
+        async with self._db.transaction() as tx:
+            extended = await extend(tx, [key for key in keys if key is not None])
+        results = []
+        for ref, key in zip(refs, keys, strict=True):
+            found = extended.get(key) if key is not None else None
+            if found is None:
+                results.append(ExtendResult(ref.task_id, extended=False))
+            else:
+                results.append(ExtendResult(ref.task_id, True, *found))  # noqa: FBT003 - extended
+        return results
+
+    async def release(self, tasks: Sequence[LeasedTask]) -> None:
+        """Give tasks back whose lease did not reach its dispatcher."""
+        outcomes = [Outcome(task.task_id, task.lease_token, Released(None)) for task in tasks]
+        await self._gatherer.record(outcomes)
+        _log.info("released %d tasks whose lease could not be delivered", len(tasks))
+
+    async def step_results(
+        self, task_id: str, lease_token: int, step_names: Sequence[str]
+    ) -> dict[str, str]:
+        """Read results of direct dependencies of a leased task; at most 15 MiB together."""
+        parsed = parse_task_id(task_id)
+        if parsed is None:
+            raise InvalidField("task_id", "is not one that LeaseTasks gave")
+        async with self._db.transaction() as tx:
+            lease = await read_lease(tx, parsed[0], parsed[1], lease_token)
+            if lease is None:
+                raise InvalidField("lease_token", "is not current: the lease was lost")
+            graph = (await tx.definitions.one(tx, lease["definition_key"])).graph
+            direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[parsed[1]]}
+            for place, name in enumerate(step_names):
+                if name not in direct:
+                    raise InvalidField(f"step_names[{place}]", f"{name!r} is no direct dependency")
+            keys = sorted({(parsed[0], direct[name]) for name in step_names})
+            sizes = await read_upstream(tx, keys)
+            total = sum(size for _, size in sizes.values())
+            if total > _RESULTS_BYTES:
+                raise PayloadTooLarge("step_names", total, _RESULTS_BYTES)
+            texts = await read_large(tx, [], keys)
+        return {graph.steps[number].step_name: text for (_, number), text in texts.items()}
+
+    def drain(self) -> None:
+        """Lease nothing more; calls that wait answer now, with nothing."""
+        self._draining = True
+        self.waiters.wake_all()
+
+    async def stop(self) -> None:
+        """Finish what was reported."""
+        try:
+            await self._gatherer.stop()
+        except ZartError:
+            _log.warning("the last reports could not be recorded; their dispatchers repeat them")

@@ -1,0 +1,137 @@
+"""What must happen although nobody calls: expiry of leases and rules, releases, due tasks.
+
+Safe to run on every replica: each piece of work is a guarded transaction that skips what another
+replica holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from zart_server.domain.commands import Lost, Outcome
+from zart_server.domain.errors import ZartError
+from zart_server.engine.dispatch import Dispatch
+from zart_server.engine.release import move_aside, release_held
+from zart_server.engine.report import record_outcomes
+from zart_server.engine.resume import expire
+from zart_server.engine.watch import Watches
+from zart_server.store.db import Database
+from zart_server.store.definitions import touch_asked
+from zart_server.store.queue import due_lanes, expired_leases, task_id_of
+from zart_server.store.requests import purge_requests
+from zart_server.store.rules import next_expiry, pause_work
+
+_log = logging.getLogger(__name__)
+_TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
+_LEASES = 500
+_ASKED_EVERY = 5.0
+_WATCHES_EVERY = 5.0
+_PURGE_EVERY = 60.0
+_PURGE = 5_000
+
+
+class Maintenance:
+    """The loop of one server."""
+
+    def __init__(self, db: Database, dispatch: Dispatch, watches: Watches) -> None:
+        self._db = db
+        self._dispatch = dispatch
+        self._watches = watches
+        self._kicked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._next = {"asked": 0.0, "watches": 0.0, "purge": 0.0}
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name="maintenance")
+
+    async def stop(self) -> None:
+        """End the loop; work under way is rolled back and found again by another replica."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Look now."""
+        self._kicked.set()
+
+    def kick_in(self, seconds: float) -> None:
+        """Look when something is due, if that is before the next look."""
+        if seconds < _TICK:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(seconds, lambda: (self._timers.discard(timer), self.kick()))
+            self._timers.add(timer)
+
+    async def _run(self) -> None:
+        while True:
+            pause = _TICK
+            try:
+                pause = await self.tick()
+            except ZartError as error:
+                _log.warning("maintenance has to wait: %s", error.message)
+            except Exception:
+                _log.exception("maintenance failed; it goes on")
+            try:
+                await asyncio.wait_for(self._kicked.wait(), min(max(pause, 0.01), _TICK))
+            except TimeoutError:
+                continue
+            self._kicked.clear()
+
+    async def tick(self) -> float:
+        """Do whatever is due; give the seconds until more is known to be."""
+        names = self._dispatch.waiters.task_names()
+        async with self._db.transaction() as tx:
+            expired = await expired_leases(tx, _LEASES)
+            rule_in = await next_expiry(tx)
+            work = await pause_work(tx)
+            due = await due_lanes(tx, sorted(names)) if names else []
+        self._dispatch.waiters.wake({(task, handler): 1000 for task, handler, s in due if s <= 0})
+        if expired:
+            await self._sweep(expired)
+        if rule_in is not None and rule_in <= 0:
+            async with self._db.transaction() as tx:
+                await expire(tx)
+            self.kick()
+        for rule_key, kind in work:
+            if kind == "settle":
+                await move_aside(self._db, rule_key)
+            else:
+                await release_held(self._db, rule_key)
+        await self._now_and_then(names)
+        later = [seconds for _, _, seconds in due if seconds > 0]
+        if rule_in is not None and rule_in > 0:
+            later.append(rule_in)
+        return 0.05 if len(expired) == _LEASES or work else min(later, default=_TICK)
+
+    async def _sweep(self, expired: list[tuple[int, int, int]]) -> None:
+        """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""
+        outcomes = [
+            # The attempt's number is not part of the guard: the token is.
+            Outcome(task_id_of(run_key, step_no, 0), token, Lost())
+            for run_key, step_no, token in expired
+        ]
+        async with self._db.transaction() as tx:
+            recorded = await record_outcomes(tx, outcomes, wait=False, swept=True)
+        swept = sum(status == "recorded" for status in recorded.statuses.values())
+        if swept:
+            _log.info("swept %d expired leases", swept)
+
+    async def _now_and_then(self, names: set[str]) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next["asked"]:
+            self._next["asked"] = now + _ASKED_EVERY
+            asked, self._dispatch.asked = self._dispatch.asked | names, set()
+            if asked:
+                async with self._db.transaction() as tx:
+                    await touch_asked(tx, asked)
+        if now >= self._next["watches"]:
+            self._next["watches"] = now + _WATCHES_EVERY
+            await self._watches.poll()
+        if now >= self._next["purge"]:
+            self._next["purge"] = now + _PURGE_EVERY
+            async with self._db.transaction() as tx:
+                await purge_requests(tx, _PURGE)

@@ -1,0 +1,56 @@
+"""One server's share of the engine: its dispatch path, watches, hints and maintenance."""
+
+from __future__ import annotations
+
+from zart_server.engine.dispatch import Dispatch
+from zart_server.engine.maintenance import Maintenance
+from zart_server.engine.watch import Watches
+from zart_server.store.db import Changes, Database
+from zart_server.store.notifications import Notifications
+
+
+class Runtime:
+    """Everything that runs besides the calls themselves. All of it can be lost at any moment."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.dispatch = Dispatch(db)
+        self.watches = Watches(db)
+        self.maintenance = Maintenance(db, self.dispatch, self.watches)
+        self._notifications = Notifications(db.url, self._heard, self._lost_count)
+        db.on_commit = self._committed
+
+    def start(self) -> None:
+        """Begin to listen and to maintain."""
+        self._notifications.start()
+        self.maintenance.start()
+
+    def drain(self) -> None:
+        """Lease nothing more and end the watches; reports are still taken."""
+        self.dispatch.drain()
+        self.watches.stop()
+
+    async def stop(self) -> None:
+        """Record what was reported, then end."""
+        self.drain()
+        await self.dispatch.stop()
+        await self.maintenance.stop()
+        await self._notifications.stop()
+
+    def _committed(self, changes: Changes) -> None:
+        self._heard(changes)
+        self._notifications.publish(changes)
+
+    def _heard(self, changes: Changes) -> None:
+        """Wake whoever waits here for what changed here or elsewhere."""
+        self.dispatch.waiters.wake(changes.lanes)
+        self.watches.changed(changes.executions)
+        if changes.rules:
+            self.maintenance.kick()
+        if changes.due_in is not None:
+            self.maintenance.kick_in(changes.due_in)
+
+    def _lost_count(self) -> None:
+        """Look at everything: hints may have been missed."""
+        self.watches.changed_all()
+        self.maintenance.kick()

@@ -1,0 +1,127 @@
+"""Tells other servers what changed, and hears it from them: hints, never the truth.
+
+One connection of its own per server. What a server has to say is gathered while a NOTIFY is under
+way, so that a busy server sends few (NOTIFY takes a global lock at commit).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Callable
+
+import asyncpg
+
+from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.db import Changes
+
+_log = logging.getLogger(__name__)
+_CHANNEL = "zart"
+_PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
+_GAP = 0.005  # seconds between two NOTIFYs
+_RECONNECT = 1.0  # seconds
+
+
+class Notifications:
+    """The LISTEN/NOTIFY connection of one server; reconnects by itself."""
+
+    def __init__(
+        self,
+        url: str,
+        on_changes: Callable[[Changes], None],
+        on_gap: Callable[[], None],
+    ) -> None:
+        self._url = url
+        self._on_changes = on_changes
+        self._on_gap = on_gap
+        self._me = uuid.uuid4().hex[:12]
+        self._pending = Changes()
+        self._something = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen and to tell."""
+        self._task = asyncio.create_task(self._run(), name="notifications")
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def publish(self, changes: Changes) -> None:
+        """Tell the other servers soon; whatever is said in the meantime goes along."""
+        for lane, count in changes.lanes.items():
+            self._pending.lanes[lane] = self._pending.lanes.get(lane, 0) + count
+        self._pending.executions |= changes.executions
+        self._pending.rules |= changes.rules
+        if changes.due_in is not None:
+            due = self._pending.due_in
+            self._pending.due_in = changes.due_in if due is None else min(due, changes.due_in)
+        self._something.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("lost the notification connection: %s", type(error).__name__)
+            await asyncio.sleep(_RECONNECT)
+
+    async def _serve(self) -> None:
+        connection = await asyncpg.connect(
+            **to_asyncpg_arguments(self._url),
+            server_settings={"application_name": "zart-notifications"},
+            timeout=5.0,
+            command_timeout=10.0,
+        )
+        try:
+            await connection.add_listener(_CHANNEL, self._hear)
+            connection.add_termination_listener(lambda _connection: self._something.set())
+            self._on_gap()  # anything may have been said before we listened
+            while not connection.is_closed():
+                await self._something.wait()
+                self._something.clear()
+                for payload in self._take_payloads():
+                    await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+                await asyncio.sleep(_GAP)
+        finally:
+            connection.terminate()
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        said = json.loads(str(payload))
+        if said["from"] == self._me:
+            return
+        if said.get("much"):
+            self._on_gap()
+            return
+        self._on_changes(
+            Changes(
+                {(task, handler): count for task, handler, count in said["lanes"]},
+                set(said["executions"]),
+                said["rules"],
+                said["due_in"],
+            )
+        )
+
+    def _take_payloads(self) -> list[str]:
+        """Give what is to be said, in one message; that there is much where it does not fit."""
+        changes, self._pending = self._pending, Changes()
+        if not changes:
+            return []
+        payload = json.dumps(
+            {
+                "from": self._me,
+                "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
+                "executions": sorted(changes.executions),
+                "rules": changes.rules,
+                "due_in": changes.due_in,
+            },
+            separators=(",", ":"),
+        )
+        if len(payload) <= _PAYLOAD_BYTES:
+            return [payload]
+        return [json.dumps({"from": self._me, "much": True})]
