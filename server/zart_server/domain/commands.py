@@ -28,7 +28,6 @@ from zart_server.domain.model import (
     StepStatus,
 )
 
-
 T = TypeVar("T")
 
 

@@ -12,6 +12,7 @@
     ├── RunChanged              PlanChanged     StoreConflict
     ├── PayloadTooLarge         TooManyItems
     ├── OperationTimeout        StoreUnavailable   ShuttingDown
+    ├── UnknownMethod
     └── MissingCredentials      InvalidCredentials   RoleRequired
 
 ``reason`` is the ErrorInfo reason, ``metadata`` holds every value that the message names.
@@ -77,7 +78,9 @@ class StepNotFound(NotFound):
     reason = "STEP_NOT_FOUND"
 
     def __init__(self, run_id: str, step_name: str) -> None:
-        super().__init__(f"run {run_id!r} has no step {step_name!r}", run_id=run_id, step_name=step_name)
+        super().__init__(
+            f"run {run_id!r} has no step {step_name!r}", run_id=run_id, step_name=step_name
+        )
 
 
 class PauseRuleNotFound(NotFound):
@@ -177,7 +180,9 @@ class RunFinished(ZartError):
     reason = "RUN_FINISHED"
 
     def __init__(self, run_id: str, status: str) -> None:
-        super().__init__(f"run {run_id!r} is {status.upper()}", run_id=run_id, status=status.upper())
+        super().__init__(
+            f"run {run_id!r} is {status.upper()}", run_id=run_id, status=status.upper()
+        )
 
 
 class NothingToRerun(ZartError):
@@ -212,7 +217,8 @@ class PlanChanged(ZartError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(
-            f"run {run_id!r} or the request changed since the plan was made: plan again", run_id=run_id
+            f"run {run_id!r} or the request changed since the plan was made: plan again",
+            run_id=run_id,
         )
 
 
@@ -244,7 +250,10 @@ class TooManyItems(ZartError):
 
     def __init__(self, field: str, count: int, limit: int) -> None:
         super().__init__(
-            f"{field}: {count} items, at most {limit} are taken", field=field, count=count, limit=limit
+            f"{field}: {count} items, at most {limit} are taken",
+            field=field,
+            count=count,
+            limit=limit,
         )
         self.field = field
 
@@ -301,3 +310,12 @@ class RoleRequired(ZartError):
 
     def __init__(self, role: str) -> None:
         super().__init__(f"role {role!r} is needed", role=role)
+
+
+class UnknownMethod(ZartError):
+    """The server has no such method."""
+
+    reason = "UNKNOWN_METHOD"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"no method {method}: reflection lists what is there", method=method)

@@ -76,9 +76,7 @@ def check_supersedable(current: CurrentRun, if_running: IfRunning) -> None:
         raise RunActive(current.run_id, current.run.status)
 
 
-async def end_run(
-    tx: Tx, current: CurrentRun, error: str
-) -> tuple[RunRow, tuple[FencedStep, ...]]:
+async def end_run(tx: Tx, current: CurrentRun, error: str) -> tuple[RunRow, tuple[FencedStep, ...]]:
     """Cancel the current run where it is unfinished, fencing its leases; say what was in flight.
 
     A finished run stays as it is.
@@ -103,9 +101,7 @@ async def begin_next_run(
     payload_json: str | None = None,
 ) -> tuple[RunRow, tuple[FencedStep, ...]]:
     """End the current run and insert the one that follows it."""
-    ended, fenced = await end_run(
-        tx, current, f"superseded by run {current.run.run_number + 1}"
-    )
+    ended, fenced = await end_run(tx, current, f"superseded by run {current.run.run_number + 1}")
     following = await insert_next_run(
         tx,
         ended,

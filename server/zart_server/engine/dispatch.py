@@ -37,13 +37,19 @@ class Dispatch:
         self.waiters = Waiters()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
 
-    async def lease(self, command: LeaseTasks) -> list[LeasedTask]:
-        """Lease tasks, waiting for the first one up to ``wait``; none once draining."""
+    async def lease(
+        self, command: LeaseTasks, gone: asyncio.Event | None = None
+    ) -> list[LeasedTask]:
+        """Lease tasks, waiting for the first one up to ``wait``; none once draining.
+
+        ``gone`` is set when the caller is gone: nothing more is leased for it. What has been
+        leased by then is returned all the same, for the servicer to give back.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + command.wait.total_seconds()
         self.asked.update(command.task_names)
-        with self.waiters.register(command) as waiter:
-            while not self._draining:
+        with self.waiters.register(command, gone) as waiter:
+            while not self._draining and not (gone and gone.is_set()):
                 async with self._db.transaction() as tx:
                     tasks = await lease_tasks(tx, command)
                 left = deadline - loop.time()

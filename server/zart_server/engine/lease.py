@@ -119,7 +119,9 @@ async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], 
 
     Payloads stand under step number -1.
     """
-    payloads = {p.claimed.run_key for p in parts if p.run["payload_bytes"] and p.run["payload"] is None}
+    payloads = {
+        p.claimed.run_key for p in parts if p.run["payload_bytes"] and p.run["payload"] is None
+    }
     results = {
         (p.claimed.run_key, dep) for p in parts for dep, text in p.upstream.items() if text is None
     }

@@ -51,10 +51,10 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
     return row.rule
 
 
-async def count_paused(tx: Tx, rule: PauseRule) -> PauseCounts:
+async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
     """Count what a rule withholds; for after its commit, when nothing withheld can leave."""
-    row = await find_rule(tx, rule.rule_id)
+    row = await find_rule(tx, rule_id)
     if row is None:
-        raise PauseRuleNotFound(rule.rule_id)
+        raise PauseRuleNotFound(rule_id)
     ready, running = await count_matching(tx, row.rule_key, EXACT_TO + 1)
     return PauseCounts(min(ready, EXACT_TO), ready > EXACT_TO, running)

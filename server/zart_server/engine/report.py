@@ -37,7 +37,9 @@ async def record_outcomes(
     extended meanwhile stay.
     """
     refs = {n: ref for n, item in enumerate(outcomes) if (ref := _ref(item)) is not None}
-    runs = {run.run_key: run for run in await lock_runs(tx, [r[0] for r in refs.values()], wait=wait)}
+    runs = {
+        run.run_key: run for run in await lock_runs(tx, [r[0] for r in refs.values()], wait=wait)
+    }
     known = {n: ref for n, ref in refs.items() if ref[0] in runs}
     stragglers = [] if wait else [n for n in refs if n not in known]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)

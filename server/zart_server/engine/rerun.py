@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zart_server.domain.commands import Caller, Rerun, RerunPlan, Rerunned
+from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
 from zart_server.domain.errors import NothingToRerun, PlanChanged
 from zart_server.domain.model import (
     FencedStep,

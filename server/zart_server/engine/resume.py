@@ -55,9 +55,7 @@ async def expire(tx: Tx) -> int:
     return len(deleted)
 
 
-async def _record(
-    tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller
-) -> None:
+async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:
     for row in deleted:
         await record_operation(
             tx,

@@ -39,7 +39,9 @@ async def start_executions(tx: Tx, starts: Sequence[StartExecution]) -> list[Sta
     ]
     started = await insert_executions(tx, new) if new else {}
     if started:
-        await _place_roots(tx, started, {starts[n].execution_id: graphs[n] for n in firsts.values()})
+        await _place_roots(
+            tx, started, {starts[n].execution_id: graphs[n] for n in firsts.values()}
+        )
     taken = [
         item.execution_id
         for number, item in enumerate(starts)

@@ -17,6 +17,7 @@ class Waiter:
     task_names: frozenset[str]
     handlers: frozenset[str]
     wants: int
+    gone: asyncio.Event | None = None  # set when its caller is gone
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, task_name: str, handler: str) -> bool:
@@ -31,10 +32,10 @@ class Waiters:
         self._waiting: dict[Waiter, None] = {}
 
     @contextlib.contextmanager
-    def register(self, command: LeaseTasks) -> Iterator[Waiter]:
+    def register(self, command: LeaseTasks, gone: asyncio.Event | None = None) -> Iterator[Waiter]:
         """Wait in line while this is open; entered before the first look, no wake-up is missed."""
         waiter = Waiter(
-            frozenset(command.task_names), frozenset(command.handlers), command.max_tasks
+            frozenset(command.task_names), frozenset(command.handlers), command.max_tasks, gone
         )
         self._waiting[waiter] = None
         try:
@@ -57,6 +58,12 @@ class Waiters:
                 left -= waiter.wants
                 del self._waiting[waiter]
                 waiter.event.set()
+
+    def drop_gone(self) -> None:
+        """Wake the calls whose caller is gone, so that they end."""
+        for waiter in [w for w in self._waiting if w.gone is not None and w.gone.is_set()]:
+            del self._waiting[waiter]
+            waiter.event.set()
 
     def wake_all(self) -> None:
         """Wake every call, for a server that stops."""

@@ -59,9 +59,7 @@ class Watches:
             if not self._watches[execution_key]:
                 del self._watches[execution_key]
 
-    async def _read(
-        self, execution_id: str, run_number: int | None
-    ) -> tuple[ExecutionView, float]:
+    async def _read(self, execution_id: str, run_number: int | None) -> tuple[ExecutionView, float]:
         """Read the state as of one moment, and tell how many seconds that took."""
         begun = asyncio.get_running_loop().time()
         async with self._db.transaction(snapshot=True) as tx:

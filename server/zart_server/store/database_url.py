@@ -15,7 +15,9 @@ def to_sqlalchemy_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise ValueError("not a database URL: use postgresql://user:password@host:port/database") from None
+        raise ValueError(
+            "not a database URL: use postgresql://user:password@host:port/database"
+        ) from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError("not a PostgreSQL URL: use postgresql://user:password@host:port/database")
     return parsed.set(drivername="postgresql+asyncpg")

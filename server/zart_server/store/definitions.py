@@ -26,7 +26,8 @@ async def lock_task_name(tx: Tx, task_name: str) -> int | None:
         "INSERT INTO zart.task_names (task_name) VALUES ($1) ON CONFLICT DO NOTHING", task_name
     )
     key: int | None = await tx.fetchval(
-        "SELECT definition_key FROM zart.task_names WHERE task_name = $1 FOR NO KEY UPDATE", task_name
+        "SELECT definition_key FROM zart.task_names WHERE task_name = $1 FOR NO KEY UPDATE",
+        task_name,
     )
     return key
 
@@ -77,9 +78,7 @@ async def _find_lanes(
     return {(row["task_name"], row["handler"]): row["lane"] for row in rows}
 
 
-async def insert_definitions(
-    tx: Tx, new: Sequence[tuple[str, int, Graph]]
-) -> list[Definition]:
+async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> list[Definition]:
     """Store graphs as (task, version, graph) where their content is not there yet; give all."""
     lanes = await ensure_lanes(
         tx, ((task, step.handler) for task, _, graph in new for step in graph.steps)
@@ -116,7 +115,9 @@ async def insert_definitions(
     )
     by_content = {(row["task_name"], row["content_hash"]): row for row in found}
     return [
-        Definition(stored["definition_key"], row[0], stored["version"], graph, tuple(stored["lanes"]))
+        Definition(
+            stored["definition_key"], row[0], stored["version"], graph, tuple(stored["lanes"])
+        )
         for row, (_, _, graph) in zip(rows, new, strict=True)
         for stored in [by_content[row[0], row[2]]]
     ]

@@ -175,9 +175,7 @@ async def held_in_runs(
     return [HeldStep(*row) for row in rows]
 
 
-async def release(
-    tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int
-) -> bool:
+async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:
     """Queue held steps, as (run key, step number, rule key); a rule key re-attributes instead.
 
     Place in the queue, not_before and attempts stay. The caller holds the run rows and the pause

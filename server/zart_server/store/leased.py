@@ -70,9 +70,7 @@ async def read_large(
     return {(row["run_key"], row["step_no"]): row["text"] for row in rows}
 
 
-async def read_lease(
-    tx: Tx, run_key: int, step_no: int, lease_token: int
-) -> asyncpg.Record | None:
+async def read_lease(tx: Tx, run_key: int, step_no: int, lease_token: int) -> asyncpg.Record | None:
     """Give a leased task's run and definition; None where the token is not current."""
     return await tx.fetchrow(
         "SELECT r.run_key, r.definition_key FROM zart.queue q JOIN zart.runs r USING (run_key)"

@@ -180,9 +180,7 @@ async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
     )
 
 
-async def take(
-    tx: Tx, refs: Sequence[tuple[int, int, int]], *, only_expired: bool
-) -> list[Taken]:
+async def take(tx: Tx, refs: Sequence[tuple[int, int, int]], *, only_expired: bool) -> list[Taken]:
     """Delete leased tasks, as (run key, step number, token), whose token is still current.
 
     With ``only_expired`` those whose lease was extended meanwhile stay. The caller holds the run

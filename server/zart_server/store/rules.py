@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-
-
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.db import Tx
 
@@ -162,9 +160,7 @@ async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> li
 
 async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
     """Give a rule by its id, deleted or not."""
-    row = await tx.fetchrow(
-        f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id
-    )
+    row = await tx.fetchrow(f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id)
     return None if row is None else RuleRow.from_row(row)
 
 

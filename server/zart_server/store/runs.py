@@ -209,7 +209,8 @@ async def insert_next_run(
     ``payload_json`` None: the previous run's. A rerun names the previous run as its source.
     """
     await tx.execute(
-        "UPDATE zart.runs SET is_current = false WHERE run_key = $1 AND is_current", previous.run_key
+        "UPDATE zart.runs SET is_current = false WHERE run_key = $1 AND is_current",
+        previous.run_key,
     )
     row = await tx.fetchrow(
         'INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger", triggered_by,'

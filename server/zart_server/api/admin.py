@@ -1,0 +1,150 @@
+"""AdminService: each handler decodes, opens one transaction, calls the engine, encodes."""
+
+from __future__ import annotations
+
+import grpc
+from zart.v1 import admin_service_pb2 as pb
+from zart.v1 import admin_service_pb2_grpc
+
+from zart_server.api import decode_admin as decode
+from zart_server.api import encode
+from zart_server.api.fields import caller_of, name_of
+from zart_server.api.mutation import Mutations
+from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.domain.commands import RerunPlan
+from zart_server.engine import pause, rerun, restart, resume, retry_step
+from zart_server.store import reads
+from zart_server.store.db import Database, Tx
+
+Context = grpc.aio.ServicerContext
+
+
+class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
+    """Operates executions."""
+
+    def __init__(self, db: Database, mutations: Mutations) -> None:
+        self._db = db
+        self._mutations = mutations
+
+    async def RetryStep(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.RetryStepRequest, context: Context
+    ) -> pb.RetryStepResponse:
+        """Revive a dead step."""
+        command, caller = decode.retry_step(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.RetryStepResponse:
+            done = await retry_step.retry_step(tx, command, caller)
+            step = encode.step(done.step)
+            step.ClearField("result_json")
+            step.ClearField("input_json")
+            return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
+
+        return await self._mutations.run(request, pb.RetryStepResponse, operate)
+
+    async def Restart(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.RestartRequest, context: Context
+    ) -> pb.RestartResponse:
+        """Create the next run from scratch."""
+        command, caller = decode.restart(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.RestartResponse:
+            done = await restart.restart(tx, command, caller)
+            return pb.RestartResponse(
+                new_run_id=done.run.run_id,
+                new_run_number=done.run.run_number,
+                run=encode.run(done.run),
+                fenced_steps=map(encode.fenced_step, done.fenced_steps),
+            )
+
+        return await self._mutations.run(request, pb.RestartResponse, operate)
+
+    async def Rerun(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.RerunRequest, context: Context
+    ) -> pb.RerunResponse:
+        """Create the next run with some results carried over, or only plan it."""
+        command, caller = decode.rerun(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.RerunResponse:
+            done = await rerun.rerun(tx, command, caller)
+            return pb.RerunResponse(
+                new_run_id=done.new_run_id,
+                new_run_number=done.new_run_number,
+                effective_rerun=done.plan.effective_rerun,
+                preserved=done.plan.preserved,
+                potentially_stale=_stale(done.plan),
+                fenced_steps=map(encode.fenced_step, done.fenced_steps),
+                plan_token=done.plan_token,
+            )
+
+        if command.validate_only:  # changes nothing, so there is nothing to remember
+            async with self._db.transaction() as tx:
+                return await operate(tx)
+        return await self._mutations.run(request, pb.RerunResponse, operate)
+
+    async def ListRuns(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ListRunsRequest, context: Context
+    ) -> pb.ListRunsResponse:
+        """List the runs of an execution."""
+        execution_id = name_of(request.execution_id, "execution_id")
+        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        async with self._db.transaction() as tx:
+            page = await reads.list_runs(tx, execution_id, cursor, size)
+        return pb.ListRunsResponse(
+            runs=map(encode.run, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def Pause(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.PauseRequest, context: Context
+    ) -> pb.PauseResponse:
+        """Add a pause rule, and count what it withholds once it does."""
+        command, caller = decode.pause(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.PauseResponse:
+            return pb.PauseResponse(rule=encode.pause_rule(await pause.pause(tx, command, caller)))
+
+        async def complete(tx: Tx, response: pb.PauseResponse) -> None:
+            counts = await pause.count_paused(tx, response.rule.rule_id)
+            response.paused_steps = counts.paused_steps
+            response.paused_steps_is_lower_bound = counts.is_lower_bound
+            response.running_steps = counts.running_steps
+
+        return await self._mutations.run(request, pb.PauseResponse, operate, complete)
+
+    async def Resume(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ResumeRequest, context: Context
+    ) -> pb.ResumeResponse:
+        """Delete pause rules."""
+        command, caller = decode.resume(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.ResumeResponse:
+            done = await resume.resume(tx, command, caller)
+            return pb.ResumeResponse(
+                rules_deleted=done.rules_deleted,
+                rules=map(encode.pause_rule, done.rules),
+                released_steps=done.released_steps,
+                released_steps_is_lower_bound=done.is_lower_bound,
+                still_paused_steps=done.still_paused_steps,
+            )
+
+        return await self._mutations.run(request, pb.ResumeResponse, operate)
+
+    async def ListPauseRules(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ListPauseRulesRequest, context: Context
+    ) -> pb.ListPauseRulesResponse:
+        """List pause rules."""
+        scope = decode.scope_of(request)
+        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        async with self._db.transaction() as tx:
+            page = await reads.list_pause_rules(tx, scope, request.include_deleted, cursor, size)
+        return pb.ListPauseRulesResponse(
+            rules=map(encode.pause_rule, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+
+def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:
+    return [
+        pb.PotentiallyStale(preserved_step=step, possibly_depends_on=causes)
+        for step, causes in plan.potentially_stale
+    ]

@@ -1,0 +1,33 @@
+"""AuditService: who did what."""
+
+from __future__ import annotations
+
+import grpc
+from zart.v1 import audit_service_pb2 as pb
+from zart.v1 import audit_service_pb2_grpc
+
+from zart_server.api import decode_execution as decode
+from zart_server.api import encode
+from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.store import reads
+from zart_server.store.db import Database
+
+
+class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
+    """Reads the operations record."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def ListOperations(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ListOperationsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListOperationsResponse:
+        """List operations."""
+        wanted = decode.list_operations(request)
+        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        async with self._db.transaction() as tx:
+            page = await reads.list_operations(tx, wanted, cursor, size)
+        return pb.ListOperationsResponse(
+            operations=map(encode.operation, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )

@@ -1,0 +1,130 @@
+"""DispatchService requests, checked and decoded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from zart.v1 import dispatch_service_pb2 as pb
+
+from zart_server.api.decode_execution import steps_of
+from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
+from zart_server.domain.commands import (
+    Completed,
+    Ending,
+    Failed,
+    LeaseRef,
+    LeaseTasks,
+    Outcome,
+    Released,
+    TimedOut,
+)
+from zart_server.domain.errors import InvalidField, ZartError
+from zart_server.domain.json_text import check_json
+from zart_server.domain.model import StepError, TaskDefinition
+
+_ZERO = timedelta(0)
+_MAX_WAIT = timedelta(seconds=60)
+_LEASE = timedelta(seconds=1), timedelta(hours=1)
+_DEFAULT_LEASE = timedelta(seconds=30)
+_MAX_RETRY_AFTER = timedelta(days=366)
+_MAX_TASKS = 1000
+_ERROR_BYTES = 16 * 1024
+
+
+def register_task(request: pb.RegisterTaskRequest) -> TaskDefinition:
+    """Decode RegisterTask; the engine checks the graph."""
+    definition = request.definition
+    return TaskDefinition(
+        name_of(definition.task_name, "definition.task_name"),
+        0,
+        steps_of(definition.steps, "definition.steps"),
+    )
+
+
+def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
+    """Decode LeaseTasks."""
+    if not request.task_names:
+        raise InvalidField("task_names", "is empty: name the tasks that you can run")
+    if not 1 <= request.max_tasks <= _MAX_TASKS:
+        raise InvalidField("max_tasks", f"is {request.max_tasks}, must be 1 to {_MAX_TASKS}")
+    return LeaseTasks(
+        dispatcher_id=name_of(request.dispatcher_id, "dispatcher_id"),
+        task_names=names_of(request.task_names, "task_names"),
+        handlers=names_of(request.handlers, "handlers", 10_000),
+        max_tasks=request.max_tasks,
+        wait=duration_of(request.wait, "wait", _ZERO, _MAX_WAIT) if has(request, "wait") else _ZERO,
+        lease_duration=duration_of(request.lease_duration, "lease_duration", *_LEASE)
+        if has(request, "lease_duration")
+        else _DEFAULT_LEASE,
+    )
+
+
+def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
+    """Decode outcomes; a bad one becomes the error that it is rejected with."""
+    name_of(request.dispatcher_id, "dispatcher_id")
+    items_of(request.outcomes, "outcomes")
+    return [_outcome(item) for item in request.outcomes]
+
+
+def _outcome(item: pb.TaskOutcome) -> Outcome | ZartError:
+    try:
+        return Outcome(item.task_id, item.lease_token, _ending(item))
+    except ZartError as error:
+        return error
+
+
+def _ending(item: pb.TaskOutcome) -> Ending:
+    kind = item.WhichOneof("outcome")
+    if kind == "completed":
+        text = item.completed.result_json or "null"
+        check_json(text, "completed.result_json")
+        return Completed(text)
+    if kind == "failed":
+        failed = item.failed
+        return Failed(
+            error_of(failed.error),
+            failed.retryable,
+            duration_of(failed.retry_after, "failed.retry_after", _ZERO, _MAX_RETRY_AFTER)
+            if has(failed, "retry_after")
+            else None,
+        )
+    if kind == "timed_out":
+        return TimedOut()
+    if kind == "released":
+        released = item.released
+        return Released(
+            duration_of(released.retry_after, "released.retry_after", _ZERO, _MAX_RETRY_AFTER)
+            if has(released, "retry_after")
+            else None
+        )
+    raise InvalidField("outcome", "is none of completed, failed, timed_out and released")
+
+
+def error_of(error: object) -> StepError:
+    """Decode an error, cut at 16 KiB together; what PostgreSQL cannot hold is replaced."""
+    room = _ERROR_BYTES
+    parts = []
+    for name in ("type", "message", "details"):
+        text = getattr(error, name).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        encoded = text.encode()
+        if len(encoded) > room:
+            text = encoded[:room].decode(errors="ignore")
+        room -= len(text.encode())
+        parts.append(text)
+    return StepError(*parts)
+
+
+def lease_refs(request: pb.ExtendLeasesRequest) -> list[LeaseRef]:
+    """Decode the leases to extend."""
+    name_of(request.dispatcher_id, "dispatcher_id")
+    items_of(request.leases, "leases")
+    return [LeaseRef(lease.task_id, lease.lease_token) for lease in request.leases]
+
+
+def step_results(request: pb.GetStepResultsRequest) -> tuple[str, int, tuple[str, ...]]:
+    """Decode whose results are wanted."""
+    return (
+        text_of(request.task_id, "task_id", 255),
+        request.lease_token,
+        names_of(request.step_names, "step_names", 10_000),
+    )

@@ -1,0 +1,191 @@
+"""ExecutionService and AuditService requests, checked and decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
+from zart.v1 import execution_service_pb2 as pb
+
+from zart_server.api.fields import (
+    caller_of,
+    duration_of,
+    has,
+    items_of,
+    json_of,
+    name_of,
+    names_of,
+    optional_number,
+    text_of,
+    time_of,
+)
+from zart_server.domain.commands import (
+    Caller,
+    CancelExecution,
+    ListExecutions,
+    ListOperations,
+    StartExecution,
+)
+from zart_server.domain.errors import InvalidField
+from zart_server.domain.graph import MAX_STEPS, Graph
+from zart_server.domain.model import (
+    IfExists,
+    OperationKind,
+    RetryPolicy,
+    RunStatus,
+    StepSpec,
+    StepStatus,
+)
+
+_IF_EXISTS = {
+    pb.IF_EXISTS_UNSPECIFIED: IfExists.FAIL,
+    pb.IF_EXISTS_FAIL: IfExists.FAIL,
+    pb.IF_EXISTS_RETURN: IfExists.RETURN,
+}
+_ZERO = timedelta(0)
+_LONGEST = timedelta(days=366)
+_MOST_ATTEMPTS = 1_000_000
+
+
+def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
+    """Decode StartExecution; an inline graph is checked whole."""
+    if request.if_exists not in _IF_EXISTS:
+        raise InvalidField("if_exists", f"{request.if_exists} is not a value of IfExists")
+    steps = steps_of(request.steps, "steps")
+    if steps:
+        Graph.of(steps, "steps")
+    return StartExecution(
+        execution_id=name_of(request.execution_id, "execution_id") if request.execution_id else "",
+        task_name=name_of(request.task_name, "task_name"),
+        payload_json=json_of(request, "payload_kind", "payload"),
+        steps=steps,
+        if_exists=_IF_EXISTS[request.if_exists],
+        caller=caller_of(request),
+    )
+
+
+def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution:
+    """Decode an item of a batch: its own words go before the batch's, the request_id is one."""
+    if request.request_id:
+        raise InvalidField("request_id", "belongs to the batch, not to an item")
+    item = start_execution(request)
+    caller = Caller(
+        item.caller.triggered_by or batch.triggered_by,
+        item.caller.reason or batch.reason,
+        batch.request_id,
+    )
+    return replace(item, caller=caller)
+
+
+def steps_of(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:
+    """Decode the steps of a graph; what is unset gets its default."""
+    items_of(specs, field, MAX_STEPS)
+    return tuple(_step(spec, f"{field}[{place}]") for place, spec in enumerate(specs))
+
+
+def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
+    name = name_of(spec.step_name, f"{path}.step_name")
+    policy = RetryPolicy()
+    if has(spec, "retry_policy"):
+        policy = _policy(spec.retry_policy, f"{path}.retry_policy")
+    timeout = timedelta(minutes=10)
+    if has(spec, "timeout"):
+        timeout = duration_of(spec.timeout, f"{path}.timeout", timedelta(milliseconds=1), _LONGEST)
+    return StepSpec(
+        step_name=name,
+        depends_on=names_of(spec.depends_on, f"{path}.depends_on", MAX_STEPS),
+        handler=name_of(spec.handler, f"{path}.handler") if spec.handler else name,
+        input_json=json_of(spec, "input_kind", "input", f"{path}."),
+        retry_policy=policy,
+        timeout=timeout,
+    )
+
+
+def _policy(policy: task_definition_pb2.RetryPolicy, path: str) -> RetryPolicy:
+    default = RetryPolicy()
+    if not 0 <= policy.max_attempts <= _MOST_ATTEMPTS:
+        raise InvalidField(f"{path}.max_attempts", f"must be 1 to {_MOST_ATTEMPTS}, or 0 for 3")
+    multiplier = policy.backoff_multiplier
+    if multiplier != 0 and not 1 <= multiplier <= 1e6:  # noqa: PLR2004 - NaN fails it too
+        raise InvalidField(f"{path}.backoff_multiplier", "must be 1 to 1e6, or 0 for 2")
+    spans = {
+        name: duration_of(getattr(policy, name), f"{path}.{name}", _ZERO, _LONGEST)
+        if has(policy, name)
+        else getattr(default, name)
+        for name in ("initial_backoff", "max_backoff")
+    }
+    return RetryPolicy(
+        max_attempts=policy.max_attempts or default.max_attempts,
+        backoff_multiplier=multiplier or default.backoff_multiplier,
+        **spans,
+    )
+
+
+def run_of(
+    request: pb.GetExecutionRequest | pb.GetStepRequest | pb.WatchExecutionRequest,
+) -> tuple[str, int | None]:
+    """Decode which run is meant."""
+    return (
+        name_of(request.execution_id, "execution_id"),
+        optional_number(request, "run_number", 0),
+    )
+
+
+def cancel_execution(request: pb.CancelExecutionRequest) -> CancelExecution:
+    """Decode CancelExecution."""
+    return CancelExecution(
+        name_of(request.execution_id, "execution_id"),
+        optional_number(request, "expected_run_number", 0),
+    )
+
+
+def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions:
+    """Decode the filter of ListExecutions."""
+    items_of(request.statuses, "statuses")
+    items_of(request.step_statuses, "step_statuses")
+    return ListExecutions(
+        task_name=name_of(request.task_name, "task_name") if request.task_name else "",
+        statuses=tuple(
+            run_status_of(value, f"statuses[{n}]") for n, value in enumerate(request.statuses)
+        ),
+        step_statuses=tuple(
+            step_status_of(value, f"step_statuses[{n}]")
+            for n, value in enumerate(request.step_statuses)
+        ),
+        created_after=time_of(request.created_after, "created_after")
+        if has(request, "created_after")
+        else None,
+        created_before=time_of(request.created_before, "created_before")
+        if has(request, "created_before")
+        else None,
+    )
+
+
+def run_status_of(value: int, field: str) -> RunStatus:
+    """Decode a run status of a filter."""
+    if value == 0 or value not in execution_pb2.RunStatus.values():
+        raise InvalidField(field, f"{value} is not a value of RunStatus")
+    name = execution_pb2.RunStatus.Name(value)  # type: ignore[arg-type]
+    return RunStatus(name.removeprefix("RUN_STATUS_").lower())
+
+
+def step_status_of(value: int, field: str) -> StepStatus:
+    """Decode a step status of a filter."""
+    if value == 0 or value not in execution_pb2.StepStatus.values():
+        raise InvalidField(field, f"{value} is not a value of StepStatus")
+    name = execution_pb2.StepStatus.Name(value)  # type: ignore[arg-type]
+    return StepStatus(name.removeprefix("STEP_STATUS_").lower())
+
+
+def list_operations(request: audit_service_pb2.ListOperationsRequest) -> ListOperations:
+    """Decode the filter of ListOperations."""
+    kind = None
+    if request.kind:
+        if request.kind not in audit_service_pb2.OperationKind.values():
+            raise InvalidField("kind", f"{request.kind} is not a value of OperationKind")
+        name = audit_service_pb2.OperationKind.Name(request.kind)
+        kind = OperationKind(name.removeprefix("OPERATION_KIND_").lower())
+    execution_id = request.execution_id
+    return ListOperations(text_of(execution_id, "execution_id", 255), kind)

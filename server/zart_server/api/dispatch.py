@@ -1,0 +1,106 @@
+"""DispatchService: hands out queued tasks and takes what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import grpc
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1 import dispatch_service_pb2_grpc
+
+from zart_server.api import decode_dispatch as decode
+from zart_server.api import encode
+from zart_server.domain.commands import LeasedTask, Outcome, ReportResult
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch import Dispatch
+from zart_server.engine.register_task import register_task
+from zart_server.store.db import Database
+
+Context = grpc.aio.ServicerContext
+
+
+@dataclass(slots=True)
+class _LeaseCall:
+    gone: asyncio.Event
+    leasing: asyncio.Task[list[LeasedTask]] = field(init=False)
+    is_answered: bool = False
+
+
+class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
+    """What dispatchers call."""
+
+    def __init__(self, db: Database, dispatch: Dispatch) -> None:
+        self._db = db
+        self._dispatch = dispatch
+        self._releases: set[asyncio.Task[None]] = set()
+
+    async def RegisterTask(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.RegisterTaskRequest, context: Context
+    ) -> pb.RegisterTaskResponse:
+        """Make a definition current."""
+        definition = decode.register_task(request)
+        async with self._db.transaction() as tx:
+            stored = await register_task(tx, definition)
+        return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
+
+    async def LeaseTasks(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.LeaseTasksRequest, context: Context
+    ) -> pb.LeaseTasksResponse:
+        """Lease queued tasks; they are given back at once where the response cannot arrive."""
+        command = decode.lease_tasks(request)
+        call = _LeaseCall(asyncio.Event())
+        call.leasing = asyncio.create_task(self._dispatch.lease(command, call.gone))
+        context.add_done_callback(lambda ended: self._when_ended(ended, call))
+        tasks = await asyncio.shield(call.leasing)
+        call.is_answered = True
+        return pb.LeaseTasksResponse(tasks=map(encode.leased_task, tasks))
+
+    def _when_ended(self, context: Context, call: _LeaseCall) -> None:
+        """Give back what a call that was cancelled, or lost its connection, has leased."""
+        if call.is_answered and not context.cancelled():
+            return
+        call.gone.set()
+        self._dispatch.waiters.drop_gone()
+        release = asyncio.create_task(self._release(call.leasing))
+        self._releases.add(release)
+        release.add_done_callback(self._releases.discard)
+
+    async def _release(self, leasing: asyncio.Task[list[LeasedTask]]) -> None:
+        await asyncio.wait([leasing])
+        if leasing.cancelled() or leasing.exception() is not None:
+            return
+        if tasks := leasing.result():
+            await self._dispatch.release(tasks)
+
+    async def GetStepResults(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.GetStepResultsRequest, context: Context
+    ) -> pb.GetStepResultsResponse:
+        """Read results of direct dependencies."""
+        task_id, lease_token, names = decode.step_results(request)
+        results = await self._dispatch.step_results(task_id, lease_token, names)
+        return pb.GetStepResultsResponse(results=results)
+
+    async def ReportTasks(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ReportTasksRequest, context: Context
+    ) -> pb.ReportTasksResponse:
+        """Record outcomes; a bad one is rejected by itself."""
+        decoded = decode.outcomes_of(request)
+        good = [item for item in decoded if isinstance(item, Outcome)]
+        recorded = iter(await self._dispatch.report(request.dispatcher_id, good))
+        results = [
+            ReportResult(sent.task_id, ReportStatus.REJECTED, item.message)
+            if isinstance(item, ZartError)
+            else next(recorded)
+            for sent, item in zip(request.outcomes, decoded, strict=True)
+        ]
+        return pb.ReportTasksResponse(results=map(encode.report_result, results))
+
+    async def ExtendLeases(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ExtendLeasesRequest, context: Context
+    ) -> pb.ExtendLeasesResponse:
+        """Extend leases."""
+        refs = decode.lease_refs(request)
+        results = await self._dispatch.extend(refs)
+        return pb.ExtendLeasesResponse(results=map(encode.extend_result, results))

@@ -1,0 +1,266 @@
+"""Domain to proto, field by field: the same names on both sides."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from zart.v1 import (
+    audit_service_pb2,
+    dispatch_service_pb2,
+    execution_pb2,
+    pause_rule_pb2,
+    task_definition_pb2,
+)
+
+from zart_server.domain import commands, model
+
+_RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
+_TRIGGER = {t: execution_pb2.RunTrigger.Value(f"RUN_TRIGGER_{t.name}") for t in model.RunTrigger}
+_STEP_STATUS = {
+    s: execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.name}") for s in model.StepStatus
+}
+_ATTEMPT_STATUS = {
+    s: execution_pb2.AttemptStatus.Value(f"ATTEMPT_STATUS_{s.name}") for s in model.AttemptStatus
+}
+_RULE_STATUS = {
+    s: pause_rule_pb2.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{s.name}")
+    for s in model.PauseRuleStatus
+}
+_REPORT_STATUS = {
+    s: dispatch_service_pb2.ReportStatus.Value(f"REPORT_STATUS_{s.name}")
+    for s in model.ReportStatus
+}
+_KIND = {
+    k: audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{k.name}")
+    for k in model.OperationKind
+}
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def timestamp(time: datetime | None) -> Timestamp | None:
+    """Encode a time."""
+    if time is None:
+        return None
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def duration(span: timedelta | None) -> Duration | None:
+    """Encode a span of time that is not negative."""
+    if span is None:
+        return None
+    return Duration(seconds=span.days * 86400 + span.seconds, nanos=span.microseconds * 1000)
+
+
+def execution(item: model.Execution) -> execution_pb2.Execution:
+    """Encode an execution."""
+    return execution_pb2.Execution(
+        execution_id=item.execution_id,
+        task_name=item.task_name,
+        current_run_id=item.current_run_id,
+        current_run_number=item.current_run_number,
+        status=_RUN_STATUS[item.status],
+        created_at=timestamp(item.created_at),
+        waiting_on=item.waiting_on,
+    )
+
+
+def run(item: model.Run) -> execution_pb2.Run:
+    """Encode a run."""
+    return execution_pb2.Run(
+        run_id=item.run_id,
+        execution_id=item.execution_id,
+        run_number=item.run_number,
+        status=_RUN_STATUS[item.status],
+        trigger=_TRIGGER[item.trigger],
+        triggered_by=item.triggered_by,
+        reason=item.reason,
+        definition_version=item.definition_version,
+        source_run_number=item.source_run_number,
+        payload_json=item.payload_json,
+        result_json=item.result_json,
+        error=item.error,
+        created_at=timestamp(item.created_at),
+        started_at=timestamp(item.started_at),
+        completed_at=timestamp(item.completed_at),
+    )
+
+
+def step_error(item: model.StepError | None) -> execution_pb2.StepError | None:
+    """Encode an error."""
+    if item is None:
+        return None
+    return execution_pb2.StepError(type=item.type, message=item.message, details=item.details)
+
+
+def attempt(item: model.Attempt) -> execution_pb2.Attempt:
+    """Encode an attempt."""
+    return execution_pb2.Attempt(
+        attempt=item.attempt,
+        status=_ATTEMPT_STATUS[item.status],
+        dispatcher_id=item.dispatcher_id,
+        error=step_error(item.error),
+        started_at=timestamp(item.started_at),
+        completed_at=timestamp(item.completed_at),
+    )
+
+
+def step(item: model.Step) -> execution_pb2.Step:
+    """Encode a step with its attempts."""
+    return execution_pb2.Step(
+        step_name=item.step_name,
+        status=_STEP_STATUS[item.status],
+        depends_on=item.depends_on,
+        attempt=item.attempt,
+        max_attempts=item.max_attempts,
+        input_json=item.input_json,
+        result_json=item.result_json,
+        result_omitted=item.result_omitted,
+        last_error=step_error(item.last_error),
+        retryable=item.retryable,
+        task_id=item.task_id,
+        not_before=timestamp(item.not_before),
+        lease_owner=item.lease_owner,
+        lease_expires_at=timestamp(item.lease_expires_at),
+        paused_by=item.paused_by,
+        waiting_on=item.waiting_on,
+        preserved_from_run_number=item.preserved_from_run_number,
+        scheduled_at=timestamp(item.scheduled_at),
+        started_at=timestamp(item.started_at),
+        completed_at=timestamp(item.completed_at),
+        attempts=[attempt(one) for one in item.attempts],
+        handler=item.handler,
+    )
+
+
+def fenced_step(item: model.FencedStep) -> execution_pb2.FencedStep:
+    """Encode a step that was in flight."""
+    return execution_pb2.FencedStep(
+        step_name=item.step_name, attempt=item.attempt, dispatcher_id=item.dispatcher_id
+    )
+
+
+def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
+    """Encode a pause rule."""
+    return pause_rule_pb2.PauseRule(
+        rule_id=item.rule_id,
+        execution_id=item.scope.execution_id,
+        task_name=item.scope.task_name,
+        step_pattern=item.scope.step_pattern,
+        everything=item.scope.everything,
+        reason=item.reason,
+        status=_RULE_STATUS[item.status],
+        created_at=timestamp(item.created_at),
+        created_by=item.created_by,
+        expires_at=timestamp(item.expires_at),
+        deleted_at=timestamp(item.deleted_at),
+        deleted_by=item.deleted_by,
+    )
+
+
+def task_definition(
+    item: model.TaskDefinition, *, with_inputs: bool = True
+) -> task_definition_pb2.TaskDefinition:
+    """Encode a task definition."""
+    return task_definition_pb2.TaskDefinition(
+        task_name=item.task_name,
+        version=item.version,
+        steps=[step_spec(one, with_input=with_inputs) for one in item.steps],
+        last_asked_at=timestamp(item.last_asked_at),
+        created_at=timestamp(item.created_at),
+    )
+
+
+def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.StepSpec:
+    """Encode a step of a definition, its defaults filled in."""
+    policy = item.retry_policy
+    return task_definition_pb2.StepSpec(
+        step_name=item.step_name,
+        depends_on=item.depends_on,
+        handler=item.handler,
+        input_json=item.input_json if with_input else None,
+        retry_policy=task_definition_pb2.RetryPolicy(
+            max_attempts=policy.max_attempts,
+            initial_backoff=duration(policy.initial_backoff),
+            backoff_multiplier=policy.backoff_multiplier,
+            max_backoff=duration(policy.max_backoff),
+        ),
+        timeout=duration(item.timeout),
+    )
+
+
+def leased_task(item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
+    """Encode a leased task."""
+    return dispatch_service_pb2.LeasedTask(
+        task_id=item.task_id,
+        lease_token=item.lease_token,
+        execution_id=item.execution_id,
+        run_id=model.run_id_of(item.execution_id, item.run_number),
+        run_number=item.run_number,
+        task_name=item.task_name,
+        step_name=item.step_name,
+        handler=item.handler,
+        attempt=item.attempt,
+        max_attempts=item.max_attempts,
+        payload_json=item.payload_json,
+        input_json=item.input_json,
+        upstream_json=item.upstream_json,
+        upstream_omitted=item.upstream_omitted,
+        timeout=duration(item.timeout),
+        lease_expires_at=timestamp(item.lease_expires_at),
+        lease_ttl=duration(item.lease_ttl),
+    )
+
+
+def report_result(item: commands.ReportResult) -> dispatch_service_pb2.ReportResult:
+    """Encode what became of an outcome."""
+    return dispatch_service_pb2.ReportResult(
+        task_id=item.task_id, status=_REPORT_STATUS[item.status], error=item.error
+    )
+
+
+def extend_result(item: commands.ExtendResult) -> dispatch_service_pb2.ExtendResult:
+    """Encode what became of a lease."""
+    return dispatch_service_pb2.ExtendResult(
+        task_id=item.task_id,
+        extended=item.extended,
+        lease_expires_at=timestamp(item.lease_expires_at),
+        lease_ttl=duration(item.lease_ttl),
+    )
+
+
+def operation(item: model.Operation) -> audit_service_pb2.Operation:
+    """Encode an operation."""
+    replaced, made = item.replaced, item.made
+    return audit_service_pb2.Operation(
+        operation_id=item.operation_id,
+        kind=_KIND[item.kind],
+        execution_id=item.execution_id,
+        run_number=item.run_number,
+        step_name=item.step_name,
+        rule_id=item.rule_id,
+        task_name=item.task_name,
+        triggered_by=item.triggered_by,
+        reason=item.reason,
+        request_id=item.request_id,
+        created_at=timestamp(item.created_at),
+        replaced=audit_service_pb2.OperationReplaced(
+            run_number=replaced.run_number,
+            status=_RUN_STATUS[replaced.status] if replaced.status else None,
+            error=replaced.error,
+            completed_at=timestamp(replaced.completed_at),
+            step_status=_STEP_STATUS[replaced.step_status] if replaced.step_status else None,
+            step_error=step_error(replaced.step_error),
+            fenced_steps=[fenced_step(one) for one in replaced.fenced_steps],
+        ),
+        made=audit_service_pb2.OperationMade(
+            run_id=made.run_id,
+            task_id=made.task_id,
+            max_attempts=made.max_attempts,
+            effective_rerun=made.effective_rerun,
+            preserved=made.preserved,
+            definition_version=made.definition_version,
+        ),
+    )

@@ -1,0 +1,80 @@
+"""The one table from domain errors to gRPC statuses; nothing else chooses a status code."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from zart_server.domain import errors
+
+DOMAIN = "zart"
+_RETRY_AFTER = 1  # seconds
+
+CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
+    errors.InvalidField: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ExecutionNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.RunNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.StepNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PauseRuleNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.TaskDefinitionNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.ExecutionExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.StepNotDead: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RunNotCurrent: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RunActive: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RunFinished: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NothingToRerun: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RunChanged: grpc.StatusCode.ABORTED,
+    errors.PlanChanged: grpc.StatusCode.ABORTED,
+    errors.StoreConflict: grpc.StatusCode.ABORTED,
+    errors.PayloadTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooManyItems: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OperationTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.MissingCredentials: grpc.StatusCode.UNAUTHENTICATED,
+    errors.InvalidCredentials: grpc.StatusCode.UNAUTHENTICATED,
+    errors.RoleRequired: grpc.StatusCode.PERMISSION_DENIED,
+    errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
+    errors.UnknownMethod: grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+def status_of(error: errors.ZartError) -> status_pb2.Status:
+    """Give the google.rpc.Status of a domain error, with its details."""
+    status = status_pb2.Status(code=_number(CODES[type(error)]), message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    details: list[object] = [info]
+    if isinstance(error, (errors.InvalidField, errors.PayloadTooLarge, errors.TooManyItems)):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message.removeprefix(f"{error.field}: ")
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown)):
+        delay = duration_pb2.Duration(seconds=_RETRY_AFTER)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return _with_details(status, details)
+
+
+def internal_status(error_id: str) -> status_pb2.Status:
+    """Give the status of a defect: an id to look up in the log, and nothing else."""
+    status = status_pb2.Status(
+        code=code_pb2.INTERNAL, message=f"internal error {error_id}: see the server's log"
+    )
+    info = error_details_pb2.ErrorInfo(
+        reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id}
+    )
+    return _with_details(status, [info])
+
+
+def _with_details(status: status_pb2.Status, details: list[object]) -> status_pb2.Status:
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _number(code: grpc.StatusCode) -> int:
+    number: int = code.value[0]
+    return number

@@ -1,0 +1,167 @@
+"""ExecutionService: each handler decodes, opens one transaction, calls below, encodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc
+from zart.v1 import execution_service_pb2 as pb
+from zart.v1 import execution_service_pb2_grpc
+
+from zart_server.api import decode_execution as decode
+from zart_server.api import encode
+from zart_server.api.errors import status_of
+from zart_server.api.fields import caller_of, items_of, name_of, optional_number
+from zart_server.api.mutation import Mutations
+from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
+from zart_server.domain.errors import ZartError
+from zart_server.engine.cancel import cancel_execution
+from zart_server.engine.start import start_executions
+from zart_server.engine.watch import Watches
+from zart_server.store import reads
+from zart_server.store.db import Database, Tx
+
+Context = grpc.aio.ServicerContext
+
+
+class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
+    """Starts, reads, watches and cancels executions."""
+
+    def __init__(self, db: Database, mutations: Mutations, watches: Watches) -> None:
+        self._db = db
+        self._mutations = mutations
+        self._watches = watches
+
+    async def StartExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.StartExecutionRequest, context: Context
+    ) -> pb.StartExecutionResponse:
+        """Start one execution."""
+        command = decode.start_execution(request)
+
+        async def operate(tx: Tx) -> pb.StartExecutionResponse:
+            [started] = await start_executions(tx, [command])
+            if isinstance(started, ZartError):
+                raise started
+            return pb.StartExecutionResponse(execution=encode.execution(started))
+
+        return await self._mutations.run(request, pb.StartExecutionResponse, operate)
+
+    async def BatchStartExecutions(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.BatchStartExecutionsRequest, context: Context
+    ) -> pb.BatchStartExecutionsResponse:
+        """Start many executions, each by itself."""
+        items_of(request.requests, "requests")
+        batch = caller_of(request)
+        items = [_item(item, batch) for item in request.requests]
+        good = [item for item in items if isinstance(item, StartExecution)]
+
+        async def operate(tx: Tx) -> pb.BatchStartExecutionsResponse:
+            started = iter(await start_executions(tx, good))
+            results = [item if isinstance(item, ZartError) else next(started) for item in items]
+            return pb.BatchStartExecutionsResponse(results=map(_result, results))
+
+        return await self._mutations.run(request, pb.BatchStartExecutionsResponse, operate)
+
+    async def GetExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.GetExecutionRequest, context: Context
+    ) -> pb.GetExecutionResponse:
+        """Read an execution, a run and its steps."""
+        execution_id, run_number = decode.run_of(request)
+        async with self._db.transaction(snapshot=True) as tx:
+            view = await reads.get_execution(tx, execution_id, run_number)
+        return pb.GetExecutionResponse(
+            execution=encode.execution(view.execution),
+            run=encode.run(view.run),
+            steps=map(encode.step, view.steps),
+        )
+
+    async def GetStep(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.GetStepRequest, context: Context
+    ) -> pb.GetStepResponse:
+        """Read one step, whole."""
+        execution_id, run_number = decode.run_of(request)
+        step_name = name_of(request.step_name, "step_name")
+        async with self._db.transaction(snapshot=True) as tx:
+            step = await reads.get_step(tx, execution_id, step_name, run_number)
+        return pb.GetStepResponse(step=encode.step(step))
+
+    async def ListExecutions(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ListExecutionsRequest, context: Context
+    ) -> pb.ListExecutionsResponse:
+        """List executions."""
+        wanted = decode.list_executions(request)
+        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        async with self._db.transaction(snapshot=True) as tx:
+            page = await reads.list_executions(tx, wanted, cursor, size)
+        return pb.ListExecutionsResponse(
+            executions=map(encode.execution, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def CancelExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.CancelExecutionRequest, context: Context
+    ) -> pb.CancelExecutionResponse:
+        """Cancel the current run."""
+        command, caller = decode.cancel_execution(request), caller_of(request)
+
+        async def operate(tx: Tx) -> pb.CancelExecutionResponse:
+            done = await cancel_execution(tx, command, caller)
+            return pb.CancelExecutionResponse(
+                run=encode.run(done.run),
+                fenced_steps=map(encode.fenced_step, done.fenced_steps),
+            )
+
+        return await self._mutations.run(request, pb.CancelExecutionResponse, operate)
+
+    async def WatchExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.WatchExecutionRequest, context: Context
+    ) -> AsyncIterator[pb.WatchExecutionResponse]:
+        """Stream what changes."""
+        execution_id, run_number = decode.run_of(request)
+        async for view in self._watches.watch(execution_id, run_number):
+            yield _watched(view)
+
+    async def ListTaskDefinitions(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.ListTaskDefinitionsRequest, context: Context
+    ) -> pb.ListTaskDefinitionsResponse:
+        """List the current task definitions."""
+        size, cursor = page_size_of(request.page_size), decode_cursor(request, str)
+        async with self._db.transaction() as tx:
+            page = await reads.list_task_definitions(tx, cursor, size)
+        return pb.ListTaskDefinitionsResponse(
+            task_definitions=[encode.task_definition(d, with_inputs=False) for d in page.items],
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def GetTaskDefinition(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.GetTaskDefinitionRequest, context: Context
+    ) -> pb.GetTaskDefinitionResponse:
+        """Read one task definition."""
+        task_name = name_of(request.task_name, "task_name")
+        version = optional_number(request, "version", 1)
+        async with self._db.transaction() as tx:
+            definition = await reads.get_task_definition(tx, task_name, version)
+        return pb.GetTaskDefinitionResponse(task_definition=encode.task_definition(definition))
+
+
+def _item(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution | ZartError:
+    """Decode one item; a bad one becomes the error that stands in its place."""
+    try:
+        return decode.start_of_batch(request, batch)
+    except ZartError as error:
+        return error
+
+
+def _result(result: StartResult) -> pb.BatchStartExecutionsResult:
+    if isinstance(result, ZartError):
+        return pb.BatchStartExecutionsResult(error=status_of(result))
+    return pb.BatchStartExecutionsResult(execution=encode.execution(result))
+
+
+def _watched(view: ExecutionView) -> pb.WatchExecutionResponse:
+    return pb.WatchExecutionResponse(
+        execution=encode.execution(view.execution),
+        run=encode.run(view.run),
+        steps=map(encode.step, view.steps),
+    )

@@ -1,0 +1,179 @@
+"""Checks single fields of requests: everything that needs no database."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import InvalidField, TooManyItems
+from zart_server.domain.json_text import MAX_DEPTH, check_json
+
+MAX_NAME = 255
+MAX_TEXT = 1000
+MAX_REQUEST_ID = 64
+MAX_ITEMS = 1000
+_EXACT = 2**53
+_NANOS = 1_000_000_000
+_MAX_DURATION = 315_576_000_000  # seconds: 10,000 years, as google.protobuf.Duration has it
+
+
+class MutatingRequest(Protocol):
+    """A request that says who asks, why, and how to know a repeat of it."""
+
+    triggered_by: str
+    reason: str
+    request_id: str
+
+
+def has(message: Message, field: str) -> bool:
+    """Tell whether an optional field or message is set."""
+    return message.HasField(field)
+
+
+def name_of(text: str, field: str) -> str:
+    """Check an id or a name: 1 to 255 bytes, something to see, no control characters."""
+    if not text.strip():
+        raise InvalidField(field, "is empty")
+    return text_of(text, field, MAX_NAME)
+
+
+def text_of(text: str, field: str, limit: int = MAX_TEXT) -> str:
+    """Check a short text, which may be empty, for length and control characters."""
+    size = len(text.encode())
+    if size > limit:
+        raise InvalidField(field, f"has {size} bytes, at most {limit} are taken")
+    if not text.isprintable() and any(unicodedata.category(char) == "Cc" for char in text):
+        raise InvalidField(field, "has a control character")
+    return text
+
+
+def optional_name(message: Message, field: str) -> str | None:
+    """Check an optional name: unset, or a name."""
+    return name_of(getattr(message, field), field) if has(message, field) else None
+
+
+def optional_number(message: Message, field: str, least: int) -> int | None:
+    """Check an optional number for its least value."""
+    if not has(message, field):
+        return None
+    number: int = getattr(message, field)
+    if number < least:
+        raise InvalidField(field, f"is {number}, must be at least {least}")
+    return number
+
+
+def caller_of(request: MutatingRequest) -> Caller:
+    """Check who asks and why. The reason may have line breaks, as people paste it."""
+    reason = request.reason
+    if len(reason.encode()) > MAX_TEXT:
+        raise InvalidField("reason", f"has more than {MAX_TEXT} bytes")
+    if "\x00" in reason:
+        raise InvalidField("reason", "has a NUL character")
+    return Caller(
+        text_of(request.triggered_by, "triggered_by"),
+        reason,
+        text_of(request.request_id, "request_id", MAX_REQUEST_ID),
+    )
+
+
+def items_of(items: Sequence[object], field: str, limit: int = MAX_ITEMS) -> None:
+    """Check how many items a call carries."""
+    if len(items) > limit:
+        raise TooManyItems(field, len(items), limit)
+
+
+def names_of(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
+    """Check a list of names."""
+    items_of(names, field, limit)
+    return tuple(name_of(name, f"{field}[{place}]") for place, name in enumerate(names))
+
+
+def time_of(time: Timestamp, field: str) -> datetime:
+    """Check a time: a valid one, of the years 1 to 9999."""
+    if not 0 <= time.nanos < _NANOS:
+        raise InvalidField(field, "has nanoseconds out of range")
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(
+            seconds=time.seconds, microseconds=time.nanos // 1000
+        )
+    except OverflowError:
+        raise InvalidField(field, "is not of the years 1 to 9999") from None
+
+
+def duration_of(span: Duration, field: str, least: timedelta, most: timedelta) -> timedelta:
+    """Check a span of time for its bounds."""
+    signs_differ = span.seconds * span.nanos < 0
+    if not -_NANOS < span.nanos < _NANOS or signs_differ or abs(span.seconds) > _MAX_DURATION:
+        raise InvalidField(field, "is not a valid duration")
+    found = timedelta(seconds=span.seconds, microseconds=span.nanos // 1000)
+    if not least <= found <= most:
+        raise InvalidField(
+            field,
+            f"is {found.total_seconds():g} s, must be {least.total_seconds():g}"
+            f" to {most.total_seconds():g} s",
+        )
+    return found
+
+
+def json_of(message: Message, kind: str, value_field: str, path: str = "") -> str | None:
+    """Give the JSON text of a ``oneof`` of a Value and exact text; None where neither is set."""
+    which = message.WhichOneof(kind)
+    if which is None:
+        return None
+    if which == value_field:
+        text = value_to_json(getattr(message, which), path + which)
+    else:
+        text = getattr(message, which)
+    check_json(text, path + which)
+    return text
+
+
+def value_to_json(value: Value, field: str) -> str:
+    """Give the JSON text of a Value; numbers without a fraction become integers.
+
+    Raises InvalidField for NaN and infinity, for whole numbers beyond 2^53, which may have been
+    damaged on their way, and for what is nested too deep.
+    """
+    return json.dumps(_plain(value, field, 0), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Value, field: str, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise InvalidField(field, f"is nested more than {MAX_DEPTH} deep")
+    kind = value.WhichOneof("kind")
+    if kind == "number_value":
+        return _number(value.number_value, field)
+    if kind == "string_value":
+        return value.string_value
+    if kind == "bool_value":
+        return value.bool_value
+    if kind == "struct_value":
+        members = value.struct_value.fields
+        return {name: _plain(members[name], field, depth + 1) for name in sorted(members)}
+    if kind == "list_value":
+        return [_plain(item, field, depth + 1) for item in value.list_value.values]
+    if kind == "null_value":
+        return None
+    raise InvalidField(field, "has a value without a kind")
+
+
+def _number(number: float, field: str) -> int | float:
+    if not math.isfinite(number):
+        raise InvalidField(field, "has a number that is not finite")
+    if not number.is_integer():
+        return number
+    if abs(number) > _EXACT:
+        raise InvalidField(
+            field, f"has the whole number {number:.0f}, which may be damaged: use {field}_json"
+        )
+    return number if number == 0 and math.copysign(1, number) < 0 else int(number)

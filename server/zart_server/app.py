@@ -1,0 +1,211 @@
+"""The composition root: puts one server together, runs it, and takes it down without losing calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from zart.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    dispatch_service_pb2,
+    dispatch_service_pb2_grpc,
+    execution_service_pb2,
+    execution_service_pb2_grpc,
+)
+
+from zart_server.api.admin import AdminServicer
+from zart_server.api.audit import AuditServicer
+from zart_server.api.dispatch import DispatchServicer
+from zart_server.api.execution import ExecutionServicer
+from zart_server.api.interceptor import CallInterceptor
+from zart_server.api.mutation import Mutations
+from zart_server.domain.errors import StoreUnavailable
+from zart_server.engine.runtime import Runtime
+from zart_server.observability import configure_logging, serve_metrics
+from zart_server.settings import Settings, SettingsError
+from zart_server.store.db import Database
+from zart_server.store.driver_errors import translate
+from zart_server.store.migrate import SchemaOutdated, check_schema, migrate
+
+_log = logging.getLogger(__name__)
+_SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (admin_service_pb2, "AdminService"),
+        (audit_service_pb2, "AuditService"),
+        (dispatch_service_pb2, "DispatchService"),
+        (execution_service_pb2, "ExecutionService"),
+    )
+)
+_MESSAGE_BYTES = 16 * 1024 * 1024
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),  # a second server on the port is told so
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 16 * 1024),
+    # Clients may ping every 2 s, also without a call, to notice a dead server.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+_PING_EVERY = 1.0  # seconds
+_PING_TIMEOUT = 3.0
+_NOT_SERVING_FIRST = 0.2  # seconds between telling so and refusing calls
+_DATABASE_WAIT = 10.0
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that takes calls."""
+
+    address: str
+    runtime: Runtime
+    health: HealthServicer
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Run a server until the context is left, then drain it. Raises StartError."""
+    await _prepare_database(settings)
+    db = await Database.open(
+        settings.database_url,
+        pool_size=settings.pool_size,
+        statement_timeout=settings.statement_timeout,
+    )
+    runtime = Runtime(db)
+    mutations = Mutations(db, settings.operation_timeout)
+    server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+    health = _add_services(server, runtime, mutations)
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError:
+        await db.close()
+        raise StartError(
+            f"cannot listen on {settings.listen}: is another server running there?"
+            " Stop it, or choose another address with --listen"
+        ) from None
+    runtime.start()
+    await server.start()
+    pinging = asyncio.create_task(_follow_database(db, health), name="health")
+    host = settings.listen.rpartition(":")[0]
+    try:
+        yield Running(f"{host}:{port}", runtime, health)
+    finally:
+        pinging.cancel()
+        await asyncio.gather(pinging, return_exceptions=True)
+        await health.enter_graceful_shutdown()
+        runtime.drain()
+        await asyncio.sleep(_NOT_SERVING_FIRST)
+        await server.stop(settings.drain_grace)
+        await mutations.drain()
+        await runtime.stop()
+        await db.close()
+
+
+def _add_services(
+    server: grpc.aio.Server, runtime: Runtime, mutations: Mutations
+) -> HealthServicer:
+    db = runtime.db
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
+    execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
+        ExecutionServicer(db, mutations, runtime.watches), server
+    )
+    dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
+        DispatchServicer(db, runtime.dispatch), server
+    )
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(db), server)
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection(
+        (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+         reflection.SERVICE_NAME),
+        server,
+    )  # fmt: skip
+    return health
+
+
+async def _follow_database(db: Database, health: HealthServicer) -> None:
+    """Say of each service whether it can serve; of the process ("") only that it is up."""
+    serving = health_pb2.HealthCheckResponse.SERVING
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    await health.set("", serving)
+    while True:
+        status = serving
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT):
+                await db.ping()
+        except (StoreUnavailable, TimeoutError):
+            status = not_serving
+        except Exception:
+            _log.exception("the database's health could not be told")
+            status = not_serving
+        for service in _SERVICES:
+            await health.set(service, status)
+        await asyncio.sleep(_PING_EVERY)
+
+
+async def _prepare_database(settings: Settings) -> None:
+    """Bring the schema up to date, or check it; waits a little for a database that starts."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DATABASE_WAIT
+    while True:
+        try:
+            if settings.migrate:
+                await migrate(settings.database_url)
+            else:
+                await check_schema(settings.database_url)
+        except SchemaOutdated as error:
+            raise StartError(str(error)) from None
+        except Exception as error:
+            if not isinstance(translate(error), StoreUnavailable) or loop.time() > deadline:
+                raise StartError(
+                    f"the database cannot be used ({type(error).__name__}):"
+                    " check --database-url or ZART_DATABASE_URL, and that it is up"
+                ) from error
+            await asyncio.sleep(0.2)
+        else:
+            return
+
+
+async def serve(settings: Settings) -> None:
+    """Run a server until SIGTERM or SIGINT. Raises StartError."""
+    configure_logging(settings.log_level, settings.log_format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if settings.metrics_port is not None:
+        serve_metrics(settings.metrics_port)
+    async with running(settings) as server:
+        _log.info("zart serves on %s", server.address)
+        await stop.wait()
+        _log.info("zart stops: no new work, finishing what has begun")
+
+
+def main(settings: Settings) -> int:
+    """Run a server; give the exit code."""
+    import sys  # noqa: PLC0415 - only for a message
+
+    import uvloop  # noqa: PLC0415 - loaded by servers, not by tests
+
+    try:
+        uvloop.run(serve(settings))
+    except (StartError, SettingsError) as error:
+        print(f"zart: {error}", file=sys.stderr)  # noqa: T201 - the program's last words
+        return 1
+    return 0

@@ -1,0 +1,57 @@
+"""Logs, one structured line per call, and metrics."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import Counter, Histogram, start_http_server
+
+CALLS = Counter("zart_calls_total", "Calls by method and outcome", ["method", "code", "reason"])
+SECONDS = Histogram(
+    "zart_call_seconds",
+    "Duration of calls",
+    ["method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Log through structlog to stderr: for people on a terminal, as JSON lines otherwise."""
+    for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if for_people else [structlog.processors.format_exc_info]),
+                renderer,
+            ],
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Alembic tells how it finds its plugins, at every start.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def serve_metrics(port: int) -> None:
+    """Serve Prometheus metrics on loopback."""
+    start_http_server(port, addr="127.0.0.1")

@@ -1,0 +1,73 @@
+"""What can be set, as ZART_* environment variables, checked before anything starts."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zart_server.store.database_url import to_sqlalchemy_url
+
+
+class SettingsError(Exception):
+    """A setting cannot be right; the message names the variable and says what to do."""
+
+
+class Settings(BaseSettings):
+    """The settings of one server. Times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ZART_", extra="ignore", frozen=True)
+
+    database_url: str = Field(description="postgresql://user:password@host:port/database")
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT; port 0 takes a free one")
+    migrate: bool = Field(True, description="bring the schema up to date at the start")
+    insecure: bool = Field(False, description="listen beyond loopback without TLS and identity")
+    pool_size: Annotated[int, Field(ge=2, le=200)] = 10
+    statement_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
+    operation_timeout: Annotated[float, Field(gt=0, le=600)] = 20.0
+    drain_grace: Annotated[float, Field(ge=0, le=600)] = 3.0
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        to_sqlalchemy_url(url)
+        return url
+
+    @model_validator(mode="after")
+    def _check_listen(self) -> Settings:
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
+            raise ValueError("listen must be HOST:PORT, such as 127.0.0.1:50051")
+        if not self.insecure and not _is_loopback(host.strip("[]")):
+            raise ValueError(
+                f"refusing to listen on {host} without TLS and authentication:"
+                " set ZART_INSECURE=1 to do so all the same"
+            )
+        return self
+
+    @classmethod
+    def load(cls, **given: object) -> Settings:
+        """Read the environment; what is given (and not None) goes first. Raises SettingsError."""
+        try:
+            return cls(**{key: value for key, value in given.items() if value is not None})
+        except ValidationError as error:
+            lines = []
+            for problem in error.errors():
+                name = "ZART_" + "_".join(map(str, problem["loc"])).upper()
+                what = problem["msg"].removeprefix("Value error, ")
+                lines.append(f"{name}: {what}" if problem["loc"] else what)
+            raise SettingsError("; ".join(lines)) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
