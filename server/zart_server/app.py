@@ -1,4 +1,4 @@
-"""The composition root: puts one server together, runs it, and takes it down without losing calls."""
+"""The composition root: puts one server together, runs it, takes it down without losing calls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+
 from zart.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -23,7 +26,6 @@ from zart.v1 import (
     execution_service_pb2,
     execution_service_pb2_grpc,
 )
-
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.dispatch import DispatchServicer
@@ -32,7 +34,7 @@ from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.mutation import Mutations
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.runtime import Runtime
-from zart_server.observability import configure_logging, serve_metrics
+from zart_server.observability import configure_logging, log_through_logging, serve_metrics
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import translate
@@ -81,6 +83,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Run a server until the context is left, then drain it. Raises StartError."""
+    log_through_logging()
     await _prepare_database(settings)
     db = await Database.open(
         settings.database_url,
@@ -99,6 +102,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             f"cannot listen on {settings.listen}: is another server running there?"
             " Stop it, or choose another address with --listen"
         ) from None
+    for service in ("", *_SERVICES):
+        await health.set(service, health_pb2.HealthCheckResponse.SERVING)
     runtime.start()
     await server.start()
     pinging = asyncio.create_task(_follow_database(db, health), name="health")
@@ -135,23 +140,37 @@ def _add_services(
         (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
          reflection.SERVICE_NAME),
         server,
+        pool=_MethodsToo(),
     )  # fmt: skip
     return health
 
 
+class _MethodsToo:
+    """The descriptors for reflection: `grpcurl describe` also asks for a method by its name."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+        """Find the file of a symbol, that of a method by its service. Raises KeyError."""
+        pool = descriptor_pool.Default()
+        try:
+            return pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return pool.FindFileContainingSymbol(symbol.rpartition(".")[0])
+
+
 async def _follow_database(db: Database, health: HealthServicer) -> None:
     """Say of each service whether it can serve; of the process ("") only that it is up."""
-    serving = health_pb2.HealthCheckResponse.SERVING
     not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
-    await health.set("", serving)
     while True:
-        status = serving
+        status = health_pb2.HealthCheckResponse.SERVING
         try:
             async with asyncio.timeout(_PING_TIMEOUT):
                 await db.ping()
         except (StoreUnavailable, TimeoutError):
             status = not_serving
-        except Exception:
+        except Exception:  # noqa: BLE001 - told in full; it must go on
             _log.exception("the database's health could not be told")
             status = not_serving
         for service in _SERVICES:

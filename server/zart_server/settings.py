@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,8 +22,10 @@ class Settings(BaseSettings):
 
     database_url: str = Field(description="postgresql://user:password@host:port/database")
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT; port 0 takes a free one")
-    migrate: bool = Field(True, description="bring the schema up to date at the start")
-    insecure: bool = Field(False, description="listen beyond loopback without TLS and identity")
+    migrate: bool = Field(default=True, description="bring the schema up to date at the start")
+    insecure: bool = Field(
+        default=False, description="listen beyond loopback without TLS and identity"
+    )
     pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     statement_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     operation_timeout: Annotated[float, Field(gt=0, le=600)] = 20.0
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def load(cls, **given: object) -> Settings:
+    def load(cls, **given: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
         """Read the environment; what is given (and not None) goes first. Raises SettingsError."""
         try:
             return cls(**{key: value for key, value in given.items() if value is not None})

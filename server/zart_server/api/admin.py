@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grpc
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
-
 from zart_server.api import decode_admin as decode
 from zart_server.api import encode
+from zart_server.api.context import Context
 from zart_server.api.fields import caller_of, name_of
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
@@ -15,8 +14,6 @@ from zart_server.domain.commands import RerunPlan
 from zart_server.engine import pause, rerun, restart, resume, retry_step
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
-
-Context = grpc.aio.ServicerContext
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
@@ -26,7 +23,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._db = db
         self._mutations = mutations
 
-    async def RetryStep(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
@@ -41,7 +38,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
         return await self._mutations.run(request, pb.RetryStepResponse, operate)
 
-    async def Restart(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def Restart(  # noqa: N802 - the proto's name
         self, request: pb.RestartRequest, context: Context
     ) -> pb.RestartResponse:
         """Create the next run from scratch."""
@@ -58,7 +55,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
         return await self._mutations.run(request, pb.RestartResponse, operate)
 
-    async def Rerun(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
         """Create the next run with some results carried over, or only plan it."""
@@ -81,7 +78,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
                 return await operate(tx)
         return await self._mutations.run(request, pb.RerunResponse, operate)
 
-    async def ListRuns(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ListRuns(  # noqa: N802 - the proto's name
         self, request: pb.ListRunsRequest, context: Context
     ) -> pb.ListRunsResponse:
         """List the runs of an execution."""
@@ -94,7 +91,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             next_page_token=encode_cursor(request, page.next_cursor),
         )
 
-    async def Pause(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def Pause(  # noqa: N802 - the proto's name
         self, request: pb.PauseRequest, context: Context
     ) -> pb.PauseResponse:
         """Add a pause rule, and count what it withholds once it does."""
@@ -111,7 +108,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
         return await self._mutations.run(request, pb.PauseResponse, operate, complete)
 
-    async def Resume(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context
     ) -> pb.ResumeResponse:
         """Delete pause rules."""
@@ -129,7 +126,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
         return await self._mutations.run(request, pb.ResumeResponse, operate)
 
-    async def ListPauseRules(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context
     ) -> pb.ListPauseRulesResponse:
         """List pause rules."""

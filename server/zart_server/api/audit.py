@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grpc
 from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import audit_service_pb2_grpc
-
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
+from zart_server.api.context import Context
 from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
 from zart_server.store import reads
 from zart_server.store.db import Database
@@ -19,8 +18,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def ListOperations(  # type: ignore[override]  # noqa: N802 - the proto's name
-        self, request: pb.ListOperationsRequest, context: grpc.aio.ServicerContext
+    async def ListOperations(  # noqa: N802 - the proto's name
+        self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
         """List operations."""
         wanted = decode.list_operations(request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from zart.v1 import admin_service_pb2 as pb
-
 from zart_server.api.fields import (
     duration_of,
     has,

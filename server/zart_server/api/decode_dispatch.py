@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from zart.v1 import dispatch_service_pb2 as pb
-
 from zart_server.api.decode_execution import steps_of
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.domain.commands import (

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
-
 from zart_server.api.fields import (
     caller_of,
     duration_of,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any, cast
 
-import grpc
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc
-
 from zart_server.api import decode_dispatch as decode
 from zart_server.api import encode
+from zart_server.api.context import Context
 from zart_server.domain.commands import LeasedTask, Outcome, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
 from zart_server.engine.register_task import register_task
 from zart_server.store.db import Database
-
-Context = grpc.aio.ServicerContext
 
 
 @dataclass(slots=True)
@@ -36,7 +34,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._dispatch = dispatch
         self._releases: set[asyncio.Task[None]] = set()
 
-    async def RegisterTask(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def RegisterTask(  # noqa: N802 - the proto's name
         self, request: pb.RegisterTaskRequest, context: Context
     ) -> pb.RegisterTaskResponse:
         """Make a definition current."""
@@ -45,14 +43,16 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             stored = await register_task(tx, definition)
         return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
 
-    async def LeaseTasks(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def LeaseTasks(  # noqa: N802 - the proto's name
         self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
         command = decode.lease_tasks(request)
         call = _LeaseCall(asyncio.Event())
         call.leasing = asyncio.create_task(self._dispatch.lease(command, call.gone))
-        context.add_done_callback(lambda ended: self._when_ended(ended, call))
+        # The stubs give it the client's signature.
+        ended = cast("Any", lambda _: self._when_ended(context, call))
+        context.add_done_callback(ended)
         tasks = await asyncio.shield(call.leasing)
         call.is_answered = True
         return pb.LeaseTasksResponse(tasks=map(encode.leased_task, tasks))
@@ -74,7 +74,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         if tasks := leasing.result():
             await self._dispatch.release(tasks)
 
-    async def GetStepResults(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def GetStepResults(  # noqa: N802 - the proto's name
         self, request: pb.GetStepResultsRequest, context: Context
     ) -> pb.GetStepResultsResponse:
         """Read results of direct dependencies."""
@@ -82,7 +82,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         results = await self._dispatch.step_results(task_id, lease_token, names)
         return pb.GetStepResultsResponse(results=results)
 
-    async def ReportTasks(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ReportTasks(  # noqa: N802 - the proto's name
         self, request: pb.ReportTasksRequest, context: Context
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
@@ -97,7 +97,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         ]
         return pb.ReportTasksResponse(results=map(encode.report_result, results))
 
-    async def ExtendLeases(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ExtendLeases(  # noqa: N802 - the proto's name
         self, request: pb.ExtendLeasesRequest, context: Context
     ) -> pb.ExtendLeasesResponse:
         """Extend leases."""

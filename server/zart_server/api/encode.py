@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from zart.v1 import (
     audit_service_pb2,
     dispatch_service_pb2,
@@ -13,7 +14,6 @@ from zart.v1 import (
     pause_rule_pb2,
     task_definition_pb2,
 )
-
 from zart_server.domain import commands, model
 
 _RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
@@ -176,11 +176,10 @@ def task_definition(
 def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.StepSpec:
     """Encode a step of a definition, its defaults filled in."""
     policy = item.retry_policy
-    return task_definition_pb2.StepSpec(
+    spec = task_definition_pb2.StepSpec(
         step_name=item.step_name,
         depends_on=item.depends_on,
         handler=item.handler,
-        input_json=item.input_json if with_input else None,
         retry_policy=task_definition_pb2.RetryPolicy(
             max_attempts=policy.max_attempts,
             initial_backoff=duration(policy.initial_backoff),
@@ -189,6 +188,9 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
         ),
         timeout=duration(item.timeout),
     )
+    if with_input and item.input_json is not None:
+        spec.input_json = item.input_json
+    return spec
 
 
 def leased_task(item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
@@ -248,10 +250,14 @@ def operation(item: model.Operation) -> audit_service_pb2.Operation:
         created_at=timestamp(item.created_at),
         replaced=audit_service_pb2.OperationReplaced(
             run_number=replaced.run_number,
-            status=_RUN_STATUS[replaced.status] if replaced.status else None,
+            status=_RUN_STATUS[replaced.status]
+            if replaced.status
+            else execution_pb2.RUN_STATUS_UNSPECIFIED,
             error=replaced.error,
             completed_at=timestamp(replaced.completed_at),
-            step_status=_STEP_STATUS[replaced.step_status] if replaced.step_status else None,
+            step_status=_STEP_STATUS[replaced.step_status]
+            if replaced.step_status
+            else execution_pb2.STEP_STATUS_UNSPECIFIED,
             step_error=step_error(replaced.step_error),
             fenced_steps=[fenced_step(one) for one in replaced.fenced_steps],
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart_server.domain import errors
@@ -44,7 +45,7 @@ def status_of(error: errors.ZartError) -> status_pb2.Status:
     """Give the google.rpc.Status of a domain error, with its details."""
     status = status_pb2.Status(code=_number(CODES[type(error)]), message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
-    details: list[object] = [info]
+    details: list[Message] = [info]
     if isinstance(error, (errors.InvalidField, errors.PayloadTooLarge, errors.TooManyItems)):
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=error.field, description=error.message.removeprefix(f"{error.field}: ")
@@ -67,7 +68,7 @@ def internal_status(error_id: str) -> status_pb2.Status:
     return _with_details(status, [info])
 
 
-def _with_details(status: status_pb2.Status, details: list[object]) -> status_pb2.Status:
+def _with_details(status: status_pb2.Status, details: list[Message]) -> status_pb2.Status:
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)

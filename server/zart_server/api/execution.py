@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import grpc
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
-
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
+from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import caller_of, items_of, name_of, optional_number
 from zart_server.api.mutation import Mutations
@@ -22,8 +21,6 @@ from zart_server.engine.watch import Watches
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
 
-Context = grpc.aio.ServicerContext
-
 
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
@@ -33,7 +30,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._mutations = mutations
         self._watches = watches
 
-    async def StartExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         """Start one execution."""
@@ -47,7 +44,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
 
         return await self._mutations.run(request, pb.StartExecutionResponse, operate)
 
-    async def BatchStartExecutions(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def BatchStartExecutions(  # noqa: N802 - the proto's name
         self, request: pb.BatchStartExecutionsRequest, context: Context
     ) -> pb.BatchStartExecutionsResponse:
         """Start many executions, each by itself."""
@@ -63,7 +60,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
 
         return await self._mutations.run(request, pb.BatchStartExecutionsResponse, operate)
 
-    async def GetExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def GetExecution(  # noqa: N802 - the proto's name
         self, request: pb.GetExecutionRequest, context: Context
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
@@ -76,7 +73,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             steps=map(encode.step, view.steps),
         )
 
-    async def GetStep(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def GetStep(  # noqa: N802 - the proto's name
         self, request: pb.GetStepRequest, context: Context
     ) -> pb.GetStepResponse:
         """Read one step, whole."""
@@ -86,7 +83,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode.step(step))
 
-    async def ListExecutions(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ListExecutions(  # noqa: N802 - the proto's name
         self, request: pb.ListExecutionsRequest, context: Context
     ) -> pb.ListExecutionsResponse:
         """List executions."""
@@ -99,7 +96,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             next_page_token=encode_cursor(request, page.next_cursor),
         )
 
-    async def CancelExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def CancelExecution(  # noqa: N802 - the proto's name
         self, request: pb.CancelExecutionRequest, context: Context
     ) -> pb.CancelExecutionResponse:
         """Cancel the current run."""
@@ -114,7 +111,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
 
         return await self._mutations.run(request, pb.CancelExecutionResponse, operate)
 
-    async def WatchExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def WatchExecution(  # noqa: N802 - the proto's name
         self, request: pb.WatchExecutionRequest, context: Context
     ) -> AsyncIterator[pb.WatchExecutionResponse]:
         """Stream what changes."""
@@ -122,7 +119,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         async for view in self._watches.watch(execution_id, run_number):
             yield _watched(view)
 
-    async def ListTaskDefinitions(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def ListTaskDefinitions(  # noqa: N802 - the proto's name
         self, request: pb.ListTaskDefinitionsRequest, context: Context
     ) -> pb.ListTaskDefinitionsResponse:
         """List the current task definitions."""
@@ -134,7 +131,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             next_page_token=encode_cursor(request, page.next_cursor),
         )
 
-    async def GetTaskDefinition(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def GetTaskDefinition(  # noqa: N802 - the proto's name
         self, request: pb.GetTaskDefinitionRequest, context: Context
     ) -> pb.GetTaskDefinitionResponse:
         """Read one task definition."""

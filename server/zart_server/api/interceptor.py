@@ -10,7 +10,7 @@ import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -18,12 +18,12 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.domain.errors import InvalidField, UnknownMethod, ZartError
 from zart_server.observability import CALLS, SECONDS
 
-Handler = grpc.RpcMethodHandler
-Context = grpc.aio.ServicerContext
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _log = structlog.get_logger("zart.calls")
 # Many a second, and their outcomes are on record in the attempts: told only when they fail.
 _QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
@@ -32,7 +32,7 @@ _QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler."""
 
-    async def intercept_service(
+    async def intercept_service(  # type: ignore[override]  # the base class is generic, call by call
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
@@ -132,7 +132,7 @@ class _Call:
         except ZartError as error:
             self._tell(CODES[type(error)], error.reason)
             await self._abort(status_of(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - told in full to the log, to the caller by an id
             error_id = uuid.uuid4().hex[:12]
             _log.exception("defect", method=self.method, error_id=error_id)
             self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")

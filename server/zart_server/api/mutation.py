@@ -42,7 +42,7 @@ class Mutations:
         """
         task = asyncio.create_task(self._run(request, response_type, operate, complete))
         self._running.add(cast("asyncio.Task[Message]", task))
-        task.add_done_callback(self._running.discard)  # type: ignore[arg-type]
+        task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def drain(self) -> None:

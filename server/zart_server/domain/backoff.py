@@ -17,10 +17,10 @@ def backoff(policy: RetryPolicy, failures: int, fraction: float) -> timedelta:
     """
     whole = policy.max_backoff.total_seconds()
     initial = policy.initial_backoff.total_seconds()
-    if initial <= 0:
+    if initial <= 0 or whole <= 0:
         return timedelta(0)
     # Compared as logarithms, since the power itself may be beyond any float.
     grown = math.log(initial) + (failures - 1) * math.log(policy.backoff_multiplier)
-    if whole <= 0 or grown < math.log(whole):
+    if grown < math.log(whole):
         whole = min(whole, math.exp(grown))
     return timedelta(seconds=whole * (0.5 + 0.5 * fraction))

@@ -100,7 +100,7 @@ class TaskDefinitionNotFound(NotFound):
     def __init__(self, task_name: str, version: int | None = None) -> None:
         if version is None:
             super().__init__(
-                f"no definition of task {task_name!r}: start a dispatcher that has it, or send steps",
+                f"no definition of task {task_name!r}: start its dispatcher, or send steps",
                 task_name=task_name,
             )
         else:

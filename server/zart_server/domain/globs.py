@@ -1,4 +1,4 @@
-"""The globs of step patterns: ``*`` ``?`` ``[a-c]`` ``[!x]`` ``{a,b}`` and ``\\x``.
+r"""The globs of step patterns: ``*`` ``?`` ``[a-c]`` ``[!x]`` ``{a,b}`` and ``\\x``.
 
 A pattern becomes a regular expression that PostgreSQL and Python read alike; the database does
 the matching, since it never backtracks. ``matches`` says the same without a regular expression.

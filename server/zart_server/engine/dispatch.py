@@ -56,7 +56,8 @@ class Dispatch:
                 if tasks or left <= 0:
                     return tasks
                 try:
-                    await asyncio.wait_for(waiter.event.wait(), left)
+                    async with asyncio.timeout(left):
+                        await waiter.event.wait()
                 except TimeoutError:
                     break
                 self.waiters.requeue(waiter)

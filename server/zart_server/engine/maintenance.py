@@ -7,6 +7,7 @@ replica holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from zart_server.domain.commands import Lost, Outcome
@@ -24,6 +25,7 @@ from zart_server.store.rules import next_expiry, pause_work
 
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
+_SHORTEST = 0.01
 _LEASES = 500
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
@@ -39,6 +41,7 @@ class Maintenance:
         self._dispatch = dispatch
         self._watches = watches
         self._kicked = asyncio.Event()
+        self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._next = {"asked": 0.0, "watches": 0.0, "purge": 0.0}
@@ -49,6 +52,7 @@ class Maintenance:
 
     async def stop(self) -> None:
         """End the loop; work under way is rolled back and found again by another replica."""
+        self._is_stopping = True
         for timer in self._timers:
             timer.cancel()
         if self._task is not None:
@@ -62,23 +66,26 @@ class Maintenance:
     def kick_in(self, seconds: float) -> None:
         """Look when something is due, if that is before the next look."""
         if seconds < _TICK:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(seconds, lambda: (self._timers.discard(timer), self.kick()))
+            timer: asyncio.TimerHandle
+            timer = asyncio.get_running_loop().call_later(seconds, lambda: self._due(timer))
             self._timers.add(timer)
 
+    def _due(self, timer: asyncio.TimerHandle) -> None:
+        self._timers.discard(timer)
+        self.kick()
+
     async def _run(self) -> None:
-        while True:
+        while not self._is_stopping:
             pause = _TICK
             try:
                 pause = await self.tick()
             except ZartError as error:
                 _log.warning("maintenance has to wait: %s", error.message)
-            except Exception:
+            except Exception:  # noqa: BLE001 - told in full; it must go on
                 _log.exception("maintenance failed; it goes on")
-            try:
-                await asyncio.wait_for(self._kicked.wait(), min(max(pause, 0.01), _TICK))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(pause, _SHORTEST), _TICK)):
+                    await self._kicked.wait()
             self._kicked.clear()
 
     async def tick(self) -> float:

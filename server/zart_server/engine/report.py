@@ -43,8 +43,8 @@ async def record_outcomes(
     known = {n: ref for n, ref in refs.items() if ref[0] in runs}
     stragglers = [] if wait else [n for n in refs if n not in known]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
-    taken = {(row.run_key, row.step_no, row.lease_token): row for row in (
-        await take(tx, list(set(known.values())), only_expired=swept) if known else ())}  # fmt: skip
+    rows = await take(tx, list(set(known.values())), only_expired=swept) if known else ()
+    taken = {(row.run_key, row.step_no, row.lease_token): row for row in rows}
     batch: dict[Ref, Outcome] = {}
     for n, ref in known.items():
         if ref in taken and ref not in batch:
@@ -165,7 +165,11 @@ class _Batch:
             await start_runs(self.tx, sorted(late))
 
     async def _finish_runs(self, ended: Sequence[EndedAttempt]) -> None:
-        """Finish runs in which a sink completed, or nothing is left to move after a death."""
+        """Finish runs in which nothing is left to move.
+
+        That is looked for where it can be: after a death, and where a step completed that nothing
+        waits for. In a rerun that may be any step: its dependants may be preserved.
+        """
         deaths: dict[int, int] = {}
         for attempt in ended:
             if attempt.final is StepStatus.DEAD:
@@ -180,16 +184,12 @@ class _Batch:
             and (
                 e.run_key in deaths
                 or self.runs[e.run_key].dead_steps
+                or self.runs[e.run_key].is_rerun
                 or not self._definition(e.run_key).graph.dependants[e.step_no]
             )
         }
-        pairs = [
-            (run_key, sink)
-            for run_key in sorted(maybe)
-            for sink in self._definition(run_key).graph.sinks
-        ]
-        if pairs:
-            await finish_runs(self.tx, [key for key, _ in pairs], [sink for _, sink in pairs])
+        if maybe:
+            await finish_runs(self.tx, sorted(maybe))
 
 
 def _judge(row: Taken, outcome: Outcome) -> tuple[AttemptStatus, StepError | None, bool]:

@@ -10,7 +10,7 @@ from zart_server.domain.model import OperationKind
 from zart_server.engine.pause import EXACT_TO
 from zart_server.store.db import Tx
 from zart_server.store.held import count_releasable
-from zart_server.store.operations import record_operation
+from zart_server.store.operations import record_deleted_rules
 from zart_server.store.rules import (
     RuleRow,
     active_rule_keys,
@@ -56,13 +56,5 @@ async def expire(tx: Tx) -> int:
 
 
 async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:
-    for row in deleted:
-        await record_operation(
-            tx,
-            kind,
-            caller,
-            execution_id=row.rule.scope.execution_id or "",
-            rule_id=row.rule.rule_id,
-            task_name=row.rule.scope.task_name or "",
-        )
+    await record_deleted_rules(tx, kind, caller, [row.rule for row in deleted])
     tx.changes.rules = tx.changes.rules or bool(deleted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -9,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 def to_sqlalchemy_url(url: str) -> URL:
     """Turn ``postgresql://…`` or ``postgres://…`` into SQLAlchemy's URL for asyncpg.
 
-    Several hosts go into the query, as in ``?host=a:5432&host=b:5432&target_session_attrs=read-write``.
+    Several hosts go into the query: ``?host=a:5432&host=b:5432&target_session_attrs=read-write``.
     Raises ValueError, without the URL's text, since it may hold a password.
     """
     try:
@@ -23,10 +25,11 @@ def to_sqlalchemy_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+asyncpg")
 
 
-def to_asyncpg_arguments(url: str) -> dict[str, object]:
+def to_asyncpg_arguments(url: str) -> dict[str, Any]:
     """Give the arguments of ``asyncpg.connect`` for the same URL."""
     parsed = to_sqlalchemy_url(url)
     from sqlalchemy.dialects.postgresql.asyncpg import dialect  # noqa: PLC0415 - it loads slowly
 
-    _, arguments = dialect().create_connect_args(parsed)
+    dialect_of: Any = dialect  # it has no types
+    arguments: dict[str, Any] = dialect_of().create_connect_args(parsed)[1]
     return arguments

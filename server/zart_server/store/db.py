@@ -83,7 +83,8 @@ class Tx:
 
     async def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         """Run a composed read and give its rows."""
-        return (await self._connection.execute(statement)).all()
+        rows: Sequence[Row[Any]] = (await self._connection.execute(statement)).all()
+        return rows
 
 
 class Database:

@@ -184,7 +184,8 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
     found = await tx.fetchval(
         f"""
         WITH steps AS MATERIALIZED (
-            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) u(run_key, step_no, rule)
+            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
+                u(run_key, step_no, rule)
             WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
         ), kept AS (
             UPDATE zart.held h SET rule_key = s.rule FROM steps s

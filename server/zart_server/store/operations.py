@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from zart_server.domain.model import (
     FencedStep,
     Made,
     OperationKind,
+    PauseRule,
     Replaced,
     RunStatus,
     StepError,
@@ -50,6 +51,25 @@ async def record_operation(
         caller.request_id,
         _to_json(replaced),
         _to_json(made),
+    )
+
+
+async def record_deleted_rules(
+    tx: Tx, kind: OperationKind, caller: Caller, rules: Sequence[PauseRule]
+) -> None:
+    """Record that rules were deleted, one operation for each."""
+    await tx.execute(
+        "INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by,"
+        " reason, request_id)"
+        " SELECT $1, e, r, t, $5, $6, $7"
+        " FROM unnest($2::text[], $3::text[], $4::text[]) u(e, r, t)",
+        kind.value,
+        [rule.scope.execution_id or "" for rule in rules],
+        [rule.rule_id for rule in rules],
+        [rule.scope.task_name or "" for rule in rules],
+        caller.triggered_by,
+        caller.reason,
+        caller.request_id,
     )
 
 

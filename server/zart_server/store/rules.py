@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+
+import asyncpg
+from sqlalchemy import RowMapping
 
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.db import Tx
@@ -25,7 +27,7 @@ class RuleRow:
     rule: PauseRule
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> RuleRow:
+    def from_row(cls, row: asyncpg.Record | RowMapping) -> RuleRow:
         """Make it of a row of ``COLUMNS``."""
         status = PauseRuleStatus.ACTIVE
         if row["deleted_at"] is not None:
@@ -75,7 +77,7 @@ async def read_epoch(tx: Tx) -> tuple[int, bool]:
 async def matching_rules(
     tx: Tx, steps: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], list[tuple[int, str | None]]]:
-    """Give, by (task name, step name), the active rules: (rule key, its execution_id), oldest first."""
+    """Give, by (task, step name), the active rules: (rule key, its execution_id), oldest first."""
     rows = await tx.fetch(
         """
         SELECT u.t, u.s, r.rule_key, r.execution_id
@@ -166,7 +168,8 @@ async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
 
 _DELETE = f"""
     WITH deleted AS (
-        UPDATE zart.pause_rules SET deleted_at = statement_timestamp(), deleted_by = $1, expired = $2
+        UPDATE zart.pause_rules
+        SET deleted_at = statement_timestamp(), deleted_by = $1, expired = $2
         WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
             SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
             ORDER BY rule_key FOR NO KEY UPDATE))
@@ -214,9 +217,12 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
 
 
 async def next_expiry(tx: Tx) -> float | None:
-    """Give the seconds until the next active rule ends, 0 where one should have; locks nothing."""
+    """Give the seconds until the next active rule ends, below 0 where one should have.
+
+    None without one. Locks nothing.
+    """
     seconds: float | None = await tx.fetchval(
-        "SELECT GREATEST(EXTRACT(epoch FROM min(expires_at) - statement_timestamp()), 0)::float8"
+        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
     return seconds

@@ -69,6 +69,7 @@ class LockedRun:
     execution_id: str
     definition_key: int
     dead_steps: int
+    is_rerun: bool
     status: RunStatus
 
 
@@ -98,13 +99,13 @@ async def lock_runs(tx: Tx, run_keys: Sequence[int], *, wait: bool) -> list[Lock
     """Lock runs in key order; those that somebody else holds are waited for or left out."""
     rows = await tx.fetch(
         "SELECT r.run_key, r.execution_key, e.execution_id, r.definition_key, r.dead_steps,"
-        " r.status"
+        " r.source_run_number IS NOT NULL AS is_rerun, r.status"
         " FROM zart.runs r JOIN zart.executions e USING (execution_key)"
         " WHERE r.run_key = ANY($1::bigint[]) ORDER BY r.run_key"
         f" FOR NO KEY UPDATE OF r{'' if wait else ' SKIP LOCKED'}",
         sorted(set(run_keys)),
     )
-    return [LockedRun(*row[:5], RunStatus(row["status"])) for row in rows]
+    return [LockedRun(**{**row, "status": RunStatus(row["status"])}) for row in rows]
 
 
 async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
@@ -131,33 +132,27 @@ async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
     )
 
 
-async def finish_runs(tx: Tx, run_keys: Sequence[int], sinks: Sequence[int]) -> dict[int, str]:
-    """Finish those of the runs, all held by this transaction, in which nothing can move.
+async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
+    """Finish those of the runs, all held by this transaction, in which nothing is ready.
 
-    COMPLETED when every sink (a step that nothing depends on) is completed, FAILED when a step is
-    dead and nothing is ready. ``sinks[i]`` belongs to ``run_keys[i]``, a run may stand there
-    more than once. Gives the new status by run key.
+    A pending step waits for one that is not completed; with nothing ready that chain ends in a
+    dead step. So such a run is FAILED when it has one, and COMPLETED otherwise. Gives the new
+    status by run key.
     """
     rows = await tx.fetch(
         """
-        WITH sinks AS MATERIALIZED (
-            SELECT * FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
-        ), open AS (
-            SELECT DISTINCT run_key FROM sinks JOIN zart.steps USING (run_key, step_no)
-            WHERE status <> 'completed'
-        ), finished AS (
-            SELECT r.run_key, CASE WHEN open.run_key IS NULL THEN 'completed' ELSE 'failed' END
-                AS status, CASE WHEN open.run_key IS NOT NULL THEN (
-                    SELECT d.step_names[s.step_no + 1] || COALESCE(': ' || (s.error->>'message'), '')
+        WITH finished AS (
+            SELECT r.run_key, CASE WHEN r.dead_steps = 0 THEN 'completed' ELSE 'failed' END
+                AS status, CASE WHEN r.dead_steps > 0 THEN (
+                    SELECT d.step_names[s.step_no + 1]
+                        || COALESCE(': ' || (s.error->>'message'), '')
                     FROM zart.steps s WHERE s.run_key = r.run_key AND s.status = 'dead'
                     ORDER BY s.completed_at, s.step_no LIMIT 1) END AS error
             FROM zart.runs r
             JOIN zart.definitions d USING (definition_key)
-            LEFT JOIN open USING (run_key)
-            WHERE r.run_key IN (SELECT run_key FROM sinks) AND r.status IN ('scheduled', 'running')
-              AND (open.run_key IS NULL OR (r.dead_steps > 0
-                   AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
-                   AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)))
+            WHERE r.run_key = ANY($1::bigint[]) AND r.status IN ('scheduled', 'running')
+              AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
+              AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)
         )
         UPDATE zart.runs r SET status = f.status, error = COALESCE(f.error, ''),
             started_at = COALESCE(r.started_at, statement_timestamp()),
@@ -166,7 +161,6 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int], sinks: Sequence[int]) -> 
         RETURNING r.run_key, r.status
         """,
         run_keys,
-        sinks,
     )
     return {row["run_key"]: row["status"] for row in rows}
 
@@ -184,7 +178,8 @@ async def revive_run(tx: Tx, run_key: int) -> None:
 async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
     """Move an unfinished run, held by this transaction, to cancelled."""
     row = await tx.fetchrow(
-        "UPDATE zart.runs SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
+        "UPDATE zart.runs"
+        " SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
         f" WHERE run_key = $1 AND status IN ('scheduled', 'running') RETURNING {_COLUMNS}",
         run_key,
         error,
