@@ -1,0 +1,111 @@
+"""zart: start, dispatch and operate durable executions.
+
+Names are loaded when they are first used, so that ``import zart`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zart import errors, models, testing
+    from zart.calls.dispatch import Completed, Failed, Lease, Outcome, Released, TimedOut
+    from zart.calls.execution import Start
+    from zart.client import Client, Handle, connect
+    from zart.dispatcher.service import Dispatcher
+    from zart.errors import Refused, RunFailed, Unreachable, ZartError
+    from zart.models import (
+        AttemptStatus,
+        IfExists,
+        IfRunning,
+        OperationKind,
+        PauseRuleStatus,
+        ReportStatus,
+        Retry,
+        RunStatus,
+        RunTrigger,
+        StepSpec,
+        StepStatus,
+    )
+    from zart.sync_client import SyncClient, SyncHandle, connect_sync
+    from zart.tasks import Step, StepContext, StepFailed, Task
+
+_HOME = {
+    "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
+    "calls.execution": ("Start",),
+    "client": ("Client", "Handle", "connect"),
+    "dispatcher.service": ("Dispatcher",),
+    "errors": ("Refused", "RunFailed", "Unreachable", "ZartError"),
+    "models": (
+        "AttemptStatus",
+        "IfExists",
+        "IfRunning",
+        "OperationKind",
+        "PauseRuleStatus",
+        "ReportStatus",
+        "Retry",
+        "RunStatus",
+        "RunTrigger",
+        "StepSpec",
+        "StepStatus",
+    ),
+    "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
+    "tasks": ("Step", "StepContext", "StepFailed", "Task"),
+}
+_MODULES = ("errors", "models", "testing")
+_MODULE_OF = {name: f"zart.{module}" for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "AttemptStatus",
+    "Client",
+    "Completed",
+    "Dispatcher",
+    "Failed",
+    "Handle",
+    "IfExists",
+    "IfRunning",
+    "Lease",
+    "OperationKind",
+    "Outcome",
+    "PauseRuleStatus",
+    "Refused",
+    "Released",
+    "ReportStatus",
+    "Retry",
+    "RunFailed",
+    "RunStatus",
+    "RunTrigger",
+    "Start",
+    "Step",
+    "StepContext",
+    "StepFailed",
+    "StepSpec",
+    "StepStatus",
+    "SyncClient",
+    "SyncHandle",
+    "Task",
+    "TimedOut",
+    "Unreachable",
+    "ZartError",
+    "connect",
+    "connect_sync",
+    "errors",
+    "models",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name in _MODULES:
+        return importlib.import_module(f"zart.{name}")
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'zart' has no attribute {name!r}")
+    found = getattr(importlib.import_module(module), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,102 @@
+"""A call: which method, with which request, and how its answer is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from zart.decoding import decode
+from zart.models import Page
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One RPC with its request.
+
+    ``extra_time`` is how long the server may take by design (a long poll), on top of the
+    caller's timeout.
+    """
+
+    method: MethodDescriptor
+    request: Message
+    read: Callable[[Any], T_co]
+    extra_time: float = 0.0
+
+    @property
+    def path(self) -> str:
+        """The method's path on the wire."""
+        return f"/{self.method.containing_service.full_name}/{self.method.name}"
+
+    @property
+    def response_type(self) -> type[Message]:
+        """The generated class of the answer."""
+        return GetMessageClass(self.method.output_type)
+
+    def completed(self, triggered_by: str) -> Call[T_co]:
+        """Fill in who asks and a request_id where the request takes them and has none.
+
+        With a request_id a repeat is safe, the repeats of the channel included.
+        """
+        names = self.method.input_type.fields_by_name
+        if "request_id" not in names:
+            return self
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        if not getattr(request, "request_id"):  # noqa: B009 - of a message known by its fields
+            setattr(request, "request_id", uuid.uuid4().hex)  # noqa: B010 - likewise
+        if not getattr(request, "triggered_by"):  # noqa: B009 - likewise
+            setattr(request, "triggered_by", triggered_by)  # noqa: B010 - likewise
+        return dataclasses.replace(self, request=request)
+
+
+@dataclass(frozen=True, slots=True)
+class ListCall(Call[Page[T]]):
+    """A call that answers a page."""
+
+    def after(self, page_token: str) -> ListCall[T]:
+        """Give the call for the next page."""
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        setattr(request, "page_token", page_token)  # noqa: B010 - a list request has one
+        return dataclasses.replace(self, request=request)
+
+
+def reader(kind: type[T]) -> Callable[[Message], T]:
+    """Read an answer as this dataclass."""
+    return lambda message: decode(kind, message)
+
+
+def page_reader(kind: type[T], items: str) -> Callable[[Any], Page[T]]:
+    """Read an answer as a page of this dataclass, found in the field ``items``."""
+    return lambda message: Page(
+        tuple(decode(kind, item) for item in getattr(message, items)), message.next_page_token
+    )
+
+
+def span(seconds: float | timedelta) -> Duration:
+    """Encode a span of time, in seconds or as a timedelta."""
+    found = Duration()
+    found.FromTimedelta(seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds))
+    return found
+
+
+def moment(time: datetime) -> Timestamp:
+    """Encode a time. Raises ValueError for one without a time zone."""
+    if time.tzinfo is None:
+        raise ValueError("a time needs a time zone, such as datetime.now(UTC)")
+    found = Timestamp()
+    found.FromDatetime(time.astimezone(UTC))
+    return found

@@ -1,0 +1,226 @@
+"""The calls of ExecutionService and AuditService."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from zart.calls.call import Call, ListCall, moment, page_reader, reader, span
+from zart.calls.payload import UNSET, Unset, json_text
+from zart.decoding import decode
+from zart.errors import Refused, from_status
+from zart.models import (
+    Cancelled,
+    Execution,
+    ExecutionState,
+    IfExists,
+    Json,
+    Operation,
+    OperationKind,
+    Retry,
+    RunStatus,
+    Step,
+    StepSpec,
+    StepStatus,
+    TaskDefinition,
+)
+from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
+from zart.v1 import execution_service_pb2 as pb
+
+_METHODS = pb.DESCRIPTOR.services_by_name["ExecutionService"].methods_by_name
+_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].methods_by_name
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What to start; one item of a batch."""
+
+    task_name: str
+    payload: Json | Unset = UNSET
+    execution_id: str = ""
+    steps: Sequence[StepSpec] = ()
+    if_exists: IfExists | str | None = None
+
+
+def _start_request(item: Start) -> pb.StartExecutionRequest:
+    name = "UNSPECIFIED" if item.if_exists is None else IfExists(item.if_exists.upper()).value
+    request = pb.StartExecutionRequest(
+        execution_id=item.execution_id,
+        task_name=item.task_name,
+        steps=map(step_spec, item.steps),
+        if_exists=pb.IfExists.Value(f"IF_EXISTS_{name}"),
+    )
+    if not isinstance(item.payload, Unset):
+        request.payload_json = json_text(item.payload)
+    return request
+
+
+def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
+    """Encode one step of a graph."""
+    encoded = task_definition_pb2.StepSpec(
+        step_name=spec.step_name,
+        depends_on=spec.depends_on,
+        handler=spec.handler,
+        retry_policy=_retry_policy(spec.retry),
+        timeout=span(spec.timeout),
+    )
+    if spec.input is not None:
+        encoded.input_json = json_text(spec.input)
+    return encoded
+
+
+def _retry_policy(retry: Retry) -> task_definition_pb2.RetryPolicy:
+    return task_definition_pb2.RetryPolicy(
+        max_attempts=retry.max_attempts,
+        initial_backoff=span(retry.initial_backoff),
+        backoff_multiplier=retry.backoff_multiplier,
+        max_backoff=span(retry.max_backoff),
+    )
+
+
+def start_execution(
+    start: Start, *, triggered_by: str = "", reason: str = "", request_id: str = ""
+) -> Call[Execution]:
+    """Start an execution. Raises ExecutionExists, TaskDefinitionNotFound, PayloadTooLarge."""
+    request = _start_request(start)
+    request.triggered_by, request.reason, request.request_id = triggered_by, reason, request_id
+    return Call(
+        _METHODS["StartExecution"],
+        request,
+        lambda response: decode(Execution, response.execution),
+    )
+
+
+def batch_start_executions(
+    starts: Iterable[Start], *, triggered_by: str = "", reason: str = "", request_id: str = ""
+) -> Call[tuple[Execution | Refused, ...]]:
+    """Start up to 1,000 executions at once; each one stands or falls alone.
+
+    Answers, in order, the execution or why it was not started. Raises TooManyItems.
+    """
+    request = pb.BatchStartExecutionsRequest(
+        requests=map(_start_request, starts),
+        triggered_by=triggered_by,
+        reason=reason,
+        request_id=request_id,
+    )
+    return Call(_METHODS["BatchStartExecutions"], request, _batch_results)
+
+
+def _batch_results(
+    response: pb.BatchStartExecutionsResponse,
+) -> tuple[Execution | Refused, ...]:
+    return tuple(
+        decode(Execution, result.execution)
+        if result.HasField("execution")
+        else from_status(result.error)
+        for result in response.results
+    )
+
+
+def get_execution(execution_id: str, *, run_number: int | None = None) -> Call[ExecutionState]:
+    """Read an execution, one of its runs (default: the current one) and the run's steps.
+
+    Raises ExecutionNotFound or RunNotFound.
+    """
+    request = pb.GetExecutionRequest(execution_id=execution_id, run_number=run_number)
+    return Call(_METHODS["GetExecution"], request, reader(ExecutionState))
+
+
+def get_step(execution_id: str, step_name: str, *, run_number: int | None = None) -> Call[Step]:
+    """Read one step, whole. Raises ExecutionNotFound, RunNotFound or StepNotFound."""
+    request = pb.GetStepRequest(
+        execution_id=execution_id, step_name=step_name, run_number=run_number
+    )
+    return Call(_METHODS["GetStep"], request, lambda response: decode(Step, response.step))
+
+
+def list_executions(
+    *,
+    task_name: str = "",
+    statuses: Iterable[RunStatus | str] = (),
+    step_statuses: Iterable[StepStatus | str] = (),
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    page_size: int = 0,
+    page_token: str = "",
+) -> ListCall[Execution]:
+    """List executions, newest first; statuses by name. Raises ValueError for an unknown one."""
+    request = pb.ListExecutionsRequest(
+        task_name=task_name,
+        statuses=[execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.upper()}") for s in statuses],
+        step_statuses=[
+            execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.upper()}") for s in step_statuses
+        ],
+        created_after=None if created_after is None else moment(created_after),
+        created_before=None if created_before is None else moment(created_before),
+        page_size=page_size,
+        page_token=page_token,
+    )
+    return ListCall(_METHODS["ListExecutions"], request, page_reader(Execution, "executions"))
+
+
+def cancel_execution(
+    execution_id: str,
+    *,
+    expected_run_number: int | None = None,
+    triggered_by: str = "",
+    reason: str = "",
+    request_id: str = "",
+) -> Call[Cancelled]:
+    """Cancel the current run. Raises RunFinished, RunChanged or ExecutionNotFound."""
+    request = pb.CancelExecutionRequest(
+        execution_id=execution_id,
+        expected_run_number=expected_run_number,
+        triggered_by=triggered_by,
+        reason=reason,
+        request_id=request_id,
+    )
+    return Call(_METHODS["CancelExecution"], request, reader(Cancelled))
+
+
+def watch_execution(execution_id: str, *, run_number: int | None = None) -> Call[ExecutionState]:
+    """Watch a run: the whole state first, then what changed, until it is finished.
+
+    Without ``run_number`` it follows the execution across a restart. Raises ExecutionNotFound or
+    RunNotFound.
+    """
+    request = pb.WatchExecutionRequest(execution_id=execution_id, run_number=run_number)
+    return Call(_METHODS["WatchExecution"], request, reader(ExecutionState))
+
+
+def list_task_definitions(*, page_size: int = 0, page_token: str = "") -> ListCall[TaskDefinition]:
+    """List the current task definitions by name, without their steps' inputs."""
+    request = pb.ListTaskDefinitionsRequest(page_size=page_size, page_token=page_token)
+    return ListCall(
+        _METHODS["ListTaskDefinitions"], request, page_reader(TaskDefinition, "task_definitions")
+    )
+
+
+def get_task_definition(task_name: str, *, version: int | None = None) -> Call[TaskDefinition]:
+    """Read a task definition (default: the current version). Raises TaskDefinitionNotFound."""
+    request = pb.GetTaskDefinitionRequest(task_name=task_name, version=version)
+    return Call(
+        _METHODS["GetTaskDefinition"],
+        request,
+        lambda response: decode(TaskDefinition, response.task_definition),
+    )
+
+
+def list_operations(
+    *,
+    execution_id: str = "",
+    kind: OperationKind | str | None = None,
+    page_size: int = 0,
+    page_token: str = "",
+) -> ListCall[Operation]:
+    """List who did what, newest first."""
+    name = "UNSPECIFIED" if kind is None else OperationKind(kind.upper()).value
+    request = audit_service_pb2.ListOperationsRequest(
+        execution_id=execution_id,
+        kind=audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{name}"),
+        page_size=page_size,
+        page_token=page_token,
+    )
+    return ListCall(_AUDIT["ListOperations"], request, page_reader(Operation, "operations"))

@@ -1,0 +1,69 @@
+"""Channels to the server: they notice a dead one, spread over several, and repeat what is safe."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import grpc
+import grpc.aio
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+_MESSAGE_BYTES = 16 * 1024 * 1024
+_PING_EVERY_MS = 3_000
+_PING_TIMEOUT_MS = 3_000
+
+_NEVER_REPEATED = [
+    # A lease whose response was lost is nobody's until it expires: better one than five of them.
+    {"service": "zart.v1.DispatchService", "method": "LeaseTasks"},
+    # A watch that broke is taken up again by its reader, who knows what it has seen.
+    {"service": "zart.v1.ExecutionService", "method": "WatchExecution"},
+]
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {"name": _NEVER_REPEATED},
+        {
+            # Every other call is a read, idempotent, or has a request_id.
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        },
+    ],
+}
+OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # A server that is frozen or cut off is noticed within the sum of the two; gRPC's own default
+    # for the second is a minute.
+    ("grpc.keepalive_time_ms", _PING_EVERY_MS),
+    ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+    ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+def address_of(address: str | None) -> str:
+    """Give the server's address: the one given, ``ZART_ADDRESS``, or the default."""
+    return address or os.environ.get("ZART_ADDRESS") or DEFAULT_ADDRESS
+
+
+def aio_channel(address: str | None = None) -> grpc.aio.Channel:
+    """Open a channel for asyncio; it connects with the first call."""
+    return grpc.aio.insecure_channel(address_of(address), options=OPTIONS)
+
+
+def sync_channel(address: str | None = None) -> grpc.Channel:
+    """Open a channel for plain code; it connects with the first call."""
+    return grpc.insecure_channel(address_of(address), options=OPTIONS)

@@ -1,0 +1,98 @@
+"""The options that many commands share, added to them by decorators."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+
+from zart.cli.session import Mutation, Session
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", envvar="ZART_ADDRESS", help="Where the server is: HOST:PORT.",
+        show_default="127.0.0.1:50051",
+    ),
+]  # fmt: skip
+Output = Annotated[
+    Literal["table", "json"] | None,
+    typer.Option("--output", "-o", help="For people, or proto JSON for scripts.",
+                 show_default="table"),
+]  # fmt: skip
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0.001, help="Seconds to wait for an answer.")
+]
+TriggeredBy = Annotated[
+    str,
+    typer.Option(
+        "--triggered-by", envvar="ZART_TRIGGERED_BY", help="Who asks.", show_default="user@host"
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+RequestId = Annotated[
+    str, typer.Option("--request-id", help="Makes a repeat safe.", show_default="a new one")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID")]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "address": (Address, None),
+    "output": (Output, None),
+    "timeout": (Timeout, None),
+}
+_MUTATION: dict[str, tuple[Any, Any]] = {
+    "triggered_by": (TriggeredBy, ""),
+    "reason": (Reason, ""),
+    "request_id": (RequestId, ""),
+    "yes": (Yes, False),
+}
+
+
+def reads(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function that takes a Session first; adds the common options."""
+    return _with_options(command, _COMMON)
+
+
+def mutates(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command that changes something; adds who, why, request_id and --yes too."""
+    return _with_options(command, {**_MUTATION, **_COMMON})
+
+
+def _with_options(
+    command: Callable[..., None], added: dict[str, tuple[Any, Any]]
+) -> Callable[..., None]:
+    hints = typing.get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    own = list(signature.parameters.values())[1:]
+
+    @functools.wraps(command)
+    def wrapped(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer checked them
+        session: Session = ctx.obj
+        for name in _COMMON:
+            value = given.pop(name)
+            if value is not None:
+                setattr(session, name, value)
+        if "request_id" in added:
+            session.mutate(Mutation(**{name: given.pop(name) for name in _MUTATION}))
+        command(session, **given)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *(p.replace(kind=keyword, annotation=hints[p.name]) for p in own),
+        *(
+            inspect.Parameter(name, keyword, default=default, annotation=kind)
+            for name, (kind, default) in added.items()
+        ),
+    ]
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapped.__wrapped__
+    return wrapped

@@ -1,0 +1,164 @@
+"""The commands that run something: server, dispatcher, both; and the protos for other tools."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zart.cli.options import reads
+from zart.cli.session import Session
+
+app = typer.Typer()
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url", envvar="ZART_DATABASE_URL", help="postgresql://user@host/database",
+        show_envvar=True,
+    ),
+]  # fmt: skip
+Targets = Annotated[list[str], typer.Argument(metavar="MODULE[:NAME]...")]
+Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Handlers at once.")]
+_NEEDS_DATABASE = (
+    "a database is needed: --database-url or ZART_DATABASE_URL; `zart dev` brings one of its own"
+)
+
+
+@app.command()
+def serve(
+    listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT")] = None,
+    database_url: DatabaseUrl = None,
+    migrate: Annotated[
+        bool, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date.")
+    ] = True,
+) -> int:
+    """Run a server on a database."""
+    if not database_url:
+        raise typer.BadParameter(_NEEDS_DATABASE)
+    app_module, settings_module = _server("app"), _server("settings")
+    try:
+        settings = settings_module.Settings.load(
+            database_url=database_url, listen=listen, migrate=None if migrate else False
+        )
+    except settings_module.SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+    code: int = app_module.main(settings)
+    return code
+
+
+@app.command("migrate")
+def migrate_command(ctx: typer.Context, database_url: DatabaseUrl = None) -> int:
+    """Bring a database's schema up to date."""
+    if not database_url:
+        raise typer.BadParameter(_NEEDS_DATABASE)
+    session: Session = ctx.obj
+    try:
+        asyncio.run(_server("store.migrate").migrate(database_url))
+    except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line
+        session.err.print(
+            f"zart: the database cannot be used ({type(error).__name__}):"
+            " check --database-url or ZART_DATABASE_URL, and that it is up",
+            markup=False,
+        )
+        return 1
+    session.print("the schema is up to date")
+    return 0
+
+
+def _server(name: str) -> Any:  # noqa: ANN401 - a module, unknown to the base install
+    """Import a module of the server, which the base install does not bring."""
+    import importlib  # noqa: PLC0415 - for these commands only
+
+    try:
+        return importlib.import_module(f"zart_server.{name}")
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f"the server is not installed ({error.name}): pip install 'zart-control[server]'"
+        ) from None
+
+
+@app.command()
+@reads
+def dispatch(
+    session: Session,
+    targets: Targets,
+    concurrency: Concurrency = 16,
+    grace: Annotated[
+        float, typer.Option("--grace", min=0, help="Seconds that handlers have at the end.")
+    ] = 10.0,
+) -> None:
+    """Run the steps of tasks; the current folder is on the import path."""
+    from zart.dispatcher.loading import LoadError, load_tasks  # noqa: PLC0415 - heavy
+    from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
+
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    try:
+        tasks = load_tasks(targets)
+    except LoadError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await Dispatcher(tasks, address=session.address, concurrency=concurrency, grace=grace).run(
+            stop
+        )
+
+    asyncio.run(run())
+    if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):
+        # A handler in a thread that does not look at ctx.cancelled: its task was given back, and
+        # nothing it may still do is wanted.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+@app.command()
+def dev(
+    ctx: typer.Context,
+    targets: Annotated[list[str] | None, typer.Argument(metavar="[MODULE ...]")] = None,
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = "127.0.0.1:50051",
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart the dispatcher when files change.")
+    ] = False,
+    folder: Annotated[Path, typer.Option("--folder", help="Where data is kept.")] = Path(".zart"),
+) -> int:
+    """Run PostgreSQL, server and dispatcher in one, with data in .zart/."""
+    from zart.cli.stack import Stack, StackError  # noqa: PLC0415 - for this command only
+
+    session: Session = ctx.obj
+    _server("embedded.postgres")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with Stack(targets or (), listen=listen, folder=folder, reload=reload) as stack:
+            session.print(f"zart serves on {listen}; Ctrl-C stops it")
+            await stack.wait(stop)
+
+    try:
+        asyncio.run(run())
+    except StackError as error:
+        session.err.print(f"zart: {error}", markup=False)
+        return 1
+    return 0
+
+
+@app.command()
+def protos(ctx: typer.Context, folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Write the protos and a descriptor set, for tools without reflection."""
+    from zart.cli.protos import write_protos  # noqa: PLC0415 - for this command only
+
+    session: Session = ctx.obj
+    for path in write_protos(folder):
+        session.print(str(path))

@@ -1,0 +1,200 @@
+"""PostgreSQL, a server and a dispatcher as one: started in order, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+import grpc.aio
+
+from zart.channel import aio_channel
+
+_READY = 30.0  # seconds
+_DISPATCHER_GRACE = 1.0
+_STOP = 2.0
+_PR_SET_PDEATHSIG = 1
+
+
+class StackError(Exception):
+    """Something cannot be started; the message says why and what to do."""
+
+
+class Stack:
+    """``async with Stack(["examples.order"]) as stack: await stack.wait(stop)``.
+
+    ``ZART_DATABASE_URL`` goes before the embedded PostgreSQL, whose data is in ``folder``.
+    ``quiet`` sends what the children say to log files in ``folder``. Entering raises StackError.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str] = (),
+        *,
+        listen: str = "127.0.0.1:50051",
+        folder: Path = Path(".zart"),
+        reload: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self._targets = list(targets)
+        self._listen = listen
+        self._folder = folder
+        self._reload = reload
+        self._quiet = quiet
+        self._exits = contextlib.AsyncExitStack()
+        self._server: asyncio.subprocess.Process | None = None
+        self._dispatcher: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Stack:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            url = os.environ.get("ZART_DATABASE_URL") or self._start_postgres()
+            self._server = await self._start(
+                "server", "serve", "--listen", self._listen, ZART_DATABASE_URL=url
+            )
+            self._exits.push_async_callback(self._stop_server)
+            await self._await_server()
+            if self._targets:
+                await self._start_dispatcher()
+                self._exits.push_async_callback(self._stop_dispatcher)
+        except BaseException:
+            await self._exits.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self._exits.aclose()
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Wait for ``stop``. Raises StackError when a child ends by itself."""
+        assert self._server is not None  # noqa: S101 - entered
+        stopping = asyncio.create_task(stop.wait())
+        watching = {stopping, asyncio.create_task(self._server.wait())}
+        reloading = asyncio.create_task(self._reload_dispatcher()) if self._reload else None
+        try:
+            if self._dispatcher is not None and not self._reload:
+                watching.add(asyncio.create_task(self._dispatcher.wait()))
+            done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+            if stopping not in done:
+                raise StackError(f"the server or the dispatcher ended by itself{self._hint()}")
+        finally:
+            for task in (*watching, *([reloading] if reloading else [])):
+                task.cancel()
+
+    def _start_postgres(self) -> str:
+        from zart_server.embedded import postgres  # noqa: PLC0415 - where no database is given
+
+        running = postgres.running(self._folder / "postgres")
+        try:
+            return self._exits.enter_context(running).url
+        except postgres.PostgresError as error:
+            raise StackError(str(error)) from None
+
+    async def _start(
+        self, name: str, *arguments: str, **environment: str
+    ) -> asyncio.subprocess.Process:
+        output = (self._folder / f"{name}.log").open("wb") if self._quiet else None
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "zart.cli",
+                *arguments,
+                env={**os.environ, **environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C reaches the whole group; the order of the end is ours to choose.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        finally:
+            if output is not None:
+                output.close()
+
+    async def _await_server(self) -> None:
+        """Wait until the server answers; it told on stderr why it ended, if it did."""
+        assert self._server is not None  # noqa: S101 - just started
+        ready = asyncio.create_task(self._answers())
+        ended = asyncio.create_task(self._server.wait())
+        try:
+            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_READY)
+            if ended.done():
+                raise StackError(f"the server did not start{self._hint()}")
+            if not ready.done():
+                raise StackError(f"the server does not answer on {self._listen}{self._hint()}")
+        finally:
+            ready.cancel()
+            ended.cancel()
+
+    async def _answers(self) -> None:
+        async with aio_channel(self._listen) as channel:
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+            # Another program may have the port: ours ends then, a moment later.
+            await asyncio.sleep(0.3)
+
+    def _hint(self) -> str:
+        if not self._quiet:
+            return ": it says why above"
+        log = self._folder / "server.log"
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f": {lines[-1].removeprefix('zart: ')}" if lines else f": see {log}"
+
+    async def _start_dispatcher(self) -> None:
+        self._dispatcher = await self._start(
+            "dispatcher",
+            "dispatch",
+            *self._targets,
+            "--address",
+            self._listen,
+            "--grace",
+            str(_DISPATCHER_GRACE),
+        )
+
+    async def _reload_dispatcher(self) -> None:
+        from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - of the server's extra
+
+        async for _ in awatch(".", watch_filter=PythonFilter()):
+            sys.stderr.write("zart: files changed, the dispatcher starts anew\n")
+            await self._stop_dispatcher()
+            await self._start_dispatcher()
+
+    async def _stop_dispatcher(self) -> None:
+        await _end(self._dispatcher)
+
+    async def _stop_server(self) -> None:
+        await _end(self._server)
+
+
+async def _end(process: asyncio.subprocess.Process | None) -> None:
+    """Stop a child; one that does not, is killed: leases and transactions survive that."""
+    if process is None or process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(_STOP):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to stop this child when its parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

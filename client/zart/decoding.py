@@ -1,0 +1,114 @@
+"""Proto answers to the dataclasses of ``zart.models``: field by field, by name and type."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, cast
+
+from google.protobuf.message import Message
+
+from zart.models import Json, Retry, StepSpec
+
+M = TypeVar("M")
+Reader = Callable[[Any], Any]
+
+
+def decode(kind: type[M], message: Message) -> M:
+    """Make a dataclass of a message.
+
+    A field without a namesake in the proto is the parsed JSON of ``<name>_json``, or None where
+    that is unset.
+    """
+    return kind(
+        **{
+            name: read(message)
+            for name, read in _readers(cast("Any", kind), message.DESCRIPTOR.name)
+        }
+    )
+
+
+@functools.cache
+def _readers(kind: Any, _message: str) -> tuple[tuple[str, Reader], ...]:  # noqa: ANN401 - a type
+    hints = typing.get_type_hints(kind)
+    return tuple(
+        (field.name, _reader(field.name, hints[field.name])) for field in dataclasses.fields(kind)
+    )
+
+
+def _reader(name: str, hint: Any) -> Reader:  # noqa: ANN401, PLR0911 - a type, one return for each
+    inner, optional = _unwrap(hint)
+    if inner is Any:
+        return functools.partial(_json, f"{name}_json")
+    if typing.get_origin(inner) is Mapping:
+        return functools.partial(_json_map, f"{name}_json")
+    if typing.get_origin(inner) is tuple:
+        item = typing.get_args(inner)[0]
+        make = _maker(item)
+        return lambda message: tuple(make(part) for part in getattr(message, name))
+    if inner is datetime or inner is timedelta or dataclasses.is_dataclass(inner):
+        make = _maker(inner)
+        return lambda message: make(getattr(message, name)) if message.HasField(name) else None
+    if isinstance(inner, type) and issubclass(inner, enum.Enum):
+        return lambda message: inner(_value_name(message, name))
+    if optional:
+        return lambda message: getattr(message, name) if message.HasField(name) else None
+    return lambda message: getattr(message, name)
+
+
+def _unwrap(hint: Any) -> tuple[Any, bool]:  # noqa: ANN401 - a type
+    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
+        first, *others = typing.get_args(hint)
+        return first, type(None) in others
+    return hint, False
+
+
+def _maker(kind: Any) -> Reader:  # noqa: ANN401 - a type
+    if kind is datetime:
+        return lambda time: time.ToDatetime(tzinfo=UTC)
+    if kind is timedelta:
+        return lambda span: span.ToTimedelta()
+    if kind is StepSpec:
+        return _step_spec
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return lambda part: decode(kind, part)
+    return lambda scalar: scalar
+
+
+def _json(name: str, message: Message) -> Json:
+    return json.loads(getattr(message, name)) if message.HasField(name) else None
+
+
+def _json_map(name: str, message: Message) -> dict[str, Json]:
+    return {key: json.loads(text) for key, text in getattr(message, name).items()}
+
+
+def _value_name(message: Message, name: str) -> str:
+    kind = message.DESCRIPTOR.fields_by_name[name].enum_type
+    assert kind is not None  # noqa: S101 - the dataclass says that it is one
+    value = kind.values_by_number.get(getattr(message, name))
+    prefix = f"{kind.values_by_number[0].name.removesuffix('UNSPECIFIED')}"
+    return value.name.removeprefix(prefix) if value else "UNSPECIFIED"
+
+
+def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec
+    policy = spec.retry_policy
+    return StepSpec(
+        spec.step_name,
+        tuple(spec.depends_on),
+        spec.handler,
+        _json("input_json", spec),
+        Retry(
+            policy.max_attempts,
+            policy.initial_backoff.ToTimedelta(),
+            policy.backoff_multiplier,
+            policy.max_backoff.ToTimedelta(),
+        ),
+        spec.timeout.ToTimedelta(),
+    )

@@ -1,0 +1,133 @@
+"""Reports outcomes in batches, until each is recorded or can no longer be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import grpc
+
+from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.handlers import rejected
+from zart.dispatcher.held import Held
+from zart.errors import (
+    InvalidField,
+    PayloadTooLarge,
+    Refused,
+    TooManyItems,
+    Unavailable,
+    ZartError,
+    from_call,
+)
+from zart.v1 import dispatch_service_pb2 as pb
+
+if TYPE_CHECKING:  # only the stub file has this name
+    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+
+_log = logging.getLogger(__name__)
+_BATCH = 1000
+_BATCH_BYTES = 8 * 1024 * 1024
+_TIMEOUT = 30.0
+_NO_REPEAT_CURES = (InvalidField, PayloadTooLarge, TooManyItems)
+_TRIES = 5
+
+
+class Reporter:
+    """Sends what became of tasks; while one batch is on its way, the next one gathers."""
+
+    def __init__(
+        self,
+        stub: DispatchServiceAsyncStub,
+        dispatcher_id: str,
+        done: Callable[[Held], None],
+    ) -> None:
+        self._stub = stub
+        self._dispatcher_id = dispatcher_id
+        self._done = done
+        self._waiting: deque[tuple[Held, pb.TaskOutcome]] = deque()
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def report(self, held: Held, outcome: pb.TaskOutcome) -> None:
+        """Take an outcome; it is sent in the background."""
+        held.ended = True
+        self._waiting.append((held, outcome))
+        self._idle.clear()
+        self._more.set()
+
+    async def flush(self) -> None:
+        """Wait until nothing is left to send."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Send batches until cancelled; an unreachable server is tried for ever."""
+        while True:
+            if not self._waiting:
+                self._idle.set()
+                self._more.clear()
+                await self._more.wait()
+            await self._send(self._next_batch())
+
+    def _next_batch(self) -> list[tuple[Held, pb.TaskOutcome]]:
+        batch: list[tuple[Held, pb.TaskOutcome]] = []
+        size = 0
+        while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += batch[-1][1].ByteSize()
+        return batch
+
+    async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
+        backoff = Backoff()
+        request = pb.ReportTasksRequest(
+            dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
+        )
+        tries = 0
+        while True:
+            try:
+                response = await self._stub.ReportTasks(request, timeout=_TIMEOUT)
+            except grpc.RpcError as error:
+                problem = from_call(error)
+                tries += 1
+                if _is_hopeless(problem, tries):
+                    await self._split(batch, str(problem))
+                    return
+                _log.warning("outcomes wait, a repeat follows: %s", problem)
+                await backoff.wait()
+            else:
+                for (held, outcome), result in zip(batch, response.results, strict=True):
+                    self._settle(held, outcome, result)
+                return
+
+    async def _split(self, batch: list[tuple[Held, pb.TaskOutcome]], why: str) -> None:
+        """Find the outcome that the server refuses a whole batch for."""
+        if len(batch) == 1:
+            held, outcome = batch[0]
+            result = pb.ReportResult(status=pb.REPORT_STATUS_REJECTED, error=why)
+            self._settle(held, outcome, result)
+            return
+        middle = len(batch) // 2
+        await self._send(batch[:middle])
+        await self._send(batch[middle:])
+
+    def _settle(self, held: Held, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
+        where = held.context.run_id, held.context.step_name
+        if result.status == pb.REPORT_STATUS_LEASE_LOST:
+            _log.warning("%s/%s: the lease was lost, its outcome is dropped", *where)
+        elif result.status == pb.REPORT_STATUS_REJECTED:
+            _log.warning("%s/%s: the outcome was rejected: %s", *where, result.error)
+            if outcome.HasField("completed"):
+                self.report(held, rejected(held, result.error))
+                return
+        self._done(held)
+
+
+def _is_hopeless(problem: ZartError, tries: int) -> bool:
+    """Tell a batch that the server will never take from a server that cannot take any now."""
+    if isinstance(problem, _NO_REPEAT_CURES):
+        return True
+    refused = isinstance(problem, Refused) and not isinstance(problem, Unavailable)
+    return refused and tries >= _TRIES

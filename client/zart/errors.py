@@ -1,0 +1,291 @@
+"""What a call can be refused with: one class per reason of the contract.
+
+::
+
+    ZartError
+    ├── Unreachable             no server answered, or not in time: the outcome is unknown
+    ├── RunFailed               the run waited for ended FAILED or CANCELLED
+    └── Refused                 the server said no, and why
+        ├── InvalidField
+        ├── NotFound
+        │   ├── ExecutionNotFound   RunNotFound   StepNotFound
+        │   └── PauseRuleNotFound   TaskDefinitionNotFound
+        ├── ExecutionExists     RequestIdReused
+        ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
+        ├── RunChanged          PlanChanged     StoreConflict
+        ├── PayloadTooLarge     TooManyItems
+        ├── MissingCredentials  InvalidCredentials   RoleRequired
+        ├── Unavailable
+        │   └── OperationTimeout   StoreUnavailable   ShuttingDown
+        ├── UnknownMethod
+        └── InternalError
+
+After ``Unreachable`` and ``Unavailable`` a mutation may have happened: repeating it with the same
+``request_id`` tells which, and does it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from zart.models import Run
+
+_STATUS_KEY = "grpc-status-details-bin"
+_Detail = TypeVar("_Detail", bound=Message)
+
+
+class ZartError(Exception):
+    """Something that zart was asked for did not work out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Unreachable(ZartError):
+    """No server answered, or not in time; what was asked may have happened all the same."""
+
+
+class RunFailed(ZartError):
+    """The run that was waited for ended FAILED or CANCELLED; ``run`` says more."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"{run.run_id} ended {run.status}: {run.error or 'no error was recorded'}")
+        self.run = run
+
+
+class Refused(ZartError):
+    """The server refused the call.
+
+    ``reason`` is the ErrorInfo reason, ``code`` the gRPC status code, ``metadata`` the values
+    that the message names, ``fields`` what is wrong with which field of the request,
+    ``retry_after`` when to repeat (None where the server did not say), ``status`` all of it.
+    """
+
+    reason: ClassVar[str] = ""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+        self.code = _CODES[status.code]
+        info = _detail(status, error_details_pb2.ErrorInfo())
+        self.metadata: Mapping[str, str] = dict(info.metadata)
+        bad = _detail(status, error_details_pb2.BadRequest())
+        self.fields: Mapping[str, str] = {v.field: v.description for v in bad.field_violations}
+        retry = _detail(status, error_details_pb2.RetryInfo())
+        self.retry_after: timedelta | None = (
+            retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None
+        )
+
+
+class InvalidField(Refused):
+    """A field of the request cannot be right."""
+
+    reason = "INVALID_FIELD"
+
+
+class NotFound(Refused):
+    """Something that the request names is not there."""
+
+
+class ExecutionNotFound(NotFound):
+    """No execution has this id."""
+
+    reason = "EXECUTION_NOT_FOUND"
+
+
+class RunNotFound(NotFound):
+    """The execution has no run of this number."""
+
+    reason = "RUN_NOT_FOUND"
+
+
+class StepNotFound(NotFound):
+    """The run has no step of this name."""
+
+    reason = "STEP_NOT_FOUND"
+
+
+class PauseRuleNotFound(NotFound):
+    """No pause rule has this id."""
+
+    reason = "PAUSE_RULE_NOT_FOUND"
+
+
+class TaskDefinitionNotFound(NotFound):
+    """No definition is registered for this task, or not this version."""
+
+    reason = "TASK_DEFINITION_NOT_FOUND"
+
+
+class ExecutionExists(Refused):
+    """The execution id is taken."""
+
+    reason = "EXECUTION_EXISTS"
+
+
+class RequestIdReused(Refused):
+    """The request_id was used for a different request."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class StepNotDead(Refused):
+    """Only a dead step can be retried."""
+
+    reason = "STEP_NOT_DEAD"
+
+
+class RunNotCurrent(Refused):
+    """The run named was superseded."""
+
+    reason = "RUN_NOT_CURRENT"
+
+
+class RunActive(Refused):
+    """The current run is unfinished and the call asked to refuse then."""
+
+    reason = "RUN_ACTIVE"
+
+
+class RunFinished(Refused):
+    """The run is finished."""
+
+    reason = "RUN_FINISHED"
+
+
+class NothingToRerun(Refused):
+    """Every step would be preserved."""
+
+    reason = "NOTHING_TO_RERUN"
+
+
+class RunChanged(Refused):
+    """The current run is not the one that was expected."""
+
+    reason = "RUN_CHANGED"
+
+
+class PlanChanged(Refused):
+    """The plan is not the one that plan_token was given for."""
+
+    reason = "PLAN_CHANGED"
+
+
+class StoreConflict(Refused):
+    """Concurrent changes got in the way; repeat the call."""
+
+    reason = "STORE_CONFLICT"
+
+
+class PayloadTooLarge(Refused):
+    """A payload, result, input or message is too large."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+
+class TooManyItems(Refused):
+    """More items than one call may carry."""
+
+    reason = "TOO_MANY_ITEMS"
+
+
+class MissingCredentials(Refused):
+    """No credentials were sent."""
+
+    reason = "MISSING_CREDENTIALS"
+
+
+class InvalidCredentials(Refused):
+    """The credentials do not hold."""
+
+    reason = "INVALID_CREDENTIALS"
+
+
+class RoleRequired(Refused):
+    """The caller lacks the role."""
+
+    reason = "ROLE_REQUIRED"
+
+
+class Unavailable(Refused):
+    """The server could not finish; whether it had happened is told by a repeat."""
+
+
+class OperationTimeout(Unavailable):
+    """The operation took too long in the server."""
+
+    reason = "OPERATION_TIMEOUT"
+
+
+class StoreUnavailable(Unavailable):
+    """The server's database cannot serve now."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class ShuttingDown(Unavailable):
+    """This server is stopping; another one serves."""
+
+    reason = "SHUTTING_DOWN"
+
+
+class UnknownMethod(Refused):
+    """The server has no such method: it is older than this client."""
+
+    reason = "UNKNOWN_METHOD"
+
+
+class InternalError(Refused):
+    """A defect of the server; ``metadata["error_id"]`` is to be looked up in its log."""
+
+    reason = "INTERNAL"
+
+
+def _leaves(kind: type[Refused]) -> dict[str, type[Refused]]:
+    found = {kind.reason: kind} if kind.reason else {}
+    for child in kind.__subclasses__():
+        found.update(_leaves(child))
+    return found
+
+
+BY_REASON: Mapping[str, type[Refused]] = _leaves(Refused)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_NO_ANSWER = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+}
+
+
+def from_status(status: status_pb2.Status) -> Refused:
+    """Make the exception of a google.rpc.Status; one of an unknown reason becomes a Refused."""
+    info = _detail(status, error_details_pb2.ErrorInfo())
+    return BY_REASON.get(info.reason, Refused)(status)
+
+
+def from_call(error: grpc.RpcError) -> ZartError:
+    """Make the exception of a call that failed."""
+    assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # noqa: S101 - every one raised is
+    for key, value in error.trailing_metadata() or ():
+        if key == _STATUS_KEY and isinstance(value, bytes):
+            return from_status(status_pb2.Status.FromString(value))
+    code, details = error.code(), error.details() or ""
+    if code in _NO_ANSWER:
+        return Unreachable(f"no answer from the server: {details or code.name}")
+    return Refused(status_pb2.Status(code=code.value[0], message=details))
+
+
+def _detail(status: status_pb2.Status, empty: _Detail) -> _Detail:
+    for detail in status.details:
+        if detail.Is(empty.DESCRIPTOR):
+            detail.Unpack(empty)
+    return empty

@@ -1,0 +1,245 @@
+"""The client for plain code: as ``zart.client``, without asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from zart.caller import default_caller
+from zart.calls import admin, dispatch, execution
+from zart.calls.call import Call, ListCall
+from zart.calls.payload import UNSET, Unset
+from zart.channel import sync_channel
+from zart.client import DEFAULT_TIMEOUT, like
+from zart.errors import Unreachable, from_call
+from zart.models import Execution, ExecutionState, IfExists, Json, Page, Run, StepSpec
+from zart.tasks import Task
+from zart.waiting import Reconnecting, result_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[SyncClient, P], T]:
+    def method(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(build(*args, **kwargs))
+
+    return like(build, method)
+
+
+def _listing(
+    build: Callable[P, ListCall[T]],
+) -> Callable[Concatenate[SyncClient, P], SyncListing[T]]:
+    def method(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> SyncListing[T]:
+        return SyncListing(self, build(*args, **kwargs))
+
+    return like(build, method)
+
+
+class SyncListing(Generic[T]):
+    """A list on the server: iterate over all items, or over pages."""
+
+    def __init__(self, client: SyncClient, call: ListCall[T]) -> None:
+        self._client = client
+        self._call = call
+
+    def pages(self) -> Iterator[Page[T]]:
+        """Give page after page."""
+        call = self._call
+        while True:
+            page = self._client.send(call)
+            yield page
+            if not page.next_page_token:
+                return
+            call = call.after(page.next_page_token)
+
+    def __iter__(self) -> Iterator[T]:
+        for page in self.pages():
+            yield from page.items
+
+
+class SyncClient:
+    """A connection to the server; as ``Client``, its methods return when they are answered."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        triggered_by: str | None = None,
+    ) -> None:
+        self.channel = channel
+        self.timeout = timeout
+        self.triggered_by = default_caller() if triggered_by is None else triggered_by
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.channel.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Send a call and read its answer."""
+        return call.read(self.send_raw(call))
+
+    def send_raw(self, call: Call[Any]) -> Message:
+        """Send a call and give the proto it is answered with."""
+        call = call.completed(self.triggered_by)
+        rpc: Callable[..., Any] = self.channel.unary_unary(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response_type.FromString,
+        )
+        try:
+            answer: Message = rpc(call.request, timeout=self.timeout + call.extra_time)
+        except grpc.RpcError as error:
+            raise from_call(error) from error
+        return answer
+
+    def watch_raw(
+        self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Watch a run as protos; a broken connection is taken up again.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
+        call = execution.watch_execution(execution_id, run_number=run_number)
+        rpc: Callable[..., Any] = self.channel.unary_stream(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response_type.FromString,
+        )
+        again = Reconnecting()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"{execution_id!r} was not finished after {timeout} s")
+            stream = rpc(call.request, timeout=left)
+            try:
+                for message in stream:
+                    again.answered()
+                    yield message
+            except grpc.RpcError as error:
+                problem = from_call(error)
+                if deadline is None or time.monotonic() < deadline:
+                    time.sleep(again.delay_after(problem))
+            else:
+                return
+            finally:
+                stream.cancel()
+
+    def watch_execution(
+        self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
+    ) -> Iterator[ExecutionState]:
+        """Watch a run: the whole state first, then what changed, until it is finished."""
+        call = execution.watch_execution(execution_id, run_number=run_number)
+        for message in self.watch_raw(execution_id, run_number=run_number, timeout=timeout):
+            yield call.read(message)
+
+    def start(
+        self,
+        task: Task | str,
+        payload: Json | Unset = UNSET,
+        *,
+        execution_id: str = "",
+        steps: Sequence[StepSpec] = (),
+        if_exists: IfExists | str | None = None,
+        triggered_by: str = "",
+        reason: str = "",
+        request_id: str = "",
+    ) -> SyncHandle:
+        """Start an execution of a task, on its registered graph or on ``steps``.
+
+        Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or PayloadTooLarge.
+        """
+        name = task.name if isinstance(task, Task) else task
+        started = self.send(
+            execution.start_execution(
+                execution.Start(name, payload, execution_id, steps, if_exists),
+                triggered_by=triggered_by,
+                reason=reason,
+                request_id=request_id,
+            )
+        )
+        return SyncHandle(self, started.execution_id, started)
+
+    def handle(self, execution_id: str) -> SyncHandle:
+        """Give a handle of an execution started elsewhere; asks nothing of the server."""
+        return SyncHandle(self, execution_id)
+
+    retry_step = _method(admin.retry_step)
+    restart = _method(admin.restart)
+    rerun = _method(admin.rerun)
+    list_runs = _listing(admin.list_runs)
+    pause = _method(admin.pause)
+    resume = _method(admin.resume)
+    list_pause_rules = _listing(admin.list_pause_rules)
+
+    batch_start_executions = _method(execution.batch_start_executions)
+    get_execution = _method(execution.get_execution)
+    get_step = _method(execution.get_step)
+    list_executions = _listing(execution.list_executions)
+    cancel_execution = _method(execution.cancel_execution)
+    list_task_definitions = _listing(execution.list_task_definitions)
+    get_task_definition = _method(execution.get_task_definition)
+    list_operations = _listing(execution.list_operations)
+
+    register_task = _method(dispatch.register_task)
+    lease_tasks = _method(dispatch.lease_tasks)
+    get_step_results = _method(dispatch.get_step_results)
+    report_tasks = _method(dispatch.report_tasks)
+    extend_leases = _method(dispatch.extend_leases)
+
+
+class SyncHandle:
+    """An execution, as who started it holds it."""
+
+    def __init__(
+        self, client: SyncClient, execution_id: str, execution: Execution | None = None
+    ) -> None:
+        self.client = client
+        self.execution_id = execution_id
+        self.execution = execution
+
+    def state(self) -> ExecutionState:
+        """Read the execution, its current run and the run's steps."""
+        return self.client.get_execution(self.execution_id)
+
+    def run(self, *, timeout: float | None = None) -> Run:
+        """Wait until the current run is finished, whatever its end, and give it."""
+        run: Run | None = None
+        for state in self.client.watch_execution(self.execution_id, timeout=timeout):
+            run = state.run
+        if run is None:
+            raise Unreachable(f"the watch of {self.execution_id!r} ended without a message")
+        return run
+
+    def result(self, *, timeout: float | None = None) -> Json:
+        """Wait until the current run is finished and give its result. Raises RunFailed."""
+        return result_of(self.run(timeout=timeout))
+
+
+def connect_sync(
+    address: str | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    triggered_by: str | None = None,
+    channel: grpc.Channel | None = None,
+) -> SyncClient:
+    """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``."""
+    return SyncClient(channel or sync_channel(address), timeout=timeout, triggered_by=triggered_by)

@@ -1,0 +1,211 @@
+"""Tasks and their steps, declared with decorators; what a step is given when it runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar, cast, overload
+
+from zart.models import Json, Retry, StepSpec
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+_NO_RETRY = Retry()
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class StepFailed(Exception):
+    """A step says that it failed; ``retryable=False`` makes it DEAD at once.
+
+    ``retry_after`` (seconds or a timedelta) goes before the retry policy's backoff.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after: float | timedelta | None = None,
+        details: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.details = details
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step is given: its input, its place, and its dependencies' results.
+
+    A step may run more than once. ``idempotency_key`` is the same in every attempt: hand it to
+    whatever must not happen twice.
+    """
+
+    execution_id: str
+    run_id: str
+    run_number: int
+    step_name: str
+    attempt: int
+    max_attempts: int
+    payload: Json = None
+    input: Json = None
+    deadline: datetime = _NEVER
+    _results: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """``run_id/step_name``."""
+        return f"{self.run_id}/{self.step_name}"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is no longer wanted: the lease was lost or the time is up.
+
+        A step in a plain function should look now and then, and return.
+        """
+        return self._cancelled.is_set()
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry execution_id, run_number, step_name and attempt."""
+        names = ("execution_id", "run_number", "step_name", "attempt")
+        extra = {name: getattr(self, name) for name in names}
+        return logging.LoggerAdapter(logging.getLogger("zart.step"), extra)
+
+    @overload
+    def result_of(self, step: Step[T, Any]) -> T: ...
+    @overload
+    def result_of(self, step: str) -> Json: ...
+    def result_of(self, step: Step[Any, Any] | str) -> Json:
+        """Give the result of a direct dependency. Raises LookupError for any other step."""
+        name = step if isinstance(step, str) else step.name
+        try:
+            return self._results[name]
+        except KeyError:
+            known = ", ".join(sorted(self._results)) or "nothing"
+            raise LookupError(
+                f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
+            ) from None
+
+
+class Step(Generic[T_co, R_co]):
+    """One step of a task; calling it calls the function it was made of.
+
+    ``T_co`` is the type of its result, ``R_co`` of what calling it gives: that, or its coroutine.
+    """
+
+    def __init__(
+        self, function: Callable[[StepContext], R_co], spec: StepSpec, *, is_async: bool
+    ) -> None:
+        self.function = function
+        self.spec = spec
+        self.is_async = is_async
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", spec.step_name)
+
+    def __call__(self, ctx: StepContext) -> R_co:
+        """Run the function, as in a unit test."""
+        return self.function(ctx)
+
+    def __repr__(self) -> str:
+        return f"<Step {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.spec.step_name
+
+
+class _Decorator:
+    """Makes steps of functions."""
+
+    def __init__(self, make: Callable[[Callable[[StepContext], Any]], Step[Any, Any]]) -> None:
+        self._make = make
+
+    @overload
+    def __call__(
+        self, function: Callable[[StepContext], Coroutine[Any, Any, T]]
+    ) -> Step[T, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __call__(self, function: Callable[[StepContext], T]) -> Step[T, T]: ...
+    def __call__(self, function: Callable[[StepContext], Any]) -> Step[Any, Any]:
+        return self._make(function)
+
+
+class Task:
+    """A kind of job: a name and a graph of steps.
+
+    ``sequential``: a step without depends_on follows the one declared before it.
+    """
+
+    def __init__(self, name: str, *, sequential: bool = False) -> None:
+        self.name = name
+        self.sequential = sequential
+        self.steps: dict[str, Step[Any, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}: {', '.join(self.steps)}>"
+
+    def step(
+        self,
+        *,
+        name: str = "",
+        depends_on: Iterable[Step[Any, Any] | str] | None = None,
+        retry: Retry = _NO_RETRY,
+        timeout: float | timedelta = 600.0,
+        input: Json = None,  # noqa: A002 - the contract's name
+    ) -> _Decorator:
+        """Declare a step: ``@task.step(depends_on=[other])``.
+
+        Its name is the function's, with dashes, unless one is given. ``timeout`` (seconds or a
+        timedelta) bounds each attempt and is enforced by the server. Raises ValueError for a name
+        taken twice or a dependency that is not declared before.
+        """
+        given = None if depends_on is None else list(depends_on)
+
+        def make(function: Callable[[StepContext], Any]) -> Step[Any, Any]:
+            step_name = name or function.__name__.replace("_", "-")
+            if step_name in self.steps:
+                raise ValueError(f"task {self.name!r} has two steps {step_name!r}")
+            spec = StepSpec(
+                step_name, self._dependencies(step_name, given), "", input, retry, timeout
+            )
+            step: Step[Any, Any] = Step(function, spec, is_async=_is_async(function))
+            self.steps[step_name] = step
+            return step
+
+        return _Decorator(make)
+
+    def _dependencies(
+        self, step_name: str, given: list[Step[Any, Any] | str] | None
+    ) -> tuple[str, ...]:
+        if given is None:
+            return (next(reversed(self.steps)),) if self.sequential and self.steps else ()
+        names = tuple(step if isinstance(step, str) else step.name for step in given)
+        for dependency in names:
+            if dependency not in self.steps:
+                raise ValueError(
+                    f"step {step_name!r} depends on {dependency!r}, which task {self.name!r}"
+                    " has not declared before it"
+                )
+        return names
+
+    @property
+    def specs(self) -> tuple[StepSpec, ...]:
+        """The graph, as it is registered."""
+        return tuple(step.spec for step in self.steps.values())
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    import inspect  # noqa: PLC0415 - heavy, and only dispatchers declare steps
+
+    call = cast("Any", getattr(function, "__call__", None))  # noqa: B004 - of callable objects
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

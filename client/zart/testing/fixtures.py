@@ -1,0 +1,73 @@
+"""pytest fixtures: a real PostgreSQL once, a database of its own and a server for each test.
+
+``zart_server.address`` is where the server listens: ``zart.connect(zart_server.address)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from zart.testing.server import ServerUnderTest
+
+_numbers = itertools.count(1)
+
+
+def database_url(url: str, database: str) -> str:
+    """Give the URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def execute(url: str, statement: str) -> None:
+    """Run one statement on a connection of its own."""
+    import asyncpg  # noqa: PLC0415 - only where these fixtures are used
+
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL that forgets everything; the URL of a database ``template`` to be cloned."""
+    from zart_server.embedded import postgres  # noqa: PLC0415 - only where it is used
+    from zart_server.store.migrate import migrate  # noqa: PLC0415 - likewise
+
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
+    with postgres.running(folder, durable=False, settings=settings) as running:
+        execute(running.url, "CREATE DATABASE template")
+        template = database_url(running.url, "template")
+        asyncio.run(migrate(template))
+        yield template
+
+
+@pytest.fixture
+def zart_database(zart_postgres: str) -> Iterator[str]:
+    """The URL of a database with the schema and nothing in it; it is dropped after the test."""
+    name = f"test_{next(_numbers)}"
+    other = database_url(zart_postgres, "zart")
+    execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
+    yield database_url(zart_postgres, name)
+    execute(other, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
+    """A server of its own on an empty database."""
+    from zart.testing.server import serving  # noqa: PLC0415 - only where it is used
+
+    with serving(zart_database) as server:
+        yield server

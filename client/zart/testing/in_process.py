@@ -1,0 +1,170 @@
+"""Runs steps in process, through the dispatcher's own code: values go through JSON as they will."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from zart.calls.call import span
+from zart.calls.payload import json_text
+from zart.dispatcher.handlers import run_async, run_in_thread
+from zart.dispatcher.held import Held
+from zart.errors import RunFailed
+from zart.models import Json, Run, RunStatus, RunTrigger
+from zart.tasks import Step, StepContext, Task
+from zart.v1 import dispatch_service_pb2 as pb
+
+_LEASE = 3600.0
+
+
+def context(
+    *,
+    payload: Json = None,
+    input: Json = None,  # noqa: A002 - the name it has in StepContext
+    results: Mapping[Step[Any, Any] | str, Json] | None = None,
+    step_name: str = "step",
+    execution_id: str = "test",
+    run_number: int = 0,
+    attempt: int = 1,
+    max_attempts: int = 3,
+    timeout: float = 600.0,
+) -> StepContext:
+    """Make what a step is given: ``charge_card(zart.testing.context(results={lookup: {...}}))``.
+
+    ``results`` are those of the steps that it depends on, by step or by name.
+    """
+    return StepContext(
+        execution_id=execution_id,
+        run_id=f"{execution_id}:run:{run_number}",
+        run_number=run_number,
+        step_name=step_name,
+        attempt=attempt,
+        max_attempts=max_attempts,
+        payload=payload,
+        input=input,
+        deadline=datetime.now(UTC) + timedelta(seconds=timeout),
+        _results={_name(step): value for step, value in (results or {}).items()},
+    )
+
+
+def _name(step: Step[Any, Any] | str) -> str:
+    return step if isinstance(step, str) else step.name
+
+
+async def run(
+    task: Task,
+    payload: Json = None,
+    *,
+    results: Mapping[Step[Any, Any] | str, Json] | None = None,
+    execution_id: str = "test",
+) -> Json:
+    """Run a whole task in process and give the run's result.
+
+    Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
+    limits hold. ``results`` stand for steps that are not to run. Raises RunFailed.
+    """
+    return await _InProcess(task, payload, results or {}, execution_id).run()
+
+
+class _InProcess:
+    def __init__(
+        self,
+        task: Task,
+        payload: Json,
+        results: Mapping[Step[Any, Any] | str, Json],
+        execution_id: str,
+    ) -> None:
+        self._task = task
+        self._payload = json_text(payload)
+        self._execution_id = execution_id
+        self._results = {_name(step): json_text(value) for step, value in results.items()}
+        self._dead: dict[str, str] = {}
+
+    async def run(self) -> Json:
+        begun = datetime.now(UTC)
+        with ThreadPoolExecutor() as threads:
+            running: dict[asyncio.Task[None], str] = {}
+            begun_steps = set(self._results)
+            while True:
+                for name, step in self._task.steps.items():
+                    if name not in begun_steps and self._results.keys() >= {*step.spec.depends_on}:
+                        begun_steps.add(name)
+                        running[asyncio.create_task(self._step(step, threads))] = name
+                if not running:
+                    break
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    del running[ended]
+                    ended.result()
+        if self._dead:
+            raise RunFailed(self._failed(begun))
+        return self._result()
+
+    async def _step(self, step: Step[Any, Any], threads: ThreadPoolExecutor) -> None:
+        for attempt in range(1, step.spec.retry.max_attempts + 1):
+            outcome = await self._attempt(step, attempt, threads)
+            if outcome.HasField("completed"):
+                self._results[step.name] = outcome.completed.result_json
+                return
+            if outcome.HasField("failed") and not outcome.failed.retryable:
+                break
+        error = outcome.failed.error.message if outcome.HasField("failed") else "timed out"
+        self._dead[step.name] = f"{step.name}: {error}"
+
+    async def _attempt(
+        self, step: Step[Any, Any], attempt: int, threads: ThreadPoolExecutor
+    ) -> pb.TaskOutcome:
+        spec = step.spec
+        task = pb.LeasedTask(
+            execution_id=self._execution_id,
+            run_id=f"{self._execution_id}:run:0",
+            task_name=self._task.name,
+            step_name=step.name,
+            attempt=attempt,
+            max_attempts=spec.retry.max_attempts,
+            payload_json=self._payload,
+            input_json=None if spec.input is None else json_text(spec.input),
+            upstream_json={name: self._results[name] for name in spec.depends_on},
+            timeout=span(spec.timeout),
+            lease_ttl=span(_LEASE),
+        )
+        now = asyncio.get_running_loop().time()
+        held = Held.of(task, now, now)
+        if step.is_async:
+            outcome = await run_async(held, lambda: step.function(held.context))
+            assert outcome is not None  # noqa: S101 - only a lost lease has none
+            return outcome
+        told: list[pb.TaskOutcome] = []
+        await run_in_thread(held, step.function, threads, told.append)
+        return told[0]
+
+    def _result(self) -> Json:
+        """Give the result as the server does: of the only last step, or of all by name."""
+        needed = {name for step in self._task.steps.values() for name in step.spec.depends_on}
+        last = [name for name in self._task.steps if name not in needed]
+        results = {name: json.loads(self._results[name]) for name in last}
+        return results[last[0]] if len(last) == 1 else results
+
+    def _failed(self, begun: datetime) -> Run:
+        first = next(name for name in self._task.steps if name in self._dead)
+        return Run(
+            run_id=f"{self._execution_id}:run:0",
+            execution_id=self._execution_id,
+            run_number=0,
+            status=RunStatus.FAILED,
+            trigger=RunTrigger.INITIAL,
+            triggered_by="",
+            reason="",
+            definition_version=0,
+            source_run_number=None,
+            payload=json.loads(self._payload),
+            result=None,
+            error=self._dead[first],
+            created_at=begun,
+            started_at=begun,
+            completed_at=datetime.now(UTC),
+        )

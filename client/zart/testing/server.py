@@ -1,0 +1,75 @@
+"""A real server in a thread of its own, for tests in any style."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zart_server.app import Running
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnderTest:
+    """A running server: where it listens and which database it uses."""
+
+    address: str
+    database_url: str
+    running: Running
+    loop: asyncio.AbstractEventLoop
+
+
+@contextlib.contextmanager
+def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  # noqa: ANN401
+    """Run a server on a free port of loopback until the context is left."""
+    from zart_server.app import running  # noqa: PLC0415 - only here is the server needed
+    from zart_server.settings import Settings  # noqa: PLC0415 - likewise
+
+    loaded = Settings.load(
+        **{
+            "database_url": database_url,
+            "listen": "127.0.0.1:0",
+            "pool_size": 5,
+            "drain_grace": 1.0,
+            **settings,
+        }
+    )
+    started = threading.Event()
+    found: list[ServerUnderTest] = []
+    problems: list[BaseException] = []
+    stopping: list[asyncio.Event] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stopping.append(stop)
+        async with running(loaded) as server:
+            loop = asyncio.get_running_loop()
+            found.append(ServerUnderTest(server.address, database_url, server, loop))
+            started.set()
+            await stop.wait()
+
+    def thread() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            problems.append(error)
+        finally:
+            started.set()
+
+    running_thread = threading.Thread(target=thread, name="zart-server")
+    running_thread.start()
+    started.wait()
+    try:
+        if problems:
+            raise problems[0]
+        yield found[0]
+    finally:
+        if found:
+            found[0].loop.call_soon_threadsafe(stopping[0].set)
+        running_thread.join()
+    if problems:
+        raise problems[0]
