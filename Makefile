@@ -1,0 +1,64 @@
+# `make run` and `make test` need only python3 (3.11+) and make; the rest is for developers.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Built by the oldest tools whose output we accept: see docs/adr/0004-generated-code.md.
+PROTO_VENV := build/proto-venv
+PROTOS := $(wildcard protos/zart/v1/*.proto)
+
+.PHONY: help run test lint types proto proto-check lock lock-check check bench clean
+
+help: ## show this
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+run: $(VENV)/.installed ## start everything with example work; Ctrl-C stops it
+	@exec $(BIN)/python -m examples.run
+
+test: $(VENV)/.installed ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed build/protos ## style, import rules, protos
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+
+types: $(VENV)/.installed ## mypy --strict
+	$(BIN)/mypy
+
+# google/rpc/status.proto, which ours import, from the package that has it.
+build/protos: $(VENV)/.installed
+	mkdir -p $@/google/rpc
+	cp "$$($(BIN)/python -c 'import google.rpc, os; print(next(iter(google.rpc.__path__)))')/status.proto" $@/google/rpc/
+
+$(PROTO_VENV)/.installed: requirements-proto.lock
+	$(PYTHON) -m venv $(PROTO_VENV)
+	$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proto.lock
+	touch $@
+
+proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 from protos/
+	$(PROTO_VENV)/bin/python tools/generate.py client
+
+proto-check: $(PROTO_VENV)/.installed build/protos ## is the generated code up to date?
+	rm -rf build/generated && mkdir -p build/generated
+	$(PROTO_VENV)/bin/python tools/generate.py build/generated
+	diff -r --exclude=__pycache__ build/generated/zart/v1 client/zart/v1
+
+lock: $(VENV)/.installed ## choose versions anew
+	$(BIN)/python tools/lock.py --upgrade
+
+lock-check: $(VENV)/.installed ## do the lock files fit pyproject.toml?
+	$(BIN)/python tools/lock.py --check
+
+check: lint types proto-check lock-check test ## everything that CI checks
+
+clean: ## remove what was built, not the data
+	rm -rf $(VENV) build dist
