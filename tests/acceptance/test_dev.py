@@ -1,0 +1,101 @@
+"""``zart dev``: everything in one, restarted dispatcher on changes, an end without leftovers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from acceptance.test_make_run import free_port, processes_of
+
+import zart
+
+MODULE = """
+import zart
+
+task = zart.Task("reloaded")
+
+
+@task.step()
+def answer(ctx: zart.StepContext) -> int:
+    return {answer}
+"""
+
+
+def start(tmp_path: Path, address: str, *options: str) -> subprocess.Popen[str]:
+    """Run ``zart dev`` in a folder of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", "--listen", address, *options],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if not k.startswith("ZART_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def until(condition: object, within: float = 30.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + within
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> None:
+    module = tmp_path / "reloaded_tasks.py"
+    module.write_text(MODULE.format(answer=1))
+    address = f"127.0.0.1:{free_port()}"
+    process = start(tmp_path, address, "--reload")
+    try:
+        with zart.connect_sync(address) as client:
+
+            def registered() -> bool:
+                try:
+                    return bool(list(client.list_task_definitions()))
+                except zart.ZartError:
+                    return False
+
+            until(registered)
+            assert client.start("reloaded", execution_id="a").result(timeout=20) == 1
+            module.write_text(MODULE.format(answer=22))
+
+            def answered() -> bool:
+                handle = client.start("reloaded")
+                return bool(handle.result(timeout=20) == 22)
+
+            until(answered)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=15)
+    assert process.returncode == 0, output
+    assert "the dispatcher starts anew" in output
+    until(lambda: not processes_of(str(tmp_path), address), within=5)
+
+
+def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
+    address = f"127.0.0.1:{free_port()}"
+    process = start(tmp_path, address)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "zart serves on" in line:
+            break
+    process.kill()
+    process.communicate()
+    until(lambda: not processes_of(str(tmp_path), address), within=10)
+
+    # And what was there is there again.
+    again = start(tmp_path, address)
+    assert again.stdout is not None
+    lines = []
+    for line in again.stdout:
+        lines.append(line)
+        if "zart serves on" in line:
+            break
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=15)
+    assert "zart serves on" in lines[-1], lines

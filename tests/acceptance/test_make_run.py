@@ -1,0 +1,216 @@
+"""``make run`` as a newcomer has it: the story it prints is pasted line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def processes_of(*marks: str) -> list[str]:
+    """Give the command lines of running processes that have one of the marks."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if any(mark in line for mark in marks):
+                found.append(line)
+    return found
+
+
+@dataclass
+class Running:
+    """A checkout in which ``make run`` runs."""
+
+    folder: Path
+    address: str
+    process: subprocess.Popen[str] | None = None
+    lines: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Run make until it has printed everything."""
+        self.lines = []
+        self.process = subprocess.Popen(
+            ["make", "run"],
+            cwd=self.folder,
+            env={**os.environ, "ZART_ADDRESS": self.address, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if "Ctrl-C stops" in line:
+                return
+        raise AssertionError("\n".join(self.lines))
+
+    def stop(self, number: int, *, whole_group: bool) -> float:
+        """Send a signal and wait for the end; gives the seconds it took."""
+        assert self.process is not None
+        begun = time.monotonic()
+        if whole_group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        self.process.communicate(timeout=20)
+        while processes_of(str(self.folder), self.address):
+            assert time.monotonic() - begun < 15, processes_of(str(self.folder), self.address)
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+    def paste(self, line: str) -> str:
+        """Run a line in a shell, as somebody pastes it."""
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder,
+            env={**os.environ, "ZART_ADDRESS": self.address, "ZART_TRIGGERED_BY": "newcomer"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def story(self, word: str) -> str:
+        """Find the printed line that has a word."""
+        (line,) = [text.strip() for text in self.lines if text.startswith("  ") and word in text]
+        return line
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Running]:
+    """What make needs, beside the environment that was built already."""
+    folder = tmp_path / "zart"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    running = Running(folder, f"127.0.0.1:{free_port()}")
+    yield running
+    if running.process is not None:
+        if running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        if running.process.stdout is not None:
+            running.process.stdout.close()
+        running.process.wait()
+
+
+@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="make was not used to get here")
+def test_the_story(checkout: Running) -> None:
+    checkout.start()
+    # Everything on screen can be pasted.
+    failed = checkout.paste(checkout.story("list --status failed"))
+    assert [line.split()[0] for line in failed.splitlines()[1:] if line.startswith("exec-")] == [
+        f"exec-{n:03}" for n in range(12, 0, -1)
+    ]
+    status = checkout.paste(checkout.story("status exec-001"))
+    assert "DEAD" in status
+    assert "the card service is down" in status
+    paused = checkout.paste(checkout.story("pause --task-name"))
+    rule_id = paused.split()[0]
+    assert rule_id.startswith("pr-")
+    retried = checkout.paste(checkout.story("retry-step"))
+    assert f"is PAUSED: pause rule {rule_id}" in retried
+    checkout.paste(checkout.story("rm "))
+    assert not (checkout.folder / ".zart/card-down").exists()
+    resumed = checkout.paste(checkout.story("zart resume"))
+    assert "released  1 steps" in resumed
+    watched = checkout.paste(checkout.story("zart watch"))
+    assert "exec-001:run:0 is COMPLETED" in watched
+    plan = checkout.paste(checkout.story("rerun exec-001"))
+    assert "reruns    enrich-data" in plan
+    assert "send-email: it may rest on enrich-data" in plan
+    assert "COMPLETED" in checkout.paste(checkout.story("runs exec-001"))
+    history = checkout.paste(checkout.story("history exec-001"))
+    assert "RETRY_STEP" in history
+    assert "newcomer" in history
+    listed = json.loads(checkout.paste(checkout.story("grpcurl")))
+    assert [r.get("runId", r.get("run_id")) for r in listed["runs"]] == ["exec-001:run:0"]
+
+    took = checkout.stop(signal.SIGINT, whole_group=True)
+    assert took < 5
+
+    # A second time: yesterday's data, and nothing more of the orders.
+    before = checkout.folder / ".zart/postgres/data/PG_VERSION"
+    made_at = before.stat().st_mtime_ns
+    checkout.start()
+    assert "the card service is up" in "\n".join(checkout.lines)
+    zart = f"ZART_ADDRESS={checkout.address} .venv/bin/zart"
+    listed = json.loads(checkout.paste(f"{zart} list --task-name order -o json --limit 0"))
+    assert len(listed["executions"]) == 12
+    assert "COMPLETED" in checkout.paste(f"{zart} status exec-001")
+    history = json.loads(checkout.paste(f"{zart} history exec-001 -o json"))
+    assert [o["kind"] for o in history["operations"]] == [
+        "OPERATION_KIND_RETRY_STEP",
+        "OPERATION_KIND_START",
+    ]
+    assert before.stat().st_mtime_ns == made_at
+
+    # A second one beside it says in one line what is wrong.
+    other = subprocess.run(
+        ["make", "run"], cwd=checkout.folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "ZART_ADDRESS": f"127.0.0.1:{free_port()}"}, timeout=60,
+    )  # fmt: skip
+    assert other.returncode != 0
+    assert "is in use by another zart" in other.stderr
+    assert "Traceback" not in other.stderr
+
+    took = checkout.stop(signal.SIGTERM, whole_group=False)
+    assert took < 5
+
+
+def run_once(checkout: Running, **environment: str) -> str:
+    """Run make where it cannot work; gives what it said, without a traceback."""
+    done = subprocess.run(
+        ["make", "run"],
+        cwd=checkout.folder,
+        env={**os.environ, "ZART_ADDRESS": checkout.address, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert not processes_of(str(checkout.folder), checkout.address)
+    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("zart: "))
+
+
+def test_what_stands_in_the_way_is_said_in_one_line(checkout: Running) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = run_once(checkout, ZART_ADDRESS=f"127.0.0.1:{port}")
+        assert f"cannot listen on 127.0.0.1:{port}" in said
+    said = run_once(checkout, ZART_DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    assert "check --database-url or ZART_DATABASE_URL" in said
+    (checkout.folder / ".zart/postgres/data/global/pg_control").write_bytes(b"damaged")
+    said = run_once(checkout)
+    assert "cannot use" in said
+    assert "to begin anew" in said
+    assert len(said.splitlines()) == 1

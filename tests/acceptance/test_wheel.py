@@ -1,0 +1,103 @@
+"""The base wheel brings no server, and works with the lowest and the highest dependencies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zart.testing.server import ServerUnderTest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+# One of everything that the base install is for: the client, both ways, tasks and a dispatcher.
+PROGRAM = """
+import asyncio, importlib.util, sys, warnings
+warnings.simplefilter("error")
+import zart
+import zart.cli.main
+for name in ("sqlalchemy", "asyncpg", "alembic", "pydantic_settings", "structlog"):
+    assert importlib.util.find_spec(name) is None, name
+task = zart.Task("wheel", sequential=True)
+
+@task.step()
+async def one(ctx: zart.StepContext) -> int:
+    return ctx.payload["n"]
+
+@task.step()
+def two(ctx: zart.StepContext) -> int:
+    return ctx.result_of(one) * 2
+
+async def main() -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(zart.Dispatcher([task], address=sys.argv[1]).run(stop))
+    async with zart.connect(sys.argv[1]) as client:
+        while not await client.list_task_definitions():
+            await asyncio.sleep(0.05)
+        handle = await client.start(task, {"n": 21}, execution_id=sys.argv[2])
+        print(await handle.result(timeout=20))
+    stop.set()
+    await running
+    with zart.connect_sync(sys.argv[1]) as plain:
+        assert plain.get_execution(sys.argv[2]).run.result == 42
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [str(BIN / "hatchling"), "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+def test_the_base_install(
+    wheel: Path, tmp_path: Path, zart_server: ServerUnderTest, resolution: str
+) -> None:
+    uv = str(BIN / "uv")
+    subprocess.run(
+        [uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "v")], check=True
+    )
+    python = str(tmp_path / "v/bin/python")
+    subprocess.run(
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "--resolution",
+            resolution,
+            str(wheel),
+        ],
+        check=True,
+        timeout=300,
+    )
+    done = subprocess.run(
+        [python, "-c", PROGRAM, zart_server.address, resolution],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "42"
+    # The command is there and says what is missing.
+    serve = subprocess.run(
+        [str(tmp_path / "v/bin/zart"), "serve", "--database-url", "postgresql://h/d"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert serve.returncode == 2
+    assert "zart-control[server]" in serve.stderr
+    protos = subprocess.run(
+        [str(tmp_path / "v/bin/zart"), "protos", str(tmp_path / "p")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert protos.returncode == 0, protos.stderr
+    assert (tmp_path / "p/zart/v1/admin_service.proto").exists()

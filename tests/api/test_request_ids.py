@@ -1,0 +1,97 @@
+"""A request_id makes a repeat safe: once, and the first response again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from rig import CHAIN, Rig
+
+import zart
+from zart import errors
+
+
+async def test_a_repeat_gives_the_first_response_whatever_happened_since(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    first = await rig.client.restart("x", request_id="r1", expected_run_number=0)
+    await rig.client.restart("x")
+    again = await rig.client.restart("x", request_id="r1", expected_run_number=0)
+
+    assert (first.replayed, again.replayed) == (False, True)
+    assert (again.new_run_number, again.run) == (1, first.run)
+    assert len(await rig.client.list_runs("x")) == 3
+
+
+async def test_a_different_request_under_the_same_id_is_refused(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.client.restart("x", request_id="r1")
+    with pytest.raises(errors.RequestIdReused):
+        await rig.client.restart("x", request_id="r1", reason="other")
+    assert len(await rig.client.list_runs("x")) == 2
+
+
+async def test_it_is_scoped_to_the_rpc(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.client.restart("x", request_id="same")
+    assert not (await rig.client.cancel_execution("x", request_id="same")).replayed
+
+
+async def test_concurrent_repeats_do_it_once(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    answers = await asyncio.gather(*(rig.client.restart("x", request_id="once") for _ in range(10)))
+    assert sorted(a.replayed for a in answers) == [False, *[True] * 9]
+    assert {a.new_run_number for a in answers} == {1}
+    assert len(await rig.client.list_runs("x")) == 2
+
+
+async def test_a_clear_failure_leaves_nothing_and_may_be_repeated(rig: Rig) -> None:
+    with pytest.raises(errors.ExecutionNotFound):
+        await rig.client.restart("x", request_id="r1")
+    await rig.start("x", CHAIN)
+    assert not (await rig.client.restart("x", request_id="r1")).replayed
+
+
+async def test_every_mutation_takes_one(rig: Rig) -> None:
+    steps = [zart.StepSpec("a")]
+    call = rig.client
+    batch = [zart.Start("t", 1, "b1", steps), zart.Start("t", 2, "b2", steps)]
+    for _ in range(2):
+        await call.start("t", execution_id="x", steps=steps, request_id="start")
+        await call.batch_start_executions(batch, request_id="batch")
+    await rig.work(fail=["a"])
+    pauses = [await call.pause(task_name="t", request_id="p") for _ in range(2)]
+    retries = [await call.retry_step("x", "a", request_id="retry") for _ in range(2)]
+    resumes = [await call.resume(everything=True, request_id="res") for _ in range(2)]
+    reruns = [await call.rerun("x", request_id="rerun") for _ in range(2)]
+    cancels = [await call.cancel_execution("x", request_id="c") for _ in range(2)]
+
+    for answers in (pauses, retries, resumes, reruns, cancels):
+        assert [a.replayed for a in answers] == [False, True]
+    assert pauses[0].rule == pauses[1].rule
+    assert pauses[0].paused_steps == pauses[1].paused_steps
+    assert resumes[1].rules_deleted == 1
+    assert len(await call.list_runs("x")) == 2
+    assert len(await call.list_pause_rules(include_deleted=True)) == 1
+
+
+async def test_a_call_whose_caller_gave_up_happened_once_or_not_at_all(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    async with rig.locked("SELECT FROM zart.executions FOR NO KEY UPDATE"):
+        impatient = zart.Client(rig.client.channel, timeout=0.3)
+        with pytest.raises(zart.Unreachable):
+            await impatient.restart("x", request_id="r1")
+    again = await rig.client.restart("x", request_id="r1", triggered_by=impatient.triggered_by)
+
+    assert again.new_run_number == 1
+    assert len(await rig.client.list_runs("x")) == 2
+
+
+async def test_the_operations_record_names_the_request(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.client.restart("x", request_id="r1", triggered_by="ops", reason="why")
+    operation = (await rig.client.list_operations(execution_id="x"))[0]
+
+    assert (operation.request_id, operation.triggered_by, operation.reason) == ("r1", "ops", "why")
+    assert operation.run_number == 1
+    assert operation.made is not None
+    assert operation.made.run_id == "x:run:1"

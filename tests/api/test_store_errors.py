@@ -1,0 +1,124 @@
+"""What the database does to a call, as its caller sees it: never the driver's text."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import grpc.aio
+import pytest
+from rig import CHAIN, Rig, specs
+
+import zart
+from zart import errors
+from zart.testing.server import serving
+
+
+async def raising(rig: Rig, sqlstate: str, table: str = "operations") -> None:
+    """Make every insert into a table fail with this SQLSTATE."""
+    await rig.db.execute(
+        f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION"
+        f" 'secret of the driver' USING ERRCODE = '{sqlstate}'; END$$;"
+        f"CREATE TRIGGER fail BEFORE INSERT ON zart.{table} EXECUTE FUNCTION fail()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "expected"),
+    [
+        ("40001", errors.StoreConflict),
+        ("40P01", errors.StoreConflict),
+        ("25006", errors.StoreUnavailable),  # read-only
+        ("57P03", errors.StoreUnavailable),  # starting up, recovering
+        ("53300", errors.StoreUnavailable),  # too many connections
+        ("08006", errors.StoreUnavailable),  # the connection is lost
+        ("57014", errors.OperationTimeout),  # the statement took too long
+        ("XX000", errors.InternalError),
+    ],
+)
+async def test_a_failing_statement(rig: Rig, sqlstate: str, expected: type[errors.Refused]) -> None:
+    await rig.start("x", CHAIN)
+    await raising(rig, sqlstate)
+    with pytest.raises(errors.Refused) as refused:
+        await rig.client.restart("x")
+
+    assert type(refused.value) is expected
+    assert "secret" not in str(refused.value.status)
+    if expected is errors.StoreUnavailable:
+        assert refused.value.retry_after is not None
+    assert len(await rig.client.list_runs("x")) == 1
+
+
+async def test_a_conflict_that_passes_is_repeated_inside_the_server(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.db.execute(
+        "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        " IF nextval('public.tries') < 3 THEN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END IF;"
+        " RETURN NULL; END$$;"
+        "CREATE TRIGGER fail AFTER INSERT ON zart.operations EXECUTE FUNCTION fail()".replace(
+            "SEQUENCE tries", "SEQUENCE public.tries"
+        )
+    )
+    assert (await rig.client.restart("x")).new_run_number == 1
+    assert len(await rig.client.list_runs("x")) == 2
+
+
+async def test_an_operation_that_takes_too_long_is_told_and_rolled_back(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    with serving(zart_database, operation_timeout=0.3) as server:
+        async with zart.connect(server.address) as client:
+            await client.start("t", execution_id="x", steps=specs(CHAIN))
+            async with db.transaction():
+                await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
+                with pytest.raises(errors.OperationTimeout) as slow:
+                    await client.restart("x", request_id="r")
+            assert slow.value.code.name == "DEADLINE_EXCEEDED"
+            again = await client.restart("x", request_id="r")
+    assert (again.new_run_number, again.replayed) == (1, False)
+
+
+async def test_an_exhausted_pool_is_unavailable(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    with serving(zart_database, pool_size=2, operation_timeout=30) as server:
+        async with zart.connect(server.address) as client:
+            await client.start("t", execution_id="x", steps=specs(CHAIN))
+            async with db.transaction():
+                await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
+                stuck = [asyncio.create_task(client.restart("x")) for _ in range(2)]
+                while (
+                    await db.fetchval(
+                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                        " AND datname = current_database()"
+                    )
+                    < 2
+                ):
+                    await asyncio.sleep(0.01)
+                # A channel of its own, since ours would repeat the call.
+                async with grpc.aio.insecure_channel(server.address) as plain:
+                    with pytest.raises(errors.StoreUnavailable) as busy:
+                        await zart.Client(plain).get_execution("x")
+                assert busy.value.retry_after is not None
+            assert len(await asyncio.gather(*stuck)) == 2
+
+
+async def test_one_outcome_that_cannot_be_stored_is_rejected_alone(rig: Rig) -> None:
+    """If a batch fails on data, it is split until the bad item stands alone."""
+    await rig.start("x", {f"n{n}": () for n in range(7)})
+    tasks = await rig.lease()
+    await rig.db.execute(
+        "CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        " IF NEW.result::text = '\"bad\"' THEN RAISE EXCEPTION 'x' USING ERRCODE = '22023';"
+        " END IF; RETURN NEW; END$$;"
+        "CREATE TRIGGER picky BEFORE UPDATE ON zart.steps FOR EACH ROW EXECUTE FUNCTION picky()"
+    )
+    outcomes = [
+        zart.Outcome(t.task_id, t.lease_token, zart.Completed("bad" if t is tasks[3] else "good"))
+        for t in tasks
+    ]
+    results = await rig.report(*outcomes)
+
+    assert [r.status.value for r in results] == ["RECORDED"] * 3 + ["REJECTED"] + ["RECORDED"] * 3
+    assert await rig.complete(tasks[3]) == ["RECORDED"]
+    assert await rig.run_status() == "COMPLETED"

@@ -1,0 +1,332 @@
+"""The dispatcher, with a real server: slots, leases, time limits, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from rig import QUICK, Rig, eventually
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+
+@contextlib.asynccontextmanager
+async def dispatching(
+    server: ServerUnderTest, *tasks: zart.Task, **options: object
+) -> AsyncIterator[asyncio.Event]:
+    """Run a dispatcher until the context is left."""
+    stop = asyncio.Event()
+    dispatcher = zart.Dispatcher(tasks, address=server.address, **options)  # type: ignore[arg-type]
+    running = asyncio.create_task(dispatcher.run(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await running
+
+
+async def registered(rig: Rig, name: str) -> None:
+    """Wait until a dispatcher has registered a task."""
+
+    async def there() -> bool:
+        return name in [d.task_name for d in await rig.client.list_task_definitions()]
+
+    await eventually(there)
+
+
+async def start(
+    rig: Rig, task: zart.Task, payload: object = None, execution_id: str = "x"
+) -> zart.Handle:
+    """Start a task once it is registered."""
+    await registered(rig, task.name)
+    return await rig.client.start(task, payload, execution_id=execution_id)
+
+
+async def test_async_and_plain_handlers_run_and_results_are_typed(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("order")
+
+    @task.step()
+    async def lookup(ctx: zart.StepContext) -> dict[str, int]:
+        return {"n": ctx.payload["n"]}
+
+    @task.step(depends_on=[lookup])
+    def double(ctx: zart.StepContext) -> int:
+        assert threading.current_thread().name.startswith("zart-step")
+        return ctx.result_of(lookup)["n"] * 2
+
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task, {"n": 21})
+        assert await handle.result(timeout=10) == 42
+
+
+async def test_every_exception_is_retried_but_step_failed_not_retryable(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step(retry=QUICK)
+    async def flaky(ctx: zart.StepContext) -> int:
+        if ctx.attempt == 1:
+            raise SystemExit(3)
+        if ctx.attempt == 2:
+            raise zart.StepFailed("once more", retry_after=0.01, details="told")
+        return ctx.attempt
+
+    @task.step(retry=QUICK)
+    def hopeless(ctx: zart.StepContext) -> None:
+        raise zart.StepFailed("declined", retryable=False)
+
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task)
+        run = await handle.run(timeout=10)
+    assert run.error == "hopeless: declined"
+    state = await handle.state()
+    assert state.step("flaky").result == 3
+    attempts = state.step("flaky").attempts
+    errors = [a.error for a in attempts if a.error]
+    assert [(e.type, e.details[:4]) for e in errors] == [
+        ("SystemExit", "Trac"),
+        ("StepFailed", "told"),
+    ]
+    assert len(state.step("hopeless").attempts) == 1
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), float("nan"), "\ud800", b"x"])
+async def test_a_result_that_is_not_json_kills_the_step_naming_the_type(
+    rig: Rig, zart_server: ServerUnderTest, value: object
+) -> None:
+    task = zart.Task("t")
+    task.step(name="a")(lambda _: value)
+    async with dispatching(zart_server, task):
+        run = await (await start(rig, task)).run(timeout=10)
+    assert run.status == "FAILED"
+    assert type(value).__name__ in run.error
+    assert len((await rig.client.get_step("x", "a")).attempts) == 1
+
+
+async def test_a_result_too_large_kills_the_step(rig: Rig, zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    task.step(name="a")(lambda _: "x" * 1_100_000)
+    async with dispatching(zart_server, task):
+        run = await (await start(rig, task)).run(timeout=10)
+    assert "at most 1048576" in run.error
+
+
+async def test_concurrency_is_bounded(rig: Rig, zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    running, most = 0, 0
+
+    async def handler(ctx: zart.StepContext) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+
+    for n in range(20):
+        task.step(name=f"s{n}")(handler)
+    async with dispatching(zart_server, task, concurrency=3):
+        await (await start(rig, task)).result(timeout=20)
+    assert most == 3
+
+
+async def test_leases_are_extended_while_a_handler_runs(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step()
+    async def slow(ctx: zart.StepContext) -> int:
+        await asyncio.sleep(2.5)
+        return ctx.attempt
+
+    async with dispatching(zart_server, task, lease=1):
+        assert await (await start(rig, task)).result(timeout=20) == 1
+
+
+async def test_a_timeout_cancels_an_async_handler_and_a_plain_one_sees_it(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    ended: list[str] = []
+    once = zart.Retry(max_attempts=1)
+
+    @task.step(timeout=0.3, retry=once)
+    async def sleeper(ctx: zart.StepContext) -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    @task.step(timeout=0.3, retry=once)
+    def blocker(ctx: zart.StepContext) -> None:
+        while not ctx.cancelled:
+            time.sleep(0.01)
+        ended.append("saw it")
+
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task)
+        await handle.run(timeout=10)
+        state = await handle.state()
+    assert sorted(ended) == ["cancelled", "saw it"]
+    assert [a.status.value for s in state.steps for a in s.attempts] == ["TIMED_OUT"] * 2
+
+
+async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    cancelled = asyncio.Event()
+
+    @task.step()
+    async def first(ctx: zart.StepContext) -> int:
+        if ctx.run_number == 0:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+        return ctx.run_number
+
+    async with dispatching(zart_server, task, lease=1):
+        handle = await start(rig, task)
+
+        async def running() -> bool:
+            return (await rig.statuses())["first"] == "RUNNING"
+
+        await eventually(running)
+        answer = await rig.client.restart("x")
+        assert len(answer.fenced_steps) == 1
+        await asyncio.wait_for(cancelled.wait(), 10)
+        assert await handle.result(timeout=10) == 1
+
+
+async def test_stopping_lets_handlers_finish_and_gives_back_what_has_not_begun(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    begun = asyncio.Event()
+
+    @task.step()
+    async def slow(ctx: zart.StepContext) -> str:
+        begun.set()
+        await asyncio.sleep(0.5)
+        return "done"
+
+    @task.step(depends_on=[slow])
+    async def after(ctx: zart.StepContext) -> None:
+        await asyncio.sleep(0)
+
+    async with dispatching(zart_server, task) as stop:
+        await start(rig, task)
+        await begun.wait()
+        stop.set()
+    assert await rig.statuses() == {"slow": "COMPLETED", "after": "SCHEDULED"}
+
+
+async def test_what_does_not_finish_in_the_grace_period_is_released_and_does_not_count(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    begun = asyncio.Event()
+
+    @task.step(retry=zart.Retry(max_attempts=1))
+    async def endless(ctx: zart.StepContext) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    @task.step(retry=zart.Retry(max_attempts=1))
+    def stubborn(ctx: zart.StepContext) -> None:
+        while not ctx.cancelled:
+            time.sleep(0.01)
+
+    async with dispatching(zart_server, task, grace=0.1) as stop:
+        await start(rig, task)
+        await begun.wait()
+        stop.set()
+    assert await rig.statuses() == {"endless": "SCHEDULED", "stubborn": "SCHEDULED"}
+    (attempt,) = (await rig.client.get_step("x", "endless")).attempts
+    assert attempt.status == "RELEASED"
+
+
+async def test_stopping_under_load_leaves_no_lease_behind(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    for n in range(400):
+        task.step(name=f"s{n}")(lambda _: None)
+    for round_ in range(5):
+        async with dispatching(zart_server, task, concurrency=4) as stop:
+            await start(rig, task, execution_id=f"x{round_}")
+            await asyncio.sleep(0.05 * round_)
+            stop.set()
+        leased = await rig.db.fetchval(
+            "SELECT count(*) FROM zart.queue WHERE lease_token IS NOT NULL"
+        )
+        assert leased == 0
+
+
+async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    for n in range(60):
+        task.step(name=f"quick{n}")(lambda _: None)
+
+    @task.step(depends_on=["quick0"])
+    async def slow(ctx: zart.StepContext) -> None:
+        await asyncio.sleep(2.5)
+
+    async with dispatching(zart_server, task, lease=1, concurrency=1):
+        run = await (await start(rig, task)).run(timeout=30)
+    assert run.status == "COMPLETED"
+    state = await rig.client.get_execution("x")
+    assert all(len([a for a in s.attempts if a.status != "RELEASED"]) == 1 for s in state.steps)
+
+
+async def test_it_asks_only_for_handlers_it_has(rig: Rig, zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    task.step(name="known")(lambda _: "ran")
+    async with dispatching(zart_server, task):
+        await registered(rig, "t")
+        steps = [zart.StepSpec("a", handler="known", input=7), zart.StepSpec("b", handler="new")]
+        await rig.client.start("t", execution_id="x", steps=steps)
+
+        async def done() -> bool:
+            return (await rig.statuses())["a"] == "COMPLETED"
+
+        await eventually(done)
+        assert (await rig.statuses())["b"] == "SCHEDULED"
+
+
+async def test_large_upstream_results_reach_the_handler(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    names = [f"big{n}" for n in range(10)]
+    for name in names:
+        task.step(name=name)(lambda _: "x" * 1_000_000)
+
+    @task.step(depends_on=names)
+    async def total(ctx: zart.StepContext) -> int:
+        return sum(len(ctx.result_of(name)) for name in names)
+
+    async with dispatching(zart_server, task):
+        assert await (await start(rig, task)).result(timeout=30) == 10_000_000
+
+
+async def test_a_dispatcher_waits_for_a_server_for_ever(zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    task.step(name="a")(lambda _: None)
+    stop = asyncio.Event()
+    running = asyncio.create_task(zart.Dispatcher([task], address="127.0.0.1:9").run(stop))
+    await asyncio.sleep(1)
+    assert not running.done()
+    stop.set()
+    await asyncio.wait_for(running, 15)

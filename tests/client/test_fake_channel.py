@@ -1,0 +1,439 @@
+"""The synchronous client and the CLI on grpcio-testing's fake channel: what is sent and shown.
+
+A script answers the calls one by one; each test asserts the request, never the status alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import grpc_testing
+import pytest
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+import zart
+from zart.cli.main import main
+from zart.v1 import admin_service_pb2 as admin
+from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import dispatch_service_pb2 as dispatch
+from zart.v1 import execution_pb2 as states
+from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import pause_rule_pb2 as rules
+
+SERVICES = [
+    admin.DESCRIPTOR.services_by_name["AdminService"],
+    audit.DESCRIPTOR.services_by_name["AuditService"],
+    dispatch.DESCRIPTOR.services_by_name["DispatchService"],
+    execution.DESCRIPTOR.services_by_name["ExecutionService"],
+]
+METHODS = {m.name: m for s in SERVICES for m in s.methods}
+OK = (grpc.StatusCode.OK, "")
+
+
+def refusal(code: int, reason: str, message: str, **metadata: str) -> status_pb2.Status:
+    """Make the google.rpc.Status of an error."""
+    packed = any_pb2.Any()
+    packed.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="zart", metadata=metadata))
+    return status_pb2.Status(code=code, message=message, details=[packed])
+
+
+class Script:
+    """Answers calls in order and keeps the requests."""
+
+    def __init__(self, *answers: tuple[str, Message | list[Message] | status_pb2.Status]) -> None:
+        self.channel = grpc_testing.channel(SERVICES, grpc_testing.strict_real_time())
+        self.requests: list[Any] = []
+        self._thread = threading.Thread(target=self._serve, args=(answers,), daemon=True)
+        self._thread.start()
+
+    def _serve(self, answers: Any) -> None:
+        for name, answer in answers:
+            if isinstance(answer, list):
+                _, request, rpc = self.channel.take_unary_stream(METHODS[name])
+                self.requests.append(request)
+                rpc.send_initial_metadata(())
+                for message in answer:
+                    rpc.send_response(message)
+                rpc.terminate((), *OK)
+                continue
+            _, request, rpc = self.channel.take_unary_unary(METHODS[name])
+            self.requests.append(request)
+            rpc.send_initial_metadata(())
+            if isinstance(answer, status_pb2.Status):
+                status = rpc_status.to_status(answer)
+                rpc.terminate(None, status.trailing_metadata, status.code, status.details)
+            else:
+                rpc.terminate(answer, (), *OK)
+
+    def open(self, _address: str | None) -> Any:
+        """Stand in for the channel that the CLI opens."""
+        return self.channel
+
+
+Run = Callable[..., tuple[int, str, str, list[Any]]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line against a script: exit code, output, errors, requests."""
+    monkeypatch.setenv("ZART_TRIGGERED_BY", "ops")
+    monkeypatch.delenv("ZART_ADDRESS", raising=False)
+
+    def runner(line: str, *answers: Any) -> tuple[int, str, str, list[Any]]:
+        script = Script(*answers)
+        code = main(shlex.split(line), script.open)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err, script.requests
+
+    return runner
+
+
+STEP = states.Step(
+    step_name="charge-card",
+    status=states.STEP_STATUS_PAUSED,
+    waiting_on="pause rule pr-abcd1234 (bob: maintenance)",
+    depends_on=["lookup-user"],
+    attempt=3,
+    max_attempts=6,
+)
+RUN = states.Run(
+    run_id="x:run:1",
+    execution_id="x",
+    run_number=1,
+    status=states.RUN_STATUS_FAILED,
+    trigger=states.RUN_TRIGGER_RESTART,
+    triggered_by="bob",
+    error="charge-card: declined",
+)
+EXECUTION = states.Execution(
+    execution_id="x",
+    task_name="order",
+    current_run_id="x:run:1",
+    current_run_number=1,
+    status=states.RUN_STATUS_FAILED,
+    waiting_on="",
+)
+RULE = rules.PauseRule(
+    rule_id="pr-abcd1234",
+    task_name="order",
+    step_pattern="charge-*",
+    reason="maintenance",
+    created_by="bob",
+    status=rules.PAUSE_RULE_STATUS_ACTIVE,
+)
+STATE = execution.GetExecutionResponse(execution=EXECUTION, run=RUN, steps=[STEP])
+
+
+def test_the_sync_client_sends_and_parses() -> None:
+    script = Script(
+        ("RetryStep", admin.RetryStepResponse(run_id="x:run:1", step=STEP)),
+        ("Pause", admin.PauseResponse(rule=RULE, paused_steps=3, running_steps=1)),
+        ("ListRuns", admin.ListRunsResponse(runs=[RUN], next_page_token="more")),
+        ("ListRuns", admin.ListRunsResponse(runs=[RUN])),
+    )
+    with zart.SyncClient(script.channel, triggered_by="me") as client:
+        retried = client.retry_step("x", "charge-card", max_attempts=2, reason="why")
+        paused = client.pause(task_name="order", step_pattern="charge-*", expires_in=90)
+        listed = list(client.list_runs("x", page_size=1))
+
+    retry, pause, first, second = script.requests
+    assert (retry.execution_id, retry.step_name, retry.max_attempts) == ("x", "charge-card", 2)
+    assert (retry.triggered_by, retry.reason, len(retry.request_id)) == ("me", "why", 32)
+    assert not retry.HasField("run_id")
+    assert (pause.task_name, pause.step_pattern, pause.expires_in.seconds) == (
+        "order",
+        "charge-*",
+        90,
+    )
+    assert not pause.HasField("execution_id")
+    assert (first.page_token, second.page_token) == ("", "more")
+    assert retried.step.status is zart.StepStatus.PAUSED
+    assert (paused.rule_id, paused.paused_steps) == ("pr-abcd1234", 3)
+    assert [r.run_number for r in listed] == [1, 1]
+
+
+def test_resume_alone_is_a_value_error() -> None:
+    client = zart.SyncClient(Script().channel)
+    with pytest.raises(ValueError, match="everything=True"):
+        client.resume()
+
+
+def test_a_refusal_becomes_its_class() -> None:
+    status = refusal(code_pb2.FAILED_PRECONDITION, "STEP_NOT_DEAD", "no", status="COMPLETED")
+    client = zart.SyncClient(Script(("RetryStep", status)).channel)
+    with pytest.raises(zart.errors.StepNotDead) as refused:
+        client.retry_step("x", "a")
+    assert refused.value.metadata == {"status": "COMPLETED"}
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_an_unknown_reason_and_an_unknown_status_do_not_break_an_old_client() -> None:
+    status = refusal(code_pb2.ABORTED, "FROM_THE_FUTURE", "new")
+    client = zart.SyncClient(Script(("ListRuns", status)).channel)
+    with pytest.raises(zart.Refused, match="new"):
+        list(client.list_runs("x"))
+    future = states.Run(status=99)  # type: ignore[arg-type]
+    client = zart.SyncClient(Script(("ListRuns", admin.ListRunsResponse(runs=[future]))).channel)
+    assert next(iter(client.list_runs("x"))).status is zart.RunStatus.UNSPECIFIED
+
+
+def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
+    answer = admin.RetryStepResponse(run_id="x:run:1", step=STEP)
+    code, out, _, (request,) = run(
+        "retry-step x charge-card --max-attempts 3 --reason 'try again' --request-id r1",
+        ("RetryStep", answer),
+    )
+    assert code == 0
+    assert out == "x:run:1/charge-card is PAUSED: pause rule pr-abcd1234 (bob: maintenance)\n"
+    assert request == admin.RetryStepRequest(
+        execution_id="x",
+        step_name="charge-card",
+        max_attempts=3,
+        triggered_by="ops",
+        reason="try again",
+        request_id="r1",
+    )
+
+
+def test_restart(run: Run) -> None:
+    fenced = states.FencedStep(step_name="a", attempt=2, dispatcher_id="d1")
+    answer = admin.RestartResponse(new_run_id="x:run:2", run=RUN, fenced_steps=[fenced])
+    code, out, _, (request,) = run(
+        """restart x --payload '{"n": 1}' --if-running fail --expect-run 1""", ("Restart", answer)
+    )
+    assert code == 0
+    assert "x:run:2 is FAILED" in out
+    assert "a (attempt 2, on d1): its result will be refused" in out
+    assert (request.payload_json, request.expected_run_number) == ('{"n":1}', 1)
+    assert request.if_running == admin.IF_RUNNING_FAIL
+    _, _, _, (request,) = run("restart x", ("Restart", answer))
+    assert request.WhichOneof("payload_kind") is None
+
+
+def test_rerun_dry_run(run: Run) -> None:
+    answer = admin.RerunResponse(
+        new_run_number=2,
+        effective_rerun=["a"],
+        preserved=["b"],
+        potentially_stale=[
+            admin.PotentiallyStale(preserved_step="b", possibly_depends_on=["a"]),
+        ],
+        plan_token="tok",
+    )
+    code, out, _, (request,) = run(
+        "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run",
+        ("Rerun", answer),
+    )
+    assert code == 0
+    assert "would make run 2" in out
+    assert "b: it may rest on a" in out
+    assert "--plan-token tok" in out
+    assert (list(request.force_rerun), list(request.preserve)) == (["a", "c", "d"], ["b"])
+    assert request.include_downstream
+    assert request.validate_only
+
+
+def test_pause_and_resume(run: Run) -> None:
+    answer = admin.PauseResponse(rule=RULE, paused_steps=10_000, paused_steps_is_lower_bound=True)
+    code, out, _, (request,) = run(
+        "pause --task-name order --step 'charge-*' --for 1h30m", ("Pause", answer)
+    )
+    assert code == 0
+    assert "pr-abcd1234 pauses task=order step=charge-*" in out
+    assert "10000 or more" in out
+    assert (request.expires_in.seconds, request.everything) == (5400, False)
+    _, _, _, (request,) = run("pause --everything", ("Pause", answer))
+    assert request.everything
+
+    done = admin.ResumeResponse(rules_deleted=1, rules=[RULE], released_steps=2)
+    code, out, _, (request,) = run("resume --rule-id pr-abcd1234", ("Resume", done))
+    assert code == 0
+    assert "deleted   1 rules" in out
+    assert (request.rule_id, request.everything) == ("pr-abcd1234", False)
+    _, _, _, (request,) = run("resume --all", ("Resume", done))
+    assert request.everything
+
+
+def test_resume_of_everything_needs_all_without_a_terminal(run: Run) -> None:
+    code, _, err, requests = run("resume")
+    assert code == 2
+    assert "--all" in err
+    assert requests == []
+
+
+def test_lists_print_tables_and_json(run: Run) -> None:
+    page = execution.ListExecutionsResponse(executions=[EXECUTION])
+    code, out, _, (request,) = run(
+        "list --status failed,running --step-status dead --task-name order",
+        ("ListExecutions", page),
+    )
+    assert code == 0
+    assert out.splitlines()[0].split() == ["EXECUTION", "TASK", "RUN", "STATUS", "CREATED",
+                                           "WAITING", "ON"]  # fmt: skip
+    assert out.splitlines()[1].split()[:4] == ["x", "order", "1", "FAILED"]
+    assert list(request.statuses) == [states.RUN_STATUS_FAILED, states.RUN_STATUS_RUNNING]
+    assert list(request.step_statuses) == [states.STEP_STATUS_DEAD]
+    assert request.task_name == "order"
+
+    _, out, _, _ = run("list -o json", ("ListExecutions", page))
+    assert json.loads(out)["executions"][0]["currentRunNumber"] == 1
+
+
+def test_a_list_says_where_more_is(run: Run) -> None:
+    page = execution.ListExecutionsResponse(executions=[EXECUTION], next_page_token="t")
+    code, _, err, (request,) = run("list --limit 1", ("ListExecutions", page))
+    assert (code, request.page_size) == (0, 1)
+    assert "--limit" in err
+
+
+def test_status_prints_waiting_on(run: Run) -> None:
+    code, out, _, (request,) = run("status x --run 1", ("GetExecution", STATE))
+    assert code == 0
+    assert "x:run:1  FAILED  (RESTART)" in out
+    assert "pause rule pr-abcd1234 (bob: maintenance)" in out
+    assert request.run_number == 1
+    assert "\x1b" not in out
+    _, out, _, _ = run("--output json status x", ("GetExecution", STATE))
+    assert json.loads(out)["steps"][0]["stepName"] == "charge-card"
+
+
+def test_nothing_is_cut_where_no_terminal_is(run: Run) -> None:
+    long = states.Execution(execution_id="e" * 255, task_name="t" * 255)
+    _, out, _, _ = run(
+        "list", ("ListExecutions", execution.ListExecutionsResponse(executions=[long]))
+    )
+    assert "e" * 255 in out
+    assert "t" * 255 in out
+
+
+def test_history_runs_tasks_and_pause_list(run: Run) -> None:
+    operation = audit.Operation(
+        operation_id="1",
+        kind=audit.OPERATION_KIND_RETRY_STEP,
+        run_number=1,
+        step_name="a",
+        triggered_by="bob",
+        replaced=audit.OperationReplaced(
+            step_status=states.STEP_STATUS_DEAD, step_error=states.StepError(message="no")
+        ),
+    )
+    _, out, _, (request,) = run(
+        "history x", ("ListOperations", audit.ListOperationsResponse(operations=[operation]))
+    )
+    assert request.execution_id == "x"
+    assert "RETRY_STEP" in out
+    assert "DEAD: no" in out
+    _, out, _, _ = run("runs x", ("ListRuns", admin.ListRunsResponse(runs=[RUN])))
+    assert "charge-card: declined" in out
+    _, out, _, (request,) = run(
+        "pause-list --task-name order --include-deleted",
+        ("ListPauseRules", admin.ListPauseRulesResponse(rules=[RULE])),
+    )
+    assert request.include_deleted
+    assert "task=order step=charge-*" in out
+    _, out, _, _ = run("tasks", ("ListTaskDefinitions", execution.ListTaskDefinitionsResponse()))
+    assert "TASK" in out
+
+
+def test_start(run: Run, tmp_path: Any) -> None:
+    (tmp_path / "p.json").write_text('{"n": 9007199254740993}')
+    answer = execution.StartExecutionResponse(execution=EXECUTION)
+    code, _, _, (request,) = run(
+        f"start order --execution-id x --payload @{tmp_path}/p.json --if-exists return",
+        ("StartExecution", answer),
+    )
+    assert code == 0
+    assert (request.task_name, request.execution_id) == ("order", "x")
+    assert request.payload_json == '{"n":9007199254740993}'
+    assert request.if_exists == execution.IF_EXISTS_RETURN
+
+
+def test_wait_and_watch_end_with_4_when_the_run_failed(run: Run) -> None:
+    message = execution.WatchExecutionResponse(execution=EXECUTION, run=RUN, steps=[STEP])
+    code, _, err, (request,) = run("wait x", ("WatchExecution", [message]))
+    assert code == 4
+    assert "x:run:1 ended FAILED: charge-card: declined" in err
+    assert not request.HasField("run_number")
+    code, out, _, _ = run("watch x", ("WatchExecution", [message]))
+    assert code == 4
+    assert "x:run:1 is FAILED" in out
+
+    good = states.Run(run_id="x:run:0", status=states.RUN_STATUS_COMPLETED, result_json='{"n": 1}')
+    done = execution.WatchExecutionResponse(execution=EXECUTION, run=good)
+    code, out, _, _ = run("wait x", ("WatchExecution", [done]))
+    assert (code, json.loads(out)) == (0, {"n": 1})
+    started = execution.StartExecutionResponse(execution=EXECUTION)
+    code, _, _, requests = run(
+        "start order --wait", ("StartExecution", started), ("WatchExecution", [message])
+    )
+    assert (code, len(requests)) == (4, 2)
+
+
+def test_a_refusal_ends_with_1_and_says_why(run: Run) -> None:
+    status = refusal(code_pb2.NOT_FOUND, "EXECUTION_NOT_FOUND", "no execution 'x'")
+    code, out, err, _ = run("cancel x", ("CancelExecution", status))
+    assert (code, out) == (1, "")
+    assert err == "zart: no execution 'x' [EXECUTION_NOT_FOUND]\n"
+    code, _, err, _ = run("cancel x -o json", ("CancelExecution", status))
+    assert code == 1
+    assert json.loads(err)["details"][0]["reason"] == "EXECUTION_NOT_FOUND"
+
+
+def test_an_unknown_outcome_ends_with_3_and_the_command_to_repeat(run: Run) -> None:
+    status = refusal(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", "down")
+    code, _, err, (request,) = run("restart x --reason 'a b'", ("Restart", status))
+    assert code == 3
+    last = err.splitlines()[-1]
+    assert shlex.split(last) == [
+        "zart", "restart", "x", "--reason", "a b",
+        "--request-id", request.request_id, "--triggered-by", "ops",
+    ]  # fmt: skip
+    code, _, again, (repeated,) = run(shlex.join(shlex.split(last)[1:]), ("Restart", status))
+    assert repeated == request
+    assert again.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "nonsense",
+        "list --status nope",
+        "retry-step x",
+        "pause --for soon --everything",
+        "start order --payload {",
+        "start order --payload @/nowhere",
+        "restart x --if-running maybe",
+        "serve",
+        "migrate",
+        "dispatch no_such_module_here",
+        "dispatch json",
+        "retry-step x a --max-attempts 0",
+    ],
+)
+def test_usage_errors_end_with_2_and_send_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.delenv("ZART_DATABASE_URL", raising=False)
+    code, _, err, requests = run(line)
+    assert code == 2
+    assert line == "" or err
+    assert requests == []
+
+
+def test_serve_without_a_database_names_what_to_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZART_DATABASE_URL", raising=False)
+    for line in ("serve", "migrate"):
+        _, _, err, _ = run(line)
+        assert "--database-url" in err
+        assert "zart dev" in err

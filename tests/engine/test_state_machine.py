@@ -1,0 +1,338 @@
+"""All operations in random order against a model; the invariants are checked after each one."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from invariants import broken
+from rig import specs
+
+import zart
+from zart import errors
+from zart.models import LeasedTask, StepError
+from zart.testing.server import ServerUnderTest
+
+GRAPHS = [
+    {"a": ()},
+    {"a": (), "b": ("a",), "c": ("b",)},
+    {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")},
+    {"a": (), "b": (), "c": ("a", "b"), "d": ("b",)},
+]
+PATTERNS = ["a", "[bc]", "*", "{c,d}"]
+ATTEMPTS = 2
+_numbers = itertools.count()
+
+
+@dataclass
+class Step:
+    """A step of the model; ``ready`` is SCHEDULED or PAUSED."""
+
+    deps: tuple[str, ...]
+    status: str = "PENDING"
+    counted: int = 0
+    budget: int = ATTEMPTS
+
+
+@dataclass
+class Run:
+    """A run of the model."""
+
+    steps: dict[str, Step]
+    cancelled: bool = False
+
+    def open(self) -> None:
+        """Make ready what waits for nothing any more."""
+        for step in self.steps.values():
+            if step.status == "PENDING" and all(
+                self.steps[d].status == "COMPLETED" for d in step.deps
+            ):
+                step.status = "READY"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing moves."""
+        return self.cancelled or not any(
+            s.status in {"READY", "RUNNING"} for s in self.steps.values()
+        )
+
+    @property
+    def end(self) -> str:
+        """How it ended."""
+        if self.cancelled:
+            return "CANCELLED"
+        done = all(s.status == "COMPLETED" for s in self.steps.values())
+        return "COMPLETED" if done else "FAILED"
+
+    def cancel(self) -> None:
+        """End it."""
+        self.cancelled = True
+        for step in self.steps.values():
+            if step.status in {"PENDING", "READY", "RUNNING"}:
+                step.status = "CANCELLED"
+
+
+@dataclass
+class Model:
+    """Executions, pause rules, and the leases that are out, stale ones included."""
+
+    executions: dict[str, list[Run]] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leases: list[tuple[str, int, LeasedTask]] = field(default_factory=list)
+
+    def paused(self, execution_id: str, step: str) -> bool:
+        """Whether some rule matches."""
+        return any(
+            scope.get("execution_id", execution_id) == execution_id
+            and (
+                "step_pattern" not in scope
+                or any(
+                    fnmatch.fnmatchcase(step, p)
+                    for p in ({"{c,d}": ["c", "d"]}.get(scope["step_pattern"])
+                              or [scope["step_pattern"]])
+                )
+            )
+            for scope in self.rules.values()
+        )  # fmt: skip
+
+
+def fresh(graph: dict[str, tuple[str, ...]]) -> Run:
+    """Make a run of the model."""
+    run = Run({name: Step(tuple(deps)) for name, deps in graph.items()})
+    run.open()
+    return run
+
+
+class Operating(RuleBasedStateMachine):
+    """Drives the server and the model side by side."""
+
+    client: zart.SyncClient
+    db: asyncpg.Connection[Any]
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.task = f"t{next(_numbers)}"
+
+    def sql(self, call: Any) -> Any:
+        """Run a coroutine on the database's loop."""
+        return self.loop.run_until_complete(call)
+
+    def settle(self) -> None:
+        """Wait until queued and held rows are where the rules want them."""
+
+        async def settled() -> None:
+            async with asyncio.timeout(10):
+                while await self.db.fetchval("SELECT count(*) FROM zart.pause_work"):
+                    await asyncio.sleep(0.005)
+
+        self.sql(settled())
+
+    def pick(self, data: Any) -> tuple[str, Run]:
+        execution_id = data.draw(st.sampled_from(sorted(self.model.executions)))
+        return execution_id, self.model.executions[execution_id][-1]
+
+    @rule(graph=st.sampled_from(GRAPHS))
+    def start(self, graph: dict[str, tuple[str, ...]]) -> None:
+        execution_id = f"{self.task}-{len(self.model.executions)}"
+        retry = zart.Retry(ATTEMPTS, 0.0)
+        self.client.start(self.task, execution_id=execution_id, steps=specs(graph, retry=retry))
+        self.model.executions[execution_id] = [fresh(graph)]
+
+    @rule(n=st.integers(1, 5))
+    def lease(self, n: int) -> None:
+        found = self.client.lease_tasks("d", [self.task], max_tasks=n)
+        for task in found:
+            run = self.model.executions[task.execution_id][-1]
+            step = run.steps[task.step_name]
+            assert step.status == "READY"
+            assert not self.model.paused(task.execution_id, task.step_name)
+            step.status = "RUNNING"
+            self.model.leases.append((task.execution_id, task.run_number, task))
+        ready = [
+            (e, name)
+            for e, runs in self.model.executions.items()
+            for name, s in runs[-1].steps.items()
+            if s.status == "READY" and not self.model.paused(e, name)
+        ]
+        assert len(found) == n or not ready
+
+    @precondition(lambda self: self.model.leases)
+    @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "ok", "fail", "die", "release"]))
+    def report(self, data: Any, how: str) -> None:
+        place = data.draw(st.integers(0, len(self.model.leases) - 1))
+        execution_id, run_number, task = self.model.leases.pop(place)
+        ending: Any = {
+            "ok": zart.Completed(how),
+            "fail": zart.Failed(StepError("E", "e", ""), retryable=True, retry_after=0),
+            "die": zart.Failed(StepError("E", "e", ""), retryable=False),
+            "release": zart.Released(),
+        }[how]
+        outcome = zart.Outcome(task.task_id, task.lease_token, ending)
+        (result,) = self.client.report_tasks("d", [outcome])
+        runs = self.model.executions[execution_id]
+        step = runs[run_number].steps[task.step_name]
+        is_current = run_number == len(runs) - 1 and step.status == "RUNNING"
+        assert result.status == ("RECORDED" if is_current else "LEASE_LOST")
+        again = self.client.report_tasks("d", [outcome])[0].status
+        assert again == ("ALREADY_RECORDED" if is_current else "LEASE_LOST")
+        if not is_current:
+            return
+        step.counted += how != "release"
+        if how == "ok":
+            step.status = "COMPLETED"
+            runs[-1].open()
+        elif how == "die" or step.counted >= step.budget:
+            step.status = "DEAD"
+        else:
+            step.status = "READY"
+
+    @precondition(lambda self: self.model.executions)
+    @rule(data=st.data())
+    def retry_step(self, data: Any) -> None:
+        execution_id, run = self.pick(data)
+        name = data.draw(st.sampled_from(sorted(run.steps)))
+        step = run.steps[name]
+        try:
+            answer = self.client.retry_step(execution_id, name)
+        except errors.RunFinished:
+            assert run.cancelled
+        except errors.StepNotDead:
+            assert step.status != "DEAD"
+        else:
+            assert step.status == "DEAD"
+            assert not run.cancelled
+            step.status, step.budget = "READY", step.counted + ATTEMPTS
+            assert bool(answer.new_task_id) is not self.model.paused(execution_id, name)
+
+    @precondition(lambda self: self.model.executions)
+    @rule(data=st.data())
+    def restart(self, data: Any) -> None:
+        execution_id, run = self.pick(data)
+        in_flight = {n for n, s in run.steps.items() if s.status == "RUNNING"}
+        answer = self.client.restart(execution_id)
+        assert {s.step_name for s in answer.fenced_steps} == in_flight
+        self._supersede(execution_id, fresh({n: s.deps for n, s in run.steps.items()}))
+
+    @precondition(lambda self: self.model.executions)
+    @rule(data=st.data(), downstream=st.booleans())
+    def rerun(self, data: Any, downstream: bool) -> None:  # noqa: FBT001 - drawn
+        execution_id, run = self.pick(data)
+        force = set(data.draw(st.lists(st.sampled_from(sorted(run.steps)), max_size=2)))
+        wanted = force | {n for n, s in run.steps.items() if s.status != "COMPLETED"}
+        if downstream:
+            for name, step in run.steps.items():  # in dependency order
+                if wanted.intersection(step.deps):
+                    wanted.add(name)
+        try:
+            answer = self.client.rerun(
+                execution_id, force_rerun=sorted(force), include_downstream=downstream
+            )
+        except errors.NothingToRerun:
+            assert not wanted
+            return
+        assert set(answer.effective_rerun) == wanted
+        new = Run({n: Step(s.deps) for n, s in run.steps.items()})
+        for name, step in new.steps.items():
+            if name not in wanted:
+                step.status = "COMPLETED"
+        new.open()
+        self._supersede(execution_id, new)
+
+    def _supersede(self, execution_id: str, new: Run) -> None:
+        runs = self.model.executions[execution_id]
+        if not runs[-1].finished:
+            runs[-1].cancel()
+        runs.append(new)
+
+    @precondition(lambda self: self.model.executions)
+    @rule(data=st.data())
+    def cancel(self, data: Any) -> None:
+        execution_id, run = self.pick(data)
+        try:
+            self.client.cancel_execution(execution_id)
+        except errors.RunFinished:
+            assert run.finished
+        else:
+            assert not run.finished
+            run.cancel()
+
+    @precondition(lambda self: self.model.executions and len(self.model.rules) < 4)
+    @rule(data=st.data(), pattern=st.sampled_from([*PATTERNS, None]))
+    def pause(self, data: Any, pattern: str | None) -> None:
+        scope: dict[str, Any] = {"execution_id": self.pick(data)[0]}
+        if pattern is not None:
+            scope["step_pattern"] = pattern
+            if data.draw(st.booleans()):
+                del scope["execution_id"]
+        answer = self.client.pause(task_name=self.task, **scope)
+        self.model.rules[answer.rule_id] = scope
+        self.settle()
+
+    @precondition(lambda self: self.model.rules)
+    @rule(data=st.data())
+    def resume(self, data: Any) -> None:
+        rule_id = data.draw(st.sampled_from(sorted(self.model.rules)))
+        self.client.resume(rule_id=rule_id)
+        del self.model.rules[rule_id]
+        self.settle()
+
+    @invariant()
+    def the_invariants_hold(self) -> None:
+        assert self.sql(broken(self.db, settled=True)) == {}
+
+    @invariant()
+    def the_model_agrees(self) -> None:
+        for execution_id, runs in self.model.executions.items():
+            state = self.client.get_execution(execution_id)
+            run = runs[-1]
+            assert state.run.run_number == len(runs) - 1
+            shown = {
+                name: ("PAUSED" if self.model.paused(execution_id, name) else "SCHEDULED")
+                if step.status == "READY"
+                else step.status
+                for name, step in run.steps.items()
+            }
+            assert {s.step_name: s.status.value for s in state.steps} == shown
+            if run.finished:
+                assert state.run.status == run.end
+            else:
+                assert not state.run.status.is_finished
+
+    def teardown(self) -> None:
+        for rule_id in self.model.rules:
+            self.client.resume(rule_id=rule_id)
+        self.settle()
+
+
+def test_operations_in_any_order_agree_with_the_model(zart_server: ServerUnderTest) -> None:
+    loop = asyncio.new_event_loop()
+    db = loop.run_until_complete(asyncpg.connect(zart_server.database_url))
+    with zart.connect_sync(zart_server.address, triggered_by="machine") as client:
+
+        class Bound(Operating):
+            pass
+
+        Bound.client, Bound.db, Bound.loop = client, db, loop
+        try:
+            run_state_machine_as_test(
+                Bound,
+                settings=settings(max_examples=25, stateful_step_count=30, print_blob=True),
+            )
+        finally:
+            loop.run_until_complete(db.close())
+            loop.close()
