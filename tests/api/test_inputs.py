@@ -51,6 +51,22 @@ async def test_bad_ids_and_names(rig: Rig, name: str) -> None:
     assert await refused(rig, admin.ListRunsRequest(execution_id=name)) == ["execution_id"]
 
 
+async def test_all_bad_fields_are_named_at_once(rig: Rig) -> None:
+    bad = admin.RetryStepRequest(
+        execution_id=" ", step_name="", max_attempts=0, reason="x" * 1001, request_id="r" * 65
+    )
+    assert await refused(rig, bad) == [
+        "execution_id", "step_name", "max_attempts", "reason", "request_id",
+    ]  # fmt: skip
+    listing = admin.ListRunsRequest(execution_id="", page_size=-1, page_token="?")
+    assert await refused(rig, listing) == ["execution_id", "page_size", "page_token"]
+    steps = [task_definition_pb2.StepSpec(step_name=" ", handler="\n") for _ in range(5000)]
+    graph = execution.StartExecutionRequest(task_name="t", steps=steps)
+    assert (await refused(rig, graph))[:3] == [
+        "steps[0].step_name", "steps[0].handler", "steps[1].step_name",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "name", ["%", "_", "a:run:0", "' OR 1=1--", "🚀", "x" * 255, "a/b", "a b", "[x]", "\\", "%s"]
 )

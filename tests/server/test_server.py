@@ -25,6 +25,7 @@ import zart
 from zart import errors
 from zart.testing.fixtures import database_url, execute
 from zart.testing.server import ServerUnderTest, serving
+from zart.v1 import execution_service_pb2, execution_service_pb2_grpc
 from zart_server.embedded import postgres
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.migrate import migrate
@@ -140,6 +141,12 @@ async def test_a_killed_database_loses_nothing_that_was_acknowledged(tmp_path: P
     assert len(stored) <= len(acknowledged) + 1
 
 
+async def to_the_end(stream: Any) -> None:
+    """Read until there is no more."""
+    while await stream.read() is not grpc.aio.EOF:
+        pass
+
+
 async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record]
 ) -> None:
@@ -148,6 +155,10 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         await client.start("t", execution_id="x", steps=specs(CHAIN))
         stream = client.watch_execution("x")
         assert (await anext(stream)).run.status == "SCHEDULED"
+        bare = execution_service_pb2_grpc.ExecutionServiceStub(client.channel).WatchExecution(
+            execution_service_pb2.WatchExecutionRequest(execution_id="x")
+        )
+        await bare.read()
         await client.lease_tasks("d", ["t"])
         polling = asyncio.create_task(client.lease_tasks("d", ["t"], wait=30))
         async with db.transaction():
@@ -157,6 +168,11 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
     # The server is gone: the poll ended empty or refused, the restart was finished.
     (polled,) = await asyncio.gather(polling, return_exceptions=True)
     assert polled == () or isinstance(polled, zart.ZartError)
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await to_the_end(bare)
+    assert isinstance(told := errors.from_call(ended.value), errors.ShuttingDown)
+    assert told.code is grpc.StatusCode.UNAVAILABLE
+    assert told.retry_after is not None
     await asyncio.gather(restarting, return_exceptions=True)
     await stream.aclose()
     await client.close()

@@ -6,10 +6,11 @@ from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
 from zart_server.api import encode
+from zart_server.api.checks import Checks, with_caller
 from zart_server.api.context import Context
-from zart_server.api.fields import caller_of, name_of
+from zart_server.api.fields import name_of
 from zart_server.api.mutation import Mutations
-from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.domain.commands import RerunPlan
 from zart_server.engine import pause, rerun, restart, resume, retry_step
 from zart_server.store import reads
@@ -27,7 +28,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
-        command, caller = decode.retry_step(request), caller_of(request)
+        command, caller = with_caller(decode.retry_step, request)
 
         async def operate(tx: Tx) -> pb.RetryStepResponse:
             done = await retry_step.retry_step(tx, command, caller)
@@ -42,7 +43,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.RestartRequest, context: Context
     ) -> pb.RestartResponse:
         """Create the next run from scratch."""
-        command, caller = decode.restart(request), caller_of(request)
+        command, caller = with_caller(decode.restart, request)
 
         async def operate(tx: Tx) -> pb.RestartResponse:
             done = await restart.restart(tx, command, caller)
@@ -59,7 +60,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
         """Create the next run with some results carried over, or only plan it."""
-        command, caller = decode.rerun(request), caller_of(request)
+        command, caller = with_caller(decode.rerun, request)
 
         async def operate(tx: Tx) -> pb.RerunResponse:
             done = await rerun.rerun(tx, command, caller)
@@ -82,8 +83,9 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.ListRunsRequest, context: Context
     ) -> pb.ListRunsResponse:
         """List the runs of an execution."""
-        execution_id = name_of(request.execution_id, "execution_id")
-        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        with Checks() as check:
+            execution_id = check(name_of, request.execution_id, "execution_id")
+            size, cursor = check(page_of, request)
         async with self._db.transaction() as tx:
             page = await reads.list_runs(tx, execution_id, cursor, size)
         return pb.ListRunsResponse(
@@ -95,7 +97,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.PauseRequest, context: Context
     ) -> pb.PauseResponse:
         """Add a pause rule, and count what it withholds once it does."""
-        command, caller = decode.pause(request), caller_of(request)
+        command, caller = with_caller(decode.pause, request)
 
         async def operate(tx: Tx) -> pb.PauseResponse:
             return pb.PauseResponse(rule=encode.pause_rule(await pause.pause(tx, command, caller)))
@@ -112,7 +114,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.ResumeRequest, context: Context
     ) -> pb.ResumeResponse:
         """Delete pause rules."""
-        command, caller = decode.resume(request), caller_of(request)
+        command, caller = with_caller(decode.resume, request)
 
         async def operate(tx: Tx) -> pb.ResumeResponse:
             done = await resume.resume(tx, command, caller)
@@ -130,8 +132,9 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.ListPauseRulesRequest, context: Context
     ) -> pb.ListPauseRulesResponse:
         """List pause rules."""
-        scope = decode.scope_of(request)
-        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        with Checks() as check:
+            scope = check(decode.scope_of, request)
+            size, cursor = check(page_of, request)
         async with self._db.transaction() as tx:
             page = await reads.list_pause_rules(tx, scope, request.include_deleted, cursor, size)
         return pb.ListPauseRulesResponse(

@@ -6,8 +6,9 @@ from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import audit_service_pb2_grpc
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
+from zart_server.api.checks import Checks
 from zart_server.api.context import Context
-from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.store import reads
 from zart_server.store.db import Database
 
@@ -22,8 +23,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
         """List operations."""
-        wanted = decode.list_operations(request)
-        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        with Checks() as check:
+            wanted = check(decode.list_operations, request)
+            size, cursor = check(page_of, request)
         async with self._db.transaction() as tx:
             page = await reads.list_operations(tx, wanted, cursor, size)
         return pb.ListOperationsResponse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from zart.v1 import admin_service_pb2 as pb
+from zart_server.api.checks import Checks
 from zart_server.api.fields import (
     duration_of,
     has,
@@ -32,19 +33,20 @@ _IF_RUNNING = {
 
 def retry_step(request: pb.RetryStepRequest) -> RetryStep:
     """Decode RetryStep; the execution may be named by the run's id alone."""
-    execution_id, run_number = request.execution_id, None
-    if has(request, "run_id"):
-        of, run_number = parse_run_id(request.run_id)
-        if execution_id and execution_id != of:
-            raise InvalidField("run_id", f"is a run of {of!r}, not of {execution_id!r}")
-        execution_id = of
-    return RetryStep(
-        execution_id=name_of(execution_id, "execution_id"),
-        step_name=name_of(request.step_name, "step_name"),
-        run_number=run_number,
-        max_attempts=optional_number(request, "max_attempts", 1),
-        expected_run_number=optional_number(request, "expected_run_number", 0),
-    )
+    with Checks() as check:
+        execution_id, run_number = request.execution_id, None
+        if has(request, "run_id"):
+            of, run_number = check(parse_run_id, request.run_id)
+            if execution_id and execution_id != of:
+                check.fail("run_id", f"is a run of {of!r}, not of {execution_id!r}")
+            execution_id = of
+        return RetryStep(
+            execution_id=check(name_of, execution_id, "execution_id"),
+            step_name=check(name_of, request.step_name, "step_name"),
+            run_number=run_number,
+            max_attempts=check(optional_number, request, "max_attempts", 1),
+            expected_run_number=check(optional_number, request, "expected_run_number", 0),
+        )
 
 
 def parse_run_id(run_id: str) -> tuple[str, int]:
@@ -65,26 +67,28 @@ def name_of_run(run_id: str) -> str:
 
 def restart(request: pb.RestartRequest) -> Restart:
     """Decode Restart."""
-    return Restart(
-        execution_id=name_of(request.execution_id, "execution_id"),
-        payload_json=json_of(request, "payload_kind", "payload"),
-        if_running=_if_running(request.if_running),
-        expected_run_number=optional_number(request, "expected_run_number", 0),
-    )
+    with Checks() as check:
+        return Restart(
+            execution_id=check(name_of, request.execution_id, "execution_id"),
+            payload_json=check(json_of, request, "payload_kind", "payload"),
+            if_running=check(_if_running, request.if_running),
+            expected_run_number=check(optional_number, request, "expected_run_number", 0),
+        )
 
 
 def rerun(request: pb.RerunRequest) -> Rerun:
     """Decode Rerun."""
-    return Rerun(
-        execution_id=name_of(request.execution_id, "execution_id"),
-        force_rerun=names_of(request.force_rerun, "force_rerun", MAX_STEPS),
-        preserve=names_of(request.preserve, "preserve", MAX_STEPS),
-        include_downstream=request.include_downstream,
-        validate_only=request.validate_only,
-        plan_token=text_of(request.plan_token, "plan_token"),
-        if_running=_if_running(request.if_running),
-        expected_run_number=optional_number(request, "expected_run_number", 0),
-    )
+    with Checks() as check:
+        return Rerun(
+            execution_id=check(name_of, request.execution_id, "execution_id"),
+            force_rerun=check(names_of, request.force_rerun, "force_rerun", MAX_STEPS),
+            preserve=check(names_of, request.preserve, "preserve", MAX_STEPS),
+            include_downstream=request.include_downstream,
+            validate_only=request.validate_only,
+            plan_token=check(text_of, request.plan_token, "plan_token"),
+            if_running=check(_if_running, request.if_running),
+            expected_run_number=check(optional_number, request, "expected_run_number", 0),
+        )
 
 
 def _if_running(value: pb.IfRunning.ValueType) -> IfRunning:
@@ -99,46 +103,49 @@ def scope_of(
     everything: bool = False,
 ) -> PauseScope:
     """Decode the scope fields."""
-    pattern = None
-    if has(request, "step_pattern"):
-        pattern = request.step_pattern
-        try:
-            check_glob(pattern)
-        except ValueError as error:
-            raise InvalidField("step_pattern", str(error)) from None
-    return PauseScope(
-        optional_name(request, "execution_id"),
-        optional_name(request, "task_name"),
-        pattern,
-        everything,
-    )
+    with Checks() as check:
+        pattern = None
+        if has(request, "step_pattern"):
+            pattern = request.step_pattern
+            try:
+                check_glob(pattern)
+            except ValueError as error:
+                check.fail("step_pattern", str(error))
+        return PauseScope(
+            check(optional_name, request, "execution_id"),
+            check(optional_name, request, "task_name"),
+            pattern,
+            everything,
+        )
 
 
 def pause(request: pb.PauseRequest) -> Pause:
     """Decode Pause: a scope, or everything alone."""
-    scope = scope_of(request, everything=request.everything)
-    if scope.everything and not scope.is_empty:
-        raise InvalidField("everything", "stands alone: leave it or the scope out")
-    if not scope.everything and scope.is_empty:
-        raise InvalidField(
-            "everything",
-            "nothing is named: set execution_id, task_name or step_pattern, or everything",
-        )
-    at = after = None
-    if has(request, "expires_at"):
-        at = time_of(request.expires_at, "expires_at")
-    if has(request, "expires_in"):
-        shortest = timedelta(microseconds=1)
-        after = duration_of(request.expires_in, "expires_in", shortest, _LONGEST)
-    return Pause(scope, at, after)
+    with Checks() as check:
+        scope = check(scope_of, request, everything=request.everything)
+        if scope.everything and not scope.is_empty:
+            check.fail("everything", "stands alone: leave it or the scope out")
+        if not scope.everything and scope.is_empty:
+            check.fail(
+                "everything",
+                "nothing is named: set execution_id, task_name or step_pattern, or everything",
+            )
+        at = after = None
+        if has(request, "expires_at"):
+            at = check(time_of, request.expires_at, "expires_at")
+        if has(request, "expires_in"):
+            shortest = timedelta(microseconds=1)
+            after = check(duration_of, request.expires_in, "expires_in", shortest, _LONGEST)
+        return Pause(scope, at, after)
 
 
 def resume(request: pb.ResumeRequest) -> Resume:
     """Decode Resume: one rule, a scope, everything, or none of them, which means all rules."""
-    rule_id = optional_name(request, "rule_id")
-    scope = scope_of(request)
-    if rule_id is not None and not scope.is_empty:
-        raise InvalidField("rule_id", "stands alone: leave it or the scope out")
-    if request.everything and (rule_id is not None or not scope.is_empty):
-        raise InvalidField("everything", "stands alone: leave it or the scope out")
-    return Resume(rule_id, scope)
+    with Checks() as check:
+        rule_id = check(optional_name, request, "rule_id")
+        scope = check(scope_of, request)
+        if rule_id is not None and not scope.is_empty:
+            check.fail("rule_id", "stands alone: leave it or the scope out")
+        if request.everything and (rule_id is not None or not scope.is_empty):
+            check.fail("everything", "stands alone: leave it or the scope out")
+        return Resume(rule_id, scope)

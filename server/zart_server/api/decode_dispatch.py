@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from zart.v1 import dispatch_service_pb2 as pb
+from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import steps_of
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.domain.commands import (
@@ -32,30 +33,34 @@ _ERROR_BYTES = 16 * 1024
 
 def register_task(request: pb.RegisterTaskRequest) -> TaskDefinition:
     """Decode RegisterTask; the engine checks the graph."""
-    definition = request.definition
-    return TaskDefinition(
-        name_of(definition.task_name, "definition.task_name"),
-        0,
-        steps_of(definition.steps, "definition.steps"),
-    )
+    with Checks() as check:
+        definition = request.definition
+        return TaskDefinition(
+            check(name_of, definition.task_name, "definition.task_name"),
+            0,
+            check(steps_of, definition.steps, "definition.steps"),
+        )
 
 
 def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
     """Decode LeaseTasks."""
-    if not request.task_names:
-        raise InvalidField("task_names", "is empty: name the tasks that you can run")
-    if not 1 <= request.max_tasks <= _MAX_TASKS:
-        raise InvalidField("max_tasks", f"is {request.max_tasks}, must be 1 to {_MAX_TASKS}")
-    return LeaseTasks(
-        dispatcher_id=name_of(request.dispatcher_id, "dispatcher_id"),
-        task_names=names_of(request.task_names, "task_names"),
-        handlers=names_of(request.handlers, "handlers", 10_000),
-        max_tasks=request.max_tasks,
-        wait=duration_of(request.wait, "wait", _ZERO, _MAX_WAIT) if has(request, "wait") else _ZERO,
-        lease_duration=duration_of(request.lease_duration, "lease_duration", *_LEASE)
-        if has(request, "lease_duration")
-        else _DEFAULT_LEASE,
-    )
+    with Checks() as check:
+        if not request.task_names:
+            check.fail("task_names", "is empty: name the tasks that you can run")
+        if not 1 <= request.max_tasks <= _MAX_TASKS:
+            check.fail("max_tasks", f"is {request.max_tasks}, must be 1 to {_MAX_TASKS}")
+        return LeaseTasks(
+            dispatcher_id=check(name_of, request.dispatcher_id, "dispatcher_id"),
+            task_names=check(names_of, request.task_names, "task_names"),
+            handlers=check(names_of, request.handlers, "handlers", 10_000),
+            max_tasks=request.max_tasks,
+            wait=check(duration_of, request.wait, "wait", _ZERO, _MAX_WAIT)
+            if has(request, "wait")
+            else _ZERO,
+            lease_duration=check(duration_of, request.lease_duration, "lease_duration", *_LEASE)
+            if has(request, "lease_duration")
+            else _DEFAULT_LEASE,
+        )
 
 
 def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
@@ -122,8 +127,9 @@ def lease_refs(request: pb.ExtendLeasesRequest) -> list[LeaseRef]:
 
 def step_results(request: pb.GetStepResultsRequest) -> tuple[str, int, tuple[str, ...]]:
     """Decode whose results are wanted."""
-    return (
-        text_of(request.task_id, "task_id", 255),
-        request.lease_token,
-        names_of(request.step_names, "step_names", 10_000),
-    )
+    with Checks() as check:
+        return (
+            check(text_of, request.task_id, "task_id", 255),
+            request.lease_token,
+            check(names_of, request.step_names, "step_names", 10_000),
+        )

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
+from zart_server.api.checks import Checks, caller_of
 from zart_server.api.fields import (
-    caller_of,
     duration_of,
     has,
     items_of,
@@ -50,19 +50,22 @@ _MOST_ATTEMPTS = 1_000_000
 
 def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
     """Decode StartExecution; an inline graph is checked whole."""
-    if request.if_exists not in _IF_EXISTS:
-        raise InvalidField("if_exists", f"{request.if_exists} is not a value of IfExists")
-    steps = steps_of(request.steps, "steps")
-    if steps:
-        Graph.of(steps, "steps")
-    return StartExecution(
-        execution_id=name_of(request.execution_id, "execution_id") if request.execution_id else "",
-        task_name=name_of(request.task_name, "task_name"),
-        payload_json=json_of(request, "payload_kind", "payload"),
-        steps=steps,
-        if_exists=_IF_EXISTS[request.if_exists],
-        caller=caller_of(request),
-    )
+    with Checks() as check:
+        if request.if_exists not in _IF_EXISTS:
+            check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
+        steps = check(steps_of, request.steps, "steps")
+        if steps:
+            Graph.of(steps, "steps")
+        return StartExecution(
+            execution_id=check(name_of, request.execution_id, "execution_id")
+            if request.execution_id
+            else "",
+            task_name=check(name_of, request.task_name, "task_name"),
+            payload_json=check(json_of, request, "payload_kind", "payload"),
+            steps=steps,
+            if_exists=_IF_EXISTS[request.if_exists],
+            caller=check(caller_of, request),
+        )
 
 
 def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution:
@@ -80,86 +83,95 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
 
 def steps_of(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:
     """Decode the steps of a graph; what is unset gets its default."""
-    items_of(specs, field, MAX_STEPS)
-    return tuple(_step(spec, f"{field}[{place}]") for place, spec in enumerate(specs))
+    with Checks() as check:
+        check(items_of, specs, field, MAX_STEPS)
+        return tuple(check(_step, spec, f"{field}[{place}]") for place, spec in enumerate(specs))
 
 
 def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
-    name = name_of(spec.step_name, f"{path}.step_name")
-    policy = RetryPolicy()
-    if has(spec, "retry_policy"):
-        policy = _policy(spec.retry_policy, f"{path}.retry_policy")
-    timeout = timedelta(minutes=10)
-    if has(spec, "timeout"):
-        timeout = duration_of(spec.timeout, f"{path}.timeout", timedelta(milliseconds=1), _LONGEST)
-    return StepSpec(
-        step_name=name,
-        depends_on=names_of(spec.depends_on, f"{path}.depends_on", MAX_STEPS),
-        handler=name_of(spec.handler, f"{path}.handler") if spec.handler else name,
-        input_json=json_of(spec, "input_kind", "input", f"{path}."),
-        retry_policy=policy,
-        timeout=timeout,
-    )
+    with Checks() as check:
+        name = check(name_of, spec.step_name, f"{path}.step_name")
+        policy = RetryPolicy()
+        if has(spec, "retry_policy"):
+            policy = check(_policy, spec.retry_policy, f"{path}.retry_policy")
+        timeout = timedelta(minutes=10)
+        if has(spec, "timeout"):
+            timeout = check(
+                duration_of, spec.timeout, f"{path}.timeout", timedelta(milliseconds=1), _LONGEST
+            )
+        return StepSpec(
+            step_name=name,
+            depends_on=check(names_of, spec.depends_on, f"{path}.depends_on", MAX_STEPS),
+            handler=check(name_of, spec.handler, f"{path}.handler") if spec.handler else name,
+            input_json=check(json_of, spec, "input_kind", "input", f"{path}."),
+            retry_policy=policy,
+            timeout=timeout,
+        )
 
 
 def _policy(policy: task_definition_pb2.RetryPolicy, path: str) -> RetryPolicy:
-    default = RetryPolicy()
-    if not 0 <= policy.max_attempts <= _MOST_ATTEMPTS:
-        raise InvalidField(f"{path}.max_attempts", f"must be 1 to {_MOST_ATTEMPTS}, or 0 for 3")
-    multiplier = policy.backoff_multiplier
-    if multiplier != 0 and not 1 <= multiplier <= 1e6:  # noqa: PLR2004 - NaN fails it too
-        raise InvalidField(f"{path}.backoff_multiplier", "must be 1 to 1e6, or 0 for 2")
-    spans = {
-        name: duration_of(getattr(policy, name), f"{path}.{name}", _ZERO, _LONGEST)
-        if has(policy, name)
-        else getattr(default, name)
-        for name in ("initial_backoff", "max_backoff")
-    }
-    return RetryPolicy(
-        max_attempts=policy.max_attempts or default.max_attempts,
-        backoff_multiplier=multiplier or default.backoff_multiplier,
-        **spans,
-    )
+    with Checks() as check:
+        default = RetryPolicy()
+        if not 0 <= policy.max_attempts <= _MOST_ATTEMPTS:
+            check.fail(f"{path}.max_attempts", f"must be 1 to {_MOST_ATTEMPTS}, or 0 for 3")
+        multiplier = policy.backoff_multiplier
+        if multiplier != 0 and not 1 <= multiplier <= 1e6:  # noqa: PLR2004 - NaN fails it too
+            check.fail(f"{path}.backoff_multiplier", "must be 1 to 1e6, or 0 for 2")
+        spans = {
+            name: check(duration_of, getattr(policy, name), f"{path}.{name}", _ZERO, _LONGEST)
+            if has(policy, name)
+            else getattr(default, name)
+            for name in ("initial_backoff", "max_backoff")
+        }
+        return RetryPolicy(
+            max_attempts=policy.max_attempts or default.max_attempts,
+            backoff_multiplier=multiplier or default.backoff_multiplier,
+            **spans,
+        )
 
 
 def run_of(
     request: pb.GetExecutionRequest | pb.GetStepRequest | pb.WatchExecutionRequest,
 ) -> tuple[str, int | None]:
     """Decode which run is meant."""
-    return (
-        name_of(request.execution_id, "execution_id"),
-        optional_number(request, "run_number", 0),
-    )
+    with Checks() as check:
+        return (
+            check(name_of, request.execution_id, "execution_id"),
+            check(optional_number, request, "run_number", 0),
+        )
 
 
 def cancel_execution(request: pb.CancelExecutionRequest) -> CancelExecution:
     """Decode CancelExecution."""
-    return CancelExecution(
-        name_of(request.execution_id, "execution_id"),
-        optional_number(request, "expected_run_number", 0),
-    )
+    with Checks() as check:
+        return CancelExecution(
+            check(name_of, request.execution_id, "execution_id"),
+            check(optional_number, request, "expected_run_number", 0),
+        )
 
 
 def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions:
     """Decode the filter of ListExecutions."""
-    items_of(request.statuses, "statuses")
-    items_of(request.step_statuses, "step_statuses")
-    return ListExecutions(
-        task_name=name_of(request.task_name, "task_name") if request.task_name else "",
-        statuses=tuple(
-            run_status_of(value, f"statuses[{n}]") for n, value in enumerate(request.statuses)
-        ),
-        step_statuses=tuple(
-            step_status_of(value, f"step_statuses[{n}]")
-            for n, value in enumerate(request.step_statuses)
-        ),
-        created_after=time_of(request.created_after, "created_after")
-        if has(request, "created_after")
-        else None,
-        created_before=time_of(request.created_before, "created_before")
-        if has(request, "created_before")
-        else None,
-    )
+    with Checks() as check:
+        check(items_of, request.statuses, "statuses")
+        check(items_of, request.step_statuses, "step_statuses")
+        return ListExecutions(
+            task_name=check(name_of, request.task_name, "task_name") if request.task_name else "",
+            statuses=tuple(
+                check(run_status_of, value, f"statuses[{n}]")
+                for n, value in enumerate(request.statuses)
+            ),
+            step_statuses=tuple(
+                check(step_status_of, value, f"step_statuses[{n}]")
+                for n, value in enumerate(request.step_statuses)
+            ),
+            created_after=check(time_of, request.created_after, "created_after")
+            if has(request, "created_after")
+            else None,
+            created_before=check(time_of, request.created_before, "created_before")
+            if has(request, "created_before")
+            else None,
+        )
 
 
 def run_status_of(value: int, field: str) -> RunStatus:

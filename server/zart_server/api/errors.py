@@ -46,11 +46,10 @@ def status_of(error: errors.ZartError) -> status_pb2.Status:
     status = status_pb2.Status(code=_number(CODES[type(error)]), message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details: list[Message] = [info]
-    if isinstance(error, (errors.InvalidField, errors.PayloadTooLarge, errors.TooManyItems)):
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message.removeprefix(f"{error.field}: ")
-        )
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.InvalidField):
+        details.append(_bad_request({each.field: each.description for each in error.violations}))
+    if isinstance(error, (errors.PayloadTooLarge, errors.TooManyItems)):
+        details.append(_bad_request({error.field: error.message.removeprefix(f"{error.field}: ")}))
     if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown)):
         delay = duration_pb2.Duration(seconds=_RETRY_AFTER)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
@@ -66,6 +65,13 @@ def internal_status(error_id: str) -> status_pb2.Status:
         reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id}
     )
     return _with_details(status, [info])
+
+
+def _bad_request(violations: dict[str, str]) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    return error_details_pb2.BadRequest(
+        field_violations=[violation(field=f, description=d) for f, d in violations.items()]
+    )
 
 
 def _with_details(status: status_pb2.Status, details: list[Message]) -> status_pb2.Status:

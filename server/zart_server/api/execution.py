@@ -8,11 +8,12 @@ from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
+from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
-from zart_server.api.fields import caller_of, items_of, name_of, optional_number
+from zart_server.api.fields import items_of, name_of, optional_number
 from zart_server.api.mutation import Mutations
-from zart_server.api.page_tokens import decode_cursor, encode_cursor, page_size_of
+from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
 from zart_server.engine.cancel import cancel_execution
@@ -77,8 +78,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.GetStepRequest, context: Context
     ) -> pb.GetStepResponse:
         """Read one step, whole."""
-        execution_id, run_number = decode.run_of(request)
-        step_name = name_of(request.step_name, "step_name")
+        with Checks() as check:
+            execution_id, run_number = check(decode.run_of, request)
+            step_name = check(name_of, request.step_name, "step_name")
         async with self._db.transaction(snapshot=True) as tx:
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode.step(step))
@@ -87,8 +89,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.ListExecutionsRequest, context: Context
     ) -> pb.ListExecutionsResponse:
         """List executions."""
-        wanted = decode.list_executions(request)
-        size, cursor = page_size_of(request.page_size), decode_cursor(request)
+        with Checks() as check:
+            wanted = check(decode.list_executions, request)
+            size, cursor = check(page_of, request)
         async with self._db.transaction(snapshot=True) as tx:
             page = await reads.list_executions(tx, wanted, cursor, size)
         return pb.ListExecutionsResponse(
@@ -100,7 +103,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.CancelExecutionRequest, context: Context
     ) -> pb.CancelExecutionResponse:
         """Cancel the current run."""
-        command, caller = decode.cancel_execution(request), caller_of(request)
+        command, caller = with_caller(decode.cancel_execution, request)
 
         async def operate(tx: Tx) -> pb.CancelExecutionResponse:
             done = await cancel_execution(tx, command, caller)
@@ -123,7 +126,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.ListTaskDefinitionsRequest, context: Context
     ) -> pb.ListTaskDefinitionsResponse:
         """List the current task definitions."""
-        size, cursor = page_size_of(request.page_size), decode_cursor(request, str)
+        size, cursor = page_of(request, str)
         async with self._db.transaction() as tx:
             page = await reads.list_task_definitions(tx, cursor, size)
         return pb.ListTaskDefinitionsResponse(

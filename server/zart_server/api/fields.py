@@ -7,32 +7,21 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from zart_server.domain.commands import Caller
 from zart_server.domain.errors import InvalidField, TooManyItems
 from zart_server.domain.json_text import MAX_DEPTH, check_json
 
 MAX_NAME = 255
 MAX_TEXT = 1000
-MAX_REQUEST_ID = 64
 MAX_ITEMS = 1000
 _EXACT = 2**53
 _NANOS = 1_000_000_000
 _MAX_DURATION = 315_576_000_000  # seconds: 10,000 years, as google.protobuf.Duration has it
-
-
-class MutatingRequest(Protocol):
-    """A request that says who asks, why, and how to know a repeat of it."""
-
-    triggered_by: str
-    reason: str
-    request_id: str
 
 
 def has(message: Message, field: str) -> bool:
@@ -70,20 +59,6 @@ def optional_number(message: Message, field: str, least: int) -> int | None:
     if number < least:
         raise InvalidField(field, f"is {number}, must be at least {least}")
     return number
-
-
-def caller_of(request: MutatingRequest) -> Caller:
-    """Check who asks and why. The reason may have line breaks, as people paste it."""
-    reason = request.reason
-    if len(reason.encode()) > MAX_TEXT:
-        raise InvalidField("reason", f"has more than {MAX_TEXT} bytes")
-    if "\x00" in reason:
-        raise InvalidField("reason", "has a NUL character")
-    return Caller(
-        text_of(request.triggered_by, "triggered_by"),
-        reason,
-        text_of(request.request_id, "request_id", MAX_REQUEST_ID),
-    )
 
 
 def items_of(items: Sequence[object], field: str, limit: int = MAX_ITEMS) -> None:

@@ -6,14 +6,26 @@ import base64
 import binascii
 import hashlib
 import json
+from typing import TypeAlias
 
 from google.protobuf.message import Message
 
+from zart.v1.admin_service_pb2 import ListPauseRulesRequest, ListRunsRequest
+from zart.v1.audit_service_pb2 import ListOperationsRequest
+from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
+from zart_server.api.checks import Checks
 from zart_server.domain.errors import InvalidField
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
 Cursor = tuple[int | str, ...]
+ListRequest: TypeAlias = (
+    ListRunsRequest
+    | ListPauseRulesRequest
+    | ListExecutionsRequest
+    | ListTaskDefinitionsRequest
+    | ListOperationsRequest
+)
 
 
 def page_size_of(size: int) -> int:
@@ -23,7 +35,13 @@ def page_size_of(size: int) -> int:
     return min(size or DEFAULT_SIZE, MAX_SIZE)
 
 
-def encode_cursor(request: Message, cursor: Cursor | None) -> str:
+def page_of(request: ListRequest, kind: type[int | str] = int) -> tuple[int, Cursor | None]:
+    """Decode which page of a list is wanted: its size and where it begins."""
+    with Checks() as check:
+        return check(page_size_of, request.page_size), check(decode_cursor, request, kind)
+
+
+def encode_cursor(request: ListRequest, cursor: Cursor | None) -> str:
     """Make the token of the page that begins after ``cursor``."""
     if cursor is None:
         return ""
@@ -31,9 +49,9 @@ def encode_cursor(request: Message, cursor: Cursor | None) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(request: Message, kind: type[int | str] = int) -> Cursor | None:
+def decode_cursor(request: ListRequest, kind: type[int | str] = int) -> Cursor | None:
     """Give where the page begins. Raises InvalidField for a token of another call or filter."""
-    token: str = request.page_token  # type: ignore[attr-defined]
+    token: str = request.page_token
     if not token:
         return None
     try:

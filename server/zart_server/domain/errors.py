@@ -21,7 +21,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+_SHOWN = 12  # bad fields of one request: all of them must fit into a trailer of 8 KiB
 
 
 class ZartError(Exception):
@@ -44,6 +47,19 @@ class InvalidField(ZartError):
         super().__init__(f"{field}: {description}", field=field)
         self.field = field
         self.description = description
+        self.violations: tuple[InvalidField, ...] = (self,)
+
+    @classmethod
+    def of(cls, errors: Sequence[InvalidField]) -> InvalidField:
+        """Make one error of several; the first gives its message."""
+        first = errors[0]
+        violations = tuple(each for error in errors for each in error.violations)
+        if len(violations) == 1:
+            return first
+        others = ", ".join(dict.fromkeys(each.field for each in violations[1:_SHOWN]))
+        joined = cls(first.field, f"{first.description}; also wrong: {others}")
+        joined.violations = (first.violations[0], *violations[1:_SHOWN])
+        return joined
 
 
 class NotFound(ZartError):

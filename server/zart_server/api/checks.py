@@ -1,0 +1,74 @@
+"""Checks all of a request before refusing it, so that its caller learns of every bad field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, Self, TypeVar, cast
+
+from zart_server.api.fields import MAX_TEXT, text_of
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import InvalidField
+
+_REQUEST_ID_BYTES = 64
+
+
+class MutatingRequest(Protocol):
+    """A request that says who asks, why, and how to know a repeat of it."""
+
+    triggered_by: str
+    reason: str
+    request_id: str
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=MutatingRequest)
+
+
+class Checks:
+    """Collects what single checks find wrong; leaving the block raises all of it as one error."""
+
+    def __init__(self) -> None:
+        self._found: list[InvalidField] = []
+
+    def __call__(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one check. What a failed one gives stands for nothing: the block ends raising."""
+        try:
+            return check(*args, **kwargs)
+        except InvalidField as error:
+            self._found.append(error)
+            return cast("T", None)
+
+    def fail(self, field: str, description: str) -> None:
+        """Note a field that is wrong."""
+        self._found.append(InvalidField(field, description))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, InvalidField):
+            self._found.append(error)
+        if self._found:
+            raise InvalidField.of(self._found) from None
+
+
+def caller_of(request: MutatingRequest) -> Caller:
+    """Check who asks and why. The reason may have line breaks, as people paste it."""
+    reason = request.reason
+    with Checks() as check:
+        if len(reason.encode()) > MAX_TEXT:
+            check.fail("reason", f"has more than {MAX_TEXT} bytes")
+        if "\x00" in reason:
+            check.fail("reason", "has a NUL character")
+        return Caller(
+            check(text_of, request.triggered_by, "triggered_by"),
+            reason,
+            check(text_of, request.request_id, "request_id", _REQUEST_ID_BYTES),
+        )
+
+
+def with_caller(decode: Callable[[R], T], request: R) -> tuple[T, Caller]:
+    """Decode a mutating request, and who sends it and why."""
+    with Checks() as check:
+        return check(decode, request), check(caller_of, request)
