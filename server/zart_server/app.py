@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
@@ -32,6 +30,7 @@ from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.mutation import Mutations
+from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.runtime import Runtime
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
@@ -140,24 +139,9 @@ def _add_services(
         (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
          reflection.SERVICE_NAME),
         server,
-        pool=_MethodsToo(),
+        pool=ReflectedPool(),
     )  # fmt: skip
     return health
-
-
-class _MethodsToo:
-    """The descriptors for reflection: `grpcurl describe` also asks for a method by its name."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(descriptor_pool.Default(), name)
-
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
-        """Find the file of a symbol, that of a method by its service. Raises KeyError."""
-        pool = descriptor_pool.Default()
-        try:
-            return pool.FindFileContainingSymbol(symbol)
-        except KeyError:
-            return pool.FindFileContainingSymbol(symbol.rpartition(".")[0])
 
 
 async def _follow_database(db: Database, health: HealthServicer) -> None:

@@ -10,6 +10,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 from google.rpc import status_pb2
 
+from zart.descriptors import copy_with_json_names
 from zart.v1 import (
     admin_service_pb2,
     audit_service_pb2,
@@ -40,7 +41,7 @@ def write_protos(folder: Path) -> Iterator[Path]:
     yield _write(folder / "google" / "rpc" / "status.proto", rpc.read_text(encoding="utf-8"))
     descriptors = descriptor_pb2.FileDescriptorSet()
     for file in files.values():
-        file.CopyToProto(descriptors.file.add())
+        copy_with_json_names(file, descriptors.file.add())
     target = folder / "zart.binpb"
     target.write_bytes(descriptors.SerializeToString())
     yield target

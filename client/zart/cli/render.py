@@ -46,13 +46,15 @@ def when(time: datetime | None) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Make a table; long cells are folded on a terminal, never cut."""
+    """Make a table without the columns that no row fills; on a terminal long cells are folded."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        # As Text, so that brackets in names are not taken for styles.
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    # As Text, so that brackets in names are not taken for styles.
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    shown = [n for n in range(len(columns)) if not cells or any(row[n].plain for row in cells)]
+    for n in shown:
+        made.add_column(columns[n], overflow="fold")
+    for row in cells:
+        made.add_row(*(row[n] for n in shown))
     return made
 
 

@@ -1,0 +1,99 @@
+"""The CLI asks before it ends work or deletes rules, where a terminal is; a real one, in a pty."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from rig import CHAIN, Rig
+
+from zart.testing.server import ServerUnderTest
+
+ASKED = re.compile(r"\[y/N\]: $")
+
+
+@dataclass
+class Terminal:
+    """A person at a terminal who answers every question the same."""
+
+    address: str
+
+    def run(self, *arguments: str, answer: str = "") -> tuple[int, str]:
+        """Run the command; gives its exit code and all that was seen."""
+        person, terminal = pty.openpty()
+        command = subprocess.Popen(
+            [sys.executable, "-m", "zart.cli", "--address", self.address, *arguments],
+            stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True,
+            env={**os.environ, "TERM": "dumb", "COLUMNS": "160", "NO_COLOR": "1"},
+        )  # fmt: skip
+        os.close(terminal)
+        seen = ""
+        while True:
+            try:
+                some = os.read(person, 4096)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not some:
+                break
+            seen += some.decode().replace("\r", "")
+            if ASKED.search(seen):
+                assert answer, f"asked, but should not have: {seen}"
+                os.write(person, f"{answer}\n".encode())
+        os.close(person)
+        return command.wait(20), seen
+
+
+@pytest.fixture
+def terminal(zart_server: ServerUnderTest) -> Terminal:
+    """A terminal whose commands reach the server."""
+    return Terminal(zart_server.address)
+
+
+@pytest.mark.parametrize(
+    ("command", "ends_as"), [("restart", "SCHEDULED"), ("rerun", "SCHEDULED"),
+                             ("cancel", "CANCELLED")]
+)  # fmt: skip
+async def test_ending_work_in_flight_is_asked(
+    rig: Rig, terminal: Terminal, command: str, ends_as: str
+) -> None:
+    await rig.start("x", CHAIN)
+    await rig.lease_one("a")
+    code, seen = terminal.run(command, "x", answer="n")
+    assert code != 0
+    assert "in flight in x:run:0" in seen
+    assert re.search(r"^a +RUNNING", seen, re.MULTILINE)
+    assert await rig.run_status() == "RUNNING"
+    code, seen = terminal.run(command, "x", answer="y")
+    assert code == 0, seen
+    assert await rig.run_status() == ends_as
+
+
+@pytest.mark.parametrize("command", ["restart", "rerun", "cancel"])
+async def test_nothing_in_flight_or_yes_given_is_not_asked(
+    rig: Rig, terminal: Terminal, command: str
+) -> None:
+    await rig.start("idle", CHAIN)
+    assert terminal.run(command, "idle")[0] == 0
+    await rig.start("busy", CHAIN)
+    await rig.lease_one("a", "busy")
+    assert terminal.run(command, "busy", "--yes")[0] == 0
+
+
+async def test_resume_shows_what_it_would_delete_and_asks(rig: Rig, terminal: Terminal) -> None:
+    await rig.client.pause(task_name="order", reason="card [service]")
+    await rig.client.pause(task_name="other")
+    code, seen = terminal.run("resume", "--task-name", "order", answer="n")
+    assert code != 0
+    assert "card [service]" in seen
+    assert "other" not in seen
+    assert len([r async for r in rig.client.list_pause_rules()]) == 2
+    assert terminal.run("resume", "--task-name", "order", answer="y")[0] == 0
+    assert [r.task_name async for r in rig.client.list_pause_rules()] == ["other"]
+    code, seen = terminal.run("resume", answer="y")  # of everything: asked, not refused
+    assert code == 0, seen
+    assert [r async for r in rig.client.list_pause_rules()] == []
