@@ -1,0 +1,79 @@
+"""What a rule matches: the database's answer is that of the specification in Python."""
+
+from __future__ import annotations
+
+import random
+
+from rig import Rig
+
+from zart_server.domain.model import PauseScope
+from zart_server.domain.pausing import equals_scope, rule_matches
+
+IDS = ["order_1", "orderX1", "order%", "x:run:0"]
+TASKS = ["t", "t*", "T"]
+STEPS = ["send-mail", "send-sms", "sendXmail", "charge", "a,b", "[x]"]
+PATTERNS = ["send-*", "send?mail", "{charge,send-sms}", "[a-c]*", "*", "\\[x\\]", "a,b", "[!s]*"]
+
+
+def scopes(chance: random.Random, count: int) -> list[PauseScope]:
+    """Draw scopes, each field set as often as not, never all unset."""
+    found: list[PauseScope] = []
+    while len(found) < count:
+        scope = PauseScope(
+            chance.choice([None, *IDS]), chance.choice([None, *TASKS]),
+            chance.choice([None, *PATTERNS]),
+        )  # fmt: skip
+        if not scope.is_empty:
+            found.append(scope)
+    return found
+
+
+async def test_rules_match_in_the_database_as_specified(rig: Rig) -> None:
+    chance = random.Random(7)
+    rules: list[tuple[str, PauseScope]] = []
+    triples = [(i, t, s) for i in IDS for t in TASKS for s in STEPS]
+    for number, scope in enumerate(scopes(chance, 60)):
+        paused = await rig.client.pause(
+            execution_id=scope.execution_id, task_name=scope.task_name,
+            step_pattern=scope.step_pattern,
+        )  # fmt: skip
+        rules.append((paused.rule.rule_id, scope))
+        if number % 5:
+            continue
+        rows = await rig.db.fetch(
+            "SELECT (SELECT rule_id FROM zart.pause_rules WHERE rule_key ="
+            " zart.pausing_rule(i, t, s)) FROM unnest($1::text[], $2::text[], $3::text[]) u(i, t, s)",
+            *(list(column) for column in zip(*triples, strict=True)),
+        )
+        for row, triple in zip(rows, triples, strict=True):
+            expected = next((r for r, scope_ in rules if rule_matches(scope_, *triple)), None)
+            assert row[0] == expected, triple
+        # Resume by a scope: just the rules whose own fields equal all that it names.
+        asked = next(s for s in scopes(chance, 50) if any(equals_scope(r, s) for _, r in rules))
+        resumed = await rig.client.resume(
+            execution_id=asked.execution_id, task_name=asked.task_name,
+            step_pattern=asked.step_pattern,
+        )  # fmt: skip
+        gone = {r for r, scope_ in rules if equals_scope(scope_, asked)}
+        assert {r.rule_id for r in resumed.rules} == gone
+        rules = [(r, scope_) for r, scope_ in rules if r not in gone]
+
+
+async def test_a_started_step_is_held_by_the_oldest_rule_that_matches(rig: Rig) -> None:
+    chance = random.Random(11)
+    rules = []
+    for scope in scopes(chance, 12):
+        paused = await rig.client.pause(
+            execution_id=scope.execution_id, task_name=scope.task_name,
+            step_pattern=scope.step_pattern,
+        )  # fmt: skip
+        rules.append((paused.rule.rule_id, scope))
+    for execution_id in IDS:
+        task = chance.choice(TASKS)
+        await rig.start(execution_id, dict.fromkeys(STEPS, ()), task=task)
+        state = await rig.client.get_execution(execution_id)
+        for step in state.steps:
+            names = execution_id, task, step.step_name
+            expected = next((r for r, scope in rules if rule_matches(scope, *names)), "")
+            assert step.paused_by == expected, step.step_name
+            assert (step.status == "PAUSED") == bool(expected)
