@@ -137,6 +137,28 @@ async def test_concurrency_is_bounded(rig: Rig, zart_server: ServerUnderTest) ->
     assert most == 3
 
 
+async def test_a_wide_dispatcher_of_quick_handlers_goes_on_leasing(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """It leases ahead; more than one call gives must never be what makes a call worth it."""
+    task = zart.Task("t")
+
+    @task.step()
+    async def quick(_ctx: zart.StepContext) -> None:
+        pass
+
+    async with dispatching(zart_server, task, concurrency=256):
+        await registered(rig, "t")
+        for batch in range(3):
+            ids = [f"x{batch}-{n}" for n in range(1000)]
+            await rig.client.batch_start_executions([zart.Start("t", None, i) for i in ids])
+
+            async def drained() -> bool:
+                return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.queue)")
+
+            await eventually(drained)
+
+
 async def test_leases_are_extended_while_a_handler_runs(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _AHEAD = 0.1  # seconds of work
 _MOST = 32  # times the slots
+_MOST_TASKS = 1000  # one call leases no more
 _WEIGHT = 0.1
 
 
@@ -29,8 +30,8 @@ class Pace:
         if self._seconds is None:
             return 0
         rounds = _AHEAD / max(self._seconds, _AHEAD / _MOST)
-        return int(self._concurrency * rounds) if rounds >= 1 else 0
+        return min(int(self._concurrency * rounds), _MOST_TASKS) if rounds >= 1 else 0
 
     def worth_asking(self) -> int:
-        """For how many tasks a call is worth it."""
+        """For how many tasks a call is worth it; an idle dispatcher always has room for them."""
         return max(1, self.ahead() // 2)
