@@ -9,12 +9,13 @@ from rig import CHAIN, Rig
 
 @pytest.fixture
 async def history(rig: Rig) -> Rig:
-    """An execution with an archived run, an ended attempt, a deleted rule, operations."""
+    """An archived run, an ended attempt, a deleted rule, operations, and a queued task."""
     await rig.start("x", CHAIN)
     await rig.work()
     await rig.client.restart("x")
     rule = await rig.client.pause(task_name="t")
     await rig.client.resume(rule_id=rule.rule_id)
+    await rig.start("y", task="u")  # what the rule withheld is queued again in its own time
     return rig
 
 
