@@ -1,0 +1,211 @@
+"""The product under measurement: a real PostgreSQL, servers and dispatchers as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+
+import zart
+from zart_server.embedded import postgres
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Process:
+    """A server or a dispatcher, and what it has used."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds used so far."""
+        return cpu_of(self.popen.pid)
+
+    @property
+    def rss(self) -> int:
+        """Resident bytes."""
+        return int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1]) * _PAGE
+
+    def stop(self) -> None:
+        """End it; what it said is shown where it went wrong."""
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(15)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        if self.popen.returncode not in (0, -signal.SIGTERM):
+            sys.stderr.write(f"{self.name} ended with {self.popen.returncode}\n")
+            sys.stderr.write(self.log.read_text()[-2000:])
+
+
+def cpu_of(pid: int) -> float:
+    """Give the CPU seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@dataclass
+class Product:
+    """One PostgreSQL with a database, and whatever runs on it."""
+
+    folder: Path
+    url: str
+    postgres_pid: int
+    addresses: list[str] = field(default_factory=list)
+    servers: list[Process] = field(default_factory=list)
+    dispatchers: list[Process] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Where the first server listens."""
+        return self.addresses[0]
+
+    def serve(self, **settings: str) -> Process:
+        """Start one more server and wait until it answers."""
+        port = free_port()
+        address = f"127.0.0.1:{port}"
+        process = self._start(
+            f"server{len(self.servers)}",
+            "serve", "--listen", address,
+            ZART_DATABASE_URL=self.url, ZART_LOG_LEVEL="warning", **settings,
+        )  # fmt: skip
+        self.servers.append(process)
+        self.addresses.append(address)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return process
+            if process.popen.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"no server: {process.log.read_text()}")
+
+    def dispatch(self, concurrency: int, address: str | None = None) -> Process:
+        """Start one more dispatcher with the no-op tasks."""
+        process = self._start(
+            f"dispatcher{len(self.dispatchers)}",
+            "dispatch", "bench.noop", "--concurrency", str(concurrency),
+            ZART_ADDRESS=address or self.address,
+        )  # fmt: skip
+        self.dispatchers.append(process)
+        return process
+
+    def stop_dispatchers(self) -> None:
+        """End all dispatchers."""
+        while self.dispatchers:
+            self.dispatchers.pop().stop()
+
+    def stop(self) -> None:
+        """End everything but PostgreSQL."""
+        self.stop_dispatchers()
+        while self.servers:
+            self.servers.pop().stop()
+            self.addresses.pop()
+
+    @property
+    def postgres_cpu(self) -> float:
+        """CPU seconds of PostgreSQL's living processes and of those it has waited for."""
+        total = 0.0
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(entry.name) == self.postgres_pid:
+                    total += sum(map(int, fields[11:15])) / _TICKS
+                elif int(fields[1]) == self.postgres_pid:
+                    total += (int(fields[11]) + int(fields[12])) / _TICKS
+        return total
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[zart.Client]:
+        """Connect a client to the first server."""
+        async with zart.connect(self.address, timeout=120, triggered_by="bench") as client:
+            yield client
+
+    @contextlib.asynccontextmanager
+    async def db(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        """Connect to the database."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    def _start(self, name: str, *arguments: str, **environment: str) -> Process:
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "zart.cli", *arguments],
+                cwd=ROOT, env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+        return Process(name, popen, log)
+
+
+@contextlib.contextmanager
+def product(*settings: str) -> Iterator[Product]:
+    """Run an empty PostgreSQL with default durability in a folder that is removed afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="zart-bench-", ignore_cleanup_errors=True) as name,
+        postgres.running(Path(name) / "postgres", settings=settings) as database,
+    ):
+        pid = int((Path(name) / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        made = Product(Path(name), database.url, pid)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+async def started(client: zart.Client, count: int, task: str = "noop3", first: int = 0) -> None:
+    """Start executions named ``<task>-<number>`` in batches."""
+    for begin in range(first, first + count, 1000):
+        end = min(begin + 1000, first + count)
+        results = await client.batch_start_executions(
+            [zart.Start(task, None, f"{task}-{n}") for n in range(begin, end)]
+        )
+        bad = [result for result in results if isinstance(result, Exception)]
+        if bad:
+            raise bad[0]
+
+
+async def registered(client: zart.Client) -> None:
+    """Register the no-op tasks, so that work can be queued before a dispatcher runs."""
+    from bench.noop import TASKS  # noqa: PLC0415 - the dispatcher's module
+
+    for task in TASKS:
+        await client.register_task(task.name, task.specs)
+
+
+async def drained(db: asyncpg.Connection[asyncpg.Record], poll: float = 0.02) -> None:
+    """Wait until nothing is queued."""
+    while await db.fetchval("SELECT EXISTS (SELECT FROM zart.queue)"):
+        await asyncio.sleep(poll)
