@@ -155,6 +155,7 @@ class Run:
     created_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class Attempt:
     error: StepError | None
     started_at: datetime | None
     completed_at: datetime | None
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,8 @@ class PauseRule:
     expires_at: datetime | None
     deleted_at: datetime | None
     deleted_by: str
+    principal: str = ""
+    deleted_by_principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +455,7 @@ class Operation:
     created_at: datetime | None
     replaced: OperationReplaced | None
     made: OperationMade | None
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

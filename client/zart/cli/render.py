@@ -91,12 +91,13 @@ def _preserved(step: Step) -> str:
 def steps(items: Sequence[Step]) -> Table:
     """Show steps, each with what it waits for, or what went wrong."""
     return table(
-        ("STEP", "STATUS", "ATTEMPT", "DEPENDS ON", "WAITING ON / ERROR"),
+        ("STEP", "STATUS", "ATTEMPT", "IDENTITY", "DEPENDS ON", "WAITING ON / ERROR"),
         (
             (
                 s.step_name,
                 status_text(s.status),
                 f"{s.attempt}/{s.max_attempts}",
+                s.attempts[-1].principal if s.attempts else "",
                 ", ".join(s.depends_on),
                 s.waiting_on or error_line(s.last_error) or _preserved(s),
             )
@@ -110,6 +111,8 @@ def run_lines(run: Run) -> list[str]:
     lines = [f"run       {run.run_id}  {run.status}  ({run.trigger})"]
     if run.triggered_by or run.reason:
         lines.append(f"by        {run.triggered_by}{': ' if run.reason else ''}{run.reason}")
+    if run.principal:
+        lines.append(f"identity  {run.principal}")
     lines.append(f"created   {when(run.created_at)}")
     if run.completed_at:
         lines.append(f"ended     {when(run.completed_at)}")
@@ -131,13 +134,14 @@ def state_lines(state: ExecutionState) -> list[str]:
 def runs(items: Sequence[Run]) -> Table:
     """Show runs."""
     return table(
-        ("RUN", "STATUS", "TRIGGER", "BY", "REASON", "CREATED", "ENDED", "ERROR"),
+        ("RUN", "STATUS", "TRIGGER", "BY", "IDENTITY", "REASON", "CREATED", "ENDED", "ERROR"),
         (
             (
                 str(r.run_number),
                 status_text(r.status),
                 r.trigger,
                 r.triggered_by,
+                r.principal,
                 r.reason,
                 when(r.created_at),
                 when(r.completed_at),
@@ -163,17 +167,30 @@ def scope_of(rule: PauseRule) -> str:
 def rules(items: Sequence[PauseRule]) -> Table:
     """Show pause rules."""
     return table(
-        ("RULE", "MATCHES", "STATUS", "BY", "REASON", "CREATED", "EXPIRES", "DELETED BY"),
+        (
+            "RULE",
+            "MATCHES",
+            "STATUS",
+            "BY",
+            "IDENTITY",
+            "REASON",
+            "CREATED",
+            "EXPIRES",
+            "DELETED BY",
+            "DELETED BY IDENTITY",
+        ),
         (
             (
                 r.rule_id,
                 scope_of(r),
                 status_text(r.status),
                 r.created_by,
+                r.principal,
                 r.reason,
                 when(r.created_at),
                 when(r.expires_at),
                 r.deleted_by,
+                r.deleted_by_principal,
             )
             for r in items
         ),
@@ -183,7 +200,7 @@ def rules(items: Sequence[PauseRule]) -> Table:
 def operations(items: Sequence[Operation]) -> Table:
     """Show who did what."""
     return table(
-        ("WHEN", "WHAT", "RUN", "STEP / RULE", "BY", "REASON", "REPLACED"),
+        ("WHEN", "WHAT", "RUN", "STEP / RULE", "BY", "IDENTITY", "REASON", "REPLACED"),
         (
             (
                 when(o.created_at),
@@ -191,6 +208,7 @@ def operations(items: Sequence[Operation]) -> Table:
                 "" if o.run_number is None else str(o.run_number),
                 o.step_name or o.rule_id,
                 o.triggered_by,
+                o.principal,
                 o.reason,
                 _replaced(o),
             )

@@ -243,6 +243,7 @@ class Run(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Names the run: `<execution_id>:run:<run_number>`."""
     execution_id: _builtins.str
@@ -269,6 +270,8 @@ class Run(_message.Message):
     """
     error: _builtins.str
     """The name and message of the first dead step of a FAILED run; why a CANCELLED run ended."""
+    principal: _builtins.str
+    """Who created it, as the server verified it; empty where callers are not authenticated."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -299,10 +302,11 @@ class Run(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "payload_json", b"payload_json", "result_json", b"result_json", "source_run_number", b"source_run_number", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "definition_version", b"definition_version", "error", b"error", "execution_id", b"execution_id", "payload_json", b"payload_json", "reason", b"reason", "result_json", b"result_json", "run_id", b"run_id", "run_number", b"run_number", "source_run_number", b"source_run_number", "started_at", b"started_at", "status", b"status", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "definition_version", b"definition_version", "error", b"error", "execution_id", b"execution_id", "payload_json", b"payload_json", "principal", b"principal", "reason", b"reason", "result_json", b"result_json", "run_id", b"run_id", "run_number", b"run_number", "source_run_number", b"source_run_number", "started_at", b"started_at", "status", b"status", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__payload_json: _TypeAlias = _typing.Literal["payload_json"]  # noqa: Y015
     _WhichOneofArgType__payload_json: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json"]  # noqa: Y015
@@ -494,12 +498,15 @@ class Attempt(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Counts from 1, never reused within a run."""
     status: Global___AttemptStatus.ValueType
     """How it stands or ended."""
     dispatcher_id: _builtins.str
     """Who ran it, in the dispatcher's words."""
+    principal: _builtins.str
+    """Who leased it, as the server verified it; empty where callers are not authenticated."""
     @_builtins.property
     def error(self) -> Global___StepError:
         """What went wrong."""
@@ -521,10 +528,11 @@ class Attempt(_message.Message):
         error: Global___StepError | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "error", b"error", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "principal", b"principal", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, Self, TypeVar, cast
 
 from zart_server.api.fields import MAX_TEXT, text_of
+from zart_server.api.identity import principal
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import InvalidField
 
@@ -65,6 +66,7 @@ def caller_of(request: MutatingRequest) -> Caller:
             check(text_of, request.triggered_by, "triggered_by"),
             reason,
             check(text_of, request.request_id, "request_id", _REQUEST_ID_BYTES),
+            principal(),
         )
 
 

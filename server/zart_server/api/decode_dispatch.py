@@ -8,6 +8,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import steps_of
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
+from zart_server.api.identity import principal
 from zart_server.domain.commands import (
     Completed,
     Ending,
@@ -60,6 +61,7 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
             lease_duration=check(duration_of, request.lease_duration, "lease_duration", *_LEASE)
             if has(request, "lease_duration")
             else _DEFAULT_LEASE,
+            principal=principal(),
         )
 
 
@@ -67,12 +69,13 @@ def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
     """Decode outcomes; a bad one becomes the error that it is rejected with."""
     name_of(request.dispatcher_id, "dispatcher_id")
     items_of(request.outcomes, "outcomes")
-    return [_outcome(item) for item in request.outcomes]
+    caller = principal()
+    return [_outcome(item, caller) for item in request.outcomes]
 
 
-def _outcome(item: pb.TaskOutcome) -> Outcome | ZartError:
+def _outcome(item: pb.TaskOutcome, caller: str) -> Outcome | ZartError:
     try:
-        return Outcome(item.task_id, item.lease_token, _ending(item))
+        return Outcome(item.task_id, item.lease_token, _ending(item), caller)
     except ZartError as error:
         return error
 
@@ -122,14 +125,15 @@ def lease_refs(request: pb.ExtendLeasesRequest) -> list[LeaseRef]:
     """Decode the leases to extend."""
     name_of(request.dispatcher_id, "dispatcher_id")
     items_of(request.leases, "leases")
-    return [LeaseRef(lease.task_id, lease.lease_token) for lease in request.leases]
+    caller = principal()
+    return [LeaseRef(lease.task_id, lease.lease_token, caller) for lease in request.leases]
 
 
-def step_results(request: pb.GetStepResultsRequest) -> tuple[str, int, tuple[str, ...]]:
-    """Decode whose results are wanted."""
+def step_results(request: pb.GetStepResultsRequest) -> tuple[LeaseRef, tuple[str, ...]]:
+    """Decode whose results are wanted, and by the holder of which lease."""
     with Checks() as check:
+        task_id = check(text_of, request.task_id, "task_id", 255)
         return (
-            check(text_of, request.task_id, "task_id", 255),
-            request.lease_token,
+            LeaseRef(task_id, request.lease_token, principal()),
             check(names_of, request.step_names, "step_names", 10_000),
         )

@@ -77,6 +77,7 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
         item.caller.triggered_by or batch.triggered_by,
         item.caller.reason or batch.reason,
         batch.request_id,
+        batch.principal,
     )
     return replace(item, caller=caller)
 

@@ -11,7 +11,8 @@ from zart.v1 import dispatch_service_pb2_grpc
 from zart_server.api import decode_dispatch as decode
 from zart_server.api import encode
 from zart_server.api.context import Context
-from zart_server.domain.commands import LeasedTask, Outcome, ReportResult
+from zart_server.api.identity import principal
+from zart_server.domain.commands import Caller, LeasedTask, Outcome, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
@@ -22,6 +23,7 @@ from zart_server.store.db import Database
 @dataclass(slots=True)
 class _LeaseCall:
     gone: asyncio.Event
+    principal: str
     leasing: asyncio.Task[list[LeasedTask]] = field(init=False)
     is_answered: bool = False
 
@@ -40,7 +42,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Make a definition current."""
         definition = decode.register_task(request)
         async with self._db.transaction() as tx:
-            stored = await register_task(tx, definition)
+            stored = await register_task(tx, definition, Caller(principal=principal()))
         return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
 
     async def LeaseTasks(  # noqa: N802 - the proto's name
@@ -48,7 +50,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
         command = decode.lease_tasks(request)
-        call = _LeaseCall(asyncio.Event())
+        call = _LeaseCall(asyncio.Event(), command.principal)
         call.leasing = asyncio.create_task(self._dispatch.lease(command, call.gone))
         # The stubs give it the client's signature.
         ended = cast("Any", lambda _: self._when_ended(context, call))
@@ -63,23 +65,23 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             return
         call.gone.set()
         self._dispatch.waiters.drop_gone()
-        release = asyncio.create_task(self._release(call.leasing))
+        release = asyncio.create_task(self._release(call))
         self._releases.add(release)
         release.add_done_callback(self._releases.discard)
 
-    async def _release(self, leasing: asyncio.Task[list[LeasedTask]]) -> None:
-        await asyncio.wait([leasing])
-        if leasing.cancelled() or leasing.exception() is not None:
+    async def _release(self, call: _LeaseCall) -> None:
+        await asyncio.wait([call.leasing])
+        if call.leasing.cancelled() or call.leasing.exception() is not None:
             return
-        if tasks := leasing.result():
-            await self._dispatch.release(tasks)
+        if tasks := call.leasing.result():
+            await self._dispatch.release(tasks, call.principal)
 
     async def GetStepResults(  # noqa: N802 - the proto's name
         self, request: pb.GetStepResultsRequest, context: Context
     ) -> pb.GetStepResultsResponse:
         """Read results of direct dependencies."""
-        task_id, lease_token, names = decode.step_results(request)
-        results = await self._dispatch.step_results(task_id, lease_token, names)
+        lease, names = decode.step_results(request)
+        results = await self._dispatch.step_results(lease, names)
         return pb.GetStepResultsResponse(results=results)
 
     async def ReportTasks(  # noqa: N802 - the proto's name

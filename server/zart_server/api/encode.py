@@ -85,6 +85,7 @@ def run(item: model.Run) -> execution_pb2.Run:
         created_at=timestamp(item.created_at),
         started_at=timestamp(item.started_at),
         completed_at=timestamp(item.completed_at),
+        principal=item.principal,
     )
 
 
@@ -104,6 +105,7 @@ def attempt(item: model.Attempt) -> execution_pb2.Attempt:
         error=step_error(item.error),
         started_at=timestamp(item.started_at),
         completed_at=timestamp(item.completed_at),
+        principal=item.principal,
     )
 
 
@@ -157,6 +159,8 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         expires_at=timestamp(item.expires_at),
         deleted_at=timestamp(item.deleted_at),
         deleted_by=item.deleted_by,
+        principal=item.principal,
+        deleted_by_principal=item.deleted_by_principal,
     )
 
 
@@ -269,4 +273,5 @@ def operation(item: model.Operation) -> audit_service_pb2.Operation:
             preserved=made.preserved,
             definition_version=made.definition_version,
         ),
+        principal=item.principal,
     )

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 from google.protobuf.message import Message
 
+from zart_server.api.identity import principal
 from zart_server.domain.errors import OperationTimeout, StoreConflict
 from zart_server.engine.requests import begin_request, store_response
 from zart_server.store.db import Database, Tx
@@ -76,12 +77,12 @@ class Mutations:
         *,
         is_complete: bool,
     ) -> tuple[Response, bool]:
-        rpc, request_id = _name(request), _request_id(request)
+        scope, request_id = (principal(), _name(request)), _request_id(request)
         for attempt in range(_ATTEMPTS):
             try:
                 async with self._db.transaction() as tx:
                     if request_id:
-                        stored = await begin_request(tx, rpc, request_id, _fingerprint(request))
+                        stored = await begin_request(tx, *scope, request_id, _fingerprint(request))
                         if stored is not None:
                             replayed = response_type.FromString(stored.response)
                             replayed.replayed = True  # type: ignore[attr-defined]
@@ -89,7 +90,7 @@ class Mutations:
                     response = await operate(tx)
                     if request_id:
                         text = response.SerializeToString()
-                        await store_response(tx, rpc, request_id, text, is_complete=is_complete)
+                        await store_response(tx, *scope, request_id, text, is_complete=is_complete)
                     return response, is_complete
             except StoreConflict:
                 if attempt == _ATTEMPTS - 1:
@@ -104,14 +105,14 @@ class Mutations:
         response: Response,
         complete: Callable[[Tx, Response], Awaitable[None]],
     ) -> None:
-        rpc, request_id = _name(request), _request_id(request)
+        scope, request_id = (principal(), _name(request)), _request_id(request)
         async with self._db.transaction() as tx:
             await complete(tx, response)
             if request_id:
                 stored = type(response)()
                 stored.CopyFrom(response)
                 stored.ClearField("replayed")
-                await store_response(tx, rpc, request_id, stored.SerializeToString())
+                await store_response(tx, *scope, request_id, stored.SerializeToString())
 
 
 def _name(request: Message) -> str:

@@ -33,11 +33,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the caller claims, why, and under which request_id (empty: none)."""
+    """Who asks, as the caller claims, why, and under which request_id (empty: none).
+
+    ``principal`` is who it is, as the server verified it; empty where nobody is asked.
+    """
 
     triggered_by: str = ""
     reason: str = ""
     request_id: str = ""
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +233,7 @@ class LeaseTasks:
     max_tasks: int
     wait: timedelta
     lease_duration: timedelta
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +296,15 @@ Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one leased task ended. A bad item reaches the engine as ``rejected`` instead."""
+    """How one leased task ended. A bad item reaches the engine as ``rejected`` instead.
+
+    The lease must be the principal's own.
+    """
 
     task_id: str
     lease_token: int
     ending: Ending
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +318,11 @@ class ReportResult:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRef:
-    """Names a lease."""
+    """Names a lease, which must be the principal's own."""
 
     task_id: str
     lease_token: int
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

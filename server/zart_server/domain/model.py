@@ -183,6 +183,7 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    principal: str = ""
     payload_json: str | None = None
     result_json: str | None = None
 
@@ -202,6 +203,7 @@ class Attempt:
     error: StepError | None
     started_at: datetime
     completed_at: datetime | None
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,8 @@ class PauseRule:
     expires_at: datetime | None
     deleted_at: datetime | None
     deleted_by: str
+    principal: str = ""
+    deleted_by_principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,3 +317,4 @@ class Operation:
     created_at: datetime
     replaced: Replaced
     made: Made
+    principal: str = ""

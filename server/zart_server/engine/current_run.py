@@ -108,7 +108,6 @@ async def begin_next_run(
         trigger=trigger,
         definition_key=definition_key,
         payload_json=payload_json,
-        triggered_by=caller.triggered_by,
-        reason=caller.reason,
+        caller=caller,
     )
     return following, fenced

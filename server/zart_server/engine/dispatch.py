@@ -76,7 +76,9 @@ class Dispatch:
         keys = []
         for ref in refs:
             parsed = parse_task_id(ref.task_id)
-            keys.append(None if parsed is None else (parsed[0], parsed[1], ref.lease_token))
+            keys.append(
+                None if parsed is None else (parsed[0], parsed[1], ref.lease_token, ref.principal)
+            )
         async with self._db.transaction() as tx:
             extended = await extend(tx, [key for key in keys if key is not None])
         results = []
@@ -88,21 +90,21 @@ class Dispatch:
                 results.append(ExtendResult(ref.task_id, True, *found))  # noqa: FBT003 - extended
         return results
 
-    async def release(self, tasks: Sequence[LeasedTask]) -> None:
-        """Give tasks back whose lease did not reach its dispatcher."""
-        outcomes = [Outcome(task.task_id, task.lease_token, Released(None)) for task in tasks]
+    async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
+        """Give tasks back whose lease did not reach its dispatcher, who is ``principal``."""
+        outcomes = [
+            Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+        ]
         await self._gatherer.record(outcomes)
         _log.info("released %d tasks whose lease could not be delivered", len(tasks))
 
-    async def step_results(
-        self, task_id: str, lease_token: int, step_names: Sequence[str]
-    ) -> dict[str, str]:
+    async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:
         """Read results of direct dependencies of a leased task; at most 15 MiB together."""
-        parsed = parse_task_id(task_id)
+        parsed = parse_task_id(ref.task_id)
         if parsed is None:
             raise InvalidField("task_id", "is not one that LeaseTasks gave")
         async with self._db.transaction() as tx:
-            lease = await read_lease(tx, parsed[0], parsed[1], lease_token)
+            lease = await read_lease(tx, parsed[0], parsed[1], ref.lease_token, ref.principal)
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
             graph = (await tx.definitions.one(tx, lease["definition_key"])).graph

@@ -65,6 +65,7 @@ async def _claim(tx: Tx, command: LeaseTasks) -> list[Claimed]:
         command.max_tasks,
         command.dispatcher_id,
         command.lease_duration.total_seconds(),
+        command.principal,
     )
     claimed = await claim(tx, *arguments)
     if claimed or not await is_settling(tx):

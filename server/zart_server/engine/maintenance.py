@@ -19,7 +19,7 @@ from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
 from zart_server.store.db import Database
 from zart_server.store.definitions import touch_asked
-from zart_server.store.queue import due_lanes, expired_leases, task_id_of
+from zart_server.store.queue import LeaseKey, due_lanes, expired_leases, task_id_of
 from zart_server.store.requests import purge_requests
 from zart_server.store.rules import next_expiry, pause_work
 
@@ -114,12 +114,12 @@ class Maintenance:
             later.append(rule_in)
         return 0.05 if len(expired) == _LEASES or work else min(later, default=_TICK)
 
-    async def _sweep(self, expired: list[tuple[int, int, int]]) -> None:
+    async def _sweep(self, expired: list[LeaseKey]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""
         outcomes = [
             # The attempt's number is not part of the guard: the token is.
-            Outcome(task_id_of(run_key, step_no, 0), token, Lost())
-            for run_key, step_no, token in expired
+            Outcome(task_id_of(run_key, step_no, 0), token, Lost(), principal)
+            for run_key, step_no, token, principal in expired
         ]
         async with self._db.transaction() as tx:
             recorded = await record_outcomes(tx, outcomes, wait=False, swept=True)

@@ -31,8 +31,7 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
         "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
         command.scope,
         None if pattern is None else to_regex(pattern),
-        reason=caller.reason,
-        created_by=caller.triggered_by,
+        caller=caller,
         expires_at=command.expires_at,
         expires_in=command.expires_in,
     )

@@ -16,7 +16,7 @@ from zart_server.store.queue import Taken, parse_task_id, take
 from zart_server.store.runs import LockedRun, count_dead, finish_runs, lock_runs, start_runs
 from zart_server.store.steps import EndedAttempt, record_attempts, recorded_tokens
 
-Ref = tuple[int, int, int]  # run key, step number, lease token
+Ref = tuple[int, int, int, str]  # run key, step number, lease token, principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Recorded:
 async def record_outcomes(
     tx: Tx, outcomes: Sequence[Outcome], *, wait: bool, swept: bool = False
 ) -> Recorded:
-    """Record outcomes whose token is current; one run's lock holds up only its own.
+    """Record outcomes whose lease is current and their own; one run's lock holds up only its own.
 
     Locks the runs, then the queued tasks, then the pause lock. With ``wait`` runs that somebody
     else holds are waited for. ``swept``: the server found the leases expired; those that were
@@ -44,7 +44,7 @@ async def record_outcomes(
     stragglers = [] if wait else [n for n in refs if n not in known]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
     rows = await take(tx, list(set(known.values())), only_expired=swept) if known else ()
-    taken = {(row.run_key, row.step_no, row.lease_token): row for row in rows}
+    taken = {(row.run_key, row.step_no, row.lease_token, row.principal): row for row in rows}
     batch: dict[Ref, Outcome] = {}
     for n, ref in known.items():
         if ref in taken and ref not in batch:
@@ -65,7 +65,9 @@ async def record_outcomes(
 
 def _ref(outcome: Outcome) -> Ref | None:
     parsed = parse_task_id(outcome.task_id)
-    return None if parsed is None else (parsed[0], parsed[1], outcome.lease_token)
+    if parsed is None:
+        return None
+    return parsed[0], parsed[1], outcome.lease_token, outcome.principal
 
 
 class _Batch:
@@ -121,6 +123,7 @@ class _Batch:
             status=status,
             swept=self.swept,
             dispatcher_id=row.dispatcher_id,
+            principal=row.principal,
             lease_token=row.lease_token,
             error=error,
             scheduled_at=row.scheduled_at,

@@ -18,16 +18,16 @@ class StoredResponse:
 
 
 async def begin_request(
-    tx: Tx, rpc: str, request_id: str, fingerprint: bytes
+    tx: Tx, caller: str, rpc: str, request_id: str, fingerprint: bytes
 ) -> StoredResponse | None:
-    """Claim a request_id for this transaction, or give the response it was answered with.
+    """Claim a caller's request_id for this transaction, or give the response it was answered with.
 
     A concurrent call with the same id waits here until the first has committed or rolled back.
     Raises RequestIdReused where the id was used for a different request.
     """
-    if await insert_request(tx, rpc, request_id, fingerprint):
+    if await insert_request(tx, caller, rpc, request_id, fingerprint):
         return None
-    stored = await find_request(tx, rpc, request_id)
+    stored = await find_request(tx, caller, rpc, request_id)
     if stored is None:  # purged between the two statements
         raise StoreConflict
     if stored.fingerprint != fingerprint:
@@ -36,7 +36,13 @@ async def begin_request(
 
 
 async def store_response(
-    tx: Tx, rpc: str, request_id: str, response: bytes, *, is_complete: bool = True
+    tx: Tx,
+    caller: str,
+    rpc: str,
+    request_id: str,
+    response: bytes,
+    *,
+    is_complete: bool = True,
 ) -> None:
     """Store the response with the request, in the operation's own transaction."""
-    await update_response(tx, rpc, request_id, response, is_complete=is_complete)
+    await update_response(tx, caller, rpc, request_id, response, is_complete=is_complete)

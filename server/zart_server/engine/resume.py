@@ -35,7 +35,7 @@ async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
     keys = await active_rule_keys(tx, command.rule_id, command.scope)
     free, others = await count_releasable(tx, keys, EXACT_TO + 1) if keys else (0, 0)
     await seize_pause_lock(tx)
-    deleted = await delete_rules(tx, command.rule_id, command.scope, caller.triggered_by)
+    deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
     return Resumed(

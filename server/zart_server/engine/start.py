@@ -81,9 +81,7 @@ def _new_execution(item: StartExecution, definition: Definition) -> NewExecution
         definition_key=definition.definition_key,
         definition_version=definition.version,
         payload_json=item.payload_json,
-        triggered_by=item.caller.triggered_by,
-        reason=item.caller.reason,
-        request_id=item.caller.request_id,
+        caller=item.caller,
     )
 
 

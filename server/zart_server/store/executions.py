@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from zart_server.domain.commands import Caller
 from zart_server.store.db import Tx
 
 
@@ -18,9 +19,7 @@ class NewExecution:
     definition_key: int
     definition_version: int
     payload_json: str | None
-    triggered_by: str
-    reason: str
-    request_id: str
+    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,9 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
         """
         WITH new AS MATERIALIZED (
             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[],
-                                 $6::text[], $7::text[], $8::text[])
+                                 $6::text[], $7::text[], $8::text[], $9::text[])
             WITH ORDINALITY u(execution_id, task_name, definition_key, version, payload,
-                              triggered_by, reason, request_id, n)
+                              triggered_by, principal, reason, request_id, n)
         ), e AS (
             INSERT INTO zart.executions (execution_id, task_name)
             SELECT execution_id, task_name FROM new ORDER BY n
@@ -64,16 +63,16 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
             RETURNING execution_key, execution_id, created_at
         ), r AS (
             INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
-                                   triggered_by, reason, payload)
-            SELECT e.execution_key, 0, new.definition_key, 'initial', new.triggered_by, new.reason,
-                   new.payload::json
+                                   triggered_by, principal, reason, payload)
+            SELECT e.execution_key, 0, new.definition_key, 'initial', new.triggered_by,
+                   new.principal, new.reason, new.payload::json
             FROM e JOIN new USING (execution_id) ORDER BY new.n
             RETURNING run_key, execution_key
         ), o AS (
             INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
-                                         reason, request_id, made)
-            SELECT 'start', execution_id, 0, new.task_name, new.triggered_by, new.reason,
-                   new.request_id,
+                                         principal, reason, request_id, made)
+            SELECT 'start', execution_id, 0, new.task_name, new.triggered_by, new.principal,
+                   new.reason, new.request_id,
                    json_build_object('run_id', execution_id || ':run:0',
                                      'definition_version', new.version)
             FROM e JOIN new USING (execution_id) ORDER BY new.n
@@ -86,9 +85,10 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
         [row.definition_key for row in rows],
         [row.definition_version for row in rows],
         [row.payload_json for row in rows],
-        [row.triggered_by for row in rows],
-        [row.reason for row in rows],
-        [row.request_id for row in rows],
+        [row.caller.triggered_by for row in rows],
+        [row.caller.principal for row in rows],
+        [row.caller.reason for row in rows],
+        [row.caller.request_id for row in rows],
     )
     return {row["execution_id"]: Started(*row) for row in found}
 

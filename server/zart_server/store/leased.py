@@ -70,12 +70,15 @@ async def read_large(
     return {(row["run_key"], row["step_no"]): row["text"] for row in rows}
 
 
-async def read_lease(tx: Tx, run_key: int, step_no: int, lease_token: int) -> asyncpg.Record | None:
-    """Give a leased task's run and definition; None where the token is not current."""
+async def read_lease(
+    tx: Tx, run_key: int, step_no: int, lease_token: int, principal: str
+) -> asyncpg.Record | None:
+    """Give a leased task's run and definition; None where it is not the principal's lease now."""
     return await tx.fetchrow(
         "SELECT r.run_key, r.definition_key FROM zart.queue q JOIN zart.runs r USING (run_key)"
-        " WHERE q.run_key = $1 AND q.step_no = $2 AND q.lease_token = $3",
+        " WHERE q.run_key = $1 AND q.step_no = $2 AND q.lease_token = $3 AND q.principal = $4",
         run_key,
         step_no,
         lease_token,
+        principal,
     )

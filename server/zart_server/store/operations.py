@@ -38,8 +38,8 @@ async def record_operation(
     """Record what a mutation did; it is on record if and only if the mutation commits."""
     await tx.execute(
         "INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id,"
-        " task_name, triggered_by, reason, request_id, replaced, made)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        " task_name, triggered_by, principal, reason, request_id, replaced, made)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         kind.value,
         execution_id,
         run_number,
@@ -47,6 +47,7 @@ async def record_operation(
         rule_id,
         task_name,
         caller.triggered_by,
+        caller.principal,
         caller.reason,
         caller.request_id,
         _to_json(replaced),
@@ -60,14 +61,15 @@ async def record_deleted_rules(
     """Record that rules were deleted, one operation for each."""
     await tx.execute(
         "INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by,"
-        " reason, request_id)"
-        " SELECT $1, e, r, t, $5, $6, $7"
+        " principal, reason, request_id)"
+        " SELECT $1, e, r, t, $5, $6, $7, $8"
         " FROM unnest($2::text[], $3::text[], $4::text[]) u(e, r, t)",
         kind.value,
         [rule.scope.execution_id or "" for rule in rules],
         [rule.rule_id for rule in rules],
         [rule.scope.task_name or "" for rule in rules],
         caller.triggered_by,
+        caller.principal,
         caller.reason,
         caller.request_id,
     )

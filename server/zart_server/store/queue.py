@@ -9,9 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from zart_server.store.db import Tx
 
+# A lease: run key, step number, token, and the principal whose it is.
+LeaseKey: TypeAlias = tuple[int, int, int, str]
 _TASK_ID = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,7})-([0-9a-f]{1,7})")
 
 
@@ -55,6 +58,7 @@ class Taken:
     scheduled_at: datetime
     started_at: datetime
     dispatcher_id: str
+    principal: str
     is_overdue: bool
 
 
@@ -74,6 +78,7 @@ _HEADS = """
 """
 _LEASE = """
     UPDATE zart.queue SET lease_token = nextval('zart.lease_tokens'), dispatcher_id = $4,
+        principal = $6,
         started_at = statement_timestamp(), lease_seconds = $5,
         lease_expires_at = statement_timestamp() + $5 * interval '1 second'
 """
@@ -86,6 +91,7 @@ async def claim(
     max_tasks: int,
     dispatcher_id: str,
     lease_seconds: float,
+    principal: str,
 ) -> list[Claimed]:
     """Lease queued tasks that are due, oldest first; none while a rule is settling.
 
@@ -106,6 +112,7 @@ async def claim(
         max_tasks,
         dispatcher_id,
         lease_seconds,
+        principal,
     )
     return [Claimed(*row) for row in rows]
 
@@ -117,6 +124,7 @@ async def claim_past_settling(
     max_tasks: int,
     dispatcher_id: str,
     lease_seconds: float,
+    principal: str,
 ) -> tuple[list[Claimed], int]:
     """Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
 
@@ -163,6 +171,7 @@ async def claim_past_settling(
         max_tasks,
         dispatcher_id,
         lease_seconds,
+        principal,
     )
     return [Claimed(*row[:7]) for row in rows if row["run_key"] is not None], rows[0]["n"]
 
@@ -170,8 +179,8 @@ async def claim_past_settling(
 async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
     """Undo leases of this very transaction that do not fit into the response."""
     await tx.execute(
-        "UPDATE zart.queue q SET lease_token = NULL, dispatcher_id = NULL, started_at = NULL,"
-        " lease_seconds = NULL, lease_expires_at = NULL"
+        "UPDATE zart.queue q SET lease_token = NULL, dispatcher_id = NULL, principal = '',"
+        " started_at = NULL, lease_seconds = NULL, lease_expires_at = NULL"
         " FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) u(r, s, t)"
         " WHERE q.run_key = r AND q.step_no = s AND q.lease_token = t",
         [c.run_key for c in claimed],
@@ -180,8 +189,8 @@ async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
     )
 
 
-async def take(tx: Tx, refs: Sequence[tuple[int, int, int]], *, only_expired: bool) -> list[Taken]:
-    """Delete leased tasks, as (run key, step number, token), whose token is still current.
+async def take(tx: Tx, refs: Sequence[LeaseKey], *, only_expired: bool) -> list[Taken]:
+    """Delete leased tasks whose token is still current and whose lease is the principal's.
 
     With ``only_expired`` those whose lease was extended meanwhile stay. The caller holds the run
     rows. Locks in key order, since extensions lock queue rows without their run.
@@ -191,38 +200,38 @@ async def take(tx: Tx, refs: Sequence[tuple[int, int, int]], *, only_expired: bo
         """
         WITH locked AS MATERIALIZED (
             SELECT q.ctid AS tid FROM zart.queue q
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[]) u(r, s, t)
-                ON q.run_key = r AND q.step_no = s AND q.lease_token = t
-            WHERE NOT $4 OR q.lease_expires_at <= statement_timestamp()
+            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
+                ON q.run_key = r AND q.step_no = s AND q.lease_token = t AND q.principal = p
+            WHERE NOT $5 OR q.lease_expires_at <= statement_timestamp()
             ORDER BY q.run_key, q.step_no FOR UPDATE OF q
         )
         DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM locked))
         RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, lease_token, scheduled_at, started_at, dispatcher_id,
+            timeout_seconds, lease_token, scheduled_at, started_at, dispatcher_id, principal,
             started_at + timeout_seconds * interval '1 second' <= statement_timestamp()
         """,
-        [run_key for run_key, _, _ in refs],
-        [step_no for _, step_no, _ in refs],
-        [token for _, _, token in refs],
+        [run_key for run_key, _, _, _ in refs],
+        [step_no for _, step_no, _, _ in refs],
+        [token for _, _, token, _ in refs],
+        [principal for _, _, _, principal in refs],
         only_expired,
     )
     return [Taken(*row) for row in rows]
 
 
-async def extend(
-    tx: Tx, refs: Sequence[tuple[int, int, int]]
-) -> dict[tuple[int, int, int], tuple[datetime, timedelta]]:
+async def extend(tx: Tx, refs: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[datetime, timedelta]]:
     """Extend leases by the time they were taken for, never past start + timeout + lease.
 
-    A lease that is past its end but not swept yet is good again. Gives new end and span left.
+    Only the principals' own. One that is past its end but not swept yet is good again. Gives the
+    new ends and the spans left.
     """
     refs = sorted(set(refs))
     rows = await tx.fetch(
         """
         WITH locked AS MATERIALIZED (
             SELECT q.run_key, q.step_no FROM zart.queue q
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[]) u(r, s, t)
-                ON q.run_key = r AND q.step_no = s AND q.lease_token = t
+            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
+                ON q.run_key = r AND q.step_no = s AND q.lease_token = t AND q.principal = p
             ORDER BY q.run_key, q.step_no FOR UPDATE OF q
         )
         UPDATE zart.queue q SET lease_expires_at = GREATEST(q.lease_expires_at, LEAST(
@@ -230,25 +239,26 @@ async def extend(
             q.started_at + (q.timeout_seconds + q.lease_seconds) * interval '1 second'))
         FROM locked l WHERE q.run_key = l.run_key AND q.step_no = l.step_no
           AND q.lease_token IS NOT NULL
-        RETURNING q.run_key, q.step_no, q.lease_token, q.lease_expires_at,
+        RETURNING q.run_key, q.step_no, q.lease_token, q.principal, q.lease_expires_at,
             GREATEST(q.lease_expires_at - statement_timestamp(), interval '0')
         """,
-        [run_key for run_key, _, _ in refs],
-        [step_no for _, step_no, _ in refs],
-        [token for _, _, token in refs],
+        [run_key for run_key, _, _, _ in refs],
+        [step_no for _, step_no, _, _ in refs],
+        [token for _, _, token, _ in refs],
+        [principal for _, _, _, principal in refs],
     )
-    return {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
+    return {(row[0], row[1], row[2], row[3]): (row[4], row[5]) for row in rows}
 
 
-async def expired_leases(tx: Tx, limit: int) -> list[tuple[int, int, int]]:
-    """Give leases past their end as (run key, step number, token), oldest first; locks nothing."""
+async def expired_leases(tx: Tx, limit: int) -> list[LeaseKey]:
+    """Give leases past their end, oldest first; locks nothing."""
     rows = await tx.fetch(
-        "SELECT run_key, step_no, lease_token FROM zart.queue"
+        "SELECT run_key, step_no, lease_token, principal FROM zart.queue"
         " WHERE lease_token IS NOT NULL AND lease_expires_at <= statement_timestamp()"
         " ORDER BY lease_expires_at LIMIT $1",
         limit,
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 async def lock_queued(tx: Tx, run_key: int) -> None:

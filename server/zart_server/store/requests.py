@@ -1,13 +1,13 @@
-"""Request ids: a request and its response, stored in the operation's own transaction."""
+"""Request ids: a request and its response, stored in the operation's own transaction.
+
+They are scoped to the caller's principal; callers who are not authenticated share one scope.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from zart_server.store.db import Tx
-
-# Scoped to the caller too; until callers are authenticated they all share one scope.
-_CALLER = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,14 @@ class StoredRequest:
     is_complete: bool
 
 
-async def insert_request(tx: Tx, rpc: str, request_id: str, fingerprint: bytes) -> bool:
+async def insert_request(
+    tx: Tx, caller: str, rpc: str, request_id: str, fingerprint: bytes
+) -> bool:
     """Insert a request; False where it is there, having waited for whoever was inserting it."""
     inserted = await tx.execute(
         "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT DO NOTHING",
-        _CALLER,
+        caller,
         rpc,
         request_id,
         fingerprint,
@@ -32,12 +34,12 @@ async def insert_request(tx: Tx, rpc: str, request_id: str, fingerprint: bytes) 
     return inserted == 1
 
 
-async def find_request(tx: Tx, rpc: str, request_id: str) -> StoredRequest | None:
+async def find_request(tx: Tx, caller: str, rpc: str, request_id: str) -> StoredRequest | None:
     """Give a request that was answered before."""
     row = await tx.fetchrow(
         "SELECT fingerprint, response, is_complete FROM zart.requests"
         " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
-        _CALLER,
+        caller,
         rpc,
         request_id,
     )
@@ -45,13 +47,13 @@ async def find_request(tx: Tx, rpc: str, request_id: str) -> StoredRequest | Non
 
 
 async def update_response(
-    tx: Tx, rpc: str, request_id: str, response: bytes, *, is_complete: bool
+    tx: Tx, caller: str, rpc: str, request_id: str, response: bytes, *, is_complete: bool
 ) -> None:
     """Store the response with its request."""
     await tx.execute(
         "UPDATE zart.requests SET response = $4, is_complete = $5"
         " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
-        _CALLER,
+        caller,
         rpc,
         request_id,
         response,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import asyncpg
 from sqlalchemy import RowMapping
 
+from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.db import Tx
 
@@ -16,7 +17,8 @@ from zart_server.store.db import Tx
 _PAUSE_LOCK = 0x7A61_7274_0002
 
 COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
-    created_at, created_by, expires_at, deleted_at, deleted_by, expired"""
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RuleRow:
                 expires_at=row["expires_at"],
                 deleted_at=row["deleted_at"],
                 deleted_by=row["deleted_by"],
+                principal=row["principal"],
+                deleted_by_principal=row["deleted_by_principal"],
             ),
         )
 
@@ -102,8 +106,7 @@ async def insert_rule(
     scope: PauseScope,
     regex: str | None,
     *,
-    reason: str,
-    created_by: str,
+    caller: Caller,
     expires_at: datetime | None,
     expires_in: timedelta | None,
 ) -> RuleRow | None:
@@ -115,10 +118,10 @@ async def insert_rule(
         f"""
         WITH rule AS (
             INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-                step_regex, everything, reason, created_by, expires_at)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8,
-                COALESCE($9::timestamptz, statement_timestamp() + $10::interval)
-            WHERE $9::timestamptz IS NULL OR $9::timestamptz > statement_timestamp()
+                step_regex, everything, reason, created_by, principal, expires_at)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
+                COALESCE($10::timestamptz, statement_timestamp() + $11::interval)
+            WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
             RETURNING {COLUMNS}
         ), work AS (
             INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
@@ -133,8 +136,9 @@ async def insert_rule(
         scope.step_pattern,
         regex,
         scope.everything,
-        reason,
-        created_by,
+        caller.reason,
+        caller.triggered_by,
+        caller.principal,
         expires_at,
         expires_in,
     )
@@ -169,7 +173,8 @@ async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
 _DELETE = f"""
     WITH deleted AS (
         UPDATE zart.pause_rules
-        SET deleted_at = statement_timestamp(), deleted_by = $1, expired = $2
+        SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
+            expired = $3
         WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
             SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
             ORDER BY rule_key FOR NO KEY UPDATE))
@@ -185,7 +190,7 @@ _DELETE = f"""
 
 
 async def delete_rules(
-    tx: Tx, rule_id: str | None, scope: PauseScope, deleted_by: str
+    tx: Tx, rule_id: str | None, scope: PauseScope, caller: Caller
 ) -> list[RuleRow]:
     """Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
 
@@ -193,10 +198,11 @@ async def delete_rules(
     """
     rows = await tx.fetch(
         _DELETE.format(
-            which="($3::text IS NULL OR rule_id = $3) AND ($4::text IS NULL OR execution_id = $4)"
-            " AND ($5::text IS NULL OR task_name = $5) AND ($6::text IS NULL OR step_pattern = $6)"
+            which="($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR execution_id = $5)"
+            " AND ($6::text IS NULL OR task_name = $6) AND ($7::text IS NULL OR step_pattern = $7)"
         ),
-        deleted_by,
+        caller.triggered_by,
+        caller.principal,
         False,  # noqa: FBT003 - a bind parameter
         rule_id,
         scope.execution_id,
@@ -211,6 +217,7 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     rows = await tx.fetch(
         _DELETE.format(which="expires_at <= statement_timestamp()"),
         "expiry",
+        "",
         True,  # noqa: FBT003 - a bind parameter
     )
     return [RuleRow.from_row(row) for row in rows]

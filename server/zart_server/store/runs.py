@@ -8,11 +8,13 @@ from datetime import datetime
 
 import asyncpg
 
+from zart_server.domain.commands import Caller
 from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.db import Tx
 
 _COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger", triggered_by,
-    reason, source_run_number, dead_steps, error, created_at, started_at, completed_at"""
+    principal, reason, source_run_number, dead_steps, error, created_at, started_at,
+    completed_at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class RunRow:
     status: RunStatus
     trigger: RunTrigger
     triggered_by: str
+    principal: str
     reason: str
     source_run_number: int | None
     dead_steps: int
@@ -50,6 +53,7 @@ class RunRow:
             status=self.status,
             trigger=self.trigger,
             triggered_by=self.triggered_by,
+            principal=self.principal,
             reason=self.reason,
             definition_version=definition_version,
             source_run_number=self.source_run_number,
@@ -196,8 +200,7 @@ async def insert_next_run(
     trigger: RunTrigger,
     definition_key: int,
     payload_json: str | None,
-    triggered_by: str,
-    reason: str,
+    caller: Caller,
 ) -> RunRow:
     """Retire the current run, held by this transaction, and insert the next.
 
@@ -209,14 +212,16 @@ async def insert_next_run(
     )
     row = await tx.fetchrow(
         'INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger", triggered_by,'
-        " reason, source_run_number, payload)"
-        " SELECT execution_key, run_number + 1, $2, $3, $4, $5, $6, COALESCE($7::json, payload)"
+        " principal, reason, source_run_number, payload)"
+        " SELECT execution_key, run_number + 1, $2, $3, $4, $5, $6, $7,"
+        " COALESCE($8::json, payload)"
         f" FROM zart.runs WHERE run_key = $1 RETURNING {_COLUMNS}",
         previous.run_key,
         definition_key,
         trigger.value,
-        triggered_by,
-        reason,
+        caller.triggered_by,
+        caller.principal,
+        caller.reason,
         previous.run_number if trigger is RunTrigger.SELECTIVE_RERUN else None,
         payload_json,
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from zart_server.domain.model import AttemptStatus, FencedStep, StepError, StepStatus
 from zart_server.store.db import Tx
+from zart_server.store.queue import LeaseKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class EndedAttempt:
     status: AttemptStatus
     swept: bool
     dispatcher_id: str
+    principal: str
     lease_token: int
     error: StepError | None
     scheduled_at: datetime
@@ -69,13 +71,13 @@ async def record_attempts(
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],
                 $5::boolean[], $6::text[], $7::bigint[], $8::text[], $9::timestamptz[],
                 $10::timestamptz[], $11::integer[], $12::integer[], $13::text[], $14::boolean[],
-                $15::text[])
+                $15::text[], $16::text[])
             u(run_key, step_no, attempt, status, swept, dispatcher_id, lease_token, error,
-              scheduled_at, started_at, counted, max_attempts, final, retryable, result)
+              scheduled_at, started_at, counted, max_attempts, final, retryable, result, principal)
         ), attempts AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
-                                       lease_token, error, started_at, completed_at)
-            SELECT run_key, step_no, attempt, status, swept, dispatcher_id, lease_token,
+                                       principal, lease_token, error, started_at, completed_at)
+            SELECT run_key, step_no, attempt, status, swept, dispatcher_id, principal, lease_token,
                    error::json, started_at, statement_timestamp() FROM ended
         ), final AS (
             UPDATE zart.steps s SET status = e.final, attempt = e.attempt, counted = e.counted,
@@ -88,7 +90,7 @@ async def record_attempts(
         )
         UPDATE zart.steps s SET pending_deps = s.pending_deps - o.n,
             status = CASE WHEN s.pending_deps = o.n THEN 'ready' ELSE s.status END
-        FROM unnest($16::bigint[], $17::integer[], $18::integer[]) o(run_key, step_no, n)
+        FROM unnest($17::bigint[], $18::integer[], $19::integer[]) o(run_key, step_no, n)
         WHERE s.run_key = o.run_key AND s.step_no = o.step_no AND s.status = 'pending'
         RETURNING s.run_key, s.step_no, s.status = 'ready' AS is_ready
         """,
@@ -107,6 +109,7 @@ async def record_attempts(
         [e.final.value if e.final else None for e in ended],
         [e.retryable for e in ended],
         [e.result_json for e in ended],
+        [e.principal for e in ended],
         [run_key for run_key, _ in opened],
         [step_no for _, step_no in opened],
         list(opened.values()),
@@ -114,19 +117,19 @@ async def record_attempts(
     return [(row["run_key"], row["step_no"]) for row in rows if row["is_ready"]]
 
 
-async def recorded_tokens(
-    tx: Tx, refs: Sequence[tuple[int, int, int]]
-) -> set[tuple[int, int, int]]:
-    """Tell which (run key, step number, token) were recorded by a report, not by the server."""
+async def recorded_tokens(tx: Tx, refs: Sequence[LeaseKey]) -> set[LeaseKey]:
+    """Tell which leases ended by a report of the principal's own, not by the server."""
     rows = await tx.fetch(
-        "SELECT a.run_key, a.step_no, a.lease_token FROM zart.attempts a"
-        " JOIN unnest($1::bigint[], $2::integer[], $3::bigint[]) u(r, s, t)"
-        " ON a.run_key = r AND a.step_no = s AND a.lease_token = t WHERE NOT a.swept",
-        [run_key for run_key, _, _ in refs],
-        [step_no for _, step_no, _ in refs],
-        [token for _, _, token in refs],
+        "SELECT a.run_key, a.step_no, a.lease_token, a.principal FROM zart.attempts a"
+        " JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)"
+        " ON a.run_key = r AND a.step_no = s AND a.lease_token = t AND a.principal = p"
+        " WHERE NOT a.swept",
+        [run_key for run_key, _, _, _ in refs],
+        [step_no for _, step_no, _, _ in refs],
+        [token for _, _, token, _ in refs],
+        [principal for _, _, _, principal in refs],
     )
-    return {(row[0], row[1], row[2]) for row in rows}
+    return {(row[0], row[1], row[2], row[3]) for row in rows}
 
 
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
@@ -218,9 +221,9 @@ async def fence_steps(tx: Tx, run_key: int) -> list[FencedStep]:
             DELETE FROM zart.queue WHERE run_key = $1 RETURNING *
         ), abandoned AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
-                                       lease_token, started_at, completed_at)
-            SELECT run_key, step_no, attempt, 'abandoned', true, dispatcher_id, lease_token,
-                   started_at, statement_timestamp()
+                                       principal, lease_token, started_at, completed_at)
+            SELECT run_key, step_no, attempt, 'abandoned', true, dispatcher_id, principal,
+                   lease_token, started_at, statement_timestamp()
             FROM queued WHERE lease_token IS NOT NULL
         ), steps AS (
             UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),

@@ -61,9 +61,11 @@ pause_rules = Table(
     Column("reason", Text),
     Column("created_at", _Time),
     Column("created_by", Text),
+    Column("principal", Text),
     Column("expires_at", _Time),
     Column("deleted_at", _Time),
     Column("deleted_by", Text),
+    Column("deleted_by_principal", Text),
     Column("expired", Boolean),
 )
 operations = Table(
@@ -77,6 +79,7 @@ operations = Table(
     Column("rule_id", Text),
     Column("task_name", Text),
     Column("triggered_by", Text),
+    Column("principal", Text),
     Column("reason", Text),
     Column("request_id", Text),
     Column("created_at", _Time),

@@ -21,9 +21,9 @@ Cursor = tuple[int | str, ...] | None
 _RUN = """
     SELECT e.execution_id, e.task_name, e.created_at AS execution_created_at,
         c.run_number AS current_run_number, c.status AS current_status, c.run_key AS current_key,
-        r.run_key, r.run_number, r.status, r."trigger", r.triggered_by, r.reason,
-        r.definition_key, r.source_run_number, r.payload, r.error, r.created_at, r.started_at,
-        r.completed_at
+        r.run_key, r.run_number, r.status, r."trigger", r.triggered_by, r.principal,
+        r.reason, r.definition_key, r.source_run_number, r.payload, r.error, r.created_at,
+        r.started_at, r.completed_at
     FROM zart.executions e
     JOIN zart.runs c ON c.execution_key = e.execution_key AND c.is_current
     LEFT JOIN zart.runs r ON r.execution_key = e.execution_key
@@ -58,6 +58,7 @@ async def locate_run(
         status=RunStatus(row["status"]),
         trigger=RunTrigger(row["trigger"]),
         triggered_by=row["triggered_by"],
+        principal=row["principal"],
         reason=row["reason"],
         definition_version=definition.version,
         source_run_number=row["source_run_number"],

@@ -18,8 +18,8 @@ async def list_runs(
     if found is None:
         raise ExecutionNotFound(execution_id)
     rows = await tx.fetch(
-        'SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.reason, d.version,'
-        " r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
+        'SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.principal, r.reason,'
+        " d.version, r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
         " FROM zart.runs r JOIN zart.definitions d USING (definition_key)"
         " WHERE execution_key = $1 AND run_number > $2 ORDER BY run_number LIMIT $3",
         found,
@@ -33,6 +33,7 @@ async def list_runs(
             status=RunStatus(row["status"]),
             trigger=RunTrigger(row["trigger"]),
             triggered_by=row["triggered_by"],
+            principal=row["principal"],
             reason=row["reason"],
             definition_version=row["version"],
             source_run_number=row["source_run_number"],

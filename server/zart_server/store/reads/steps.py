@@ -26,7 +26,8 @@ _STEPS = """
             o.result, o.error, o.started_at, o.completed_at, src.run_number AS source_run_number,
             COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
             q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
-            q.lease_token, q.dispatcher_id, q.started_at AS leased_at, q.lease_expires_at,
+            q.lease_token, q.dispatcher_id, q.principal, q.started_at AS leased_at,
+            q.lease_expires_at,
             h.attempt AS held_attempt, h.max_attempts AS held_max, h.not_before AS held_not_before,
             p.rule_id, p.created_by, p.reason,
             sum(pg_column_size(o.result)) OVER (ORDER BY s.step_no) AS stored_bytes
@@ -55,13 +56,13 @@ _STEPS = """
     FROM sized ORDER BY step_no
 """
 _ATTEMPTS = """
-    SELECT step_no, attempt, status, dispatcher_id, started_at, completed_at,
+    SELECT step_no, attempt, status, dispatcher_id, started_at, completed_at, principal,
         CASE WHEN stored_bytes <= $3 THEN error
              ELSE json_build_object('type', error->>'type', 'message', left(error->>'message', 200))
              END AS error
     FROM (
         SELECT s.step_no, a.attempt, a.status, a.dispatcher_id, a.started_at, a.completed_at,
-            a.error,
+            a.principal, a.error,
             COALESCE(sum(pg_column_size(a.error)) OVER (ORDER BY s.step_no, a.attempt), 0)
                 AS stored_bytes
         FROM zart.steps s
@@ -114,6 +115,7 @@ async def _read_attempts(
                 error_from_json(row["error"]),
                 row["started_at"],
                 row["completed_at"],
+                row["principal"],
             )
         )
     return found
@@ -197,7 +199,13 @@ def _step(
         attempts = [
             *attempts,
             Attempt(
-                attempt, AttemptStatus.RUNNING, row["dispatcher_id"], None, row["leased_at"], None
+                attempt,
+                AttemptStatus.RUNNING,
+                row["dispatcher_id"],
+                None,
+                row["leased_at"],
+                None,
+                row["principal"],
             ),
         ]
     last_error = error_from_json(row["error"])

@@ -1,0 +1,83 @@
+"""A lease is its principal's: nobody else can report or extend it, and is given no hint of it."""
+
+from __future__ import annotations
+
+import pytest
+from rig import CHAIN, Rig
+
+import zart
+from zart import errors
+from zart.models import LeasedTask
+
+
+async def _lease_as_another(rig: Rig) -> LeasedTask:
+    """Lease a task, then make the lease somebody else's; the callers here have no identity."""
+    await rig.start("x", CHAIN)
+    task = await rig.lease_one("a")
+    await rig.db.execute("UPDATE zart.queue SET principal = 'somebody'")
+    return task
+
+
+async def test_a_report_is_answered_as_if_the_lease_were_lost(rig: Rig) -> None:
+    task = await _lease_as_another(rig)
+
+    assert await rig.complete(task) == ["LEASE_LOST"]
+    assert await rig.fail(task) == "LEASE_LOST"
+    assert (await rig.statuses())["a"] == "RUNNING"
+
+    await rig.db.execute("UPDATE zart.queue SET principal = ''")
+
+    assert await rig.complete(task) == ["RECORDED"]
+
+
+async def test_a_repeated_report_is_told_already_recorded_to_its_own_principal_only(
+    rig: Rig,
+) -> None:
+    task = await _lease_as_another(rig)
+    # As the report of the lease's own principal leaves it.
+    await rig.db.execute(
+        "INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,"
+        " principal, lease_token, started_at, completed_at) SELECT run_key, step_no, attempt,"
+        " 'failed', false, dispatcher_id, principal, lease_token, started_at, now()"
+        " FROM zart.queue"
+    )
+
+    assert await rig.complete(task) == ["LEASE_LOST"]
+
+
+async def test_no_lease_of_another_is_extended(rig: Rig) -> None:
+    task = await _lease_as_another(rig)
+    lease = zart.Lease(task.task_id, task.lease_token)
+
+    assert [r.extended for r in await rig.client.extend_leases("d", [lease])] == [False]
+
+    await rig.db.execute("UPDATE zart.queue SET principal = ''")
+
+    assert [r.extended for r in await rig.client.extend_leases("d", [lease])] == [True]
+
+
+async def test_results_are_read_under_ones_own_lease_only(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.complete(await rig.lease_one("a"), result=1)
+    task = await rig.lease_one("b")
+    lease = zart.Lease(task.task_id, task.lease_token)
+    assert await rig.client.get_step_results(lease, ["a"]) == {"a": 1}
+
+    await rig.db.execute("UPDATE zart.queue SET principal = 'somebody'")
+
+    with pytest.raises(errors.InvalidField):
+        await rig.client.get_step_results(lease, ["a"])
+
+
+async def test_an_expired_lease_of_anybody_is_swept(rig: Rig) -> None:
+    await _lease_as_another(rig)
+    await rig.db.execute("UPDATE zart.queue SET lease_expires_at = now()")
+
+    again = await rig.lease_one("a", wait=10)
+
+    assert again.attempt == 2
+    state = await rig.client.get_execution("x")
+    assert [(a.status.value, a.principal) for a in state.step("a").attempts] == [
+        ("LOST", "somebody"),
+        ("RUNNING", ""),
+    ]
