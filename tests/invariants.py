@@ -22,25 +22,37 @@ INVARIANTS = {
         SELECT execution_key FROM zart.runs GROUP BY execution_key
         HAVING count(*) FILTER (WHERE is_current) <> 1
             OR max(run_number) FILTER (WHERE is_current) <> max(run_number)""",
-    "a ready step is queued or held, once; no other step is": """
-        SELECT s.run_key, s.step_no FROM zart.steps s
-        LEFT JOIN zart.queue q USING (run_key, step_no) LEFT JOIN zart.held h USING (run_key, step_no)
-        WHERE (s.status = 'ready') <> ((q.run_key IS NOT NULL) <> (h.run_key IS NOT NULL))
-           OR (q.run_key IS NOT NULL AND h.run_key IS NOT NULL)""",
-    "a queued or held step exists": """
-        SELECT run_key, step_no FROM zart.queue FULL JOIN zart.held USING (run_key, step_no)
-        WHERE NOT EXISTS (SELECT FROM zart.steps s WHERE (s.run_key, s.step_no) =
-            (COALESCE(queue.run_key, held.run_key), COALESCE(queue.step_no, held.step_no)))""",
-    "nothing is ready in a finished run": """
-        SELECT s.run_key FROM zart.steps s JOIN zart.runs r USING (run_key)
-        WHERE s.status = 'ready' AND r.status NOT IN ('scheduled', 'running')""",
+    "an open step is queued, held or leased at most once; no other step is": """
+        SELECT run_key, step_no FROM (
+            SELECT run_key, step_no FROM zart.queue UNION ALL SELECT run_key, step_no FROM zart.held
+            UNION ALL SELECT run_key, step_no FROM zart.leases) t
+        LEFT JOIN zart.steps s USING (run_key, step_no)
+        GROUP BY run_key, step_no, s.status
+        HAVING count(*) > 1 OR s.status IS DISTINCT FROM 'open'""",
+    "an open step whose dependencies are completed can move": """
+        SELECT execution_id, run_number, step_name FROM zart_steps
+        JOIN zart_execution_runs r USING (execution_id, run_number)
+        JOIN zart.executions e USING (execution_id)
+        JOIN zart.runs k USING (execution_key, run_number)
+        JOIN zart.definitions d USING (definition_key)
+        WHERE zart_steps.status = 'pending' AND r.status IN ('scheduled', 'running')
+          AND NOT EXISTS (
+            SELECT FROM json_array_elements_text(d.steps->zart_steps.step_no->'depends_on') dep
+            JOIN zart.steps s ON s.run_key = k.run_key
+                AND d.step_names[s.step_no + 1] = dep AND s.status <> 'completed')""",
+    "nothing can move in a finished run": """
+        SELECT t.run_key FROM (
+            SELECT run_key FROM zart.queue UNION ALL SELECT run_key FROM zart.held
+            UNION ALL SELECT run_key FROM zart.leases) t
+        JOIN zart.runs r USING (run_key) WHERE r.status NOT IN ('scheduled', 'running')""",
     "a completed run has only completed steps": """
         SELECT r.run_key FROM zart.runs r JOIN zart.steps s USING (run_key)
         WHERE r.status = 'completed' AND s.status <> 'completed'""",
-    "an unfinished run has a ready step": """
+    "an unfinished run has a step that can move": """
         SELECT r.run_key FROM zart.runs r WHERE r.status IN ('scheduled', 'running')
-        AND NOT EXISTS (SELECT FROM zart.steps s WHERE s.run_key = r.run_key
-                        AND s.status = 'ready')""",
+        AND NOT EXISTS (SELECT FROM zart.queue t WHERE t.run_key = r.run_key)
+        AND NOT EXISTS (SELECT FROM zart.held t WHERE t.run_key = r.run_key)
+        AND NOT EXISTS (SELECT FROM zart.leases t WHERE t.run_key = r.run_key)""",
     "a failed run has a dead step": """
         SELECT r.run_key FROM zart.runs r WHERE r.status = 'failed'
         AND NOT EXISTS (SELECT FROM zart.steps s WHERE s.run_key = r.run_key
@@ -48,13 +60,10 @@ INVARIANTS = {
     "dead steps are counted": """
         SELECT r.run_key FROM zart.runs r WHERE r.dead_steps <> (
             SELECT count(*) FROM zart.steps s WHERE s.run_key = r.run_key AND s.status = 'dead')""",
-    "one outcome": """
-        SELECT run_key, step_no FROM zart.attempts WHERE status = 'completed'
-        GROUP BY run_key, step_no HAVING count(*) > 1""",
-    "a completed step has its completed attempt": """
-        SELECT s.run_key, s.step_no FROM zart.steps s WHERE s.status = 'completed'
-        AND NOT EXISTS (SELECT FROM zart.attempts a WHERE a.status = 'completed'
-            AND a.run_key = COALESCE(s.source_run_key, s.run_key) AND a.step_no = s.step_no)""",
+    "a completed step is its completed attempt": """
+        SELECT run_key, step_no FROM zart.steps
+        WHERE status = 'completed' AND source_run_key IS NULL AND (
+            lease_token IS NULL OR dispatcher_id IS NULL OR attempt < 1 OR started_at IS NULL)""",
     "a preserved step's source is a completed step of the same execution": """
         SELECT s.run_key, s.step_no FROM zart.steps s JOIN zart.runs r USING (run_key)
         LEFT JOIN zart.steps o ON o.run_key = s.source_run_key AND o.step_no = s.step_no
@@ -64,10 +73,10 @@ INVARIANTS = {
     "tokens only grow": """
         SELECT * FROM (SELECT a.run_key, step_no, lease_token, lag(lease_token) OVER (
                 PARTITION BY r.execution_key, step_no ORDER BY r.run_number, attempt) AS before
-            FROM zart.attempts a JOIN zart.runs r USING (run_key)) t
+            FROM zart.all_attempts a JOIN zart.runs r USING (run_key)) t
         WHERE lease_token <= before""",
     "attempts are numbered without reuse": """
-        SELECT run_key, step_no FROM zart.attempts GROUP BY run_key, step_no
+        SELECT run_key, step_no FROM zart.all_attempts GROUP BY run_key, step_no
         HAVING min(attempt) <> 1 OR max(attempt) <> count(*)""",
     "every change is on record": """
         SELECT e.execution_id FROM zart.executions e

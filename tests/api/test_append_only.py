@@ -26,6 +26,7 @@ async def history(rig: Rig) -> Rig:
         "DELETE FROM zart.runs WHERE run_number = 0",
         "UPDATE zart.steps SET result = '1' WHERE run_key = (SELECT min(run_key) FROM zart.runs)",
         "DELETE FROM zart.steps WHERE run_key = (SELECT min(run_key) FROM zart.runs)",
+        "UPDATE zart.steps SET result = '1' WHERE status = 'completed'",
         "UPDATE zart.attempts SET status = 'failed'",
         "DELETE FROM zart.attempts",
         "UPDATE zart.operations SET triggered_by = 'nobody'",

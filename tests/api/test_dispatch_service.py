@@ -58,7 +58,7 @@ async def test_a_token_is_good_a_little_past_expiry(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
     (task,) = await rig.lease()
     # As if the lease had just expired and nobody had swept it.
-    await rig.db.execute("UPDATE zart.queue SET lease_expires_at = now() + interval '50 ms'")
+    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now() + interval '50 ms'")
     await asyncio.sleep(0.05)
     assert (await rig.complete(task))[0] in {"RECORDED", "LEASE_LOST"}
 

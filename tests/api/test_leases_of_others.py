@@ -14,7 +14,7 @@ async def _lease_as_another(rig: Rig) -> LeasedTask:
     """Lease a task, then make the lease somebody else's; the callers here have no identity."""
     await rig.start("x", CHAIN)
     task = await rig.lease_one("a")
-    await rig.db.execute("UPDATE zart.queue SET principal = 'somebody'")
+    await rig.db.execute("UPDATE zart.leases SET principal = 'somebody'")
     return task
 
 
@@ -25,7 +25,7 @@ async def test_a_report_is_answered_as_if_the_lease_were_lost(rig: Rig) -> None:
     assert await rig.fail(task) == "LEASE_LOST"
     assert (await rig.statuses())["a"] == "RUNNING"
 
-    await rig.db.execute("UPDATE zart.queue SET principal = ''")
+    await rig.db.execute("UPDATE zart.leases SET principal = ''")
 
     assert await rig.complete(task) == ["RECORDED"]
 
@@ -51,7 +51,7 @@ async def test_no_lease_of_another_is_extended(rig: Rig) -> None:
 
     assert [r.extended for r in await rig.client.extend_leases("d", [lease])] == [False]
 
-    await rig.db.execute("UPDATE zart.queue SET principal = ''")
+    await rig.db.execute("UPDATE zart.leases SET principal = ''")
 
     assert [r.extended for r in await rig.client.extend_leases("d", [lease])] == [True]
 
@@ -63,7 +63,7 @@ async def test_results_are_read_under_ones_own_lease_only(rig: Rig) -> None:
     lease = zart.Lease(task.task_id, task.lease_token)
     assert await rig.client.get_step_results(lease, ["a"]) == {"a": 1}
 
-    await rig.db.execute("UPDATE zart.queue SET principal = 'somebody'")
+    await rig.db.execute("UPDATE zart.leases SET principal = 'somebody'")
 
     with pytest.raises(errors.InvalidField):
         await rig.client.get_step_results(lease, ["a"])
@@ -71,7 +71,7 @@ async def test_results_are_read_under_ones_own_lease_only(rig: Rig) -> None:
 
 async def test_an_expired_lease_of_anybody_is_swept(rig: Rig) -> None:
     await _lease_as_another(rig)
-    await rig.db.execute("UPDATE zart.queue SET lease_expires_at = now()")
+    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now()")
 
     again = await rig.lease_one("a", wait=10)
 

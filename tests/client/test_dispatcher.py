@@ -154,7 +154,7 @@ async def test_a_wide_dispatcher_of_quick_handlers_goes_on_leasing(
             await rig.client.batch_start_executions([zart.Start("t", None, i) for i in ids])
 
             async def drained() -> bool:
-                return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.queue)")
+                return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.tasks)")
 
             await eventually(drained)
 
@@ -291,7 +291,7 @@ async def test_stopping_under_load_leaves_no_lease_behind(
             await asyncio.sleep(0.05 * round_)
             stop.set()
         leased = await rig.db.fetchval(
-            "SELECT count(*) FROM zart.queue WHERE lease_token IS NOT NULL"
+            "SELECT count(*) FROM zart.leases"
         )
         assert leased == 0
 

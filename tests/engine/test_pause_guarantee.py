@@ -25,13 +25,11 @@ WATCH_CLAIMS = """
 CREATE TABLE public.claims (run_key bigint, step_no integer, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO public.claims (run_key, step_no)
-    SELECT n.run_key, n.step_no FROM new_rows n JOIN old_rows o USING (run_key, step_no)
-    WHERE n.lease_token IS DISTINCT FROM o.lease_token AND n.lease_token IS NOT NULL;
+    INSERT INTO public.claims (run_key, step_no) SELECT run_key, step_no FROM new_rows;
     RETURN NULL;
 END $$;
-CREATE TRIGGER note_claim AFTER UPDATE ON zart.queue
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+CREATE TRIGGER note_claim AFTER INSERT ON zart.leases
+    REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION note_claim();
 CREATE TABLE public.rule_changes (rule_key bigint, deleted boolean, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION note_rule() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -157,7 +155,7 @@ async def test_a_claim_that_is_under_way_is_waited_for(rig: Rig) -> None:
     await rig.db.execute(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END$$;"
-        "CREATE TRIGGER slow AFTER UPDATE ON zart.queue EXECUTE FUNCTION slow()"
+        "CREATE TRIGGER slow AFTER DELETE ON zart.queue EXECUTE FUNCTION slow()"
     )
     await rig.db.execute("SELECT pg_advisory_lock(4242)")
     leasing = asyncio.create_task(rig.lease())

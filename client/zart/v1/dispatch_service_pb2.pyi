@@ -386,25 +386,73 @@ class ReportTasksRequest(_message.Message):
 
     DISPATCHER_ID_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    LEASE_NEXT_FIELD_NUMBER: _builtins.int
     dispatcher_id: _builtins.str
     """Who reports. At most 255 bytes."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskOutcome]:
         """At most 1,000."""
 
+    @_builtins.property
+    def lease_next(self) -> Global___LeaseNext:
+        """Unset: what the outcomes make ready is queued. Set: it is leased to the caller at once, in the
+        same transaction, as far as it fits this wish and no pause rule withholds it.
+        """
+
     def __init__(
         self,
         *,
         dispatcher_id: _builtins.str = ...,
         outcomes: _abc.Iterable[Global___TaskOutcome] | None = ...,
+        lease_next: Global___LeaseNext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_next", b"lease_next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatcher_id", b"dispatcher_id", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatcher_id", b"dispatcher_id", "lease_next", b"lease_next", "outcomes", b"outcomes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportTasksRequest: _TypeAlias = ReportTasksRequest  # noqa: Y015
+
+@_typing.final
+class LeaseNext(_message.Message):
+    """What a dispatcher takes on of that which its outcomes make ready."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_NAMES_FIELD_NUMBER: _builtins.int
+    HANDLERS_FIELD_NUMBER: _builtins.int
+    MAX_TASKS_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    max_tasks: _builtins.int
+    """At most so many, 1 to 1,000."""
+    @_builtins.property
+    def task_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose tasks. At least one."""
+
+    @_builtins.property
+    def handlers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which handlers; empty: any."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long each lease lasts without an extension, 1 s to 1 h. Unset: 30 s."""
+
+    def __init__(
+        self,
+        *,
+        task_names: _abc.Iterable[_builtins.str] | None = ...,
+        handlers: _abc.Iterable[_builtins.str] | None = ...,
+        max_tasks: _builtins.int = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handlers", b"handlers", "lease_duration", b"lease_duration", "max_tasks", b"max_tasks", "task_names", b"task_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseNext: _TypeAlias = LeaseNext  # noqa: Y015
 
 @_typing.final
 class TaskOutcome(_message.Message):
@@ -418,10 +466,13 @@ class TaskOutcome(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
+    QUEUE_NEXT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Names the leased task."""
     lease_token: _builtins.int
     """Its token."""
+    queue_next: _builtins.bool
+    """Queue what this makes ready even where lease_next is set, behind what has waited longer."""
     @_builtins.property
     def completed(self) -> Global___TaskCompleted:
         """With a result."""
@@ -447,10 +498,11 @@ class TaskOutcome(_message.Message):
         failed: Global___TaskFailed | None = ...,
         timed_out: Global___TaskTimedOut | None = ...,
         released: Global___TaskReleased | None = ...,
+        queue_next: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "outcome", b"outcome", "released", b"released", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "lease_token", b"lease_token", "outcome", b"outcome", "released", b"released", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "lease_token", b"lease_token", "outcome", b"outcome", "queue_next", b"queue_next", "released", b"released", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["completed", "failed", "timed_out", "released"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -562,18 +614,24 @@ class ReportTasksResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportResult]:
         """One for each outcome, in order."""
+
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeasedTask]:
+        """What was leased as lease_next asks; given back where this response cannot be delivered."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ReportResult] | None = ...,
+        tasks: _abc.Iterable[Global___LeasedTask] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

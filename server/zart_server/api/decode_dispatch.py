@@ -13,6 +13,7 @@ from zart_server.domain.commands import (
     Completed,
     Ending,
     Failed,
+    LeaseNext,
     LeaseRef,
     LeaseTasks,
     Outcome,
@@ -67,15 +68,45 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
 
 def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
     """Decode outcomes; a bad one becomes the error that it is rejected with."""
-    name_of(request.dispatcher_id, "dispatcher_id")
+    dispatcher_id = name_of(request.dispatcher_id, "dispatcher_id")
     items_of(request.outcomes, "outcomes")
     caller = principal()
-    return [_outcome(item, caller) for item in request.outcomes]
+    lease_next = _lease_next(request, dispatcher_id, caller)
+    return [
+        _outcome(item, caller, None if item.queue_next else lease_next) for item in request.outcomes
+    ]
 
 
-def _outcome(item: pb.TaskOutcome, caller: str) -> Outcome | ZartError:
+def _lease_next(
+    request: pb.ReportTasksRequest, dispatcher_id: str, caller: str
+) -> LeaseNext | None:
+    if not request.HasField("lease_next"):
+        return None
+    wish = request.lease_next
+    with Checks() as check:
+        if not wish.task_names:
+            check.fail("lease_next.task_names", "is empty: name the tasks that you can run")
+        if not 1 <= wish.max_tasks <= _MAX_TASKS:
+            check.fail("lease_next.max_tasks", f"is {wish.max_tasks}, must be 1 to {_MAX_TASKS}")
+        return LeaseNext(
+            dispatcher_id=dispatcher_id,
+            principal=caller,
+            task_names=frozenset(check(names_of, wish.task_names, "lease_next.task_names")),
+            handlers=frozenset(check(names_of, wish.handlers, "lease_next.handlers", 10_000)),
+            max_tasks=wish.max_tasks,
+            lease_duration=check(
+                duration_of, wish.lease_duration, "lease_next.lease_duration", *_LEASE
+            )
+            if has(wish, "lease_duration")
+            else _DEFAULT_LEASE,
+        )
+
+
+def _outcome(
+    item: pb.TaskOutcome, caller: str, lease_next: LeaseNext | None
+) -> Outcome | ZartError:
     try:
-        return Outcome(item.task_id, item.lease_token, _ending(item), caller)
+        return Outcome(item.task_id, item.lease_token, _ending(item), caller, lease_next)
     except ZartError as error:
         return error
 

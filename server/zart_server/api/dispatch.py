@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc
@@ -12,19 +13,23 @@ from zart_server.api import decode_dispatch as decode
 from zart_server.api import encode
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
-from zart_server.domain.commands import Caller, LeasedTask, Outcome, ReportResult
+from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
 from zart_server.engine.register_task import register_task
 from zart_server.store.db import Database
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class _LeaseCall:
-    gone: asyncio.Event
+    """A call that leases: what it has leased is given back where the response cannot arrive."""
+
     principal: str
-    leasing: asyncio.Task[list[LeasedTask]] = field(init=False)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    leasing: asyncio.Task[list[LeasedTask] | Reported] = field(init=False)
     is_answered: bool = False
 
 
@@ -34,6 +39,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     def __init__(self, db: Database, dispatch: Dispatch) -> None:
         self._db = db
         self._dispatch = dispatch
+        self._leased = encode.LeasedTasks()
         self._releases: set[asyncio.Task[None]] = set()
 
     async def RegisterTask(  # noqa: N802 - the proto's name
@@ -50,14 +56,21 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
         command = decode.lease_tasks(request)
-        call = _LeaseCall(asyncio.Event(), command.principal)
-        call.leasing = asyncio.create_task(self._dispatch.lease(command, call.gone))
+        call = _LeaseCall(command.principal)
+        tasks = await self._answer(call, self._dispatch.lease(command, call.gone), context)
+        return pb.LeaseTasksResponse(tasks=self._leased.encode(tasks))
+
+    async def _answer(
+        self, call: _LeaseCall, leasing: Coroutine[Any, Any, T], context: Context
+    ) -> T:
+        """Lease, whatever happens to the caller meanwhile."""
+        task = asyncio.create_task(leasing)
+        call.leasing = cast("asyncio.Task[list[LeasedTask] | Reported]", task)
         # The stubs give it the client's signature.
-        ended = cast("Any", lambda _: self._when_ended(context, call))
-        context.add_done_callback(ended)
-        tasks = await asyncio.shield(call.leasing)
+        context.add_done_callback(cast("Any", lambda _: self._when_ended(context, call)))
+        answer = await asyncio.shield(task)
         call.is_answered = True
-        return pb.LeaseTasksResponse(tasks=map(encode.leased_task, tasks))
+        return answer
 
     def _when_ended(self, context: Context, call: _LeaseCall) -> None:
         """Give back what a call that was cancelled, or lost its connection, has leased."""
@@ -73,7 +86,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         await asyncio.wait([call.leasing])
         if call.leasing.cancelled() or call.leasing.exception() is not None:
             return
-        if tasks := call.leasing.result():
+        leased = call.leasing.result()
+        if tasks := leased.tasks if isinstance(leased, Reported) else leased:
             await self._dispatch.release(tasks, call.principal)
 
     async def GetStepResults(  # noqa: N802 - the proto's name
@@ -90,14 +104,23 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Record outcomes; a bad one is rejected by itself."""
         decoded = decode.outcomes_of(request)
         good = [item for item in decoded if isinstance(item, Outcome)]
-        recorded = iter(await self._dispatch.report(request.dispatcher_id, good))
-        results = [
-            ReportResult(sent.task_id, ReportStatus.REJECTED, item.message)
-            if isinstance(item, ZartError)
-            else next(recorded)
-            for sent, item in zip(request.outcomes, decoded, strict=True)
-        ]
-        return pb.ReportTasksResponse(results=map(encode.report_result, results))
+        reporting = self._dispatch.report(request.dispatcher_id, good)
+        if request.HasField("lease_next"):
+            reported = await self._answer(_LeaseCall(principal()), reporting, context)
+        else:
+            reported = await reporting
+        results = reported.results
+        if len(good) < len(decoded):
+            recorded = iter(results)
+            results = [
+                ReportResult(sent.task_id, ReportStatus.REJECTED, item.message)
+                if isinstance(item, ZartError)
+                else next(recorded)
+                for sent, item in zip(request.outcomes, decoded, strict=True)
+            ]
+        return pb.ReportTasksResponse(
+            results=map(encode.report_result, results), tasks=self._leased.encode(reported.tasks)
+        )
 
     async def ExtendLeases(  # noqa: N802 - the proto's name
         self, request: pb.ExtendLeasesRequest, context: Context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -197,25 +198,61 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
     return spec
 
 
-def leased_task(item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
-    """Encode a leased task."""
+class LeasedTasks:
+    """Encodes the leased tasks of one database.
+
+    It keeps what tasks of one step have in common, by definition, step and lease: that never
+    changes.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._alike: dict[tuple[int, int, timedelta], dispatch_service_pb2.LeasedTask] = {}
+
+    def encode(
+        self, items: Sequence[commands.LeasedTask]
+    ) -> list[dispatch_service_pb2.LeasedTask]:
+        """Encode leased tasks."""
+        ends: dict[datetime, Timestamp | None] = {}
+        found = []
+        for item in items:
+            end = ends.get(item.lease_expires_at)
+            if end is None:
+                end = ends[item.lease_expires_at] = timestamp(item.lease_expires_at)
+            task = dispatch_service_pb2.LeasedTask(
+                task_id=item.task_id,
+                lease_token=item.lease_token,
+                execution_id=item.execution_id,
+                run_id=model.run_id_of(item.execution_id, item.run_number),
+                run_number=item.run_number,
+                attempt=item.attempt,
+                max_attempts=item.max_attempts,
+                payload_json=item.payload_json,
+                upstream_json=item.upstream_json,
+                upstream_omitted=item.upstream_omitted,
+                lease_expires_at=end,
+            )
+            task.MergeFrom(self._alike_of(item))
+            found.append(task)
+        return found
+
+    def _alike_of(self, item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
+        key = item.definition_key, item.step_no, item.lease_ttl
+        alike = self._alike.get(key)
+        if alike is None:
+            if len(self._alike) >= self._most:
+                self._alike.clear()
+            alike = self._alike[key] = _alike(item)
+        return alike
+
+
+def _alike(item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
     return dispatch_service_pb2.LeasedTask(
-        task_id=item.task_id,
-        lease_token=item.lease_token,
-        execution_id=item.execution_id,
-        run_id=model.run_id_of(item.execution_id, item.run_number),
-        run_number=item.run_number,
         task_name=item.task_name,
-        step_name=item.step_name,
-        handler=item.handler,
-        attempt=item.attempt,
-        max_attempts=item.max_attempts,
-        payload_json=item.payload_json,
-        input_json=item.input_json,
-        upstream_json=item.upstream_json,
-        upstream_omitted=item.upstream_omitted,
-        timeout=duration(item.timeout),
-        lease_expires_at=timestamp(item.lease_expires_at),
+        step_name=item.step.step_name,
+        handler=item.step.handler,
+        input_json=item.step.input_json,
+        timeout=duration(item.step.timeout),
         lease_ttl=duration(item.lease_ttl),
     )
 

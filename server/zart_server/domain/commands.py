@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import (
@@ -236,26 +237,42 @@ class LeaseTasks:
     principal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedTask:
-    """A queued task under lease. ``lease_ttl`` is the span left, by the database's clock."""
+class LeasedTask(NamedTuple):
+    """A queued task under lease. ``lease_ttl`` is the span left, by the database's clock.
+
+    ``definition_key`` and ``step_no`` say where ``step`` stands; it never changes.
+    """
 
     task_id: str
     lease_token: int
     execution_id: str
     run_number: int
     task_name: str
-    step_name: str
-    handler: str
+    definition_key: int
+    step_no: int
+    step: StepSpec
     attempt: int
     max_attempts: int
     payload_json: str | None
-    input_json: str | None
     upstream_json: dict[str, str]
-    upstream_omitted: tuple[str, ...]
-    timeout: timedelta
+    upstream_omitted: Sequence[str]
     lease_expires_at: datetime
     lease_ttl: timedelta
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeaseNext:
+    """Who takes on at once what an outcome makes ready, up to ``max_tasks`` in one call.
+
+    ``handlers`` empty: any.
+    """
+
+    dispatcher_id: str
+    principal: str
+    task_names: frozenset[str]
+    handlers: frozenset[str]
+    max_tasks: int
+    lease_duration: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,32 +305,45 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The attempt's lease expired unreported. Only the server's sweep says this."""
+    """The attempt's lease expired unreported. Only the server's sweep says this.
+
+    Overdue: it was extended to the end and its time is up.
+    """
+
+    dispatcher_id: str
+    is_overdue: bool
 
 
 Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one leased task ended. A bad item reaches the engine as ``rejected`` instead.
+class Outcome(NamedTuple):
+    """How one leased task ended. The lease must be the principal's own.
 
-    The lease must be the principal's own.
+    ``lease_next``: who takes on what this makes ready; None: it is queued.
     """
 
     task_id: str
     lease_token: int
     ending: Ending
     principal: str = ""
+    lease_next: LeaseNext | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReportResult:
+class ReportResult(NamedTuple):
     """What became of one reported outcome."""
 
     task_id: str
     status: ReportStatus
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What became of the outcomes of one call, in their order, and what they made ready for it."""
+
+    results: list[ReportResult]
+    tasks: list[LeasedTask]
 
 
 @dataclass(frozen=True, slots=True)

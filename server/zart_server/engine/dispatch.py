@@ -13,15 +13,18 @@ from zart_server.domain.commands import (
     LeaseTasks,
     Outcome,
     Released,
-    ReportResult,
+    Reported,
 )
 from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
+from zart_server.domain.model import ReportStatus
 from zart_server.engine.gathering import ReportGatherer
 from zart_server.engine.lease import lease_tasks
+from zart_server.engine.low_water import LowWater
 from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Database
-from zart_server.store.leased import read_large, read_lease, read_upstream
-from zart_server.store.queue import extend, parse_task_id
+from zart_server.store.leased import read_large, read_upstream
+from zart_server.store.leases import extend, read_lease
+from zart_server.store.queue import parse_task_id
 
 _log = logging.getLogger(__name__)
 _RESULTS_BYTES = 15 * 1024 * 1024
@@ -33,6 +36,7 @@ class Dispatch:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._gatherer = ReportGatherer(db)
+        self._low_water = LowWater()
         self._draining = False
         self.waiters = Waiters()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
@@ -51,7 +55,7 @@ class Dispatch:
         with self.waiters.register(command, gone) as waiter:
             while not self._draining and not (gone and gone.is_set()):
                 async with self._db.transaction() as tx:
-                    tasks = await lease_tasks(tx, command)
+                    tasks = await lease_tasks(tx, command, self._low_water)
                 left = deadline - loop.time()
                 if tasks or left <= 0:
                     return tasks
@@ -63,13 +67,18 @@ class Dispatch:
                 self.waiters.requeue(waiter)
         return []
 
-    async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> list[ReportResult]:
-        """Record outcomes, together with those of other calls; answers after the commit."""
-        statuses = await self._gatherer.record(outcomes)
-        lost = sum(status.status == "lease_lost" for status in statuses)
+    async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> Reported:
+        """Record outcomes, together with those of other calls; answers after the commit.
+
+        A server that drains leases nothing in return.
+        """
+        if self._draining:
+            outcomes = [outcome._replace(lease_next=None) for outcome in outcomes]
+        reported = await self._gatherer.record(outcomes)
+        lost = sum(result.status is ReportStatus.LEASE_LOST for result in reported.results)
         if lost:
             _log.info("%d outcomes of %s came too late", lost, dispatcher_id)
-        return statuses
+        return reported
 
     async def extend(self, refs: Sequence[LeaseRef]) -> list[ExtendResult]:
         """Extend leases whose token is current."""
@@ -104,7 +113,7 @@ class Dispatch:
         if parsed is None:
             raise InvalidField("task_id", "is not one that LeaseTasks gave")
         async with self._db.transaction() as tx:
-            lease = await read_lease(tx, parsed[0], parsed[1], ref.lease_token, ref.principal)
+            lease = await read_lease(tx, (parsed[0], parsed[1], ref.lease_token, ref.principal))
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
             graph = (await tx.definitions.one(tx, lease["definition_key"])).graph

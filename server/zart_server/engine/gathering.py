@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from zart_server.domain.commands import Outcome, ReportResult
-from zart_server.domain.errors import StoreConflict
+from zart_server.domain.commands import LeasedTask, Outcome, Released, Reported, ReportResult
+from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.report import record_outcomes
 from zart_server.store.db import Database
@@ -19,10 +20,26 @@ _BATCH = 1000
 _ATTEMPTS = 5
 
 
-@dataclass(slots=True)
-class _Item:
-    outcome: Outcome
-    done: asyncio.Future[ReportResult]
+@dataclass(eq=False, slots=True)
+class _Call:
+    """A call and what is known of its outcomes so far, in their order."""
+
+    outcomes: Sequence[Outcome]
+    done: asyncio.Future[Reported]
+    left: int
+    results: list[ReportResult | None]
+    tasks: list[LeasedTask] = field(default_factory=list)
+
+    def settle(self, place: int, status: ReportStatus, error: str = "") -> None:
+        """Answer one outcome, and the call with the last."""
+        self.results[place] = ReportResult(self.outcomes[place].task_id, status, error)
+        self.left -= 1
+        if self.left == 0 and not self.done.done():
+            results = [result for result in self.results if result is not None]
+            self.done.set_result(Reported(results, self.tasks))
+
+
+_Item: TypeAlias = tuple[_Call, int]
 
 
 class ReportGatherer:
@@ -34,14 +51,17 @@ class ReportGatherer:
         self._worker: asyncio.Task[None] | None = None
         self._stragglers: set[asyncio.Task[None]] = set()
 
-    async def record(self, outcomes: Sequence[Outcome]) -> list[ReportResult]:
+    async def record(self, outcomes: Sequence[Outcome]) -> Reported:
         """Record outcomes; the answer comes after their commit."""
-        loop = asyncio.get_running_loop()
-        items = [_Item(outcome, loop.create_future()) for outcome in outcomes]
-        self._waiting += items
+        if not outcomes:
+            return Reported([], [])
+        count = len(outcomes)
+        done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
+        call = _Call(outcomes, done, count, [None] * count)
+        self._waiting += [(call, place) for place in range(count)]
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
-        return list(await asyncio.gather(*(item.done for item in items)))
+        return await done
 
     async def stop(self) -> None:
         """Wait until everything gathered is recorded."""
@@ -66,16 +86,17 @@ class ReportGatherer:
         except DataError:
             await self._split(batch, wait=wait)
         except asyncio.CancelledError:
-            for item in batch:
-                item.done.cancel()
+            for call in {call for call, _ in batch}:
+                call.done.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - it is the callers', one by one
-            for item in batch:
-                if not item.done.done():
-                    item.done.set_exception(error)
+            for call in {call for call, _ in batch}:
+                if not call.done.done():
+                    call.done.set_exception(error)
+                self._give_back(call)
 
     async def _record(self, batch: list[_Item], *, wait: bool) -> None:
-        outcomes = [item.outcome for item in batch]
+        outcomes = [call.outcomes[place] for call, place in batch]
         for attempt in range(_ATTEMPTS):
             try:
                 async with self._db.transaction() as tx:
@@ -84,27 +105,47 @@ class ReportGatherer:
             except StoreConflict:
                 if attempt == _ATTEMPTS - 1:
                     raise
-        for place, status in recorded.statuses.items():
-            item = batch[place]
-            if not item.done.done():
-                item.done.set_result(ReportResult(item.outcome.task_id, status))
-        held = [batch[place] for place in recorded.stragglers]
+        for number, task in recorded.tasks:
+            batch[number][0].tasks.append(task)
+        for number, status in recorded.statuses.items():
+            call, place = batch[number]
+            call.settle(place, status)
+        held = [batch[number] for number in recorded.stragglers]
         if held:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
-            task = asyncio.create_task(self._settle(held, wait=True), name="stragglers")
-            self._stragglers.add(task)
-            task.add_done_callback(self._stragglers.discard)
+            self._go_on(self._settle(held, wait=True), "stragglers")
+
+    def _go_on(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._stragglers.add(task)
+        task.add_done_callback(self._stragglers.discard)
+
+    def _give_back(self, call: _Call) -> None:
+        """Release what a call took on that is answered with an error, from a batch before it."""
+        tasks, call.tasks = call.tasks, []
+        if tasks:
+            principal = call.outcomes[0].principal
+            released = [
+                Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+            ]
+            self._go_on(self._release(released), "releases")
+
+    async def _release(self, outcomes: Sequence[Outcome]) -> None:
+        try:
+            await self.record(outcomes)
+        except ZartError as error:
+            _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
 
     async def _split(self, batch: list[_Item], *, wait: bool) -> None:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) == 1:
-            item = batch[0]
-            _log.warning("rejected an outcome of %s: it cannot be stored", item.outcome.task_id)
-            text = "the outcome holds a value that cannot be stored"
-            if not item.done.done():
-                item.done.set_result(
-                    ReportResult(item.outcome.task_id, ReportStatus.REJECTED, text)
-                )
+            call, place = batch[0]
+            _log.warning("rejected an outcome of %s", call.outcomes[place].task_id)
+            call.settle(
+                place,
+                ReportStatus.REJECTED,
+                "the outcome holds a value that cannot be stored",
+            )
             return
         half = len(batch) // 2
         await self._settle(batch[:half], wait=wait)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import asyncpg
-
 from zart_server.domain.commands import LeasedTask, LeaseTasks
+from zart_server.engine.low_water import LowWater
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.leased import read_large, read_payloads, read_upstream
-from zart_server.store.queue import Claimed, claim, claim_past_settling, task_id_of, unclaim
+from zart_server.store.leased import read_large, read_upstream
+from zart_server.store.leases import unclaim
+from zart_server.store.queue import Claim, Claimed, claim, claim_past_settling, task_id_of
 from zart_server.store.rules import is_settling, share_pause_lock
+from zart_server.store.run_facts import RunFacts
 from zart_server.store.runs import start_runs
 
 _RESPONSE_BYTES = 8 * 1024 * 1024
@@ -26,64 +27,69 @@ class _Parts:
     """The texts that belong to one leased task; None stands for one still to be read."""
 
     claimed: Claimed
-    run: asyncpg.Record
+    run: RunFacts
     definition: Definition
     upstream: dict[int, str | None] = field(default_factory=dict)
     omitted: list[int] = field(default_factory=list)
     size: int = 0
 
 
-async def lease_tasks(tx: Tx, command: LeaseTasks) -> list[LeasedTask]:
+async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
     """Lease up to ``max_tasks`` that are due, oldest first; ends early at 8 MiB.
 
     The pause lock comes first of all, shared: a claim is either before a Pause, and committed, or
     sees its rule. Waits for no row.
     """
     await share_pause_lock(tx)
-    claimed = await _claim(tx, command)
+    claimed = await _claim(tx, command, low_water)
     if not claimed:
         return []
     parts = await _gather(tx, claimed)
     kept = _fitting(parts)
     if len(kept) < len(parts):
+        low_water.forget()
         await unclaim(tx, [part.claimed for part in parts[len(kept) :]])
-    fresh = {p.claimed.run_key: p.run for p in kept if p.run["status"] == "scheduled"}
-    if fresh:
+    if fresh := {part.claimed.run_key for part in kept if _may_be_first(part)}:
         await start_runs(tx, sorted(fresh))
-        tx.changes.executions.update(run["execution_key"] for run in fresh.values())
-    else:
-        tx.changes.executions.update(part.run["execution_key"] for part in kept)
+    tx.changes.executions.update(part.run.execution_key for part in kept)
     large = await _read_large(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]
 
 
-async def _claim(tx: Tx, command: LeaseTasks) -> list[Claimed]:
-    arguments = (
-        list(command.task_names),
-        list(command.handlers) or None,
+async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
+    wanted = Claim(
+        command.task_names,
+        command.handlers or None,
         command.max_tasks,
         command.dispatcher_id,
-        command.lease_duration.total_seconds(),
         command.principal,
+        command.lease_duration.total_seconds(),
     )
-    claimed = await claim(tx, *arguments)
-    if claimed or not await is_settling(tx):
-        return claimed
-    for _ in range(_MOVES_AT_MOST):
-        claimed, moved = await claim_past_settling(tx, *arguments)
-        if claimed or not moved:
-            break
+    since = low_water.since(command.task_names, command.handlers)
+    claimed = await claim(tx, wanted, since)
+    if not claimed and since:
+        since = {}
+        claimed = await claim(tx, wanted, since)
+    if not claimed and await is_settling(tx):
+        for _ in range(_MOVES_AT_MOST):
+            claimed, moved = await claim_past_settling(tx, wanted, {})
+            if claimed or not moved:
+                break
+    low_water.note(command.task_names, command.handlers, claimed, command.max_tasks, since)
     return claimed
 
 
+def _may_be_first(part: _Parts) -> bool:
+    """Tell whether the run may not be set running yet: no report of it has been recorded."""
+    is_root = not part.definition.graph.depends_on[part.claimed.step_no]
+    return part.claimed.attempt == 1 and (is_root or part.run.is_rerun)
+
+
 async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:
-    runs = await read_payloads(tx, sorted({c.run_key for c in claimed}))
-    keys = {run["definition_key"] for run in runs.values()}
-    definitions = await tx.definitions.get(tx, keys)
-    parts = [
-        _Parts(c, runs[c.run_key], definitions[runs[c.run_key]["definition_key"]]) for c in claimed
-    ]
+    runs = await tx.runs.get(tx, {c.run_key for c in claimed})
+    definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
+    parts = [_Parts(c, run := runs[c.run_key], definitions[run.definition_key]) for c in claimed]
     wanted = {
         (p.claimed.run_key, dep)
         for p in parts
@@ -92,7 +98,7 @@ async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:
     results = await read_upstream(tx, sorted(wanted)) if wanted else {}
     for part in parts:
         spec = part.definition.graph.steps[part.claimed.step_no]
-        part.size = part.run["payload_bytes"] + len(spec.input_json or "") + 1024
+        part.size = part.run.payload_bytes + len(spec.input_json or "") + 1024
         room = _UPSTREAM_BYTES
         for dep in part.definition.graph.depends_on[part.claimed.step_no]:
             text, size = results[part.claimed.run_key, dep]
@@ -121,7 +127,7 @@ async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], 
     Payloads stand under step number -1.
     """
     payloads = {
-        p.claimed.run_key for p in parts if p.run["payload_bytes"] and p.run["payload"] is None
+        p.claimed.run_key for p in parts if p.run.payload_bytes and p.run.payload_json is None
     }
     results = {
         (p.claimed.run_key, dep) for p in parts for dep, text in p.upstream.items() if text is None
@@ -132,29 +138,27 @@ async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], 
 
 
 def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> LeasedTask:
-    claimed, graph = part.claimed, part.definition.graph
-    spec = graph.steps[claimed.step_no]
-    payload = part.run["payload"]
+    claimed, run, steps = part.claimed, part.run, part.definition.graph.steps
+    payload = run.payload_json
     if payload is None:
         payload = large.get((claimed.run_key, -1))
     return LeasedTask(
         task_id=task_id_of(claimed.run_key, claimed.step_no, claimed.attempt),
         lease_token=claimed.lease_token,
-        execution_id=part.run["execution_id"],
-        run_number=part.run["run_number"],
+        execution_id=run.execution_id,
+        run_number=run.run_number,
         task_name=part.definition.task_name,
-        step_name=spec.step_name,
-        handler=spec.handler,
+        definition_key=run.definition_key,
+        step_no=claimed.step_no,
+        step=steps[claimed.step_no],
         attempt=claimed.attempt,
         max_attempts=claimed.max_attempts,
         payload_json=payload,
-        input_json=spec.input_json,
         upstream_json={
-            graph.steps[dep].step_name: large[claimed.run_key, dep] if text is None else text
+            steps[dep].step_name: large[claimed.run_key, dep] if text is None else text
             for dep, text in part.upstream.items()
         },
-        upstream_omitted=tuple(graph.steps[dep].step_name for dep in part.omitted),
-        timeout=spec.timeout,
+        upstream_omitted=[steps[dep].step_name for dep in part.omitted],
         lease_expires_at=claimed.lease_expires_at,
         lease_ttl=ttl,
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 
 from zart_server.domain.commands import Lost, Outcome
 from zart_server.domain.errors import ZartError
+from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
 from zart_server.engine.release import move_aside, release_held
 from zart_server.engine.report import record_outcomes
@@ -19,7 +21,8 @@ from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
 from zart_server.store.db import Database
 from zart_server.store.definitions import touch_asked
-from zart_server.store.queue import LeaseKey, due_lanes, expired_leases, task_id_of
+from zart_server.store.leases import ExpiredLease, expired_leases
+from zart_server.store.queue import due_lanes, task_id_of
 from zart_server.store.requests import purge_requests
 from zart_server.store.rules import next_expiry, pause_work
 
@@ -114,16 +117,17 @@ class Maintenance:
             later.append(rule_in)
         return 0.05 if len(expired) == _LEASES or work else min(later, default=_TICK)
 
-    async def _sweep(self, expired: list[LeaseKey]) -> None:
+    async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""
-        outcomes = [
+        outcomes = []
+        for item in expired:
+            run_key, step_no, token, principal = item.lease
+            lost = Lost(item.dispatcher_id, item.is_overdue)
             # The attempt's number is not part of the guard: the token is.
-            Outcome(task_id_of(run_key, step_no, 0), token, Lost(), principal)
-            for run_key, step_no, token, principal in expired
-        ]
+            outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
         async with self._db.transaction() as tx:
             recorded = await record_outcomes(tx, outcomes, wait=False, swept=True)
-        swept = sum(status == "recorded" for status in recorded.statuses.values())
+        swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
         if swept:
             _log.info("swept %d expired leases", swept)
 

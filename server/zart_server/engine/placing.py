@@ -1,83 +1,90 @@
-"""Decides whether ready steps are queued or held, and does it."""
+"""Decides whether ready steps are queued, held, or leased at once, and does it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from zart_server.domain.commands import LeaseNext
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.held import ReadyStep, insert_ready
+from zart_server.store.held import Placement, insert_ready
 from zart_server.store.rules import share_pause_lock
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
-    """A step that became ready, and the names that pause rules and dispatchers go by."""
+    """A step that became ready, and who takes it on at once where no rule withholds it.
 
+    ``attempt`` is the next one, ``delay`` is in seconds, ``max_attempts`` None: the definition's.
+    """
+
+    definition: Definition
     execution_id: str
-    task_name: str
-    handler: str
-    step: ReadyStep
+    run_key: int
+    step_no: int
+    attempt: int = 1
+    counted: int = 0
+    backoff_base: int = 0
+    max_attempts: int | None = None
+    delay: float = 0.0
+    lease_to: LeaseNext | None = None
 
 
-def ready_step(
-    definition: Definition,
-    execution_id: str,
-    run_key: int,
-    step_no: int,
-    *,
-    attempt: int = 1,
-    counted: int = 0,
-    backoff_base: int = 0,
-    max_attempts: int | None = None,
-    delay: float = 0.0,
-) -> Ready:
-    """Describe a ready step; ``attempt`` is the next one, ``delay`` in seconds."""
-    spec = definition.graph.steps[step_no]
-    return Ready(
-        execution_id,
-        definition.task_name,
-        spec.handler,
-        ReadyStep(
-            run_key=run_key,
-            step_no=step_no,
-            lane=definition.lanes[step_no],
-            step_name=spec.step_name,
-            attempt=attempt,
-            counted=counted,
-            backoff_base=backoff_base,
-            max_attempts=max_attempts or spec.retry_policy.max_attempts,
-            timeout_seconds=spec.timeout.total_seconds(),
-            delay=delay,
-            rule_key=None,
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where ready steps went: the rule that holds each, and the leases of those taken on."""
+
+    rules: list[int | None]
+    leases: dict[tuple[int, int], tuple[int, datetime]] = field(default_factory=dict)
 
 
-async def place(tx: Tx, ready: Sequence[Ready]) -> dict[tuple[int, int], int | None]:
-    """Queue ready steps, or hold those that an active pause rule matches.
+async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
+    """Queue ready steps or lease them, or hold those that an active pause rule matches.
 
     The last thing a transaction does that may wait: it takes the pause lock, shared, and keeps it
-    to the commit, so that a Pause either is seen here or sees what is queued here. Gives the rule
-    key by run key and step number, None for queued steps.
+    to the commit, so that a Pause either is seen here or sees what is queued or leased here.
+    Gives the rule key of each, None where none matches, and (token, end) of leases by (run key,
+    step number).
     """
     if not ready:
-        return {}
+        return Placed([])
     await share_pause_lock(tx)
     while True:
-        keys = await tx.pauses.judge(
-            tx, [(item.execution_id, item.task_name, item.step.step_name) for item in ready]
-        )
-        steps = [
-            item.step if key is None else replace(item.step, rule_key=key)
-            for item, key in zip(ready, keys, strict=True)
-        ]
-        if await insert_ready(tx, steps, tx.pauses.epoch):
+        rules = await tx.pauses.judge(
+            tx,
+            [(r.execution_id, r.definition.task_name, r.definition.queued[r.step_no].step_name)
+             for r in ready],
+        )  # fmt: skip
+        placed = await insert_ready(tx, list(map(_placement, ready, rules)), tx.pauses.epoch)
+        if placed is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)
-    for item, key in zip(ready, keys, strict=True):
-        if key is None:
-            tx.changes.queued(item.task_name, item.handler, item.step.delay)
-    return {(step.run_key, step.step_no): step.rule_key for step in steps}
+    for item, rule in zip(ready, rules, strict=True):
+        if rule is None and item.lease_to is None:
+            handler = item.definition.graph.steps[item.step_no].handler
+            tx.changes.queued(item.definition.task_name, handler, item.delay)
+    return Placed(rules, placed)
+
+
+def _placement(item: Ready, rule: int | None) -> Placement:
+    step = item.definition.queued[item.step_no]
+    to = item.lease_to if rule is None else None
+    return Placement(
+        item.run_key,
+        item.step_no,
+        step.lane,
+        step.step_name,
+        item.attempt,
+        item.counted,
+        item.backoff_base,
+        item.max_attempts or step.max_attempts,
+        step.timeout_seconds,
+        item.delay,
+        rule,
+        None if to is None else to.dispatcher_id,
+        "" if to is None else to.principal,
+        0.0 if to is None else to.lease_duration.total_seconds(),
+    )

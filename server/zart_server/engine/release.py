@@ -48,7 +48,7 @@ async def _release_some(tx: Tx, rule_key: int) -> bool:
             await end_work(tx, rule_key, "release")
         return False
     # The run row is the mutex of its steps: a Restart must not miss a step on its way.
-    locked = [run.run_key for run in await lock_runs(tx, run_keys, wait=False)]
+    locked = list(await lock_runs(tx, run_keys, wait=False))
     if not locked:
         return False
     await share_pause_lock(tx)

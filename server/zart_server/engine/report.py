@@ -4,208 +4,244 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zart_server.domain.backoff import backoff
-from zart_server.domain.commands import Completed, Failed, Lost, Outcome, Released, TimedOut
-from zart_server.domain.model import AttemptStatus, ReportStatus, RunStatus, StepError, StepStatus
-from zart_server.engine.placing import Ready, place, ready_step
+from zart_server.domain.commands import (
+    Completed,
+    Failed,
+    LeasedTask,
+    Lost,
+    Outcome,
+    Released,
+    TimedOut,
+)
+from zart_server.domain.model import AttemptStatus, ReportStatus, StepError
+from zart_server.engine.next_tasks import NextTasks
+from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.queue import Taken, parse_task_id, take
+from zart_server.store.leases import Ended, LeaseKey, Told, end_leases, recorded_leases
+from zart_server.store.queue import parse_task_id
+from zart_server.store.run_facts import RunFacts
 from zart_server.store.runs import LockedRun, count_dead, finish_runs, lock_runs, start_runs
-from zart_server.store.steps import EndedAttempt, record_attempts, recorded_tokens
-
-Ref = tuple[int, int, int, str]  # run key, step number, lease token, principal
+from zart_server.store.steps import open_dependants
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a batch: a status by place, and the places whose run somebody else holds."""
+    """What became of a batch: a status by place, and the places whose run somebody else holds.
+
+    ``tasks`` are what was leased at once, each with the place of the outcome that it followed.
+    """
 
     statuses: dict[int, ReportStatus]
     stragglers: list[int]
+    tasks: list[tuple[int, LeasedTask]]
 
 
 async def record_outcomes(
     tx: Tx, outcomes: Sequence[Outcome], *, wait: bool, swept: bool = False
 ) -> Recorded:
-    """Record outcomes whose lease is current and their own; one run's lock holds up only its own.
+    """Record outcomes whose token is current; one run's lock holds up only its own.
 
-    Locks the runs, then the queued tasks, then the pause lock. With ``wait`` runs that somebody
-    else holds are waited for. ``swept``: the server found the leases expired; those that were
-    extended meanwhile stay.
+    Locks the runs, then the leases, then the pause lock. With ``wait`` runs that somebody else
+    holds are waited for. ``swept``: the server found the leases expired; those that were extended
+    meanwhile stay.
     """
-    refs = {n: ref for n, item in enumerate(outcomes) if (ref := _ref(item)) is not None}
-    runs = {
-        run.run_key: run for run in await lock_runs(tx, [r[0] for r in refs.values()], wait=wait)
-    }
-    known = {n: ref for n, ref in refs.items() if ref[0] in runs}
-    stragglers = [] if wait else [n for n in refs if n not in known]
+    leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
+    locked = await lock_runs(tx, [lease[0] for lease in leases.values()], wait=wait)
+    stragglers = [] if wait else [n for n, lease in leases.items() if lease[0] not in locked]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
-    rows = await take(tx, list(set(known.values())), only_expired=swept) if known else ()
-    taken = {(row.run_key, row.step_no, row.lease_token, row.principal): row for row in rows}
-    batch: dict[Ref, Outcome] = {}
-    for n, ref in known.items():
-        if ref in taken and ref not in batch:
-            batch[ref] = outcomes[n]
-            statuses[n] = ReportStatus.RECORDED
-    missed = {n: ref for n, ref in known.items() if statuses[n] is not ReportStatus.RECORDED}
-    if batch:
-        await _Batch(tx, runs, swept=swept).record([(taken[ref], o) for ref, o in batch.items()])
+    batch = _Batch(tx, locked, await tx.runs.get(tx, locked), outcomes, swept=swept)
+    await batch.load_definitions()
+    # Of two outcomes of one lease the first stands.
+    firsts: dict[LeaseKey, int] = {}
+    for n, lease in leases.items():
+        if batch.knows(lease):
+            firsts.setdefault(lease, n)
+    ended = await batch.end(firsts) if firsts else set()
+    for n in ended:
+        statuses[n] = ReportStatus.RECORDED
+    missed = {n: lease for n, lease in leases.items() if lease[0] in locked and n not in ended}
     if missed and not swept:
-        already = await recorded_tokens(tx, list(missed.values()))
-        for n, ref in missed.items():
-            if ref in already:
+        already = await recorded_leases(tx, list(missed.values()))
+        for n, lease in missed.items():
+            if lease in already:
                 statuses[n] = ReportStatus.ALREADY_RECORDED
     for n in stragglers:
         del statuses[n]
-    return Recorded(statuses, stragglers)
+    return Recorded(statuses, stragglers, batch.tasks)
 
 
-def _ref(outcome: Outcome) -> Ref | None:
+def _lease(outcome: Outcome) -> LeaseKey | None:
     parsed = parse_task_id(outcome.task_id)
     if parsed is None:
         return None
     return parsed[0], parsed[1], outcome.lease_token, outcome.principal
 
 
+@dataclass
 class _Batch:
-    """Outcomes whose queued tasks this transaction has taken, of runs that it holds."""
+    """Outcomes of runs that this transaction holds."""
 
-    def __init__(self, tx: Tx, runs: dict[int, LockedRun], *, swept: bool) -> None:
-        self.tx = tx
-        self.runs = runs
-        self.swept = swept
-        self.definitions: dict[int, Definition] = {}
-        self.ready: list[Ready] = []
+    tx: Tx
+    locked: dict[int, LockedRun]
+    runs: dict[int, RunFacts]
+    outcomes: Sequence[Outcome]
+    swept: bool = field(kw_only=True)
+    definitions: dict[int, Definition] = field(default_factory=dict)
+    ready: list[Ready] = field(default_factory=list)
+    after: list[int] = field(default_factory=list)  # beside ready: the place of what led to it
+    tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
+    next: NextTasks = field(default_factory=NextTasks)
 
-    async def record(self, items: Sequence[tuple[Taken, Outcome]]) -> None:
-        keys = {self.runs[row.run_key].definition_key for row, _ in items}
+    async def load_definitions(self) -> None:
+        keys = {run.definition_key for run in self.runs.values()}
         self.definitions = await self.tx.definitions.get(self.tx, keys)
-        ended = [self._end(row, outcome) for row, outcome in items]
-        opened: dict[tuple[int, int], int] = {}
-        for attempt in ended:
-            if attempt.final is StepStatus.COMPLETED:
-                for after in self._definition(attempt.run_key).graph.dependants[attempt.step_no]:
-                    key = attempt.run_key, after
-                    opened[key] = opened.get(key, 0) + 1
-        for run_key, step_no in await record_attempts(self.tx, ended, opened):
-            self.ready.append(self._ready(run_key, step_no))
-        await self._start_runs(ended)
-        await place(self.tx, self.ready)
+
+    def knows(self, lease: LeaseKey) -> bool:
+        """Tell whether the lease names a step of a run that is held here."""
+        run = self.runs.get(lease[0])
+        return run is not None and lease[1] < len(self._definition(run).queued)
+
+    async def end(self, firsts: dict[LeaseKey, int]) -> set[int]:
+        """End leases and do whatever follows; give the places of those that were current."""
+        told = [self._told(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
+        places = {lease[:3]: n for lease, n in firsts.items()}
+        ended = await end_leases(self.tx, told, swept=self.swept)
+        if not ended:
+            return set()
+        found = {places[item[:3]]: item for item in ended}
+        await self._open_dependants(found)
+        for n, item in found.items():
+            if item.final is None:
+                self._requeue(n, item)
+        if late := {i.run_key for i in ended if self.locked[i.run_key].status == "scheduled"}:
+            # A claim had to skip the run, since somebody held its row then.
+            await start_runs(self.tx, sorted(late))
+        await self._place()
         await self._finish_runs(ended)
-        self.tx.changes.executions.update(self.runs[e.run_key].execution_key for e in ended)
+        self.tx.changes.executions.update(self.runs[item.run_key].execution_key for item in ended)
+        return set(found)
 
-    def _definition(self, run_key: int) -> Definition:
-        return self.definitions[self.runs[run_key].definition_key]
+    def _definition(self, run: RunFacts) -> Definition:
+        return self.definitions[run.definition_key]
 
-    def _ready(self, run_key: int, step_no: int) -> Ready:
-        run = self.runs[run_key]
-        return ready_step(self._definition(run_key), run.execution_id, run_key, step_no)
+    def _told(self, lease: LeaseKey, ending: object) -> Told:
+        """Judge how an attempt ended, and whether a repeat may cure it."""
+        if isinstance(ending, Completed):
+            return Told(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
+        if isinstance(ending, Failed):
+            return Told(lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error)
+        if isinstance(ending, Released):
+            return Told(lease, AttemptStatus.RELEASED)
+        if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
+            limit = self._definition(self.runs[lease[0]]).queued[lease[1]].timeout_seconds
+            error = StepError("TimedOut", f"ran longer than {limit:g} s")
+            return Told(lease, AttemptStatus.TIMED_OUT, error=error)
+        if isinstance(ending, Lost):
+            message = f"the lease of {ending.dispatcher_id} expired unreported"
+            return Told(lease, AttemptStatus.LOST, error=StepError("LeaseLost", message))
+        raise TypeError(ending)
 
-    def _end(self, row: Taken, outcome: Outcome) -> EndedAttempt:
-        """Judge one outcome; a step that goes back to the queue is added to ``ready``."""
-        ending = outcome.ending
-        status, error, retryable = _judge(row, outcome)
-        counted = row.counted + (status is not AttemptStatus.RELEASED)
-        final = None
-        if status is AttemptStatus.COMPLETED:
-            final = StepStatus.COMPLETED
-        elif not retryable or counted >= row.max_attempts:
-            final = StepStatus.DEAD
-        if final is None:
-            self._requeue(row, outcome, counted)
-        return EndedAttempt(
-            run_key=row.run_key,
-            step_no=row.step_no,
-            attempt=row.attempt,
-            status=status,
-            swept=self.swept,
-            dispatcher_id=row.dispatcher_id,
-            principal=row.principal,
-            lease_token=row.lease_token,
-            error=error,
-            scheduled_at=row.scheduled_at,
-            started_at=row.started_at,
-            counted=counted,
-            max_attempts=row.max_attempts,
-            final=final,
-            retryable=retryable and final is StepStatus.DEAD,
-            result_json=ending.result_json if isinstance(ending, Completed) else None,
-        )
+    async def _open_dependants(self, found: dict[int, Ended]) -> None:
+        """Find what is ready now: at once where a step waited for one alone, else by counting."""
+        counted: dict[tuple[int, int], int] = {}
+        last: dict[tuple[int, int], int] = {}
+        for n, item in found.items():
+            if item.final != "completed":
+                continue
+            run = self.runs[item.run_key]
+            graph = self._definition(run).graph
+            ending = self.outcomes[n].ending
+            if isinstance(ending, Completed):
+                self.next.completed(item.run_key, item.step_no, ending.result_json)
+            for after in graph.dependants[item.step_no]:
+                # In a rerun it may be preserved: its row tells.
+                if len(graph.depends_on[after]) == 1 and not run.is_rerun:
+                    self._add_next(run, after, n)
+                else:
+                    key = item.run_key, after
+                    counted[key] = counted.get(key, 0) + 1
+                    last[key] = n
+        if counted:
+            for key in await open_dependants(self.tx, counted):
+                self._add_next(self.runs[key[0]], key[1], last[key])
 
-    def _requeue(self, row: Taken, outcome: Outcome, counted: int) -> None:
-        run = self.runs[row.run_key]
-        definition = self._definition(row.run_key)
-        ending = outcome.ending
+    def _add_next(self, run: RunFacts, step_no: int, n: int) -> None:
+        definition = self._definition(run)
+        to = self.outcomes[n].lease_next
+        if to is not None and not self.next.takes(to, run, definition, step_no):
+            to = None
+        self._add(n, Ready(definition, run.execution_id, run.run_key, step_no, lease_to=to))
+
+    def _requeue(self, n: int, item: Ended) -> None:
+        run = self.runs[item.run_key]
+        definition = self._definition(run)
+        ending = self.outcomes[n].ending
         if isinstance(ending, (Failed, Released)) and ending.retry_after is not None:
             delay = ending.retry_after.total_seconds()
         elif isinstance(ending, Released):
             delay = 0.0
         else:
-            policy = definition.graph.steps[row.step_no].retry_policy
+            policy = definition.graph.steps[item.step_no].retry_policy
             jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-            delay = backoff(policy, max(counted - row.backoff_base, 1), jitter).total_seconds()
-        self.ready.append(
-            ready_step(
+            tries = max(item.counted - item.backoff_base, 1)
+            delay = backoff(policy, tries, jitter).total_seconds()
+        self._add(
+            n,
+            Ready(
                 definition,
                 run.execution_id,
-                row.run_key,
-                row.step_no,
-                attempt=row.attempt + 1,
-                counted=counted,
-                backoff_base=row.backoff_base,
-                max_attempts=row.max_attempts,
+                item.run_key,
+                item.step_no,
+                attempt=item.attempt + 1,
+                counted=item.counted,
+                backoff_base=item.backoff_base,
+                max_attempts=item.max_attempts,
                 delay=delay,
-            )
+            ),
         )
 
-    async def _start_runs(self, ended: Sequence[EndedAttempt]) -> None:
-        """Set running what a claim had to skip, since somebody held the run row then."""
-        late = {e.run_key for e in ended if self.runs[e.run_key].status is RunStatus.SCHEDULED}
-        if late:
-            await start_runs(self.tx, sorted(late))
+    def _add(self, n: int, ready: Ready) -> None:
+        self.ready.append(ready)
+        self.after.append(n)
 
-    async def _finish_runs(self, ended: Sequence[EndedAttempt]) -> None:
+    async def _place(self) -> None:
+        placed = await place(self.tx, self.ready)
+        if not placed.leases:
+            return
+        for n, item in zip(self.after, self.ready, strict=True):
+            to = item.lease_to
+            lease = placed.leases.get((item.run_key, item.step_no))
+            if to is not None and lease is not None:
+                run = self.runs[item.run_key]
+                self.tasks.append((n, self.next.leased(item, to, run, *lease)))
+
+    async def _finish_runs(self, ended: Sequence[Ended]) -> None:
         """Finish runs in which nothing is left to move.
 
         That is looked for where it can be: after a death, and where a step completed that nothing
         waits for. In a rerun that may be any step: its dependants may be preserved.
         """
         deaths: dict[int, int] = {}
-        for attempt in ended:
-            if attempt.final is StepStatus.DEAD:
-                deaths[attempt.run_key] = deaths.get(attempt.run_key, 0) + 1
+        for item in ended:
+            if item.final == "dead":
+                deaths[item.run_key] = deaths.get(item.run_key, 0) + 1
         if deaths:
             await count_dead(self.tx, deaths)
-        moving = {item.step.run_key for item in self.ready}
+        moving = {item.run_key for item in self.ready}
         maybe = {
-            e.run_key
-            for e in ended
-            if e.run_key not in moving
+            item.run_key
+            for item in ended
+            if item.run_key not in moving
             and (
-                e.run_key in deaths
-                or self.runs[e.run_key].dead_steps
-                or self.runs[e.run_key].is_rerun
-                or not self._definition(e.run_key).graph.dependants[e.step_no]
+                item.run_key in deaths
+                or self.locked[item.run_key].dead_steps
+                or (run := self.runs[item.run_key]).is_rerun
+                or not self._definition(run).graph.dependants[item.step_no]
             )
         }
         if maybe:
             await finish_runs(self.tx, sorted(maybe))
-
-
-def _judge(row: Taken, outcome: Outcome) -> tuple[AttemptStatus, StepError | None, bool]:
-    """Give how the attempt ended, its error, and whether a repeat may cure it."""
-    ending = outcome.ending
-    if isinstance(ending, Completed):
-        return AttemptStatus.COMPLETED, None, False
-    if isinstance(ending, Failed):
-        return AttemptStatus.FAILED, ending.error, ending.retryable
-    if isinstance(ending, Released):
-        return AttemptStatus.RELEASED, None, True
-    if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and row.is_overdue):
-        message = f"ran longer than {row.timeout_seconds:g} s"
-        return AttemptStatus.TIMED_OUT, StepError("TimedOut", message), True
-    message = f"the lease of {row.dispatcher_id} expired unreported"
-    return AttemptStatus.LOST, StepError("LeaseLost", message), True

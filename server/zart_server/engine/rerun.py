@@ -19,7 +19,7 @@ from zart_server.engine.current_run import (
     check_supersedable,
     lock_current,
 )
-from zart_server.engine.placing import place, ready_step
+from zart_server.engine.placing import Ready, place
 from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
 from zart_server.store.operations import record_operation
@@ -58,8 +58,8 @@ async def rerun(tx: Tx, command: Rerun, caller: Caller) -> Rerunned:
 
 async def _plan(tx: Tx, current: CurrentRun, command: Rerun) -> RerunPlan:
     stored = await read_statuses(tx, current.run.run_key)
-    # To the plan, ready steps are alike: not completed.
-    statuses = [StepStatus.SCHEDULED if s == "ready" else StepStatus(s) for s in stored]
+    # To the plan, open steps are alike: not completed.
+    statuses = [StepStatus.PENDING if s == "open" else StepStatus(s) for s in stored]
     return plan_rerun(
         current.definition.graph,
         statuses,
@@ -110,7 +110,7 @@ async def _place_steps(tx: Tx, current: CurrentRun, run: RunRow, plan: RerunPlan
     await place(
         tx,
         [
-            ready_step(current.definition, current.execution.execution_id, run.run_key, number)
+            Ready(current.definition, current.execution.execution_id, run.run_key, number)
             for number in sorted(again)
             if pending[number] == 0
         ],

@@ -10,7 +10,7 @@ from zart_server.engine.current_run import (
     check_supersedable,
     lock_current,
 )
-from zart_server.engine.placing import place, ready_step
+from zart_server.engine.placing import Ready, place
 from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition, current_keys
@@ -53,7 +53,7 @@ async def restart(tx: Tx, command: Restart, caller: Caller) -> Restarted:
     await place(
         tx,
         [
-            ready_step(definition, execution.execution_id, run.run_key, root)
+            Ready(definition, execution.execution_id, run.run_key, root)
             for root in definition.graph.roots
         ],
     )

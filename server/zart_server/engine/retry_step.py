@@ -6,7 +6,7 @@ from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound
 from zart_server.domain.model import Made, OperationKind, Replaced, RunStatus, Step, StepStatus
 from zart_server.engine.current_run import CurrentRun, lock_current
-from zart_server.engine.placing import place, ready_step
+from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
 from zart_server.store.operations import record_operation
 from zart_server.store.queue import task_id_of
@@ -39,7 +39,7 @@ async def retry_step(tx: Tx, command: RetryStep, caller: Caller) -> RetriedStep:
     budget = revived.counted + (command.max_attempts or policy.max_attempts)
     task_id = task_id_of(current.run.run_key, step_no, revived.attempt + 1)
     await _record(tx, current, caller, command.step_name, revived, task_id, budget)
-    ready = ready_step(
+    ready = Ready(
         current.definition,
         command.execution_id,
         current.run.run_key,
@@ -49,8 +49,8 @@ async def retry_step(tx: Tx, command: RetryStep, caller: Caller) -> RetriedStep:
         backoff_base=revived.counted,
         max_attempts=budget,
     )
-    rules = await place(tx, [ready])
-    is_held = rules[current.run.run_key, step_no] is not None
+    placed = await place(tx, [ready])
+    is_held = placed.rules[0] is not None
     step = await _read(tx, current, step_no)
     return RetriedStep("" if is_held else task_id, current.run_id, step)
 

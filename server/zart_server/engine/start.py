@@ -10,7 +10,7 @@ from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import Execution, IfExists, RunStatus
-from zart_server.engine.placing import place, ready_step
+from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition, current_keys, insert_definitions
 from zart_server.store.executions import NewExecution, Started, insert_executions
@@ -96,8 +96,7 @@ async def _place_roots(
             raise definition
         runs.append((row.run_key, definition.definition_key))
         ready += [
-            ready_step(definition, execution_id, row.run_key, root)
-            for root in definition.graph.roots
+            Ready(definition, execution_id, row.run_key, root) for root in definition.graph.roots
         ]
         tx.changes.executions.add(row.execution_key)
     await insert_steps(tx, runs)

@@ -22,6 +22,7 @@ from zart_server.store.driver_errors import translated
 if TYPE_CHECKING:
     from zart_server.store.definition_cache import DefinitionCache
     from zart_server.store.pause_cache import PauseCache
+    from zart_server.store.run_facts import RunFactsCache
 
 
 @dataclass
@@ -53,11 +54,13 @@ class Tx:
         raw: asyncpg.Connection[asyncpg.Record],
         definitions: DefinitionCache,
         pauses: PauseCache,
+        runs: RunFactsCache,
     ) -> None:
         self._connection = connection
         self._raw = raw
         self.definitions = definitions
         self.pauses = pauses
+        self.runs = runs
         self.changes = Changes()
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
@@ -93,11 +96,13 @@ class Database:
     def __init__(self, url: str, engine: AsyncEngine) -> None:
         from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
+        from zart_server.store.run_facts import RunFactsCache  # noqa: PLC0415 - they need Tx
 
         self.url = url
         self._engine = engine
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
+        self._runs = RunFactsCache()
         self.on_commit: Callable[[Changes], None] = lambda _changes: None
 
     @classmethod
@@ -153,7 +158,7 @@ class Database:
                     {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
                 )
                 async with raw.transaction(**options):
-                    tx = Tx(connection, raw, self._definitions, self._pauses)
+                    tx = Tx(connection, raw, self._definitions, self._pauses, self._runs)
                     yield tx
         if tx.changes:
             self.on_commit(tx.changes)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from zart_server.domain.graph import Graph, content_hash, from_json, to_json
 from zart_server.store.db import Tx
 
 
-@dataclass(frozen=True, slots=True)
+class QueuedAs(NamedTuple):
+    """What every queue row of a step has of its definition."""
+
+    lane: int
+    step_name: str
+    max_attempts: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
 class Definition:
     """A stored graph. ``lanes`` by step number; ``version`` 0: an inline graph."""
 
@@ -18,6 +29,19 @@ class Definition:
     version: int
     graph: Graph
     lanes: tuple[int, ...]
+
+    @cached_property
+    def queued(self) -> tuple[QueuedAs, ...]:
+        """What queue rows have of it, by step number."""
+        return tuple(
+            QueuedAs(
+                lane,
+                step.step_name,
+                step.retry_policy.max_attempts,
+                step.timeout.total_seconds(),
+            )
+            for lane, step in zip(self.lanes, self.graph.steps, strict=True)
+        )
 
 
 async def lock_task_name(tx: Tx, task_name: str) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from zart_server.store.db import Tx
 
@@ -17,9 +19,11 @@ _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attemp
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyStep:
-    """A step to be queued, or held where ``rule_key`` is set. ``delay`` is in seconds."""
+class Placement(NamedTuple):
+    """A ready step: to be held where ``rule_key`` is set, leased where ``dispatcher_id`` is.
+
+    Else it is queued, due after ``delay`` seconds.
+    """
 
     run_key: int
     step_no: int
@@ -32,6 +36,9 @@ class ReadyStep:
     timeout_seconds: float
     delay: float
     rule_key: int | None
+    dispatcher_id: str | None
+    principal: str
+    lease_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +54,57 @@ class HeldStep:
     execution_key: int
 
 
-async def insert_ready(tx: Tx, ready: Sequence[ReadyStep], epoch: int) -> bool:
-    """Queue or hold ready steps; False, doing nothing, where the rules have changed since.
+_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds"""
 
-    The caller holds the run rows and the pause lock shared, and judged the steps by the rules of
-    ``epoch``.
+
+async def insert_ready(
+    tx: Tx, ready: Sequence[Placement], epoch: int
+) -> dict[tuple[int, int], tuple[int, datetime]] | None:
+    """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
+
+    Gives token and end of the leases by (run key, step number). The caller holds the run rows and
+    the pause lock shared, and judged the steps by the rules of ``epoch``.
     """
-    found = await tx.fetchval(
-        """
+    rows = await tx.fetch(
+        f"""
         WITH ready AS MATERIALIZED (
-            SELECT u.*, statement_timestamp() + u.delay * interval '1 second' AS not_before
-            FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[], $5::integer[],
-                $6::integer[], $7::integer[], $8::integer[], $9::float8[], $10::float8[],
-                $11::bigint[])
+            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],
+                $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::float8[],
+                $10::float8[], $11::bigint[], $12::text[], $13::text[], $14::float8[])
             WITH ORDINALITY u(run_key, step_no, lane, step_name, attempt, counted, backoff_base,
-                max_attempts, timeout_seconds, delay, rule_key, n)
-            WHERE $12 = (SELECT epoch FROM zart.pause_epoch)
+                max_attempts, timeout_seconds, delay, rule_key, dispatcher_id, principal,
+                lease_seconds, n)
+            WHERE $15 = (SELECT epoch FROM zart.pause_epoch)
         ), queued AS (
-            INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base,
-                max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
-            SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                timeout_seconds, nextval('zart.queue_numbers'), not_before, statement_timestamp(),
-                step_name FROM ready WHERE rule_key IS NULL ORDER BY n
+            INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at, step_name)
+            SELECT {_READY}, nextval('zart.queue_numbers'),
+                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
+                step_name FROM ready WHERE rule_key IS NULL AND dispatcher_id IS NULL ORDER BY n
         ), held AS (
-            INSERT INTO zart.held (run_key, step_no, rule_key, lane, attempt, counted, backoff_base,
-                max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
-            SELECT run_key, step_no, rule_key, lane, attempt, counted, backoff_base, max_attempts,
-                timeout_seconds, nextval('zart.queue_numbers'), not_before, statement_timestamp(),
-                step_name FROM ready WHERE rule_key IS NOT NULL ORDER BY n
+            INSERT INTO zart.held ({_READY}, queue_no, not_before, scheduled_at, step_name,
+                                   rule_key)
+            SELECT {_READY}, nextval('zart.queue_numbers'),
+                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
+                step_name, rule_key FROM ready WHERE rule_key IS NOT NULL ORDER BY n
+        ), leased AS (
+            INSERT INTO zart.leases ({_READY}, queue_no, not_before, scheduled_at, step_name,
+                lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+            SELECT {_READY}, 0, statement_timestamp(), statement_timestamp(), step_name,
+                nextval('zart.lease_tokens'), statement_timestamp(),
+                statement_timestamp() + lease_seconds * interval '1 second', lease_seconds,
+                dispatcher_id, principal
+            FROM ready WHERE dispatcher_id IS NOT NULL ORDER BY n
+            RETURNING run_key, step_no, lease_token, lease_expires_at
         )
-        SELECT epoch FROM zart.pause_epoch
+        SELECT epoch, leased.* FROM zart.pause_epoch LEFT JOIN leased ON true
         """,
-        [s.run_key for s in ready],
-        [s.step_no for s in ready],
-        [s.lane for s in ready],
-        [s.step_name for s in ready],
-        [s.attempt for s in ready],
-        [s.counted for s in ready],
-        [s.backoff_base for s in ready],
-        [s.max_attempts for s in ready],
-        [s.timeout_seconds for s in ready],
-        [s.delay for s in ready],
-        [s.rule_key for s in ready],
+        *zip(*ready, strict=True),
         epoch,
     )
-    return bool(found == epoch)
+    if rows[0]["epoch"] != epoch:
+        return None
+    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}
 
 
 async def settle(tx: Tx, rule_key: int, limit: int) -> int:
@@ -105,7 +118,7 @@ async def settle(tx: Tx, rule_key: int, limit: int) -> int:
             SELECT t.ctid AS tid FROM zart.pause_rules r
             CROSS JOIN zart.queue t
             JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND r.deleted_at IS NULL AND t.lease_token IS NULL
+            WHERE r.rule_key = $1 AND r.deleted_at IS NULL
               AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
                     SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
               AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
@@ -115,7 +128,7 @@ async def settle(tx: Tx, rule_key: int, limit: int) -> int:
             LIMIT $2 FOR UPDATE OF t SKIP LOCKED
         ), gone AS (
             DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
-                AND lease_token IS NULL RETURNING {_COLUMNS}
+                RETURNING {_COLUMNS}
         )
         INSERT INTO zart.held ({_COLUMNS}, rule_key) SELECT {_COLUMNS}, $1 FROM gone
         """,
@@ -125,13 +138,13 @@ async def settle(tx: Tx, rule_key: int, limit: int) -> int:
 
 
 async def has_unsettled(tx: Tx, rule_key: int) -> bool:
-    """Tell whether an active rule matches a queued task that nobody leased."""
+    """Tell whether an active rule matches a queued task."""
     found: bool = await tx.fetchval(
         f"""
         SELECT EXISTS (
             SELECT FROM zart.pause_rules r CROSS JOIN zart.queue t
             JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND r.deleted_at IS NULL AND t.lease_token IS NULL
+            WHERE r.rule_key = $1 AND r.deleted_at IS NULL
               AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
                     SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
               AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
@@ -224,7 +237,7 @@ async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
             SELECT FROM zart.pause_rules r CROSS JOIN (
                 SELECT run_key, lane, step_name FROM zart.held
                 UNION ALL
-                SELECT run_key, lane, step_name FROM zart.queue WHERE lease_token IS NULL) t
+                SELECT run_key, lane, step_name FROM zart.queue) t
             JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
             WHERE r.rule_key = $1
               AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
@@ -236,9 +249,9 @@ async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
             LIMIT $2
         )
         SELECT (SELECT count(*) FROM matching) AS ready, (
-            SELECT count(*) FROM zart.pause_rules r CROSS JOIN zart.queue t
+            SELECT count(*) FROM zart.pause_rules r CROSS JOIN zart.leases t
             JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND t.lease_token IS NOT NULL AND {_MATCHES}) AS running
+            WHERE r.rule_key = $1 AND {_MATCHES}) AS running
         """,
         rule_key,
         limit,
@@ -255,7 +268,7 @@ async def count_releasable(tx: Tx, rule_keys: Sequence[int], limit: int) -> tupl
             FROM (
                 SELECT run_key, lane, step_name FROM zart.held
                 UNION ALL
-                SELECT run_key, lane, step_name FROM zart.queue WHERE lease_token IS NULL) t
+                SELECT run_key, lane, step_name FROM zart.queue) t
             JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
             WHERE EXISTS (SELECT FROM zart.pause_rules r
                           WHERE r.rule_key = ANY($1::bigint[]) AND {_MATCHES})

@@ -1,20 +1,20 @@
-"""The queue: claims, takes and extensions of queued tasks.
+"""The queue: tasks that are ready and wait for a dispatcher, by lane and in order.
 
-A queued task is named by the run, the step and the attempt it is for; a lease by its token.
+A queued task is named by the run, the step and the attempt it is for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeAlias
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 from zart_server.store.db import Tx
 
-# A lease: run key, step number, token, and the principal whose it is.
-LeaseKey: TypeAlias = tuple[int, int, int, str]
+# Where a lane's queue was last read from: (not_before, queue_no).
+Place: TypeAlias = tuple[datetime, int]
 _TASK_ID = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,7})-([0-9a-f]{1,7})")
 
 
@@ -29,102 +29,105 @@ def parse_task_id(task_id: str) -> tuple[int, int, int] | None:
     return None if match is None else (int(match[1], 16), int(match[2], 16), int(match[3], 16))
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A queue row that was just leased."""
+class Claimed(NamedTuple):
+    """A task that was just leased, and the place in its lane that it had."""
 
     run_key: int
     step_no: int
     attempt: int
     max_attempts: int
-    timeout_seconds: float
     lease_token: int
     lease_expires_at: datetime
+    lane: int
+    not_before: datetime
+    queue_no: int
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A leased queue row that was just deleted, to be recorded."""
+class Claim:
+    """Who wants which tasks. ``lease_seconds`` is how long each lease lasts."""
 
-    run_key: int
-    step_no: int
-    lane: int
-    attempt: int
-    counted: int
-    backoff_base: int
-    max_attempts: int
-    timeout_seconds: float
-    lease_token: int
-    scheduled_at: datetime
-    started_at: datetime
+    task_names: Sequence[str]
+    handlers: Sequence[str] | None
+    max_tasks: int
     dispatcher_id: str
     principal: str
-    is_overdue: bool
+    lease_seconds: float
+
+    def arguments(self) -> tuple[object, ...]:
+        """Give the values that both statements take first."""
+        return (
+            self.task_names,
+            self.handlers,
+            self.max_tasks,
+            self.dispatcher_id,
+            self.lease_seconds,
+            self.principal,
+        )
 
 
-_CLAIM_COLUMNS = (
-    "run_key, step_no, attempt, max_attempts, timeout_seconds, lease_token, lease_expires_at"
-)
-# One LATERAL per lane reads the head of its index; the rows it locks and does not take are free
-# again at commit.
+_MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+_CLAIMED = """run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
+    not_before, queue_no"""
+# One LATERAL per lane reads the head of its index, or on from where the last claim came to; the
+# rows it locks and does not take are free again at commit.
 _HEADS = """
-    SELECT h.* FROM zart.lanes l CROSS JOIN LATERAL (
+    SELECT h.* FROM zart.lanes l
+    LEFT JOIN unnest($7::integer[], $8::timestamptz[], $9::bigint[]) m(lane, since, since_no)
+        USING (lane)
+    CROSS JOIN LATERAL (
         SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
         FROM zart.queue
-        WHERE lane = l.lane AND lease_token IS NULL AND not_before <= statement_timestamp()
+        WHERE lane = l.lane AND not_before <= statement_timestamp()
+          AND (not_before, queue_no) >= (COALESCE(m.since, '-infinity'), COALESCE(m.since_no, 0))
         ORDER BY not_before, queue_no LIMIT {limit} FOR UPDATE SKIP LOCKED
     ) h
     WHERE l.task_name = ANY($1::text[]) AND ($2::text[] IS NULL OR l.handler = ANY($2::text[]))
 """
-_LEASE = """
-    UPDATE zart.queue SET lease_token = nextval('zart.lease_tokens'), dispatcher_id = $4,
-        principal = $6,
-        started_at = statement_timestamp(), lease_seconds = $5,
-        lease_expires_at = statement_timestamp() + $5 * interval '1 second'
+_LEASE = f"""
+    INSERT INTO zart.leases ({_MOVED}, lease_token, started_at, lease_expires_at, lease_seconds,
+        dispatcher_id, principal)
+    SELECT {_MOVED}, nextval('zart.lease_tokens'), statement_timestamp(),
+        statement_timestamp() + $5 * interval '1 second', $5, $4, $6
+    FROM {{moved}} ORDER BY not_before, queue_no
+    RETURNING {_CLAIMED}
 """
 
 
-async def claim(
-    tx: Tx,
-    task_names: Sequence[str],
-    handlers: Sequence[str] | None,
-    max_tasks: int,
-    dispatcher_id: str,
-    lease_seconds: float,
-    principal: str,
-) -> list[Claimed]:
+def _since(places: Mapping[int, Place]) -> tuple[object, ...]:
+    return (
+        list(places),
+        [place[0] for place in places.values()],
+        [place[1] for place in places.values()],
+    )
+
+
+async def claim(tx: Tx, wanted: Claim, since: Mapping[int, Place]) -> list[Claimed]:
     """Lease queued tasks that are due, oldest first; none while a rule is settling.
 
-    Waits for no row. The caller holds the pause lock shared.
+    Lanes in ``since`` are read from that place on. Waits for no row. The caller holds the pause
+    lock shared.
     """
     rows = await tx.fetch(
         f"""
         WITH heads AS MATERIALIZED ({_HEADS.format(limit="$3")}
             AND NOT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
+        ), gone AS (
+            DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
+                SELECT tid FROM heads ORDER BY not_before, queue_no LIMIT $3))
+            RETURNING {_MOVED}
         )
-        {_LEASE} WHERE ctid = ANY(ARRAY(
-            SELECT tid FROM heads ORDER BY not_before, queue_no LIMIT $3))
-            AND lease_token IS NULL
-        RETURNING {_CLAIM_COLUMNS}
+        {_LEASE.format(moved="gone")}
         """,
-        task_names,
-        handlers,
-        max_tasks,
-        dispatcher_id,
-        lease_seconds,
-        principal,
+        *wanted.arguments(),
+        *_since(since),
     )
     return [Claimed(*row) for row in rows]
 
 
 async def claim_past_settling(
-    tx: Tx,
-    task_names: Sequence[str],
-    handlers: Sequence[str] | None,
-    max_tasks: int,
-    dispatcher_id: str,
-    lease_seconds: float,
-    principal: str,
+    tx: Tx, wanted: Claim, since: Mapping[int, Place]
 ) -> tuple[list[Claimed], int]:
     """Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
 
@@ -146,119 +149,28 @@ async def claim_past_settling(
             JOIN zart.executions e USING (execution_key)
         ), gone AS (
             DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
-                SELECT tid FROM judged WHERE rule_key IS NOT NULL))
-                AND lease_token IS NULL
-            RETURNING *
+                SELECT tid FROM judged WHERE rule_key IS NOT NULL
+                UNION ALL
+                (SELECT tid FROM judged WHERE rule_key IS NULL
+                 ORDER BY not_before, queue_no LIMIT $3)))
+            RETURNING {_MOVED}
+        ), moved AS MATERIALIZED (
+            SELECT g.*, j.rule_key FROM gone g JOIN (
+                SELECT run_key, step_no, rule_key FROM judged) j USING (run_key, step_no)
         ), held AS (
-            INSERT INTO zart.held (run_key, step_no, rule_key, lane, attempt, counted, backoff_base,
-                max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
-            SELECT g.run_key, g.step_no, j.rule_key, g.lane, g.attempt, g.counted, g.backoff_base,
-                g.max_attempts, g.timeout_seconds, g.queue_no, g.not_before, g.scheduled_at,
-                g.step_name
-            FROM gone g JOIN judged j USING (run_key, step_no)
+            INSERT INTO zart.held ({_MOVED}, rule_key)
+            SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL
         ), leased AS (
-            {_LEASE} WHERE ctid = ANY(ARRAY(
-                SELECT tid FROM judged WHERE rule_key IS NULL
-                ORDER BY not_before, queue_no LIMIT $3))
-                AND lease_token IS NULL
-            RETURNING {_CLAIM_COLUMNS}
+            {_LEASE.format(moved="moved WHERE rule_key IS NULL")}
         )
-        SELECT leased.*, moved.n FROM (SELECT count(*) AS n FROM gone) moved
+        SELECT leased.*, aside.n FROM (
+            SELECT count(*) AS n FROM moved WHERE rule_key IS NOT NULL) aside
         LEFT JOIN leased ON true
         """,
-        task_names,
-        handlers,
-        max_tasks,
-        dispatcher_id,
-        lease_seconds,
-        principal,
+        *wanted.arguments(),
+        *_since(since),
     )
-    return [Claimed(*row[:7]) for row in rows if row["run_key"] is not None], rows[0]["n"]
-
-
-async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
-    """Undo leases of this very transaction that do not fit into the response."""
-    await tx.execute(
-        "UPDATE zart.queue q SET lease_token = NULL, dispatcher_id = NULL, principal = '',"
-        " started_at = NULL, lease_seconds = NULL, lease_expires_at = NULL"
-        " FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) u(r, s, t)"
-        " WHERE q.run_key = r AND q.step_no = s AND q.lease_token = t",
-        [c.run_key for c in claimed],
-        [c.step_no for c in claimed],
-        [c.lease_token for c in claimed],
-    )
-
-
-async def take(tx: Tx, refs: Sequence[LeaseKey], *, only_expired: bool) -> list[Taken]:
-    """Delete leased tasks whose token is still current and whose lease is the principal's.
-
-    With ``only_expired`` those whose lease was extended meanwhile stay. The caller holds the run
-    rows. Locks in key order, since extensions lock queue rows without their run.
-    """
-    refs = sorted(refs)
-    rows = await tx.fetch(
-        """
-        WITH locked AS MATERIALIZED (
-            SELECT q.ctid AS tid FROM zart.queue q
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
-                ON q.run_key = r AND q.step_no = s AND q.lease_token = t AND q.principal = p
-            WHERE NOT $5 OR q.lease_expires_at <= statement_timestamp()
-            ORDER BY q.run_key, q.step_no FOR UPDATE OF q
-        )
-        DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM locked))
-        RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, lease_token, scheduled_at, started_at, dispatcher_id, principal,
-            started_at + timeout_seconds * interval '1 second' <= statement_timestamp()
-        """,
-        [run_key for run_key, _, _, _ in refs],
-        [step_no for _, step_no, _, _ in refs],
-        [token for _, _, token, _ in refs],
-        [principal for _, _, _, principal in refs],
-        only_expired,
-    )
-    return [Taken(*row) for row in rows]
-
-
-async def extend(tx: Tx, refs: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[datetime, timedelta]]:
-    """Extend leases by the time they were taken for, never past start + timeout + lease.
-
-    Only the principals' own. One that is past its end but not swept yet is good again. Gives the
-    new ends and the spans left.
-    """
-    refs = sorted(set(refs))
-    rows = await tx.fetch(
-        """
-        WITH locked AS MATERIALIZED (
-            SELECT q.run_key, q.step_no FROM zart.queue q
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
-                ON q.run_key = r AND q.step_no = s AND q.lease_token = t AND q.principal = p
-            ORDER BY q.run_key, q.step_no FOR UPDATE OF q
-        )
-        UPDATE zart.queue q SET lease_expires_at = GREATEST(q.lease_expires_at, LEAST(
-            statement_timestamp() + q.lease_seconds * interval '1 second',
-            q.started_at + (q.timeout_seconds + q.lease_seconds) * interval '1 second'))
-        FROM locked l WHERE q.run_key = l.run_key AND q.step_no = l.step_no
-          AND q.lease_token IS NOT NULL
-        RETURNING q.run_key, q.step_no, q.lease_token, q.principal, q.lease_expires_at,
-            GREATEST(q.lease_expires_at - statement_timestamp(), interval '0')
-        """,
-        [run_key for run_key, _, _, _ in refs],
-        [step_no for _, step_no, _, _ in refs],
-        [token for _, _, token, _ in refs],
-        [principal for _, _, _, principal in refs],
-    )
-    return {(row[0], row[1], row[2], row[3]): (row[4], row[5]) for row in rows}
-
-
-async def expired_leases(tx: Tx, limit: int) -> list[LeaseKey]:
-    """Give leases past their end, oldest first; locks nothing."""
-    rows = await tx.fetch(
-        "SELECT run_key, step_no, lease_token, principal FROM zart.queue"
-        " WHERE lease_token IS NOT NULL AND lease_expires_at <= statement_timestamp()"
-        " ORDER BY lease_expires_at LIMIT $1",
-        limit,
-    )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    return [Claimed(*row[:9]) for row in rows if row["run_key"] is not None], rows[0]["n"]
 
 
 async def lock_queued(tx: Tx, run_key: int) -> None:
@@ -275,7 +187,7 @@ async def due_lanes(tx: Tx, task_names: Sequence[str]) -> list[tuple[str, str, f
         SELECT l.task_name, l.handler, GREATEST(
             EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
         FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT not_before FROM zart.queue WHERE lane = l.lane AND lease_token IS NULL
+            SELECT not_before FROM zart.queue WHERE lane = l.lane
             ORDER BY not_before, queue_no LIMIT 1) h
         WHERE l.task_name = ANY($1::text[])
         """,

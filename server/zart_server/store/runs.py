@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -64,17 +65,12 @@ class RunRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LockedRun:
-    """What a report needs of a run whose row it holds."""
+class LockedRun(NamedTuple):
+    """What may change of a run whose row a report holds."""
 
     run_key: int
-    execution_key: int
-    execution_id: str
-    definition_key: int
     dead_steps: int
-    is_rerun: bool
-    status: RunStatus
+    status: str
 
 
 async def lock_current_run(tx: Tx, execution_key: int) -> RunRow:
@@ -99,17 +95,14 @@ async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
     return found
 
 
-async def lock_runs(tx: Tx, run_keys: Sequence[int], *, wait: bool) -> list[LockedRun]:
+async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int, LockedRun]:
     """Lock runs in key order; those that somebody else holds are waited for or left out."""
     rows = await tx.fetch(
-        "SELECT r.run_key, r.execution_key, e.execution_id, r.definition_key, r.dead_steps,"
-        " r.source_run_number IS NOT NULL AS is_rerun, r.status"
-        " FROM zart.runs r JOIN zart.executions e USING (execution_key)"
-        " WHERE r.run_key = ANY($1::bigint[]) ORDER BY r.run_key"
-        f" FOR NO KEY UPDATE OF r{'' if wait else ' SKIP LOCKED'}",
+        "SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($1::bigint[])"
+        f" ORDER BY run_key FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}",
         sorted(set(run_keys)),
     )
-    return [LockedRun(**{**row, "status": RunStatus(row["status"])}) for row in rows]
+    return {row[0]: LockedRun(*row) for row in rows}
 
 
 async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
@@ -137,11 +130,11 @@ async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
 
 
 async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
-    """Finish those of the runs, all held by this transaction, in which nothing is ready.
+    """Finish those of the runs, all held by this transaction, in which nothing can move.
 
-    A pending step waits for one that is not completed; with nothing ready that chain ends in a
-    dead step. So such a run is FAILED when it has one, and COMPLETED otherwise. Gives the new
-    status by run key.
+    A pending step waits for one that is not completed; with nothing queued, held or leased that
+    chain ends in a dead step. So such a run is FAILED when it has one, and COMPLETED otherwise.
+    Gives the new status by run key.
     """
     rows = await tx.fetch(
         """
@@ -150,12 +143,14 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
                 AS status, CASE WHEN r.dead_steps > 0 THEN (
                     SELECT d.step_names[s.step_no + 1]
                         || COALESCE(': ' || (s.error->>'message'), '')
-                    FROM zart.steps s WHERE s.run_key = r.run_key AND s.status = 'dead'
+                    FROM zart.steps s JOIN zart.definitions d
+                        ON d.definition_key = r.definition_key
+                    WHERE s.run_key = r.run_key AND s.status = 'dead'
                     ORDER BY s.completed_at, s.step_no LIMIT 1) END AS error
             FROM zart.runs r
-            JOIN zart.definitions d USING (definition_key)
             WHERE r.run_key = ANY($1::bigint[]) AND r.status IN ('scheduled', 'running')
               AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
+              AND NOT EXISTS (SELECT FROM zart.leases l WHERE l.run_key = r.run_key)
               AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)
         )
         UPDATE zart.runs r SET status = f.status, error = COALESCE(f.error, ''),

@@ -40,7 +40,12 @@ queue = Table(
     Column("run_key", BigInteger, primary_key=True),
     Column("step_no", Integer, primary_key=True),
     Column("step_name", Text),
-    Column("lease_token", BigInteger),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("run_key", BigInteger, primary_key=True),
+    Column("step_no", Integer, primary_key=True),
 )
 held = Table(
     "held",

@@ -14,7 +14,7 @@ from zart_server.store.db import Tx
 from zart_server.store.reads.results import run_result
 from zart_server.store.reads.steps import RunPlace, read_steps
 from zart_server.store.reads.waiting import execution_waits
-from zart_server.store.tables import executions, held, queue, runs, steps
+from zart_server.store.tables import executions, held, leases, queue, runs, steps
 
 Cursor = tuple[int | str, ...] | None
 
@@ -152,18 +152,16 @@ def _has_step(status: StepStatus) -> ColumnElement[bool]:
     """
     of_run = runs.c.run_key
     is_open = runs.c.status.in_(["scheduled", "running"])
-    is_leased = queue.c.lease_token.is_not(None)
     pausing = func.zart.pausing_rule
     match status:
         case StepStatus.DEAD:
             return runs.c.dead_steps > 0
         case StepStatus.RUNNING:
-            return and_(is_open, exists().where(queue.c.run_key == of_run, is_leased))
+            return and_(is_open, exists().where(leases.c.run_key == of_run))
         case StepStatus.SCHEDULED | StepStatus.PAUSED:
             matched = [
                 exists().where(
                     table.c.run_key == of_run,
-                    *([~is_leased] if table is queue else []),
                     pausing(executions.c.execution_id, executions.c.task_name, table.c.step_name)
                     .is_not(None)
                     .is_(status is StepStatus.PAUSED),
@@ -174,7 +172,16 @@ def _has_step(status: StepStatus) -> ColumnElement[bool]:
         case StepStatus.PENDING:
             return and_(
                 runs.c.status.in_(["scheduled", "running", "failed"]),
-                exists().where(steps.c.run_key == of_run, steps.c.status == "pending"),
+                exists().where(
+                    steps.c.run_key == of_run,
+                    steps.c.status == "open",
+                    *(
+                        ~exists().where(
+                            table.c.run_key == steps.c.run_key, table.c.step_no == steps.c.step_no
+                        )
+                        for table in (queue, held, leases)
+                    ),
+                ),
             )
         case StepStatus.CANCELLED:
             return and_(

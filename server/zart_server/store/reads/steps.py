@@ -12,8 +12,8 @@ from zart_server.domain.model import Attempt, AttemptStatus, Step, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
+from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
-from zart_server.store.steps import error_from_json
 
 # Results, and likewise errors, are left out past this many bytes together.
 _RESULT_BYTES = 4 * 1024 * 1024
@@ -35,7 +35,7 @@ _STEPS = """
         JOIN zart.steps o
             ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
         LEFT JOIN zart.runs src ON src.run_key = s.source_run_key
-        LEFT JOIN zart.queue q ON q.run_key = s.run_key AND q.step_no = s.step_no
+        LEFT JOIN zart.tasks q ON q.run_key = s.run_key AND q.step_no = s.step_no
         LEFT JOIN zart.held h ON h.run_key = s.run_key AND h.step_no = s.step_no
         LEFT JOIN zart.pause_rules hr ON hr.rule_key = h.rule_key
         LEFT JOIN zart.pause_rules p ON p.rule_key = CASE
@@ -66,9 +66,10 @@ _ATTEMPTS = """
             COALESCE(sum(pg_column_size(a.error)) OVER (ORDER BY s.step_no, a.attempt), 0)
                 AS stored_bytes
         FROM zart.steps s
-        JOIN zart.attempts a
+        JOIN zart.all_attempts a
             ON a.run_key = COALESCE(s.source_run_key, s.run_key) AND a.step_no = s.step_no
         WHERE s.run_key = $1 AND ($2::integer[] IS NULL OR s.step_no = ANY($2::integer[]))
+          AND a.status <> 'running'
     ) a ORDER BY step_no, attempt
 """
 
@@ -141,7 +142,7 @@ async def _dependency_statuses(
     missing = {
         dep
         for row in rows
-        if row["status"] == "pending"
+        if _status(row) is StepStatus.PENDING
         for dep in graph.depends_on[row["step_no"]]
         if dep not in known
     }
@@ -156,10 +157,12 @@ async def _dependency_statuses(
 
 
 def _status(row: asyncpg.Record) -> StepStatus:
-    if row["status"] != "ready":
+    if row["status"] != "open":
         return StepStatus(row["status"])
     if row["lease_token"] is not None:
         return StepStatus.RUNNING
+    if row["queued_attempt"] is None and row["held_attempt"] is None:
+        return StepStatus.PENDING
     return StepStatus.SCHEDULED if row["rule_id"] is None else StepStatus.PAUSED
 
 

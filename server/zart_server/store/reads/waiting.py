@@ -22,7 +22,7 @@ async def execution_waits(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
         CROSS JOIN LATERAL (
             SELECT t.* FROM (
                 SELECT step_no, step_name, not_before, lease_token, NULL::bigint AS rule_key
-                FROM zart.queue q WHERE q.run_key = r.run_key
+                FROM zart.tasks q WHERE q.run_key = r.run_key
                 UNION ALL
                 SELECT step_no, step_name, not_before, NULL, rule_key
                 FROM zart.held h WHERE h.run_key = r.run_key) t

@@ -15,7 +15,7 @@ async def run_digests(tx: Tx, execution_keys: Sequence[int]) -> dict[int, str]:
             (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
              WHERE s.run_key = r.run_key),
             (SELECT sum(hashtextextended(concat(attempt, '/', lease_token), step_no))
-             FROM zart.queue q WHERE q.run_key = r.run_key),
+             FROM zart.tasks q WHERE q.run_key = r.run_key),
             (SELECT sum(hashtextextended(rule_key::text, step_no)) FROM zart.held h
              WHERE h.run_key = r.run_key)) AS digest
         FROM zart.runs r WHERE r.is_current AND r.execution_key = ANY($1::bigint[])
