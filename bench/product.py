@@ -207,5 +207,5 @@ async def registered(client: zart.Client) -> None:
 
 async def drained(db: asyncpg.Connection[asyncpg.Record], poll: float = 0.02) -> None:
     """Wait until nothing is queued."""
-    while await db.fetchval("SELECT EXISTS (SELECT FROM zart.queue)"):
+    while await db.fetchval("SELECT EXISTS (SELECT FROM zart.tasks)"):
         await asyncio.sleep(poll)

@@ -9,8 +9,9 @@ from rig import CHAIN, Rig
 
 @pytest.fixture
 async def history(rig: Rig) -> Rig:
-    """An archived run, an ended attempt, a deleted rule, operations, and a queued task."""
+    """An archived run, ended attempts, a deleted rule, operations, and a queued task."""
     await rig.start("x", CHAIN)
+    await rig.fail(await rig.lease_one("a"), retryable=True)
     await rig.work()
     await rig.client.restart("x")
     rule = await rig.client.pause(task_name="t")

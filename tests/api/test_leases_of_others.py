@@ -39,7 +39,7 @@ async def test_a_repeated_report_is_told_already_recorded_to_its_own_principal_o
         "INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,"
         " principal, lease_token, started_at, completed_at) SELECT run_key, step_no, attempt,"
         " 'failed', false, dispatcher_id, principal, lease_token, started_at, now()"
-        " FROM zart.queue"
+        " FROM zart.leases"
     )
 
     assert await rig.complete(task) == ["LEASE_LOST"]

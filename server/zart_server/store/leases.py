@@ -122,7 +122,7 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
                final FROM ended
         """,
         *_columns([item.lease for item in told]),
-        [item.status.value for item in told],
+        [str(item.status) for item in told],
         [item.retryable for item in told],
         [item.result_json for item in told],
         [error_to_json(item.error) for item in told],
