@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         StepSpec,
         StepStatus,
     )
+    from zart.step_context import StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
-    from zart.tasks import Step, StepContext, StepFailed, Task
+    from zart.tasks import Step, StepFailed, Task
 
 _HOME = {
     "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
@@ -50,8 +51,9 @@ _HOME = {
         "StepSpec",
         "StepStatus",
     ),
+    "step_context": ("StepContext",),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
-    "tasks": ("Step", "StepContext", "StepFailed", "Task"),
+    "tasks": ("Step", "StepFailed", "Task"),
 }
 _MODULES = ("errors", "models", "testing")
 _MODULE_OF = {name: f"zart.{module}" for module, names in _HOME.items() for name in names}

@@ -1,22 +1,19 @@
-"""Tasks and their steps, declared with decorators; what a step is given when it runs."""
+"""Tasks and their steps, declared with decorators."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast, overload
 
 from zart.models import Json, Retry, StepSpec
+from zart.step_context import StepContext
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 _NO_RETRY = Retry()
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class StepFailed(Exception):
@@ -38,62 +35,6 @@ class StepFailed(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.details = details
-
-
-@dataclass(frozen=True)
-class StepContext:
-    """What a step is given: its input, its place, and its dependencies' results.
-
-    A step may run more than once. ``idempotency_key`` is the same in every attempt: hand it to
-    whatever must not happen twice.
-    """
-
-    execution_id: str
-    run_id: str
-    run_number: int
-    step_name: str
-    attempt: int
-    max_attempts: int
-    payload: Json = None
-    input: Json = None
-    deadline: datetime = _NEVER
-    _results: Mapping[str, Json] = field(default_factory=dict, repr=False)
-    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    @property
-    def idempotency_key(self) -> str:
-        """``run_id/step_name``."""
-        return f"{self.run_id}/{self.step_name}"
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the result is no longer wanted: the lease was lost or the time is up.
-
-        A step in a plain function should look now and then, and return.
-        """
-        return self._cancelled.is_set()
-
-    @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry execution_id, run_number, step_name and attempt."""
-        names = ("execution_id", "run_number", "step_name", "attempt")
-        extra = {name: getattr(self, name) for name in names}
-        return logging.LoggerAdapter(logging.getLogger("zart.step"), extra)
-
-    @overload
-    def result_of(self, step: Step[T, Any]) -> T: ...
-    @overload
-    def result_of(self, step: str) -> Json: ...
-    def result_of(self, step: Step[Any, Any] | str) -> Json:
-        """Give the result of a direct dependency. Raises LookupError for any other step."""
-        name = step if isinstance(step, str) else step.name
-        try:
-            return self._results[name]
-        except KeyError:
-            known = ", ".join(sorted(self._results)) or "nothing"
-            raise LookupError(
-                f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
-            ) from None
 
 
 class Step(Generic[T_co, R_co]):

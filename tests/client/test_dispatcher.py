@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
 
 import pytest
+from dispatching import dispatching, registered, start
 from rig import QUICK, Rig, eventually
 
 import zart
 from zart.testing.server import ServerUnderTest
-
-
-@contextlib.asynccontextmanager
-async def dispatching(
-    server: ServerUnderTest, *tasks: zart.Task, **options: object
-) -> AsyncIterator[asyncio.Event]:
-    """Run a dispatcher until the context is left."""
-    stop = asyncio.Event()
-    dispatcher = zart.Dispatcher(tasks, address=server.address, **options)  # type: ignore[arg-type]
-    running = asyncio.create_task(dispatcher.run(stop))
-    try:
-        yield stop
-    finally:
-        stop.set()
-        await running
-
-
-async def registered(rig: Rig, name: str) -> None:
-    """Wait until a dispatcher has registered a task."""
-
-    async def there() -> bool:
-        return name in [d.task_name for d in await rig.client.list_task_definitions()]
-
-    await eventually(there)
-
-
-async def start(
-    rig: Rig, task: zart.Task, payload: object = None, execution_id: str = "x"
-) -> zart.Handle:
-    """Start a task once it is registered."""
-    await registered(rig, task.name)
-    return await rig.client.start(task, payload, execution_id=execution_id)
 
 
 async def test_async_and_plain_handlers_run_and_results_are_typed(
@@ -290,9 +257,7 @@ async def test_stopping_under_load_leaves_no_lease_behind(
             await start(rig, task, execution_id=f"x{round_}")
             await asyncio.sleep(0.05 * round_)
             stop.set()
-        leased = await rig.db.fetchval(
-            "SELECT count(*) FROM zart.leases"
-        )
+        leased = await rig.db.fetchval("SELECT count(*) FROM zart.leases")
         assert leased == 0
 
 

@@ -17,7 +17,10 @@ class Unset:
 
 UNSET: Final = Unset()
 
+# json.dumps makes an encoder for each call with options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def json_text(value: Json) -> str:
     """Give the JSON text of a value. Raises TypeError or ValueError naming what is not JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

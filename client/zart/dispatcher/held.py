@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
-from zart.tasks import StepContext
+from google.protobuf.duration_pb2 import Duration
+
+from zart.step_context import StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
 
@@ -17,45 +17,59 @@ class Held:
     """A leased task. Times are the event loop's, in seconds."""
 
     task: pb.LeasedTask
+    context: StepContext
     deadline: float
     expires_at: float
     extend_at: float
-    context: StepContext
+    begun: bool = False
     lost: bool = False
+    expired: bool = False
     ended: bool = False
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, task: pb.LeasedTask, now: float, asked_at: float) -> Held:
-        """Hold a task that was leased not before ``asked_at``."""
-        timeout = task.timeout.ToTimedelta()
-        held = cls(
-            task=task,
-            deadline=now + timeout.total_seconds(),
-            expires_at=0.0,
-            extend_at=0.0,
-            context=_context(task, datetime.now(UTC) + timeout),
+    def of(cls, task: pb.LeasedTask, now: float, asked_at: float, leased_at: datetime) -> Held:
+        """Hold a task that was leased not before ``asked_at``; ``leased_at`` is now as a date."""
+        ttl = seconds_of(task.lease_ttl)
+        return cls(
+            task,
+            StepContext(task, leased_at),
+            now + seconds_of(task.timeout),
+            asked_at + ttl,
+            asked_at + ttl / 3,
         )
-        held.extended(task.lease_ttl.ToTimedelta().total_seconds(), asked_at)
-        return held
 
     def extended(self, ttl: float, asked_at: float) -> None:
         """Note how long the lease lasts; counted from before the call, it is never too long."""
         self.expires_at = asked_at + ttl
         self.extend_at = asked_at + ttl / 3
 
-    def add_results(self, results: Mapping[str, str]) -> None:
-        """Add the results that were left out of the lease for size."""
-        known = self.context._results  # noqa: SLF001 - of our own making, and still ours alone
-        assert isinstance(known, dict)  # noqa: S101 - made below
-        known.update((name, json.loads(text)) for name, text in results.items())
-
     def lose(self) -> None:
         """Stop the handler: its result is no longer wanted."""
         self.lost = True
-        self.context._cancelled.set()  # noqa: SLF001 - the dispatcher's half of ctx.cancelled
-        if self.running is not None:
+        self._stop()
+
+    def expire(self) -> None:
+        """Stop the handler: its time is up."""
+        self.expired = True
+        self._stop()
+
+    def _stop(self) -> None:
+        self.context._cancelled = True  # noqa: SLF001 - the dispatcher's half of ctx.cancelled
+        # A task that is cancelled before it has begun never begins, and would keep its slot.
+        if self.begun and self.running is not None:
             self.running.cancel()
+
+    def was_cancelled_by_others(self) -> bool:
+        """Whether the task that runs it was cancelled not only because it is lost or expired."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > self.lost + self.expired
+
+    def detach(self) -> None:
+        """Let go of the answer that it came with, which is as large as all of its tasks."""
+        task = pb.LeasedTask()
+        task.CopyFrom(self.task)
+        self.task = self.context._task = task  # noqa: SLF001 - of our own making
 
     @property
     def lease(self) -> pb.LeaseRef:
@@ -63,16 +77,6 @@ class Held:
         return pb.LeaseRef(task_id=self.task.task_id, lease_token=self.task.lease_token)
 
 
-def _context(task: pb.LeasedTask, deadline: datetime) -> StepContext:
-    return StepContext(
-        execution_id=task.execution_id,
-        run_id=task.run_id,
-        run_number=task.run_number,
-        step_name=task.step_name,
-        attempt=task.attempt,
-        max_attempts=task.max_attempts,
-        payload=json.loads(task.payload_json) if task.HasField("payload_json") else None,
-        input=json.loads(task.input_json) if task.HasField("input_json") else None,
-        deadline=deadline,
-        _results={name: json.loads(text) for name, text in task.upstream_json.items()},
-    )
+def seconds_of(span: Duration) -> float:
+    """Give a span in seconds, at a fifth of ToTimedelta's cost."""
+    return span.seconds + span.nanos / 1e9

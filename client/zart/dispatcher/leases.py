@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from zart.dispatcher.held import Held
+from zart.dispatcher.held import Held, seconds_of
 from zart.errors import from_call
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -62,7 +62,8 @@ class LeaseKeeper:
             return
         for held, result in zip(due, response.results, strict=True):
             if result.extended:
-                held.extended(result.lease_ttl.ToTimedelta().total_seconds(), asked_at)
+                held.extended(seconds_of(result.lease_ttl), asked_at)
+                held.detach()  # it lasts longer than others of its batch
             else:
                 self._lose(held, "the server gave it up")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.handlers import rejected
 from zart.dispatcher.held import Held
+from zart.dispatcher.outcomes import rejected
 from zart.errors import (
     InvalidField,
     PayloadTooLarge,
@@ -30,13 +30,18 @@ if TYPE_CHECKING:  # only the stub file has this name
 _log = logging.getLogger(__name__)
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
+_SECOND = 250  # outcomes that are worth a second call while one is on its way
 _TIMEOUT = 30.0
 _NO_REPEAT_CURES = (InvalidField, PayloadTooLarge, TooManyItems)
 _TRIES = 5
 
 
 class Reporter:
-    """Sends what became of tasks; while one batch is on its way, the next one gathers."""
+    """Sends what became of tasks; while a batch is on its way, the next one gathers.
+
+    A first outcome is sent at once. A second call goes out beside the first one only for many, so
+    that the server always has some to record and is not asked for each.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Reporter:
         self._dispatcher_id = dispatcher_id
         self._done = done
         self._waiting: deque[tuple[Held, pb.TaskOutcome]] = deque()
+        self._on_their_way = 0  # calls
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,12 +71,24 @@ class Reporter:
 
     async def run(self) -> None:
         """Send batches until cancelled; an unreachable server is tried for ever."""
-        while True:
-            if not self._waiting:
-                self._idle.set()
-                self._more.clear()
+        async with asyncio.TaskGroup() as calls:
+            while True:
                 await self._more.wait()
-            await self._send(self._next_batch())
+                self._more.clear()
+                await self._gather()
+                while self._waiting and self._is_time_for_a_call():
+                    self._on_their_way += 1
+                    calls.create_task(self._call(self._next_batch()))
+
+    def _is_time_for_a_call(self) -> bool:
+        return not self._on_their_way or (self._on_their_way == 1 and len(self._waiting) >= _SECOND)
+
+    async def _gather(self) -> None:
+        """Wait while each turn of the loop brings more: a crowd of quick handlers is under way."""
+        gathered = 0
+        while gathered < len(self._waiting) < _BATCH:
+            gathered = len(self._waiting)
+            await asyncio.sleep(0)
 
     def _next_batch(self) -> list[tuple[Held, pb.TaskOutcome]]:
         batch: list[tuple[Held, pb.TaskOutcome]] = []
@@ -79,6 +97,15 @@ class Reporter:
             batch.append(self._waiting.popleft())
             size += batch[-1][1].ByteSize()
         return batch
+
+    async def _call(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
+        try:
+            await self._send(batch)
+        finally:
+            self._on_their_way -= 1
+            self._more.set()
+            if not self._waiting and not self._on_their_way:
+                self._idle.set()
 
     async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
         backoff = Backoff()
@@ -99,7 +126,10 @@ class Reporter:
                 await backoff.wait()
             else:
                 for (held, outcome), result in zip(batch, response.results, strict=True):
-                    self._settle(held, outcome, result)
+                    if result.status == pb.REPORT_STATUS_RECORDED:
+                        self._done(held)
+                    else:
+                        self._settle(held, outcome, result)
                 return
 
     async def _split(self, batch: list[tuple[Held, pb.TaskOutcome]], why: str) -> None:

@@ -6,16 +6,18 @@ import asyncio
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from zart.calls.call import span
 from zart.calls.payload import json_text
-from zart.dispatcher.handlers import run_async, run_in_thread
+from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.held import Held
+from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.models import Json, Run, RunStatus, RunTrigger
-from zart.tasks import Step, StepContext, Task
+from zart.step_context import StepContext
+from zart.tasks import Step, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
@@ -37,18 +39,21 @@ def context(
 
     ``results`` are those of the steps that it depends on, by step or by name.
     """
-    return StepContext(
+    task = pb.LeasedTask(
         execution_id=execution_id,
         run_id=f"{execution_id}:run:{run_number}",
         run_number=run_number,
         step_name=step_name,
         attempt=attempt,
         max_attempts=max_attempts,
-        payload=payload,
-        input=input,
-        deadline=datetime.now(UTC) + timedelta(seconds=timeout),
-        _results={_name(step): value for step, value in (results or {}).items()},
+        timeout=span(timeout),
     )
+    made = StepContext(task, datetime.now(UTC))
+    # What is given is taken as it is: a test may use what is not JSON.
+    made._payload = payload  # noqa: SLF001 - the testing kit's half of it
+    made._input = input  # noqa: SLF001 - likewise
+    made._results.update({_name(step): value for step, value in (results or {}).items()})  # noqa: SLF001 - likewise
+    return made
 
 
 def _name(step: Step[Any, Any] | str) -> str:
@@ -83,6 +88,8 @@ class _InProcess:
         self._execution_id = execution_id
         self._results = {_name(step): json_text(value) for step, value in results.items()}
         self._dead: dict[str, str] = {}
+        self._running: set[Held] = set()
+        self._limits = TimeLimits(self._running)
 
     async def run(self) -> Json:
         begun = datetime.now(UTC)
@@ -133,13 +140,17 @@ class _InProcess:
             lease_ttl=span(_LEASE),
         )
         now = asyncio.get_running_loop().time()
-        held = Held.of(task, now, now)
-        if step.is_async:
-            outcome = await run_async(held, lambda: step.function(held.context))
-            assert outcome is not None  # noqa: S101 - only a lost lease has none
-            return outcome
+        held = Held.of(task, now, now, datetime.now(UTC))
         told: list[pb.TaskOutcome] = []
-        await run_in_thread(held, step.function, threads, told.append)
+        self._running.add(held)
+        self._limits.watch(held)
+        held.running = asyncio.create_task(
+            run_handler(held, step, threads, lambda _, outcome: told.append(outcome))
+        )
+        try:
+            await held.running
+        finally:
+            self._running.discard(held)
         return told[0]
 
     def _result(self) -> Json:

@@ -1,0 +1,19 @@
+"""Waits that end when a dispatcher stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def unless(stop: asyncio.Event, pause: Coroutine[Any, Any, None]) -> None:
+    """Wait, but not longer than until ``stop`` is set."""
+    waiting = asyncio.create_task(pause)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting

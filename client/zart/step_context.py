@@ -1,0 +1,126 @@
+"""What a step is given when it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from zart.calls.payload import UNSET
+from zart.models import Json
+
+if TYPE_CHECKING:  # `import zart` loads no proto
+    from zart.tasks import Step
+    from zart.v1.dispatch_service_pb2 import LeasedTask
+
+T = TypeVar("T")
+
+
+class StepContext:
+    """What a step is given: its input, its place, and its dependencies' results.
+
+    A step may run more than once. ``idempotency_key`` is the same in every attempt: hand it to
+    whatever must not happen twice. JSON is parsed when it is first asked for.
+    """
+
+    __slots__ = ("_cancelled", "_input", "_leased_at", "_payload", "_results", "_task")
+
+    def __init__(self, task: LeasedTask, leased_at: datetime) -> None:
+        self._task = task
+        self._leased_at = leased_at
+        self._payload: Json = UNSET
+        self._input: Json = UNSET
+        self._results: dict[str, Json] = {}
+        self._cancelled = False
+
+    def __repr__(self) -> str:
+        return f"<StepContext {self.idempotency_key} attempt {self.attempt}>"
+
+    @property
+    def execution_id(self) -> str:
+        """The execution's name."""
+        return self._task.execution_id
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self._task.run_id
+
+    @property
+    def run_number(self) -> int:
+        """The run's number, from 0."""
+        return self._task.run_number
+
+    @property
+    def step_name(self) -> str:
+        """The step's name."""
+        return self._task.step_name
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._task.attempt
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts may count before the step is dead."""
+        return self._task.max_attempts
+
+    @property
+    def payload(self) -> Json:
+        """The run's payload; None where it has none."""
+        if self._payload is UNSET:
+            has = self._task.HasField("payload_json")
+            self._payload = json.loads(self._task.payload_json) if has else None
+        return self._payload
+
+    @property
+    def input(self) -> Json:
+        """The step's constant input; None where it has none."""
+        if self._input is UNSET:
+            has = self._task.HasField("input_json")
+            self._input = json.loads(self._task.input_json) if has else None
+        return self._input
+
+    @property
+    def deadline(self) -> datetime:
+        """When the attempt's time is up, by this machine's clock."""
+        return self._leased_at + self._task.timeout.ToTimedelta()
+
+    @property
+    def idempotency_key(self) -> str:
+        """``run_id/step_name``."""
+        return f"{self.run_id}/{self.step_name}"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is no longer wanted: the lease was lost or the time is up.
+
+        A step in a plain function should look now and then, and return.
+        """
+        return self._cancelled
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry execution_id, run_number, step_name and attempt."""
+        names = ("execution_id", "run_number", "step_name", "attempt")
+        extra = {name: getattr(self, name) for name in names}
+        return logging.LoggerAdapter(logging.getLogger("zart.step"), extra)
+
+    @overload
+    def result_of(self, step: Step[T, Any]) -> T: ...
+    @overload
+    def result_of(self, step: str) -> Json: ...
+    def result_of(self, step: Step[Any, Any] | str) -> Json:
+        """Give the result of a direct dependency. Raises LookupError for any other step."""
+        name = step if isinstance(step, str) else step.name
+        if name not in self._results:
+            texts = self._task.upstream_json
+            if name not in texts:
+                known = ", ".join(sorted({*self._results, *texts})) or "nothing"
+                raise LookupError(
+                    f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
+                )
+            self._results[name] = json.loads(texts[name])
+        return self._results[name]

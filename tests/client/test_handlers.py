@@ -1,0 +1,208 @@
+"""What a handler may count on while it runs in a dispatcher, and how its attempt ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+
+import pytest
+from dispatching import dispatching, start
+from rig import QUICK, Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+ONCE = zart.Retry(max_attempts=1)
+_where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+
+
+async def test_each_attempt_has_an_asyncio_task_and_a_context_of_its_own(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    tasks: list[asyncio.Task[object] | None] = []
+    seen: list[str] = []
+
+    async def handler(ctx: zart.StepContext) -> None:
+        tasks.append(asyncio.current_task())
+        seen.append(_where.get())
+        _where.set(ctx.step_name)
+        if ctx.step_name == "b":
+            await asyncio.sleep(0)
+        assert _where.get() == ctx.step_name
+
+    def plain(ctx: zart.StepContext) -> None:
+        seen.append(_where.get())
+        _where.set(ctx.step_name)
+
+    for name in ("a", "b", "c"):
+        task.step(name=name)(handler)
+    for name in ("d", "e"):
+        task.step(name=name)(plain)
+    async with dispatching(zart_server, task, concurrency=1):
+        await (await start(rig, task)).result(timeout=10)
+
+    assert seen == ["nowhere"] * 5
+    assert len(set(tasks)) == 3
+
+
+async def test_a_handler_may_bound_and_group_its_own_work(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step(retry=ONCE)
+    async def bounded(_: zart.StepContext) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(30)
+        except TimeoutError:
+            return "in time"
+        return "never"
+
+    @task.step(retry=ONCE)
+    async def unbounded(_: zart.StepContext) -> None:
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(30)
+
+    @task.step(retry=ONCE)
+    async def grouped(_: zart.StepContext) -> int:
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(asyncio.sleep(0, n)) for n in range(3)]
+        return sum(part.result() for part in parts)
+
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task)
+        await handle.run(timeout=10)
+    state = await handle.state()
+    assert (state.step("bounded").result, state.step("grouped").result) == ("in time", 3)
+    (attempt,) = state.step("unbounded").attempts
+    assert attempt.error is not None
+    assert (attempt.status, attempt.error.type) == ("FAILED", "TimeoutError")
+
+
+class Odd(BaseException):
+    """What hardly anybody catches."""
+
+
+async def cancels_itself(_: zart.StepContext) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(30)
+
+
+async def cancels_itself_at_the_end(_: zart.StepContext) -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    return "done"
+
+
+async def is_cancelled(_: zart.StepContext) -> None:
+    raise asyncio.CancelledError
+
+
+async def is_odd(_: zart.StepContext) -> None:
+    raise Odd("very")
+
+
+def is_odd_in_a_thread(_: zart.StepContext) -> None:
+    raise Odd("very")
+
+
+class Unspeakable(Exception):
+    """An error that breaks whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+async def is_unspeakable(_: zart.StepContext) -> None:
+    raise Unspeakable
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (cancels_itself, "CancelledError"),
+        (is_cancelled, "CancelledError"),
+        (is_odd, "Odd"),
+        (is_odd_in_a_thread, "Odd"),
+        (is_unspeakable, "LookupError"),
+    ],
+)
+async def test_however_a_handler_ends_its_attempt_is_told_and_its_slot_is_free(
+    rig: Rig, zart_server: ServerUnderTest, handler: object, error: str
+) -> None:
+    task = zart.Task("t")
+    task.step(name="odd", retry=QUICK)(handler)  # type: ignore[call-overload]
+    task.step(name="next")(lambda _: "ran")
+
+    async with dispatching(zart_server, task, concurrency=1):
+        handle = await start(rig, task)
+        await handle.run(timeout=10)
+    state = await handle.state()
+    attempts = state.step("odd").attempts
+    assert [a.error and a.error.type for a in attempts] == [error] * QUICK.max_attempts
+    assert state.step("next").result == "ran"
+
+
+async def test_a_handler_that_returns_in_spite_of_a_cancellation_has_returned(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    task.step(name="a")(cancels_itself_at_the_end)
+    task.step(name="b")(lambda _: "ran")
+    async with dispatching(zart_server, task, concurrency=1):
+        assert await (await start(rig, task)).result(timeout=10) == "ran"
+
+
+async def test_each_attempt_ends_at_its_own_deadline(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """One timer serves them all: an earlier deadline sets it anew, and so does what is left."""
+    task = zart.Task("t")
+    ended: dict[str, float] = {}
+
+    async def handler(ctx: zart.StepContext) -> None:
+        begun = time.monotonic()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended[ctx.step_name] = time.monotonic() - begun
+            assert ctx.cancelled
+
+    for timeout in (0.6, 0.2, 0.4):
+        task.step(name=f"s{timeout}", timeout=timeout, retry=ONCE)(handler)
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task)
+        await handle.run(timeout=10)
+    statuses = [a.status.value for s in (await handle.state()).steps for a in s.attempts]
+    assert statuses == ["TIMED_OUT"] * 3
+    assert list(ended) == ["s0.2", "s0.4", "s0.6"]
+    for name, seconds in ended.items():
+        assert 0 <= seconds - float(name[1:]) + 0.05 < 0.15
+
+
+async def test_input_is_parsed_once_and_stays_the_same_when_a_lease_is_extended(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step()
+    async def first(_: zart.StepContext) -> list[int]:
+        return [1]
+
+    @task.step(depends_on=[first], input={"n": 2})
+    async def slow(ctx: zart.StepContext) -> list[object]:
+        ctx.payload["seen"] = True
+        await asyncio.sleep(1.2)
+        ctx.result_of(first).append(2)
+        ctx.result_of(first).append(3)
+        return [ctx.payload, ctx.input, ctx.result_of(first), ctx.idempotency_key]
+
+    async with dispatching(zart_server, task, lease=1):
+        result = await (await start(rig, task, {"user": 7})).result(timeout=10)
+    assert result == [{"user": 7, "seen": True}, {"n": 2}, [1, 2, 3], "x:run:0/slow"]

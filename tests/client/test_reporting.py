@@ -1,0 +1,129 @@
+"""How outcomes are sent: at once when there is one, in few calls when there are many."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc.aio
+from rig import eventually
+
+from zart.calls.call import span
+from zart.channel import aio_channel
+from zart.dispatcher.held import Held
+from zart.dispatcher.outcomes import completed
+from zart.dispatcher.reporting import Reporter
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1 import dispatch_service_pb2_grpc as services
+
+
+class SlowServer(services.DispatchServiceServicer):
+    """Records outcomes when it is let."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.gate = asyncio.Event()
+
+    async def ReportTasks(  # noqa: N802 - the proto's name
+        self, request: pb.ReportTasksRequest, _context: Any
+    ) -> pb.ReportTasksResponse:
+        """Take a batch."""
+        self.sizes.append(len(request.outcomes))
+        await self.gate.wait()
+        results = [
+            pb.ReportResult(task_id=outcome.task_id, status=pb.REPORT_STATUS_RECORDED)
+            for outcome in request.outcomes
+        ]
+        return pb.ReportTasksResponse(results=results)
+
+
+class Reporting:
+    """A reporter and its server."""
+
+    def __init__(self, server: SlowServer, channel: grpc.aio.Channel) -> None:
+        self.server = server
+        self.done: list[Held] = []
+        stub = services.DispatchServiceStub(channel)
+        self.reporter = Reporter(stub, "d", self.done.append)
+
+    def report(self, count: int) -> None:
+        """Report so many outcomes."""
+        now = asyncio.get_running_loop().time()
+        for n in range(count):
+            task = pb.LeasedTask(task_id=str(n), timeout=span(60), lease_ttl=span(30))
+            held = Held.of(task, now, now, datetime.now(UTC))
+            self.reporter.report(held, completed(held, n))
+
+    async def calls(self, *sizes: int) -> None:
+        """Wait until the server has had these calls."""
+
+        async def made() -> bool:
+            return len(self.server.sizes) >= len(sizes)
+
+        await eventually(made)
+        assert self.server.sizes == list(sizes)
+
+
+@contextlib.asynccontextmanager
+async def reporting() -> AsyncIterator[Reporting]:
+    server = grpc.aio.server()
+    servicer = SlowServer()  # type: ignore[abstract]  # it is asked for nothing else
+    services.add_DispatchServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio_channel(f"127.0.0.1:{port}") as channel:
+        made = Reporting(servicer, channel)
+        running = asyncio.create_task(made.reporter.run())
+        try:
+            yield made
+        finally:
+            servicer.gate.set()
+            await asyncio.wait_for(made.reporter.flush(), 10)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await server.stop(None)
+
+
+async def some_turns() -> None:
+    """Let the reporter do what it would do at once."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_one_outcome_is_sent_at_once_and_the_next_ones_wait_for_its_answer() -> None:
+    async with reporting() as made:
+        made.report(1)
+        await made.calls(1)
+        made.report(2)
+        await some_turns()
+        made.report(3)
+        await some_turns()
+        assert made.done == []
+        made.server.gate.set()
+        await made.calls(1, 5)
+    assert len(made.done) == 6
+
+
+async def test_a_second_call_goes_out_beside_the_first_for_many_and_no_third() -> None:
+    async with reporting() as made:
+        made.report(1)
+        await made.calls(1)
+        made.report(300)
+        await made.calls(1, 300)
+        made.report(2500)
+        await some_turns()
+        assert made.reporter._on_their_way == 2
+        made.server.gate.set()
+        await made.calls(1, 300, 1000, 1000, 500)
+    assert len(made.done) == 2801
+
+
+async def test_what_a_crowd_of_quick_handlers_tells_turn_by_turn_goes_in_one_call() -> None:
+    async with reporting() as made:
+        for _ in range(10):
+            made.report(40)
+            await asyncio.sleep(0)
+        await made.calls(400)
