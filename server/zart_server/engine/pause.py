@@ -10,7 +10,7 @@ from zart_server.domain.globs import to_regex
 from zart_server.domain.model import OperationKind, PauseRule
 from zart_server.store.db import Tx
 from zart_server.store.held import count_matching
-from zart_server.store.operations import record_operation
+from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.rules import find_rule, insert_rule, seize_pause_lock
 
 EXACT_TO = 10_000
@@ -38,14 +38,13 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
     if row is None:
         raise InvalidField("expires_at", "lies in the past")
     scope = command.scope
-    await record_operation(
-        tx,
-        OperationKind.PAUSE,
+    operation = NewOperation(
         caller,
         execution_id=scope.execution_id or "",
         rule_id=row.rule.rule_id,
         task_name=scope.task_name or "",
     )
+    await record_operations(tx, OperationKind.PAUSE, [operation])
     tx.changes.rules = True
     return row.rule
 

@@ -173,10 +173,12 @@ async def claim_past_settling(
     return [Claimed(*row[:9]) for row in rows if row["run_key"] is not None], rows[0]["n"]
 
 
-async def lock_queued(tx: Tx, run_key: int) -> None:
-    """Lock all queue rows of a run in order, waiting for claims; the caller holds the run row."""
+async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
+    """Lock all queue rows of runs in order, waiting for claims; the caller holds the run rows."""
     await tx.execute(
-        "SELECT FROM zart.queue WHERE run_key = $1 ORDER BY step_no FOR UPDATE", run_key
+        "SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no"
+        " FOR UPDATE",
+        run_keys,
     )
 
 
