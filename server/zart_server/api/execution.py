@@ -142,7 +142,10 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
 
 
 async def _start(
-    tx: Tx, wanted: Sequence[tuple[StartExecution, Caller]], *, wait: bool  # noqa: ARG001 - it always does
+    tx: Tx,
+    wanted: Sequence[tuple[StartExecution, Caller]],
+    *,
+    wait: bool,  # noqa: ARG001 - it always does
 ) -> list[StartResult]:
     return await start_executions(tx, [command for command, _ in wanted])
 
