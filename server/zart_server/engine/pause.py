@@ -8,8 +8,9 @@ from zart_server.domain.commands import Caller, Pause, PauseCounts
 from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
 from zart_server.domain.model import OperationKind, PauseRule
+from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
-from zart_server.store.held import count_matching
+from zart_server.store.matching import count_matching
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.rules import find_rule, insert_rule, seize_pause_lock
 
@@ -50,9 +51,14 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
 
 
 async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
-    """Count what a rule withholds; for after its commit, when nothing withheld can leave."""
+    """Count what a rule withholds; for after its commit, when nothing withheld can leave.
+
+    A rule that names an execution is settled with it.
+    """
     row = await find_rule(tx, rule_id)
     if row is None:
         raise PauseRuleNotFound(rule_id)
     ready, running = await count_matching(tx, row.rule_key, EXACT_TO + 1)
+    if row.rule.scope.execution_id is not None:
+        await settle_rule_of_execution(tx, row.rule_key)
     return PauseCounts(min(ready, EXACT_TO), ready > EXACT_TO, running)

@@ -14,6 +14,7 @@ from zart_server.store.db import Tx
 
 # Any number that no other program is likely to lock in the same database.
 _PAUSE_LOCK = 0x7A61_7274_0002
+_MOVES_LOCK = 0x7A61_7274
 _MAX_CHANGES = 1000  # of the rules, read one by one: with more, all active ones are read
 
 _SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
@@ -269,3 +270,11 @@ async def end_work(tx: Tx, rule_key: int, work: str) -> None:
     await tx.execute(
         "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = $2", rule_key, work
     )
+
+
+async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:
+    """Make this the only transaction that moves steps for a rule; False where another one is."""
+    is_alone: bool = await tx.fetchval(
+        "SELECT pg_try_advisory_xact_lock($1, $2)", _MOVES_LOCK, rule_key % 2**31
+    )
+    return is_alone
