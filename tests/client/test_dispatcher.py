@@ -290,9 +290,7 @@ async def test_stopping_under_load_leaves_no_lease_behind(
             await start(rig, task, execution_id=f"x{round_}")
             await asyncio.sleep(0.05 * round_)
             stop.set()
-        leased = await rig.db.fetchval(
-            "SELECT count(*) FROM zart.leases"
-        )
+        leased = await rig.db.fetchval("SELECT count(*) FROM zart.leases")
         assert leased == 0
 
 

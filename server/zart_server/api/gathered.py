@@ -24,16 +24,12 @@ from zart_server.api.mutation import (
 )
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
-from zart_server.engine.requests import (
-    RequestKey,
-    begin_requests,
-    forget_requests,
-    store_responses,
-)
+from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
 from zart_server.store.db import Tx
 
 _log = logging.getLogger(__name__)
 _MOST = 200  # in one transaction
+_AT_ONCE = 2  # transactions: while the database is at one, the server is at the other
 _PATIENCE = 0.02  # seconds that one may hold up those after it
 
 Command = TypeVar("Command")
@@ -82,7 +78,7 @@ class Gathered(Generic[Command, Done, Response]):
         self._encode = encode
         self._target = target
         self._waiting: list[_Item[Command, Response]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._workers = 0
 
     async def run(self, request: Message, command: Command, caller: Caller) -> Response:
         """Do what a request asks for, or answer what it was answered with before.
@@ -96,8 +92,9 @@ class Gathered(Generic[Command, Done, Response]):
         # Its caller may be gone by then: an error that nobody awaits is no defect.
         item.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append(item)
-        if self._worker is None:
-            self._worker = self._mutations.keep(asyncio.create_task(self._work()))
+        if self._workers < _AT_ONCE:
+            self._workers += 1
+            self._mutations.keep(asyncio.create_task(self._work()))
         return await asyncio.shield(item.done)
 
     async def _work(self) -> None:
@@ -112,7 +109,7 @@ class Gathered(Generic[Command, Done, Response]):
                     ]
                     await asyncio.wait(alone, timeout=_PATIENCE)
         finally:
-            self._worker = None
+            self._workers -= 1
 
     def _take(self) -> list[_Item[Command, Response]]:
         """Take the next batch: no two about the same, or with the same request_id."""
@@ -173,38 +170,40 @@ class Gathered(Generic[Command, Done, Response]):
     async def _answer(
         self, tx: Tx, items: Sequence[_Item[Command, Response]], *, wait: bool
     ) -> list[Response | ZartError | None]:
-        known = await begin_requests(
-            tx, {item.key: item.fingerprint for item in items if item.key is not None}
-        )
-        new = [item for item in items if item.key not in known]
+        known = await self._known(tx, items)
+        new = [item for item in items if item not in known]
         wanted = [(item.command, item.caller) for item in new]
-        results = iter(await self._operate(tx, wanted, wait=wait) if new else ())
-        answers: list[Response | ZartError | None] = []
-        responses: dict[RequestKey, bytes] = {}
-        refused: list[RequestKey] = []
-        for item in items:
-            answer: Response | ZartError | None
-            if item.key in known:
-                try:
-                    answer, _ = replay(known[item.key], self._response_type)
-                except ZartError as error:
-                    answer = error
-            else:
-                result = next(results)
-                answer = (
-                    result
-                    if result is None or isinstance(result, ZartError)
-                    else self._encode(result)
-                )
-                if item.key is not None:
-                    if isinstance(answer, Message):
-                        responses[item.key] = answer.SerializeToString()
-                    else:
-                        refused.append(item.key)
-            answers.append(answer)
-        await store_responses(tx, responses)
-        if not wait:  # alone, an error rolls all back
-            await forget_requests(tx, refused)
+        results = await self._operate(tx, wanted, wait=wait) if new else ()
+        answers = known | {
+            item: self._encode(result)
+            if result is not None and not isinstance(result, ZartError)
+            else result
+            for item, result in zip(new, results, strict=True)
+        }
+        refused = [item for item in new if isinstance(answers[item], ZartError)]
+        answers |= await self._known(tx, refused)
+        await store_answers(
+            tx,
+            [
+                Answered(item.key, item.fingerprint, answer.SerializeToString())
+                for item in new
+                if item.key is not None and isinstance(answer := answers[item], Message)
+            ],
+        )
+        return [answers[item] for item in items]
+
+    async def _known(
+        self, tx: Tx, items: Sequence[_Item[Command, Response]]
+    ) -> dict[_Item[Command, Response], Response | ZartError | None]:
+        """Give the answers of those that were answered before."""
+        asked = {item.key: item for item in items if item.key is not None}
+        found = await find_answers(tx, {key: item.fingerprint for key, item in asked.items()})
+        answers: dict[_Item[Command, Response], Response | ZartError | None] = {}
+        for key, stored in found.items():
+            try:
+                answers[asked[key]], _ = replay(stored, self._response_type)
+            except ZartError as error:
+                answers[asked[key]] = error
         return answers
 
 

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from zart_server.api.identity import principal
-from zart_server.domain.errors import OperationTimeout, RequestIdReused, StoreConflict
+from zart_server.domain.errors import OperationTimeout, RequestIdReused, StoreConflict, ZartError
 from zart_server.engine.requests import (
+    Answered,
     RequestKey,
-    StoredResponse,
-    begin_requests,
-    store_responses,
+    complete_response,
+    find_answers,
+    store_answers,
 )
 from zart_server.store.db import Database, Tx
 
@@ -92,14 +93,18 @@ class Mutations:
         for attempt in range(ATTEMPTS):
             try:
                 async with self.db.transaction() as tx:
-                    if key is not None:
-                        known = await begin_requests(tx, {key: fingerprint(request)})
-                        if key in known:
-                            return replay(known[key], response_type)
-                    response = await operate(tx)
+                    wanted = {} if key is None else {key: fingerprint(request)}
+                    for answer in (await find_answers(tx, wanted)).values():
+                        return replay(answer, response_type)
+                    try:
+                        response = await operate(tx)
+                    except ZartError:
+                        for answer in (await find_answers(tx, wanted)).values():
+                            return replay(answer, response_type)
+                        raise
                     if key is not None:
                         text = response.SerializeToString()
-                        await store_responses(tx, {key: text}, is_complete=is_complete)
+                        await store_answers(tx, [Answered(key, wanted[key], text, is_complete)])
                     return response, is_complete
             except StoreConflict:
                 if attempt == ATTEMPTS - 1:
@@ -120,7 +125,7 @@ class Mutations:
                 stored = type(response)()
                 stored.CopyFrom(response)
                 stored.ClearField("replayed")
-                await store_responses(tx, {key: stored.SerializeToString()})
+                await complete_response(tx, key, stored.SerializeToString())
 
 
 def request_key(request: Message, caller: str) -> RequestKey | None:
@@ -137,7 +142,7 @@ def fingerprint(request: Message) -> bytes:
 
 
 def replay(
-    stored: StoredResponse | RequestIdReused, response_type: type[Response]
+    stored: Answered | RequestIdReused, response_type: type[Response]
 ) -> tuple[Response, bool]:
     """Give a stored response, marked as replayed, and whether it is complete."""
     if isinstance(stored, RequestIdReused):

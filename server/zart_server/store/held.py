@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
+from zart_server.store.rules import SHARED_EPOCH
 
 _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
@@ -57,19 +58,19 @@ async def insert_ready(
 ) -> dict[tuple[int, int], tuple[int, datetime]] | None:
     """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
 
-    Gives token and end of the leases by (run key, step number). The caller holds the run rows and
-    the pause lock shared, and judged the steps by the rules of ``epoch``.
+    Gives token and end of the leases by (run key, step number). The caller holds the run rows, and
+    judged the steps by the rules of ``epoch``. Takes the pause lock, shared, before it looks.
     """
     rows = await tx.fetch(
         f"""
-        WITH ready AS MATERIALIZED (
+        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), ready AS MATERIALIZED (
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],
                 $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::float8[],
                 $10::float8[], $11::bigint[], $12::text[], $13::text[], $14::float8[])
             WITH ORDINALITY u(run_key, step_no, lane, step_name, attempt, counted, backoff_base,
                 max_attempts, timeout_seconds, delay, rule_key, dispatcher_id, principal,
                 lease_seconds, n)
-            WHERE $15 = (SELECT epoch FROM zart.pause_epoch)
+            WHERE $15 = (SELECT epoch FROM now)
         ), queued AS (
             INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at, step_name)
             SELECT {_READY}, nextval('zart.queue_numbers'),
@@ -91,7 +92,7 @@ async def insert_ready(
             FROM ready WHERE dispatcher_id IS NOT NULL ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )
-        SELECT epoch, leased.* FROM zart.pause_epoch LEFT JOIN leased ON true
+        SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         *zip(*ready, strict=True),
         epoch,
@@ -155,13 +156,16 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
                 u(run_key, step_no, rule)
             WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
+        ), picked AS MATERIALIZED (
+            SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM zart.held
+                WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
         ), kept AS (
-            UPDATE zart.held h SET rule_key = s.rule FROM steps s
-            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NOT NULL
+            UPDATE zart.held h SET rule_key = (SELECT rule FROM picked p WHERE p.tid = h.ctid)
+            WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NOT NULL))
         ), gone AS (
-            DELETE FROM zart.held h USING steps s
-            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NULL
-            RETURNING h.*
+            DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
+            RETURNING {_COLUMNS}
         ), queued AS (
             INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone
             ORDER BY not_before, queue_no

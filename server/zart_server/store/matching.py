@@ -40,7 +40,7 @@ def tasks_matched(table: str, limit: str) -> str:
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
             SELECT t.run_key, t.step_no, t.step_name FROM zart.{table} t
             WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
-            LIMIT {limit}) m
+            ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
          WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
          LIMIT {limit})
     """
@@ -79,7 +79,9 @@ async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tu
             FROM zart.pause_rules r CROSS JOIN LATERAL (
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
-        JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
+        CROSS JOIN LATERAL (
+            SELECT execution_id, task_name FROM zart.runs JOIN zart.executions USING (execution_key)
+            WHERE runs.run_key = m.run_key OFFSET 0) e
         """,
         rule_keys,
         limit,

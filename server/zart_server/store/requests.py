@@ -19,63 +19,55 @@ class RequestKey(NamedTuple):
     request_id: str
 
 
-class StoredRequest(NamedTuple):
-    """A request that was answered before."""
+class Answered(NamedTuple):
+    """A request and its response. ``fingerprint`` tells whether a repeat asks for the same.
 
-    fingerprint: bytes
-    response: bytes | None
-    is_complete: bool
-
-
-async def insert_requests(tx: Tx, requests: dict[RequestKey, bytes]) -> set[RequestKey]:
-    """Insert requests with their fingerprints; give those that were not there.
-
-    In key order, and waiting for whoever is inserting one of them.
+    ``is_complete`` False: counts are still to be filled in.
     """
-    keys = sorted(requests)
-    rows = await tx.fetch(
-        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint)"
-        " SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) u"
-        " ON CONFLICT DO NOTHING RETURNING caller, rpc, request_id",
-        *_columns(keys),
-        [requests[key] for key in keys],
-    )
-    return {RequestKey(*row) for row in rows}
+
+    key: RequestKey
+    fingerprint: bytes
+    response: bytes
+    is_complete: bool = True
 
 
-async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, StoredRequest]:
-    """Give requests that were answered before."""
+async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, Answered]:
+    """Give those of the requests that were answered before."""
     rows = await tx.fetch(
         "SELECT caller, rpc, request_id, fingerprint, response, is_complete FROM zart.requests"
         " JOIN unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
         " USING (caller, rpc, request_id)",
         *_columns(keys),
     )
-    return {RequestKey(*row[:3]): StoredRequest(*row[3:]) for row in rows}
+    found = [Answered(RequestKey(*row[:3]), row[3], row[4] or b"", row[5]) for row in rows]
+    return {answered.key: answered for answered in found}
 
 
-async def update_responses(
-    tx: Tx, responses: dict[RequestKey, bytes], *, is_complete: bool
-) -> None:
-    """Store responses with their requests."""
-    await tx.execute(
-        "UPDATE zart.requests r SET response = u.response, is_complete = $5"
-        " FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])"
-        " u(caller, rpc, request_id, response)"
-        " WHERE r.caller = u.caller AND r.rpc = u.rpc AND r.request_id = u.request_id",
-        *_columns(list(responses)),
-        list(responses.values()),
-        is_complete,
+async def insert_requests(tx: Tx, answered: Sequence[Answered]) -> bool:
+    """Insert requests with their responses; False where one of them is there already.
+
+    In key order, and waiting for whoever is inserting one of them.
+    """
+    rows = sorted(answered)
+    inserted = await tx.execute(
+        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)"
+        " SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[],"
+        " $6::boolean[]) u ON CONFLICT DO NOTHING",
+        *_columns([row.key for row in rows]),
+        [row.fingerprint for row in rows],
+        [row.response for row in rows],
+        [row.is_complete for row in rows],
     )
+    return inserted == len(rows)
 
 
-async def delete_requests(tx: Tx, keys: Sequence[RequestKey]) -> None:
-    """Forget requests that this transaction inserted: what they asked for was refused."""
+async def complete_response(tx: Tx, key: RequestKey, response: bytes) -> None:
+    """Store the whole response of a request whose response was incomplete."""
     await tx.execute(
-        "DELETE FROM zart.requests r"
-        " USING unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
-        " WHERE r.caller = u.caller AND r.rpc = u.rpc AND r.request_id = u.request_id",
-        *_columns(keys),
+        "UPDATE zart.requests SET response = $4, is_complete = true"
+        " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
+        *key,
+        response,
     )
 
 

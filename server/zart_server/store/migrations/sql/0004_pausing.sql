@@ -14,7 +14,7 @@ UPDATE zart.lanes l SET step_name = sole.step_name FROM (
     GROUP BY s.lane HAVING min(s.step_name) = max(s.step_name)) sole
 WHERE l.lane = sole.lane;
 
-CREATE INDEX held_by_lane ON zart.held (lane);
+CREATE INDEX held_by_lane ON zart.held (lane, not_before, queue_no);
 
 -- Shares the pause lock until the transaction ends, and gives the epoch as it stays until then:
 -- what a lock guards is read by a later statement than the one that takes it, and each statement of
