@@ -220,7 +220,8 @@ async def test_a_release_is_finished_by_another_server_when_one_dies(
     # As a server leaves it that dies right after Resume's commit.
     async with rig.db.transaction():
         await rig.db.execute(
-            "UPDATE zart.pause_rules SET deleted_at = now(), deleted_by = 'x' WHERE rule_id = $1",
+            "UPDATE zart.pause_rules SET deleted_at = now(), deleted_by = 'x',"
+            " epoch = (SELECT epoch + 1 FROM zart.pause_epoch) WHERE rule_id = $1",
             rule.rule_id,
         )
         await rig.db.execute(

@@ -9,10 +9,23 @@ from zart_server.api import encode
 from zart_server.api.checks import Checks, with_caller
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
+from zart_server.api.gathered import Gathered
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
-from zart_server.domain.commands import RerunPlan
-from zart_server.engine import pause, rerun, restart, resume, retry_step
+from zart_server.domain.commands import (
+    Rerun,
+    Rerunned,
+    RerunPlan,
+    Restart,
+    Restarted,
+    RetriedStep,
+    RetryStep,
+)
+from zart_server.domain.errors import ZartError
+from zart_server.engine import pause, resume
+from zart_server.engine.rerun import rerun
+from zart_server.engine.restart import restart
+from zart_server.engine.retry_step import retry_steps
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
 
@@ -23,61 +36,37 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, db: Database, mutations: Mutations) -> None:
         self._db = db
         self._mutations = mutations
+        self._retries = Gathered(
+            mutations, pb.RetryStepResponse, retry_steps, _retried, _execution_id
+        )
+        self._restarts = Gathered(mutations, pb.RestartResponse, restart, _restarted, _execution_id)
+        self._reruns = Gathered(mutations, pb.RerunResponse, rerun, _rerunned, _execution_id)
 
     async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
-        command, caller = with_caller(decode.retry_step, request)
-
-        async def operate(tx: Tx) -> pb.RetryStepResponse:
-            done = await retry_step.retry_step(tx, command, caller)
-            step = encode.step(done.step)
-            step.ClearField("result_json")
-            step.ClearField("input_json")
-            return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
-
-        return await self._mutations.run(request, pb.RetryStepResponse, operate)
+        return await self._retries.run(request, *with_caller(decode.retry_step, request))
 
     async def Restart(  # noqa: N802 - the proto's name
         self, request: pb.RestartRequest, context: Context
     ) -> pb.RestartResponse:
         """Create the next run from scratch."""
-        command, caller = with_caller(decode.restart, request)
-
-        async def operate(tx: Tx) -> pb.RestartResponse:
-            done = await restart.restart(tx, command, caller)
-            return pb.RestartResponse(
-                new_run_id=done.run.run_id,
-                new_run_number=done.run.run_number,
-                run=encode.run(done.run),
-                fenced_steps=map(encode.fenced_step, done.fenced_steps),
-            )
-
-        return await self._mutations.run(request, pb.RestartResponse, operate)
+        return await self._restarts.run(request, *with_caller(decode.restart, request))
 
     async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
         """Create the next run with some results carried over, or only plan it."""
         command, caller = with_caller(decode.rerun, request)
-
-        async def operate(tx: Tx) -> pb.RerunResponse:
-            done = await rerun.rerun(tx, command, caller)
-            return pb.RerunResponse(
-                new_run_id=done.new_run_id,
-                new_run_number=done.new_run_number,
-                effective_rerun=done.plan.effective_rerun,
-                preserved=done.plan.preserved,
-                potentially_stale=_stale(done.plan),
-                fenced_steps=map(encode.fenced_step, done.fenced_steps),
-                plan_token=done.plan_token,
-            )
-
-        if command.validate_only:  # changes nothing, so there is nothing to remember
-            async with self._db.transaction() as tx:
-                return await operate(tx)
-        return await self._mutations.run(request, pb.RerunResponse, operate)
+        if not command.validate_only:
+            return await self._reruns.run(request, command, caller)
+        # It changes nothing, so there is nothing to remember.
+        async with self._db.transaction() as tx:
+            [plan] = await rerun(tx, [(command, caller)], wait=True)
+        if isinstance(plan, ZartError) or plan is None:
+            raise plan or LookupError("a lock that was waited for was not got")
+        return _rerunned(plan)
 
     async def ListRuns(  # noqa: N802 - the proto's name
         self, request: pb.ListRunsRequest, context: Context
@@ -141,6 +130,38 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             rules=map(encode.pause_rule, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
+
+
+def _execution_id(command: RetryStep | Restart | Rerun) -> str:
+    return command.execution_id
+
+
+def _retried(done: RetriedStep) -> pb.RetryStepResponse:
+    step = encode.step(done.step)
+    step.ClearField("result_json")
+    step.ClearField("input_json")
+    return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
+
+
+def _restarted(done: Restarted) -> pb.RestartResponse:
+    return pb.RestartResponse(
+        new_run_id=done.run.run_id,
+        new_run_number=done.run.run_number,
+        run=encode.run(done.run),
+        fenced_steps=map(encode.fenced_step, done.fenced_steps),
+    )
+
+
+def _rerunned(done: Rerunned) -> pb.RerunResponse:
+    return pb.RerunResponse(
+        new_run_id=done.new_run_id,
+        new_run_number=done.new_run_number,
+        effective_rerun=done.plan.effective_rerun,
+        preserved=done.plan.preserved,
+        potentially_stale=_stale(done.plan),
+        fenced_steps=map(encode.fenced_step, done.fenced_steps),
+        plan_token=done.plan_token,
+    )
 
 
 def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +28,7 @@ from zart_server.domain.commands import (
     ListOperations,
     StartExecution,
 )
-from zart_server.domain.errors import InvalidField
+from zart_server.domain.errors import InvalidField, ZartError
 from zart_server.domain.graph import MAX_STEPS, Graph
 from zart_server.domain.model import (
     IfExists,
@@ -70,6 +71,16 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
 
 def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution:
     """Decode an item of a batch: its own words go before the batch's, the request_id is one."""
+    if not (request.steps or request.triggered_by or request.reason or request.request_id):
+        with contextlib.suppress(ZartError, KeyError):  # told in full below
+            return StartExecution(
+                name_of(request.execution_id, "execution_id") if request.execution_id else "",
+                name_of(request.task_name, "task_name"),
+                json_of(request, "payload_kind", "payload"),
+                (),
+                _IF_EXISTS[request.if_exists],
+                batch,
+            )
     if request.request_id:
         raise InvalidField("request_id", "belongs to the batch, not to an item")
     item = start_execution(request)

@@ -209,9 +209,7 @@ class LeasedTasks:
         self._most = most
         self._alike: dict[tuple[int, int, timedelta], dispatch_service_pb2.LeasedTask] = {}
 
-    def encode(
-        self, items: Sequence[commands.LeasedTask]
-    ) -> list[dispatch_service_pb2.LeasedTask]:
+    def encode(self, items: Sequence[commands.LeasedTask]) -> list[dispatch_service_pb2.LeasedTask]:
         """Encode leased tasks."""
         ends: dict[datetime, Timestamp | None] = {}
         found = []

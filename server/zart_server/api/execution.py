@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
@@ -12,10 +12,12 @@ from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
+from zart_server.api.gathered import Gathered
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
+from zart_server.domain.model import Execution
 from zart_server.engine.cancel import cancel_execution
 from zart_server.engine.start import start_executions
 from zart_server.engine.watch import Watches
@@ -30,20 +32,14 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._db = db
         self._mutations = mutations
         self._watches = watches
+        self._starts = Gathered(mutations, pb.StartExecutionResponse, _start, _started, _id_of)
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         """Start one execution."""
         command = decode.start_execution(request)
-
-        async def operate(tx: Tx) -> pb.StartExecutionResponse:
-            [started] = await start_executions(tx, [command])
-            if isinstance(started, ZartError):
-                raise started
-            return pb.StartExecutionResponse(execution=encode.execution(started))
-
-        return await self._mutations.run(request, pb.StartExecutionResponse, operate)
+        return await self._starts.run(request, command, command.caller)
 
     async def BatchStartExecutions(  # noqa: N802 - the proto's name
         self, request: pb.BatchStartExecutionsRequest, context: Context
@@ -143,6 +139,23 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         async with self._db.transaction() as tx:
             definition = await reads.get_task_definition(tx, task_name, version)
         return pb.GetTaskDefinitionResponse(task_definition=encode.task_definition(definition))
+
+
+async def _start(
+    tx: Tx,
+    wanted: Sequence[tuple[StartExecution, Caller]],
+    *,
+    wait: bool,  # noqa: ARG001 - it always does
+) -> list[StartResult]:
+    return await start_executions(tx, [command for command, _ in wanted])
+
+
+def _started(execution: Execution) -> pb.StartExecutionResponse:
+    return pb.StartExecutionResponse(execution=encode.execution(execution))
+
+
+def _id_of(command: StartExecution) -> str:
+    return command.execution_id or str(id(command))
 
 
 def _item(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution | ZartError:

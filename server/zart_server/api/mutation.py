@@ -6,28 +6,35 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from zart_server.api.identity import principal
-from zart_server.domain.errors import OperationTimeout, StoreConflict
-from zart_server.engine.requests import begin_request, store_response
+from zart_server.domain.errors import OperationTimeout, RequestIdReused, StoreConflict, ZartError
+from zart_server.engine.requests import (
+    Answered,
+    RequestKey,
+    complete_response,
+    find_answers,
+    store_answers,
+)
 from zart_server.store.db import Database, Tx
 
-_ATTEMPTS = 6
+ATTEMPTS = 6
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
 
 Response = TypeVar("Response", bound=Message)
+T = TypeVar("T")
 
 
 class Mutations:
     """Runs mutations so that each happens once or not at all, whatever its caller does."""
 
     def __init__(self, db: Database, timeout: float) -> None:
-        self._db = db
-        self._timeout = timeout
-        self._running: set[asyncio.Task[Message]] = set()
+        self.db = db
+        self.timeout = timeout
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def run(
         self,
@@ -41,14 +48,19 @@ class Mutations:
         ``complete`` fills in, in a second transaction, what can only be told after the commit.
         Neither a caller's deadline nor its disconnection stops what has begun.
         """
-        task = asyncio.create_task(self._run(request, response_type, operate, complete))
-        self._running.add(cast("asyncio.Task[Message]", task))
+        return await asyncio.shield(
+            self.keep(asyncio.create_task(self._run(request, response_type, operate, complete)))
+        )
+
+    def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Let a task run to its end, whoever stops waiting for it."""
+        self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def drain(self) -> None:
         """Wait until every mutation that has begun is done."""
-        if self._running:
+        while self._running:
             await asyncio.wait(self._running)
 
     async def _run(
@@ -59,7 +71,7 @@ class Mutations:
         complete: Callable[[Tx, Response], Awaitable[None]] | None,
     ) -> Response:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 response, is_complete = await self._operate(
                     request, response_type, operate, is_complete=complete is None
                 )
@@ -77,26 +89,27 @@ class Mutations:
         *,
         is_complete: bool,
     ) -> tuple[Response, bool]:
-        scope, request_id = (principal(), _name(request)), _request_id(request)
-        for attempt in range(_ATTEMPTS):
+        key = request_key(request, principal())
+        for attempt in range(ATTEMPTS):
             try:
-                async with self._db.transaction() as tx:
-                    if request_id:
-                        stored = await begin_request(tx, *scope, request_id, _fingerprint(request))
-                        if stored is not None:
-                            replayed = response_type.FromString(stored.response)
-                            replayed.replayed = True  # type: ignore[attr-defined]
-                            return replayed, stored.is_complete
-                    response = await operate(tx)
-                    if request_id:
+                async with self.db.transaction() as tx:
+                    wanted = {} if key is None else {key: fingerprint(request)}
+                    for answer in (await find_answers(tx, wanted)).values():
+                        return replay(answer, response_type)
+                    try:
+                        response = await operate(tx)
+                    except ZartError:
+                        for answer in (await find_answers(tx, wanted)).values():
+                            return replay(answer, response_type)
+                        raise
+                    if key is not None:
                         text = response.SerializeToString()
-                        await store_response(tx, *scope, request_id, text, is_complete=is_complete)
+                        await store_answers(tx, [Answered(key, wanted[key], text, is_complete)])
                     return response, is_complete
             except StoreConflict:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
-                jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-                await asyncio.sleep(_BACKOFF * 2**attempt * jitter)
+                await asyncio.sleep(backoff(attempt))
         raise StoreConflict
 
     async def _complete(
@@ -105,25 +118,41 @@ class Mutations:
         response: Response,
         complete: Callable[[Tx, Response], Awaitable[None]],
     ) -> None:
-        scope, request_id = (principal(), _name(request)), _request_id(request)
-        async with self._db.transaction() as tx:
+        key = request_key(request, principal())
+        async with self.db.transaction() as tx:
             await complete(tx, response)
-            if request_id:
+            if key is not None:
                 stored = type(response)()
                 stored.CopyFrom(response)
                 stored.ClearField("replayed")
-                await store_response(tx, *scope, request_id, stored.SerializeToString())
+                await complete_response(tx, key, stored.SerializeToString())
 
 
-def _name(request: Message) -> str:
-    return request.DESCRIPTOR.name.removesuffix("Request")
-
-
-def _request_id(request: Message) -> str:
+def request_key(request: Message, caller: str) -> RequestKey | None:
+    """Name a request of a caller; None where it has no request_id."""
     request_id: str = request.request_id  # type: ignore[attr-defined]
-    return request_id
+    if not request_id:
+        return None
+    return RequestKey(caller, request.DESCRIPTOR.name.removesuffix("Request"), request_id)
 
 
-def _fingerprint(request: Message) -> bytes:
+def fingerprint(request: Message) -> bytes:
     """Tell whether a repeat asks for the same."""
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def replay(
+    stored: Answered | RequestIdReused, response_type: type[Response]
+) -> tuple[Response, bool]:
+    """Give a stored response, marked as replayed, and whether it is complete."""
+    if isinstance(stored, RequestIdReused):
+        raise stored
+    replayed = response_type.FromString(stored.response)
+    replayed.replayed = True  # type: ignore[attr-defined]
+    return replayed, stored.is_complete
+
+
+def backoff(attempt: int) -> float:
+    """Give the seconds to wait before the next attempt after a conflict, the first being 0."""
+    jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+    return _BACKOFF * 2**attempt * jitter

@@ -6,6 +6,8 @@ the matching, since it never backtracks. ``matches`` says the same without a reg
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -52,8 +54,33 @@ def to_regex(pattern: str) -> str:
 
 def matches(pattern: str, name: str) -> bool:
     """Tell whether a glob matches the whole of ``name``; in time pattern times name."""
-    ends = _ends(_parse(pattern), name, {0})
-    return len(name) in ends
+    return Glob.of(pattern).matches(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A glob that many names are compared with. ``prefix``: what each match begins with."""
+
+    prefix: str
+    rest: tuple[_Part, ...]
+
+    @classmethod
+    @functools.lru_cache(maxsize=50_000)
+    def of(cls, pattern: str) -> Glob:
+        """Read a glob. Raises ValueError."""
+        parts = _parse(pattern)
+        prefix = "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]
+        return cls(prefix, parts[len(prefix) :])
+
+    def matches(self, name: str) -> bool:
+        """Tell whether it matches the whole of a name; in time pattern times name."""
+        if not name.startswith(self.prefix):
+            return False
+        if not self.rest:
+            return len(name) == len(self.prefix)
+        if len(self.rest) == 1 and isinstance(self.rest[0], _Star):
+            return True
+        return len(name) in _ends(self.rest, name, {len(self.prefix)})
 
 
 def _ends(parts: tuple[_Part, ...], name: str, starts: set[int]) -> set[int]:

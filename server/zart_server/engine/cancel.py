@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from zart_server.domain.commands import Caller, CancelExecution, Cancelled
-from zart_server.domain.errors import RunFinished
+from zart_server.domain.errors import RunFinished, ZartError
 from zart_server.domain.model import OperationKind
-from zart_server.engine.current_run import end_run, lock_current
+from zart_server.engine.current_runs import Meant, fence_runs, lock_current
 from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
-from zart_server.store.operations import record_operation
+from zart_server.store.operations import NewOperation, record_operations
+from zart_server.store.runs import cancel_run
 
 
 async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> Cancelled:
@@ -16,19 +17,22 @@ async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> 
 
     Raises ExecutionNotFound, RunChanged or RunFinished.
     """
-    current = await lock_current(tx, command.execution_id, command.expected_run_number)
+    meant = Meant(command.execution_id, command.expected_run_number)
+    [current] = await lock_current(tx, [meant], wait=True)
+    if isinstance(current, ZartError) or current is None:
+        raise current or LookupError("a lock that was waited for was not got")
     if current.run.status.is_finished:
         raise RunFinished(current.run_id, current.run.status)
     why = ": ".join(part for part in (caller.triggered_by, caller.reason) if part)
-    run, fenced = await end_run(tx, current, f"cancelled by {why}" if why else "cancelled")
+    fenced = (await fence_runs(tx, [current])).get(current.run.run_key, ())
+    run = await cancel_run(tx, current.run.run_key, f"cancelled by {why}" if why else "cancelled")
     execution = current.execution
-    await record_operation(
-        tx,
-        OperationKind.CANCEL,
+    operation = NewOperation(
         caller,
         execution_id=execution.execution_id,
         run_number=run.run_number,
         task_name=execution.task_name,
         replaced=replaced_run(current.run, fenced),
     )
+    await record_operations(tx, OperationKind.CANCEL, [operation])
     return Cancelled(run.to_run(execution.execution_id, current.definition.version), fenced)

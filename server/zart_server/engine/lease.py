@@ -68,14 +68,14 @@ async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claim
     )
     since = low_water.since(command.task_names, command.handlers)
     claimed = await claim(tx, wanted, since)
-    if not claimed and since:
-        since = {}
-        claimed = await claim(tx, wanted, since)
     if not claimed and await is_settling(tx):
         for _ in range(_MOVES_AT_MOST):
-            claimed, moved = await claim_past_settling(tx, wanted, {})
+            claimed, moved = await claim_past_settling(tx, wanted)
             if claimed or not moved:
                 break
+    elif not claimed and since:
+        since = {}
+        claimed = await claim(tx, wanted, since)
     low_water.note(command.task_names, command.handlers, claimed, command.max_tasks, since)
     return claimed
 

@@ -1,4 +1,4 @@
-"""What must happen although nobody calls: expiry of leases and rules, releases, due tasks.
+"""What must happen although nobody calls: expiry of leases and rules, due tasks.
 
 Safe to run on every replica: each piece of work is a guarded transaction that skips what another
 replica holds.
@@ -15,7 +15,6 @@ from zart_server.domain.commands import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
-from zart_server.engine.release import move_aside, release_held
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
@@ -24,7 +23,7 @@ from zart_server.store.definitions import touch_asked
 from zart_server.store.leases import ExpiredLease, expired_leases
 from zart_server.store.queue import due_lanes, task_id_of
 from zart_server.store.requests import purge_requests
-from zart_server.store.rules import next_expiry, pause_work
+from zart_server.store.rules import next_expiry
 
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
@@ -97,7 +96,6 @@ class Maintenance:
         async with self._db.transaction() as tx:
             expired = await expired_leases(tx, _LEASES)
             rule_in = await next_expiry(tx)
-            work = await pause_work(tx)
             due = await due_lanes(tx, sorted(names)) if names else []
         self._dispatch.waiters.wake({(task, handler): 1000 for task, handler, s in due if s <= 0})
         if expired:
@@ -106,16 +104,11 @@ class Maintenance:
             async with self._db.transaction() as tx:
                 await expire(tx)
             self.kick()
-        for rule_key, kind in work:
-            if kind == "settle":
-                await move_aside(self._db, rule_key)
-            else:
-                await release_held(self._db, rule_key)
         await self._now_and_then(names)
         later = [seconds for _, _, seconds in due if seconds > 0]
         if rule_in is not None and rule_in > 0:
             later.append(rule_in)
-        return 0.05 if len(expired) == _LEASES or work else min(later, default=_TICK)
+        return 0.05 if len(expired) == _LEASES else min(later, default=_TICK)
 
     async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""

@@ -8,9 +8,10 @@ from zart_server.domain.commands import Caller, Pause, PauseCounts
 from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
 from zart_server.domain.model import OperationKind, PauseRule
+from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
-from zart_server.store.held import count_matching
-from zart_server.store.operations import record_operation
+from zart_server.store.matching import count_matching
+from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.rules import find_rule, insert_rule, seize_pause_lock
 
 EXACT_TO = 10_000
@@ -38,22 +39,26 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
     if row is None:
         raise InvalidField("expires_at", "lies in the past")
     scope = command.scope
-    await record_operation(
-        tx,
-        OperationKind.PAUSE,
+    operation = NewOperation(
         caller,
         execution_id=scope.execution_id or "",
         rule_id=row.rule.rule_id,
         task_name=scope.task_name or "",
     )
+    await record_operations(tx, OperationKind.PAUSE, [operation])
     tx.changes.rules = True
     return row.rule
 
 
 async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
-    """Count what a rule withholds; for after its commit, when nothing withheld can leave."""
+    """Count what a rule withholds; for after its commit, when nothing withheld can leave.
+
+    A rule that names an execution is settled with it.
+    """
     row = await find_rule(tx, rule_id)
     if row is None:
         raise PauseRuleNotFound(rule_id)
     ready, running = await count_matching(tx, row.rule_key, EXACT_TO + 1)
+    if row.rule.scope.execution_id is not None:
+        await settle_rule_of_execution(tx, row.rule_key)
     return PauseCounts(min(ready, EXACT_TO), ready > EXACT_TO, running)

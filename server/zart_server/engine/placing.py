@@ -10,7 +10,6 @@ from zart_server.domain.commands import LeaseNext
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.held import Placement, insert_ready
-from zart_server.store.rules import share_pause_lock
 
 
 @dataclass(slots=True)
@@ -50,7 +49,6 @@ async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
     """
     if not ready:
         return Placed([])
-    await share_pause_lock(tx)
     while True:
         rules = await tx.pauses.judge(
             tx,

@@ -15,7 +15,7 @@ from zart_server.store.definitions import (
     next_version,
     set_current,
 )
-from zart_server.store.operations import record_operation
+from zart_server.store.operations import NewOperation, record_operations
 
 
 async def register_task(
@@ -34,12 +34,9 @@ async def register_task(
         [stored] = await insert_definitions(tx, [(task_name, version, graph)])
     if stored.definition_key != current:
         await set_current(tx, task_name, stored.definition_key)
-        await record_operation(
-            tx,
-            OperationKind.REGISTER_TASK,
-            caller or Caller(),
-            task_name=task_name,
-            made=Made(definition_version=stored.version),
+        operation = NewOperation(
+            caller or Caller(), task_name=task_name, made=Made(definition_version=stored.version)
         )
+        await record_operations(tx, OperationKind.REGISTER_TASK, [operation])
     tx.definitions.add(stored)
     return replace(definition, version=stored.version)

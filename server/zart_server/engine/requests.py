@@ -1,48 +1,43 @@
-"""Makes repeats safe: looks a request_id up before anything else, and stores the response."""
+"""Makes repeats safe: looks request ids up before anything else, and stores the responses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from zart_server.domain.errors import RequestIdReused, StoreConflict
 from zart_server.store.db import Tx
-from zart_server.store.requests import find_request, insert_request, update_response
+from zart_server.store.requests import (
+    Answered,
+    RequestKey,
+    complete_response,
+    find_requests,
+    insert_requests,
+)
+
+__all__ = ["Answered", "RequestKey", "complete_response", "find_answers", "store_answers"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """The response of an earlier call; ``is_complete`` False: its counts are to be made again."""
+async def find_answers(
+    tx: Tx, requests: Mapping[RequestKey, bytes]
+) -> dict[RequestKey, Answered | RequestIdReused]:
+    """Give the answers of those of the requests, by key with fingerprint, that have one.
 
-    response: bytes
-    is_complete: bool
-
-
-async def begin_request(
-    tx: Tx, caller: str, rpc: str, request_id: str, fingerprint: bytes
-) -> StoredResponse | None:
-    """Claim a caller's request_id for this transaction, or give the response it was answered with.
-
-    A concurrent call with the same id waits here until the first has committed or rolled back.
-    Raises RequestIdReused where the id was used for a different request.
+    RequestIdReused where an id was used for a request with another fingerprint. Asked before
+    anything else is done; and again before an error is told, which may be due to what a call with
+    the same id has done meanwhile.
     """
-    if await insert_request(tx, caller, rpc, request_id, fingerprint):
-        return None
-    stored = await find_request(tx, caller, rpc, request_id)
-    if stored is None:  # purged between the two statements
+    known = await find_requests(tx, list(requests)) if requests else {}
+    return {
+        key: answered if answered.fingerprint == requests[key] else RequestIdReused(key.request_id)
+        for key, answered in known.items()
+    }
+
+
+async def store_answers(tx: Tx, answered: Sequence[Answered]) -> None:
+    """Store responses with their requests, in the operations' own transaction.
+
+    Raises StoreConflict where another call with one of the ids was faster: it waited for that one's
+    end, everything is rolled back, and its answer is found when this is tried again.
+    """
+    if answered and not await insert_requests(tx, answered):
         raise StoreConflict
-    if stored.fingerprint != fingerprint:
-        raise RequestIdReused(request_id)
-    return StoredResponse(stored.response or b"", stored.is_complete)
-
-
-async def store_response(
-    tx: Tx,
-    caller: str,
-    rpc: str,
-    request_id: str,
-    response: bytes,
-    *,
-    is_complete: bool = True,
-) -> None:
-    """Store the response with the request, in the operation's own transaction."""
-    await update_response(tx, caller, rpc, request_id, response, is_complete=is_complete)

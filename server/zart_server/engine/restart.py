@@ -1,68 +1,89 @@
-"""Restart: ends the current run and creates the next from scratch."""
+"""Restart: ends current runs and creates the next from scratch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zart_server.domain.commands import Caller, Restart, Restarted
+from zart_server.domain.errors import ZartError
 from zart_server.domain.model import Made, OperationKind, RunTrigger, run_id_of
-from zart_server.engine.current_run import (
+from zart_server.engine.current_runs import (
     CurrentRun,
-    begin_next_run,
-    check_supersedable,
+    Meant,
+    Superseded,
     lock_current,
+    refused,
+    supersede,
 )
-from zart_server.engine.placing import Ready, place
+from zart_server.engine.new_runs import NewRun, begin_runs
 from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
-from zart_server.store.definitions import Definition, current_keys
-from zart_server.store.operations import record_operation
-from zart_server.store.steps import insert_steps
+from zart_server.store.operations import NewOperation, record_operations
 
 
-async def restart(tx: Tx, command: Restart, caller: Caller) -> Restarted:
-    """Create the next run with the same or a new payload and the task's current definition.
+async def restart(
+    tx: Tx, wanted: Sequence[tuple[Restart, Caller]], *, wait: bool
+) -> list[Restarted | ZartError | None]:
+    """Create next runs with the same or a new payload and the tasks' current definitions.
 
-    An unfinished run is cancelled and its leases are fenced. An inline graph is kept. Raises
-    ExecutionNotFound, RunChanged or RunActive.
+    Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
+    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: somebody else holds it.
+    Each execution once.
     """
-    current = await lock_current(tx, command.execution_id, command.expected_run_number)
-    check_supersedable(current, command.if_running)
-    definition = await _next_definition(tx, current)
-    run, fenced = await begin_next_run(
-        tx,
-        current,
-        RunTrigger.RESTART,
-        caller,
-        definition_key=definition.definition_key,
-        payload_json=command.payload_json,
-    )
-    await insert_steps(tx, [(run.run_key, definition.definition_key)])
-    execution = current.execution
-    await record_operation(
-        tx,
-        OperationKind.RESTART,
-        caller,
-        execution_id=execution.execution_id,
-        run_number=run.run_number,
-        task_name=execution.task_name,
-        replaced=replaced_run(current.run, fenced),
-        made=Made(
-            run_id=run_id_of(execution.execution_id, run.run_number),
-            definition_version=definition.version,
-        ),
-    )
-    await place(
+    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    found: list[Restarted | ZartError | None] = []
+    runs: list[tuple[int, CurrentRun, Restart, Caller]] = []
+    for current, (command, caller) in zip(
+        await lock_current(tx, meant, wait=wait), wanted, strict=True
+    ):
+        if isinstance(current, CurrentRun):
+            error = refused(current, command.if_running)
+            if error is None:
+                runs.append((len(found), current, command, caller))
+            found.append(error)
+        else:
+            found.append(current)
+    keys = [_definition_key(current) for _, current, _, _ in runs]
+    definitions = await tx.definitions.get(tx, set(keys))
+    superseded = await supersede(
         tx,
         [
-            Ready(definition, execution.execution_id, run.run_key, root)
-            for root in definition.graph.roots
+            (current, definitions[key], command.payload_json, caller)
+            for key, (_, current, command, caller) in zip(keys, runs, strict=True)
         ],
+        RunTrigger.RESTART,
     )
-    return Restarted(run.to_run(execution.execution_id, definition.version), fenced)
+    if superseded:
+        callers = [caller for _, _, _, caller in runs]
+        await record_operations(tx, OperationKind.RESTART, map(_operation, superseded, callers))
+        await begin_runs(tx, list(map(_new_run, superseded)))
+    for (place, _, _, _), done in zip(runs, superseded, strict=True):
+        found[place] = Restarted(done.run, done.fenced)
+    return found
 
 
-async def _next_definition(tx: Tx, current: CurrentRun) -> Definition:
-    if current.definition.version == 0:
-        return current.definition
-    task_name = current.execution.task_name
-    keys = await current_keys(tx, [task_name])
-    return await tx.definitions.one(tx, keys.get(task_name, current.definition.definition_key))
+def _definition_key(current: CurrentRun) -> int:
+    """Give the task's current definition; an inline graph stays what it is."""
+    registered = current.execution.task_definition_key
+    if current.definition.version == 0 or registered is None:
+        return current.definition.definition_key
+    return registered
+
+
+def _new_run(done: Superseded) -> NewRun:
+    return NewRun(done.definition, done.current.execution.execution_id, done.next.run_key)
+
+
+def _operation(done: Superseded, caller: Caller) -> NewOperation:
+    execution = done.current.execution
+    return NewOperation(
+        caller,
+        execution_id=execution.execution_id,
+        run_number=done.next.run_number,
+        task_name=execution.task_name,
+        replaced=replaced_run(done.current.run, done.fenced),
+        made=Made(
+            run_id=run_id_of(execution.execution_id, done.next.run_number),
+            definition_version=done.definition.version,
+        ),
+    )

@@ -9,7 +9,7 @@ from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import OperationKind
 from zart_server.engine.pause import EXACT_TO
 from zart_server.store.db import Tx
-from zart_server.store.held import count_releasable
+from zart_server.store.matching import find_matching
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.rules import (
     RuleRow,
@@ -24,7 +24,7 @@ from zart_server.store.rules import (
 async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Their steps are queued by ``engine.release`` after the commit. Raises PauseRuleNotFound.
+    Their steps are queued by ``engine.moving`` after the commit. Raises PauseRuleNotFound.
     """
     known = None
     if command.rule_id is not None:
@@ -33,7 +33,7 @@ async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
             raise PauseRuleNotFound(command.rule_id)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(tx, command.rule_id, command.scope)
-    free, others = await count_releasable(tx, keys, EXACT_TO + 1) if keys else (0, 0)
+    free, others = await _count(tx, keys) if keys else (0, 0)
     await seize_pause_lock(tx)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
@@ -45,6 +45,16 @@ async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
         is_lower_bound=free + others > EXACT_TO,
         still_paused_steps=min(others, EXACT_TO),
     )
+
+
+async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
+    """Count the ready steps that rules withhold: only they, others as well."""
+    await tx.pauses.refresh(tx)
+    steps = await find_matching(tx, rule_keys, EXACT_TO + 1)
+    leaving = set(rule_keys)
+    matching = tx.pauses.rules.matching
+    others = sum(any(key not in leaving for key in matching(*step)) for step in steps)
+    return len(steps) - others, others
 
 
 async def expire(tx: Tx) -> int:

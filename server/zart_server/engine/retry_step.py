@@ -1,94 +1,135 @@
-"""RetryStep: revives one dead step of the current run."""
+"""RetryStep: revives dead steps of current runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
-from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound
+from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
 from zart_server.domain.model import Made, OperationKind, Replaced, RunStatus, Step, StepStatus
-from zart_server.engine.current_run import CurrentRun, lock_current
+from zart_server.engine.current_runs import CurrentRun, Meant, lock_current
 from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
-from zart_server.store.operations import record_operation
+from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.queue import task_id_of
 from zart_server.store.reads.steps import RunPlace, read_steps
-from zart_server.store.runs import revive_run
-from zart_server.store.steps import RevivedStep, revive_step
+from zart_server.store.steps import RevivedStep, revive_steps
 
 
-async def retry_step(tx: Tx, command: RetryStep, caller: Caller) -> RetriedStep:
-    """Give a dead step a new budget of attempts and queue it, or hold it where it is paused.
+class _Dead(NamedTuple):
+    """A step that is to be revived, if it is dead indeed."""
 
-    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. Raises
+    place: int
+    current: CurrentRun
+    step_no: int
+    command: RetryStep
+    caller: Caller
+
+    def budget(self, revived: RevivedStep) -> int:
+        """Give the number of attempts that may count from now on."""
+        policy = self.current.definition.graph.steps[self.step_no].retry_policy
+        return revived.counted + (self.command.max_attempts or policy.max_attempts)
+
+
+async def retry_steps(
+    tx: Tx, wanted: Sequence[tuple[RetryStep, Caller]], *, wait: bool
+) -> list[RetriedStep | ZartError | None]:
+    """Give dead steps a new budget of attempts; queue them, or hold them where they are paused.
+
+    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, RunFinished or
-    StepNotDead.
+    StepNotDead; None, without ``wait``: somebody else holds it. Each execution once.
     """
-    current = await lock_current(
-        tx, command.execution_id, command.expected_run_number, command.run_number
-    )
-    step_no = current.definition.graph.index.get(command.step_name)
-    if step_no is None:
-        raise StepNotFound(current.run_id, command.step_name)
-    if current.run.status is RunStatus.CANCELLED:
-        raise RunFinished(current.run_id, current.run.status)
-    revived = await revive_step(tx, current.run.run_key, step_no)
-    if revived is None:
-        status = (await _read(tx, current, step_no)).status
-        raise StepNotDead(current.run_id, command.step_name, status)
-    await revive_run(tx, current.run.run_key)
-    policy = current.definition.graph.steps[step_no].retry_policy
-    budget = revived.counted + (command.max_attempts or policy.max_attempts)
-    task_id = task_id_of(current.run.run_key, step_no, revived.attempt + 1)
-    await _record(tx, current, caller, command.step_name, revived, task_id, budget)
-    ready = Ready(
-        current.definition,
-        command.execution_id,
-        current.run.run_key,
-        step_no,
+    meant = [
+        Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
+    ]
+    found: list[RetriedStep | ZartError | None] = []
+    dead: list[_Dead] = []
+    for current, (command, caller) in zip(
+        await lock_current(tx, meant, wait=wait), wanted, strict=True
+    ):
+        if not isinstance(current, CurrentRun):
+            found.append(current)
+            continue
+        step_no = current.definition.graph.index.get(command.step_name)
+        if step_no is None:
+            found.append(StepNotFound(current.run_id, command.step_name))
+        elif current.run.status is RunStatus.CANCELLED:
+            found.append(RunFinished(current.run_id, current.run.status))
+        else:
+            dead.append(_Dead(len(found), current, step_no, command, caller))
+            found.append(None)
+    for item, result in zip(dead, await _revive(tx, dead), strict=True):
+        found[item.place] = result
+    return found
+
+
+async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
+    if not dead:
+        return []
+    keys = [(item.current.run.run_key, item.step_no) for item in dead]
+    revived = await revive_steps(tx, keys)
+    done = [(item, step) for item in dead if (step := revived.get(item.current.run.run_key))]
+    operations = [_operation(item, step) for item, step in done]
+    if operations:
+        await record_operations(tx, OperationKind.RETRY_STEP, operations)
+    rules = (await place(tx, [_ready(item, step) for item, step in done])).rules
+    held = {item.place: rule for (item, _), rule in zip(done, rules, strict=True)}
+    results: list[RetriedStep | ZartError] = []
+    for item in dead:
+        run_id = item.current.run_id
+        step = await _read(tx, item)
+        if item.place not in held:
+            results.append(StepNotDead(run_id, item.command.step_name, step.status))
+        else:
+            task_id = "" if held[item.place] is not None else step.task_id
+            results.append(RetriedStep(task_id, run_id, step))
+    return results
+
+
+def _ready(item: _Dead, revived: RevivedStep) -> Ready:
+    return Ready(
+        item.current.definition,
+        item.current.execution.execution_id,
+        item.current.run.run_key,
+        item.step_no,
         attempt=revived.attempt + 1,
         counted=revived.counted,
         backoff_base=revived.counted,
-        max_attempts=budget,
+        max_attempts=item.budget(revived),
     )
-    placed = await place(tx, [ready])
-    is_held = placed.rules[0] is not None
-    step = await _read(tx, current, step_no)
-    return RetriedStep("" if is_held else task_id, current.run_id, step)
 
 
-async def _read(tx: Tx, current: CurrentRun, step_no: int) -> Step:
+async def _read(tx: Tx, item: _Dead) -> Step:
+    current = item.current
     place_of = RunPlace(
         current.run.run_key,
         current.execution.execution_id,
         current.execution.task_name,
         current.definition,
     )
-    return (await read_steps(tx, place_of, [step_no], result_bytes=0))[0]
+    return (await read_steps(tx, place_of, [item.step_no], result_bytes=0))[0]
 
 
-async def _record(
-    tx: Tx,
-    current: CurrentRun,
-    caller: Caller,
-    step_name: str,
-    revived: RevivedStep,
-    task_id: str,
-    budget: int,
-) -> None:
-    await record_operation(
-        tx,
-        OperationKind.RETRY_STEP,
-        caller,
-        execution_id=current.execution.execution_id,
-        run_number=current.run.run_number,
-        step_name=step_name,
-        task_name=current.execution.task_name,
+def _operation(item: _Dead, revived: RevivedStep) -> NewOperation:
+    run = item.current.run
+    return NewOperation(
+        item.caller,
+        execution_id=item.current.execution.execution_id,
+        run_number=run.run_number,
+        step_name=item.command.step_name,
+        task_name=item.current.execution.task_name,
         replaced=Replaced(
-            run_number=current.run.run_number,
-            status=current.run.status,
-            error=current.run.error,
-            completed_at=current.run.completed_at,
+            run_number=run.run_number,
+            status=run.status,
+            error=run.error,
+            completed_at=run.completed_at,
             step_status=StepStatus.DEAD,
             step_error=revived.error,
         ),
-        made=Made(task_id=task_id, max_attempts=budget),
+        made=Made(
+            task_id=task_id_of(run.run_key, item.step_no, revived.attempt + 1),
+            max_attempts=item.budget(revived),
+        ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zart_server.engine.dispatch import Dispatch
 from zart_server.engine.maintenance import Maintenance
+from zart_server.engine.moving import Moves
 from zart_server.engine.watch import Watches
 from zart_server.store.db import Changes, Database
 from zart_server.store.notifications import Notifications
@@ -16,6 +17,7 @@ class Runtime:
         self.db = db
         self.dispatch = Dispatch(db)
         self.watches = Watches(db)
+        self.moves = Moves(db)
         self.maintenance = Maintenance(db, self.dispatch, self.watches)
         self._notifications = Notifications(db.url, self._heard, self._lost_count)
         db.on_commit = self._committed
@@ -24,6 +26,7 @@ class Runtime:
         """Begin to listen and to maintain."""
         self._notifications.start()
         self.maintenance.start()
+        self.moves.start()
 
     def drain(self) -> None:
         """Lease nothing more and end the watches; reports are still taken."""
@@ -35,6 +38,7 @@ class Runtime:
         self.drain()
         await self.dispatch.stop()
         await self.maintenance.stop()
+        await self.moves.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -47,6 +51,7 @@ class Runtime:
         self.watches.changed(changes.executions)
         if changes.rules:
             self.maintenance.kick()
+            self.moves.kick()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 
@@ -54,3 +59,4 @@ class Runtime:
         """Look at everything: hints may have been missed."""
         self.watches.changed_all()
         self.maintenance.kick()
+        self.moves.kick()

@@ -10,12 +10,11 @@ from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import Execution, IfExists, RunStatus
-from zart_server.engine.placing import Ready, place
+from zart_server.engine.new_runs import NewRun, begin_runs
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition, current_keys, insert_definitions
-from zart_server.store.executions import NewExecution, Started, insert_executions
+from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
 from zart_server.store.reads.executions import find_executions
-from zart_server.store.steps import insert_steps
 
 
 async def start_executions(tx: Tx, starts: Sequence[StartExecution]) -> list[StartResult]:
@@ -28,24 +27,24 @@ async def start_executions(tx: Tx, starts: Sequence[StartExecution]) -> list[Sta
         for item in starts
     ]
     graphs = await _find_graphs(tx, starts)
-    firsts: dict[str, int] = {}
+    firsts: dict[str, tuple[int, Definition]] = {}
     for number, (item, graph) in enumerate(zip(starts, graphs, strict=True)):
         if isinstance(graph, Definition):
-            firsts.setdefault(item.execution_id, number)
-    new = [
-        _new_execution(starts[number], graph)
-        for number in firsts.values()
-        if isinstance(graph := graphs[number], Definition)
-    ]
+            firsts.setdefault(item.execution_id, (number, graph))
+    new = [_new_execution(starts[number], graph) for number, graph in firsts.values()]
     started = await insert_executions(tx, new) if new else {}
     if started:
-        await _place_roots(
-            tx, started, {starts[n].execution_id: graphs[n] for n in firsts.values()}
-        )
+        # In the order of the request, which is the order in which they are leased.
+        runs = [
+            NewRun(graph, execution_id, started[execution_id].run_key)
+            for execution_id, (_, graph) in firsts.items()
+            if execution_id in started
+        ]
+        await begin_runs(tx, runs)
     taken = [
         item.execution_id
         for number, item in enumerate(starts)
-        if item.execution_id not in started or firsts.get(item.execution_id) != number
+        if item.execution_id not in started or firsts[item.execution_id][0] != number
     ]
     existing = await find_executions(tx, taken) if taken else {}
     return [
@@ -75,45 +74,22 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
 
 
 def _new_execution(item: StartExecution, definition: Definition) -> NewExecution:
-    return NewExecution(
-        execution_id=item.execution_id,
-        task_name=item.task_name,
-        definition_key=definition.definition_key,
-        definition_version=definition.version,
-        payload_json=item.payload_json,
-        caller=item.caller,
-    )
-
-
-async def _place_roots(
-    tx: Tx, started: dict[str, Started], graphs: dict[str, Definition | ZartError]
-) -> None:
-    runs = []
-    ready = []
-    for execution_id, row in started.items():
-        definition = graphs[execution_id]
-        if isinstance(definition, ZartError):
-            raise definition
-        runs.append((row.run_key, definition.definition_key))
-        ready += [
-            Ready(definition, execution_id, row.run_key, root) for root in definition.graph.roots
-        ]
-        tx.changes.executions.add(row.execution_key)
-    await insert_steps(tx, runs)
-    await place(tx, ready)
+    kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
+    return NewExecution(item.execution_id, kind, item.payload_json)
 
 
 def _result(
     item: StartExecution,
     graph: Definition | ZartError,
     number: int,
-    firsts: dict[str, int],
+    firsts: dict[str, tuple[int, Definition]],
     started: dict[str, Started],
     existing: dict[str, Execution],
 ) -> StartResult:
     execution_id = item.execution_id
-    if execution_id in started and firsts.get(execution_id) == number:
-        created_at = started[execution_id].created_at
+    new = started.get(execution_id)
+    if new is not None and firsts[execution_id][0] == number:
+        created_at = new.created_at
         return Execution(execution_id, item.task_name, 0, RunStatus.SCHEDULED, created_at)
     there = existing.get(execution_id)
     if there is None:

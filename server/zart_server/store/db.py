@@ -34,12 +34,12 @@ class Changes:
     rules: bool = False  # pause rules were added or deleted
     due_in: float | None = None  # seconds until the first task that was queued with a delay
 
-    def queued(self, task_name: str, handler: str, delay: float = 0.0) -> None:
-        """Note that a task was queued, due after ``delay`` seconds."""
+    def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
+        """Note that tasks were queued, due after ``delay`` seconds."""
         if delay > 0:
             self.due_in = delay if self.due_in is None else min(self.due_in, delay)
         else:
-            self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + 1
+            self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
 
     def __bool__(self) -> bool:
         return bool(self.lanes or self.executions or self.rules or self.due_in is not None)

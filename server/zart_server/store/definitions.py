@@ -73,39 +73,61 @@ async def next_version(tx: Tx, task_name: str) -> int:
     return version
 
 
-async def ensure_lanes(tx: Tx, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Give the lane of each (task, handler), made where it is missing. Locks new rows in order."""
-    pairs = sorted(set(wanted))
+async def ensure_lanes(
+    tx: Tx, wanted: Iterable[tuple[str, str, str]]
+) -> dict[tuple[str, str], int]:
+    """Give the lane of each (task, handler, step name) by task and handler; made where missing.
+
+    A lane knows its step as long as it has but one. Locks new rows in order.
+    """
+    names: dict[tuple[str, str], str | None] = {}
+    for task, handler, step_name in wanted:
+        known = names.setdefault((task, handler), step_name)
+        if known != step_name:
+            names[task, handler] = None
+    pairs = sorted(names)
     arrays = [task for task, _ in pairs], [handler for _, handler in pairs]
     found = await _find_lanes(tx, *arrays)
     if len(found) < len(pairs):
         await tx.execute(
-            "INSERT INTO zart.lanes (task_name, handler)"
-            " SELECT t, h FROM unnest($1::text[], $2::text[]) WITH ORDINALITY u(t, h, n)"
+            "INSERT INTO zart.lanes (task_name, handler, step_name)"
+            " SELECT t, h, s FROM unnest($1::text[], $2::text[], $3::text[])"
+            " WITH ORDINALITY u(t, h, s, n)"
             " WHERE NOT EXISTS (SELECT FROM zart.lanes WHERE task_name = t AND handler = h)"
             " ORDER BY n ON CONFLICT DO NOTHING",
             *arrays,
+            [names[pair] for pair in pairs],
         )
         found = await _find_lanes(tx, *arrays)
-    return found
+    several = [
+        lane for pair, (lane, name) in found.items() if name is not None and name != names[pair]
+    ]
+    if several:
+        await tx.execute(
+            "UPDATE zart.lanes SET step_name = NULL WHERE lane = ANY(ARRAY(SELECT lane"
+            " FROM zart.lanes WHERE lane = ANY($1::integer[]) ORDER BY lane FOR NO KEY UPDATE))",
+            several,
+        )
+    return {pair: lane for pair, (lane, _) in found.items()}
 
 
 async def _find_lanes(
     tx: Tx, tasks: Sequence[str], handlers: Sequence[str]
-) -> dict[tuple[str, str], int]:
+) -> dict[tuple[str, str], tuple[int, str | None]]:
     rows = await tx.fetch(
-        "SELECT task_name, handler, lane FROM zart.lanes"
+        "SELECT task_name, handler, lane, step_name FROM zart.lanes"
         " JOIN unnest($1::text[], $2::text[]) u(t, h) ON task_name = t AND handler = h",
         tasks,
         handlers,
     )
-    return {(row["task_name"], row["handler"]): row["lane"] for row in rows}
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> list[Definition]:
     """Store graphs as (task, version, graph) where their content is not there yet; give all."""
     lanes = await ensure_lanes(
-        tx, ((task, step.handler) for task, _, graph in new for step in graph.steps)
+        tx,
+        ((task, step.handler, step.step_name) for task, _, graph in new for step in graph.steps),
     )
     rows = []
     for task, version, graph in new:

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
 from zart_server.store.db import Tx
 
 
-@dataclass(frozen=True, slots=True)
-class NewExecution:
-    """What is stored of an execution and its run 0."""
+class Kind(NamedTuple):
+    """What executions that are started together mostly have in common."""
 
-    execution_id: str
     task_name: str
     definition_key: int
     definition_version: int
-    payload_json: str | None
     caller: Caller
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class NewExecution(NamedTuple):
+    """What is stored of an execution and its run 0."""
+
+    execution_id: str
+    kind: Kind
+    payload_json: str | None
+
+
+class Started(NamedTuple):
     """The keys that a new execution got."""
 
     execution_id: str
     execution_key: int
     run_key: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LockedExecution:
-    """An execution whose row this transaction holds."""
-
-    execution_key: int
-    execution_id: str
-    task_name: str
     created_at: datetime
 
 
@@ -48,14 +42,18 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
     Inserts in the order of the ids, so that two batches cannot wait for each other; waits for
     whoever is inserting the same id.
     """
-    rows = sorted(new, key=lambda item: item.execution_id)
+    rows = sorted(new)
+    kinds: dict[Kind, int] = {}
+    numbers = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
     found = await tx.fetch(
         """
         WITH new AS MATERIALIZED (
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[],
-                                 $6::text[], $7::text[], $8::text[], $9::text[])
-            WITH ORDINALITY u(execution_id, task_name, definition_key, version, payload,
-                              triggered_by, principal, reason, request_id, n)
+            SELECT u.*, k.* FROM unnest($1::text[], $2::integer[], $3::text[])
+                WITH ORDINALITY u(execution_id, kind, payload, n)
+            JOIN unnest($4::text[], $5::bigint[], $6::integer[], $7::text[], $8::text[],
+                        $9::text[], $10::text[])
+                WITH ORDINALITY k(task_name, definition_key, version, triggered_by, principal,
+                                  reason, request_id, number) ON k.number = u.kind
         ), e AS (
             INSERT INTO zart.executions (execution_id, task_name)
             SELECT execution_id, task_name FROM new ORDER BY n
@@ -81,23 +79,14 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
         FROM e JOIN r USING (execution_key)
         """,
         [row.execution_id for row in rows],
-        [row.task_name for row in rows],
-        [row.definition_key for row in rows],
-        [row.definition_version for row in rows],
+        numbers,
         [row.payload_json for row in rows],
-        [row.caller.triggered_by for row in rows],
-        [row.caller.principal for row in rows],
-        [row.caller.reason for row in rows],
-        [row.caller.request_id for row in rows],
+        [kind.task_name for kind in kinds],
+        [kind.definition_key for kind in kinds],
+        [kind.definition_version for kind in kinds],
+        [kind.caller.triggered_by for kind in kinds],
+        [kind.caller.principal for kind in kinds],
+        [kind.caller.reason for kind in kinds],
+        [kind.caller.request_id for kind in kinds],
     )
-    return {row["execution_id"]: Started(*row) for row in found}
-
-
-async def lock_execution(tx: Tx, execution_id: str) -> LockedExecution | None:
-    """Lock an execution; every admin operation does so before anything else of it."""
-    row = await tx.fetchrow(
-        "SELECT execution_key, execution_id, task_name, created_at FROM zart.executions"
-        " WHERE execution_id = $1 FOR NO KEY UPDATE",
-        execution_id,
-    )
-    return None if row is None else LockedExecution(*row)
+    return {row[0]: Started(*row) for row in found}

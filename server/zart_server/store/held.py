@@ -8,13 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
+from zart_server.store.rules import SHARED_EPOCH
 
-# How a rule r matches a queued or held task t of an execution e.
-_MATCHES = """
-    (r.task_name IS NULL OR r.task_name = e.task_name)
-    AND (r.execution_id IS NULL OR r.execution_id = e.execution_id)
-    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
-"""
 _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
 
@@ -63,19 +58,19 @@ async def insert_ready(
 ) -> dict[tuple[int, int], tuple[int, datetime]] | None:
     """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
 
-    Gives token and end of the leases by (run key, step number). The caller holds the run rows and
-    the pause lock shared, and judged the steps by the rules of ``epoch``.
+    Gives token and end of the leases by (run key, step number). The caller holds the run rows, and
+    judged the steps by the rules of ``epoch``. Takes the pause lock, shared, before it looks.
     """
     rows = await tx.fetch(
         f"""
-        WITH ready AS MATERIALIZED (
+        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), ready AS MATERIALIZED (
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],
                 $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::float8[],
                 $10::float8[], $11::bigint[], $12::text[], $13::text[], $14::float8[])
             WITH ORDINALITY u(run_key, step_no, lane, step_name, attempt, counted, backoff_base,
                 max_attempts, timeout_seconds, delay, rule_key, dispatcher_id, principal,
                 lease_seconds, n)
-            WHERE $15 = (SELECT epoch FROM zart.pause_epoch)
+            WHERE $15 = (SELECT epoch FROM now)
         ), queued AS (
             INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at, step_name)
             SELECT {_READY}, nextval('zart.queue_numbers'),
@@ -97,7 +92,7 @@ async def insert_ready(
             FROM ready WHERE dispatcher_id IS NOT NULL ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )
-        SELECT epoch, leased.* FROM zart.pause_epoch LEFT JOIN leased ON true
+        SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         *zip(*ready, strict=True),
         epoch,
@@ -107,65 +102,26 @@ async def insert_ready(
     return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}
 
 
-async def settle(tx: Tx, rule_key: int, limit: int) -> int:
-    """Move up to ``limit`` queued tasks that an active rule matches to the held ones.
+class HeldAt(NamedTuple):
+    """Where a held step stands in the order of those of its rule, and its run."""
 
-    The caller holds the pause lock shared. Skips rows that somebody holds.
-    """
-    return await tx.execute(
-        f"""
-        WITH picked AS MATERIALIZED (
-            SELECT t.ctid AS tid FROM zart.pause_rules r
-            CROSS JOIN zart.queue t
-            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND r.deleted_at IS NULL
-              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
-                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
-              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
-                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
-                    WHERE x.execution_id = r.execution_id)))
-              AND {_MATCHES}
-            LIMIT $2 FOR UPDATE OF t SKIP LOCKED
-        ), gone AS (
-            DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
-                RETURNING {_COLUMNS}
-        )
-        INSERT INTO zart.held ({_COLUMNS}, rule_key) SELECT {_COLUMNS}, $1 FROM gone
-        """,
-        rule_key,
-        limit,
-    )
+    not_before: datetime
+    queue_no: int
+    run_key: int
 
 
-async def has_unsettled(tx: Tx, rule_key: int) -> bool:
-    """Tell whether an active rule matches a queued task."""
-    found: bool = await tx.fetchval(
-        f"""
-        SELECT EXISTS (
-            SELECT FROM zart.pause_rules r CROSS JOIN zart.queue t
-            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND r.deleted_at IS NULL
-              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
-                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
-              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
-                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
-                    WHERE x.execution_id = r.execution_id)))
-              AND {_MATCHES})
-        """,
-        rule_key,
-    )
-    return found
-
-
-async def runs_held_by(tx: Tx, rule_key: int, limit: int) -> list[int]:
-    """Give the runs of the oldest held steps attributed to a rule; locks nothing."""
+async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> list[HeldAt]:
+    """Give the oldest held steps attributed to a rule, after one of them; locks nothing."""
     rows = await tx.fetch(
-        "SELECT DISTINCT run_key FROM (SELECT run_key FROM zart.held WHERE rule_key = $1"
-        " ORDER BY not_before, queue_no LIMIT $2) h",
+        "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
+        " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
+        " ORDER BY not_before, queue_no LIMIT $4",
         rule_key,
+        None if after is None else after.not_before,
+        -1 if after is None else after.queue_no,
         limit,
     )
-    return [row["run_key"] for row in rows]
+    return [HeldAt(*row) for row in rows]
 
 
 async def held_in_runs(
@@ -200,13 +156,16 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
                 u(run_key, step_no, rule)
             WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
+        ), picked AS MATERIALIZED (
+            SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM zart.held
+                WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
         ), kept AS (
-            UPDATE zart.held h SET rule_key = s.rule FROM steps s
-            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NOT NULL
+            UPDATE zart.held h SET rule_key = (SELECT rule FROM picked p WHERE p.tid = h.ctid)
+            WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NOT NULL))
         ), gone AS (
-            DELETE FROM zart.held h USING steps s
-            WHERE h.run_key = s.run_key AND h.step_no = s.step_no AND s.rule IS NULL
-            RETURNING h.*
+            DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
+            RETURNING {_COLUMNS}
         ), queued AS (
             INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone
             ORDER BY not_before, queue_no
@@ -227,62 +186,3 @@ async def is_holding(tx: Tx, rule_key: int) -> bool:
         "SELECT EXISTS (SELECT FROM zart.held WHERE rule_key = $1)", rule_key
     )
     return found
-
-
-async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
-    """Count the ready steps that a rule matches, up to ``limit``, and those in flight."""
-    row = await tx.fetchrow(
-        f"""
-        WITH matching AS (
-            SELECT FROM zart.pause_rules r CROSS JOIN (
-                SELECT run_key, lane, step_name FROM zart.held
-                UNION ALL
-                SELECT run_key, lane, step_name FROM zart.queue) t
-            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1
-              AND (r.task_name IS NULL OR t.lane = ANY(ARRAY(
-                    SELECT lane FROM zart.lanes l WHERE l.task_name = r.task_name)))
-              AND (r.execution_id IS NULL OR t.run_key = ANY(ARRAY(
-                    SELECT run_key FROM zart.runs JOIN zart.executions x USING (execution_key)
-                    WHERE x.execution_id = r.execution_id)))
-              AND {_MATCHES}
-            LIMIT $2
-        )
-        SELECT (SELECT count(*) FROM matching) AS ready, (
-            SELECT count(*) FROM zart.pause_rules r CROSS JOIN zart.leases t
-            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE r.rule_key = $1 AND {_MATCHES}) AS running
-        """,
-        rule_key,
-        limit,
-    )
-    return (0, 0) if row is None else (row["ready"], row["running"])
-
-
-async def count_releasable(tx: Tx, rule_keys: Sequence[int], limit: int) -> tuple[int, int]:
-    """Count the ready steps that rules withhold, up to ``limit``: (only they, others as well)."""
-    row = await tx.fetchrow(
-        f"""
-        WITH matching AS MATERIALIZED (
-            SELECT t.run_key, t.step_name, e.execution_id, e.task_name
-            FROM (
-                SELECT run_key, lane, step_name FROM zart.held
-                UNION ALL
-                SELECT run_key, lane, step_name FROM zart.queue) t
-            JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
-            WHERE EXISTS (SELECT FROM zart.pause_rules r
-                          WHERE r.rule_key = ANY($1::bigint[]) AND {_MATCHES})
-            LIMIT $2
-        )
-        SELECT count(*) AS n, count(*) FILTER (WHERE EXISTS (
-            SELECT FROM zart.pause_rules o
-            WHERE o.deleted_at IS NULL AND o.rule_key <> ALL($1::bigint[])
-              AND (o.task_name IS NULL OR o.task_name = m.task_name)
-              AND (o.execution_id IS NULL OR o.execution_id = m.execution_id)
-              AND (o.step_regex IS NULL OR m.step_name ~ o.step_regex))) AS others
-        FROM matching m
-        """,
-        rule_keys,
-        limit,
-    )
-    return (0, 0) if row is None else (row["n"] - row["others"], row["others"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import (
@@ -22,36 +22,48 @@ from zart_server.domain.model import (
 from zart_server.store.db import Tx
 
 
-async def record_operation(
-    tx: Tx,
-    kind: OperationKind,
-    caller: Caller,
-    *,
-    execution_id: str = "",
-    run_number: int | None = None,
-    step_name: str = "",
-    rule_id: str = "",
-    task_name: str = "",
-    replaced: Replaced | None = None,
-    made: Made | None = None,
+class NewOperation(NamedTuple):
+    """What is recorded of one mutation."""
+
+    caller: Caller
+    execution_id: str = ""
+    run_number: int | None = None
+    step_name: str = ""
+    rule_id: str = ""
+    task_name: str = ""
+    replaced: Replaced | None = None
+    made: Made | None = None
+
+
+async def record_operations(
+    tx: Tx, kind: OperationKind, operations: Iterable[NewOperation]
 ) -> None:
-    """Record what a mutation did; it is on record if and only if the mutation commits."""
+    """Record what mutations did; they are on record if and only if the mutations commit."""
+    rows = [
+        (
+            item.execution_id,
+            item.run_number,
+            item.step_name,
+            item.rule_id,
+            item.task_name,
+            item.caller.triggered_by,
+            item.caller.principal,
+            item.caller.reason,
+            item.caller.request_id,
+            _to_json(item.replaced),
+            _to_json(item.made),
+        )
+        for item in operations
+    ]
     await tx.execute(
-        "INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id,"
-        " task_name, triggered_by, principal, reason, request_id, replaced, made)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        """
+        INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id,
+            task_name, triggered_by, principal, reason, request_id, replaced, made)
+        SELECT $1, u.* FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::text[],
+            $7::text[], $8::text[], $9::text[], $10::text[], $11::json[], $12::json[]) u
+        """,
         kind.value,
-        execution_id,
-        run_number,
-        step_name,
-        rule_id,
-        task_name,
-        caller.triggered_by,
-        caller.principal,
-        caller.reason,
-        caller.request_id,
-        _to_json(replaced),
-        _to_json(made),
+        *zip(*rows, strict=True),
     )
 
 
@@ -78,15 +90,20 @@ async def record_deleted_rules(
 def _to_json(record: Replaced | Made | None) -> str | None:
     if record is None:
         return None
-    values = {key: value for key, value in asdict(record).items() if value not in (None, "", (), 0)}
-    if isinstance(record, Replaced) and record.run_number is not None:
-        values["run_number"] = record.run_number  # 0 is a run too
+    values = {}
+    for one in fields(record):
+        value = getattr(record, one.name)
+        # Run number 0 is a run too.
+        if value not in (None, "", (), 0) or (one.name == "run_number" and value is not None):
+            values[one.name] = value
     return json.dumps(values, default=_encode, ensure_ascii=False)
 
 
-def _encode(value: object) -> str:
+def _encode(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, (FencedStep, StepError)):
+        return asdict(value)
     raise TypeError(f"cannot record a {type(value).__name__}")
 
 

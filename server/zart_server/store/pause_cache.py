@@ -1,4 +1,4 @@
-"""Keeps at hand which active rules match which steps; validated by the epoch of the rules.
+"""Keeps the active pause rules at hand; validated by the epoch of the rules.
 
 Every use is under the pause lock, shared, so the epoch cannot change between judging a step and
 writing what was judged; a judgement by an outdated epoch writes nothing and is repeated.
@@ -8,43 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zart_server.domain.rule_set import RuleSet
 from zart_server.store.db import Tx
-from zart_server.store.rules import matching_rules, read_epoch
-
-_MAX_ENTRIES = 50_000
+from zart_server.store.rules import read_active, read_changed
 
 
 class PauseCache:
-    """The rules that match each (task name, step name), oldest first, as of one epoch."""
+    """The active rules as of one epoch. Only what has changed since is read."""
 
     def __init__(self) -> None:
         self.epoch = -1
-        self._any_active = False
-        self._rules: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
+        self.rules = RuleSet()
 
     async def refresh(self, tx: Tx) -> None:
-        """Read the epoch; forget the rules where it has changed."""
-        epoch, any_active = await read_epoch(tx)
-        if epoch != self.epoch:
-            self.epoch, self._any_active = epoch, any_active
-            self._rules.clear()
+        """Bring the rules to the newest epoch; several transactions may do so at once."""
+        changed = await read_changed(tx, self.epoch) if self.epoch >= 0 else None
+        if changed is None:
+            epoch, active = await read_active(tx)
+            if epoch > self.epoch:
+                self.epoch, self.rules = epoch, RuleSet()
+                for key, scope in active:
+                    self.rules.put(key, scope)
+        elif changed.epoch > self.epoch:
+            self.epoch = changed.epoch
+            for key, scope in changed.added:
+                self.rules.put(key, scope)
+            for key in changed.deleted:
+                self.rules.drop(key)
 
-    async def judge(self, tx: Tx, steps: Sequence[tuple[str, str, str]]) -> list[int | None]:
-        """Give, for each (execution id, task name, step name), the oldest rule that matches."""
+    async def are_none(self, tx: Tx) -> bool:
+        """Tell whether no rule is active, as of ``epoch``."""
         if self.epoch < 0:
             await self.refresh(tx)
-        if not self._any_active:
+        return not self.rules
+
+    async def judge(self, tx: Tx, steps: Sequence[tuple[str, str, str]]) -> list[int | None]:
+        """Give, for each (execution id, task name, step name), the oldest rule that matches.
+
+        As of ``epoch``, which stays what it is until the caller next awaits something.
+        """
+        if await self.are_none(tx):
             return [None] * len(steps)
-        missing = {(task, step) for _, task, step in steps} - self._rules.keys()
-        if missing:
-            if len(self._rules) > _MAX_ENTRIES:
-                self._rules.clear()
-                missing = {(task, step) for _, task, step in steps}
-            self._rules.update(await matching_rules(tx, sorted(missing)))
-        return [
-            next(
-                (rule for rule, of in self._rules[task, step] if of is None or of == execution),
-                None,
-            )
-            for execution, task, step in steps
-        ]
+        oldest = self.rules.oldest
+        return [oldest(*step) for step in steps]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from zart_server.store.db import Tx
+from zart_server.store.matching import LANE_MAY_MATCH
 
 # Where a lane's queue was last read from: (not_before, queue_no).
 Place: TypeAlias = tuple[datetime, int]
@@ -85,6 +86,11 @@ _HEADS = """
     ) h
     WHERE l.task_name = ANY($1::text[]) AND ($2::text[] IS NULL OR l.handler = ANY($2::text[]))
 """
+_HEAD = """
+    SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+    FROM zart.queue WHERE lane = l.lane AND not_before <= statement_timestamp()
+    ORDER BY not_before, queue_no LIMIT {limit} FOR UPDATE SKIP LOCKED
+"""
 _LEASE = f"""
     INSERT INTO zart.leases ({_MOVED}, lease_token, started_at, lease_expires_at, lease_seconds,
         dispatcher_id, principal)
@@ -126,37 +132,50 @@ async def claim(tx: Tx, wanted: Claim, since: Mapping[int, Place]) -> list[Claim
     return [Claimed(*row) for row in rows]
 
 
-async def claim_past_settling(
-    tx: Tx, wanted: Claim, since: Mapping[int, Place]
-) -> tuple[list[Claimed], int]:
+async def claim_past_settling(tx: Tx, wanted: Claim) -> tuple[list[Claimed], int]:
     """Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
 
-    Reads at most five times its batch per lane. Gives also how many tasks it moved.
+    Lanes that a settling rule matches as a whole are passed over; of those that it may match in
+    part, at most five times the batch is read. Gives also how many tasks it moved.
     """
     rows = await tx.fetch(
         f"""
         WITH settling AS MATERIALIZED (
-            SELECT r.* FROM zart.pause_work JOIN zart.pause_rules r USING (rule_key)
+            SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
+            FROM zart.pause_work JOIN zart.pause_rules r USING (rule_key)
+            LEFT JOIN zart.executions e ON e.execution_id = r.execution_id
+            LEFT JOIN zart.runs u ON u.execution_key = e.execution_key
+                AND u.status IN ('scheduled', 'running')
             WHERE work = 'settle' AND r.deleted_at IS NULL
-        ), heads AS MATERIALIZED ({_HEADS.format(limit="5 * $3")}
-        ), judged AS MATERIALIZED (
-            SELECT h.*, (
-                SELECT min(s.rule_key) FROM settling s
-                WHERE (s.task_name IS NULL OR s.task_name = e.task_name)
-                  AND (s.execution_id IS NULL OR s.execution_id = e.execution_id)
-                  AND (s.step_regex IS NULL OR h.step_name ~ s.step_regex)) AS rule_key
-            FROM heads h JOIN zart.runs USING (run_key)
-            JOIN zart.executions e USING (execution_key)
+              AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
+        ), asked AS MATERIALIZED (
+            SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
+            FROM zart.lanes l
+            WHERE l.task_name = ANY($1::text[])
+              AND ($2::text[] IS NULL OR l.handler = ANY($2::text[]))
+              AND NOT EXISTS (SELECT FROM settling r
+                WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+                  AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+        ), heads AS MATERIALIZED (
+            SELECT h.*, NULL::bigint AS rule_key FROM asked l CROSS JOIN LATERAL (
+                {_HEAD.format(limit="$3")}) h
+            WHERE NOT l.is_mixed
+            UNION ALL
+            SELECT h.*, (SELECT min(r.rule_key) FROM settling r
+                WHERE {LANE_MAY_MATCH} AND (r.run_key IS NULL OR r.run_key = h.run_key)
+                  AND (r.step_regex IS NULL OR h.step_name ~ r.step_regex))
+            FROM asked l CROSS JOIN LATERAL ({_HEAD.format(limit="5 * $3")}) h
+            WHERE l.is_mixed
         ), gone AS (
             DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
-                SELECT tid FROM judged WHERE rule_key IS NOT NULL
+                SELECT tid FROM heads WHERE rule_key IS NOT NULL
                 UNION ALL
-                (SELECT tid FROM judged WHERE rule_key IS NULL
+                (SELECT tid FROM heads WHERE rule_key IS NULL
                  ORDER BY not_before, queue_no LIMIT $3)))
             RETURNING {_MOVED}
         ), moved AS MATERIALIZED (
             SELECT g.*, j.rule_key FROM gone g JOIN (
-                SELECT run_key, step_no, rule_key FROM judged) j USING (run_key, step_no)
+                SELECT run_key, step_no, rule_key FROM heads) j USING (run_key, step_no)
         ), held AS (
             INSERT INTO zart.held ({_MOVED}, rule_key)
             SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL
@@ -168,28 +187,35 @@ async def claim_past_settling(
         LEFT JOIN leased ON true
         """,
         *wanted.arguments(),
-        *_since(since),
     )
     return [Claimed(*row[:9]) for row in rows if row["run_key"] is not None], rows[0]["n"]
 
 
-async def lock_queued(tx: Tx, run_key: int) -> None:
-    """Lock all queue rows of a run in order, waiting for claims; the caller holds the run row."""
+async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
+    """Lock all queue rows of runs in order, waiting for claims; the caller holds the run rows."""
     await tx.execute(
-        "SELECT FROM zart.queue WHERE run_key = $1 ORDER BY step_no FOR UPDATE", run_key
+        "SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no"
+        " FOR UPDATE",
+        run_keys,
     )
 
 
 async def due_lanes(tx: Tx, task_names: Sequence[str]) -> list[tuple[str, str, float]]:
-    """Give (task, handler, seconds until due) of the lanes of these tasks with queued tasks."""
+    """Give (task, handler, seconds until due) of the lanes of these tasks with queued tasks.
+
+    Lanes that a settling rule matches as a whole are left out.
+    """
     rows = await tx.fetch(
-        """
+        f"""
         SELECT l.task_name, l.handler, GREATEST(
             EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
         FROM zart.lanes l CROSS JOIN LATERAL (
             SELECT not_before FROM zart.queue WHERE lane = l.lane
             ORDER BY not_before, queue_no LIMIT 1) h
-        WHERE l.task_name = ANY($1::text[])
+        WHERE l.task_name = ANY($1::text[]) AND NOT EXISTS (
+            SELECT FROM zart.pause_work JOIN zart.pause_rules r USING (rule_key)
+            WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+              AND {LANE_MAY_MATCH} AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
         """,
         task_names,
     )

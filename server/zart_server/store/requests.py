@@ -5,59 +5,69 @@ They are scoped to the caller's principal; callers who are not authenticated sha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from zart_server.store.db import Tx
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRequest:
-    """A request that was answered before."""
+class RequestKey(NamedTuple):
+    """Names a request: whose it is, of which RPC, by which id."""
 
+    caller: str
+    rpc: str
+    request_id: str
+
+
+class Answered(NamedTuple):
+    """A request and its response. ``fingerprint`` tells whether a repeat asks for the same.
+
+    ``is_complete`` False: counts are still to be filled in.
+    """
+
+    key: RequestKey
     fingerprint: bytes
-    response: bytes | None
-    is_complete: bool
+    response: bytes
+    is_complete: bool = True
 
 
-async def insert_request(
-    tx: Tx, caller: str, rpc: str, request_id: str, fingerprint: bytes
-) -> bool:
-    """Insert a request; False where it is there, having waited for whoever was inserting it."""
+async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, Answered]:
+    """Give those of the requests that were answered before."""
+    rows = await tx.fetch(
+        "SELECT caller, rpc, request_id, fingerprint, response, is_complete FROM zart.requests"
+        " JOIN unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
+        " USING (caller, rpc, request_id)",
+        *_columns(keys),
+    )
+    found = [Answered(RequestKey(*row[:3]), row[3], row[4] or b"", row[5]) for row in rows]
+    return {answered.key: answered for answered in found}
+
+
+async def insert_requests(tx: Tx, answered: Sequence[Answered]) -> bool:
+    """Insert requests with their responses; False where one of them is there already.
+
+    In key order, and waiting for whoever is inserting one of them.
+    """
+    rows = sorted(answered)
     inserted = await tx.execute(
-        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT DO NOTHING",
-        caller,
-        rpc,
-        request_id,
-        fingerprint,
+        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)"
+        " SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[],"
+        " $6::boolean[]) u ON CONFLICT DO NOTHING",
+        *_columns([row.key for row in rows]),
+        [row.fingerprint for row in rows],
+        [row.response for row in rows],
+        [row.is_complete for row in rows],
     )
-    return inserted == 1
+    return inserted == len(rows)
 
 
-async def find_request(tx: Tx, caller: str, rpc: str, request_id: str) -> StoredRequest | None:
-    """Give a request that was answered before."""
-    row = await tx.fetchrow(
-        "SELECT fingerprint, response, is_complete FROM zart.requests"
-        " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
-        caller,
-        rpc,
-        request_id,
-    )
-    return None if row is None else StoredRequest(*row)
-
-
-async def update_response(
-    tx: Tx, caller: str, rpc: str, request_id: str, response: bytes, *, is_complete: bool
-) -> None:
-    """Store the response with its request."""
+async def complete_response(tx: Tx, key: RequestKey, response: bytes) -> None:
+    """Store the whole response of a request whose response was incomplete."""
     await tx.execute(
-        "UPDATE zart.requests SET response = $4, is_complete = $5"
+        "UPDATE zart.requests SET response = $4, is_complete = true"
         " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
-        caller,
-        rpc,
-        request_id,
+        *key,
         response,
-        is_complete,
     )
 
 
@@ -69,3 +79,7 @@ async def purge_requests(tx: Tx, limit: int) -> int:
         " LIMIT $1 FOR UPDATE SKIP LOCKED))",
         limit,
     )
+
+
+def _columns(keys: Sequence[RequestKey]) -> tuple[list[str], list[str], list[str]]:
+    return [k.caller for k in keys], [k.rpc for k in keys], [k.request_id for k in keys]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +14,10 @@ from zart_server.store.db import Tx
 
 # Any number that no other program is likely to lock in the same database.
 _PAUSE_LOCK = 0x7A61_7274_0002
+_MOVES_LOCK = 0x7A61_7274
+_MAX_CHANGES = 1000  # of the rules, read one by one: with more, all active ones are read
 
+_SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
 COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
     expired"""
@@ -34,14 +36,11 @@ class RuleRow:
         status = PauseRuleStatus.ACTIVE
         if row["deleted_at"] is not None:
             status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
-        scope = PauseScope(
-            row["execution_id"], row["task_name"], row["step_pattern"], row["everything"]
-        )
         return cls(
             row["rule_key"],
             PauseRule(
                 rule_id=row["rule_id"],
-                scope=scope,
+                scope=_scope(row),
                 reason=row["reason"],
                 status=status,
                 created_at=row["created_at"],
@@ -64,40 +63,56 @@ async def share_pause_lock(tx: Tx) -> None:
     await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", _PAUSE_LOCK)
 
 
+# The same within a statement: gives the epoch as it stays until this transaction ends.
+SHARED_EPOCH = f"zart.shared_epoch({_PAUSE_LOCK})"
+
+
 async def seize_pause_lock(tx: Tx) -> None:
     """Wait until nobody shares the pause lock and keep everybody off it until the end."""
     await tx.execute("SELECT pg_advisory_xact_lock($1)", _PAUSE_LOCK)
 
 
-async def read_epoch(tx: Tx) -> tuple[int, bool]:
-    """Give the number of changes of the rules, and whether any rule is active."""
-    row = await tx.fetchrow(
-        "SELECT epoch, EXISTS (SELECT FROM zart.pause_rules WHERE deleted_at IS NULL) AS any_active"
-        " FROM zart.pause_epoch"
-    )
-    return (0, False) if row is None else (row["epoch"], row["any_active"])
-
-
-async def matching_rules(
-    tx: Tx, steps: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], list[tuple[int, str | None]]]:
-    """Give, by (task, step name), the active rules: (rule key, its execution_id), oldest first."""
+async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:
+    """Give the epoch, the number of changes of the rules, and the active rules by key."""
     rows = await tx.fetch(
-        """
-        SELECT u.t, u.s, r.rule_key, r.execution_id
-        FROM unnest($1::text[], $2::text[]) u(t, s)
-        JOIN zart.pause_rules r ON r.deleted_at IS NULL
-            AND (r.task_name IS NULL OR r.task_name = u.t)
-            AND (r.step_regex IS NULL OR u.s ~ r.step_regex)
-        ORDER BY r.rule_key
-        """,
-        [task for task, _ in steps],
-        [step for _, step in steps],
+        f"SELECT p.epoch AS now, {_SCOPE} FROM zart.pause_epoch p"
+        " LEFT JOIN zart.pause_rules ON deleted_at IS NULL ORDER BY rule_key"
     )
-    found: dict[tuple[str, str], list[tuple[int, str | None]]] = {step: [] for step in steps}
-    for row in rows:
-        found[row["t"], row["s"]].append((row["rule_key"], row["execution_id"]))
-    return found
+    active = [(row["rule_key"], _scope(row)) for row in rows if row["rule_key"] is not None]
+    return rows[0]["now"], active
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRules:
+    """The rules that changed, as they are in ``epoch``."""
+
+    epoch: int
+    added: list[tuple[int, PauseScope]]
+    deleted: list[int]
+
+
+async def read_changed(tx: Tx, since: int) -> ChangedRules | None:
+    """Give what changed after the epoch ``since``; None where that is too much to tell."""
+    rows = await tx.fetch(
+        f"""
+        SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
+            SELECT {_SCOPE}, deleted_at IS NOT NULL AS is_deleted FROM zart.pause_rules
+            WHERE epoch > $1 ORDER BY epoch LIMIT {_MAX_CHANGES}) r ON true
+        """,
+        since,
+    )
+    if len(rows) == _MAX_CHANGES:
+        return None
+    changed = [row for row in rows if row["rule_key"] is not None]
+    return ChangedRules(
+        rows[0]["now"],
+        [(row["rule_key"], _scope(row)) for row in changed if not row["is_deleted"]],
+        [row["rule_key"] for row in changed if row["is_deleted"]],
+    )
+
+
+def _scope(row: asyncpg.Record | RowMapping) -> PauseScope:
+    return PauseScope(row["execution_id"], row["task_name"], row["step_pattern"], row["everything"])
 
 
 async def insert_rule(
@@ -118,9 +133,10 @@ async def insert_rule(
         f"""
         WITH rule AS (
             INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-                step_regex, everything, reason, created_by, principal, expires_at)
+                step_regex, everything, reason, created_by, principal, expires_at, epoch)
             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
-                COALESCE($10::timestamptz, statement_timestamp() + $11::interval)
+                COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
+                (SELECT epoch + 1 FROM zart.pause_epoch)
             WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
             RETURNING {COLUMNS}
         ), work AS (
@@ -174,7 +190,7 @@ _DELETE = f"""
     WITH deleted AS (
         UPDATE zart.pause_rules
         SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
-            expired = $3
+            expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
         WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
             SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
             ORDER BY rule_key FOR NO KEY UPDATE))
@@ -254,3 +270,11 @@ async def end_work(tx: Tx, rule_key: int, work: str) -> None:
     await tx.execute(
         "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = $2", rule_key, work
     )
+
+
+async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:
+    """Make this the only transaction that moves steps for a rule; False where another one is."""
+    is_alone: bool = await tx.fetchval(
+        "SELECT pg_try_advisory_xact_lock($1, $2)", _MOVES_LOCK, rule_key % 2**31
+    )
+    return is_alone

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import asyncpg
-
-from zart_server.domain.commands import Caller
 from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.db import Tx
 
-_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger", triggered_by,
-    principal, reason, source_run_number, dead_steps, error, created_at, started_at,
+RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
+    triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
     completed_at"""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """A run, without its payload, by its keys."""
 
     run_key: int
@@ -39,12 +34,10 @@ class RunRow:
     completed_at: datetime | None
 
     @classmethod
-    def from_row(cls, row: asyncpg.Record) -> RunRow:
-        """Make it of a row of ``_COLUMNS``."""
-        values = dict(row)
-        values["status"] = RunStatus(values["status"])
-        values["trigger"] = RunTrigger(values["trigger"])
-        return cls(**values)
+    def from_values(cls, values: Iterable[Any]) -> RunRow:
+        """Make it of the values of ``RUN_COLUMNS``."""
+        found = cls(*values)
+        return found._replace(status=RunStatus(found.status), trigger=RunTrigger(found.trigger))
 
     def to_run(self, execution_id: str, definition_version: int) -> Run:
         """Give the run as callers see it, without payload and result."""
@@ -71,18 +64,6 @@ class LockedRun(NamedTuple):
     run_key: int
     dead_steps: int
     status: str
-
-
-async def lock_current_run(tx: Tx, execution_key: int) -> RunRow:
-    """Lock the current run of an execution whose row this transaction holds."""
-    row = await tx.fetchrow(
-        f"SELECT {_COLUMNS} FROM zart.runs WHERE execution_key = $1 AND is_current"
-        " FOR NO KEY UPDATE",
-        execution_key,
-    )
-    if row is None:
-        raise LookupError(f"execution {execution_key} has no current run")
-    return RunRow.from_row(row)
 
 
 async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
@@ -164,62 +145,15 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
     return {row["run_key"]: row["status"] for row in rows}
 
 
-async def revive_run(tx: Tx, run_key: int) -> None:
-    """Take one dead step off a run that this transaction holds; a failed run goes on."""
-    await tx.execute(
-        "UPDATE zart.runs SET dead_steps = dead_steps - 1, status = 'running', error = '',"
-        " completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())"
-        " WHERE run_key = $1 AND status IN ('scheduled', 'running', 'failed')",
-        run_key,
-    )
-
-
 async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
     """Move an unfinished run, held by this transaction, to cancelled."""
     row = await tx.fetchrow(
         "UPDATE zart.runs"
         " SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
-        f" WHERE run_key = $1 AND status IN ('scheduled', 'running') RETURNING {_COLUMNS}",
+        f" WHERE run_key = $1 AND status IN ('scheduled', 'running') RETURNING {RUN_COLUMNS}",
         run_key,
         error,
     )
     if row is None:
         raise LookupError(f"run {run_key} is not open")
-    return RunRow.from_row(row)
-
-
-async def insert_next_run(
-    tx: Tx,
-    previous: RunRow,
-    *,
-    trigger: RunTrigger,
-    definition_key: int,
-    payload_json: str | None,
-    caller: Caller,
-) -> RunRow:
-    """Retire the current run, held by this transaction, and insert the next.
-
-    ``payload_json`` None: the previous run's. A rerun names the previous run as its source.
-    """
-    await tx.execute(
-        "UPDATE zart.runs SET is_current = false WHERE run_key = $1 AND is_current",
-        previous.run_key,
-    )
-    row = await tx.fetchrow(
-        'INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger", triggered_by,'
-        " principal, reason, source_run_number, payload)"
-        " SELECT execution_key, run_number + 1, $2, $3, $4, $5, $6, $7,"
-        " COALESCE($8::json, payload)"
-        f" FROM zart.runs WHERE run_key = $1 RETURNING {_COLUMNS}",
-        previous.run_key,
-        definition_key,
-        trigger.value,
-        caller.triggered_by,
-        caller.principal,
-        caller.reason,
-        previous.run_number if trigger is RunTrigger.SELECTIVE_RERUN else None,
-        payload_json,
-    )
-    if row is None:
-        raise LookupError(f"run {previous.run_key} is gone")
-    return RunRow.from_row(row)
+    return RunRow.from_values(row)

@@ -42,94 +42,94 @@ async def open_dependants(
     return [(row[0], row[1]) for row in rows if row[2]]
 
 
-async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
-    """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
-    await tx.execute(
-        """
-        INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-        SELECT u.run_key, c.n - 1, 'open', c.deps
-        FROM unnest($1::bigint[], $2::bigint[]) u(run_key, definition_key)
-        JOIN zart.definitions d USING (definition_key)
-        CROSS JOIN LATERAL unnest(d.dep_counts) WITH ORDINALITY c(deps, n)
-        """,
-        [run_key for run_key, _ in runs],
-        [definition_key for _, definition_key in runs],
-    )
-
-
 async def insert_rerun_steps(
-    tx: Tx, source_run_key: int, run_key: int, preserved: Sequence[int], rerun: dict[int, int]
+    tx: Tx,
+    preserved: Sequence[tuple[int, int, int]],
+    rerun: Sequence[tuple[int, int, int]],
 ) -> None:
-    """Insert the steps of a rerun: preserved ones refer to where their result was made.
+    """Insert the steps of reruns: preserved ones refer to where their result was made.
 
-    ``rerun`` gives, by step number, how many of the dependencies run again too.
+    ``preserved`` gives (run key, source run key, step number), ``rerun`` (run key, step number,
+    how many of the dependencies run again too).
     """
     await tx.execute(
         """
-        INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
-                                counted, max_attempts, scheduled_at, started_at, completed_at)
-        SELECT $2, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key), s.attempt,
-               s.counted, s.max_attempts, s.scheduled_at, s.started_at, s.completed_at
-        FROM zart.steps s WHERE s.run_key = $1 AND s.step_no = ANY($3::integer[])
+        WITH preserved AS (
+            INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
+                                    counted, max_attempts, scheduled_at, started_at, completed_at)
+            SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
+                   s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
+                   s.completed_at
+            FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) u(run_key, source, step_no)
+            JOIN zart.steps s ON s.run_key = u.source AND s.step_no = u.step_no
+        )
+        INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+        SELECT run_key, step_no, 'open', deps
+        FROM unnest($4::bigint[], $5::integer[], $6::integer[]) u(run_key, step_no, deps)
         """,
-        source_run_key,
-        run_key,
-        preserved,
-    )
-    await tx.execute(
-        "INSERT INTO zart.steps (run_key, step_no, status, pending_deps)"
-        " SELECT $1, n, 'open', deps FROM unnest($2::integer[], $3::integer[]) u(n, deps)",
-        run_key,
-        list(rerun),
-        list(rerun.values()),
+        *([row[n] for row in preserved] for n in range(3)),
+        *([row[n] for row in rerun] for n in range(3)),
     )
 
 
-async def read_statuses(tx: Tx, run_key: int) -> list[str]:
-    """Give the stored status of each step of a run, by step number."""
+async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]:
+    """Give the stored status of each step of runs: by run key, in the order of the steps."""
     rows = await tx.fetch(
-        "SELECT status FROM zart.steps WHERE run_key = $1 ORDER BY step_no", run_key
+        "SELECT run_key, status FROM zart.steps WHERE run_key = ANY($1::bigint[])"
+        " ORDER BY run_key, step_no",
+        run_keys,
     )
-    return [row["status"] for row in rows]
+    found: dict[int, list[str]] = {key: [] for key in run_keys}
+    for row in rows:
+        found[row[0]].append(row[1])
+    return found
 
 
-async def revive_step(tx: Tx, run_key: int, step_no: int) -> RevivedStep | None:
-    """Make a dead step open; None where it is not dead. The caller holds the run row."""
-    row = await tx.fetchrow(
+async def revive_steps(tx: Tx, dead: Sequence[tuple[int, int]]) -> dict[int, RevivedStep]:
+    """Make dead steps, (run key, step number), open, and their runs running; by run key.
+
+    One of each run. Those that are not dead are left out. The caller holds the run rows.
+    """
+    rows = await tx.fetch(
         """
         WITH dead AS MATERIALIZED (
-            SELECT error, completed_at FROM zart.steps
-            WHERE run_key = $1 AND step_no = $2 AND status = 'dead'
+            SELECT run_key, step_no, error, completed_at
+            FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
+            JOIN zart.steps USING (run_key, step_no) WHERE status = 'dead'
+        ), revived AS (
+            UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
+                retryable = false
+            FROM dead d WHERE s.run_key = d.run_key AND s.step_no = d.step_no AND s.status = 'dead'
+            RETURNING s.run_key, s.attempt, s.counted, d.error, d.completed_at
+        ), runs AS (
+            UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
+                completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
+            FROM revived v WHERE r.run_key = v.run_key
+              AND r.status IN ('scheduled', 'running', 'failed')
         )
-        UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-            retryable = false
-        FROM dead WHERE s.run_key = $1 AND s.step_no = $2 AND s.status = 'dead'
-        RETURNING s.attempt, s.counted, dead.error, dead.completed_at
+        SELECT run_key, attempt, counted, error, completed_at FROM revived
         """,
-        run_key,
-        step_no,
+        [run_key for run_key, _ in dead],
+        [step_no for _, step_no in dead],
     )
-    if row is None:
-        return None
-    return RevivedStep(
-        row["attempt"], row["counted"], error_from_json(row["error"]), row["completed_at"]
-    )
+    return {row[0]: RevivedStep(row[1], row[2], error_from_json(row[3]), row[4]) for row in rows}
 
 
-async def fence_steps(tx: Tx, run_key: int) -> list[FencedStep]:
-    """End all unfinished steps of a run as cancelled, in-flight attempts as abandoned.
+async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedStep]]:
+    """End all unfinished steps of runs as cancelled, in-flight attempts as abandoned.
 
-    The caller holds the run row and has locked the run's queue rows, so that what a claim or a
-    sweep moved aside meanwhile is seen here. Gives the steps that were in flight.
+    The caller holds the run rows and has locked the runs' queue rows, so that what a claim or a
+    sweep moved aside meanwhile is seen here. Gives the steps that were in flight by run key.
     """
     rows = await tx.fetch(
         """
         WITH held AS (
-            DELETE FROM zart.held WHERE run_key = $1
+            DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
         ), queued AS (
-            DELETE FROM zart.queue WHERE run_key = $1 RETURNING step_no, attempt
+            DELETE FROM zart.queue WHERE run_key = ANY($1::bigint[])
+            RETURNING run_key, step_no, attempt
         ), leased AS (
-            DELETE FROM zart.leases WHERE run_key = $1 RETURNING *
+            DELETE FROM zart.leases WHERE run_key = ANY($1::bigint[]) RETURNING *
         ), abandoned AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                        principal, lease_token, started_at, completed_at)
@@ -139,13 +139,18 @@ async def fence_steps(tx: Tx, run_key: int) -> list[FencedStep]:
         ), steps AS (
             UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),
                 attempt = GREATEST(s.attempt, COALESCE((
-                    SELECT attempt - 1 FROM queued q WHERE q.step_no = s.step_no
+                    SELECT attempt - 1 FROM queued q
+                    WHERE q.run_key = s.run_key AND q.step_no = s.step_no
                     UNION ALL
-                    SELECT attempt FROM leased l WHERE l.step_no = s.step_no), 0))
-            WHERE s.run_key = $1 AND s.status = 'open'
+                    SELECT attempt FROM leased l
+                    WHERE l.run_key = s.run_key AND l.step_no = s.step_no), 0))
+            WHERE s.run_key = ANY($1::bigint[]) AND s.status = 'open'
         )
-        SELECT step_name, attempt, dispatcher_id FROM leased ORDER BY step_no
+        SELECT run_key, step_name, attempt, dispatcher_id FROM leased ORDER BY run_key, step_no
         """,
-        run_key,
+        run_keys,
     )
-    return [FencedStep(*row) for row in rows]
+    found: dict[int, list[FencedStep]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(FencedStep(*row[1:]))
+    return found

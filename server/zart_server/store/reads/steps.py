@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import asyncpg
 
@@ -29,7 +28,8 @@ _STEPS = """
             q.lease_token, q.dispatcher_id, q.principal, q.started_at AS leased_at,
             q.lease_expires_at,
             h.attempt AS held_attempt, h.max_attempts AS held_max, h.not_before AS held_not_before,
-            p.rule_id, p.created_by, p.reason,
+            p.rule_id, p.created_by, p.reason, statement_timestamp() AS now,
+            (SELECT last_asked_at FROM zart.task_names WHERE task_name = $4) AS last_asked_at,
             sum(pg_column_size(o.result)) OVER (ORDER BY s.step_no) AS stored_bytes
         FROM zart.steps s
         JOIN zart.steps o
@@ -65,11 +65,17 @@ _ATTEMPTS = """
             a.principal, a.error,
             COALESCE(sum(pg_column_size(a.error)) OVER (ORDER BY s.step_no, a.attempt), 0)
                 AS stored_bytes
-        FROM zart.steps s
-        JOIN zart.all_attempts a
-            ON a.run_key = COALESCE(s.source_run_key, s.run_key) AND a.step_no = s.step_no
+        FROM zart.steps s CROSS JOIN LATERAL (
+            SELECT attempt, status, dispatcher_id, principal, error, started_at, completed_at
+            FROM zart.attempts e
+            WHERE e.run_key = COALESCE(s.source_run_key, s.run_key) AND e.step_no = s.step_no
+            UNION ALL
+            SELECT attempt, status, dispatcher_id, principal, NULL, started_at, completed_at
+            FROM zart.steps c
+            WHERE c.run_key = COALESCE(s.source_run_key, s.run_key) AND c.step_no = s.step_no
+              AND c.status = 'completed'
+            OFFSET 0) a  -- apart from the join: else the planner may read all steps there are
         WHERE s.run_key = $1 AND ($2::integer[] IS NULL OR s.step_no = ANY($2::integer[]))
-          AND a.status <> 'running'
     ) a ORDER BY step_no, attempt
 """
 
@@ -96,11 +102,8 @@ async def read_steps(
         _STEPS, place.run_key, step_nos, place.execution_id, place.task_name, result_bytes
     )
     attempts = await _read_attempts(tx, place.run_key, step_nos)
-    now, asked = await _read_clock(tx, place.task_name)
     statuses = await _dependency_statuses(tx, place, rows, step_nos)
-    return [
-        _step(row, place, attempts.get(row["step_no"], []), statuses, now, asked) for row in rows
-    ]
+    return [_step(row, place, attempts.get(row["step_no"], []), statuses) for row in rows]
 
 
 async def _read_attempts(
@@ -120,17 +123,6 @@ async def _read_attempts(
             )
         )
     return found
-
-
-async def _read_clock(tx: Tx, task_name: str) -> tuple[datetime, datetime | None]:
-    row = await tx.fetchrow(
-        "SELECT statement_timestamp(),"
-        " (SELECT last_asked_at FROM zart.task_names WHERE task_name = $1)",
-        task_name,
-    )
-    if row is None:
-        raise LookupError("a SELECT without FROM gave no row")
-    return row[0], row[1]
 
 
 async def _dependency_statuses(
@@ -171,8 +163,6 @@ def _step(
     place: RunPlace,
     attempts: list[Attempt],
     statuses: dict[int, str],
-    now: datetime,
-    asked: datetime | None,
 ) -> Step:
     number = row["step_no"]
     graph = place.definition.graph
@@ -191,7 +181,7 @@ def _step(
     elif status is StepStatus.PAUSED:
         waiting = waiting_for_rule(row["rule_id"], row["created_by"], row["reason"])
     elif status is StepStatus.SCHEDULED:
-        waiting = waiting_in_queue(place.task_name, not_before, now, asked)
+        waiting = waiting_in_queue(place.task_name, not_before, row["now"], row["last_asked_at"])
     is_leased = status is StepStatus.RUNNING
     attempt = row["attempt"]
     if row["queued_attempt"] is not None:

@@ -1,0 +1,218 @@
+"""Gathers mutations of one kind while a transaction is under way, and commits them together.
+
+Each is by itself for its caller: a refused one leaves no trace, one whose execution somebody else
+holds is taken out and waits alone, and where a batch fails each is tried alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from zart_server.api.mutation import (
+    ATTEMPTS,
+    Mutations,
+    backoff,
+    fingerprint,
+    replay,
+    request_key,
+)
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
+from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
+from zart_server.store.db import Tx
+
+_log = logging.getLogger(__name__)
+_MOST = 200  # in one transaction
+_AT_ONCE = 2  # transactions: while the database is at one, the server is at the other
+_PATIENCE = 0.02  # seconds that one may hold up those after it
+
+Command = TypeVar("Command")
+Done = TypeVar("Done")
+Response = TypeVar("Response", bound=Message)
+
+
+class Operate(Protocol[Command, Done]):
+    """Does what several callers ask for: a result or an error each.
+
+    None, only without ``wait``: somebody else holds what it needs.
+    """
+
+    def __call__(
+        self, tx: Tx, wanted: Sequence[tuple[Command, Caller]], *, wait: bool
+    ) -> Awaitable[Sequence[Done | ZartError | None]]:
+        """Do it."""
+
+
+@dataclass(eq=False, slots=True)
+class _Item(Generic[Command, Response]):
+    command: Command
+    caller: Caller
+    target: str
+    key: RequestKey | None
+    fingerprint: bytes
+    done: asyncio.Future[Response] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Gathered(Generic[Command, Done, Response]):
+    """One kind of mutation; ``target`` names what only one of a batch may be about."""
+
+    def __init__(
+        self,
+        mutations: Mutations,
+        response_type: type[Response],
+        operate: Operate[Command, Done],
+        encode: Callable[[Done], Response],
+        target: Callable[[Command], str],
+    ) -> None:
+        self._mutations = mutations
+        self._response_type = response_type
+        self._operate = operate
+        self._encode = encode
+        self._target = target
+        self._waiting: list[_Item[Command, Response]] = []
+        self._workers = 0
+
+    async def run(self, request: Message, command: Command, caller: Caller) -> Response:
+        """Do what a request asks for, or answer what it was answered with before.
+
+        Neither the caller's deadline nor its disconnection stops what has begun.
+        """
+        key = request_key(request, caller.principal)
+        item: _Item[Command, Response] = _Item(
+            command, caller, self._target(command), key, fingerprint(request) if key else b""
+        )
+        # Its caller may be gone by then: an error that nobody awaits is no defect.
+        item.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting.append(item)
+        if self._workers < _AT_ONCE:
+            self._workers += 1
+            self._mutations.keep(asyncio.create_task(self._work()))
+        return await asyncio.shield(item.done)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                left = await self._together(batch) if len(batch) > 1 else batch
+                if left:
+                    alone = [
+                        self._mutations.keep(asyncio.create_task(self._alone(item)))
+                        for item in left
+                    ]
+                    await asyncio.wait(alone, timeout=_PATIENCE)
+        finally:
+            self._workers -= 1
+
+    def _take(self) -> list[_Item[Command, Response]]:
+        """Take the next batch: no two about the same, or with the same request_id."""
+        batch: list[_Item[Command, Response]] = []
+        left: list[_Item[Command, Response]] = []
+        taken: set[object] = set()
+        for item in self._waiting:
+            if len(batch) < _MOST and item.target not in taken and item.key not in taken:
+                batch.append(item)
+                taken.add(item.target)
+                if item.key is not None:
+                    taken.add(item.key)
+            else:
+                left.append(item)
+        self._waiting = left
+        return batch
+
+    async def _together(
+        self, batch: list[_Item[Command, Response]]
+    ) -> list[_Item[Command, Response]]:
+        """Do a batch in one transaction; give those that are to be done alone."""
+        try:
+            async with asyncio.timeout(self._mutations.timeout):
+                async with self._mutations.db.transaction() as tx:
+                    answers = await self._answer(tx, batch, wait=False)
+        except Exception as error:  # noqa: BLE001 - each tells its caller itself
+            _log.info("a batch of %d has to be done one by one: %r", len(batch), error)
+            return batch
+        left = []
+        for item, answer in zip(batch, answers, strict=True):
+            if answer is None:
+                left.append(item)
+            else:
+                _settle(item, answer)
+        return left
+
+    async def _alone(self, item: _Item[Command, Response]) -> None:
+        """Do one in a transaction of its own, which waits for locks; repeated on conflict."""
+        try:
+            async with asyncio.timeout(self._mutations.timeout):
+                for attempt in range(ATTEMPTS):
+                    try:
+                        async with self._mutations.db.transaction() as tx:
+                            [answer] = await self._answer(tx, [item], wait=True)
+                            if isinstance(answer, ZartError):
+                                raise answer
+                        break
+                    except StoreConflict:
+                        if attempt == ATTEMPTS - 1:
+                            raise
+                        await asyncio.sleep(backoff(attempt))
+            _settle(item, answer)
+        except TimeoutError:
+            _settle(item, OperationTimeout())
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            _settle(item, error)
+
+    async def _answer(
+        self, tx: Tx, items: Sequence[_Item[Command, Response]], *, wait: bool
+    ) -> list[Response | ZartError | None]:
+        known = await self._known(tx, items)
+        new = [item for item in items if item not in known]
+        wanted = [(item.command, item.caller) for item in new]
+        results = await self._operate(tx, wanted, wait=wait) if new else ()
+        answers = known | {
+            item: self._encode(result)
+            if result is not None and not isinstance(result, ZartError)
+            else result
+            for item, result in zip(new, results, strict=True)
+        }
+        refused = [item for item in new if isinstance(answers[item], ZartError)]
+        answers |= await self._known(tx, refused)
+        await store_answers(
+            tx,
+            [
+                Answered(item.key, item.fingerprint, answer.SerializeToString())
+                for item in new
+                if item.key is not None and isinstance(answer := answers[item], Message)
+            ],
+        )
+        return [answers[item] for item in items]
+
+    async def _known(
+        self, tx: Tx, items: Sequence[_Item[Command, Response]]
+    ) -> dict[_Item[Command, Response], Response | ZartError | None]:
+        """Give the answers of those that were answered before."""
+        asked = {item.key: item for item in items if item.key is not None}
+        found = await find_answers(tx, {key: item.fingerprint for key, item in asked.items()})
+        answers: dict[_Item[Command, Response], Response | ZartError | None] = {}
+        for key, stored in found.items():
+            try:
+                answers[asked[key]], _ = replay(stored, self._response_type)
+            except ZartError as error:
+                answers[asked[key]] = error
+        return answers
+
+
+def _settle(item: _Item[Command, Response], answer: Response | BaseException | None) -> None:
+    if item.done.done():
+        return
+    if isinstance(answer, Message):
+        item.done.set_result(answer)
+    elif isinstance(answer, asyncio.CancelledError):
+        item.done.cancel()
+    else:
+        item.done.set_exception(answer or LookupError("a lock that was waited for was not got"))

@@ -1,0 +1,154 @@
+"""Locks the current runs of executions, the way every admin operation begins, and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import (
+    ExecutionNotFound,
+    RunActive,
+    RunChanged,
+    RunNotCurrent,
+    RunNotFound,
+    ZartError,
+)
+from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
+from zart_server.store.current_runs import (
+    LockedExecution,
+    NextRun,
+    insert_next_runs,
+    lock_current_runs,
+)
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition
+from zart_server.store.queue import lock_queued
+from zart_server.store.runs import RunRow, run_exists
+from zart_server.store.steps import fence_steps
+
+
+class CurrentRun(NamedTuple):
+    """An execution and its current run, both rows held by this transaction."""
+
+    execution: LockedExecution
+    definition: Definition
+
+    @property
+    def run(self) -> RunRow:
+        """The run."""
+        return self.execution.run
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return run_id_of(self.execution.execution_id, self.run.run_number)
+
+
+class Meant(NamedTuple):
+    """Which run a caller means: the current one, which must have these numbers if given."""
+
+    execution_id: str
+    expected_run_number: int | None
+    run_number: int | None = None
+
+
+async def lock_current(
+    tx: Tx, meant: Sequence[Meant], *, wait: bool
+) -> list[CurrentRun | ZartError | None]:
+    """Lock executions and their current runs, and check that they are the runs that callers mean.
+
+    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: somebody else
+    holds it or there is none, which only ``wait`` tells. No two may mean the same execution.
+    """
+    ids = [item.execution_id for item in meant]
+    locked = await lock_current_runs(tx, ids, wait=wait)
+    if wait and len(locked) < len(ids):
+        # Superseded while it was waited for: now that the execution is held it stays as it is.
+        locked |= await lock_current_runs(tx, [id_ for id_ in ids if id_ not in locked], wait=True)
+    definitions = await tx.definitions.get(tx, {e.run.definition_key for e in locked.values()})
+    found: list[CurrentRun | ZartError | None] = []
+    for item in meant:
+        execution = locked.get(item.execution_id)
+        if execution is None:
+            found.append(ExecutionNotFound(item.execution_id) if wait else None)
+            continue
+        error = await _mistake(tx, item, execution)
+        found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
+        if error is None:
+            tx.changes.executions.add(execution.execution_key)
+    return found
+
+
+async def _mistake(tx: Tx, meant: Meant, execution: LockedExecution) -> ZartError | None:
+    id_, number = execution.execution_id, execution.run.run_number
+    if meant.expected_run_number not in (None, number):
+        return RunChanged(id_, meant.expected_run_number or 0, number)
+    if meant.run_number is not None and meant.run_number != number:
+        if not await run_exists(tx, execution.execution_key, meant.run_number):
+            return RunNotFound(id_, meant.run_number)
+        return RunNotCurrent(run_id_of(id_, meant.run_number), number)
+    return None
+
+
+def refused(current: CurrentRun, if_running: IfRunning) -> RunActive | None:
+    """Give the error where the run is unfinished and the caller asked to refuse then."""
+    if if_running is IfRunning.FAIL and not current.run.status.is_finished:
+        return RunActive(current.run_id, current.run.status)
+    return None
+
+
+async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[FencedStep, ...]]:
+    """End the steps of unfinished runs, fencing their leases; say what was in flight by run key.
+
+    Finished runs stay as they are.
+    """
+    order = {c.run.run_key: c.definition.graph.index for c in runs if not c.run.status.is_finished}
+    if not order:
+        return {}
+    # First wait for claims and sweeps that hold queue rows: what they moved is seen after that.
+    await lock_queued(tx, list(order))
+    fenced = await fence_steps(tx, list(order))
+    return {
+        run_key: tuple(sorted(steps, key=lambda step: order[run_key][step.step_name]))
+        for run_key, steps in fenced.items()
+    }
+
+
+class Superseded(NamedTuple):
+    """A run that was followed by the next one: what was in flight of it, and the next."""
+
+    current: CurrentRun
+    fenced: tuple[FencedStep, ...]
+    next: RunRow
+    definition: Definition
+
+    @property
+    def run(self) -> Run:
+        """The next run as callers see it."""
+        return self.next.to_run(self.current.execution.execution_id, self.definition.version)
+
+
+async def supersede(
+    tx: Tx,
+    runs: Sequence[tuple[CurrentRun, Definition, str | None, Caller]],
+    trigger: RunTrigger,
+) -> list[Superseded]:
+    """End current runs and insert those that follow, by definition and payload (None: the same)."""
+    if not runs:
+        return []
+    fenced = await fence_runs(tx, [current for current, _, _, _ in runs])
+    following = [
+        NextRun(current.run.run_key, definition.definition_key, payload, caller)
+        for current, definition, payload, caller in runs
+    ]
+    inserted = await insert_next_runs(tx, following, trigger)
+    return [
+        Superseded(
+            current,
+            fenced.get(current.run.run_key, ()),
+            inserted[current.execution.execution_key],
+            definition,
+        )
+        for current, definition, _, _ in runs
+    ]

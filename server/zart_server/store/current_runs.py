@@ -1,0 +1,102 @@
+"""Current runs: locked with their executions, and followed by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import RunTrigger
+from zart_server.store.db import Tx
+from zart_server.store.runs import RUN_COLUMNS, RunRow
+
+
+class LockedExecution(NamedTuple):
+    """An execution whose row, and whose current run's row, this transaction holds."""
+
+    execution_key: int
+    execution_id: str
+    task_name: str
+    created_at: datetime
+    task_definition_key: int | None  # the task's current definition
+    run: RunRow
+
+
+async def lock_current_runs(
+    tx: Tx, execution_ids: Sequence[str], *, wait: bool
+) -> dict[str, LockedExecution]:
+    """Lock executions and their current runs; gives what it got by execution id.
+
+    Left out are ids that nobody has, and executions of which somebody else holds a row or, with
+    ``wait``, whose current run was another when this began: asked for again they are there.
+    """
+    skip = "" if wait else "SKIP LOCKED"
+    # The newest run is the current one unless it was superseded before its lock was got.
+    rows = await tx.fetch(
+        f"""
+        SELECT e.*, n.definition_key AS task_definition_key, r.* FROM (
+            SELECT execution_key, execution_id, task_name, created_at AS execution_created_at
+            FROM zart.executions WHERE execution_id = ANY($1::text[])
+            ORDER BY execution_key FOR NO KEY UPDATE {skip}) e
+        CROSS JOIN LATERAL (
+            SELECT {RUN_COLUMNS}, is_current FROM zart.runs
+            WHERE runs.execution_key = e.execution_key
+            ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE {skip}) r
+        LEFT JOIN zart.task_names n ON n.task_name = e.task_name
+        """,
+        execution_ids,
+    )
+    return {
+        row[1]: LockedExecution(*row[:5], RunRow.from_values(row[5:-1])) for row in rows if row[-1]
+    }
+
+
+class NextRun(NamedTuple):
+    """A run that is to follow a current one, whose key it has. No ``payload_json``: the same."""
+
+    run_key: int
+    definition_key: int
+    payload_json: str | None
+    caller: Caller
+
+
+async def insert_next_runs(
+    tx: Tx, following: Sequence[NextRun], trigger: RunTrigger
+) -> dict[int, RunRow]:
+    """Retire current runs, held by this transaction; insert and give the next, by execution key.
+
+    Unfinished ones are cancelled; their steps were fenced before.
+    """
+    rows = await tx.fetch(
+        f"""
+        WITH past AS (
+            UPDATE zart.runs r SET is_current = false,
+                status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
+                error = CASE WHEN r.completed_at IS NULL
+                    THEN 'superseded by run ' || r.run_number + 1 ELSE r.error END,
+                completed_at = COALESCE(r.completed_at, statement_timestamp())
+            FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+                u(run_key, definition_key, payload, triggered_by, principal, reason)
+            WHERE r.run_key = u.run_key AND r.is_current
+            RETURNING r.execution_key, r.run_number, u.definition_key, u.triggered_by,
+                u.principal, u.reason, COALESCE(u.payload::json, r.payload) AS payload
+        ), new AS (
+            INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
+                                   triggered_by, principal, reason, source_run_number, payload)
+            SELECT execution_key, run_number + 1, definition_key, $7::text, triggered_by, principal,
+                reason, CASE WHEN $7::text = 'selective_rerun' THEN run_number END, payload
+            FROM past
+            RETURNING {RUN_COLUMNS}
+        )
+        SELECT {RUN_COLUMNS} FROM new
+        """,
+        [run.run_key for run in following],
+        [run.definition_key for run in following],
+        [run.payload_json for run in following],
+        [run.caller.triggered_by for run in following],
+        [run.caller.principal for run in following],
+        [run.caller.reason for run in following],
+        trigger.value,
+    )
+    return {row["execution_key"]: RunRow.from_values(row) for row in rows}

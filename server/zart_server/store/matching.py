@@ -1,0 +1,89 @@
+"""What pause rules match, found by index: an execution's tasks by its run, all else by lane.
+
+Most lanes are of one step only. Then a rule matches all tasks of a lane or none, and the tasks need
+not be looked at; where a lane has several steps, each task's name is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.store.db import Tx
+
+# A lane l that a rule r without an execution may match.
+LANE_MAY_MATCH = """
+    (r.task_name IS NULL OR r.task_name = l.task_name)
+    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+"""
+# A task t of such a lane that it does match.
+TASK_OF_LANE_MATCHES = (
+    "(r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)"
+)
+
+
+def tasks_matched(table: str, limit: str) -> str:
+    """Give a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
+
+    Of the rule r beside it: (run_key, step_no, step_name), in no order.
+    """
+    return f"""
+        (SELECT t.run_key, t.step_no, t.step_name
+         FROM zart.executions e
+         JOIN zart.runs u ON u.execution_key = e.execution_key
+            AND u.status IN ('scheduled', 'running')
+         JOIN zart.{table} t ON t.run_key = u.run_key
+         WHERE e.execution_id = r.execution_id
+           AND (r.task_name IS NULL OR r.task_name = e.task_name)
+           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+         LIMIT {limit})
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.{table} t
+            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
+            ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
+         WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+         LIMIT {limit})
+    """
+
+
+async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
+    """Count the ready steps that a rule matches, up to ``limit``, and those in flight."""
+    row = await tx.fetchrow(
+        f"""
+        SELECT (SELECT count(*) FROM (
+            SELECT FROM (
+                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
+            LIMIT $2) ready), (
+            SELECT count(*) FROM zart.leases t JOIN zart.lanes l USING (lane)
+            WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
+              AND (r.execution_id IS NULL OR t.run_key = own.run_key))
+        FROM zart.pause_rules r LEFT JOIN LATERAL (
+            SELECT u.run_key FROM zart.executions e
+            JOIN zart.runs u ON u.execution_key = e.execution_key
+                AND u.status IN ('scheduled', 'running')
+            WHERE e.execution_id = r.execution_id) own ON true
+        WHERE r.rule_key = $1
+        """,
+        rule_key,
+        limit,
+    )
+    return (0, 0) if row is None else (row[0], row[1])
+
+
+async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:
+    """Give up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
+    rows = await tx.fetch(
+        f"""
+        SELECT e.execution_id, e.task_name, m.step_name FROM (
+            SELECT DISTINCT t.run_key, t.step_no, t.step_name
+            FROM zart.pause_rules r CROSS JOIN LATERAL (
+                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
+            WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+        CROSS JOIN LATERAL (
+            SELECT execution_id, task_name FROM zart.runs JOIN zart.executions USING (execution_key)
+            WHERE runs.run_key = m.run_key OFFSET 0) e
+        """,
+        rule_keys,
+        limit,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]

@@ -1,0 +1,26 @@
+-- Pausing at scale: what a rule matches is found by index, and what changed of the rules is read
+-- without reading all of them.
+
+-- The epoch in which a rule was added or deleted last.
+ALTER TABLE zart.pause_rules ADD COLUMN epoch bigint NOT NULL DEFAULT 0;
+CREATE INDEX pause_rules_by_epoch ON zart.pause_rules (epoch);
+
+-- The only step that a lane's tasks are of, NULL where there are several. Most lanes have one: then
+-- a rule matches all of its tasks or none, and nobody has to look at them.
+ALTER TABLE zart.lanes ADD COLUMN step_name text COLLATE "C";
+UPDATE zart.lanes l SET step_name = sole.step_name FROM (
+    SELECT s.lane, min(s.step_name) AS step_name
+    FROM zart.definitions d CROSS JOIN LATERAL unnest(d.lanes, d.step_names) s(lane, step_name)
+    GROUP BY s.lane HAVING min(s.step_name) = max(s.step_name)) sole
+WHERE l.lane = sole.lane;
+
+CREATE INDEX held_by_lane ON zart.held (lane, not_before, queue_no);
+
+-- Shares the pause lock until the transaction ends, and gives the epoch as it stays until then:
+-- what a lock guards is read by a later statement than the one that takes it, and each statement of
+-- such a function has a snapshot of its own.
+CREATE FUNCTION zart.shared_epoch(pause_lock bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(pause_lock);
+    RETURN (SELECT epoch FROM zart.pause_epoch);
+END $$;

@@ -1,0 +1,137 @@
+"""What a rule matches is found by index, and moved piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from plans import MANY, Explained, check, explained
+
+from zart_server.domain.commands import Caller, Pause, Resume
+from zart_server.domain.model import PauseScope
+from zart_server.engine.moving import settle_rule_of_execution
+from zart_server.engine.pause import count_paused, pause
+from zart_server.engine.resume import resume
+from zart_server.store.held import held_by, held_in_runs, release
+from zart_server.store.queue import Claim, claim_past_settling
+from zart_server.store.rules import read_changed
+from zart_server.store.settling import lanes_to_settle, settle_lane
+
+QUEUED = MANY // 2
+LIMIT = 10_001
+
+
+async def paused(tx: Explained, scope: PauseScope) -> int:
+    """Add a rule; gives its key."""
+    rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller())
+    key: int = await tx.tx.fetchval(
+        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
+    )
+    return key
+
+
+@pytest.mark.parametrize(
+    ("scope", "count", "most"),
+    [
+        (PauseScope(None, "many", None), LIMIT - 1, LIMIT),
+        (PauseScope(None, None, "a*"), LIMIT - 1, LIMIT),
+        (PauseScope(None, None, "b"), 0, 0),
+        (PauseScope(None, "other", None), 0, 0),
+        (PauseScope(f"x-{MANY + 2}", None, None), 1, 5),
+        (PauseScope(None, None, None, everything=True), LIMIT - 1, LIMIT),
+    ],
+    ids=lambda value: str(value) if isinstance(value, PauseScope) else "",
+)
+async def test_counting(many: str, scope: PauseScope, count: int, most: int) -> None:
+    async with explained(many) as tx:
+        rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller())
+        tx.plans.clear()
+        counts = await count_paused(cast("Any", tx), rule.rule_id)
+
+        assert counts.paused_steps == count
+        check(tx.plans, most)
+
+
+async def test_settling(many: str) -> None:
+    async with explained(many) as tx:
+        key = await paused(tx, PauseScope(None, None, "a*"))
+        tx.plans.clear()
+        lanes = await lanes_to_settle(cast("Any", tx), key)
+        assert lanes is not None
+        assert len(lanes) == 1
+        first = await settle_lane(cast("Any", tx), key, lanes[0], None, 100)
+        second = await settle_lane(cast("Any", tx), key, lanes[0], first.end, 100)
+
+        assert first.end is not None
+        assert second.end is not None
+        assert first.end < second.end
+        check(tx.plans, 300)
+
+
+async def test_settling_an_execution(many: str) -> None:
+    async with explained(many) as tx:
+        key = await paused(tx, PauseScope(f"x-{MANY + 2}", None, None))
+        tx.plans.clear()
+        await settle_rule_of_execution(cast("Any", tx), key)
+
+        assert not await tx.tx.fetchval("SELECT EXISTS (SELECT FROM zart.pause_work)")
+        check(tx.plans, 5)
+
+
+@pytest.mark.parametrize(
+    ("scope", "most"),
+    [
+        (PauseScope(None, "many", None), 0),  # the lane is passed over
+        (PauseScope(None, None, "b"), 50),  # the lane is not concerned
+        (PauseScope("x-1", None, None), 0),  # that execution is finished
+        (PauseScope(f"x-{MANY + 2}", None, None), 250),
+    ],
+)
+async def test_claiming_while_rules_settle(many: str, scope: PauseScope, most: int) -> None:
+    async with explained(many) as tx:
+        await paused(tx, scope)
+        tx.plans.clear()
+        wanted = Claim(["many"], None, 50, "d", "", 30)
+        claimed, moved = await claim_past_settling(cast("Any", tx), wanted)
+
+        assert len(claimed) == (50 if scope.task_name is None else 0)
+        assert moved == (scope.execution_id == f"x-{MANY + 2}")
+        check(tx.plans, max(most, 50) * 2)
+
+
+async def test_releasing(many: str) -> None:
+    async with explained(many) as tx:
+        first = await held_by(cast("Any", tx), 1, None, 100)
+        second = await held_by(cast("Any", tx), 1, first[-1], 100)
+        steps = await held_in_runs(cast("Any", tx), 1, [at.run_key for at in second], 100)
+        moves = [(step.run_key, step.step_no, None) for step in steps]
+        assert await release(cast("Any", tx), moves, 0)
+
+        assert len(moves) == 100
+        check(tx.plans, 300)
+
+
+async def test_resuming_counts_by_index(many: str) -> None:
+    async with explained(many) as tx:
+        await paused(tx, PauseScope(f"x-{MANY + 2}", None, None))
+        tx.plans.clear()
+        resumed = await resume(
+            cast("Any", tx), Resume(None, PauseScope(None, None, None)), Caller()
+        )
+
+        assert (resumed.rules_deleted, resumed.released_steps) == (1, 1)
+        check(tx.plans, 5)
+
+
+async def test_reading_what_changed_of_the_rules(many: str) -> None:
+    async with explained(many) as tx:
+        await tx.tx.execute(
+            "INSERT INTO zart.pause_rules (rule_id, execution_id, everything, reason, created_by,"
+            " epoch) SELECT 'pr-' || n, 'y-' || n, false, '', '', n FROM generate_series(1, 10000) n"
+        )
+        await tx.tx.execute("ANALYZE zart.pause_rules")
+        changed = await read_changed(cast("Any", tx), 9_990)
+
+        assert changed is not None
+        assert len(changed.added) == 10
+        assert tx.plans[0].read("pause_rules") == 10
