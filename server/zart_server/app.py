@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -196,8 +197,20 @@ async def serve(settings: Settings) -> None:
         serve_metrics(settings.metrics_port)
     async with running(settings) as server:
         _log.info("zart serves on %s", server.address)
+        _collect_garbage_seldom()
         await stop.wait()
         _log.info("zart stops: no new work, finishing what has begun")
+
+
+def _collect_garbage_seldom() -> None:
+    """Let a batch come and go as a whole.
+
+    A batch makes thousands of objects that live as long as it does; looked at every 700 of them,
+    as is the default, they cost a sixth of the server's time and none is garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def main(settings: Settings) -> int:

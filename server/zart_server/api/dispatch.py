@@ -58,7 +58,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         command = decode.lease_tasks(request)
         call = _LeaseCall(command.principal)
         tasks = await self._answer(call, self._dispatch.lease(command, call.gone), context)
-        return pb.LeaseTasksResponse(tasks=self._leased.encode(tasks))
+        response = pb.LeaseTasksResponse()
+        self._leased.add(tasks, response)
+        return response
 
     async def _answer(
         self, call: _LeaseCall, leasing: Coroutine[Any, Any, T], context: Context
@@ -118,9 +120,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
                 else next(recorded)
                 for sent, item in zip(request.outcomes, decoded, strict=True)
             ]
-        return pb.ReportTasksResponse(
-            results=map(encode.report_result, results), tasks=self._leased.encode(reported.tasks)
-        )
+        response = pb.ReportTasksResponse(results=map(encode.report_result, results))
+        self._leased.add(reported.tasks, response)
+        return response
 
     async def ExtendLeases(  # noqa: N802 - the proto's name
         self, request: pb.ExtendLeasesRequest, context: Context

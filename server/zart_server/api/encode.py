@@ -201,46 +201,54 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
 class LeasedTasks:
     """Encodes the leased tasks of one database.
 
-    It keeps what tasks of one step have in common, by definition, step and lease: that never
-    changes.
+    It keeps, as bytes, what tasks of one step have in common, by definition, step and lease: that
+    never changes, and reading bytes is several times cheaper than setting fields.
     """
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._alike: dict[tuple[int, int, timedelta], dispatch_service_pb2.LeasedTask] = {}
+        self._alike: dict[tuple[int, int, timedelta], bytes] = {}
 
-    def encode(self, items: Sequence[commands.LeasedTask]) -> list[dispatch_service_pb2.LeasedTask]:
-        """Encode leased tasks."""
-        ends: dict[datetime, Timestamp | None] = {}
-        found = []
+    def add(
+        self,
+        items: Sequence[commands.LeasedTask],
+        response: dispatch_service_pb2.LeaseTasksResponse
+        | dispatch_service_pb2.ReportTasksResponse,
+    ) -> None:
+        """Add leased tasks to a response."""
+        ends: dict[datetime, bytes] = {}
+        add = response.tasks.add
         for item in items:
             end = ends.get(item.lease_expires_at)
             if end is None:
-                end = ends[item.lease_expires_at] = timestamp(item.lease_expires_at)
-            task = dispatch_service_pb2.LeasedTask(
-                task_id=item.task_id,
-                lease_token=item.lease_token,
-                execution_id=item.execution_id,
-                run_id=model.run_id_of(item.execution_id, item.run_number),
-                run_number=item.run_number,
-                attempt=item.attempt,
-                max_attempts=item.max_attempts,
-                payload_json=item.payload_json,
-                upstream_json=item.upstream_json,
-                upstream_omitted=item.upstream_omitted,
-                lease_expires_at=end,
-            )
-            task.MergeFrom(self._alike_of(item))
-            found.append(task)
-        return found
+                end = ends[item.lease_expires_at] = dispatch_service_pb2.LeasedTask(
+                    lease_expires_at=timestamp(item.lease_expires_at)
+                ).SerializeToString()
+            task = add()
+            task.MergeFromString(self._alike_of(item) + end)
+            task.task_id = item.task_id
+            task.lease_token = item.lease_token
+            task.execution_id = item.execution_id
+            task.run_id = model.run_id_of(item.execution_id, item.run_number)
+            task.run_number = item.run_number
+            task.attempt = item.attempt
+            task.max_attempts = item.max_attempts
+            if item.payload_json is not None:
+                task.payload_json = item.payload_json
+            if item.upstream_json:
+                results = task.upstream_json
+                for name, text in item.upstream_json.items():
+                    results[name] = text
+            if item.upstream_omitted:
+                task.upstream_omitted.extend(item.upstream_omitted)
 
-    def _alike_of(self, item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
+    def _alike_of(self, item: commands.LeasedTask) -> bytes:
         key = item.definition_key, item.step_no, item.lease_ttl
         alike = self._alike.get(key)
         if alike is None:
             if len(self._alike) >= self._most:
                 self._alike.clear()
-            alike = self._alike[key] = _alike(item)
+            alike = self._alike[key] = _alike(item).SerializeToString()
         return alike
 
 
@@ -257,9 +265,11 @@ def _alike(item: commands.LeasedTask) -> dispatch_service_pb2.LeasedTask:
 
 def report_result(item: commands.ReportResult) -> dispatch_service_pb2.ReportResult:
     """Encode what became of an outcome."""
-    return dispatch_service_pb2.ReportResult(
-        task_id=item.task_id, status=_REPORT_STATUS[item.status], error=item.error
-    )
+    task_id, status, error = item
+    encoded = dispatch_service_pb2.ReportResult(task_id=task_id, status=_REPORT_STATUS[status])
+    if error:
+        encoded.error = error
+    return encoded
 
 
 def extend_result(item: commands.ExtendResult) -> dispatch_service_pb2.ExtendResult:

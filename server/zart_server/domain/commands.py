@@ -275,8 +275,7 @@ class LeaseNext:
     lease_duration: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """The attempt ended with a result."""
 
     result_json: str

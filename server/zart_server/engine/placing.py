@@ -9,7 +9,7 @@ from datetime import datetime
 from zart_server.domain.commands import LeaseNext
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.held import Placement, insert_ready
+from zart_server.store.held import Placements, Taker, insert_ready
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
             [(r.execution_id, r.definition.task_name, r.definition.queued[r.step_no].step_name)
              for r in ready],
         )  # fmt: skip
-        placed = await insert_ready(tx, list(map(_placement, ready, rules)), tx.pauses.epoch)
+        placed = await insert_ready(tx, _placements(ready, rules), tx.pauses.epoch)
         if placed is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
@@ -67,22 +67,27 @@ async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
     return Placed(rules, placed)
 
 
-def _placement(item: Ready, rule: int | None) -> Placement:
-    step = item.definition.queued[item.step_no]
-    to = item.lease_to if rule is None else None
-    return Placement(
-        item.run_key,
-        item.step_no,
-        step.lane,
-        step.step_name,
-        item.attempt,
-        item.counted,
-        item.backoff_base,
-        item.max_attempts or step.max_attempts,
-        step.timeout_seconds,
-        item.delay,
-        rule,
-        None if to is None else to.dispatcher_id,
-        "" if to is None else to.principal,
-        0.0 if to is None else to.lease_duration.total_seconds(),
-    )
+def _placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placements:
+    found = Placements()
+    takers: dict[LeaseNext, int] = {}
+    for item, rule in zip(ready, rules, strict=True):
+        kind = item.definition.queued[item.step_no]
+        found.run_keys.append(item.run_key)
+        found.step_nos.append(item.step_no)
+        found.attempts.append(item.attempt)
+        found.counted.append(item.counted)
+        found.backoff_bases.append(item.backoff_base)
+        found.max_attempts.append(item.max_attempts or kind.max_attempts)
+        found.delays.append(item.delay)
+        found.rule_keys.append(rule or 0)
+        found.kinds.append(found.of_kind.place(kind))
+        to = item.lease_to if rule is None else None
+        taker = 0
+        if to is not None:
+            taker = takers.get(to, 0)
+            if not taker:
+                seconds = to.lease_duration.total_seconds()
+                taker = found.of_taker.place(Taker(to.dispatcher_id, to.principal, seconds))
+                takers[to] = taker
+        found.takers.append(taker)
+    return found

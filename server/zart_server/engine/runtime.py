@@ -19,7 +19,10 @@ class Runtime:
         self.watches = Watches(db)
         self.moves = Moves(db)
         self.maintenance = Maintenance(db, self.dispatch, self.watches)
-        self._notifications = Notifications(db.url, self._heard, self._lost_count)
+        self._notifications = Notifications(
+            db.url, self._heard, self._lost_count, lambda: bool(self.watches)
+        )
+        self.watches.on_first = self._notifications.greet
         db.on_commit = self._committed
 
     def start(self) -> None:

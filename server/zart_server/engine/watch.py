@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from zart_server.domain.commands import ExecutionView
@@ -28,6 +28,7 @@ class Watches:
         self._db = db
         self._watches: dict[int, set[_Watch]] = {}
         self._stopping = False
+        self.on_first: Callable[[], None] = lambda: None
 
     async def watch(
         self, execution_id: str, run_number: int | None
@@ -40,7 +41,10 @@ class Watches:
         async with self._db.transaction() as tx:
             execution_key = await execution_key_of(tx, execution_id)
         watch = _Watch(execution_key)
+        is_first = not self._watches
         self._watches.setdefault(execution_key, set()).add(watch)
+        if is_first:
+            self.on_first()
         try:
             known: dict[str, Step] = {}
             watched = -1
@@ -73,6 +77,9 @@ class Watches:
         watch.changed.clear()
         if self._stopping:
             raise ShuttingDown
+
+    def __bool__(self) -> bool:
+        return bool(self._watches)
 
     def changed(self, execution_keys: Iterable[int]) -> None:
         """Tell the watches of these executions to look again."""

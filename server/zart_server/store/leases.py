@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 import asyncpg
 
 from zart_server.domain.model import AttemptStatus, StepError
+from zart_server.store.arrays import Distinct, numbers, words
 from zart_server.store.db import Tx
 from zart_server.store.queue import Claimed
 
@@ -68,13 +69,17 @@ def error_from_json(text: str | None) -> StepError | None:
     return None if text is None else StepError(**json.loads(text))
 
 
-def _columns(leases: Sequence[LeaseKey]) -> tuple[list[int], list[int], list[int], list[str]]:
-    return (
-        [lease[0] for lease in leases],
-        [lease[1] for lease in leases],
-        [lease[2] for lease in leases],
-        [lease[3] for lease in leases],
-    )
+def _columns(leases: Sequence[LeaseKey]) -> tuple[str, str, str, str, list[str]]:
+    """Give run keys, step numbers, tokens, places of principals, and the principals."""
+    run_keys, step_nos, tokens, principals = zip(*leases, strict=True)
+    distinct: Distinct[str] = Distinct()
+    places = numbers(map(distinct.place, principals))
+    return numbers(run_keys), numbers(step_nos), numbers(tokens), places, distinct.values
+
+
+# As the arguments that _columns makes; $5 are the principals.
+_NAMED = """unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
+    $4::text::integer[])"""
 
 
 async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended]:
@@ -83,17 +88,19 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
     A completed attempt becomes part of its step's row. With ``swept`` leases that were extended
     meanwhile stay. No lease may be told of twice. The caller holds the run rows.
     """
+    leases, statuses, results, retryable, errors = zip(*told, strict=True)
     rows = await tx.fetch(
         """
         WITH told AS MATERIALIZED (
-            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[],
-                                 $5::text[], $6::boolean[], $7::text[], $8::text[])
-            u(run_key, step_no, lease_token, principal, status, retryable, result, error)
+            SELECT u.*, ($5::text[])[of_principal] AS principal
+            FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
+                $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
+            u(run_key, step_no, lease_token, of_principal, status, retryable, result, error)
         ), ended AS (
             DELETE FROM zart.leases l USING told t
             WHERE l.run_key = t.run_key AND l.step_no = t.step_no
               AND l.lease_token = t.lease_token AND l.principal = t.principal
-              AND (NOT $9 OR l.lease_expires_at <= statement_timestamp())
+              AND (NOT $10 OR l.lease_expires_at <= statement_timestamp())
             RETURNING l.*, t.status, t.retryable, t.result::json AS result,
                 t.error::json AS error,
                 l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
@@ -104,7 +111,7 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
         ), attempts AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                        principal, lease_token, error, started_at, completed_at)
-            SELECT run_key, step_no, attempt, status, $9, dispatcher_id, principal, lease_token,
+            SELECT run_key, step_no, attempt, status, $10, dispatcher_id, principal, lease_token,
                    error, started_at, statement_timestamp()
             FROM ended WHERE status <> 'completed'
         ), steps AS (
@@ -121,11 +128,11 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
         SELECT run_key, step_no, lease_token, attempt, now_counted, backoff_base, max_attempts,
                final FROM ended
         """,
-        *_columns([item.lease for item in told]),
-        [str(item.status) for item in told],
-        [item.retryable for item in told],
-        [item.result_json for item in told],
-        [error_to_json(item.error) for item in told],
+        *_columns(leases),
+        words(statuses),
+        words("t" if yes else "f" for yes in retryable),
+        results,
+        [None if error is None else error_to_json(error) for error in errors],
         swept,
     )
     return [Ended(*row) for row in rows]
@@ -134,8 +141,9 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
 async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
     """Tell which leases ended by a report of the principal's own, not by the server."""
     rows = await tx.fetch(
-        """
-        SELECT u.* FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
+        f"""
+        SELECT r, s, t, p FROM (
+            SELECT r, s, t, ($5::text[])[place] AS p FROM {_NAMED} u(r, s, t, place)) u
         WHERE EXISTS (
             SELECT FROM zart.steps WHERE run_key = r AND step_no = s AND lease_token = t
               AND principal = p AND status = 'completed')
@@ -174,13 +182,16 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
     Never past start + timeout + lease. A lease that is past its end but not swept yet is good
     again; one that is being ended at this moment keeps its end. Gives new end and span left.
     """
-    columns = _columns(sorted(set(leases)))
+    if not leases:
+        return {}
+    asked = sorted(set(leases))
+    columns = _columns(asked)
     rows = await tx.fetch(
-        """
+        f"""
         WITH free AS MATERIALIZED (
             SELECT l.ctid AS tid FROM zart.leases l
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
-                ON l.run_key = r AND l.step_no = s AND l.lease_token = t AND l.principal = p
+            JOIN {_NAMED} u(r, s, t, place) ON l.run_key = r AND l.step_no = s
+                AND l.lease_token = t AND l.principal = ($5::text[])[place]
             FOR UPDATE OF l SKIP LOCKED
         )
         UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
@@ -193,14 +204,14 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
         *columns,
     )
     found = {(r[0], r[1], r[2], r[3]): (r[4], r[5]) for r in rows}
-    if len(found) < len(columns[0]):
+    if len(found) < len(asked):
         rows = await tx.fetch(
-            """
+            f"""
             SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
                 GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
             FROM zart.leases l
-            JOIN unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) u(r, s, t, p)
-                ON l.run_key = r AND l.step_no = s AND l.lease_token = t AND l.principal = p
+            JOIN {_NAMED} u(r, s, t, place) ON l.run_key = r AND l.step_no = s
+                AND l.lease_token = t AND l.principal = ($5::text[])[place]
             """,
             *columns,
         )

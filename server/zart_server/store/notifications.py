@@ -1,16 +1,21 @@
 """Tells other servers what changed, and hears it from them: hints, never the truth.
 
 One connection of its own per server. What a server has to say is gathered while a NOTIFY is under
-way, so that a busy server sends few (NOTIFY takes a global lock at commit).
+way, so that a busy server sends few (NOTIFY takes a global lock at commit). Servers tell each
+other that they are there and whether anybody watches executions there: nothing is said to nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -22,6 +27,14 @@ _CHANNEL = "zart"
 _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
+_HERE_EVERY = 5.0
+_GONE_AFTER = 16.0
+
+
+@dataclass(slots=True)
+class _Peer:
+    heard_at: float
+    watches: bool
 
 
 class Notifications:
@@ -32,12 +45,17 @@ class Notifications:
         url: str,
         on_changes: Callable[[Changes], None],
         on_gap: Callable[[], None],
+        watches: Callable[[], bool],
     ) -> None:
         self._url = url
         self._on_changes = on_changes
         self._on_gap = on_gap
+        self._watches = watches
         self._me = uuid.uuid4().hex[:12]
+        self._peers: dict[str, _Peer] = {}
         self._pending = Changes()
+        self._is_greeting = True
+        self._missed = False  # by some server, which is to look at everything
         self._something = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -52,16 +70,25 @@ class Notifications:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def greet(self) -> None:
+        """Tell the other servers anew that this one is there, and whether anybody watches here."""
+        self._is_greeting = True
+        self._something.set()
+
     def publish(self, changes: Changes) -> None:
         """Tell the other servers soon; whatever is said in the meantime goes along."""
+        if not self._peers:
+            return
         for lane, count in changes.lanes.items():
             self._pending.lanes[lane] = self._pending.lanes.get(lane, 0) + count
-        self._pending.executions |= changes.executions
+        if any(peer.watches for peer in self._peers.values()):
+            self._pending.executions |= changes.executions
         self._pending.rules |= changes.rules
         if changes.due_in is not None:
             due = self._pending.due_in
             self._pending.due_in = changes.due_in if due is None else min(due, changes.due_in)
-        self._something.set()
+        if self._pending:
+            self._something.set()
 
     async def _run(self) -> None:
         while True:
@@ -82,12 +109,17 @@ class Notifications:
             await connection.add_listener(_CHANNEL, self._hear)
             connection.add_termination_listener(lambda _connection: self._something.set())
             self._on_gap()  # anything may have been said before we listened
+            self._is_greeting = True
             while not connection.is_closed():
-                await self._something.wait()
-                self._something.clear()
                 for payload in self._take_payloads():
                     await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
                 await asyncio.sleep(_GAP)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_HERE_EVERY):
+                        await self._something.wait()
+                        self._something.clear()
+                        continue
+                self._is_greeting = True
         finally:
             connection.terminate()
 
@@ -95,33 +127,54 @@ class Notifications:
         said = json.loads(str(payload))
         if said["from"] == self._me:
             return
+        if "watches" in said:
+            self._meet(said["from"], watches=said["watches"])
         if said.get("much"):
             self._on_gap()
-            return
-        self._on_changes(
-            Changes(
-                {(task, handler): count for task, handler, count in said["lanes"]},
-                set(said["executions"]),
-                said["rules"],
-                said["due_in"],
+        elif "lanes" in said:
+            self._on_changes(
+                Changes(
+                    {(task, handler): count for task, handler, count in said["lanes"]},
+                    set(said["executions"]),
+                    said["rules"],
+                    said["due_in"],
+                )
             )
-        )
+
+    def _meet(self, name: str, *, watches: bool) -> None:
+        """Note that a server is there; one that is new here, or newly watches, missed hints."""
+        known = self._peers.get(name)
+        self._peers[name] = _Peer(time.monotonic(), watches)
+        if known is None or (watches and not known.watches):
+            self._missed = True
+            self.greet()
 
     def _take_payloads(self) -> list[str]:
-        """Give what is to be said, in one message; that there is much where it does not fit."""
+        """Give what is to be said: that this server is there, and what changed."""
+        payloads = []
+        if self._is_greeting:
+            self._is_greeting = False
+            gone = time.monotonic() - _GONE_AFTER
+            self._peers = {n: peer for n, peer in self._peers.items() if peer.heard_at > gone}
+            payloads.append(json.dumps({"from": self._me, "watches": self._watches()}))
         changes, self._pending = self._pending, Changes()
-        if not changes:
-            return []
-        payload = json.dumps(
-            {
-                "from": self._me,
-                "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
-                "executions": sorted(changes.executions),
-                "rules": changes.rules,
-                "due_in": changes.due_in,
-            },
-            separators=(",", ":"),
-        )
+        if self._missed:
+            self._missed = False
+            payloads.append(json.dumps({"from": self._me, "much": True}))
+        elif changes:
+            payloads.append(self._payload(changes))
+        return payloads
+
+    def _payload(self, changes: Changes) -> str:
+        """Write what changed as one message; that there is much where it does not fit."""
+        said: dict[str, Any] = {
+            "from": self._me,
+            "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
+            "executions": sorted(changes.executions),
+            "rules": changes.rules,
+            "due_in": changes.due_in,
+        }
+        payload = json.dumps(said, separators=(",", ":"))
         if len(payload) <= _PAYLOAD_BYTES:
-            return [payload]
-        return [json.dumps({"from": self._me, "much": True})]
+            return payload
+        return json.dumps({"from": self._me, "much": True})

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from zart_server.domain.model import Run, RunStatus, RunTrigger
+from zart_server.store.arrays import numbers
 from zart_server.store.db import Tx
 
 RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
@@ -79,9 +80,9 @@ async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
 async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int, LockedRun]:
     """Lock runs in key order; those that somebody else holds are waited for or left out."""
     rows = await tx.fetch(
-        "SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($1::bigint[])"
+        "SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($1::text::bigint[])"
         f" ORDER BY run_key FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}",
-        sorted(set(run_keys)),
+        numbers(sorted(set(run_keys))),
     )
     return {row[0]: LockedRun(*row) for row in rows}
 
@@ -94,9 +95,9 @@ async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     await tx.execute(
         "UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()"
         " WHERE run_key = ANY(ARRAY(SELECT run_key FROM zart.runs"
-        " WHERE run_key = ANY($1::bigint[]) AND status = 'scheduled'"
+        " WHERE run_key = ANY($1::text::bigint[]) AND status = 'scheduled'"
         " FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'scheduled'",
-        run_keys,
+        numbers(run_keys),
     )
 
 
@@ -129,7 +130,7 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
                     WHERE s.run_key = r.run_key AND s.status = 'dead'
                     ORDER BY s.completed_at, s.step_no LIMIT 1) END AS error
             FROM zart.runs r
-            WHERE r.run_key = ANY($1::bigint[]) AND r.status IN ('scheduled', 'running')
+            WHERE r.run_key = ANY($1::text::bigint[]) AND r.status IN ('scheduled', 'running')
               AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
               AND NOT EXISTS (SELECT FROM zart.leases l WHERE l.run_key = r.run_key)
               AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)
@@ -140,7 +141,7 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
         FROM finished f WHERE r.run_key = f.run_key AND r.status IN ('scheduled', 'running')
         RETURNING r.run_key, r.status
         """,
-        run_keys,
+        numbers(run_keys),
     )
     return {row["run_key"]: row["status"] for row in rows}
 
