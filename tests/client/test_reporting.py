@@ -13,6 +13,7 @@ from rig import eventually
 
 from zart.calls.call import span
 from zart.channel import aio_channel
+from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import completed
 from zart.dispatcher.reporting import Reporter
@@ -46,8 +47,9 @@ class Reporting:
     def __init__(self, server: SlowServer, channel: grpc.aio.Channel) -> None:
         self.server = server
         self.done: list[Held] = []
+        self.next: list[Held] = []
         stub = services.DispatchServiceStub(channel)
-        self.reporter = Reporter(stub, "d", self.done.append)
+        self.reporter = Reporter(stub, "d", self.done.append, Following([], 30.0, self.next.extend))
 
     def report(self, count: int) -> None:
         """Report so many outcomes."""

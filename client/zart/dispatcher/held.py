@@ -25,6 +25,7 @@ class Held:
     lost: bool = False
     expired: bool = False
     ended: bool = False
+    in_a_row: int = 0  # how many steps of its run were taken on before it, one after the other
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @classmethod

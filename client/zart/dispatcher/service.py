@@ -17,6 +17,7 @@ from zart.channel import aio_channel
 from zart.client import Client
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
 from zart.dispatcher.leases import LeaseKeeper
 from zart.dispatcher.leasing import Leasing
@@ -101,7 +102,8 @@ class Dispatcher:
         tasks = self.tasks.values()
         self._stop = stop
         self._pace = Pace(self._concurrency, asyncio.get_running_loop().time())
-        self._reporter = Reporter(stub, self.dispatcher_id, self._let_go)
+        self._following = Following(tasks, self._lease, self._accept)
+        self._reporter = Reporter(stub, self.dispatcher_id, self._let_go, self._following)
         attempts = Attempts(stub, tasks, self._threads, self._reporter.report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._one_ended)
         keeper = LeaseKeeper(stub, self.dispatcher_id, self._held, self._lease)
@@ -123,7 +125,8 @@ class Dispatcher:
             await asyncio.gather(*background, return_exceptions=True)
 
     def _room(self, now: float, answered_at: float) -> int:
-        return self._pace.room(len(self._slots), len(self._held), now, answered_at)
+        busy = len(self._slots) + self._following.expected
+        return self._pace.room(busy, len(self._held), now, answered_at)
 
     def _accept(self, leased: list[Held]) -> None:
         self._held.update(leased)
@@ -152,6 +155,7 @@ class Dispatcher:
         # A call that finds tasks answers at once: to be let finish, lest its leases be lost.
         # One that waits has found none, and the server takes back what it could not hand over.
         stop.set()
+        self._following.stop()
         self._leasing.look()
         await asyncio.wait({leasing}, timeout=_LAST_POLL)
         leasing.cancel()
