@@ -14,8 +14,10 @@ import pytest
 from rig import QUICK, Rig, eventually, specs
 
 import zart
-from zart.models import StepError
+from zart.models import LeasedTask, StepError
 from zart.testing.server import ServerUnderTest, serving
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 GRAPH = {f"s{n}": (f"s{n - 1}",) if n % 4 else () for n in range(12)}
 ROUNDS = 25
@@ -63,20 +65,29 @@ WHERE pg_xact_commit_timestamp(c.xid::xid) > t.paused_at
 
 
 async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
-    """Lease and report, often as failed or released, so that steps come back to the queue."""
+    """Lease and report, often as failed or released, so that steps come back to the queue.
+
+    Half of the reports take on at once what they make ready.
+    """
     chance = random.Random(seed)
+    stub = DispatchServiceStub(client.channel)
+    follow: list[pb.LeasedTask] = []
     while not stop.is_set():
         tasks = await client.lease_tasks(f"d{seed}", ["t"], max_tasks=chance.randint(1, 4))
-        outcomes = []
-        for task in tasks:
+        request = pb.ReportTasksRequest(dispatcher_id=f"d{seed}")
+        held: list[LeasedTask | pb.LeasedTask] = [*tasks, *follow]
+        for task in held:
             ending: zart.Completed | zart.Failed | zart.Released = zart.Completed(1)
             if chance.random() < 0.3:
                 ending = zart.Released()
             elif chance.random() < 0.3:
                 ending = zart.Failed(StepError("E", "e", ""), retry_after=0)
-            outcomes.append(zart.Outcome(task.task_id, task.lease_token, ending))
-        if outcomes:
-            await client.report_tasks(f"d{seed}", outcomes)
+            ending.into(request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token))
+        if request.outcomes:
+            if chance.random() < 0.5:
+                request.lease_next.task_names.append("t")
+                request.lease_next.max_tasks = chance.randint(1, 4)
+            follow = list((await stub.ReportTasks(request)).tasks)
 
 
 @pytest.fixture
