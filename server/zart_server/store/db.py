@@ -122,8 +122,13 @@ class Database:
             "lock_timeout": f"{int(lock_timeout * 1000)}",
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",
-            # A claim that a sequential scan looks cheap for reads the whole backlog.
+            # Plans are made once, perhaps while a table is nearly empty, and are kept while it
+            # grows: whatever reads a whole table because that looks cheap would read the whole
+            # backlog for every batch later. Batches are small: look up each row by an index.
             "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
             "timezone": "UTC",
         }
         engine = create_async_engine(

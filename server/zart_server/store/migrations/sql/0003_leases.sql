@@ -69,6 +69,9 @@ ALTER TABLE zart.attempts
     ADD CHECK (status IN ('failed', 'timed_out', 'lost', 'released', 'abandoned'));
 SET LOCAL zart.purge = 'off';
 
+-- A step's row doubles when it is completed: with room for that on its page no index is touched.
+ALTER TABLE zart.steps SET (fillfactor = 45);
+
 -- A completed step is its ended attempt too, so it is kept in the current run as well.
 CREATE OR REPLACE FUNCTION zart.refuse_past_steps() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
