@@ -25,8 +25,7 @@ from zart_server.store.settling import (
 )
 
 _log = logging.getLogger(__name__)
-_TICK = 1.0  # seconds between two looks that nobody asked for
-_AGAIN = 0.1  # seconds until those are looked at again that somebody else held
+_AGAIN = 0.05  # seconds until what somebody else held is looked at again
 _BATCH = 500
 _BATCHES = 40  # of one rule before the next has its turn
 # Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
@@ -57,7 +56,7 @@ class Moves:
         self._released: dict[int, HeldAt] = {}  # how far the release for a rule has come
 
     def start(self) -> None:
-        """Begin the loop."""
+        """Begin the loop; whoever kicks it looks each second whether there is something to do."""
         self._task = asyncio.create_task(self._run(), name="moves")
 
     async def stop(self) -> None:
@@ -72,28 +71,27 @@ class Moves:
 
     async def _run(self) -> None:
         while True:
-            pause = _TICK
+            await self._kicked.wait()
+            self._kicked.clear()
             try:
-                pause = await self.tick()
+                if await self.move():
+                    await asyncio.sleep(_AGAIN)
+                    self._kicked.set()
             except ZartError as error:
                 _log.warning("moving paused and resumed steps has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it must go on
+            except Exception:  # noqa: BLE001 - told in full; it is kicked again
                 _log.exception("moving paused and resumed steps failed; it goes on")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._kicked.wait()
-            self._kicked.clear()
 
-    async def tick(self) -> float:
-        """Go on with each rule that has work left; give the seconds until the next look."""
-        async with self._db.transaction() as tx:
+    async def move(self) -> bool:
+        """Go on with each rule that has work left; False where none has."""
+        async with self._db.looking() as tx:
             work = await pause_work(tx)
         for rule_key, kind in work:
             if kind == "settle":
                 await self._move_aside(rule_key)
             else:
                 await self._release_held(rule_key)
-        return _AGAIN if work else _TICK
+        return bool(work)
 
     async def _move_aside(self, rule_key: int) -> None:
         """Hold the queued tasks that a new rule matches; claims pass them by meanwhile."""

@@ -239,16 +239,17 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def next_expiry(tx: Tx) -> float | None:
-    """Give the seconds until the next active rule ends, below 0 where one should have.
+async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
+    """Give the seconds until the next active rule ends, and whether steps are left to be moved.
 
-    None without one. Locks nothing.
+    Below 0 where a rule should have ended, None where none will. Locks nothing.
     """
-    seconds: float | None = await tx.fetchval(
-        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8"
+    row = await tx.fetchrow(
+        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
+        " EXISTS (SELECT FROM zart.pause_work)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
-    return seconds
+    return (None, False) if row is None else (row[0], row[1])
 
 
 async def is_settling(tx: Tx) -> bool:
