@@ -35,17 +35,19 @@ _PATIENCE = 0.02  # seconds that one may hold up those after it
 Command = TypeVar("Command")
 Done = TypeVar("Done")
 Response = TypeVar("Response", bound=Message)
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Given_co = TypeVar("Given_co", covariant=True)
 
 
-class Operate(Protocol[Command, Done]):
+class Operate(Protocol[Asked_contra, Given_co]):
     """Does what several callers ask for: a result or an error each.
 
     None, only without ``wait``: somebody else holds what it needs.
     """
 
     def __call__(
-        self, tx: Tx, wanted: Sequence[tuple[Command, Caller]], *, wait: bool
-    ) -> Awaitable[Sequence[Done | ZartError | None]]:
+        self, tx: Tx, wanted: Sequence[tuple[Asked_contra, Caller]], *, wait: bool
+    ) -> Awaitable[Sequence[Given_co | ZartError | None]]:
         """Do it."""
 
 

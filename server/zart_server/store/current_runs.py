@@ -47,9 +47,14 @@ async def lock_current_runs(
         """,
         execution_ids,
     )
-    return {
-        row[1]: LockedExecution(*row[:5], RunRow.from_values(row[5:-1])) for row in rows if row[-1]
-    }
+    found = {}
+    for row in rows:
+        key, id_, task_name, created_at, definition_key, *run, is_current = row
+        if is_current:
+            found[id_] = LockedExecution(
+                key, id_, task_name, created_at, definition_key, RunRow.from_values(run)
+            )
+    return found
 
 
 class NextRun(NamedTuple):
