@@ -14,8 +14,14 @@ from dataclasses import dataclass
 
 from zart_server.domain.errors import ZartError
 from zart_server.store.db import Database, Tx
-from zart_server.store.held import HeldAt, held_by, held_in_runs, is_holding, release
-from zart_server.store.rules import end_work, has_rule_to_itself, pause_work, share_pause_lock
+from zart_server.store.held import HeldAt, held_by, held_in_runs, release
+from zart_server.store.rules import (
+    end_releases,
+    end_settling,
+    has_rule_to_itself,
+    pause_work,
+    share_pause_lock,
+)
 from zart_server.store.runs import lock_runs
 from zart_server.store.settling import (
     Place,
@@ -84,7 +90,9 @@ class Moves:
 
     async def move(self) -> bool:
         """Go on with each rule that has work left; False where none has."""
-        async with self._db.looking() as tx:
+        async with self._db.transaction() as tx:
+            await share_pause_lock(tx)
+            await end_releases(tx)
             work = await pause_work(tx)
         for rule_key, kind in work:
             if kind == "settle":
@@ -126,7 +134,7 @@ class Moves:
         del self._sweeps[rule_key]
         if not sweep.missed:
             async with self._db.transaction() as tx:
-                await end_work(tx, rule_key, "settle")
+                await end_settling(tx, rule_key)
 
     async def _release_held(self, rule_key: int) -> None:
         """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
@@ -158,7 +166,7 @@ async def settle_rule_of_execution(tx: Tx, rule_key: int) -> None:
     """Hold what a rule that names an execution matches; few tasks, so at once."""
     await share_pause_lock(tx)
     if not await settle_execution(tx, rule_key):
-        await end_work(tx, rule_key, "settle")
+        await end_settling(tx, rule_key)
 
 
 async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt | None:
@@ -168,10 +176,6 @@ async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt |
     """
     held = await held_by(tx, rule_key, after, _BATCH)
     if not held:
-        if after is None:
-            await share_pause_lock(tx)
-            if not await is_holding(tx, rule_key):
-                await end_work(tx, rule_key, "release")
         return None
     # The run row is the mutex of its steps: a Restart must not miss a step on its way.
     locked = list(await lock_runs(tx, {step.run_key for step in held}, wait=False))

@@ -266,10 +266,22 @@ async def pause_work(tx: Tx) -> list[tuple[int, str]]:
     return [(row["rule_key"], row["work"]) for row in rows]
 
 
-async def end_work(tx: Tx, rule_key: int, work: str) -> None:
-    """Note that nothing is left to move; the caller has just seen so, holding the pause lock."""
+async def end_settling(tx: Tx, rule_key: int) -> None:
+    """Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile."""
     await tx.execute(
-        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = $2", rule_key, work
+        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
+    )
+
+
+async def end_releases(tx: Tx) -> None:
+    """Note for which deleted rules nothing is held any more; nothing will be again.
+
+    The caller holds the pause lock shared.
+    """
+    await tx.execute(
+        "DELETE FROM zart.pause_work w WHERE work = 'release' AND ("
+        "SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key"
+        " ORDER BY not_before, queue_no LIMIT 1) IS NULL"
     )
 
 
