@@ -24,18 +24,17 @@ class Plan:
 
     def read(self, table: str) -> int:
         """Give how many rows of a table, or entries of its indexes, were looked at."""
-        return round(
-            sum(
-                (
-                    node["Actual Rows"]
-                    + node.get("Rows Removed by Filter", 0)
-                    + node.get("Rows Removed by Index Recheck", 0)
-                )
-                * node["Actual Loops"]
-                for node in self.nodes
-                if node.get("Relation Name") == table and "Scan" in node["Node Type"]
+        rows: float = sum(
+            (
+                node["Actual Rows"]
+                + node.get("Rows Removed by Filter", 0)
+                + node.get("Rows Removed by Index Recheck", 0)
             )
+            * node["Actual Loops"]
+            for node in self.nodes
+            if node.get("Relation Name") == table and "Scan" in node["Node Type"]
         )
+        return round(rows)
 
     @property
     def whole(self) -> set[str]:

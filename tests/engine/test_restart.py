@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 
 import pytest
 from rig import CHAIN, Rig
@@ -122,3 +124,27 @@ async def test_a_run_tells_who_made_it_and_why(rig: Rig) -> None:
 
     assert (run.trigger, run.triggered_by, run.reason) == ("RESTART", "ops", "stuck\nreally")
     assert run.payload is None
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_the_payload_stays_the_same_over_runs(rig: Rig, size: int) -> None:
+    """A long one is not copied, and what refers to it does so directly."""
+    payload = {"text": random.Random(size).randbytes(size).hex()}
+    await rig.start("x", {"a": (), "b": ("a",)}, payload=payload)
+    await rig.client.restart("x")
+    await rig.complete(await rig.lease_one("a"))
+    await rig.client.rerun("x", force_rerun=["b"])
+    await rig.client.restart("x")
+
+    assert (await rig.lease_one("a")).payload == payload
+    for number in range(4):
+        run = (await rig.client.get_execution("x", run_number=number)).run
+        assert run.payload == payload
+    texts = await rig.db.fetch("SELECT payload_json::text FROM zart_execution_runs")
+    assert [json.loads(row[0]) for row in texts] == [payload] * 4
+    stored = await rig.db.fetchval("SELECT count(payload) FROM zart.runs")
+    assert stored == (4 if size == 10 else 1)
+
+    await rig.client.restart("x", payload=None)
+    assert (await rig.lease_one("a")).payload is None
+    assert (await rig.client.get_execution("x")).run.payload is None

@@ -14,7 +14,7 @@ from zart_server.engine.pause import count_paused, pause
 from zart_server.engine.resume import resume
 from zart_server.store.held import held_by, held_in_runs, release
 from zart_server.store.queue import Claim, claim_past_settling
-from zart_server.store.rules import read_changed
+from zart_server.store.rules import end_releases, read_changed
 from zart_server.store.settling import lanes_to_settle, settle_lane
 
 QUEUED = MANY // 2
@@ -109,6 +109,18 @@ async def test_releasing(many: str) -> None:
 
         assert len(moves) == 100
         check(tx.plans, 300)
+
+
+async def test_ending_releases(many: str) -> None:
+    async with explained(many) as tx:
+        await tx.tx.execute(
+            "INSERT INTO zart.pause_work (rule_key, work)"
+            " SELECT n, 'release' FROM generate_series(1, 500) n"
+        )
+        await end_releases(cast("Any", tx))
+
+        assert await tx.tx.fetchval("SELECT array_agg(rule_key) FROM zart.pause_work") == [1]
+        check(tx.plans, 500)
 
 
 async def test_resuming_counts_by_index(many: str) -> None:

@@ -1,7 +1,7 @@
 """Gathers mutations of one kind while a transaction is under way, and commits them together.
 
 Each is by itself for its caller: a refused one leaves no trace, one whose execution somebody else
-holds is taken out and waits alone, and where a batch fails each is tried alone.
+holds is taken out and waits alone, and where a batch fails before its commit each is tried alone.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ _PATIENCE = 0.02  # seconds that one may hold up those after it
 Command = TypeVar("Command")
 Done = TypeVar("Done")
 Response = TypeVar("Response", bound=Message)
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Given_co = TypeVar("Given_co", covariant=True)
 
 
-class Operate(Protocol[Command, Done]):
+class Operate(Protocol[Asked_contra, Given_co]):
     """Does what several callers ask for: a result or an error each.
 
     None, only without ``wait``: somebody else holds what it needs.
     """
 
     def __call__(
-        self, tx: Tx, wanted: Sequence[tuple[Command, Caller]], *, wait: bool
-    ) -> Awaitable[Sequence[Done | ZartError | None]]:
+        self, tx: Tx, wanted: Sequence[tuple[Asked_contra, Caller]], *, wait: bool
+    ) -> Awaitable[Sequence[Given_co | ZartError | None]]:
         """Do it."""
 
 
@@ -59,6 +61,10 @@ class _Item(Generic[Command, Response]):
     done: asyncio.Future[Response] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+
+class _RolledBack(Exception):
+    """A batch failed before its commit, so it left nothing."""
 
 
 class Gathered(Generic[Command, Done, Response]):
@@ -134,10 +140,17 @@ class Gathered(Generic[Command, Done, Response]):
         try:
             async with asyncio.timeout(self._mutations.timeout):
                 async with self._mutations.db.transaction() as tx:
-                    answers = await self._answer(tx, batch, wait=False)
-        except Exception as error:  # noqa: BLE001 - each tells its caller itself
-            _log.info("a batch of %d has to be done one by one: %r", len(batch), error)
+                    try:
+                        answers = await self._answer(tx, batch, wait=False)
+                    except Exception as error:
+                        raise _RolledBack(repr(error)) from error
+        except _RolledBack as error:
+            _log.info("a batch of %d is done one by one: %s", len(batch), error)
             return batch
+        except TimeoutError:
+            return _fail(batch, OperationTimeout())
+        except Exception as error:  # noqa: BLE001 - it is the callers': nobody knows what committed
+            return _fail(batch, error)
         left = []
         for item, answer in zip(batch, answers, strict=True):
             if answer is None:
@@ -205,6 +218,14 @@ class Gathered(Generic[Command, Done, Response]):
             except ZartError as error:
                 answers[asked[key]] = error
         return answers
+
+
+def _fail(
+    batch: list[_Item[Command, Response]], error: Exception
+) -> list[_Item[Command, Response]]:
+    for item in batch:
+        _settle(item, error)
+    return []
 
 
 def _settle(item: _Item[Command, Response], answer: Response | BaseException | None) -> None:

@@ -155,4 +155,4 @@ def replay(
 def backoff(attempt: int) -> float:
     """Give the seconds to wait before the next attempt after a conflict, the first being 0."""
     jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-    return _BACKOFF * 2**attempt * jitter
+    return float(_BACKOFF * 2**attempt * jitter)

@@ -15,6 +15,7 @@ from zart_server.domain.commands import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
+from zart_server.engine.moving import Moves
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
@@ -23,7 +24,7 @@ from zart_server.store.definitions import touch_asked
 from zart_server.store.leases import ExpiredLease, expired_leases
 from zart_server.store.queue import due_lanes, task_id_of
 from zart_server.store.requests import purge_requests
-from zart_server.store.rules import next_expiry
+from zart_server.store.rules import pauses_due
 
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
@@ -38,8 +39,9 @@ _PURGE = 5_000
 class Maintenance:
     """The loop of one server."""
 
-    def __init__(self, db: Database, dispatch: Dispatch, watches: Watches) -> None:
+    def __init__(self, db: Database, dispatch: Dispatch, watches: Watches, moves: Moves) -> None:
         self._db = db
+        self._moves = moves
         self._dispatch = dispatch
         self._watches = watches
         self._kicked = asyncio.Event()
@@ -93,11 +95,13 @@ class Maintenance:
     async def tick(self) -> float:
         """Do whatever is due; give the seconds until more is known to be."""
         names = self._dispatch.waiters.task_names()
-        async with self._db.transaction() as tx:
+        async with self._db.looking() as tx:
             expired = await expired_leases(tx, _LEASES)
-            rule_in = await next_expiry(tx)
+            rule_in, is_to_move = await pauses_due(tx)
             due = await due_lanes(tx, sorted(names)) if names else []
         self._dispatch.waiters.wake({(task, handler): 1000 for task, handler, s in due if s <= 0})
+        if is_to_move:
+            self._moves.kick()
         if expired:
             await self._sweep(expired)
         if rule_in is not None and rule_in <= 0:

@@ -14,8 +14,14 @@ from dataclasses import dataclass
 
 from zart_server.domain.errors import ZartError
 from zart_server.store.db import Database, Tx
-from zart_server.store.held import HeldAt, held_by, held_in_runs, is_holding, release
-from zart_server.store.rules import end_work, has_rule_to_itself, pause_work, share_pause_lock
+from zart_server.store.held import HeldAt, held_by, held_in_runs, release
+from zart_server.store.rules import (
+    end_releases,
+    end_settling,
+    has_rule_to_itself,
+    pause_work,
+    share_pause_lock,
+)
 from zart_server.store.runs import lock_runs
 from zart_server.store.settling import (
     Place,
@@ -25,8 +31,7 @@ from zart_server.store.settling import (
 )
 
 _log = logging.getLogger(__name__)
-_TICK = 1.0  # seconds between two looks that nobody asked for
-_AGAIN = 0.1  # seconds until those are looked at again that somebody else held
+_AGAIN = 0.05  # seconds until what somebody else held is looked at again
 _BATCH = 500
 _BATCHES = 40  # of one rule before the next has its turn
 # Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
@@ -57,7 +62,7 @@ class Moves:
         self._released: dict[int, HeldAt] = {}  # how far the release for a rule has come
 
     def start(self) -> None:
-        """Begin the loop."""
+        """Begin the loop; whoever kicks it looks each second whether there is something to do."""
         self._task = asyncio.create_task(self._run(), name="moves")
 
     async def stop(self) -> None:
@@ -72,28 +77,29 @@ class Moves:
 
     async def _run(self) -> None:
         while True:
-            pause = _TICK
+            await self._kicked.wait()
+            self._kicked.clear()
             try:
-                pause = await self.tick()
+                if await self.move():
+                    await asyncio.sleep(_AGAIN)
+                    self._kicked.set()
             except ZartError as error:
                 _log.warning("moving paused and resumed steps has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it must go on
+            except Exception:  # noqa: BLE001 - told in full; it is kicked again
                 _log.exception("moving paused and resumed steps failed; it goes on")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._kicked.wait()
-            self._kicked.clear()
 
-    async def tick(self) -> float:
-        """Go on with each rule that has work left; give the seconds until the next look."""
+    async def move(self) -> bool:
+        """Go on with each rule that has work left; False where none has."""
         async with self._db.transaction() as tx:
+            await share_pause_lock(tx)
+            await end_releases(tx)
             work = await pause_work(tx)
         for rule_key, kind in work:
             if kind == "settle":
                 await self._move_aside(rule_key)
             else:
                 await self._release_held(rule_key)
-        return _AGAIN if work else _TICK
+        return bool(work)
 
     async def _move_aside(self, rule_key: int) -> None:
         """Hold the queued tasks that a new rule matches; claims pass them by meanwhile."""
@@ -128,7 +134,7 @@ class Moves:
         del self._sweeps[rule_key]
         if not sweep.missed:
             async with self._db.transaction() as tx:
-                await end_work(tx, rule_key, "settle")
+                await end_settling(tx, rule_key)
 
     async def _release_held(self, rule_key: int) -> None:
         """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
@@ -160,7 +166,7 @@ async def settle_rule_of_execution(tx: Tx, rule_key: int) -> None:
     """Hold what a rule that names an execution matches; few tasks, so at once."""
     await share_pause_lock(tx)
     if not await settle_execution(tx, rule_key):
-        await end_work(tx, rule_key, "settle")
+        await end_settling(tx, rule_key)
 
 
 async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt | None:
@@ -170,10 +176,6 @@ async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt |
     """
     held = await held_by(tx, rule_key, after, _BATCH)
     if not held:
-        if after is None:
-            await share_pause_lock(tx)
-            if not await is_holding(tx, rule_key):
-                await end_work(tx, rule_key, "release")
         return None
     # The run row is the mutex of its steps: a Restart must not miss a step on its way.
     locked = list(await lock_runs(tx, {step.run_key for step in held}, wait=False))

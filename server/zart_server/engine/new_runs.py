@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.new_runs import Root, insert_new_runs
+from zart_server.store.new_runs import Root, insert_new_runs, insert_steps
+
+_FEW = 50
 
 
 class NewRun(NamedTuple):
@@ -27,9 +29,13 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun]) -> None:
     definitions = {run.definition.definition_key: run.definition for run in runs}
     roots = [root for definition in definitions.values() for root in _roots(definition)]
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
+    # Of many runs the steps take their time: better spent before the pause lock is taken.
+    with_steps = len(runs) <= _FEW
+    if not with_steps:
+        await insert_steps(tx, keys)
     while True:
         held = await _held(tx, runs)
-        if await insert_new_runs(tx, keys, roots, held, tx.pauses.epoch):
+        if await insert_new_runs(tx, keys, roots, held, tx.pauses.epoch, with_steps=with_steps):
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)

@@ -79,12 +79,12 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     results: list[RetriedStep | ZartError] = []
     for item in dead:
         run_id = item.current.run_id
-        step = await _read(tx, item)
+        now = await _read(tx, item)
         if item.place not in held:
-            results.append(StepNotDead(run_id, item.command.step_name, step.status))
+            results.append(StepNotDead(run_id, item.command.step_name, now.status))
         else:
-            task_id = "" if held[item.place] is not None else step.task_id
-            results.append(RetriedStep(task_id, run_id, step))
+            task_id = "" if held[item.place] is not None else now.task_id
+            results.append(RetriedStep(task_id, run_id, now))
     return results
 
 

@@ -18,7 +18,7 @@ class Runtime:
         self.dispatch = Dispatch(db)
         self.watches = Watches(db)
         self.moves = Moves(db)
-        self.maintenance = Maintenance(db, self.dispatch, self.watches)
+        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.moves)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -62,4 +62,3 @@ class Runtime:
         """Look at everything: hints may have been missed."""
         self.watches.changed_all()
         self.maintenance.kick()
-        self.moves.kick()

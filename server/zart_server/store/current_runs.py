@@ -11,6 +11,9 @@ from zart_server.domain.model import RunTrigger
 from zart_server.store.db import Tx
 from zart_server.store.runs import RUN_COLUMNS, RunRow
 
+# A longer payload that stays the same is not copied to the next run, which refers to it.
+_COPIED = 2000
+
 
 class LockedExecution(NamedTuple):
     """An execution whose row, and whose current run's row, this transaction holds."""
@@ -47,9 +50,14 @@ async def lock_current_runs(
         """,
         execution_ids,
     )
-    return {
-        row[1]: LockedExecution(*row[:5], RunRow.from_values(row[5:-1])) for row in rows if row[-1]
-    }
+    found = {}
+    for row in rows:
+        key, id_, task_name, created_at, definition_key, *run, is_current = row
+        if is_current:
+            found[id_] = LockedExecution(
+                key, id_, task_name, created_at, definition_key, RunRow.from_values(run)
+            )
+    return found
 
 
 class NextRun(NamedTuple):
@@ -80,12 +88,19 @@ async def insert_next_runs(
                 u(run_key, definition_key, payload, triggered_by, principal, reason)
             WHERE r.run_key = u.run_key AND r.is_current
             RETURNING r.execution_key, r.run_number, u.definition_key, u.triggered_by,
-                u.principal, u.reason, COALESCE(u.payload::json, r.payload) AS payload
+                u.principal, u.reason, COALESCE(u.payload::json,
+                    CASE WHEN pg_column_size(r.payload) <= {_COPIED} THEN r.payload END) AS payload,
+                CASE WHEN u.payload IS NULL AND (
+                        r.payload IS NULL OR pg_column_size(r.payload) > {_COPIED})
+                    THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
+                    END AS payload_run_key
         ), new AS (
             INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
-                                   triggered_by, principal, reason, source_run_number, payload)
+                                   triggered_by, principal, reason, source_run_number, payload,
+                                   payload_run_key)
             SELECT execution_key, run_number + 1, definition_key, $7::text, triggered_by, principal,
-                reason, CASE WHEN $7::text = 'selective_rerun' THEN run_number END, payload
+                reason, CASE WHEN $7::text = 'selective_rerun' THEN run_number END, payload,
+                payload_run_key
             FROM past
             RETURNING {RUN_COLUMNS}
         )

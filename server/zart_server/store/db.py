@@ -179,9 +179,20 @@ class Database:
             raw = pooled.driver_connection  # type: ignore[assignment]
         return raw
 
+    @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[Tx]:
+        """Give a connection for looks that need not agree: each statement sees its own moment.
+
+        Without a transaction, and the two round trips that one costs. Raises as ``transaction``.
+        """
+        with translated():
+            async with self._engine.connect() as connection:
+                raw = await self._driver_connection(connection)
+                yield Tx(connection, raw, self._definitions, self._pauses, self._runs)
+
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers."""
-        async with self.transaction() as tx:
+        async with self.looking() as tx:
             await tx.fetchval("SELECT 1")
 
     async def close(self) -> None:

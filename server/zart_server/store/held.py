@@ -202,11 +202,3 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
         epoch,
     )
     return bool(found == epoch)
-
-
-async def is_holding(tx: Tx, rule_key: int) -> bool:
-    """Tell whether held steps are attributed to a rule."""
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM zart.held WHERE rule_key = $1)", rule_key
-    )
-    return found

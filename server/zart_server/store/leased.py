@@ -36,8 +36,9 @@ async def read_large(
     """Read long texts: payloads of runs, under step number -1, and results of steps."""
     rows = await tx.fetch(
         """
-        SELECT run_key, -1 AS step_no, payload AS text FROM zart.runs
-        WHERE run_key = ANY($1::bigint[])
+        SELECT r.run_key, -1 AS step_no, COALESCE(r.payload, p.payload) AS text
+        FROM zart.runs r LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
+        WHERE r.run_key = ANY($1::bigint[])
         UNION ALL
         SELECT s.run_key, s.step_no, o.result
         FROM unnest($2::bigint[], $3::integer[]) u(run_key, step_no)

@@ -20,14 +20,33 @@ class Root(NamedTuple):
     timeout_seconds: float
 
 
+_STEPS = """
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+    SELECT run_key, c.no - 1, 'open', c.deps
+    FROM {new} JOIN zart.definitions USING (definition_key)
+    CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
+"""
+
+
+async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
+    """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
+    await tx.execute(
+        _STEPS.format(new="unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
+        [run_key for run_key, _ in runs],
+        [definition_key for _, definition_key in runs],
+    )
+
+
 async def insert_new_runs(
     tx: Tx,
     runs: Sequence[tuple[int, int]],
     roots: Sequence[Root],
     held: Sequence[tuple[int, int, int]],
     epoch: int,
+    *,
+    with_steps: bool,
 ) -> bool:
-    """Insert the steps of new runs, (run key, definition key), and queue or hold their roots.
+    """Queue or hold the roots of new runs, (run key, definition key), and insert all their steps.
 
     ``held`` gives, as (run key, step number, rule key), the roots that a rule withholds by the
     rules of ``epoch``; False, doing nothing, where these have changed since. Takes the pause lock,
@@ -39,12 +58,7 @@ async def insert_new_runs(
             SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
                 WITH ORDINALITY u(run_key, definition_key, n)
             WHERE $3 = (SELECT epoch FROM now)
-        ), steps AS (
-            INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-            SELECT run_key, c.no - 1, 'open', c.deps
-            FROM new JOIN zart.definitions USING (definition_key)
-            CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
-        ), ready AS MATERIALIZED (
+        ){f", steps AS ({_STEPS.format(new='new')})" if with_steps else ""}, ready AS MATERIALIZED (
             SELECT run_key, step_no, lane, step_name, max_attempts, timeout_seconds, rule_key, n
             FROM new
             JOIN unnest($4::bigint[], $5::integer[], $6::integer[], $7::text[], $8::integer[],

@@ -239,16 +239,17 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def next_expiry(tx: Tx) -> float | None:
-    """Give the seconds until the next active rule ends, below 0 where one should have.
+async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
+    """Give the seconds until the next active rule ends, and whether steps are left to be moved.
 
-    None without one. Locks nothing.
+    Below 0 where a rule should have ended, None where none will. Locks nothing.
     """
-    seconds: float | None = await tx.fetchval(
-        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8"
+    row = await tx.fetchrow(
+        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
+        " EXISTS (SELECT FROM zart.pause_work)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
-    return seconds
+    return (None, False) if row is None else (row[0], row[1])
 
 
 async def is_settling(tx: Tx) -> bool:
@@ -265,10 +266,22 @@ async def pause_work(tx: Tx) -> list[tuple[int, str]]:
     return [(row["rule_key"], row["work"]) for row in rows]
 
 
-async def end_work(tx: Tx, rule_key: int, work: str) -> None:
-    """Note that nothing is left to move; the caller has just seen so, holding the pause lock."""
+async def end_settling(tx: Tx, rule_key: int) -> None:
+    """Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile."""
     await tx.execute(
-        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = $2", rule_key, work
+        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
+    )
+
+
+async def end_releases(tx: Tx) -> None:
+    """Note for which deleted rules nothing is held any more; nothing will be again.
+
+    The caller holds the pause lock shared.
+    """
+    await tx.execute(
+        "DELETE FROM zart.pause_work w WHERE work = 'release' AND ("
+        "SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key"
+        " ORDER BY not_before, queue_no LIMIT 1) IS NULL"
     )
 
 

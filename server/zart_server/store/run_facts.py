@@ -59,9 +59,11 @@ async def _read(tx: Tx, run_keys: Collection[int]) -> list[RunFacts]:
     rows = await tx.fetch(
         """
         SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,
-            r.source_run_number IS NOT NULL, COALESCE(octet_length(r.payload::text), 0),
+            r.source_run_number IS NOT NULL, COALESCE(octet_length(
+                COALESCE(r.payload, p.payload)::text), 0),
             CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END
-        FROM zart.runs r JOIN zart.executions e USING (execution_key)
+        FROM zart.runs r JOIN zart.executions e ON e.execution_key = r.execution_key
+        LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
         WHERE r.run_key = ANY($1::bigint[])
         """,
         run_keys if isinstance(run_keys, list) else list(run_keys),

@@ -22,12 +22,13 @@ _RUN = """
     SELECT e.execution_id, e.task_name, e.created_at AS execution_created_at,
         c.run_number AS current_run_number, c.status AS current_status, c.run_key AS current_key,
         r.run_key, r.run_number, r.status, r."trigger", r.triggered_by, r.principal,
-        r.reason, r.definition_key, r.source_run_number, r.payload, r.error, r.created_at,
-        r.started_at, r.completed_at
+        r.reason, r.definition_key, r.source_run_number, r.error,
+        COALESCE(r.payload, p.payload) AS payload, r.created_at, r.started_at, r.completed_at
     FROM zart.executions e
     JOIN zart.runs c ON c.execution_key = e.execution_key AND c.is_current
     LEFT JOIN zart.runs r ON r.execution_key = e.execution_key
         AND r.run_number = COALESCE($2, c.run_number)
+    LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
     WHERE e.execution_id = $1
 """
 

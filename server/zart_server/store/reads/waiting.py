@@ -27,8 +27,11 @@ async def execution_waits(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
                 SELECT step_no, step_name, not_before, NULL, rule_key
                 FROM zart.held h WHERE h.run_key = r.run_key) t
             ORDER BY t.lease_token IS NULL, t.rule_key IS NULL, t.step_no LIMIT 1) w
-        LEFT JOIN zart.pause_rules p ON (w.rule_key IS NOT NULL OR (SELECT yes FROM settling))
-            AND p.rule_key = zart.pausing_rule(e.execution_id, e.task_name, w.step_name)
+        LEFT JOIN zart.pause_rules h ON h.rule_key = w.rule_key
+        LEFT JOIN zart.pause_rules p ON p.rule_key = CASE
+            WHEN w.rule_key IS NOT NULL AND h.deleted_at IS NULL THEN w.rule_key
+            WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
+                THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name) END
         WHERE r.run_key = ANY($1::bigint[]) AND r.status IN ('scheduled', 'running')
           AND w.lease_token IS NULL
         """,

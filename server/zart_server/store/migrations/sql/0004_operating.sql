@@ -1,5 +1,5 @@
--- Pausing at scale: what a rule matches is found by index, and what changed of the rules is read
--- without reading all of them.
+-- Operating at scale. Pausing: what a rule matches is found by index, and what changed of the rules
+-- is read without reading all of them. Restarting: a long payload is not copied.
 
 -- The epoch in which a rule was added or deleted last.
 ALTER TABLE zart.pause_rules ADD COLUMN epoch bigint NOT NULL DEFAULT 0;
@@ -24,3 +24,15 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(pause_lock);
     RETURN (SELECT epoch FROM zart.pause_epoch);
 END $$;
+
+-- Where the payload stands that this run has in common with an earlier one, if it is long.
+ALTER TABLE zart.runs ADD COLUMN payload_run_key bigint;
+
+CREATE OR REPLACE VIEW public.zart_execution_runs AS
+SELECT e.execution_id || ':run:' || r.run_number AS run_id, e.execution_id, r.run_number, r.status,
+       r."trigger", r.triggered_by, r.reason, d.version AS definition_version, r.source_run_number,
+       COALESCE(r.payload, p.payload) AS payload_json, r.error, r.created_at, r.started_at,
+       r.completed_at, r.principal
+FROM zart.runs r JOIN zart.executions e USING (execution_key)
+JOIN zart.definitions d USING (definition_key)
+LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key;

@@ -1,4 +1,4 @@
-"""Pausing at scale: lanes know their step, rules the epoch they changed in."""
+"""Operating at scale: lanes know their step, rules their epoch, runs where a payload stands."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add the columns and indexes."""
-    run_script("0004_pausing.sql")
+    run_script("0004_operating.sql")

@@ -1,0 +1,149 @@
+"""Operations that come at once are done together, and each is by itself all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import pytest
+from rig import Rig
+
+from zart import errors
+from zart.v1 import admin_service_pb2 as pb
+from zart_server.api.gathered import Gathered
+from zart_server.api.mutation import Mutations
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import StoreUnavailable
+
+MANY = 30
+
+
+async def runs_of(rig: Rig) -> list[int]:
+    """Give how many runs each execution has."""
+    rows = await rig.db.fetch("SELECT count(*) FROM zart.runs GROUP BY execution_key ORDER BY 1")
+    return [row[0] for row in rows]
+
+
+async def test_each_of_many_at_once_has_its_own_answer(rig: Rig) -> None:
+    for n in range(MANY):
+        await rig.start(f"x-{n}", {"a": ()})
+    results = await asyncio.gather(
+        *(rig.client.restart(f"x-{n}") for n in range(MANY)),
+        rig.client.restart("nobody"),
+        rig.client.restart("x-0", if_running="fail"),
+        rig.client.restart("x-1", expected_run_number=7),
+        return_exceptions=True,
+    )
+
+    assert [getattr(r, "new_run_number", None) for r in results[:MANY]] == [1] * MANY
+    assert [type(r) for r in results[MANY:]] == [
+        errors.ExecutionNotFound, errors.RunActive, errors.RunChanged,
+    ]  # fmt: skip
+    assert await runs_of(rig) == [2] * MANY
+
+
+async def test_two_about_the_same_execution_follow_one_another(rig: Rig) -> None:
+    await rig.start("x", {"a": ()})
+    results = await asyncio.gather(*(rig.client.restart("x") for _ in range(MANY)))
+
+    assert sorted(r.new_run_number for r in results) == list(range(1, MANY + 1))
+
+
+async def test_repeats_within_a_batch_happen_once(rig: Rig) -> None:
+    for n in range(5):
+        await rig.start(f"x-{n}", {"a": ()})
+    results = await asyncio.gather(
+        *(rig.client.restart(f"x-{n % 5}", request_id=f"r-{n % 5}") for n in range(MANY))
+    )
+
+    assert {r.new_run_number for r in results} == {1}
+    assert sum(r.replayed for r in results) == MANY - 5
+    assert await runs_of(rig) == [2] * 5
+
+
+async def test_a_repeat_of_what_was_refused_is_looked_at_anew(rig: Rig) -> None:
+    await rig.start("other", {"a": ()})
+    refused = await asyncio.gather(
+        rig.client.restart("x", request_id="r"), rig.client.restart("other"), return_exceptions=True
+    )
+    await rig.start("x", {"a": ()})
+
+    assert isinstance(refused[0], errors.ExecutionNotFound)
+    assert (await rig.client.restart("x", request_id="r")).new_run_number == 1
+
+
+async def test_an_execution_that_somebody_holds_holds_up_nobody_else(rig: Rig) -> None:
+    for n in range(MANY):
+        await rig.start(f"x-{n}", {"a": ()})
+    async with rig.locked(
+        "SELECT FROM zart.executions WHERE execution_id = 'x-3' FOR NO KEY UPDATE"
+    ):
+        calls = [asyncio.create_task(rig.client.restart(f"x-{n}")) for n in range(MANY)]
+        done, waiting = await asyncio.wait(calls[:3] + calls[4:], timeout=10)
+        assert len(done) == MANY - 1
+        assert not waiting
+        assert not calls[3].done()
+    assert (await calls[3]).new_run_number == 1
+
+
+async def test_single_starts_at_once_are_all_started(rig: Rig) -> None:
+    results = await asyncio.gather(
+        *(rig.start(f"x-{n % MANY}", {"a": ()}) for n in range(2 * MANY)), return_exceptions=True
+    )
+
+    assert sum(isinstance(r, str) for r in results) == MANY
+    assert sum(isinstance(r, errors.ExecutionExists) for r in results) == MANY
+    assert len(await rig.lease(1000)) == MANY
+
+
+class _LostAtCommit:
+    """A database whose connection is lost while a transaction commits."""
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[object]:
+        yield object()
+        raise StoreUnavailable
+
+
+async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
+    done: list[int] = []
+
+    async def operate(
+        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
+    ) -> list[int | None]:
+        assert not wait
+        done.extend(number for number, _ in wanted)
+        return [number for number, _ in wanted]
+
+    gathered: Gathered[int, int, Any] = Gathered(
+        Mutations(cast("Any", _LostAtCommit()), 5.0), pb.RestartResponse, cast("Any", operate),
+        lambda number: pb.RestartResponse(new_run_number=number), str,
+    )  # fmt: skip
+    answers = await asyncio.gather(
+        *(gathered.run(pb.RestartRequest(), n, Caller()) for n in range(5)), return_exceptions=True
+    )
+
+    assert done == list(range(5))
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 5
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+async def test_a_batch_that_failed_is_done_one_by_one(rig: Rig, fails: int) -> None:
+    """What PostgreSQL refuses of one operation refuses no other."""
+    for n in range(5):
+        await rig.start(f"x-{n}", {"a": ()})
+    await rig.db.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.reason ="
+        " 'bad' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;"
+        " CREATE TRIGGER refuse BEFORE INSERT ON zart.operations FOR EACH ROW"
+        " EXECUTE FUNCTION refuse()"
+    )
+    results = await asyncio.gather(
+        *(rig.client.restart(f"x-{n}", reason="bad" if n < fails else "good") for n in range(5)),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(r, Exception) for r in results] == [n < fails for n in range(5)]
+    assert await runs_of(rig) == [1] * fails + [2] * (5 - fails)
