@@ -93,7 +93,7 @@ class Product:
         process = self._start(
             f"server{len(self.servers)}",
             "serve", "--listen", address,
-            ZART_DATABASE_URL=self.url, ZART_LOG_LEVEL="warning", **settings,
+            **{"ZART_DATABASE_URL": self.url, "ZART_LOG_LEVEL": "warning", **settings},
         )  # fmt: skip
         self.servers.append(process)
         self.addresses.append(address)

@@ -1,8 +1,7 @@
 """Opens transactions: the only place that knows the pool, the driver and its errors.
 
-A ``Tx`` is one open transaction on one connection. Hot statements go straight to asyncpg
-(``fetch``), composed reads through SQLAlchemy Core (``select``); both run in the same transaction,
-because the engine is in autocommit and the BEGIN is ours.
+A ``Tx`` is one open transaction on one connection of asyncpg's. Statements are text (``fetch``) or,
+where filters are composed, SQLAlchemy Core's (``select``).
 """
 
 from __future__ import annotations
@@ -10,19 +9,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy import Row, Select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
-from zart_server.store.database_url import to_sqlalchemy_url
+from zart_server.store.database_url import to_asyncpg_arguments
 from zart_server.store.driver_errors import translated
 
 if TYPE_CHECKING:
     from zart_server.store.definition_cache import DefinitionCache
     from zart_server.store.pause_cache import PauseCache
     from zart_server.store.run_facts import RunFactsCache
+
+Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+_dialect_of: Any = asyncpg_dialect.dialect  # it has no types
+_DIALECT = _dialect_of()
+
+
+async def _leave(_connection: object) -> None:
+    pass
 
 
 @dataclass
@@ -50,13 +58,11 @@ class Tx:
 
     def __init__(
         self,
-        connection: AsyncConnection,
-        raw: asyncpg.Connection[asyncpg.Record],
+        raw: Raw,
         definitions: DefinitionCache,
         pauses: PauseCache,
         runs: RunFactsCache,
     ) -> None:
-        self._connection = connection
         self._raw = raw
         self.definitions = definitions
         self.pauses = pauses
@@ -84,22 +90,26 @@ class Tx:
         """Run one statement for each row of arguments, all in one round trip."""
         await self._raw.executemany(sql, rows)
 
-    async def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    async def select(self, statement: Select[Any]) -> list[asyncpg.Record]:
         """Run a composed read and give its rows."""
-        rows: Sequence[Row[Any]] = (await self._connection.execute(statement)).all()
-        return rows
+        composed = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        arguments = [composed.params[name] for name in composed.positiontup or ()]
+        return await self._raw.fetch(composed.string, *arguments)
 
 
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, engine: AsyncEngine) -> None:
+    def __init__(
+        self, url: str, pool: asyncpg.Pool[asyncpg.Record], acquire_timeout: float
+    ) -> None:
         from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.run_facts import RunFactsCache  # noqa: PLC0415 - they need Tx
 
         self.url = url
-        self._engine = engine
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
@@ -131,23 +141,20 @@ class Database:
             "enable_mergejoin": "off",
             "timezone": "UTC",
         }
-        engine = create_async_engine(
-            to_sqlalchemy_url(url),
-            isolation_level="AUTOCOMMIT",
-            json_deserializer=str,  # JSON stays the text it is
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=acquire_timeout,
-            pool_use_lifo=True,
-            connect_args={
-                "server_settings": settings,
-                "timeout": acquire_timeout,
-                "command_timeout": statement_timeout + 5.0,
-                "statement_cache_size": 400,
-                "max_cached_statement_lifetime": 0,
-            },
+        pool = await asyncpg.create_pool(
+            **to_asyncpg_arguments(url),
+            min_size=0,
+            max_size=pool_size,
+            max_inactive_connection_lifetime=0,
+            # Nothing that a transaction sets outlives it: no round trip to reset a connection.
+            reset=_leave,
+            timeout=acquire_timeout,
+            command_timeout=statement_timeout + 5.0,
+            statement_cache_size=400,
+            max_cached_statement_lifetime=0,
+            server_settings=settings,
         )
-        return cls(url, engine)
+        return cls(url, pool, acquire_timeout)
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
@@ -156,28 +163,21 @@ class Database:
         READ COMMITTED, or with ``snapshot`` a read-only one that sees one moment throughout.
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
+        options: dict[str, Any] = (
+            {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
+        )
         with translated():
-            async with self._engine.connect() as connection:
-                raw = await self._driver_connection(connection)
-                options: dict[str, Any] = (
-                    {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
-                )
-                async with raw.transaction(**options):
-                    tx = Tx(connection, raw, self._definitions, self._pauses, self._runs)
-                    yield tx
+            async with (
+                self._pool.acquire(timeout=self._acquire_timeout) as raw,
+                raw.transaction(**options),
+            ):
+                tx = self._tx(raw)
+                yield tx
         if tx.changes:
             self.on_commit(tx.changes)
 
-    async def _driver_connection(
-        self, connection: AsyncConnection
-    ) -> asyncpg.Connection[asyncpg.Record]:
-        pooled = await connection.get_raw_connection()
-        raw: asyncpg.Connection[asyncpg.Record] = pooled.driver_connection  # type: ignore[assignment]
-        if raw.is_closed():  # the database was restarted while it lay in the pool
-            await connection.invalidate()
-            pooled = await connection.get_raw_connection()
-            raw = pooled.driver_connection  # type: ignore[assignment]
-        return raw
+    def _tx(self, raw: Raw) -> Tx:
+        return Tx(raw, self._definitions, self._pauses, self._runs)
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[Tx]:
@@ -186,9 +186,8 @@ class Database:
         Without a transaction, and the two round trips that one costs. Raises as ``transaction``.
         """
         with translated():
-            async with self._engine.connect() as connection:
-                raw = await self._driver_connection(connection)
-                yield Tx(connection, raw, self._definitions, self._pauses, self._runs)
+            async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
+                yield self._tx(raw)
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers."""
@@ -197,4 +196,4 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._engine.dispose()
+        await self._pool.close()

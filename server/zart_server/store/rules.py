@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import asyncpg
-from sqlalchemy import RowMapping
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
@@ -31,7 +30,7 @@ class RuleRow:
     rule: PauseRule
 
     @classmethod
-    def from_row(cls, row: asyncpg.Record | RowMapping) -> RuleRow:
+    def from_row(cls, row: asyncpg.Record) -> RuleRow:
         """Make it of a row of ``COLUMNS``."""
         status = PauseRuleStatus.ACTIVE
         if row["deleted_at"] is not None:
@@ -111,7 +110,7 @@ async def read_changed(tx: Tx, since: int) -> ChangedRules | None:
     )
 
 
-def _scope(row: asyncpg.Record | RowMapping) -> PauseScope:
+def _scope(row: asyncpg.Record) -> PauseScope:
     return PauseScope(row["execution_id"], row["task_name"], row["step_pattern"], row["everything"])
 
 

@@ -97,20 +97,20 @@ async def list_executions(
     """List executions, newest first, with what the unfinished ones wait for."""
     rows = await tx.select(_list_statement(wanted, cursor, limit))
     page = rows[:limit]
-    waits = await execution_waits(tx, [row.run_key for row in page])
+    waits = await execution_waits(tx, [row["run_key"] for row in page])
     return Page(
         tuple(
             Execution(
-                row.execution_id,
-                row.task_name,
-                row.run_number,
-                RunStatus(row.status),
-                row.created_at,
-                waits.get(row.run_key, ""),
+                row["execution_id"],
+                row["task_name"],
+                row["run_number"],
+                RunStatus(row["status"]),
+                row["created_at"],
+                waits.get(row["run_key"], ""),
             )
             for row in page
         ),
-        (page[-1].execution_key,) if len(rows) > limit else None,
+        (page[-1]["execution_key"],) if len(rows) > limit else None,
     )
 
 

@@ -48,22 +48,22 @@ async def list_operations(
     return Page(
         tuple(
             Operation(
-                operation_id=str(row.operation_key),
-                kind=OperationKind(row.kind),
-                execution_id=row.execution_id,
-                run_number=row.run_number,
-                step_name=row.step_name,
-                rule_id=row.rule_id,
-                task_name=row.task_name,
-                triggered_by=row.triggered_by,
-                principal=row.principal,
-                reason=row.reason,
-                request_id=row.request_id,
-                created_at=row.created_at,
-                replaced=replaced_from_json(row.replaced),
-                made=made_from_json(row.made),
+                operation_id=str(row["operation_key"]),
+                kind=OperationKind(row["kind"]),
+                execution_id=row["execution_id"],
+                run_number=row["run_number"],
+                step_name=row["step_name"],
+                rule_id=row["rule_id"],
+                task_name=row["task_name"],
+                triggered_by=row["triggered_by"],
+                principal=row["principal"],
+                reason=row["reason"],
+                request_id=row["request_id"],
+                created_at=row["created_at"],
+                replaced=replaced_from_json(row["replaced"]),
+                made=made_from_json(row["made"]),
             )
             for row in rows[:limit]
         ),
-        (rows[limit - 1].operation_key,) if len(rows) > limit else None,
+        (rows[limit - 1]["operation_key"],) if len(rows) > limit else None,
     )

@@ -28,7 +28,7 @@ async def list_pause_rules(
         statement = statement.where(pause_rules.c.deleted_at.is_(None))
     if cursor is not None:
         statement = statement.where(pause_rules.c.rule_key < cursor[0])
-    rows = [RuleRow.from_row(row._mapping) for row in await tx.select(statement)]  # noqa: SLF001 - SQLAlchemy's public name for it
+    rows = [RuleRow.from_row(row) for row in await tx.select(statement)]
     return Page(
         tuple(row.rule for row in rows[:limit]),
         (rows[limit - 1].rule_key,) if len(rows) > limit else None,
