@@ -53,6 +53,11 @@ _SERVICES = tuple(
         (execution_service_pb2, "ExecutionService"),
     )
 )
+REGISTERED = (
+    *_SERVICES,
+    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+    reflection.SERVICE_NAME,
+)
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a second server on the port is told so
@@ -154,12 +159,7 @@ def _add_services(
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(db), server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(
-        (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-         reflection.SERVICE_NAME),
-        server,
-        pool=ReflectedPool(),
-    )  # fmt: skip
+    reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())
     return health
 
 

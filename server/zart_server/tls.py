@@ -34,7 +34,9 @@ class Certificate:
     def credentials(self) -> grpc.ServerCredentials:
         """Give what a port is opened with; it asks for the certificate at each handshake."""
         return grpc.dynamic_ssl_server_credentials(
-            self._first, self._fetch, require_client_authentication=self._client_ca is not None
+            self._first,
+            self._fetch,  # type: ignore[arg-type]  # None is a documented answer
+            require_client_authentication=self._client_ca is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:

@@ -94,7 +94,7 @@ class KeySet:
         self._fetching = None
 
     async def _ask(self) -> None:
-        client = PyJWKClient(self._url or "", cache_jwk_set=False, timeout=_FETCH_TIMEOUT)  # type: ignore[arg-type]  # int in the stubs
+        client = PyJWKClient(self._url or "", cache_jwk_set=False, timeout=_FETCH_TIMEOUT)
         try:
             keys = _keys_of(await asyncio.to_thread(client.fetch_data))
         except (PyJWTError, ValueError, OSError) as error:
