@@ -108,6 +108,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
         decoded = decode.outcomes_of(request)
+        check_tasks(request.lease_next.task_names)
         good = [item for item in decoded if isinstance(item, Outcome)]
         reporting = self._dispatch.report(request.dispatcher_id, good)
         if request.HasField("lease_next"):
