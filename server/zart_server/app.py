@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from zart.v1 import (
@@ -30,6 +29,7 @@ from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
+from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
 from zart_server.api.mutation import Mutations
@@ -86,7 +86,7 @@ class Running:
 
     address: str
     runtime: Runtime
-    health: HealthServicer
+    health: Health
 
 
 @contextlib.asynccontextmanager
@@ -145,9 +145,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await db.close()
 
 
-def _add_services(
-    server: grpc.aio.Server, runtime: Runtime, mutations: Mutations
-) -> HealthServicer:
+def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutations) -> Health:
     db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
@@ -157,13 +155,13 @@ def _add_services(
         DispatchServicer(db, runtime.dispatch), server
     )
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(db), server)
-    health = HealthServicer()
+    health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())
     return health
 
 
-async def _follow_database(db: Database, health: HealthServicer) -> None:
+async def _follow_database(db: Database, health: Health) -> None:
     """Say of each service whether it can serve; of the process ("") only that it is up."""
     not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
     while True:

@@ -74,7 +74,7 @@ async def test_too_many_are_told_to_wait_and_nobody_else_is(
 
 def test_a_bucket_fills_again_and_says_what_was_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(failures.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     counted = Failures()
     noted = [counted.note("ipv4:1.2.3.4") for _ in range(25)]
     assert [n.retry_after for n in noted] == [None] * 20 + [1.0] * 5

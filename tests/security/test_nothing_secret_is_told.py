@@ -185,10 +185,9 @@ async def _callers_go_wrong(run: Processes, admin: zart.Client) -> None:
                  f'["{PAYLOAD}", 1e999]', f'"{PAYLOAD}"' * 2, "[" * 65 + PAYLOAD):  # fmt: skip
         await run.refused(rpc(start(task_name="t", payload_json=text)))
     await run.refused(admin.start("t", PAYLOAD * 100_000))
-    await run.refused(
-        admin.channel.unary_unary("/zart.v1.AdminService/Restart")(PAYLOAD.encode() + b"\xff")
-    )
-    await run.refused(admin.channel.unary_unary("/zart.v1.AdminService/Nothing")(b""))
+    for method in ("Restart", "Nothing"):
+        raw: Any = admin.channel.unary_unary(f"/zart.v1.AdminService/{method}")
+        await run.refused(raw(PAYLOAD.encode() + b"\xff"))
     report = admin.channel.unary_unary(
         "/zart.v1.DispatchService/ReportTasks",
         dispatch_service_pb2.ReportTasksRequest.SerializeToString,
@@ -203,6 +202,8 @@ async def _callers_go_wrong(run: Processes, admin: zart.Client) -> None:
 async def _the_database_goes_wrong(run: Processes, admin: zart.Client, url: str) -> None:
     await admin.start("t", PAYLOAD, execution_id="held", steps=[zart.StepSpec("a")])
     [task] = await admin.lease_tasks("d", ["t"])
+    for n in range(20):
+        await admin.start("t", None, execution_id=f"held-{n}", steps=[zart.StepSpec("a")])
     failed = zart.Failed(StepError("E", PAYLOAD, PAYLOAD), retryable=False)
     outcome = zart.Outcome(task.task_id, task.lease_token, failed)
     db = await asyncpg.connect(url)
@@ -220,6 +221,9 @@ async def _the_database_goes_wrong(run: Processes, admin: zart.Client, url: str)
         ):
             await db.execute(broken)
             await run.refused(admin.start("t", PAYLOAD, steps=[zart.StepSpec("a", input=PAYLOAD)]))
+            await asyncio.gather(
+                *(run.refused(admin.restart(f"held-{n}", payload=PAYLOAD)) for n in range(20))
+            )
             await db.execute(repaired)
         await db.execute("ALTER TABLE zart.attempts RENAME TO gone")
         await run.refused(admin.report_tasks("d", [outcome]))

@@ -46,7 +46,7 @@ async def test_a_known_token_gets_in_and_others_are_told_why_not(connect: Connec
     ],
 )
 async def test_other_headers_do_not_hold(connect: Connect, headers: list[str]) -> None:
-    rpc = connect("").channel.unary_unary("/zart.v1.ExecutionService/ListExecutions")
+    rpc: Any = connect("").channel.unary_unary("/zart.v1.ExecutionService/ListExecutions")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await rpc(b"", metadata=[("authorization", header) for header in headers])
 
@@ -54,7 +54,7 @@ async def test_other_headers_do_not_hold(connect: Connect, headers: list[str]) -
 
 
 async def test_the_scheme_may_be_written_in_any_case(connect: Connect) -> None:
-    rpc = connect("").channel.unary_unary("/zart.v1.ExecutionService/ListExecutions")
+    rpc: Any = connect("").channel.unary_unary("/zart.v1.ExecutionService/ListExecutions")
 
     await rpc(b"", metadata=[("authorization", "bearer zart_token-of-viewer")])
 

@@ -268,16 +268,18 @@ def test_tokens_are_not_sent_where_others_can_read_them() -> None:
 
 
 def test_credentials_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
-    for given in (
+    contradictions: list[dict[str, Any]] = [
         {"token": "x", "token_file": tmp_path},
         {"ca": "system", "certificate": tmp_path},
         {"certificate": tmp_path, "key": tmp_path},
-    ):
+    ]
+    for given in contradictions:
         with pytest.raises(ValueError, match="ZART_"):
             zart.Credentials(**given)
-    for missing in ({"ca": tmp_path / "no"}, {"token_file": tmp_path / "no"}):
+    missing = tmp_path / "no"
+    for unread in (zart.Credentials(ca=missing), zart.Credentials(token_file=missing)):
         with pytest.raises(ValueError, match="cannot be read"):
-            zart.connect(credentials=zart.Credentials(**missing))
+            zart.connect(credentials=unread)
     for token in ("", "two\nlines", "ü"):
         (tmp_path / "token").write_text(token)
         with pytest.raises(ValueError, match="the token is empty"):

@@ -87,7 +87,7 @@ def _signed_by_another(issuer: Issuer) -> str:
 
 def _unsigned(issuer: Issuer) -> str:
     said = jwt.decode(issuer.sign("alice", "viewer"), options={"verify_signature": False})
-    return jwt.encode(said, None, algorithm="none", headers={"kid": issuer.key_id})
+    return jwt.encode(said, "", algorithm="none", headers={"kid": issuer.key_id})
 
 
 def _signed_with_the_public_key_as_a_secret(issuer: Issuer) -> str:
