@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zart.calls.dispatch import Completed, Failed, Lease, Outcome, Released, TimedOut
     from zart.calls.execution import Start
     from zart.client import Client, Handle, connect
+    from zart.credentials import Credentials
     from zart.dispatcher.service import Dispatcher
     from zart.errors import Refused, RunFailed, Unreachable, ZartError
     from zart.models import (
@@ -36,6 +37,7 @@ _HOME = {
     "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
     "calls.execution": ("Start",),
     "client": ("Client", "Handle", "connect"),
+    "credentials": ("Credentials",),
     "dispatcher.service": ("Dispatcher",),
     "errors": ("Refused", "RunFailed", "Unreachable", "ZartError"),
     "models": (
@@ -62,6 +64,7 @@ __all__ = [
     "AttemptStatus",
     "Client",
     "Completed",
+    "Credentials",
     "Dispatcher",
     "Failed",
     "Handle",

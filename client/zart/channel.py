@@ -9,6 +9,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from zart.credentials import Credentials
+from zart.renewing import RenewingAioChannel, RenewingChannel
+
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _PING_EVERY_MS = 3_000
@@ -59,11 +62,39 @@ def address_of(address: str | None) -> str:
     return address or os.environ.get("ZART_ADDRESS") or DEFAULT_ADDRESS
 
 
-def aio_channel(address: str | None = None) -> grpc.aio.Channel:
-    """Open a channel for asyncio; it connects with the first call."""
-    return grpc.aio.insecure_channel(address_of(address), options=OPTIONS)
+def aio_channel(
+    address: str | None = None, credentials: Credentials | None = None
+) -> grpc.aio.Channel:
+    """Open a channel for asyncio; it connects with the first call.
+
+    ``credentials`` None: those of the environment. Raises ValueError where they cannot be used.
+    """
+    target, shown = _checked(address, credentials)
+
+    def make(tls: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        if tls is None:
+            return grpc.aio.insecure_channel(target, options=OPTIONS)
+        return grpc.aio.secure_channel(target, tls, options=OPTIONS)
+
+    return make(None) if shown.is_empty else RenewingAioChannel(make, shown)
 
 
-def sync_channel(address: str | None = None) -> grpc.Channel:
-    """Open a channel for plain code; it connects with the first call."""
-    return grpc.insecure_channel(address_of(address), options=OPTIONS)
+def sync_channel(
+    address: str | None = None, credentials: Credentials | None = None
+) -> grpc.Channel:
+    """Open a channel for plain code; as ``aio_channel``."""
+    target, shown = _checked(address, credentials)
+
+    def make(tls: grpc.ChannelCredentials | None) -> grpc.Channel:
+        if tls is None:
+            return grpc.insecure_channel(target, options=OPTIONS)
+        return grpc.secure_channel(target, tls, options=OPTIONS)
+
+    return make(None) if shown.is_empty else RenewingChannel(make, shown)
+
+
+def _checked(address: str | None, credentials: Credentials | None) -> tuple[str, Credentials]:
+    target = address_of(address)
+    shown = Credentials.from_environment() if credentials is None else credentials
+    shown.check_address(target)
+    return target, shown

@@ -17,6 +17,7 @@ from zart.calls import admin, dispatch, execution
 from zart.calls.call import Call, ListCall
 from zart.calls.payload import UNSET, Unset
 from zart.channel import aio_channel
+from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
 from zart.models import (
     Execution,
@@ -270,10 +271,13 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT,
     triggered_by: str | None = None,
     channel: grpc.aio.Channel | None = None,
+    credentials: Credentials | None = None,
 ) -> Client:
     """Connect to a server: ``async with zart.connect() as client``.
 
     ``address`` defaults to ``ZART_ADDRESS``, then 127.0.0.1:50051; ``triggered_by`` to
-    ``ZART_TRIGGERED_BY``, then user@host. A ``channel`` of one's own goes before the address.
+    ``ZART_TRIGGERED_BY``, then user@host; ``credentials`` to ``ZART_TOKEN`` and ``ZART_TLS_*``.
+    A ``channel`` of one's own goes before address and credentials.
     """
-    return Client(channel or aio_channel(address), timeout=timeout, triggered_by=triggered_by)
+    opened = channel or aio_channel(address, credentials)
+    return Client(opened, timeout=timeout, triggered_by=triggered_by)

@@ -16,7 +16,7 @@
         ├── PayloadTooLarge     TooManyItems
         ├── MissingCredentials  InvalidCredentials   RoleRequired
         ├── Unavailable
-        │   └── OperationTimeout   StoreUnavailable   ShuttingDown
+        │   └── OperationTimeout   StoreUnavailable   ShuttingDown   ServerBusy
         ├── UnknownMethod
         └── InternalError
 
@@ -235,6 +235,12 @@ class ShuttingDown(Unavailable):
     """This server is stopping; another one serves."""
 
     reason = "SHUTTING_DOWN"
+
+
+class ServerBusy(Unavailable):
+    """The server has as many calls as it takes; it did nothing."""
+
+    reason = "SERVER_BUSY"
 
 
 class UnknownMethod(Refused):

@@ -16,6 +16,7 @@ from zart.calls.call import Call, ListCall
 from zart.calls.payload import UNSET, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT, like
+from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
 from zart.models import Execution, ExecutionState, IfExists, Json, Page, Run, StepSpec
 from zart.tasks import Task
@@ -240,6 +241,8 @@ def connect_sync(
     timeout: float = DEFAULT_TIMEOUT,
     triggered_by: str | None = None,
     channel: grpc.Channel | None = None,
+    credentials: Credentials | None = None,
 ) -> SyncClient:
     """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``."""
-    return SyncClient(channel or sync_channel(address), timeout=timeout, triggered_by=triggered_by)
+    opened = channel or sync_channel(address, credentials)
+    return SyncClient(opened, timeout=timeout, triggered_by=triggered_by)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from zart.v1 import (
@@ -25,16 +24,20 @@ from zart.v1 import (
     execution_service_pb2,
     execution_service_pb2_grpc,
 )
+from zart_server.api.access import Access
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
+from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
+from zart_server.api.limits import Limits
 from zart_server.api.mutation import Mutations
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.runtime import Runtime
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
+from zart_server.security import SecurityError, authenticator_of, credentials_of
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import translate
@@ -50,12 +53,18 @@ _SERVICES = tuple(
         (execution_service_pb2, "ExecutionService"),
     )
 )
+REGISTERED = (
+    *_SERVICES,
+    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+    reflection.SERVICE_NAME,
+)
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a second server on the port is told so
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.server_handshake_timeout_ms", 10_000),
     # Clients may ping every 2 s, also without a call, to notice a dead server.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
@@ -77,13 +86,18 @@ class Running:
 
     address: str
     runtime: Runtime
-    health: HealthServicer
+    health: Health
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Run a server until the context is left, then drain it. Raises StartError."""
     log_through_logging()
+    try:
+        credentials = credentials_of(settings)
+        authenticator = authenticator_of(settings)
+    except SecurityError as error:
+        raise StartError(str(error)) from None
     await _prepare_database(settings)
     db = await Database.open(
         settings.database_url,
@@ -92,10 +106,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     runtime = Runtime(db)
     mutations = Mutations(db, settings.operation_timeout)
-    server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+    limits = Limits(settings.max_calls, settings.max_waiting_calls)
+    access = Access(authenticator) if authenticator is not None else None
+    server = grpc.aio.server(interceptors=[CallInterceptor(limits, access)], options=_OPTIONS)
     health = _add_services(server, runtime, mutations)
     try:
-        port = server.add_insecure_port(settings.listen)
+        port = (
+            server.add_insecure_port(settings.listen)
+            if credentials is None
+            else server.add_secure_port(settings.listen, credentials)
+        )
     except RuntimeError:
         await db.close()
         raise StartError(
@@ -106,13 +126,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await health.set(service, health_pb2.HealthCheckResponse.SERVING)
     runtime.start()
     await server.start()
-    pinging = asyncio.create_task(_follow_database(db, health), name="health")
+    background = [asyncio.create_task(_follow_database(db, health), name="health")]
+    if authenticator is not None:
+        background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
     host = settings.listen.rpartition(":")[0]
     try:
         yield Running(f"{host}:{port}", runtime, health)
     finally:
-        pinging.cancel()
-        await asyncio.gather(pinging, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await health.enter_graceful_shutdown()
         runtime.drain()
         await asyncio.sleep(_NOT_SERVING_FIRST)
@@ -122,9 +145,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await db.close()
 
 
-def _add_services(
-    server: grpc.aio.Server, runtime: Runtime, mutations: Mutations
-) -> HealthServicer:
+def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutations) -> Health:
     db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
@@ -134,18 +155,13 @@ def _add_services(
         DispatchServicer(db, runtime.dispatch), server
     )
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(db), server)
-    health = HealthServicer()
+    health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(
-        (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-         reflection.SERVICE_NAME),
-        server,
-        pool=ReflectedPool(),
-    )  # fmt: skip
+    reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())
     return health
 
 
-async def _follow_database(db: Database, health: HealthServicer) -> None:
+async def _follow_database(db: Database, health: Health) -> None:
     """Say of each service whether it can serve; of the process ("") only that it is up."""
     not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
     while True:

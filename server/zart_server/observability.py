@@ -8,6 +8,8 @@ import sys
 import structlog
 from prometheus_client import Counter, Histogram, start_http_server
 
+from zart.tracebacks import places_of
+
 CALLS = Counter("zart_calls_total", "Calls by method and outcome", ["method", "code", "reason"])
 SECONDS = Histogram(
     "zart_call_seconds",
@@ -42,7 +44,10 @@ def configure_logging(level: str, style: str) -> None:
     """Log through structlog to stderr: for people on a terminal, as JSON lines otherwise."""
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+        # Its own tracebacks would show the values of variables.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if for_people
+        else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -50,7 +55,7 @@ def configure_logging(level: str, style: str) -> None:
             foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([] if for_people else [structlog.processors.format_exc_info]),
+                _tell_places,
                 renderer,
             ],
         )
@@ -60,6 +65,17 @@ def configure_logging(level: str, style: str) -> None:
     root.setLevel(level.upper())
     # Alembic tells how it finds its plugins, at every start.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _tell_places(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Say of an exception what kind it is and where it was raised, never what it says."""
+    found = event.pop("exc_info", None)
+    error = sys.exception() if found is True else found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event["exception"] = places_of(error)
+    return event
 
 
 def serve_metrics(port: int) -> None:

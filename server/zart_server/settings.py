@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, FilePath, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zart_server.store.database_url import to_sqlalchemy_url
@@ -33,6 +34,24 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
+    max_calls: Annotated[int, Field(ge=1)] = 2_000
+    max_waiting_calls: Annotated[int, Field(ge=1)] = 20_000
+
+    tls_cert: FilePath | None = Field(default=None, description="the chain, in PEM")
+    tls_key: FilePath | None = Field(default=None, description="its key, in PEM")
+    tls_client_ca: FilePath | None = Field(
+        default=None, description="whom callers' certificates must be signed by; asks for them"
+    )
+    auth_tokens: FilePath | None = Field(default=None, description="the hashes of static tokens")
+    auth_certificates: FilePath | None = Field(
+        default=None, description="the roles of subjects of client certificates"
+    )
+    auth_jwks: str | None = Field(default=None, description="file or URL of the keys of JWTs")
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+    auth_roles_claim: str = "roles"
+    auth_tasks_claim: str = "tasks"
+    auth_skew: Annotated[float, Field(ge=0, le=600)] = 30.0
 
     @field_validator("database_url")
     @classmethod
@@ -45,12 +64,42 @@ class Settings(BaseSettings):
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
             raise ValueError("listen must be HOST:PORT, such as 127.0.0.1:50051")
-        if not self.insecure and not _is_loopback(host.strip("[]")):
+        is_safe = self.tls_cert is not None and self.asks_who_calls
+        if not is_safe and not self.insecure and not _is_loopback(host.strip("[]")):
             raise ValueError(
-                f"refusing to listen on {host} without TLS and authentication:"
-                " set ZART_INSECURE=1 to do so all the same"
+                f"refusing to listen on {host} without TLS and authentication: set ZART_TLS_CERT,"
+                " ZART_TLS_KEY and ZART_AUTH_TOKENS (or another of ZART_AUTH_*), or ZART_INSECURE=1"
+                " to do so all the same"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("ZART_TLS_CERT and ZART_TLS_KEY go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("ZART_TLS_CLIENT_CA needs ZART_TLS_CERT and ZART_TLS_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> Settings:
+        if self.auth_certificates is not None and self.tls_client_ca is None:
+            raise ValueError("ZART_AUTH_CERTIFICATES needs ZART_TLS_CLIENT_CA")
+        if self.auth_jwks is not None:
+            if self.auth_issuer is None or self.auth_audience is None:
+                raise ValueError("ZART_AUTH_JWKS needs ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE")
+            if (
+                self.auth_jwks.startswith("http://")
+                and not self.insecure
+                and not _is_loopback(urlsplit(self.auth_jwks).hostname or "")
+            ):
+                raise ValueError("ZART_AUTH_JWKS must be a file or an https:// URL")
+        return self
+
+    @property
+    def asks_who_calls(self) -> bool:
+        """Whether callers must authenticate."""
+        return any((self.auth_tokens, self.auth_certificates, self.auth_jwks))
 
     @classmethod
     def load(cls, **given: Any) -> Settings:  # noqa: ANN401 - pydantic checks them

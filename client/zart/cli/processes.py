@@ -99,7 +99,10 @@ def dispatch(
     from zart.dispatcher.loading import LoadError, load_tasks  # noqa: PLC0415 - heavy
     from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
 
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("ZART_LOG_LEVEL", "info").upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
     try:
         tasks = load_tasks(targets)
     except LoadError as error:

@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from zart.channel import aio_channel
+from zart.credentials import Credentials
 
 _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
@@ -57,7 +58,11 @@ class Stack:
             self._folder.mkdir(parents=True, exist_ok=True)
             url = os.environ.get("ZART_DATABASE_URL") or self._start_postgres()
             self._server = await self._start(
-                "server", "serve", "--listen", self._listen, ZART_DATABASE_URL=url
+                "server",
+                {**os.environ, "ZART_DATABASE_URL": url},
+                "serve",
+                "--listen",
+                self._listen,
             )
             self._exits.push_async_callback(self._stop_server)
             await self._await_server()
@@ -103,7 +108,7 @@ class Stack:
             raise StackError(str(error)) from None
 
     async def _start(
-        self, name: str, *arguments: str, **environment: str
+        self, name: str, environment: Mapping[str, str], *arguments: str
     ) -> asyncio.subprocess.Process:
         output = (self._folder / f"{name}.log").open("wb") if self._quiet else None
         try:
@@ -112,7 +117,7 @@ class Stack:
                 "-m",
                 "zart.cli",
                 *arguments,
-                env={**os.environ, **environment},
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -140,7 +145,8 @@ class Stack:
             ended.cancel()
 
     async def _answers(self) -> None:
-        async with aio_channel(self._listen) as channel:
+        credentials = Credentials.from_environment(_callers_environment())
+        async with aio_channel(self._listen, credentials) as channel:
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 await channel.wait_for_state_change(state)
@@ -158,6 +164,7 @@ class Stack:
     async def _start_dispatcher(self) -> None:
         self._dispatcher = await self._start(
             "dispatcher",
+            _callers_environment(),
             "dispatch",
             *self._targets,
             "--address",
@@ -192,6 +199,21 @@ async def _end(process: asyncio.subprocess.Process | None) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _callers_environment() -> dict[str, str]:
+    """Give the environment for the children that call the server.
+
+    ZART_TLS_CERT and ZART_TLS_KEY are the server's. Callers trust that very certificate unless
+    ZART_TLS_CA names whom to trust, and show it only where the server asks for one.
+    """
+    found = dict(os.environ)
+    if certificate := found.get("ZART_TLS_CERT"):
+        found.setdefault("ZART_TLS_CA", certificate)
+        if "ZART_TLS_CLIENT_CA" not in found:
+            del found["ZART_TLS_CERT"]
+            found.pop("ZART_TLS_KEY", None)
+    return found
 
 
 def _end_with_parent() -> None:

@@ -15,6 +15,7 @@ from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import failed_with, released, timed_out
 from zart.errors import from_call
 from zart.tasks import Task
+from zart.tracebacks import places_of
 from zart.v1 import dispatch_service_pb2 as pb
 
 if TYPE_CHECKING:  # only the stub file has this name
@@ -63,7 +64,7 @@ class Attempts:
             except asyncio.CancelledError as error:  # by its own hand, or while it fetched
                 self._broken_off(held, error)
             except Exception as error:  # noqa: BLE001 - a result or an error too odd to be told
-                _log.warning("the dispatcher cannot tell how a step ended", exc_info=True)
+                _log.warning("cannot tell how a step ended: %s", places_of(error))
                 self._broken_off(held, error)
         if held.lost:
             self._dropped(held)

@@ -15,9 +15,12 @@ from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import rejected
 from zart.errors import (
+    InvalidCredentials,
     InvalidField,
+    MissingCredentials,
     PayloadTooLarge,
     Refused,
+    RoleRequired,
     TooManyItems,
     Unavailable,
     ZartError,
@@ -34,6 +37,7 @@ _BATCH_BYTES = 8 * 1024 * 1024
 _SECOND = 250  # outcomes that are worth a second call while one is on its way
 _TIMEOUT = 30.0
 _NO_REPEAT_CURES = (InvalidField, PayloadTooLarge, TooManyItems)
+_CREDENTIALS = (MissingCredentials, InvalidCredentials, RoleRequired)
 _TRIES = 5
 _Item: TypeAlias = tuple[Held, pb.TaskOutcome, bool]  # whether a task is expected to follow
 
@@ -166,8 +170,13 @@ class Reporter:
 
 
 def _is_hopeless(problem: ZartError, tries: int) -> bool:
-    """Tell a batch that the server will never take from a server that cannot take any now."""
+    """Tell a batch that the server will never take from a server that cannot take any now.
+
+    Credentials that have run out may be renewed; what was done under them is not thrown away.
+    """
     if isinstance(problem, _NO_REPEAT_CURES):
         return True
+    if isinstance(problem, _CREDENTIALS):
+        return False
     refused = isinstance(problem, Refused) and not isinstance(problem, Unavailable)
     return refused and tries >= _TRIES

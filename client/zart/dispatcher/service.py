@@ -15,6 +15,7 @@ import grpc.aio
 from zart.calls import dispatch
 from zart.channel import aio_channel
 from zart.client import Client
+from zart.credentials import Credentials
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.following import Following
@@ -50,6 +51,7 @@ class Dispatcher:
         *,
         address: str | None = None,
         channel: grpc.aio.Channel | None = None,
+        credentials: Credentials | None = None,
         concurrency: int = 16,
         lease: float = 30.0,
         grace: float = 10.0,
@@ -63,6 +65,7 @@ class Dispatcher:
         )
         self._address = address
         self._given_channel = channel
+        self._credentials = credentials
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
@@ -75,7 +78,7 @@ class Dispatcher:
         A server that cannot be reached is tried for ever. Raises Refused where the server does
         not take a task definition.
         """
-        channel = self._given_channel or aio_channel(self._address)
+        channel = self._given_channel or aio_channel(self._address, self._credentials)
         try:
             if await self._register(channel, stop):
                 await self._run(channel, stop)

@@ -63,9 +63,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OPERATION_TIMEOUT: _ErrorReason.ValueType  # 19
     """DEADLINE_EXCEEDED: took too long in the server; the outcome is told by the same request_id."""
     ERROR_REASON_MISSING_CREDENTIALS: _ErrorReason.ValueType  # 20
-    """UNAUTHENTICATED: no credentials were sent."""
+    """UNAUTHENTICATED: no credentials were sent. With RetryInfo: there were too many such calls."""
     ERROR_REASON_INVALID_CREDENTIALS: _ErrorReason.ValueType  # 21
-    """UNAUTHENTICATED: the credentials do not hold."""
+    """UNAUTHENTICATED: the credentials do not hold. With RetryInfo: there were too many such calls."""
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 22
     """PERMISSION_DENIED: the caller lacks the role (metadata: role)."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 23
@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect; metadata error_id is to be looked up in the server's log."""
     ERROR_REASON_UNKNOWN_METHOD: _ErrorReason.ValueType  # 26
     """UNIMPLEMENTED: the server has no such method."""
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 27
+    """UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
+    to repeat.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -123,9 +127,9 @@ ERROR_REASON_TOO_MANY_ITEMS: ErrorReason.ValueType  # 18
 ERROR_REASON_OPERATION_TIMEOUT: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED: took too long in the server; the outcome is told by the same request_id."""
 ERROR_REASON_MISSING_CREDENTIALS: ErrorReason.ValueType  # 20
-"""UNAUTHENTICATED: no credentials were sent."""
+"""UNAUTHENTICATED: no credentials were sent. With RetryInfo: there were too many such calls."""
 ERROR_REASON_INVALID_CREDENTIALS: ErrorReason.ValueType  # 21
-"""UNAUTHENTICATED: the credentials do not hold."""
+"""UNAUTHENTICATED: the credentials do not hold. With RetryInfo: there were too many such calls."""
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 22
 """PERMISSION_DENIED: the caller lacks the role (metadata: role)."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 23
@@ -136,4 +140,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """INTERNAL: a defect; metadata error_id is to be looked up in the server's log."""
 ERROR_REASON_UNKNOWN_METHOD: ErrorReason.ValueType  # 26
 """UNIMPLEMENTED: the server has no such method."""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 27
+"""UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
+to repeat.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

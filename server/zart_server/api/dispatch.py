@@ -11,6 +11,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc
 from zart_server.api import decode_dispatch as decode
 from zart_server.api import encode
+from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
 from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
@@ -47,6 +48,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.RegisterTaskResponse:
         """Make a definition current."""
         definition = decode.register_task(request)
+        check_tasks([definition.task_name])
         async with self._db.transaction() as tx:
             stored = await register_task(tx, definition, Caller(principal=principal()))
         return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
@@ -56,6 +58,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
         command = decode.lease_tasks(request)
+        check_tasks(command.task_names)
         call = _LeaseCall(command.principal)
         tasks = await self._answer(call, self._dispatch.lease(command, call.gone), context)
         response = pb.LeaseTasksResponse()
@@ -105,6 +108,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
         decoded = decode.outcomes_of(request)
+        check_tasks(request.lease_next.task_names)
         good = [item for item in decoded if isinstance(item, Outcome)]
         reporting = self._dispatch.report(request.dispatcher_id, good)
         if request.HasField("lease_next"):

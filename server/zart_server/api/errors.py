@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
@@ -37,6 +39,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.RoleRequired: grpc.StatusCode.PERMISSION_DENIED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
+    errors.ServerBusy: grpc.StatusCode.UNAVAILABLE,
     errors.UnknownMethod: grpc.StatusCode.UNIMPLEMENTED,
 }
 
@@ -50,9 +53,10 @@ def status_of(error: errors.ZartError) -> status_pb2.Status:
         details.append(_bad_request({each.field: each.description for each in error.violations}))
     if isinstance(error, (errors.PayloadTooLarge, errors.TooManyItems)):
         details.append(_bad_request({error.field: error.message.removeprefix(f"{error.field}: ")}))
-    if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown)):
-        delay = duration_pb2.Duration(seconds=_RETRY_AFTER)
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown, errors.ServerBusy)):
+        details.append(_retry_info(_RETRY_AFTER))
+    if isinstance(error, errors.Unauthenticated) and error.retry_after is not None:
+        details.append(_retry_info(error.retry_after))
     return _with_details(status, details)
 
 
@@ -65,6 +69,12 @@ def internal_status(error_id: str) -> status_pb2.Status:
         reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id}
     )
     return _with_details(status, [info])
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromTimedelta(timedelta(seconds=seconds))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def _bad_request(violations: dict[str, str]) -> error_details_pb2.BadRequest:

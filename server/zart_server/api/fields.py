@@ -149,6 +149,6 @@ def _number(number: float, field: str) -> int | float:
         return number
     if abs(number) > _EXACT:
         raise InvalidField(
-            field, f"has the whole number {number:.0f}, which may be damaged: use {field}_json"
+            field, f"has a whole number beyond 2^53, which may be damaged: use {field}_json"
         )
     return number if number == 0 and math.copysign(1, number) < 0 else int(number)

@@ -143,7 +143,8 @@ class Gathered(Generic[Command, Done, Response]):
                     try:
                         answers = await self._answer(tx, batch, wait=False)
                     except Exception as error:
-                        raise _RolledBack(repr(error)) from error
+                        # Its kind only: what it says may be a statement, or a payload.
+                        raise _RolledBack(type(error).__name__) from error
         except _RolledBack as error:
             _log.info("a batch of %d is done one by one: %s", len(batch), error)
             return batch

@@ -12,8 +12,10 @@
     ├── RunChanged              PlanChanged     StoreConflict
     ├── PayloadTooLarge         TooManyItems
     ├── OperationTimeout        StoreUnavailable   ShuttingDown
-    ├── UnknownMethod
-    └── MissingCredentials      InvalidCredentials   RoleRequired
+    ├── UnknownMethod           ServerBusy
+    ├── Unauthenticated
+    │   └── MissingCredentials  InvalidCredentials
+    └── RoleRequired
 
 ``reason`` is the ErrorInfo reason, ``metadata`` holds every value that the message names.
 ``api.errors`` maps each class to a gRPC status; nothing else chooses one.
@@ -301,7 +303,21 @@ class ShuttingDown(ZartError):
         super().__init__("this server is stopping: repeat, another one serves")
 
 
-class MissingCredentials(ZartError):
+class Unauthenticated(ZartError):
+    """The server does not know who calls.
+
+    ``why`` is for the server's log only. ``retry_after``: seconds to wait, where the caller's
+    address failed too often; ``untold``: how many such failures the log does not tell of.
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
+        self.retry_after: float | None = None
+        self.untold = 0
+
+
+class MissingCredentials(Unauthenticated):
     """No credentials were sent."""
 
     reason = "MISSING_CREDENTIALS"
@@ -310,13 +326,13 @@ class MissingCredentials(ZartError):
         super().__init__("credentials are needed")
 
 
-class InvalidCredentials(ZartError):
+class InvalidCredentials(Unauthenticated):
     """The credentials do not hold."""
 
     reason = "INVALID_CREDENTIALS"
 
-    def __init__(self) -> None:
-        super().__init__("the credentials do not hold")
+    def __init__(self, why: str = "") -> None:
+        super().__init__("the credentials do not hold", why)
 
 
 class RoleRequired(ZartError):
@@ -324,8 +340,17 @@ class RoleRequired(ZartError):
 
     reason = "ROLE_REQUIRED"
 
-    def __init__(self, role: str) -> None:
-        super().__init__(f"role {role!r} is needed", role=role)
+    def __init__(self, role: str, of_what: str = "") -> None:
+        super().__init__(f"role {role!r} is needed{of_what and ' '}{of_what}", role=role)
+
+
+class ServerBusy(ZartError):
+    """This server has as many calls as it takes."""
+
+    reason = "SERVER_BUSY"
+
+    def __init__(self) -> None:
+        super().__init__("this server has as many calls as it takes: repeat in a moment")
 
 
 class UnknownMethod(ZartError):

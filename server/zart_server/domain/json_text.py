@@ -71,7 +71,7 @@ def _refuse_strings(value: object, field: str) -> None:
 def _float(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:40]} is out of range")
+        raise ValueError("a number is out of range")
     return number
 
 

@@ -1,0 +1,148 @@
+"""What a caller shows of itself, and by what it knows the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import unquote
+
+import grpc
+
+SYSTEM = "system"
+"""As ``ca``: the authorities that gRPC brings along, instead of a file of one's own."""
+
+_TRUE = ("1", "true", "yes", "on")
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A token, or a file that holds it; and for TLS, files in PEM.
+
+    With ``ca`` the connection is encrypted and the server's certificate must be signed by one of
+    its authorities (``"system"``: the usual ones). ``certificate`` and ``key`` are the caller's
+    own, for servers that ask for them. Files may be replaced at any time: what they say is used
+    for connections and calls from then on. A token is sent over TLS only, or on loopback, unless
+    ``insecure`` says otherwise.
+    """
+
+    token: str = field(default="", repr=False)
+    token_file: Path | None = None
+    ca: Path | str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.token and self.token_file is not None:
+            raise ValueError("a token or a file with one: not both (ZART_TOKEN, ZART_TOKEN_FILE)")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("ZART_TLS_CERT and ZART_TLS_KEY go together")
+        if self.certificate is not None and self.ca is None:
+            raise ValueError(f"ZART_TLS_CERT needs ZART_TLS_CA: a file, or {SYSTEM!r}")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Credentials:
+        """Read ZART_TOKEN or ZART_TOKEN_FILE, and ZART_TLS_CA, ZART_TLS_CERT, ZART_TLS_KEY."""
+        return cls(
+            token=environment.get("ZART_TOKEN", "").strip(),
+            token_file=_path(environment, "ZART_TOKEN_FILE"),
+            ca=environment.get("ZART_TLS_CA") or None,
+            certificate=_path(environment, "ZART_TLS_CERT"),
+            key=_path(environment, "ZART_TLS_KEY"),
+            insecure=environment.get("ZART_INSECURE", "").lower() in _TRUE,
+        )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether calls bring a token."""
+        return bool(self.token) or self.token_file is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is shown and nothing encrypted."""
+        return not self.has_token and self.ca is None
+
+    def read_token(self) -> str:
+        """Give the token. Raises ValueError where it cannot be read or sent."""
+        token = self.token
+        if self.token_file is not None:
+            token = _read(self.token_file, "ZART_TOKEN_FILE").decode(errors="replace").strip()
+        if not token.isascii() or not token.isprintable() or not token:
+            raise ValueError("the token is empty or has characters that cannot be sent")
+        return token
+
+    def to_grpc(self) -> grpc.ChannelCredentials | None:
+        """Read the files of TLS; None: without it. Raises ValueError where one cannot be read."""
+        if self.ca is None:
+            return None
+        return grpc.ssl_channel_credentials(
+            None if self.ca == SYSTEM else _read(Path(self.ca), "ZART_TLS_CA"),
+            None if self.key is None else _read(self.key, "ZART_TLS_KEY"),
+            None if self.certificate is None else _read(self.certificate, "ZART_TLS_CERT"),
+        )
+
+    def check_address(self, address: str) -> None:
+        """Raise ValueError where the token would be sent so that others can read it."""
+        if self.has_token and self.ca is None and not self.insecure and not _is_local(address):
+            raise ValueError(
+                f"a token is sent to {address} over TLS only: set ZART_TLS_CA, or ZART_INSECURE=1"
+            )
+
+    def tls_stamp(self) -> Stamp:
+        """Give what changes with the files of TLS."""
+        ca = None if self.ca in (None, SYSTEM) else Path(str(self.ca))
+        return _stamp(ca, self.certificate, self.key)
+
+    def token_stamp(self) -> Stamp:
+        """Give what changes with the file of the token."""
+        return _stamp(self.token_file)
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    return Path(environment[name]) if environment.get(name) else None
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None
+
+
+def _stamp(*paths: Path | None) -> Stamp:
+    found: list[tuple[int, int, int] | None] = []
+    for path in paths:
+        try:
+            status = None if path is None else path.stat()
+        except OSError:  # gone for a moment, or for good: reading it says so
+            status = None
+        found.append(
+            None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+        )
+    return tuple(found)
+
+
+def _is_local(address: str) -> bool:
+    """Tell whether every server of an address is on this machine."""
+    scheme, colon, rest = address.partition(":")
+    if colon and scheme in ("unix", "unix-abstract"):
+        return True
+    if colon and scheme in ("dns", "ipv4", "ipv6"):
+        address = rest.rpartition("/")[2]
+    return all(_is_loopback(unquote(each)) for each in address.split(","))
+
+
+def _is_loopback(target: str) -> bool:
+    host = target.rpartition(":")[0] if target.count(":") == 1 or "]:" in target else target
+    host = host.strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

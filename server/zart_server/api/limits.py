@@ -1,0 +1,50 @@
+"""How many calls a server takes at once: those that wait by design, and all others, apart.
+
+So neither can crowd out the other: a fleet of long polls and watches leaves room for what is
+answered at once. One call too many is told at once to go to another server.
+"""
+
+from __future__ import annotations
+
+import math
+
+from zart_server.domain.errors import ServerBusy
+
+_WAITING = frozenset({
+    "/zart.v1.DispatchService/LeaseTasks",
+    "/zart.v1.ExecutionService/WatchExecution",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+})  # fmt: skip
+_UNCOUNTED = "/grpc.health.v1.Health/Check"  # a busy server is not a dead one
+
+
+class Room:
+    """Room for calls of one sort."""
+
+    def __init__(self, limit: float) -> None:
+        self._left = limit
+
+    def enter(self) -> None:
+        """Take a place. Raises ServerBusy."""
+        if self._left <= 0:
+            raise ServerBusy
+        self._left -= 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._left += 1
+
+
+class Limits:
+    """The rooms of one server."""
+
+    def __init__(self, calls: int, waiting_calls: int) -> None:
+        self._calls = Room(calls)
+        self._by_method = dict.fromkeys(_WAITING, Room(waiting_calls)) | {
+            _UNCOUNTED: Room(math.inf)
+        }
+
+    def room_for(self, method: str) -> Room:
+        """Give where a call has to find a place."""
+        return self._by_method.get(method, self._calls)

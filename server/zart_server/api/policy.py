@@ -1,0 +1,65 @@
+"""The one table of who may call what. A call that has no line here is nobody's but an admin's.
+
+Roles do not include each other, so that each is as small as its name; a caller has as many as it
+needs. An admin may do everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeAlias
+
+from zart_server.domain.identity import Identity, Role
+
+
+class Access(StrEnum):
+    """What a call needs where it is not a role."""
+
+    OPEN = "open"  # nobody is asked who they are
+    IDENTIFIED = "identified"  # anybody whom the server knows, whatever their roles
+
+
+Need: TypeAlias = Role | Access
+
+POLICY: Mapping[str, Need] = {
+    "/zart.v1.AdminService/RetryStep": Role.OPERATOR,
+    "/zart.v1.AdminService/Restart": Role.OPERATOR,
+    "/zart.v1.AdminService/Rerun": Role.OPERATOR,
+    "/zart.v1.AdminService/Pause": Role.OPERATOR,
+    "/zart.v1.AdminService/Resume": Role.OPERATOR,
+    "/zart.v1.AdminService/ListRuns": Role.VIEWER,
+    "/zart.v1.AdminService/ListPauseRules": Role.VIEWER,
+    "/zart.v1.ExecutionService/StartExecution": Role.STARTER,
+    "/zart.v1.ExecutionService/BatchStartExecutions": Role.STARTER,
+    "/zart.v1.ExecutionService/CancelExecution": Role.STARTER,
+    "/zart.v1.ExecutionService/GetExecution": Role.VIEWER,
+    "/zart.v1.ExecutionService/GetStep": Role.VIEWER,
+    "/zart.v1.ExecutionService/ListExecutions": Role.VIEWER,
+    "/zart.v1.ExecutionService/WatchExecution": Role.VIEWER,
+    "/zart.v1.ExecutionService/ListTaskDefinitions": Role.VIEWER,
+    "/zart.v1.ExecutionService/GetTaskDefinition": Role.VIEWER,
+    "/zart.v1.DispatchService/RegisterTask": Role.DISPATCHER,
+    "/zart.v1.DispatchService/LeaseTasks": Role.DISPATCHER,
+    "/zart.v1.DispatchService/GetStepResults": Role.DISPATCHER,
+    "/zart.v1.DispatchService/ReportTasks": Role.DISPATCHER,
+    "/zart.v1.DispatchService/ExtendLeases": Role.DISPATCHER,
+    "/zart.v1.AuditService/ListOperations": Role.VIEWER,
+    # Load balancers have no credentials.
+    "/grpc.health.v1.Health/Check": Access.OPEN,
+    "/grpc.health.v1.Health/List": Access.IDENTIFIED,
+    "/grpc.health.v1.Health/Watch": Access.IDENTIFIED,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Role.VIEWER,
+}
+
+
+def need_of(method: str, *, exists: bool) -> Need:
+    """Say what a call needs. One of a method that does not exist is refused by name, to callers."""
+    if not exists:
+        return Access.IDENTIFIED
+    return POLICY.get(method, Role.ADMIN)
+
+
+def may(identity: Identity, need: Need) -> bool:
+    """Tell whether a caller has what a call needs."""
+    return isinstance(need, Access) or need in identity.roles or Role.ADMIN in identity.roles

@@ -1,0 +1,80 @@
+"""Finds out who calls, from whatever the call brings."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+
+from zart_server.domain.errors import InvalidCredentials, MissingCredentials
+from zart_server.domain.identity import Identity
+from zart_server.identity.certificates import Certificates
+from zart_server.identity.key_set import KeySet
+from zart_server.identity.static_tokens import StaticTokens
+from zart_server.identity.web_tokens import WebTokens
+
+_log = logging.getLogger(__name__)
+_SCHEME = "bearer "
+_LOOK_EVERY = 1.0  # seconds between two looks at the files
+
+
+class Authenticator:
+    """Knows callers by static token, JWT or client certificate, whichever are set up."""
+
+    def __init__(
+        self,
+        tokens: StaticTokens | None,
+        keys: KeySet | None,
+        web_tokens: WebTokens | None,
+        certificates: Certificates | None,
+    ) -> None:
+        self._tokens = tokens
+        self._keys = keys
+        self._web_tokens = web_tokens
+        self._certificates = certificates
+
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Whether client certificates tell who calls."""
+        return self._certificates is not None
+
+    async def identify(self, authorization: str | None, certificate: Sequence[str]) -> Identity:
+        """Give who sends this Authorization header, or else has a certificate of these names.
+
+        Raises MissingCredentials or InvalidCredentials. A header that does not hold is refused
+        whatever the certificate says: it was sent to be believed.
+        """
+        if authorization is not None:
+            return await self._of_header(authorization)
+        if self._certificates is not None and certificate:
+            found = self._certificates.find(certificate)
+            if found is None:
+                raise InvalidCredentials("no name of the certificate is known")
+            return found
+        raise MissingCredentials
+
+    async def _of_header(self, authorization: str) -> Identity:
+        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+            raise InvalidCredentials("no bearer token")
+        token = authorization[len(_SCHEME) :].strip()
+        digest = hashlib.sha256(token.encode()).digest()
+        if self._tokens is not None and (found := self._tokens.find(digest)) is not None:
+            return found
+        if self._web_tokens is None:
+            raise InvalidCredentials("not a known token")
+        known = self._web_tokens.find(digest)
+        return known if known is not None else await self._web_tokens.verify(token, digest)
+
+    async def keep_fresh(self) -> None:
+        """Follow the files and the URL, until cancelled."""
+        while True:
+            try:
+                for file in (self._tokens, self._certificates):
+                    if file is not None:
+                        file.refresh()
+                if self._keys is not None:
+                    await self._keys.refresh()
+            except Exception:  # noqa: BLE001 - told in full; it must go on
+                _log.exception("identities could not be read anew")
+            await asyncio.sleep(_LOOK_EVERY)

@@ -1,0 +1,145 @@
+"""The public keys that JWTs are verified by: a JWKS, of a file or fetched from a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jwt import PyJWK, PyJWKClient
+from jwt.exceptions import PyJWTError
+
+from zart_server.identity.grants import IdentityFileError
+from zart_server.identity.stamp import stamp_of
+
+_log = logging.getLogger(__name__)
+# A public key verifies; a secret one (HS256) would let everybody who verifies also sign.
+ALGORITHMS = frozenset({
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+})  # fmt: skip
+_REFRESH_EVERY = 300.0  # seconds
+_FETCH_AT_MOST_EVERY = 10.0  # also when callers bring keys nobody knows
+_FETCH_TIMEOUT = 5.0
+
+
+class KeySet:
+    """Keys by their id. ``generation`` counts the times that they changed.
+
+    Raises IdentityFileError where the file cannot be used; a URL may answer later.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.generation = 0
+        self._url = source if source.startswith(("https://", "http://")) else None
+        self._path = Path(source)
+        self._stamp = stamp_of(self._path)
+        self._keys: dict[str | None, PyJWK] = {}
+        self._fetched_at = -_REFRESH_EVERY
+        self._fetching: asyncio.Task[None] | None = None
+        if self._url is None:
+            self._keys = self._read()
+
+    async def find(self, key_id: str | None) -> PyJWK | None:
+        """Give the key of this id, asking for new keys where it is not known.
+
+        Without an id: the only key, where there is only one.
+        """
+        found = self._look_up(key_id)
+        if found is None and self._may_fetch():
+            await self._fetch()
+            found = self._look_up(key_id)
+        return found
+
+    def _look_up(self, key_id: str | None) -> PyJWK | None:
+        if key_id is None:
+            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        return self._keys.get(key_id)
+
+    async def refresh(self) -> None:
+        """Read the file anew if it changed; ask the URL every five minutes."""
+        if self._url is not None:
+            if time.monotonic() - self._fetched_at >= _REFRESH_EVERY or (
+                not self._keys and self._may_fetch()
+            ):
+                await self._fetch()
+            return
+        stamp = stamp_of(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._learn(self._read())
+        except IdentityFileError as error:
+            _log.error("the keys stay as they were: %s", error)
+
+    def _may_fetch(self) -> bool:
+        if self._url is None:
+            return False
+        is_due = time.monotonic() - self._fetched_at >= _FETCH_AT_MOST_EVERY
+        return is_due or self._fetching is not None
+
+    async def _fetch(self) -> None:
+        """Ask the URL; calls that come meanwhile wait for the same answer."""
+        if self._fetching is None:
+            self._fetched_at = time.monotonic()
+            self._fetching = asyncio.create_task(self._ask(), name="jwks")
+            self._fetching.add_done_callback(self._fetched)
+        await asyncio.shield(self._fetching)
+
+    def _fetched(self, _: object) -> None:
+        self._fetching = None
+
+    async def _ask(self) -> None:
+        client = PyJWKClient(self._url or "", cache_jwk_set=False, timeout=_FETCH_TIMEOUT)
+        try:
+            keys = _keys_of(await asyncio.to_thread(client.fetch_data))
+        except (PyJWTError, ValueError, OSError) as error:
+            _log.warning("no keys from %s (%s)", self._url, type(error).__name__)
+        else:
+            self._learn(keys)
+
+    def _read(self) -> dict[str | None, PyJWK]:
+        try:
+            return _keys_of(json.loads(self._path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise IdentityFileError(
+                f"{self._path} is no JWKS with public keys ({type(error).__name__})"
+            ) from None
+
+    def _learn(self, keys: dict[str | None, PyJWK]) -> None:
+        if {name: _text(key) for name, key in keys.items()} != {
+            name: _text(key) for name, key in self._keys.items()
+        }:
+            self._keys = keys
+            self.generation += 1
+            _log.info("%d keys were read anew", len(keys))
+
+
+def _text(key: PyJWK) -> str:
+    return json.dumps(key._jwk_data, sort_keys=True)  # noqa: SLF001 - it has no public name
+
+
+def _keys_of(document: object) -> dict[str | None, PyJWK]:
+    """Give the keys that verify signatures. Raises ValueError where there is none."""
+    listed = document.get("keys") if isinstance(document, Mapping) else None
+    found: dict[str | None, PyJWK] = {}
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, dict) and each.get("use", "sig") == "sig":
+            key = _key_of(each)
+            if key is not None:
+                found[key.key_id] = key
+    if not found:
+        raise ValueError("no public key to verify signatures by")
+    return found
+
+
+def _key_of(each: dict[str, Any]) -> PyJWK | None:
+    try:
+        key = PyJWK(each)
+    except PyJWTError:  # of a kind that this server does not verify by; others may do
+        return None
+    return key if key.algorithm_name in ALGORITHMS else None

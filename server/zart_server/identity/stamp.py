@@ -1,0 +1,21 @@
+"""Tells, without reading them, whether files were replaced or written to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+
+
+def stamp_of(*paths: Path) -> Stamp:
+    """Give what changes with the files; follows links, which is how secrets are often mounted."""
+    return tuple(_of(path) for path in paths)
+
+
+def _of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:  # gone for a moment, or for good: reading it says so
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,76 @@
+"""The server's certificate: read anew when its files change, for connections made from then on."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+import grpc
+
+from zart_server.identity.stamp import stamp_of
+
+_log = logging.getLogger(__name__)
+
+
+class TlsError(Exception):
+    """The files cannot be used; the message says which and why."""
+
+
+class Certificate:
+    """A certificate chain, its key, and whom callers' certificates must be signed by.
+
+    ``client_ca`` None: callers are not asked for one. Raises TlsError.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self._files = [certificate, key, *([client_ca] if client_ca else [])]
+        self._stamp = stamp_of(*self._files)
+        self._first = self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Give what a port is opened with; it asks for the certificate at each handshake."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._first,
+            self._fetch,  # type: ignore[arg-type]  # None is a documented answer
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Give a new configuration, None to stay with the last; called in gRPC's own threads."""
+        stamp = stamp_of(*self._files)
+        if stamp == self._stamp:
+            return None
+        try:
+            configuration = self._read()
+        except TlsError as error:
+            # Perhaps only half of it is there yet: looked at again at the next handshake.
+            _log.error("the certificate stays as it was: %s", error)
+            return None
+        self._stamp = stamp
+        _log.info("the certificate was read anew")
+        return configuration
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        try:
+            # gRPC would find out only at a handshake, and say so to nobody.
+            check = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            check.load_cert_chain(self._certificate, self._key, password=_no_password)
+            ca = None
+            if self._client_ca is not None:
+                check.load_verify_locations(self._client_ca)
+                ca = self._client_ca.read_bytes()
+            pair = self._key.read_bytes(), self._certificate.read_bytes()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            files = ", ".join(map(str, self._files))
+            reason = error.reason if isinstance(error, ssl.SSLError) else type(error).__name__
+            raise TlsError(f"{files} cannot be used together ({reason})") from None
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking at the terminal."""
+    raise ValueError("the key is encrypted")

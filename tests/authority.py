@@ -1,0 +1,83 @@
+"""A certificate authority of one's own, and what it signs."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+@dataclass
+class Authority:
+    """Signs certificates; ``folder`` has its own as ``ca.pem``."""
+
+    folder: Path
+    name: str = "test CA"
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        own = self._builder(_name(self.name), self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.ca = self.folder / "ca.pem"
+        self.ca.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
+
+    def issue(
+        self,
+        file: str,
+        common_name: str,
+        *alternatives: x509.GeneralName,
+    ) -> tuple[Path, Path]:
+        """Write a certificate and its key; gives their paths."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = alternatives or (
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        )
+        builder = self._builder(_name(common_name), key).add_extension(
+            x509.SubjectAlternativeName(names), critical=False
+        )
+        certificate, key_file = self.folder / f"{file}.pem", self.folder / f"{file}.key"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        certificate.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
+        return certificate, key_file
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(_name(self.name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def serial_of(path: Path) -> int:
+    """Give the serial number of a certificate in a file."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
