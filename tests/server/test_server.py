@@ -160,7 +160,7 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         )
         await bare.read()
         await client.lease_tasks("d", ["t"])
-        polling = asyncio.create_task(client.lease_tasks("d", ["t"], wait=30))
+        polling = asyncio.create_task(client.lease_tasks("d", ["other"], wait=30))
         async with db.transaction():
             await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
             restarting = asyncio.create_task(client.restart("x", request_id="r"))
