@@ -184,6 +184,21 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
     assert idle == 0
 
 
+async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
+    zart_database: str,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        with serving(zart_database) as server:
+            client = zart.connect(server.address)
+            handle = await client.start("t", execution_id="x", steps=specs({"a": ()}))
+        watching = asyncio.create_task(handle.run())
+        again = serving(zart_database, listen=server.address)
+        await asyncio.to_thread(stack.enter_context, again)
+        await client.cancel_execution("x")
+        assert (await asyncio.wait_for(watching, 10)).status == "CANCELLED"
+        await client.close()
+
+
 async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnderTest) -> None:
     for n in range(30):
         await rig.start(f"x{n}", CHAIN)
