@@ -7,14 +7,16 @@ because the engine is in autocommit and the BEGIN is ours.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from zart_server.store.database_url import to_sqlalchemy_url
 from zart_server.store.driver_errors import translated
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from zart_server.store.definition_cache import DefinitionCache
     from zart_server.store.pause_cache import PauseCache
     from zart_server.store.run_facts import RunFactsCache
+
+_CLOSE_WAIT = 1.0  # seconds
 
 
 @dataclass
@@ -180,5 +184,10 @@ class Database:
             await tx.fetchval("SELECT 1")
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; those of calls that were cancelled once they are rolled back."""
+        pool = cast("AsyncAdaptedQueuePool", self._engine.pool)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_WAIT):
+                while pool.checkedout():  # noqa: ASYNC110 - the pool has nothing to wait for
+                    await asyncio.sleep(0.01)
         await self._engine.dispose()
