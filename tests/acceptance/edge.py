@@ -101,17 +101,16 @@ def edge(
     *,
     gateways: Sequence[str] = (),
     change: Change | None = None,
-    text: Callable[[str], str] | None = None,
+    tls: bool = False,
 ) -> Iterator[Edge]:
     """Run Envoy with deploy/envoy.yaml, in which only addresses are replaced.
 
-    ``text`` and ``change`` make further changes, before and after it is parsed.
+    ``change`` makes further changes; with ``tls`` it reaches the servers so.
     """
-    for name in ("certificate.yaml",):
-        shutil.copy(DEPLOY / name, folder / name)
+    shutil.copy(DEPLOY / "certificate.yaml", folder)
     write_certificate(folder / "tls", authority().issue_cert("localhost"))
     source = (DEPLOY / "envoy.yaml").read_text()
-    config = yaml.safe_load(text(source) if text else source)
+    config = yaml.safe_load(source.replace("#tls ", "") if tls else source)
     port, admin_port = free_port(), free_port()
     (listener,) = config["static_resources"]["listeners"]
     listener["address"] = _address("127.0.0.1", port)
@@ -138,15 +137,15 @@ def edge(
 
 
 def write_certificate(folder: Path, certificate: trustme.LeafCert) -> None:
-    """Put a certificate where Envoy reads it, the whole folder at once, as a mounted secret is."""
-    new = folder.with_name(f"{folder.name}-{time.monotonic_ns()}")
-    new.mkdir()
-    certificate.private_key_pem.write_to_path(new / "tls.key")
-    certificate.cert_chain_pems[0].write_to_path(new / "tls.crt")
-    authority().cert_pem.write_to_path(new / "ca.crt")
-    link = folder.with_name(f"{new.name}-link")
-    link.symlink_to(new, target_is_directory=True)
-    link.rename(folder)
+    """Move a certificate to where Envoy reads it, as deploy/README.md says."""
+    folder.mkdir(exist_ok=True)
+    authority().cert_pem.write_to_path(folder / "ca.crt")
+    for name, pem in (
+        ("tls.key", certificate.private_key_pem),
+        ("tls.crt", certificate.cert_chain_pems[0]),
+    ):
+        pem.write_to_path(folder.parent / name)
+        (folder.parent / name).rename(folder / name)
 
 
 def _address(host: str, port: int) -> dict[str, Any]:

@@ -43,8 +43,9 @@ class ServeProcess:
         while True:
             assert self._process is not None
             assert self._process.poll() is None, self._log.read_text()
-            with contextlib.suppress(OSError), socket.create_connection(
-                ("127.0.0.1", self.port), timeout=1
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=1),
             ):
                 return
             assert time.monotonic() < deadline
@@ -55,6 +56,16 @@ class ServeProcess:
         assert self._process is not None
         self._process.send_signal(number)
         return self._process.wait(30)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it hang until the context is left, with all its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     @property
     def is_running(self) -> bool:
