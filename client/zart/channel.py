@@ -20,15 +20,14 @@ _PING_TIMEOUT_MS = 3_000
 _NEVER_REPEATED = [
     # A lease whose response was lost is nobody's until it expires: better one than five of them.
     {"service": "zart.v1.DispatchService", "method": "LeaseTasks"},
-    # A watch that broke is taken up again by its reader, who knows what it has seen.
-    {"service": "zart.v1.ExecutionService", "method": "WatchExecution"},
 ]
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {"name": _NEVER_REPEATED},
         {
-            # Every other call is a read, idempotent, or has a request_id.
+            # Every other call is a read, idempotent, or has a request_id. A watch that broke after
+            # its first message is left to its reader, who knows what it has seen.
             "name": [{}],
             "retryPolicy": {
                 "maxAttempts": 5,
@@ -53,7 +52,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Shorter than the repeats of a call take: one of them finds the server that is back.
+    ("grpc.max_reconnect_backoff_ms", 800),
 ]
 
 

@@ -285,9 +285,17 @@ def from_call(error: grpc.RpcError) -> ZartError:
         if key == _STATUS_KEY and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
     code, details = error.code(), error.details() or ""
-    if code in _NO_ANSWER:
+    if code in _NO_ANSWER or _was_cut(code, details):
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))
+
+
+def _was_cut(code: grpc.StatusCode, details: str) -> bool:
+    """Tell a stream that was cut from a defect: where a server dies, a proxy resets its streams.
+
+    gRPC calls that INTERNAL, and has nothing but its own words to tell it by.
+    """
+    return code is grpc.StatusCode.INTERNAL and "RST_STREAM" in details
 
 
 def _detail(status: status_pb2.Status, empty: _Detail) -> _Detail:

@@ -72,7 +72,6 @@ _OPTIONS = [
 ]
 _PING_EVERY = 1.0  # seconds
 _PING_TIMEOUT = 3.0
-_NOT_SERVING_FIRST = 0.2  # seconds between telling so and refusing calls
 _DATABASE_WAIT = 10.0
 
 
@@ -136,9 +135,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        # Whoever asks for health sends its calls elsewhere from now on; until it has asked, this
+        # server serves as ever.
         await health.enter_graceful_shutdown()
+        await asyncio.sleep(settings.drain_notice)
         runtime.drain()
-        await asyncio.sleep(_NOT_SERVING_FIRST)
         await server.stop(settings.drain_grace)
         await mutations.drain()
         await runtime.stop()

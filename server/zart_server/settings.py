@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     statement_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     operation_timeout: Annotated[float, Field(gt=0, le=600)] = 20.0
+    # How long NOT_SERVING is told before calls are refused: longer than who asks takes to ask.
+    drain_notice: Annotated[float, Field(ge=0, le=600)] = 0.2
     drain_grace: Annotated[float, Field(ge=0, le=600)] = 3.0
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -160,7 +160,7 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         )
         await bare.read()
         await client.lease_tasks("d", ["t"])
-        polling = asyncio.create_task(client.lease_tasks("d", ["t"], wait=30))
+        polling = asyncio.create_task(client.lease_tasks("d", ["other"], wait=30))
         async with db.transaction():
             await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
             restarting = asyncio.create_task(client.restart("x", request_id="r"))
@@ -182,6 +182,21 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         " AND pid <> pg_backend_pid()"
     )
     assert idle == 0
+
+
+async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
+    zart_database: str,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        with serving(zart_database) as server:
+            client = zart.connect(server.address)
+            handle = await client.start("t", execution_id="x", steps=specs({"a": ()}))
+        watching = asyncio.create_task(handle.run())
+        again = serving(zart_database, listen=server.address)
+        await asyncio.to_thread(stack.enter_context, again)
+        await client.cancel_execution("x")
+        assert (await asyncio.wait_for(watching, 10)).status == "CANCELLED"
+        await client.close()
 
 
 async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnderTest) -> None:

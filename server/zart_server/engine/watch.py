@@ -73,7 +73,8 @@ class Watches:
     async def _next_change(self, watch: _Watch, took: float) -> None:
         """Wait for a hint; a large run that changes all the time is read half of the time."""
         await asyncio.sleep(took)
-        await watch.changed.wait()
+        if not self._stopping:  # one that began while this server stopped was not told so
+            await watch.changed.wait()
         watch.changed.clear()
         if self._stopping:
             raise ShuttingDown

@@ -6,6 +6,7 @@ where filters are composed, SQLAlchemy Core's (``select``).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zart_server.store.pause_cache import PauseCache
     from zart_server.store.run_facts import RunFactsCache
 
+_CLOSE_WAIT = 1.0  # seconds
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 _dialect_of: Any = asyncpg_dialect.dialect  # it has no types
 _DIALECT = _dialect_of()
@@ -195,5 +197,9 @@ class Database:
             await tx.fetchval("SELECT 1")
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close()
+        """Close all connections; those of calls that were cancelled once they are rolled back."""
+        try:
+            async with asyncio.timeout(_CLOSE_WAIT):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()

@@ -1,0 +1,174 @@
+"""A real Envoy with the configuration of deploy/, on free ports of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import trustme
+import yaml
+from acceptance.test_make_run import free_port
+
+from zart.channel import OPTIONS
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ENVOY = Path(sys.executable).parent / "envoy"
+_READY = 20.0
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    """The authority that callers trust in these tests."""
+    return trustme.CA()
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A running Envoy: where callers come to, where it is asked about itself."""
+
+    port: int
+    admin_port: int
+    folder: Path
+    process: subprocess.Popen[str]
+
+    @property
+    def address(self) -> str:
+        """Where callers come to."""
+        return f"localhost:{self.port}"
+
+    def channel(self, *, options: Sequence[tuple[str, Any]] = OPTIONS) -> grpc.aio.Channel:
+        """Open a channel through it, with the repeats of zart's own client unless told otherwise."""
+        credentials = grpc.ssl_channel_credentials(authority().cert_pem.bytes())
+        return grpc.aio.secure_channel(self.address, credentials, options=list(options))
+
+    def https(self) -> http.client.HTTPSConnection:
+        """Connect as browsers do, with HTTP/1.1."""
+        context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
+        return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=context)
+
+    def ask(self, path: str) -> Any:
+        """Ask Envoy about itself."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+
+    def healthy(self, cluster: str = "servers") -> set[int]:
+        """Give the ports of the servers that calls may go to."""
+        clusters = self.ask("/clusters?format=json")["cluster_statuses"]
+        (found,) = [c for c in clusters if c["name"] == cluster]
+        return {
+            host["address"]["socket_address"]["port_value"]
+            for host in found.get("host_statuses", [])
+            if host["health_status"] == {"eds_health_status": "HEALTHY"}
+        }
+
+    def counter(self, name: str) -> int:
+        """Give one of its counters."""
+        stats = self.ask(f"/stats?format=json&filter=^{name}$")["stats"]
+        return sum(stat["value"] for stat in stats)
+
+    def until_healthy(self, ports: set[int], cluster: str = "servers") -> None:
+        """Wait until exactly these servers are called."""
+        deadline = time.monotonic() + _READY
+        while self.healthy(cluster) != ports:
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline, self.ask("/clusters?format=json")
+            time.sleep(0.02)
+
+
+Change = Callable[[Any], None]
+
+
+@contextlib.contextmanager
+def edge(
+    folder: Path,
+    servers: Sequence[str],
+    *,
+    gateways: Sequence[str] = (),
+    change: Change | None = None,
+    tls: bool = False,
+) -> Iterator[Edge]:
+    """Run Envoy with deploy/envoy.yaml, in which only addresses are replaced.
+
+    ``change`` makes further changes; with ``tls`` it reaches the servers so.
+    """
+    shutil.copy(DEPLOY / "certificate.yaml", folder)
+    write_certificate(folder / "tls", authority().issue_cert("localhost"))
+    source = (DEPLOY / "envoy.yaml").read_text()
+    config = yaml.safe_load(source.replace("#tls ", "") if tls else source)
+    port, admin_port = free_port(), free_port()
+    (listener,) = config["static_resources"]["listeners"]
+    listener["address"] = _address("127.0.0.1", port)
+    config["admin"]["address"] = _address("127.0.0.1", admin_port)
+    for name, addresses in (("servers", servers), ("gateways", gateways)):
+        _set_endpoints(config, name, addresses)
+    if change is not None:
+        change(config)
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
+    with (folder / "envoy.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(ENVOY), "-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", "2",
+             "--log-level", "warning"],
+            cwd=folder, stdout=log, stderr=log, text=True,
+        )  # fmt: skip
+    running = Edge(port, admin_port, folder, process)
+    try:
+        _await_ready(running)
+        running.until_healthy({int(address.rpartition(":")[2]) for address in servers})
+        yield running
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def write_certificate(folder: Path, certificate: trustme.LeafCert) -> None:
+    """Move a certificate to where Envoy reads it, as deploy/README.md says."""
+    folder.mkdir(exist_ok=True)
+    authority().cert_pem.write_to_path(folder / "ca.crt")
+    for name, pem in (
+        ("tls.key", certificate.private_key_pem),
+        ("tls.crt", certificate.cert_chain_pems[0]),
+    ):
+        pem.write_to_path(folder.parent / name)
+        (folder.parent / name).rename(folder / name)
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _set_endpoints(config: Any, cluster: str, addresses: Sequence[str]) -> None:
+    (found,) = [c for c in config["static_resources"]["clusters"] if c["name"] == cluster]
+    endpoints = []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        endpoints.append({"endpoint": {"address": _address(host, int(port))}})
+    found["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
+
+
+def _await_ready(running: Edge) -> None:
+    deadline = time.monotonic() + _READY
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", running.port), timeout=1):
+                return
+        except OSError:
+            if running.process.poll() is not None or time.monotonic() > deadline:
+                log = (running.folder / "envoy.log").read_text()
+                raise AssertionError(log) from None
+            time.sleep(0.02)
