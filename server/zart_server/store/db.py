@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import Row, Select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from zart_server.store.connections import Connections
 from zart_server.store.database_url import to_sqlalchemy_url
 from zart_server.store.driver_errors import translated
 
@@ -93,13 +94,13 @@ class Tx:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, engine: AsyncEngine) -> None:
+    def __init__(self, url: str, connections: Connections) -> None:
         from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.run_facts import RunFactsCache  # noqa: PLC0415 - they need Tx
 
         self.url = url
-        self._engine = engine
+        self._connections = connections
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
@@ -147,7 +148,7 @@ class Database:
                 "max_cached_statement_lifetime": 0,
             },
         )
-        return cls(url, engine)
+        return cls(url, Connections(engine, pool_size, acquire_timeout))
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
@@ -157,8 +158,7 @@ class Database:
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
         with translated():
-            async with self._engine.connect() as connection:
-                raw = await self._driver_connection(connection)
+            async with self._connections.lent() as (connection, raw):
                 options: dict[str, Any] = (
                     {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
                 )
@@ -168,17 +168,6 @@ class Database:
         if tx.changes:
             self.on_commit(tx.changes)
 
-    async def _driver_connection(
-        self, connection: AsyncConnection
-    ) -> asyncpg.Connection[asyncpg.Record]:
-        pooled = await connection.get_raw_connection()
-        raw: asyncpg.Connection[asyncpg.Record] = pooled.driver_connection  # type: ignore[assignment]
-        if raw.is_closed():  # the database was restarted while it lay in the pool
-            await connection.invalidate()
-            pooled = await connection.get_raw_connection()
-            raw = pooled.driver_connection  # type: ignore[assignment]
-        return raw
-
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[Tx]:
         """Give a connection for looks that need not agree: each statement sees its own moment.
@@ -186,8 +175,7 @@ class Database:
         Without a transaction, and the two round trips that one costs. Raises as ``transaction``.
         """
         with translated():
-            async with self._engine.connect() as connection:
-                raw = await self._driver_connection(connection)
+            async with self._connections.lent() as (connection, raw):
                 yield Tx(connection, raw, self._definitions, self._pauses, self._runs)
 
     async def ping(self) -> None:
@@ -197,4 +185,4 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._engine.dispose()
+        await self._connections.close()
