@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.new_runs import Root, insert_new_runs, insert_steps
+from zart_server.store.new_runs import insert_new_runs, insert_steps
 
 _FEW = 50
 
@@ -26,19 +26,18 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun]) -> None:
 
     Like ``placing.place``, the last thing a transaction does that may wait.
     """
-    definitions = {run.definition.definition_key: run.definition for run in runs}
-    roots = [root for definition in definitions.values() for root in _roots(definition)]
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
     # Of many runs the steps take their time: better spent before the pause lock is taken.
     with_steps = len(runs) <= _FEW
     if not with_steps:
         await insert_steps(tx, keys)
     while True:
-        held = await _held(tx, runs)
-        if await insert_new_runs(tx, keys, roots, held, tx.pauses.epoch, with_steps=with_steps):
+        rules = await _rules(tx, runs)
+        if await insert_new_runs(tx, keys, rules, tx.pauses.epoch, with_steps=with_steps):
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)
+    definitions = {run.definition.definition_key: run.definition for run in runs}
     for definition_key, count in Counter(key for _, key in keys).items():
         definition = definitions[definition_key]
         for root in definition.graph.roots:
@@ -47,27 +46,16 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun]) -> None:
             tx.changes.queued(definition.task_name, handler, count=count)
 
 
-async def _held(tx: Tx, runs: Sequence[NewRun]) -> list[tuple[int, int, int]]:
-    """Give the first steps that a rule withholds, as (run key, step number, rule key)."""
+async def _rules(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
+    """Give the rule that withholds each first step of each run, 0 where none does."""
     if await tx.pauses.are_none(tx):
         return []
-    first = [(run, root) for run in runs for root in run.definition.graph.roots]
     rules = await tx.pauses.judge(
         tx,
         [
-            (run.execution_id, run.definition.task_name, run.definition.queued[root].step_name)
-            for run, root in first
+            (run.execution_id, run.definition.task_name, run.definition.graph.steps[root].step_name)
+            for run in runs
+            for root in run.definition.graph.roots
         ],
     )
-    return [
-        (run.run_key, root, rule)
-        for (run, root), rule in zip(first, rules, strict=True)
-        if rule is not None
-    ]
-
-
-def _roots(definition: Definition) -> list[Root]:
-    return [
-        Root(definition.definition_key, number, *definition.queued[number])
-        for number in definition.graph.roots
-    ]
+    return [rule or 0 for rule in rules]

@@ -142,12 +142,14 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
                 [len(deps) for deps in graph.depends_on],
                 [step.retry_policy.max_attempts for step in steps],
                 [lanes[task, step.handler] for step in steps],
+                [step.timeout.total_seconds() for step in steps],
             )
         )
     # Rows of one level in key order, so that two batches cannot wait for each other.
     await tx.executemany(
         "INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names,"
-        " dep_counts, max_attempts, lanes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        " dep_counts, max_attempts, lanes, timeout_seconds)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
         " ON CONFLICT DO NOTHING",
         sorted(rows, key=lambda row: (row[0], row[2])),
     )

@@ -48,35 +48,39 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
     found = await tx.fetch(
         """
         WITH new AS MATERIALIZED (
-            SELECT u.*, k.* FROM unnest($1::text[], $2::integer[], $3::text[])
+            SELECT execution_id, payload, n, ($4::text[])[kind] AS task_name,
+                ($5::bigint[])[kind] AS definition_key, ($6::integer[])[kind] AS version,
+                ($7::text[])[kind] AS triggered_by, ($8::text[])[kind] AS principal,
+                ($9::text[])[kind] AS reason, ($10::text[])[kind] AS request_id,
+                nextval('zart.executions_execution_key_seq') AS execution_key,
+                nextval('zart.runs_run_key_seq') AS run_key
+            FROM unnest($1::text[], $2::integer[], $3::text[])
                 WITH ORDINALITY u(execution_id, kind, payload, n)
-            JOIN unnest($4::text[], $5::bigint[], $6::integer[], $7::text[], $8::text[],
-                        $9::text[], $10::text[])
-                WITH ORDINALITY k(task_name, definition_key, version, triggered_by, principal,
-                                  reason, request_id, number) ON k.number = u.kind
         ), e AS (
-            INSERT INTO zart.executions (execution_id, task_name)
-            SELECT execution_id, task_name FROM new ORDER BY n
+            INSERT INTO zart.executions (execution_key, execution_id, task_name)
+                OVERRIDING SYSTEM VALUE
+            SELECT execution_key, execution_id, task_name FROM new ORDER BY n
             ON CONFLICT (execution_id) DO NOTHING
-            RETURNING execution_key, execution_id, created_at
+            RETURNING execution_key
+        ), started AS MATERIALIZED (
+            -- IS TRUE keeps this from becoming a join: it is looked up in a hash table.
+            SELECT * FROM new WHERE (execution_key IN (SELECT execution_key FROM e)) IS TRUE
         ), r AS (
-            INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
+            INSERT INTO zart.runs (run_key, execution_key, run_number, definition_key, "trigger",
                                    triggered_by, principal, reason, payload)
-            SELECT e.execution_key, 0, new.definition_key, 'initial', new.triggered_by,
-                   new.principal, new.reason, new.payload::json
-            FROM e JOIN new USING (execution_id) ORDER BY new.n
-            RETURNING run_key, execution_key
+                OVERRIDING SYSTEM VALUE
+            SELECT run_key, execution_key, 0, definition_key, 'initial', triggered_by, principal,
+                   reason, payload::json
+            FROM started
         ), o AS (
             INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
                                          principal, reason, request_id, made)
-            SELECT 'start', execution_id, 0, new.task_name, new.triggered_by, new.principal,
-                   new.reason, new.request_id,
+            SELECT 'start', execution_id, 0, task_name, triggered_by, principal, reason, request_id,
                    json_build_object('run_id', execution_id || ':run:0',
-                                     'definition_version', new.version)
-            FROM e JOIN new USING (execution_id) ORDER BY new.n
+                                     'definition_version', version)
+            FROM started
         )
-        SELECT e.execution_id, e.execution_key, r.run_key, e.created_at
-        FROM e JOIN r USING (execution_key)
+        SELECT execution_id, execution_key, run_key, statement_timestamp() FROM started
         """,
         [row.execution_id for row in rows],
         numbers,

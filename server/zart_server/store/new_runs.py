@@ -1,24 +1,11 @@
-"""Runs that begin from scratch: all their steps, and what is ready of them, in one statement."""
+"""Runs that begin from scratch: all their steps, and what is ready of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.rules import SHARED_EPOCH
-
-
-class Root(NamedTuple):
-    """A step of a definition that depends on nothing, as it is queued."""
-
-    definition_key: int
-    step_no: int
-    lane: int
-    step_name: str
-    max_attempts: int
-    timeout_seconds: float
-
 
 _STEPS = """
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
@@ -26,6 +13,10 @@ _STEPS = """
     FROM {new} JOIN zart.definitions USING (definition_key)
     CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
 """
+_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts, timeout_seconds,
+    queue_no, not_before, scheduled_at, step_name"""
+_VALUES = """run_key, step_no, lane, 1, 0, 0, max_attempts, timeout_seconds,
+    nextval('zart.queue_numbers'), statement_timestamp(), statement_timestamp(), step_name"""
 
 
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
@@ -40,56 +31,44 @@ async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
 async def insert_new_runs(
     tx: Tx,
     runs: Sequence[tuple[int, int]],
-    roots: Sequence[Root],
-    held: Sequence[tuple[int, int, int]],
+    rules: Sequence[int],
     epoch: int,
     *,
     with_steps: bool,
 ) -> bool:
     """Queue or hold the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``held`` gives, as (run key, step number, rule key), the roots that a rule withholds by the
-    rules of ``epoch``; False, doing nothing, where these have changed since. Takes the pause lock,
-    shared, before it looks.
+    ``rules`` gives, root for root of run after run, the key of the rule of ``epoch`` that withholds
+    it, or 0; it may be empty where none does. False, doing nothing, where the rules have changed
+    since. Takes the pause lock, shared, before it looks.
     """
+    steps = f", steps AS ({_STEPS.format(new='new')})" if with_steps else ""
     is_new: bool = await tx.fetchval(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
             SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
                 WITH ORDINALITY u(run_key, definition_key, n)
             WHERE $3 = (SELECT epoch FROM now)
-        ){f", steps AS ({_STEPS.format(new='new')})" if with_steps else ""}, ready AS MATERIALIZED (
-            SELECT run_key, step_no, lane, step_name, max_attempts, timeout_seconds, rule_key, n
-            FROM new
-            JOIN unnest($4::bigint[], $5::integer[], $6::integer[], $7::text[], $8::integer[],
-                        $9::float8[])
-                d(definition_key, step_no, lane, step_name, max_attempts, timeout_seconds)
-                USING (definition_key)
-            LEFT JOIN unnest($10::bigint[], $11::integer[], $12::bigint[])
-                h(run_key, step_no, rule_key) USING (run_key, step_no)
+        ){steps}, ready AS MATERIALIZED (
+            SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
+                s.timeout_seconds,
+                COALESCE(($4::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key
+            FROM new JOIN zart.definitions d USING (definition_key)
+            CROSS JOIN LATERAL unnest(
+                d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
+                WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
+            WHERE s.deps = 0
         ), queued AS (
-            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready
-            WHERE rule_key IS NULL ORDER BY n, step_no
+            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready WHERE rule_key = 0
         ), held AS (
             INSERT INTO zart.held ({_READY}, rule_key) SELECT {_VALUES}, rule_key FROM ready
-            WHERE rule_key IS NOT NULL ORDER BY n, step_no
+            WHERE rule_key > 0
         )
         SELECT $3 = epoch FROM now
         """,
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
         epoch,
-        *_columns(roots, 6),
-        *_columns(held, 3),
+        rules,
     )
     return is_new
-
-
-_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts, timeout_seconds,
-    queue_no, not_before, scheduled_at, step_name"""
-_VALUES = """run_key, step_no, lane, 1, 0, 0, max_attempts, timeout_seconds,
-    nextval('zart.queue_numbers'), statement_timestamp(), statement_timestamp(), step_name"""
-
-
-def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
-    return [[row[n] for row in rows] for n in range(count)]

@@ -166,16 +166,14 @@ async def claim_past_settling(tx: Tx, wanted: Claim) -> tuple[list[Claimed], int
                   AND (r.step_regex IS NULL OR h.step_name ~ r.step_regex))
             FROM asked l CROSS JOIN LATERAL ({_HEAD.format(limit="5 * $3")}) h
             WHERE l.is_mixed
-        ), gone AS (
-            DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
-                SELECT tid FROM heads WHERE rule_key IS NOT NULL
+        ), moved AS (
+            DELETE FROM zart.queue USING (
+                SELECT tid, rule_key FROM heads WHERE rule_key IS NOT NULL
                 UNION ALL
-                (SELECT tid FROM heads WHERE rule_key IS NULL
-                 ORDER BY not_before, queue_no LIMIT $3)))
-            RETURNING {_MOVED}
-        ), moved AS MATERIALIZED (
-            SELECT g.*, j.rule_key FROM gone g JOIN (
-                SELECT run_key, step_no, rule_key FROM heads) j USING (run_key, step_no)
+                (SELECT tid, rule_key FROM heads WHERE rule_key IS NULL
+                 ORDER BY not_before, queue_no LIMIT $3)) h
+            WHERE queue.ctid = h.tid
+            RETURNING {_MOVED}, rule_key
         ), held AS (
             INSERT INTO zart.held ({_MOVED}, rule_key)
             SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL

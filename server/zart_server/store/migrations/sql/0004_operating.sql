@@ -14,6 +14,13 @@ UPDATE zart.lanes l SET step_name = sole.step_name FROM (
     GROUP BY s.lane HAVING min(s.step_name) = max(s.step_name)) sole
 WHERE l.lane = sole.lane;
 
+-- With it the arrays of a definition have all that the queue rows of its steps have.
+ALTER TABLE zart.definitions ADD COLUMN timeout_seconds double precision[];
+UPDATE zart.definitions SET timeout_seconds = ARRAY(
+    SELECT (s.step->>'timeout_us')::float8 / 1e6
+    FROM json_array_elements(steps) WITH ORDINALITY s(step, n) ORDER BY n);
+ALTER TABLE zart.definitions ALTER COLUMN timeout_seconds SET NOT NULL;
+
 CREATE INDEX held_by_lane ON zart.held (lane, not_before, queue_no);
 
 -- Shares the pause lock until the transaction ends, and gives the epoch as it stays until then:
