@@ -30,7 +30,7 @@ def main() -> int:
     run = Run(given.quick, given.rounds, not given.no_peers)
     if not given.page:
         for name in given.names or MEASUREMENTS:
-            asyncio.run(performed(measurement(name), run))  # type: ignore[arg-type]
+            asyncio.run(performed(measurement(name), run))
     say(f"written: {page.written(run, [measurement(name) for name in MEASUREMENTS])}")
     return 0
 

@@ -6,7 +6,8 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -17,6 +18,8 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 ITEMS = 100
 OPEN_CALLS = 32
+
+_Method: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 
 class _Echo(grpc.GenericRpcHandler):
@@ -47,8 +50,8 @@ async def rates(seconds: float) -> dict[str, float]:
     try:
         await_listening(port)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            one = channel.unary_unary("/echo/one")
-            many = channel.unary_unary("/echo/many")
+            one: _Method = channel.unary_unary("/echo/one")
+            many: _Method = channel.unary_unary("/echo/many")
             return {
                 "unary_per_second": await _rate(lambda: one(b"x" * 40), seconds),
                 "items_per_second": ITEMS * await _rate(lambda: _ask_many(many), seconds),
@@ -58,7 +61,7 @@ async def rates(seconds: float) -> dict[str, float]:
         process.wait()
 
 
-async def _ask_many(many: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> None:
+async def _ask_many(many: _Method) -> None:
     request = pb.ReportTasksRequest(
         outcomes=[
             pb.TaskOutcome(
@@ -72,7 +75,7 @@ async def _ask_many(many: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> Non
         raise RuntimeError("the echo lost items")
 
 
-async def _rate(call: Callable[[], object], seconds: float) -> float:
+async def _rate(call: Callable[[], Awaitable[object]], seconds: float) -> float:
     calls = 0
     begun = time.perf_counter()
     until = begun + seconds
@@ -80,7 +83,7 @@ async def _rate(call: Callable[[], object], seconds: float) -> float:
     async def caller() -> None:
         nonlocal calls
         while time.perf_counter() < until:
-            await call()  # type: ignore[misc]
+            await call()
             calls += 1
 
     await asyncio.gather(*(caller() for _ in range(OPEN_CALLS)))

@@ -68,7 +68,7 @@ def _section(module: ModuleType, result: dict[str, Any], series: Series, plots: 
 
 
 def _flat(settings: dict[str, Any]) -> list[tuple[str, str]]:
-    flat = []
+    flat: list[tuple[str, str]] = []
     for key, value in settings.items():
         if isinstance(value, dict):
             flat.extend((name, str(version)) for name, version in value.items())
@@ -93,8 +93,7 @@ def _table(module: ModuleType, series: Series) -> str:
             known = series.has(name, ratio[1]) and name != ratio[0]
             quotients = series.ratio(ratio, (name, ratio[1])) if known else []
             cells.append(f"**{number(statistics.median(quotients))} ×**" if quotients else "")
-        for key in shown:
-            cells.append(spread(series.numbers[name].get(key, [])))
+        cells.extend(spread(series.numbers[name].get(key, [])) for key in shown)
         rows.append(cells)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
