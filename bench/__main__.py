@@ -11,8 +11,16 @@ from types import ModuleType
 from bench import page
 from bench.run import Run, performed, say
 
-MEASUREMENTS = ("drain",)
-LONG = ()
+MEASUREMENTS = (
+    "drain",
+    "flat",
+    "start",
+    "latency",
+    "admin",
+    "pause",
+    "many",
+    "soak",
+)
 
 
 def main() -> int:

@@ -84,10 +84,11 @@ class Drained:
 
 
 @contextlib.asynccontextmanager
-async def draining(made: Product, steps: int) -> AsyncIterator[Drained]:
+async def draining(made: Product, steps: int = 0) -> AsyncIterator[Drained]:
     """Measure what is drained within the context: rate and CPU, from first to last outcome.
 
     The times are those that the database recorded; the boot of the dispatchers does not count.
+    Where ``steps`` is given, it must have been so many.
     """
     drained = Drained({})
     async with made.db() as db:
@@ -104,18 +105,12 @@ async def draining(made: Product, steps: int) -> AsyncIterator[Drained]:
             "dispatcher": sum(d.cpu for d in made.dispatchers) - boot,
             "postgres": made.postgres_cpu - postgres,
         }
-        row = await db.fetchrow(
-            "SELECT count(*) AS steps, extract(epoch FROM max(completed_at) - min(completed_at))"
-            "::float AS seconds FROM zart_step_attempts"
-            " WHERE status = 'completed' AND completed_at > $1",
-            known,
-        )
-    assert row is not None
-    if row["steps"] != steps:
-        raise RuntimeError(f"{row['steps']} of {steps} steps were completed")
+        completed, seconds = await completed_since(db, known)
+    if steps not in (0, completed):
+        raise RuntimeError(f"{completed} of {steps} steps were completed")
     drained.figures = {
-        "steps_per_second": steps / row["seconds"],
-        **{f"{who}_us_per_step": seconds * 1e6 / steps for who, seconds in cpu.items()},
+        "steps_per_second": completed / seconds,
+        **{f"{who}_us_per_step": used * 1e6 / completed for who, used in cpu.items()},
     }
 
 
@@ -126,3 +121,16 @@ async def _boot_cpu(made: Product, db: asyncpg.Connection[asyncpg.Record], known
     ):
         await asyncio.sleep(0.01)
     return sum(d.cpu for d in made.dispatchers)
+
+
+async def completed_since(
+    db: asyncpg.Connection[asyncpg.Record], known: object
+) -> tuple[int, float]:
+    """Count the steps completed since then, and the seconds from the first to the last."""
+    row = await db.fetchrow(
+        "SELECT count(*) AS steps, extract(epoch FROM max(completed_at) - min(completed_at))"
+        "::float AS seconds FROM zart.steps WHERE status = 'completed' AND completed_at > $1",
+        known,
+    )
+    assert row is not None
+    return row["steps"], row["seconds"]
