@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 import re
+from typing import TypeAlias
 
 import asyncpg
 
 import zart
 from bench.product import Product
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _TABLES = """
 SELECT c.table_name, array_agg(c.column_name::text ORDER BY c.ordinal_position) AS columns,

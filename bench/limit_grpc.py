@@ -19,7 +19,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 ITEMS = 100
 OPEN_CALLS = 32
 
-_Method: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+_Method: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
 
 class _Echo(grpc.GenericRpcHandler):

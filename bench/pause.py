@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeAlias
 
 import asyncpg
 
@@ -34,7 +35,7 @@ COLUMNS = {
 MILLION = "one rule, 1 million steps"
 WITHOUT, WITH = "no rule", "10,000 rules"
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
