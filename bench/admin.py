@@ -16,6 +16,7 @@ from bench.product import Product, product, registered
 from bench.run import Run, told
 from bench.series import Series, p50_p99
 from bench.target import Target, at_least, at_most
+from zart.models import StepError
 from zart.v1 import admin_service_pb2 as pb
 
 TITLE = "RetryStep, Restart and Rerun: one at a time, and restarts from 16 callers"
@@ -112,7 +113,7 @@ async def _ran(client: zart.Client, execution_id: str, result: object, *, dead: 
         (task,) = leased
         ending: zart.Completed | zart.Failed = zart.Completed(result)
         if dead and task.step_name == "three":
-            ending = zart.Failed(zart.StepError("Bench", "as ordered", ""), retryable=False)
+            ending = zart.Failed(StepError("Bench", "as ordered", ""), retryable=False)
         outcome = zart.Outcome(task.task_id, task.lease_token, ending)
         await client.report_tasks("bench", [outcome])
 

@@ -36,7 +36,7 @@ _LEASE = 16  # tasks a call: a dispatcher's default width
 async def measure(run: Run, series: Series) -> dict[str, object]:
     """Load one system, leave the other almost empty, and measure on both in turn."""
     queued, withheld, finished = (
-        run.size(1_000_000, 400),
+        run.size(1_000_000, 20_000),
         run.size(1_000_000, 400),
         run.size(5_000_000, 300),
     )
@@ -52,8 +52,8 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
             async with empty.client() as client:
                 await started(client, round_size, first=round_ * round_size)
             for made, name in ((empty, EMPTY), (full, FULL)):
-                rate = await _drained(made, seconds)
                 latency = await _leased(made, run.size(300, 10))
+                rate = await _drained(made, seconds)
                 memory = made.servers[0].rss / 2**20
                 told(series, name, steps_per_second=rate, server_mib=memory, **latency)
         held = run.size(60, 2)

@@ -40,14 +40,14 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
     """Pause and resume a million queued steps under load; then drain beside many rules."""
-    matching = run.size(1_000_000, 300)
+    matching = run.size(1_000_000, 30_000)
     with product() as made:
         made.serve()
         async with made.client() as client:
             await registered(client)
             for task in ("single", "noop3"):
                 await client.start(task, execution_id=task)
-            await multiplied(made, "noop3", run.size(400_000, 600))
+            await multiplied(made, "noop3", run.size(400_000, 20_000))
             await multiplied(made, "single", matching)
             await checked(client, "single", matching, "only", zart.StepStatus.SCHEDULED)
             told(series, MILLION, **await _paused(made, client, run.size(6, 1)))
