@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,13 +106,13 @@ class Product:
         """Where the first server listens."""
         return self.addresses[0]
 
-    def serve(self, **settings: str) -> Process:
-        """Start one more server and wait until it answers."""
+    def serve(self, python: Sequence[str] = (), **settings: str) -> Process:
+        """Start one more server, with options for Python, and wait until it answers."""
         port = free_port()
         address = f"127.0.0.1:{port}"
         process = self._start(
             f"server{len(self.servers)}",
-            "serve", "--listen", address,
+            *python, "-m", "zart.cli", "serve", "--listen", address,
             ZART_DATABASE_URL=self.url, ZART_LOG_LEVEL="warning", **settings,
         )  # fmt: skip
         self.servers.append(process)
@@ -123,11 +123,13 @@ class Product:
             raise RuntimeError(f"{error}: {process.log.read_text()[-2000:]}") from None
         return process
 
-    def dispatch(self, concurrency: int, address: str | None = None) -> Process:
+    def dispatch(
+        self, concurrency: int, address: str | None = None, python: Sequence[str] = ()
+    ) -> Process:
         """Start one more dispatcher with the no-op tasks."""
         process = self._start(
             f"dispatcher{len(self.dispatchers)}",
-            "dispatch", "bench.noop", "--concurrency", str(concurrency),
+            *python, "-m", "zart.cli", "dispatch", "bench.noop", "--concurrency", str(concurrency),
             ZART_ADDRESS=address or self.address,
         )  # fmt: skip
         self.dispatchers.append(process)
@@ -179,7 +181,7 @@ class Product:
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "zart.cli", *arguments],
+                [sys.executable, *arguments],
                 cwd=ROOT, env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
