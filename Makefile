@@ -58,6 +58,19 @@ lock: $(VENV)/.installed ## choose versions anew
 lock-check: $(VENV)/.installed ## do the lock files fit pyproject.toml?
 	$(BIN)/python tools/lock.py --check
 
+# The peers of the benchmark, and what draws its plots. Without npm there is no Restate beside them.
+PEERS := build/bench-peers
+$(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers/requirements.lock
+	mkdir -p build/bench-restate && cp bench/peers/package.json build/bench-restate/
+	cd build/bench-restate && { command -v npm > /dev/null || { echo 'no npm: no Restate'; exit 0; }; \
+		npm install --no-package-lock --no-audit --no-fund --ignore-scripts; }
+	touch $@
+
+bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installed) ## measure; ARGS=--quick only proves that it runs
+	$(BIN)/python -m bench $(ARGS)
+
 check: lint types proto-check lock-check test ## everything that CI checks
 
 clean: ## remove what was built, not the data

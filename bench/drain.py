@@ -3,45 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from bench.product import Product, drained, product, registered, started
+import asyncpg
 
+from bench import limit_grpc, limit_sql, peer
+from bench.product import Product, finished, product, registered, started
+from bench.run import Run, told
+from bench.series import Series
+from bench.target import Target, at_least
 
-async def drain(made: Product, executions: int, first: int = 0) -> dict[str, float]:
-    """Queue executions, start a dispatcher, and measure from its first to the last outcome."""
-    async with made.client() as client, made.db() as db:
-        await registered(client)
-        await started(client, executions, first=first)
-        server, postgres = made.servers[0].cpu, made.postgres_cpu
-        dispatcher = made.dispatch(256)
-        while not await db.fetchval("SELECT EXISTS (SELECT FROM zart.attempts WHERE run_key >"
-                                    " (SELECT max(run_key) - $1 FROM zart.runs))", executions):
-            await asyncio.sleep(0.005)
-        begun = time.perf_counter()
-        boot = dispatcher.cpu
-        await drained(db)
-        seconds = time.perf_counter() - begun
-        steps = executions * 3
-        per_step = 1e6 / steps
-        found = {
-            "steps_per_second": steps / seconds,
-            "server_us_per_step": (made.servers[0].cpu - server) * per_step,
-            "dispatcher_us_per_step": (dispatcher.cpu - boot) * per_step,
-            "postgres_us_per_step": (made.postgres_cpu - postgres) * per_step,
-        }
-        made.stop_dispatchers()
-        return found
+TITLE = "steps per second through one server and one dispatcher"
+COLUMNS = {
+    "steps_per_second": "steps/s",
+    "server_us_per_step": "server, µs CPU a step",
+    "dispatcher_us_per_step": "dispatcher, µs",
+    "postgres_us_per_step": "PostgreSQL, µs",
+}
+RATIO = ("zart", "steps_per_second")
+PLOT = ("steps_per_second", "steps (or jobs, or calls) per second")
+STEPS = 3
+CONCURRENCY = 256
+SQL = "SQL alone (limit)"
+GRPC = "grpc.aio alone (limit)"
+GRPC_BATCHED = f"grpc.aio, {limit_grpc.ITEMS} a message (limit)"
+
+_PEER_EXECUTIONS = {peer.RESTATE: 5000, peer.ABSURD: 2500, peer.DBOS: 800, peer.PGQUEUER: 100_000}
 
 
-async def main(executions: int, rounds: int) -> None:
-    """Measure."""
+async def measure(run: Run, series: Series) -> dict[str, object]:
+    """Let everybody drain in turn, several times round."""
+    executions = run.size(30_000, 600)
+    for _ in run.times(5):
+        told(series, "zart", **await product_drain(executions))
+        for other in peer.installed("drain") if run.peers else []:
+            count = run.size(_PEER_EXECUTIONS[other], 100)
+            told(series, other.name, **await peer.measured(other, "drain", count))
+        rate = await limit_sql.rate(run.size(250_000, 2000))
+        told(series, SQL, steps_per_second=rate)
+        echo = await limit_grpc.rates(run.size(2, 1) / 2)
+        told(series, GRPC, steps_per_second=echo["unary_per_second"])
+        told(series, GRPC_BATCHED, steps_per_second=echo["items_per_second"])
+    return {
+        "executions": executions,
+        "concurrency": CONCURRENCY,
+        "peers": await peer.versions() if run.peers else {},
+    }
+
+
+def targets(series: Series) -> list[Target]:
+    """Compare with the peers of the same rounds."""
+    mine = ("zart", "steps_per_second")
+    return [
+        at_least(bound, f"steps/s against {other.name}", series.ratio(mine, (other.name, mine[1])))
+        for other, bound in ((peer.RESTATE, 4.5), (peer.ABSURD, 5), (peer.DBOS, 20))
+        if series.has(other.name, mine[1])
+    ] + [at_least(18_000, "steps/s, to aim for", series.numbers["zart"][mine[1]], "steps/s")]
+
+
+async def product_drain(executions: int) -> dict[str, float]:
+    """Queue executions in an empty system and drain them."""
     with product() as made:
         made.serve()
-        for n in range(rounds):
-            print({k: round(v, 1) for k, v in (await drain(made, executions, n * executions)).items()}, flush=True)
+        async with made.client() as client:
+            await registered(client)
+            await started(client, executions)
+            async with draining(made, executions * STEPS) as drained:
+                made.dispatch(CONCURRENCY)
+                await finished(client)
+            return drained.figures
 
 
-if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+@dataclass
+class Drained:
+    """What a drain came to, once its context is left."""
+
+    figures: dict[str, float]
+
+
+@contextlib.asynccontextmanager
+async def draining(made: Product, steps: int = 0) -> AsyncIterator[Drained]:
+    """Measure what is drained within the context: rate and CPU, from first to last outcome.
+
+    The times are those that the database recorded; the boot of the dispatchers does not count.
+    Where ``steps`` is given, it must have been so many.
+    """
+    drained = Drained({})
+    async with made.db() as db:
+        known = await db.fetchval("SELECT statement_timestamp()")
+        server, postgres = sum(s.cpu for s in made.servers), made.postgres_cpu
+        first = asyncio.create_task(_boot_cpu(made, db, known))
+        try:
+            yield drained
+            boot = await first
+        finally:
+            first.cancel()
+        cpu = {
+            "server": sum(s.cpu for s in made.servers) - server,
+            "dispatcher": sum(d.cpu for d in made.dispatchers) - boot,
+            "postgres": made.postgres_cpu - postgres,
+        }
+        completed, seconds = await completed_since(db, known)
+    if steps not in (0, completed):
+        raise RuntimeError(f"{completed} of {steps} steps were completed")
+    drained.figures = {
+        "steps_per_second": completed / seconds,
+        **{f"{who}_us_per_step": used * 1e6 / completed for who, used in cpu.items()},
+    }
+
+
+async def _boot_cpu(made: Product, db: asyncpg.Connection[asyncpg.Record], known: object) -> float:
+    """Give the CPU that the dispatchers had used when the first outcome was recorded."""
+    while not await db.fetchval(
+        "SELECT EXISTS (SELECT FROM zart_step_attempts WHERE completed_at > $1)", known
+    ):
+        await asyncio.sleep(0.01)
+    return sum(d.cpu for d in made.dispatchers)
+
+
+async def completed_since(
+    db: asyncpg.Connection[asyncpg.Record], known: object
+) -> tuple[int, float]:
+    """Count the steps completed since then, and the seconds from the first to the last."""
+    row = await db.fetchrow(
+        "SELECT count(*) AS steps, extract(epoch FROM max(completed_at) - min(completed_at))"
+        "::float AS seconds FROM zart.steps WHERE status = 'completed' AND completed_at > $1",
+        known,
+    )
+    assert row is not None
+    return row["steps"], row["seconds"]

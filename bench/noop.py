@@ -5,7 +5,8 @@ from __future__ import annotations
 import zart
 
 noop3 = zart.Task("noop3", sequential=True)
-wide = zart.Task("wide", sequential=True)
+single = zart.Task("single")
+ten = zart.Task("ten")
 
 
 @noop3.step()
@@ -26,9 +27,16 @@ async def three(_ctx: zart.StepContext) -> int:
     return 3
 
 
-@wide.step()
+@single.step()
 async def only(_ctx: zart.StepContext) -> None:
-    """Do nothing."""
+    """Do nothing; inline graphs are made of it too."""
 
 
-TASKS = (noop3, wide)
+for _n in range(10):
+
+    @ten.step(name=f"step-{_n}")
+    async def _nothing(_ctx: zart.StepContext) -> None: ...
+
+
+TASKS = (noop3, single, ten)
+"""All of them."""

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
 
 import zart
+from bench.noop import TASKS
 from zart_server.embedded import postgres
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_START = 30.0  # seconds
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +33,24 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None:
+    """Wait until somebody accepts connections on a port of loopback."""
+    until = time.monotonic() + _START
+    while time.monotonic() < until and not gone():
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def postgres_version() -> str:
+    """Give the version of the PostgreSQL that is measured, the embedded one."""
+    program = postgres._binaries() / "postgres"  # noqa: SLF001 - the one that product() starts
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.split()[2]
 
 
 @dataclass
@@ -86,32 +106,30 @@ class Product:
         """Where the first server listens."""
         return self.addresses[0]
 
-    def serve(self, **settings: str) -> Process:
-        """Start one more server and wait until it answers."""
+    def serve(self, python: Sequence[str] = (), **settings: str) -> Process:
+        """Start one more server, with options for Python, and wait until it answers."""
         port = free_port()
         address = f"127.0.0.1:{port}"
         process = self._start(
             f"server{len(self.servers)}",
-            "serve", "--listen", address,
-            **{"ZART_DATABASE_URL": self.url, "ZART_LOG_LEVEL": "warning", **settings},
+            *python, "-m", "zart.cli", "serve", "--listen", address,
+            ZART_DATABASE_URL=self.url, ZART_LOG_LEVEL="warning", **settings,
         )  # fmt: skip
         self.servers.append(process)
         self.addresses.append(address)
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return process
-            if process.popen.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise RuntimeError(f"no server: {process.log.read_text()}")
+        try:
+            await_listening(port, lambda: process.popen.poll() is not None)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: {process.log.read_text()[-2000:]}") from None
+        return process
 
-    def dispatch(self, concurrency: int, address: str | None = None) -> Process:
+    def dispatch(
+        self, concurrency: int, address: str | None = None, python: Sequence[str] = ()
+    ) -> Process:
         """Start one more dispatcher with the no-op tasks."""
         process = self._start(
             f"dispatcher{len(self.dispatchers)}",
-            "dispatch", "bench.noop", "--concurrency", str(concurrency),
+            *python, "-m", "zart.cli", "dispatch", "bench.noop", "--concurrency", str(concurrency),
             ZART_ADDRESS=address or self.address,
         )  # fmt: skip
         self.dispatchers.append(process)
@@ -163,7 +181,7 @@ class Product:
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "zart.cli", *arguments],
+                [sys.executable, *arguments],
                 cwd=ROOT, env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
@@ -185,8 +203,14 @@ def product(*settings: str) -> Iterator[Product]:
             made.stop()
 
 
+async def registered(client: zart.Client) -> None:
+    """Register the no-op tasks, so that work can be queued before a dispatcher runs."""
+    for task in TASKS:
+        await client.register_task(task.name, task.specs)
+
+
 async def started(client: zart.Client, count: int, task: str = "noop3", first: int = 0) -> None:
-    """Start executions named ``<task>-<number>`` in batches."""
+    """Start executions named ``<task>-<number>``, a thousand a call."""
     for begin in range(first, first + count, 1000):
         end = min(begin + 1000, first + count)
         results = await client.batch_start_executions(
@@ -197,15 +221,15 @@ async def started(client: zart.Client, count: int, task: str = "noop3", first: i
             raise bad[0]
 
 
-async def registered(client: zart.Client) -> None:
-    """Register the no-op tasks, so that work can be queued before a dispatcher runs."""
-    from bench.noop import TASKS  # noqa: PLC0415 - the dispatcher's module
-
-    for task in TASKS:
-        await client.register_task(task.name, task.specs)
-
-
-async def drained(db: asyncpg.Connection[asyncpg.Record], poll: float = 0.02) -> None:
-    """Wait until nothing is queued."""
-    while await db.fetchval("SELECT EXISTS (SELECT FROM zart.tasks)"):
-        await asyncio.sleep(poll)
+async def finished(client: zart.Client, within: float = 300.0) -> None:
+    """Wait until no execution is unfinished. Asks seldom: what asks costs what it measures."""
+    until = time.monotonic() + within
+    unfinished = [zart.RunStatus.SCHEDULED, zart.RunStatus.RUNNING]
+    while True:
+        async for _page in client.list_executions(statuses=unfinished, page_size=1).pages():
+            if not _page.items:
+                return
+            break
+        if time.monotonic() > until:
+            raise RuntimeError(f"executions are unfinished after {within:g} s")
+        await asyncio.sleep(0.2)

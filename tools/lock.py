@@ -14,6 +14,7 @@ from pathlib import Path
 LOCKS = {
     "requirements.lock": ("pyproject.toml", "--all-extras", "--group", "dev"),
     "requirements-proto.lock": ("tools/requirements-proto.in",),
+    "bench/peers/requirements.lock": ("bench/peers/requirements.in",),
 }
 OPTIONS = (
     "--universal",
@@ -44,7 +45,7 @@ def main(option: str) -> int:
             compile_lock(lock, sources, lock, option)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / name
+            output = Path(folder) / lock.name
             compile_lock(lock, sources, output)
             if output.read_text() != lock.read_text():
                 stale.append(name)
