@@ -244,4 +244,5 @@ class _Batch:
             )
         }
         if maybe:
-            await finish_runs(self.tx, sorted(maybe))
+            ended_runs = await finish_runs(self.tx, sorted(maybe))
+            self.tx.changes.ended.update(self.runs[key].execution_key for key in ended_runs)

@@ -51,7 +51,7 @@ class Runtime:
     def _heard(self, changes: Changes) -> None:
         """Wake whoever waits here for what changed here or elsewhere."""
         self.dispatch.waiters.wake(changes.lanes)
-        self.watches.changed(changes.executions)
+        self.watches.changed(changes.executions, changes.ended)
         if changes.rules:
             self.maintenance.kick()
             self.moves.kick()

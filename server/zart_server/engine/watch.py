@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from zart_server.domain.commands import ExecutionView
@@ -13,11 +14,14 @@ from zart_server.store.db import Database
 from zart_server.store.reads.executions import execution_key_of, get_execution
 from zart_server.store.reads.watched import run_digests
 
+_GATHER = 0.015  # seconds
+
 
 @dataclass(eq=False, slots=True)
 class _Watch:
     execution_key: int
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     digest: str = ""
 
 
@@ -71,26 +75,36 @@ class Watches:
         return view, asyncio.get_running_loop().time() - begun
 
     async def _next_change(self, watch: _Watch, took: float) -> None:
-        """Wait for a hint; a large run that changes all the time is read half of the time."""
-        await asyncio.sleep(took)
+        """Wait for a hint: the end is read at once, what leads to it when some has gathered.
+
+        A large run that changes all the time is read half of the time at most.
+        """
         if not self._stopping:  # one that began while this server stopped was not told so
             await watch.changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(took, _GATHER)):
+                    await watch.ended.wait()
         watch.changed.clear()
+        watch.ended.clear()
         if self._stopping:
             raise ShuttingDown
 
     def __bool__(self) -> bool:
         return bool(self._watches)
 
-    def changed(self, execution_keys: Iterable[int]) -> None:
-        """Tell the watches of these executions to look again."""
+    def changed(self, execution_keys: Iterable[int], ended: Collection[int] = ()) -> None:
+        """Tell the watches of these executions to look again; ``ended`` are some of them."""
+        if not self._watches:
+            return
         for key in execution_keys:
             for watch in self._watches.get(key, ()):
                 watch.changed.set()
+                if key in ended:
+                    watch.ended.set()
 
     def changed_all(self) -> None:
         """Tell all watches to look again: hints may have been lost."""
-        self.changed(self._watches)
+        self.changed(self._watches, self._watches)
 
     async def poll(self) -> None:
         """Find what changed without a hint, for all watches in one statement."""

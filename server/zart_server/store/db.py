@@ -41,6 +41,7 @@ class Changes:
 
     lanes: dict[tuple[str, str], int] = field(default_factory=dict)  # (task, handler) → queued
     executions: set[int] = field(default_factory=set)  # execution keys
+    ended: set[int] = field(default_factory=set)  # those of them whose run ended
     rules: bool = False  # pause rules were added or deleted
     due_in: float | None = None  # seconds until the first task that was queued with a delay
 

@@ -83,6 +83,7 @@ class Notifications:
             self._pending.lanes[lane] = self._pending.lanes.get(lane, 0) + count
         if any(peer.watches for peer in self._peers.values()):
             self._pending.executions |= changes.executions
+            self._pending.ended |= changes.ended
         self._pending.rules |= changes.rules
         if changes.due_in is not None:
             due = self._pending.due_in
@@ -136,6 +137,7 @@ class Notifications:
                 Changes(
                     {(task, handler): count for task, handler, count in said["lanes"]},
                     set(said["executions"]),
+                    set(said["ended"]),
                     said["rules"],
                     said["due_in"],
                 )
@@ -171,6 +173,7 @@ class Notifications:
             "from": self._me,
             "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
             "executions": sorted(changes.executions),
+            "ended": sorted(changes.ended),
             "rules": changes.rules,
             "due_in": changes.due_in,
         }
