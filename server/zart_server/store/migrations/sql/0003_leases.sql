@@ -1,4 +1,4 @@
--- Each fact once more cheaply (docs/adr/0009-leases-apart.md): leased tasks stand apart from queued
+-- Each fact once more cheaply (docs/adr/0012-leases-apart.md): leased tasks stand apart from queued
 -- ones, so that a claim is one narrow row moved and a step that follows at once is never queued; the
 -- completed attempt is part of its step's row; whether an open step is queued, held or leased is
 -- said by those tables alone.
