@@ -122,7 +122,7 @@ async def test_a_lease_is_reported_and_extended_by_its_identity_only(
 
 
 async def test_a_request_id_is_the_callers_own(connect: Connect, tokens: TokenFile) -> None:
-    tokens.add("other", "starter")
+    tokens.add("other", "starter", "operator")
     other, starter = connect("other"), connect("starter")
     steps = [zart.StepSpec("a")]
 
@@ -143,3 +143,5 @@ async def test_a_request_id_is_the_callers_own(connect: Connect, tokens: TokenFi
     with pytest.raises(errors.ExecutionExists):
         await other.start("t", execution_id="x", steps=steps, request_id="r")
     await other.start("t", execution_id="y", steps=steps, request_id="r")
+    await connect("operator").pause(task_name="t", request_id="p")
+    await other.pause(task_name="another", request_id="p")

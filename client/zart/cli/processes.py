@@ -27,6 +27,12 @@ DatabaseUrl = Annotated[
 ]  # fmt: skip
 Targets = Annotated[list[str], typer.Argument(metavar="MODULE[:NAME]...")]
 Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Handlers at once.")]
+AuthTokens = Annotated[
+    Path | None,
+    typer.Option("--auth-tokens", metavar="FILE", help="Ask who calls: `zart token` makes it."),
+]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="In PEM.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="In PEM.")]
 _NEEDS_DATABASE = (
     "a database is needed: --database-url or ZART_DATABASE_URL; `zart dev` brings one of its own"
 )
@@ -39,6 +45,9 @@ def serve(
     migrate: Annotated[
         bool, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date.")
     ] = True,
+    auth_tokens: AuthTokens = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> int:
     """Run a server on a database."""
     if not database_url:
@@ -46,7 +55,12 @@ def serve(
     app_module, settings_module = _server("app"), _server("settings")
     try:
         settings = settings_module.Settings.load(
-            database_url=database_url, listen=listen, migrate=None if migrate else False
+            database_url=database_url,
+            listen=listen,
+            migrate=None if migrate else False,
+            auth_tokens=auth_tokens,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
         )
     except settings_module.SettingsError as error:
         raise typer.BadParameter(str(error)) from None

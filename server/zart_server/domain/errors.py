@@ -323,7 +323,7 @@ class MissingCredentials(Unauthenticated):
     reason = "MISSING_CREDENTIALS"
 
     def __init__(self) -> None:
-        super().__init__("credentials are needed")
+        super().__init__("credentials are needed: a bearer token, or a certificate of a known name")
 
 
 class InvalidCredentials(Unauthenticated):
