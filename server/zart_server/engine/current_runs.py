@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.domain.commands import Caller
+from zart_server.domain.commands import Caller, RerunPlan
 from zart_server.domain.errors import (
     ExecutionNotFound,
     RunActive,
@@ -14,7 +14,16 @@ from zart_server.domain.errors import (
     RunNotFound,
     ZartError,
 )
-from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
+from zart_server.domain.model import (
+    FencedStep,
+    IfRunning,
+    Made,
+    OperationKind,
+    Run,
+    RunTrigger,
+    run_id_of,
+)
+from zart_server.engine.replaced import replaced_run
 from zart_server.store.current_runs import (
     LockedExecution,
     NextRun,
@@ -23,6 +32,7 @@ from zart_server.store.current_runs import (
 )
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
+from zart_server.store.operations import NewOperation
 from zart_server.store.queue import lock_queued
 from zart_server.store.runs import RunRow, run_exists
 from zart_server.store.steps import fence_steps
@@ -115,40 +125,74 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
     }
 
 
+class Following(NamedTuple):
+    """What is to follow a current run. ``payload_json`` None: the same payload."""
+
+    current: CurrentRun
+    definition: Definition
+    payload_json: str | None
+    caller: Caller
+    plan: RerunPlan | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id that the next run gets."""
+        return run_id_of(self.current.execution.execution_id, self.current.run.run_number + 1)
+
+
 class Superseded(NamedTuple):
     """A run that was followed by the next one: what was in flight of it, and the next."""
 
-    current: CurrentRun
+    following: Following
     fenced: tuple[FencedStep, ...]
     next: RunRow
-    definition: Definition
 
     @property
     def run(self) -> Run:
         """The next run as callers see it."""
-        return self.next.to_run(self.current.execution.execution_id, self.definition.version)
+        execution_id = self.following.current.execution.execution_id
+        return self.next.to_run(execution_id, self.following.definition.version)
 
 
 async def supersede(
-    tx: Tx,
-    runs: Sequence[tuple[CurrentRun, Definition, str | None, Caller]],
-    trigger: RunTrigger,
+    tx: Tx, runs: Sequence[Following], trigger: RunTrigger, kind: OperationKind
 ) -> list[Superseded]:
-    """End current runs and insert those that follow, by definition and payload (None: the same)."""
+    """End current runs, insert those that follow, and record it."""
     if not runs:
         return []
-    fenced = await fence_runs(tx, [current for current, _, _, _ in runs])
+    fenced = await fence_runs(tx, [run.current for run in runs])
     following = [
-        NextRun(current.run.run_key, definition.definition_key, payload, caller)
-        for current, definition, payload, caller in runs
+        NextRun(
+            run.current.run.run_key,
+            run.definition.definition_key,
+            run.payload_json,
+            _operation(run, fenced.get(run.current.run.run_key, ())),
+        )
+        for run in runs
     ]
-    inserted = await insert_next_runs(tx, following, trigger)
+    inserted = await insert_next_runs(tx, following, trigger, kind)
     return [
         Superseded(
-            current,
-            fenced.get(current.run.run_key, ()),
-            inserted[current.execution.execution_key],
-            definition,
+            run,
+            fenced.get(run.current.run.run_key, ()),
+            inserted[run.current.execution.execution_key],
         )
-        for current, definition, _, _ in runs
+        for run in runs
     ]
+
+
+def _operation(run: Following, fenced: tuple[FencedStep, ...]) -> NewOperation:
+    execution = run.current.execution
+    return NewOperation(
+        run.caller,
+        execution_id=execution.execution_id,
+        run_number=execution.run.run_number + 1,
+        task_name=execution.task_name,
+        replaced=replaced_run(execution.run, fenced),
+        made=Made(
+            run_id=run.run_id,
+            effective_rerun=run.plan.effective_rerun if run.plan else (),
+            preserved=run.plan.preserved if run.plan else (),
+            definition_version=run.definition.version,
+        ),
+    )

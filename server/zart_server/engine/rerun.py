@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
 from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
-from zart_server.domain.model import Made, OperationKind, RunTrigger, StepStatus, run_id_of
+from zart_server.domain.model import OperationKind, RunTrigger, StepStatus
 from zart_server.domain.rerun import plan_rerun, plan_token
 from zart_server.engine.current_runs import (
     CurrentRun,
+    Following,
     Meant,
     Superseded,
     lock_current,
@@ -18,18 +19,8 @@ from zart_server.engine.current_runs import (
     supersede,
 )
 from zart_server.engine.placing import Ready, place
-from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
-from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.steps import insert_rerun_steps, read_statuses
-
-
-class _Planned(NamedTuple):
-    place: int
-    current: CurrentRun
-    plan: RerunPlan
-    token: str
-    caller: Caller
 
 
 async def rerun(
@@ -46,7 +37,8 @@ async def rerun(
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     statuses = await read_statuses(tx, keys) if keys else {}
     found: list[Rerunned | ZartError | None] = []
-    planned: list[_Planned] = []
+    planned: dict[int, Rerunned] = {}
+    following: list[Following] = []
     for number, (current, (command, caller)) in enumerate(zip(locked, wanted, strict=True)):
         if not isinstance(current, CurrentRun):
             found.append(current)
@@ -56,22 +48,17 @@ async def rerun(
         except ZartError as error:
             found.append(error)
             continue
-        found.append(Rerunned("", current.run.run_number + 1, plan, (), token))
+        would_do = Rerunned("", current.run.run_number + 1, plan, (), token)
+        found.append(would_do)
         if not command.validate_only:
-            planned.append(_Planned(number, current, plan, token, caller))
-    superseded = await supersede(
-        tx,
-        [(item.current, item.current.definition, None, item.caller) for item in planned],
-        RunTrigger.SELECTIVE_RERUN,
-    )
+            planned[number] = would_do
+            following.append(Following(current, current.definition, None, caller, plan))
+    superseded = await supersede(tx, following, RunTrigger.SELECTIVE_RERUN, OperationKind.RERUN)
     if superseded:
-        await record_operations(tx, OperationKind.RERUN, map(_operation, planned, superseded))
-        await _place_steps(tx, planned, superseded)
-    for item, done in zip(planned, superseded, strict=True):
-        run_id = run_id_of(item.current.execution.execution_id, done.next.run_number)
-        found[item.place] = Rerunned(
-            run_id, done.next.run_number, item.plan, done.fenced, item.token
-        )
+        await _place_steps(tx, superseded)
+    for (number, plan_of), done in zip(planned.items(), superseded, strict=True):
+        run_id = done.following.run_id
+        found[number] = replace(plan_of, new_run_id=run_id, fenced_steps=done.fenced)
     return found
 
 
@@ -96,41 +83,25 @@ def _plan(current: CurrentRun, stored: Sequence[str], command: Rerun) -> tuple[R
     return plan, token
 
 
-def _operation(item: _Planned, done: Superseded) -> NewOperation:
-    execution = item.current.execution
-    return NewOperation(
-        item.caller,
-        execution_id=execution.execution_id,
-        run_number=done.next.run_number,
-        task_name=execution.task_name,
-        replaced=replaced_run(item.current.run, done.fenced),
-        made=Made(
-            run_id=run_id_of(execution.execution_id, done.next.run_number),
-            effective_rerun=item.plan.effective_rerun,
-            preserved=item.plan.preserved,
-            definition_version=done.definition.version,
-        ),
-    )
-
-
-async def _place_steps(
-    tx: Tx, planned: Sequence[_Planned], superseded: Sequence[Superseded]
-) -> None:
+async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
     """Insert the steps; those whose dependencies are all preserved are ready."""
     preserved: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     ready: list[Ready] = []
-    for item, done in zip(planned, superseded, strict=True):
-        definition, run_key = done.definition, done.next.run_key
-        graph = definition.graph
-        source = item.current.run.run_key
-        preserved += [(run_key, source, graph.index[name]) for name in item.plan.preserved]
-        numbers = {graph.index[name] for name in item.plan.effective_rerun}
+    for done in superseded:
+        current, definition, _, _, plan = done.following
+        graph, run_key = definition.graph, done.next.run_key
+        names = plan.effective_rerun if plan else ()
+        numbers = {graph.index[name] for name in names}
+        preserved += [
+            (run_key, current.run.run_key, number)
+            for number in range(len(graph.steps))
+            if number not in numbers
+        ]
         for number in sorted(numbers):
             waits_for = sum(dep in numbers for dep in graph.depends_on[number])
             again.append((run_key, number, waits_for))
             if not waits_for:
-                execution_id = item.current.execution.execution_id
-                ready.append(Ready(definition, execution_id, run_key, number))
+                ready.append(Ready(definition, current.execution.execution_id, run_key, number))
     await insert_rerun_steps(tx, preserved, again)
     await place(tx, ready)

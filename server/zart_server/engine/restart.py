@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Restart, Restarted
 from zart_server.domain.errors import ZartError
-from zart_server.domain.model import Made, OperationKind, RunTrigger, run_id_of
+from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.engine.current_runs import (
     CurrentRun,
+    Following,
     Meant,
     Superseded,
     lock_current,
@@ -16,9 +17,7 @@ from zart_server.engine.current_runs import (
     supersede,
 )
 from zart_server.engine.new_runs import NewRun, begin_runs
-from zart_server.engine.replaced import replaced_run
 from zart_server.store.db import Tx
-from zart_server.store.operations import NewOperation, record_operations
 
 
 async def restart(
@@ -48,14 +47,13 @@ async def restart(
     superseded = await supersede(
         tx,
         [
-            (current, definitions[key], command.payload_json, caller)
+            Following(current, definitions[key], command.payload_json, caller)
             for key, (_, current, command, caller) in zip(keys, runs, strict=True)
         ],
         RunTrigger.RESTART,
+        OperationKind.RESTART,
     )
     if superseded:
-        callers = [caller for _, _, _, caller in runs]
-        await record_operations(tx, OperationKind.RESTART, map(_operation, superseded, callers))
         await begin_runs(tx, list(map(_new_run, superseded)))
     for (place, _, _, _), done in zip(runs, superseded, strict=True):
         found[place] = Restarted(done.run, done.fenced)
@@ -71,19 +69,5 @@ def _definition_key(current: CurrentRun) -> int:
 
 
 def _new_run(done: Superseded) -> NewRun:
-    return NewRun(done.definition, done.current.execution.execution_id, done.next.run_key)
-
-
-def _operation(done: Superseded, caller: Caller) -> NewOperation:
-    execution = done.current.execution
-    return NewOperation(
-        caller,
-        execution_id=execution.execution_id,
-        run_number=done.next.run_number,
-        task_name=execution.task_name,
-        replaced=replaced_run(done.current.run, done.fenced),
-        made=Made(
-            run_id=run_id_of(execution.execution_id, done.next.run_number),
-            definition_version=done.definition.version,
-        ),
-    )
+    following = done.following
+    return NewRun(following.definition, following.current.execution.execution_id, done.next.run_key)

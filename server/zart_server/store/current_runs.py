@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.domain.commands import Caller
-from zart_server.domain.model import RunTrigger
+from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.store.db import Tx
+from zart_server.store.operations import NewOperation, columns, insertion
 from zart_server.store.runs import RUN_COLUMNS, RunRow
 
 # A longer payload that stays the same is not copied to the next run, which refers to it.
@@ -66,16 +66,17 @@ class NextRun(NamedTuple):
     run_key: int
     definition_key: int
     payload_json: str | None
-    caller: Caller
+    operation: NewOperation
 
 
 async def insert_next_runs(
-    tx: Tx, following: Sequence[NextRun], trigger: RunTrigger
+    tx: Tx, following: Sequence[NextRun], trigger: RunTrigger, kind: OperationKind
 ) -> dict[int, RunRow]:
     """Retire current runs, held by this transaction; insert and give the next, by execution key.
 
-    Unfinished ones are cancelled; their steps were fenced before.
+    Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
     """
+    callers = [run.operation.caller for run in following]
     rows = await tx.fetch(
         f"""
         WITH past AS (
@@ -103,15 +104,16 @@ async def insert_next_runs(
                 payload_run_key
             FROM past
             RETURNING {RUN_COLUMNS}
-        )
+        ), operations AS ({insertion(8)})
         SELECT {RUN_COLUMNS} FROM new
         """,
         [run.run_key for run in following],
         [run.definition_key for run in following],
         [run.payload_json for run in following],
-        [run.caller.triggered_by for run in following],
-        [run.caller.principal for run in following],
-        [run.caller.reason for run in following],
+        [caller.triggered_by for caller in callers],
+        [caller.principal for caller in callers],
+        [caller.reason for caller in callers],
         trigger.value,
+        *columns(kind, [run.operation for run in following]),
     )
     return {row["execution_key"]: RunRow.from_values(row) for row in rows}

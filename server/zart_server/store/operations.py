@@ -35,10 +35,23 @@ class NewOperation(NamedTuple):
     made: Made | None = None
 
 
-async def record_operations(
-    tx: Tx, kind: OperationKind, operations: Iterable[NewOperation]
-) -> None:
-    """Record what mutations did; they are on record if and only if the mutations commit."""
+def insertion(first: int) -> str:
+    """Give the statement that records operations, as part of another one or by itself.
+
+    Its parameters, from number ``first`` on, are ``columns``.
+    """
+    kind, *rest = (f"${number}" for number in range(first, first + 12))
+    types = ("text", "integer", *["text"] * 7, "json", "json")
+    arrays = ", ".join(f"{name}::{kind}[]" for name, kind in zip(rest, types, strict=True))
+    return f"""
+        INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
+            triggered_by, principal, reason, request_id, replaced, made)
+        SELECT {kind}::text, u.* FROM unnest({arrays}) u
+    """
+
+
+def columns(kind: OperationKind, operations: Iterable[NewOperation]) -> tuple[object, ...]:
+    """Give the parameters of ``insertion``."""
     rows = [
         (
             item.execution_id,
@@ -55,16 +68,17 @@ async def record_operations(
         )
         for item in operations
     ]
-    await tx.execute(
-        """
-        INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id,
-            task_name, triggered_by, principal, reason, request_id, replaced, made)
-        SELECT $1, u.* FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::text[], $10::text[], $11::json[], $12::json[]) u
-        """,
-        kind.value,
-        *zip(*rows, strict=True),
-    )
+    return kind.value, *zip(*rows, strict=True)
+
+
+async def record_operations(
+    tx: Tx, kind: OperationKind, operations: Sequence[NewOperation]
+) -> None:
+    """Record what mutations did; they are on record if and only if the mutations commit."""
+    await tx.execute(_INSERT, *columns(kind, operations))
+
+
+_INSERT = insertion(1)
 
 
 async def record_deleted_rules(
