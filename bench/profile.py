@@ -94,7 +94,7 @@ def _perf(made: Product) -> tuple[subprocess.Popen[bytes], Path] | None:
     children = subprocess.run(
         ["pgrep", "-P", str(made.postgres_pid)], capture_output=True, text=True, check=True
     )
-    pids = ",".join(children.stdout.split())
+    pids = ",".join([str(made.postgres_pid), *children.stdout.split()])  # and whom they fork
     process = subprocess.Popen(
         ["perf", "record", "-q", "-F", "999", "-g", "-p", pids, "-o", str(output)],
         stdin=subprocess.DEVNULL,
