@@ -34,10 +34,13 @@ lint: $(VENV)/.installed build/protos ## style, import rules, protos
 types: $(VENV)/.installed ## mypy --strict
 	$(BIN)/mypy
 
-# google/rpc/status.proto, which ours import, from the package that has it.
-build/protos: $(VENV)/.installed
-	mkdir -p $@/google/rpc
-	cp "$$($(BIN)/python -c 'import google.rpc, os; print(next(iter(google.rpc.__path__)))')/status.proto" $@/google/rpc/
+# The protos of google/api and google/rpc that ours import, from the package that has them.
+GOOGLE_PROTOS := api/annotations api/http rpc/status
+build/protos: $(VENV)/.installed Makefile
+	mkdir -p $@/google/api $@/google/rpc
+	google="$$($(BIN)/python -c 'import google.rpc, os; print(os.path.dirname(next(iter(google.rpc.__path__))))')"; \
+	for name in $(GOOGLE_PROTOS); do cp "$$google/$$name.proto" "$@/google/$$name.proto" || exit 1; done
+	touch $@
 
 $(PROTO_VENV)/.installed: requirements-proto.lock
 	$(PYTHON) -m venv $(PROTO_VENV)
