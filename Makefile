@@ -47,13 +47,18 @@ $(PROTO_VENV)/.installed: requirements-proto.lock
 	$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proto.lock
 	touch $@
 
-proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 from protos/
+OPENAPI := $(BIN)/buf build -o build/zart.binpb && $(BIN)/python tools/openapi.py build/zart.binpb
+
+proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 and the OpenAPI from protos/
 	$(PROTO_VENV)/bin/python tools/generate.py client
+	$(OPENAPI) client/zart/gateway/openapi.json
 
 proto-check: $(PROTO_VENV)/.installed build/protos ## is the generated code up to date?
 	rm -rf build/generated && mkdir -p build/generated
 	$(PROTO_VENV)/bin/python tools/generate.py build/generated
 	diff -r --exclude=__pycache__ build/generated/zart/v1 client/zart/v1
+	$(OPENAPI) build/generated/openapi.json
+	diff build/generated/openapi.json client/zart/gateway/openapi.json
 
 lock: $(VENV)/.installed ## choose versions anew
 	$(BIN)/python tools/lock.py --upgrade

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from starlette.datastructures import Headers
@@ -10,6 +12,8 @@ from zart.gateway.statuses import invalid, refusal
 
 Metadata = tuple[tuple[str, str], ...]
 _PASSED_ON = frozenset({"authorization", "traceparent", "tracestate", "baggage", "x-request-id"})
+
+_VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
 
 
 def metadata_of(headers: Headers) -> Metadata:
@@ -34,8 +38,7 @@ def idempotency_key_of(headers: Headers) -> str:
 def request_id_header(request: Message) -> dict[str, str]:
     """Give the header that tells the request_id of a mutation, made here or not."""
     request_id = getattr(request, "request_id", "")
-    is_fit = request_id.isascii() and request_id.isprintable()
-    return {"Idempotency-Key": request_id} if request_id and is_fit else {}
+    return {"Idempotency-Key": request_id} if _VISIBLE.fullmatch(request_id) else {}
 
 
 def check_type(headers: Headers) -> None:
