@@ -133,10 +133,15 @@ class Document:
     def _object(
         self, kind: Descriptor, fields: Sequence[FieldDescriptor], *, is_request: bool
     ) -> Schema:
+        # Leaving a scope out means more, so null is refused where it would.
+        takes_null = is_request and "everything" not in kind.fields_by_name
+        described = {f.json_name: self._field(f, is_request=is_request) for f in fields}
         schema: Schema = {
             "type": "object",
             **self._comments.of(kind.full_name),
-            "properties": {f.json_name: self._field(f, is_request=is_request) for f in fields},
+            "properties": {
+                name: _or_null(each) if takes_null else each for name, each in described.items()
+            },
         }
         if is_request:
             schema["additionalProperties"] = False
@@ -177,6 +182,13 @@ class Document:
                 "enum": names,
             }
         return {"$ref": f"#/components/schemas/{kind.name}"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "$ref" in schema:
+        other = {"anyOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}]}
+        return {**other, **schema}
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -34,7 +34,9 @@ def message_of(
     if binding.takes_body:
         if query:
             raise invalid([("query", "is not taken here: everything stands in the body")])
-        fill(message, parse_object(body))
+        members = parse_object(body)
+        _refuse_null_scope(message, members)
+        fill(message, members)
     else:
         if body:
             raise invalid([("body", f"is not taken by {binding.http_method}: use the query")])
@@ -117,8 +119,20 @@ def _add_request_id(message: Message, idempotency_key: str) -> None:
     message.request_id = chosen  # type: ignore[attr-defined]
 
 
+def _has_scope(message: Message) -> bool:
+    """Tell whether leaving fields out makes a request mean more."""
+    return "everything" in message.DESCRIPTOR.fields_by_name
+
+
+def _refuse_null_scope(message: Message, members: Mapping[str, Any]) -> None:
+    """Null is as good as left out elsewhere; a program that had no value must not pause more."""
+    nulls = [name for name, value in members.items() if value is None]
+    if nulls and _has_scope(message):
+        raise invalid([(name, "is null: leave it out if that is meant") for name in nulls])
+
+
 def _refuse_everything_unsaid(message: Message) -> None:
     """Over HTTP, who means everything says so: a forgotten body must not resume all rules."""
     names = {field.name for field, _ in message.ListFields()}
-    if "everything" in message.DESCRIPTOR.fields_by_name and not names - _WHO_AND_WHY:
+    if _has_scope(message) and not names - _WHO_AND_WHY:
         raise invalid([("everything", "nothing is named: set a scope, or everything to true")])

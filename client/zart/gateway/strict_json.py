@@ -1,7 +1,8 @@
 """JSON to messages, strictly: what a request lacks, repeats or would damage is refused.
 
-protobuf's json_format does the conversion. It is not asked to judge names twice given, two
-members of a oneof where one is null, or numbers that a google.protobuf.Value would change.
+protobuf's json_format does the conversion. It does not judge names given twice, two
+members of a oneof where one is null, false for an enum, or numbers that a google.protobuf.Value
+would change.
 """
 
 from __future__ import annotations
@@ -80,19 +81,19 @@ def _violations(value: object, kind: Descriptor, path: str) -> Iterator[Violatio
         if field is None:
             yield unknown(kind, name, path)
         else:
-            yield from _clashes(field, name, item, path, seen)
+            yield from _clashes(field, name, path, seen)
             yield from _inside(field, item, path + name)
 
 
 def _clashes(
-    field: FieldDescriptor, name: str, item: object, path: str, seen: dict[str, str]
+    field: FieldDescriptor, name: str, path: str, seen: dict[str, str]
 ) -> Iterator[Violation]:
     """Find a field that is given twice, or beside another of its oneof."""
     if field.name in seen:
         yield path + name, f"is given twice, as {seen[field.name]} and as {name}"
     seen[field.name] = name
     oneof = field.containing_oneof
-    if oneof is None or len(oneof.fields) == 1 or (item is None and not _is_value(field)):
+    if oneof is None or len(oneof.fields) == 1:
         return
     key = f"oneof {oneof.name}"
     if key in seen:
@@ -101,7 +102,9 @@ def _clashes(
 
 
 def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
-    if _is_value(field):
+    if field.enum_type is not None and isinstance(item, bool):
+        yield path, f"is not a value of {field.enum_type.name}"  # json_format takes false for 0
+    elif _is_value(field):
         yield from _damaged(item, path)
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         values = field.message_type.fields_by_name["value"]
