@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def test_the_openapi_document_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        assert b'"openapi": "3.1.0"' in files.read("zart/gateway/openapi.json")
+
+
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 def test_the_base_install(
     wheel: Path, tmp_path: Path, zart_server: ServerUnderTest, resolution: str
@@ -95,6 +101,11 @@ def test_the_base_install(
     )  # fmt: skip
     assert serve.returncode == 2
     assert "zart-control[server]" in serve.stderr
+    gateway = subprocess.run(
+        [str(tmp_path / "v/bin/zart"), "gateway"], capture_output=True, text=True, check=False
+    )
+    assert gateway.returncode == 2
+    assert "zart-control[gateway]" in gateway.stderr
     protos = subprocess.run(
         [str(tmp_path / "v/bin/zart"), "protos", str(tmp_path / "p")],
         capture_output=True, text=True, check=False,

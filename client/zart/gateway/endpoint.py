@@ -79,7 +79,7 @@ class Endpoint:
     async def _answer(self, request: Request) -> Response:
         if self._slots.free < 0:
             message = "too many requests are under way"
-            raise refusal(code_pb2.UNAVAILABLE, message, retry_in(1))
+            raise refusal(code_pb2.UNAVAILABLE, message, retry_in(1), reason="SERVER_BUSY")
         check_origin(request.headers)
         binding = self._bindings.get(request.method)
         if binding is None:

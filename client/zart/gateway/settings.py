@@ -31,9 +31,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         host, port = self.host_and_port
-        if not self.insecure and not _is_loopback(host):
+        if not self.insecure and self.tls_cert is None and not _is_loopback(host):
             raise GatewayError(
-                f"refusing to listen on {host} without TLS and authentication:"
+                f"refusing to listen on {host} without TLS:"
                 " set ZART_INSECURE=1 to do so all the same"
             )
         if port > 65535:  # noqa: PLR2004 - the last port
