@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ import grpc.aio
 
 from zart.channel import aio_channel
 from zart.credentials import Credentials
+from zart.gateway.listener import open_listener
+from zart.gateway.settings import GatewayError, host_and_port
 
 _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
@@ -62,7 +63,7 @@ class Stack:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._http is not None:
-                _check_free(self._http)
+                self._check_free(self._http)
             url = os.environ.get("ZART_DATABASE_URL") or self._start_postgres()
             self._server = await self._start(
                 "server",
@@ -112,6 +113,14 @@ class Stack:
         finally:
             for task in (*watching, *([reloading] if reloading else [])):
                 task.cancel()
+
+    @staticmethod
+    def _check_free(listen: str) -> None:
+        """Say that the port is taken before anything else is started."""
+        try:
+            open_listener(listen).close()
+        except GatewayError as error:
+            raise StackError(str(error)) from None
 
     def _start_postgres(self) -> str:
         from zart_server.embedded import postgres  # noqa: PLC0415 - where no database is given
@@ -220,23 +229,10 @@ class Stack:
         await _end(self._server)
 
 
-def _check_free(address: str) -> None:
-    """Say that a port is taken before anything else is started."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_server((host.strip("[]"), int(port))).close()
-    except (OSError, ValueError):
-        raise StackError(
-            f"cannot listen on {address} for HTTP/JSON: is another program running there?"
-            " Stop it, or set ZART_GATEWAY_LISTEN to another address"
-        ) from None
-
-
 async def _accepts(address: str) -> None:
-    host, _, port = address.rpartition(":")
     while True:
         try:
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            _, writer = await asyncio.open_connection(*host_and_port(address))
         except OSError:
             await asyncio.sleep(0.02)
         else:

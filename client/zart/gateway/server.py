@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -14,7 +13,8 @@ import uvicorn
 from zart.channel import address_of, aio_channel
 from zart.gateway.app import application
 from zart.gateway.calls import Calls
-from zart.gateway.settings import GatewayError, Settings
+from zart.gateway.listener import open_listener
+from zart.gateway.settings import Settings
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
@@ -24,7 +24,7 @@ _GRACE = 1  # seconds that calls under way have at the end
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[str]:
     """Run a gateway until the context is left; gives its address. Raises GatewayError."""
-    listener = _listen(settings)
+    listener = open_listener(settings.listen)
     host = settings.listen.rpartition(":")[0]
     async with aio_channel(settings.address) as channel:
         calls = Calls(channel, settings.timeout)
@@ -62,18 +62,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.host_and_port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError:
-        raise GatewayError(
-            f"cannot listen on {settings.listen}: is another gateway running there?"
-            " Stop it, or choose another address"
-        ) from None
 
 
 async def serve(settings: Settings) -> None:

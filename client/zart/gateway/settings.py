@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
+_LAST_PORT = 65535
 
 
 class GatewayError(Exception):
@@ -30,25 +31,22 @@ class Settings:
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        host, port = self.host_and_port
+        host, _ = host_and_port(self.listen)
         if not self.insecure and self.tls_cert is None and not _is_loopback(host):
             raise GatewayError(
                 f"refusing to listen on {host} without TLS:"
                 " set ZART_INSECURE=1 to do so all the same"
             )
-        if port > 65535:  # noqa: PLR2004 - the last port
-            raise GatewayError(_LISTEN)
-
-    @property
-    def host_and_port(self) -> tuple[str, int]:
-        """Where to listen."""
-        host, _, port = self.listen.rpartition(":")
-        if not host or not (port.isascii() and port.isdigit()):
-            raise GatewayError(_LISTEN)
-        return host.strip("[]"), int(port)
 
 
-_LISTEN = f"the gateway's address must be HOST:PORT, such as {DEFAULT_LISTEN}"
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Split HOST:PORT. Raises GatewayError."""
+    host, _, port = listen.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
+        raise GatewayError(
+            f"the gateway's address must be HOST:PORT, such as {DEFAULT_LISTEN}, not {listen!r}"
+        )
+    return host.strip("[]"), int(port)
 
 
 def _is_loopback(host: str) -> bool:
