@@ -166,7 +166,9 @@ class Document:
             schema = self._field(values, is_request=is_request)
             return {"type": "object", "additionalProperties": schema}
         if field.enum_type is not None:
-            return self._enum(field.enum_type)
+            named = self._enum(field.enum_type)
+            # As protobuf's JSON has it; answers have names.
+            return {"anyOf": [named, {"type": "integer"}]} if is_request else named
         if field.message_type is not None:
             return self.refer(field.message_type, is_request=is_request)
         return dict(_SCALARS[field.type])
@@ -185,6 +187,8 @@ class Document:
 
 
 def _or_null(schema: Schema) -> Schema:
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
     if "$ref" in schema:
         other = {"anyOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}]}
         return {**other, **schema}

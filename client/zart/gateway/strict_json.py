@@ -1,8 +1,8 @@
 """JSON to messages, strictly: what a request lacks, repeats or would damage is refused.
 
 protobuf's json_format does the conversion. It does not judge names given twice, two
-members of a oneof where one is null, false for an enum, or numbers that a google.protobuf.Value
-would change.
+members of a oneof where one is null, numbers for an enum that are none of it, or numbers that a
+google.protobuf.Value would change.
 """
 
 from __future__ import annotations
@@ -102,8 +102,10 @@ def _clashes(
 
 
 def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
-    if field.enum_type is not None and isinstance(item, bool):
-        yield path, f"is not a value of {field.enum_type.name}"  # json_format takes false for 0
+    if field.enum_type is not None:
+        # json_format takes false for 0, and 0.5.
+        if any(isinstance(each, bool | float) for each in _each(item)):
+            yield path, f"is not a value of {field.enum_type.name}"
     elif _is_value(field):
         yield from _damaged(item, path)
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
@@ -115,6 +117,10 @@ def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violati
             yield from _violations(part, field.message_type, f"{path}[{place}].")
     elif field.message_type is not None:
         yield from _violations(item, field.message_type, f"{path}.")
+
+
+def _each(item: object) -> list[object]:
+    return item if isinstance(item, list) else [item]
 
 
 def _is_value(field: FieldDescriptor) -> bool:
