@@ -73,6 +73,11 @@ BAD: list[tuple[str, str, str]] = [
     (START, '{"ifExists": "MAYBE"}', "ifExists"),
     (START, '{"ifExists": false}', "ifExists"),
     (START, '{"ifExists": 0.5}', "ifExists"),
+    (
+        START,
+        '{"steps": [{"retryPolicy": {"backoffMultiplier": false}}]}',
+        "steps[0].retryPolicy.backoffMultiplier",
+    ),
     ("/admin/v1/executions/x/retry-step", '{"maxAttempts": true}', "maxAttempts"),
     ("/admin/v1/executions/x/rerun", '{"validateOnly": 1}', "validateOnly"),
     ("/admin/v1/executions/x/rerun", '{"validateOnly": "true"}', "validateOnly"),

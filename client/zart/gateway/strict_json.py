@@ -1,8 +1,7 @@
 """JSON to messages, strictly: what a request lacks, repeats or would damage is refused.
 
-protobuf's json_format does the conversion. It does not judge names given twice, two
-members of a oneof where one is null, numbers for an enum that are none of it, or numbers that a
-google.protobuf.Value would change.
+protobuf's json_format does the conversion. It lets pass names given twice, two members of a oneof
+where one is null, false for a number, and numbers that a google.protobuf.Value would change.
 """
 
 from __future__ import annotations
@@ -102,12 +101,12 @@ def _clashes(
 
 
 def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
-    if field.enum_type is not None:
-        # json_format takes false for 0, and 0.5.
-        if any(isinstance(each, bool | float) for each in _each(item)):
-            yield path, f"is not a value of {field.enum_type.name}"
-    elif _is_value(field):
+    # json_format takes false for 0, as a number or a value of an enum; and 0.5 for the latter.
+    wrong = bool | float if field.enum_type is not None else bool
+    if _is_value(field):
         yield from _damaged(item, path)
+    elif field.type != FieldDescriptor.TYPE_BOOL and any(isinstance(x, wrong) for x in _each(item)):
+        yield path, f"is {json.dumps(item)[:40]}, which it cannot be"
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         values = field.message_type.fields_by_name["value"]
         for key, part in item.items() if isinstance(item, dict) else ():
