@@ -34,23 +34,31 @@ lint: $(VENV)/.installed build/protos ## style, import rules, protos
 types: $(VENV)/.installed ## mypy --strict
 	$(BIN)/mypy
 
-# google/rpc/status.proto, which ours import, from the package that has it.
-build/protos: $(VENV)/.installed
-	mkdir -p $@/google/rpc
-	cp "$$($(BIN)/python -c 'import google.rpc, os; print(next(iter(google.rpc.__path__)))')/status.proto" $@/google/rpc/
+# The protos of google/api and google/rpc that ours import, from the package that has them.
+GOOGLE_PROTOS := api/annotations api/http rpc/status
+build/protos: $(VENV)/.installed Makefile
+	mkdir -p $@/google/api $@/google/rpc
+	google="$$($(BIN)/python -c 'import google.rpc, os; print(os.path.dirname(next(iter(google.rpc.__path__))))')"; \
+	for name in $(GOOGLE_PROTOS); do cp "$$google/$$name.proto" "$@/google/$$name.proto" || exit 1; done
+	touch $@
 
 $(PROTO_VENV)/.installed: requirements-proto.lock
 	$(PYTHON) -m venv $(PROTO_VENV)
 	$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proto.lock
 	touch $@
 
-proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 from protos/
+OPENAPI := $(BIN)/buf build -o build/zart.binpb && $(BIN)/python tools/openapi.py build/zart.binpb
+
+proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 and the OpenAPI from protos/
 	$(PROTO_VENV)/bin/python tools/generate.py client
+	$(OPENAPI) client/zart/gateway/openapi.json
 
 proto-check: $(PROTO_VENV)/.installed build/protos ## is the generated code up to date?
 	rm -rf build/generated && mkdir -p build/generated
 	$(PROTO_VENV)/bin/python tools/generate.py build/generated
 	diff -r --exclude=__pycache__ build/generated/zart/v1 client/zart/v1
+	$(OPENAPI) build/generated/openapi.json
+	diff build/generated/openapi.json client/zart/gateway/openapi.json
 
 lock: $(VENV)/.installed ## choose versions anew
 	$(BIN)/python tools/lock.py --upgrade

@@ -21,6 +21,7 @@ from zart.errors import TaskDefinitionNotFound
 FOLDER = Path(".zart")
 CARD_DOWN = FOLDER / "card-down"
 ADDRESS = os.environ.get("ZART_ADDRESS", "127.0.0.1:50051")
+HTTP = os.environ.get("ZART_GATEWAY_LISTEN", "127.0.0.1:8080")
 ORDERS = [f"exec-{number:03}" for number in range(1, 13)]
 TASK = "airport-finder"
 A_SECOND = 4
@@ -122,6 +123,7 @@ def tell() -> None:
         f"{zart_} runs exec-001",
         f"{zart_} history exec-001",
         f".venv/bin/grpcurl -plaintext -d {body} {ADDRESS} zart.v1.AdminService/ListRuns",
+        f"curl http://{HTTP}/api/v1/executions/exec-001",
     ]
     console.print("\nOperate it, in another terminal, line by line:\n", style="bold")
     for line in lines:
@@ -147,8 +149,11 @@ def _stop(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
 
 async def _work(stop: asyncio.Event) -> None:
     modules = ["examples.order", "examples.airport_finder"]
-    async with Stack(modules, listen=ADDRESS, folder=FOLDER, quiet=True) as stack:
-        console.print(f"PostgreSQL, server ({ADDRESS}) and dispatcher are up; logs: {FOLDER}/*.log")
+    async with Stack(modules, listen=ADDRESS, http=HTTP, folder=FOLDER, quiet=True) as stack:
+        console.print(
+            f"PostgreSQL, server ({ADDRESS}), HTTP/JSON (http://{HTTP}) and dispatcher are up;"
+            f" logs: {FOLDER}/*.log"
+        )
         async with zart.connect(ADDRESS, triggered_by="make run") as client:
             await start_orders(client)
             await orders_settled(client)

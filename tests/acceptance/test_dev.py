@@ -27,8 +27,10 @@ def answer(ctx: zart.StepContext) -> int:
 
 def start(tmp_path: Path, address: str, *options: str) -> subprocess.Popen[str]:
     """Run ``zart dev`` in a folder of its own."""
+    http = f"127.0.0.1:{free_port()}"
+    options = ("--listen", address, "--http", http, *options)
     return subprocess.Popen(
-        [sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", "--listen", address, *options],
+        [sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", *options],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if not k.startswith("ZART_")},
         stdout=subprocess.PIPE,

@@ -44,8 +44,14 @@ class Running:
 
     folder: Path
     address: str
+    http: str
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What make run is told: where to listen."""
+        return {**os.environ, "ZART_ADDRESS": self.address, "ZART_GATEWAY_LISTEN": self.http}
 
     def start(self) -> None:
         """Run make until it has printed everything."""
@@ -53,7 +59,7 @@ class Running:
         self.process = subprocess.Popen(
             ["make", "run"],
             cwd=self.folder,
-            env={**os.environ, "ZART_ADDRESS": self.address, "PYTHONUNBUFFERED": "1"},
+            env={**self.environment, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -75,8 +81,10 @@ class Running:
         else:
             self.process.send_signal(number)
         self.process.communicate(timeout=20)
-        while processes_of(str(self.folder), self.address):
-            assert time.monotonic() - begun < 15, processes_of(str(self.folder), self.address)
+        while processes_of(str(self.folder), self.address, self.http):
+            assert time.monotonic() - begun < 15, processes_of(
+                str(self.folder), self.address, self.http
+            )
             time.sleep(0.02)
         return time.monotonic() - begun
 
@@ -109,7 +117,7 @@ def checkout(tmp_path: Path) -> Iterator[Running]:
         shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(ROOT / "examples", folder / "examples")
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    running = Running(folder, f"127.0.0.1:{free_port()}")
+    running = Running(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     yield running
     if running.process is not None:
         if running.process.poll() is None:
@@ -151,6 +159,10 @@ def test_the_story(checkout: Running) -> None:
     listed = json.loads(checkout.paste(checkout.story("grpcurl")))
     assert [r.get("runId", r.get("run_id")) for r in listed["runs"]] == ["exec-001:run:0"]
 
+    state = json.loads(checkout.paste(checkout.story("curl http")))
+    assert state["run"]["status"] == "RUN_STATUS_COMPLETED"
+    seed(checkout)
+
     took = checkout.stop(signal.SIGINT, whole_group=True)
     assert took < 5
 
@@ -173,7 +185,12 @@ def test_the_story(checkout: Running) -> None:
     # A second one beside it says in one line what is wrong.
     other = subprocess.run(
         ["make", "run"], cwd=checkout.folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "ZART_ADDRESS": f"127.0.0.1:{free_port()}"}, timeout=60,
+        env={
+            **os.environ,
+            "ZART_ADDRESS": f"127.0.0.1:{free_port()}",
+            "ZART_GATEWAY_LISTEN": f"127.0.0.1:{free_port()}",
+        },
+        timeout=60,
     )  # fmt: skip
     assert other.returncode != 0
     assert "is in use by another zart" in other.stderr
@@ -183,12 +200,31 @@ def test_the_story(checkout: Running) -> None:
     assert took < 5
 
 
+SEED = """
+curl -X POST http://localhost:8080/admin/v1/executions/exec-001/retry-step -H "Content-Type: application/json" -d '{"stepName": "charge-card", "triggeredBy": "ops-team"}'
+curl -X POST http://localhost:8080/admin/v1/pause -H "Content-Type: application/json" -d '{"taskName": "brewery-finder", "stepPattern": "find-breweries"}'
+"""
+
+
+def seed(checkout: Running) -> None:
+    """The lines of the first day, as they stand but for the port and the order that is dead."""
+    retry, pause = (
+        line.replace("localhost:8080", checkout.http) for line in SEED.strip().splitlines()
+    )
+    refused = json.loads(checkout.paste(retry))
+    assert refused["details"][0]["reason"] == "STEP_NOT_DEAD"
+    retried = json.loads(checkout.paste(retry.replace("exec-001", "exec-002")))
+    assert retried["runId"] == "exec-002:run:0"
+    paused = json.loads(checkout.paste(pause))
+    assert paused["rule"]["stepPattern"] == "find-breweries"
+
+
 def run_once(checkout: Running, **environment: str) -> str:
     """Run make where it cannot work; gives what it said, without a traceback."""
     done = subprocess.run(
         ["make", "run"],
         cwd=checkout.folder,
-        env={**os.environ, "ZART_ADDRESS": checkout.address, **environment},
+        env={**checkout.environment, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -196,7 +232,7 @@ def run_once(checkout: Running, **environment: str) -> str:
     )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
-    assert not processes_of(str(checkout.folder), checkout.address)
+    assert not processes_of(str(checkout.folder), checkout.address, checkout.http)
     return "\n".join(line for line in done.stderr.splitlines() if line.startswith("zart: "))
 
 
@@ -207,6 +243,8 @@ def test_what_stands_in_the_way_is_said_in_one_line(checkout: Running) -> None:
         port = taken.getsockname()[1]
         said = run_once(checkout, ZART_ADDRESS=f"127.0.0.1:{port}")
         assert f"cannot listen on 127.0.0.1:{port}" in said
+        said = run_once(checkout, ZART_GATEWAY_LISTEN=f"127.0.0.1:{port}")
+        assert f"cannot listen on 127.0.0.1:{port} for HTTP/JSON" in said
     said = run_once(checkout, ZART_DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
     assert "check --database-url or ZART_DATABASE_URL" in said
     (checkout.folder / ".zart/postgres/data/global/pg_control").write_bytes(b"damaged")

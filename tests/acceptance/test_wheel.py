@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ BIN = Path(sys.executable).parent
 PROGRAM = """
 import asyncio, importlib.util, sys, warnings
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", module="typer|click")  # between two of their versions
 import zart
 import zart.cli.main
 for name in ("sqlalchemy", "asyncpg", "alembic", "pydantic_settings", "structlog"):
@@ -58,6 +61,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def test_the_openapi_document_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        assert b'"openapi": "3.1.0"' in files.read("zart/gateway/openapi.json")
+
+
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 def test_the_base_install(
     wheel: Path, tmp_path: Path, zart_server: ServerUnderTest, resolution: str
@@ -67,21 +75,13 @@ def test_the_base_install(
         [uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "v")], check=True
     )
     python = str(tmp_path / "v/bin/python")
+    # Named beside the wheel, for of what a wheel asks uv takes the highest all the same.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [str(wheel), *project["dependencies"]]
     subprocess.run(
-        [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            python,
-            "--resolution",
-            resolution,
-            str(wheel),
-        ],
-        check=True,
-        timeout=300,
-    )
+        [uv, "pip", "install", "--quiet", "--python", python, "--resolution", resolution, *asked],
+        check=True, timeout=300,
+    )  # fmt: skip
     done = subprocess.run(
         [python, "-c", PROGRAM, zart_server.address, resolution],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
@@ -95,6 +95,11 @@ def test_the_base_install(
     )  # fmt: skip
     assert serve.returncode == 2
     assert "zart-control[server]" in serve.stderr
+    gateway = subprocess.run(
+        [str(tmp_path / "v/bin/zart"), "gateway"], capture_output=True, text=True, check=False
+    )
+    assert gateway.returncode == 2
+    assert "zart-control[gateway]" in gateway.stderr
     protos = subprocess.run(
         [str(tmp_path / "v/bin/zart"), "protos", str(tmp_path / "p")],
         capture_output=True, text=True, check=False,

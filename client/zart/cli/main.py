@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart.channel import sync_channel
-from zart.cli import admin, executions, processes, token
+from zart.cli import admin, executions, gateway, processes, token
 from zart.cli.options import Address, Output, Timeout
 from zart.cli.session import ChannelFactory, Session
 from zart.errors import Refused, RunFailed, Unavailable, Unreachable
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (executions.app, admin.app, processes.app, token.app):
+for part in (executions.app, admin.app, processes.app, gateway.app, token.app):
     app.add_typer(part)
 
 

@@ -13,8 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
+from zart.cli.gateway import is_installed
 from zart.cli.options import reads
 from zart.cli.session import Session
+from zart.gateway.settings import DEFAULT_LISTEN
 
 app = typer.Typer()
 
@@ -148,8 +150,17 @@ def dev(
         bool, typer.Option("--reload", help="Restart the dispatcher when files change.")
     ] = False,
     folder: Annotated[Path, typer.Option("--folder", help="Where data is kept.")] = Path(".zart"),
+    http: Annotated[
+        str,
+        typer.Option(
+            "--http",
+            metavar="HOST:PORT",
+            envvar="ZART_GATEWAY_LISTEN",
+            help="Where HTTP/JSON is served.",
+        ),
+    ] = DEFAULT_LISTEN,
 ) -> int:
-    """Run PostgreSQL, server and dispatcher in one, with data in .zart/."""
+    """Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/."""
     from zart.cli.stack import Stack, StackError  # noqa: PLC0415 - for this command only
 
     session: Session = ctx.obj
@@ -159,8 +170,19 @@ def dev(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with Stack(targets or (), listen=listen, folder=folder, reload=reload) as stack:
-            session.print(f"zart serves on {listen}; Ctrl-C stops it")
+        async with Stack(
+            targets or (),
+            listen=listen,
+            http=http if is_installed() else None,
+            folder=folder,
+            reload=reload,
+        ) as stack:
+            also = (
+                f"HTTP/JSON on http://{http}"
+                if is_installed()
+                else "no HTTP/JSON without pip install 'zart-control[gateway]'"
+            )
+            session.print(f"zart serves on {listen}; {also}; Ctrl-C stops it")
             await stack.wait(stop)
 
     try:

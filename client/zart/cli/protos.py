@@ -36,9 +36,9 @@ def write_protos(folder: Path) -> Iterator[Path]:
     for name in files:
         if name.startswith("zart/"):
             yield _write(folder / name, _source(name))
-    # Every protoc has google/protobuf; google/rpc has to be brought along.
-    rpc = Path(status_pb2.__file__).with_name("status.proto")
-    yield _write(folder / "google" / "rpc" / "status.proto", rpc.read_text(encoding="utf-8"))
+        elif not name.startswith("google/protobuf/"):  # which every protoc has
+            brought = Path(status_pb2.__file__).parents[2] / name
+            yield _write(folder / name, brought.read_text(encoding="utf-8"))
     descriptors = descriptor_pb2.FileDescriptorSet()
     for file in files.values():
         copy_with_json_names(file, descriptors.file.add())

@@ -1,4 +1,4 @@
-"""PostgreSQL, a server and a dispatcher as one: started in order, stopped in order."""
+"""PostgreSQL, server, gateway and dispatcher as one: started in order, stopped in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +17,8 @@ import grpc.aio
 
 from zart.channel import aio_channel
 from zart.credentials import Credentials
+from zart.gateway.listener import open_listener
+from zart.gateway.settings import GatewayError, host_and_port
 
 _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
@@ -32,6 +34,7 @@ class Stack:
     """``async with Stack(["examples.order"]) as stack: await stack.wait(stop)``.
 
     ``ZART_DATABASE_URL`` goes before the embedded PostgreSQL, whose data is in ``folder``.
+    ``http`` is where a gateway listens (None: there is none).
     ``quiet`` sends what the children say to log files in ``folder``. Entering raises StackError.
     """
 
@@ -40,22 +43,27 @@ class Stack:
         targets: Sequence[str] = (),
         *,
         listen: str = "127.0.0.1:50051",
+        http: str | None = None,
         folder: Path = Path(".zart"),
         reload: bool = False,
         quiet: bool = False,
     ) -> None:
         self._targets = list(targets)
         self._listen = listen
+        self._http = http
         self._folder = folder
         self._reload = reload
         self._quiet = quiet
         self._exits = contextlib.AsyncExitStack()
         self._server: asyncio.subprocess.Process | None = None
+        self._gateway: asyncio.subprocess.Process | None = None
         self._dispatcher: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Stack:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            if self._http is not None:
+                self._check_free(self._http)
             url = os.environ.get("ZART_DATABASE_URL") or self._start_postgres()
             self._server = await self._start(
                 "server",
@@ -65,7 +73,14 @@ class Stack:
                 self._listen,
             )
             self._exits.push_async_callback(self._stop_server)
-            await self._await_server()
+            await self._await("server", self._server, self._listen, self._answers())
+            if self._http is not None:
+                arguments = ("--listen", self._http, "--address", self._listen)
+                self._gateway = await self._start(
+                    "gateway", _gateways_environment(), "gateway", *arguments
+                )
+                self._exits.push_async_callback(self._stop_gateway)
+                await self._await("gateway", self._gateway, self._http, _accepts(self._http))
             if self._targets:
                 await self._start_dispatcher()
                 self._exits.push_async_callback(self._stop_dispatcher)
@@ -86,17 +101,26 @@ class Stack:
         """Wait for ``stop``. Raises StackError when a child ends by itself."""
         assert self._server is not None  # noqa: S101 - entered
         stopping = asyncio.create_task(stop.wait())
-        watching = {stopping, asyncio.create_task(self._server.wait())}
+        children = [child for child in (self._server, self._gateway) if child is not None]
+        watching = {stopping, *(asyncio.create_task(child.wait()) for child in children)}
         reloading = asyncio.create_task(self._reload_dispatcher()) if self._reload else None
         try:
             if self._dispatcher is not None and not self._reload:
                 watching.add(asyncio.create_task(self._dispatcher.wait()))
             done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
             if stopping not in done:
-                raise StackError(f"the server or the dispatcher ended by itself{self._hint()}")
+                raise StackError(self._why_ended())
         finally:
             for task in (*watching, *([reloading] if reloading else [])):
                 task.cancel()
+
+    @staticmethod
+    def _check_free(listen: str) -> None:
+        """Say that the port is taken before anything else is started."""
+        try:
+            open_listener(listen).close()
+        except GatewayError as error:
+            raise StackError(str(error)) from None
 
     def _start_postgres(self) -> str:
         from zart_server.embedded import postgres  # noqa: PLC0415 - where no database is given
@@ -129,17 +153,22 @@ class Stack:
             if output is not None:
                 output.close()
 
-    async def _await_server(self) -> None:
-        """Wait until the server answers; it told on stderr why it ended, if it did."""
-        assert self._server is not None  # noqa: S101 - just started
-        ready = asyncio.create_task(self._answers())
-        ended = asyncio.create_task(self._server.wait())
+    async def _await(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        address: str,
+        answers: Coroutine[object, object, None],
+    ) -> None:
+        """Wait until a child answers; it told on stderr why it ended, if it did."""
+        ready = asyncio.create_task(answers)
+        ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_READY)
             if ended.done():
-                raise StackError(f"the server did not start{self._hint()}")
+                raise StackError(f"the {name} did not start{self._hint(name)}")
             if not ready.done():
-                raise StackError(f"the server does not answer on {self._listen}{self._hint()}")
+                raise StackError(f"the {name} does not answer on {address}{self._hint(name)}")
         finally:
             ready.cancel()
             ended.cancel()
@@ -154,10 +183,19 @@ class Stack:
             # Another program may have the port: ours ends then, a moment later.
             await asyncio.sleep(0.3)
 
-    def _hint(self) -> str:
+    def _why_ended(self) -> str:
+        children = {
+            "server": self._server, "gateway": self._gateway, "dispatcher": self._dispatcher
+        }  # fmt: skip
+        for name, child in children.items():
+            if child is not None and child.returncode is not None:
+                return f"the {name} ended by itself{self._hint(name)}"
+        return "a part of it ended by itself"
+
+    def _hint(self, name: str) -> str:
         if not self._quiet:
             return ": it says why above"
-        log = self._folder / "server.log"
+        log = self._folder / f"{name}.log"
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return f": {lines[-1].removeprefix('zart: ')}" if lines else f": see {log}"
 
@@ -184,8 +222,22 @@ class Stack:
     async def _stop_dispatcher(self) -> None:
         await _end(self._dispatcher)
 
+    async def _stop_gateway(self) -> None:
+        await _end(self._gateway)
+
     async def _stop_server(self) -> None:
         await _end(self._server)
+
+
+async def _accepts(address: str) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(*host_and_port(address))
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
 
 
 async def _end(process: asyncio.subprocess.Process | None) -> None:
@@ -213,6 +265,14 @@ def _callers_environment() -> dict[str, str]:
         if "ZART_TLS_CLIENT_CA" not in found:
             del found["ZART_TLS_CERT"]
             found.pop("ZART_TLS_KEY", None)
+    return found
+
+
+def _gateways_environment() -> dict[str, str]:
+    """Give the environment for the gateway: it listens as the server does, and calls it."""
+    found = dict(os.environ)
+    if "ZART_TLS_CA" in (callers := _callers_environment()):
+        found["ZART_TLS_CA"] = callers["ZART_TLS_CA"]
     return found
 
 

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
@@ -29,45 +30,59 @@ from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 from zart.v1 import pause_rule_pb2 as zart_dot_v1_dot_pause__rule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/admin_service.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\x1a\x18zart/v1/pause_rule.proto\"\xfb\x01\n\x10RetryStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x13\n\x06run_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cmax_attempts\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12 \n\x13\x65xpected_run_number\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\t\n\x07_run_idB\x0f\n\r_max_attemptsB\x16\n\x14_expected_run_number\"g\n\x11RetryStepResponse\x12\x13\n\x0bnew_task_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x1b\n\x04step\x18\x03 \x01(\x0b\x32\r.zart.v1.Step\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\x95\x02\n\x0eRestartRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12)\n\x07payload\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x16\n\x0cpayload_json\x18\x03 \x01(\tH\x00\x12&\n\nif_running\x18\x04 \x01(\x0e\x32\x12.zart.v1.IfRunning\x12 \n\x13\x65xpected_run_number\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x0e\n\x0cpayload_kindB\x16\n\x14_expected_run_number\"\x95\x01\n\x0fRestartResponse\x12\x12\n\nnew_run_id\x18\x01 \x01(\t\x12\x16\n\x0enew_run_number\x18\x02 \x01(\x05\x12\x19\n\x03run\x18\x03 \x01(\x0b\x32\x0c.zart.v1.Run\x12)\n\x0c\x66\x65nced_steps\x18\x04 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\xae\x02\n\x0cRerunRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66orce_rerun\x18\x02 \x03(\t\x12\x10\n\x08preserve\x18\x03 \x03(\t\x12\x1a\n\x12include_downstream\x18\x04 \x01(\x08\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nplan_token\x18\x06 \x01(\t\x12&\n\nif_running\x18\x07 \x01(\x0e\x32\x12.zart.v1.IfRunning\x12 \n\x13\x65xpected_run_number\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\tB\x16\n\x14_expected_run_number\"\xee\x01\n\rRerunResponse\x12\x12\n\nnew_run_id\x18\x01 \x01(\t\x12\x16\n\x0enew_run_number\x18\x02 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x03 \x03(\t\x12\x11\n\tpreserved\x18\x04 \x03(\t\x12\x34\n\x11potentially_stale\x18\x05 \x03(\x0b\x32\x19.zart.v1.PotentiallyStale\x12)\n\x0c\x66\x65nced_steps\x18\x06 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x12\n\nplan_token\x18\x07 \x01(\t\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"G\n\x10PotentiallyStale\x12\x16\n\x0epreserved_step\x18\x01 \x01(\t\x12\x1b\n\x13possibly_depends_on\x18\x02 \x03(\t\"N\n\x0fListRunsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"G\n\x10ListRunsResponse\x12\x1a\n\x04runs\x18\x01 \x03(\x0b\x32\x0c.zart.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc7\x02\n\x0cPauseRequest\x12\x19\n\x0c\x65xecution_id\x18\x01 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x03\x88\x01\x01\x12\x12\n\neverything\x18\x04 \x01(\x08\x12\x30\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12/\n\nexpires_in\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x14\n\x0ctriggered_by\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\tB\x08\n\x06\x65xpiryB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"\x95\x01\n\rPauseResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.zart.v1.PauseRule\x12\x14\n\x0cpaused_steps\x18\x02 \x01(\x05\x12#\n\x1bpaused_steps_is_lower_bound\x18\x03 \x01(\x08\x12\x15\n\rrunning_steps\x18\x04 \x01(\x05\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\xfd\x01\n\rResumeRequest\x12\x14\n\x07rule_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0c\x65xecution_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttask_name\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x12\n\neverything\x18\x05 \x01(\x08\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\n\n\x08_rule_idB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"\xb7\x01\n\x0eResumeResponse\x12\x15\n\rrules_deleted\x18\x01 \x01(\x05\x12!\n\x05rules\x18\x02 \x03(\x0b\x32\x12.zart.v1.PauseRule\x12\x16\n\x0ereleased_steps\x18\x03 \x01(\x05\x12%\n\x1dreleased_steps_is_lower_bound\x18\x04 \x01(\x08\x12\x1a\n\x12still_paused_steps\x18\x05 \x01(\x05\x12\x10\n\x08replayed\x18\x06 \x01(\x08\"\xd5\x01\n\x15ListPauseRulesRequest\x12\x19\n\x0c\x65xecution_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x17\n\x0finclude_deleted\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"T\n\x16ListPauseRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.zart.v1.PauseRule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*V\n\tIfRunning\x12\x1a\n\x16IF_RUNNING_UNSPECIFIED\x10\x00\x12\x18\n\x14IF_RUNNING_SUPERSEDE\x10\x01\x12\x13\n\x0fIF_RUNNING_FAIL\x10\x02\x32\xcf\x03\n\x0c\x41\x64minService\x12\x42\n\tRetryStep\x12\x19.zart.v1.RetryStepRequest\x1a\x1a.zart.v1.RetryStepResponse\x12<\n\x07Restart\x12\x17.zart.v1.RestartRequest\x1a\x18.zart.v1.RestartResponse\x12\x36\n\x05Rerun\x12\x15.zart.v1.RerunRequest\x1a\x16.zart.v1.RerunResponse\x12?\n\x08ListRuns\x12\x18.zart.v1.ListRunsRequest\x1a\x19.zart.v1.ListRunsResponse\x12\x36\n\x05Pause\x12\x15.zart.v1.PauseRequest\x1a\x16.zart.v1.PauseResponse\x12\x39\n\x06Resume\x12\x16.zart.v1.ResumeRequest\x1a\x17.zart.v1.ResumeResponse\x12Q\n\x0eListPauseRules\x12\x1e.zart.v1.ListPauseRulesRequest\x1a\x1f.zart.v1.ListPauseRulesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/admin_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\x1a\x18zart/v1/pause_rule.proto\"\xfb\x01\n\x10RetryStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x13\n\x06run_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cmax_attempts\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12 \n\x13\x65xpected_run_number\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\t\n\x07_run_idB\x0f\n\r_max_attemptsB\x16\n\x14_expected_run_number\"g\n\x11RetryStepResponse\x12\x13\n\x0bnew_task_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x1b\n\x04step\x18\x03 \x01(\x0b\x32\r.zart.v1.Step\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\x95\x02\n\x0eRestartRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12)\n\x07payload\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x16\n\x0cpayload_json\x18\x03 \x01(\tH\x00\x12&\n\nif_running\x18\x04 \x01(\x0e\x32\x12.zart.v1.IfRunning\x12 \n\x13\x65xpected_run_number\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x0e\n\x0cpayload_kindB\x16\n\x14_expected_run_number\"\x95\x01\n\x0fRestartResponse\x12\x12\n\nnew_run_id\x18\x01 \x01(\t\x12\x16\n\x0enew_run_number\x18\x02 \x01(\x05\x12\x19\n\x03run\x18\x03 \x01(\x0b\x32\x0c.zart.v1.Run\x12)\n\x0c\x66\x65nced_steps\x18\x04 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\xae\x02\n\x0cRerunRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66orce_rerun\x18\x02 \x03(\t\x12\x10\n\x08preserve\x18\x03 \x03(\t\x12\x1a\n\x12include_downstream\x18\x04 \x01(\x08\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nplan_token\x18\x06 \x01(\t\x12&\n\nif_running\x18\x07 \x01(\x0e\x32\x12.zart.v1.IfRunning\x12 \n\x13\x65xpected_run_number\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\tB\x16\n\x14_expected_run_number\"\xee\x01\n\rRerunResponse\x12\x12\n\nnew_run_id\x18\x01 \x01(\t\x12\x16\n\x0enew_run_number\x18\x02 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x03 \x03(\t\x12\x11\n\tpreserved\x18\x04 \x03(\t\x12\x34\n\x11potentially_stale\x18\x05 \x03(\x0b\x32\x19.zart.v1.PotentiallyStale\x12)\n\x0c\x66\x65nced_steps\x18\x06 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x12\n\nplan_token\x18\x07 \x01(\t\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"G\n\x10PotentiallyStale\x12\x16\n\x0epreserved_step\x18\x01 \x01(\t\x12\x1b\n\x13possibly_depends_on\x18\x02 \x03(\t\"N\n\x0fListRunsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"G\n\x10ListRunsResponse\x12\x1a\n\x04runs\x18\x01 \x03(\x0b\x32\x0c.zart.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc7\x02\n\x0cPauseRequest\x12\x19\n\x0c\x65xecution_id\x18\x01 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x03\x88\x01\x01\x12\x12\n\neverything\x18\x04 \x01(\x08\x12\x30\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12/\n\nexpires_in\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x14\n\x0ctriggered_by\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\tB\x08\n\x06\x65xpiryB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"\x95\x01\n\rPauseResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.zart.v1.PauseRule\x12\x14\n\x0cpaused_steps\x18\x02 \x01(\x05\x12#\n\x1bpaused_steps_is_lower_bound\x18\x03 \x01(\x08\x12\x15\n\rrunning_steps\x18\x04 \x01(\x05\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\xfd\x01\n\rResumeRequest\x12\x14\n\x07rule_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0c\x65xecution_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttask_name\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x12\n\neverything\x18\x05 \x01(\x08\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\n\n\x08_rule_idB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"\xb7\x01\n\x0eResumeResponse\x12\x15\n\rrules_deleted\x18\x01 \x01(\x05\x12!\n\x05rules\x18\x02 \x03(\x0b\x32\x12.zart.v1.PauseRule\x12\x16\n\x0ereleased_steps\x18\x03 \x01(\x05\x12%\n\x1dreleased_steps_is_lower_bound\x18\x04 \x01(\x08\x12\x1a\n\x12still_paused_steps\x18\x05 \x01(\x05\x12\x10\n\x08replayed\x18\x06 \x01(\x08\"\xd5\x01\n\x15ListPauseRulesRequest\x12\x19\n\x0c\x65xecution_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x17\n\x0finclude_deleted\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"T\n\x16ListPauseRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.zart.v1.PauseRule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*V\n\tIfRunning\x12\x1a\n\x16IF_RUNNING_UNSPECIFIED\x10\x00\x12\x18\n\x14IF_RUNNING_SUPERSEDE\x10\x01\x12\x13\n\x0fIF_RUNNING_FAIL\x10\x02\x32\x9c\x06\n\x0c\x41\x64minService\x12}\n\tRetryStep\x12\x19.zart.v1.RetryStepRequest\x1a\x1a.zart.v1.RetryStepResponse\"9\x82\xd3\xe4\x93\x02\x33\"./admin/v1/executions/{execution_id}/retry-step:\x01*\x12t\n\x07Restart\x12\x17.zart.v1.RestartRequest\x1a\x18.zart.v1.RestartResponse\"6\x82\xd3\xe4\x93\x02\x30\"+/admin/v1/executions/{execution_id}/restart:\x01*\x12l\n\x05Rerun\x12\x15.zart.v1.RerunRequest\x1a\x16.zart.v1.RerunResponse\"4\x82\xd3\xe4\x93\x02.\")/admin/v1/executions/{execution_id}/rerun:\x01*\x12q\n\x08ListRuns\x12\x18.zart.v1.ListRunsRequest\x1a\x19.zart.v1.ListRunsResponse\"0\x82\xd3\xe4\x93\x02*\x12(/admin/v1/executions/{execution_id}/runs\x12R\n\x05Pause\x12\x15.zart.v1.PauseRequest\x1a\x16.zart.v1.PauseResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/admin/v1/pause:\x01*\x12v\n\x06Resume\x12\x16.zart.v1.ResumeRequest\x1a\x17.zart.v1.ResumeResponse\";\x82\xd3\xe4\x93\x02\x35\"\x19/admin/v1/pause/{rule_id}:\x01*Z\x15\"\x10/admin/v1/resume:\x01*\x12j\n\x0eListPauseRules\x12\x1e.zart.v1.ListPauseRulesRequest\x1a\x1f.zart.v1.ListPauseRulesResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/admin/v1/pauseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IFRUNNING']._serialized_start=2975
-  _globals['_IFRUNNING']._serialized_end=3061
-  _globals['_RETRYSTEPREQUEST']._serialized_start=187
-  _globals['_RETRYSTEPREQUEST']._serialized_end=438
-  _globals['_RETRYSTEPRESPONSE']._serialized_start=440
-  _globals['_RETRYSTEPRESPONSE']._serialized_end=543
-  _globals['_RESTARTREQUEST']._serialized_start=546
-  _globals['_RESTARTREQUEST']._serialized_end=823
-  _globals['_RESTARTRESPONSE']._serialized_start=826
-  _globals['_RESTARTRESPONSE']._serialized_end=975
-  _globals['_RERUNREQUEST']._serialized_start=978
-  _globals['_RERUNREQUEST']._serialized_end=1280
-  _globals['_RERUNRESPONSE']._serialized_start=1283
-  _globals['_RERUNRESPONSE']._serialized_end=1521
-  _globals['_POTENTIALLYSTALE']._serialized_start=1523
-  _globals['_POTENTIALLYSTALE']._serialized_end=1594
-  _globals['_LISTRUNSREQUEST']._serialized_start=1596
-  _globals['_LISTRUNSREQUEST']._serialized_end=1674
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1676
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1747
-  _globals['_PAUSEREQUEST']._serialized_start=1750
-  _globals['_PAUSEREQUEST']._serialized_end=2077
-  _globals['_PAUSERESPONSE']._serialized_start=2080
-  _globals['_PAUSERESPONSE']._serialized_end=2229
-  _globals['_RESUMEREQUEST']._serialized_start=2232
-  _globals['_RESUMEREQUEST']._serialized_end=2485
-  _globals['_RESUMERESPONSE']._serialized_start=2488
-  _globals['_RESUMERESPONSE']._serialized_end=2671
-  _globals['_LISTPAUSERULESREQUEST']._serialized_start=2674
-  _globals['_LISTPAUSERULESREQUEST']._serialized_end=2887
-  _globals['_LISTPAUSERULESRESPONSE']._serialized_start=2889
-  _globals['_LISTPAUSERULESRESPONSE']._serialized_end=2973
-  _globals['_ADMINSERVICE']._serialized_start=3064
-  _globals['_ADMINSERVICE']._serialized_end=3527
+  _globals['_ADMINSERVICE'].methods_by_name['RetryStep']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['RetryStep']._serialized_options = b'\202\323\344\223\0023\"./admin/v1/executions/{execution_id}/retry-step:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['Restart']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['Restart']._serialized_options = b'\202\323\344\223\0020\"+/admin/v1/executions/{execution_id}/restart:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['Rerun']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['Rerun']._serialized_options = b'\202\323\344\223\002.\")/admin/v1/executions/{execution_id}/rerun:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['ListRuns']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\202\323\344\223\002*\022(/admin/v1/executions/{execution_id}/runs'
+  _globals['_ADMINSERVICE'].methods_by_name['Pause']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['Pause']._serialized_options = b'\202\323\344\223\002\024\"\017/admin/v1/pause:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['Resume']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['Resume']._serialized_options = b'\202\323\344\223\0025\"\031/admin/v1/pause/{rule_id}:\001*Z\025\"\020/admin/v1/resume:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['ListPauseRules']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListPauseRules']._serialized_options = b'\202\323\344\223\002\021\022\017/admin/v1/pause'
+  _globals['_IFRUNNING']._serialized_start=3005
+  _globals['_IFRUNNING']._serialized_end=3091
+  _globals['_RETRYSTEPREQUEST']._serialized_start=217
+  _globals['_RETRYSTEPREQUEST']._serialized_end=468
+  _globals['_RETRYSTEPRESPONSE']._serialized_start=470
+  _globals['_RETRYSTEPRESPONSE']._serialized_end=573
+  _globals['_RESTARTREQUEST']._serialized_start=576
+  _globals['_RESTARTREQUEST']._serialized_end=853
+  _globals['_RESTARTRESPONSE']._serialized_start=856
+  _globals['_RESTARTRESPONSE']._serialized_end=1005
+  _globals['_RERUNREQUEST']._serialized_start=1008
+  _globals['_RERUNREQUEST']._serialized_end=1310
+  _globals['_RERUNRESPONSE']._serialized_start=1313
+  _globals['_RERUNRESPONSE']._serialized_end=1551
+  _globals['_POTENTIALLYSTALE']._serialized_start=1553
+  _globals['_POTENTIALLYSTALE']._serialized_end=1624
+  _globals['_LISTRUNSREQUEST']._serialized_start=1626
+  _globals['_LISTRUNSREQUEST']._serialized_end=1704
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1706
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1777
+  _globals['_PAUSEREQUEST']._serialized_start=1780
+  _globals['_PAUSEREQUEST']._serialized_end=2107
+  _globals['_PAUSERESPONSE']._serialized_start=2110
+  _globals['_PAUSERESPONSE']._serialized_end=2259
+  _globals['_RESUMEREQUEST']._serialized_start=2262
+  _globals['_RESUMEREQUEST']._serialized_end=2515
+  _globals['_RESUMERESPONSE']._serialized_start=2518
+  _globals['_RESUMERESPONSE']._serialized_end=2701
+  _globals['_LISTPAUSERULESREQUEST']._serialized_start=2704
+  _globals['_LISTPAUSERULESREQUEST']._serialized_end=2917
+  _globals['_LISTPAUSERULESRESPONSE']._serialized_start=2919
+  _globals['_LISTPAUSERULESRESPONSE']._serialized_end=3003
+  _globals['_ADMINSERVICE']._serialized_start=3094
+  _globals['_ADMINSERVICE']._serialized_end=3890
 # @@protoc_insertion_point(module_scope)

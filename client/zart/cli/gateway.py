@@ -1,0 +1,69 @@
+"""``zart gateway``: HTTP/JSON for a server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+from typing import Annotated
+
+import typer
+
+from zart.cli.options import Address
+from zart.cli.session import Session
+from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
+
+app = typer.Typer()
+
+
+def is_installed() -> bool:
+    """Tell whether the libraries of the gateway are there."""
+    names = ("starlette", "uvicorn", "grpc_health")
+    return all(importlib.util.find_spec(name) is not None for name in names)
+
+
+@app.command()
+def gateway(
+    ctx: typer.Context,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", metavar="HOST:PORT", envvar="ZART_GATEWAY_LISTEN"),
+    ] = DEFAULT_LISTEN,
+    address: Address = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.001,
+            envvar="ZART_GATEWAY_TIMEOUT",
+            help="Seconds that a call may take, watches excepted.",
+        ),
+    ] = 30.0,
+    max_calls: Annotated[
+        int,
+        typer.Option("--max-calls", min=1, envvar="ZART_GATEWAY_MAX_CALLS", help="Calls at once."),
+    ] = 512,
+) -> int:
+    """Serve HTTP/JSON for a server."""
+    session: Session = ctx.obj
+    if not is_installed():
+        raise typer.BadParameter(
+            "the gateway is not installed: pip install 'zart-control[gateway]'"
+        )
+    from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
+
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    try:
+        settings = Settings(
+            listen=listen,
+            address=address or session.address,
+            timeout=timeout,
+            max_calls=max_calls,
+            insecure=os.environ.get("ZART_INSECURE", "").lower() in {"1", "true", "yes", "on"},
+        )
+        asyncio.run(serve(settings))
+    except GatewayError as error:
+        session.err.print(f"zart: {error}", markup=False)
+        return 1
+    return 0

@@ -1,0 +1,95 @@
+"""The ASGI application: a route for each path that the protos name, health, and the OpenAPI."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections import defaultdict
+
+import grpc.aio
+from google.rpc import code_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from zart.gateway.bindings import Binding, all_services, bindings_of
+from zart.gateway.calls import Calls
+from zart.gateway.endpoint import Endpoint, Slots
+from zart.gateway.headers import metadata_of
+from zart.gateway.statuses import refusal, response_of, retry_in, status_of_call
+
+_HEALTH_TIMEOUT = 3.0  # seconds
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def application(channel: grpc.aio.Channel, calls: Calls, max_calls: int) -> ASGIApp:
+    """Make the application that passes requests on to ``channel``."""
+    paths: dict[str, list[Binding]] = defaultdict(list)
+    for binding in bindings_of(all_services()):
+        paths[binding.path].append(binding)
+    slots = Slots(max_calls)
+    routes = [Route(path, Endpoint(bindings, calls, slots)) for path, bindings in paths.items()]
+    services = {b.rpc.containing_service.full_name for found in paths.values() for b in found}
+    health = health_pb2_grpc.HealthStub(channel)
+
+    async def ready(request: Request) -> Response:
+        """Tell whether the server can serve what is reached through here."""
+        try:
+            for service in sorted(services):
+                answer = await health.Check(
+                    health_pb2.HealthCheckRequest(service=service),
+                    metadata=metadata_of(request.headers),
+                    timeout=_HEALTH_TIMEOUT,
+                )
+                if answer.status != _SERVING:
+                    message = f"{service} is not serving"
+                    return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
+        except grpc.aio.AioRpcError as error:
+            return response_of(status_of_call(error))
+        return JSONResponse({"status": "SERVING"})
+
+    routes += [
+        Route("/healthz", _alive),
+        Route("/readyz", ready),
+        Route("/openapi.json", _openapi),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False
+    return _RawPaths(app)
+
+
+class _RawPaths:
+    """Routes by the path as it was sent, so that an id may have a slash, written as %2F."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
+        await self._app(scope, receive, send)
+
+
+async def _alive(_request: Request) -> Response:
+    return JSONResponse({"status": "SERVING"})
+
+
+async def _openapi(_request: Request) -> Response:
+    file = importlib.resources.files("zart.gateway") / "openapi.json"
+    return Response(file.read_bytes(), media_type="application/json")
+
+
+async def _no_route(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    is_missing = error.status_code == 404  # noqa: PLR2004 - the other is 405
+    told = refusal(
+        code_pb2.NOT_FOUND if is_missing else code_pb2.UNIMPLEMENTED,
+        "nothing is served under this path: see /openapi.json"
+        if is_missing
+        else "this method is not served here",
+        reason="UNKNOWN_METHOD",
+    )
+    return response_of(told.status, error.status_code, error.headers)

@@ -1,0 +1,91 @@
+"""The RPCs behind the paths: one call and its answer, or a stream of lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2, status_pb2
+from starlette.responses import Response, StreamingResponse
+
+from zart.gateway.bindings import Binding
+from zart.gateway.headers import Metadata
+from zart.gateway.statuses import Refusal, json_of, refusal, retry_in, status_of_call
+
+
+class Calls:
+    """Makes the calls of one channel. ``timeout`` in seconds is for all but what streams."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout: float) -> None:
+        self._channel = channel
+        self._timeout = timeout
+        self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def drain(self) -> None:
+        """End the streams: their last lines say that the gateway stops."""
+        if not self._draining.done():
+            self._draining.set_result(None)
+
+    async def answer(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
+        """Call an RPC. Raises Refusal with the server's status."""
+        try:
+            if binding.rpc.server_streaming:
+                return await self._stream(binding, request, metadata)
+            call = self._method(binding, self._channel.unary_unary)
+            response = await call(request, metadata=metadata, timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            raise Refusal(status_of_call(error)) from None
+        return Response(json_of(response) + "\n", media_type="application/json")
+
+    async def _stream(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
+        """Answer once the first message is there, so that an error can still be a status."""
+        call = self._method(binding, self._channel.unary_stream)(request, metadata=metadata)
+        try:
+            async with asyncio.timeout(self._timeout):
+                first = await call.read()
+        except TimeoutError:
+            call.cancel()
+            message = "the server did not begin to answer in time"
+            raise refusal(code_pb2.DEADLINE_EXCEEDED, message) from None
+        lines = self._lines(call, first)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _lines(self, call: Any, message: Any) -> AsyncIterator[str]:  # noqa: ANN401 - grpc's
+        """Write each message as a line; an error, which has no status left, as the last one."""
+        try:
+            while message is not grpc.aio.EOF:
+                yield json_of(message) + "\n"
+                reading = asyncio.ensure_future(call.read())
+                done = {self._draining, reading}
+                done, _ = await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
+                if reading not in done:
+                    yield _error_line(_STOPPING)
+                    return
+                message = reading.result()
+        except grpc.aio.AioRpcError as error:
+            yield _error_line(status_of_call(error))
+        finally:
+            call.cancel()  # also where the caller went away
+
+    def _method(self, binding: Binding, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - grpc's
+        return kind(
+            binding.rpc_path,
+            request_serializer=GetMessageClass(binding.request).SerializeToString,
+            response_deserializer=GetMessageClass(binding.rpc.output_type).FromString,
+        )
+
+
+_STOPPING = refusal(
+    code_pb2.UNAVAILABLE,
+    "this gateway is stopping: watch again",
+    retry_in(1),
+    reason="SHUTTING_DOWN",
+).status
+
+
+def _error_line(status: status_pb2.Status) -> str:
+    return f'{{"error": {json_of(status)}}}\n'

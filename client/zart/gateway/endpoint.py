@@ -1,0 +1,131 @@
+"""One path: finds the binding of the method, reads the request, answers, and tells in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+
+from google.rpc import code_pb2
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from zart.gateway.bindings import Binding
+from zart.gateway.calls import Calls
+from zart.gateway.headers import (
+    check_origin,
+    check_type,
+    idempotency_key_of,
+    metadata_of,
+    request_id_header,
+)
+from zart.gateway.incoming import message_of
+from zart.gateway.statuses import Refusal, refusal, response_of, retry_in
+
+_log = logging.getLogger("zart.gateway")
+# A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+class Slots:
+    """How many requests may be under way at once."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+
+class Endpoint:
+    """Serves the bindings of one path."""
+
+    def __init__(self, bindings: Sequence[Binding], calls: Calls, slots: Slots) -> None:
+        self._bindings = {binding.http_method: binding for binding in bindings}
+        self._calls = calls
+        self._slots = slots
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a slot is held until its last line is written."""
+        request = Request(scope, receive)
+        begun = time.monotonic()
+        code = "-"
+        self._slots.free -= 1
+        try:
+            response = await self._respond(request)
+            code = str(response.status_code)
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            code = "499"
+        finally:
+            self._slots.free += 1
+            ms = (time.monotonic() - begun) * 1000
+            _log.info("%s %s %s %.1f ms", request.method, scope["path"], code, ms)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except Refusal as error:
+            return response_of(error.status, error.http, error.headers)
+        except ClientDisconnect:
+            raise
+        except Exception:  # noqa: BLE001 - told in full to the log, to the caller by an id
+            error_id = uuid.uuid4().hex[:12]
+            _log.exception("defect %s", error_id)
+            message = f"internal error {error_id}: see the gateway's log"
+            metadata = {"error_id": error_id}
+            told = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)
+            return response_of(told.status)
+
+    async def _answer(self, request: Request) -> Response:
+        if self._slots.free < 0:
+            message = "too many requests are under way"
+            raise refusal(code_pb2.UNAVAILABLE, message, retry_in(1), reason="SERVER_BUSY")
+        check_origin(request.headers)
+        binding = self._bindings.get(request.method)
+        if binding is None:
+            raise refusal(
+                code_pb2.UNIMPLEMENTED,
+                f"{request.method} is not served here",
+                reason="UNKNOWN_METHOD",
+                http=405,
+                headers={"Allow": ", ".join(self._bindings)},
+            )
+        body = await _body_of(request)
+        if body and binding.takes_body:
+            check_type(request.headers)
+        asked = message_of(
+            binding,
+            request.path_params,
+            request.scope["query_string"],
+            body,
+            idempotency_key_of(request.headers),
+        )
+        # Told also with an error, after which only a repeat of it tells whether it happened.
+        headers = request_id_header(asked)
+        try:
+            response = await self._calls.answer(binding, asked, metadata_of(request.headers))
+        except Refusal as error:
+            raise Refusal(error.status, error.http, headers) from None
+        response.headers.update(headers)
+        return response
+
+
+async def _body_of(request: Request) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > _MOST_BYTES:
+        raise _too_large()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Refusal:
+    return refusal(
+        code_pb2.RESOURCE_EXHAUSTED,
+        f"body: at most {_MOST_BYTES} bytes are taken",
+        reason="PAYLOAD_TOO_LARGE",
+        metadata={"field": "body", "limit": str(_MOST_BYTES)},
+    )

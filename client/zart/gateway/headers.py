@@ -1,0 +1,61 @@
+"""What is taken from a request's headers: who calls, its trace, its type, its Idempotency-Key."""
+
+from __future__ import annotations
+
+import re
+
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+from starlette.datastructures import Headers
+
+from zart.gateway.statuses import invalid, refusal
+
+Metadata = tuple[tuple[str, str], ...]
+_PASSED_ON = frozenset({"authorization", "traceparent", "tracestate", "baggage", "x-request-id"})
+
+_VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
+
+
+def metadata_of(headers: Headers) -> Metadata:
+    """Give the metadata that a call passes on. Raises Refusal for what metadata cannot hold."""
+    found = []
+    for name, value in headers.items():
+        if name in _PASSED_ON:
+            if not (value.isascii() and value.isprintable()):
+                raise invalid([(name, "the header has characters other than printable ASCII")])
+            found.append((name, value))
+    return tuple(found)
+
+
+def idempotency_key_of(headers: Headers) -> str:
+    """Give the key, with or without the quotes that its standard asks for."""
+    keys = headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise invalid([("Idempotency-Key", "the header is there twice")])
+    return keys[0].removeprefix('"').removesuffix('"') if keys else ""
+
+
+def request_id_header(request: Message) -> dict[str, str]:
+    """Give the header that tells the request_id of a mutation, made here or not."""
+    request_id = getattr(request, "request_id", "")
+    return {"Idempotency-Key": request_id} if _VISIBLE.fullmatch(request_id) else {}
+
+
+def check_type(headers: Headers) -> None:
+    """Refuse a body that does not call itself JSON: browsers send others without asking."""
+    kind, _, parameters = headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().replace('"', "")
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        problem = "must be application/json: -H 'Content-Type: application/json'"
+        raise invalid([("Content-Type", problem)], http=415)
+
+
+def check_origin(headers: Headers) -> None:
+    """Refuse what a page from elsewhere makes a browser send, also without a body.
+
+    A server on loopback without identity would otherwise be operated by any page that its
+    operator visits.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
+        raise refusal(code_pb2.PERMISSION_DENIED, "requests from pages of other sites are refused")

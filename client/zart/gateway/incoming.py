@@ -1,0 +1,138 @@
+"""An HTTP request to the message that its RPC takes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from zart.gateway.bindings import Binding
+from zart.gateway.statuses import invalid
+from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
+
+_MOST_PARAMETERS = 2_000
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_WRITTEN_AS_TEXT = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
+_WHO_AND_WHY = {"triggered_by", "reason", "request_id"}
+
+
+def message_of(
+    binding: Binding, path: Mapping[str, str], query: bytes, body: bytes, idempotency_key: str
+) -> Message:
+    """Make the message of a request: of the path, as it came; and the query, or the body.
+
+    ``idempotency_key`` becomes the request_id of a mutation; one that has none is given one, so
+    that the channel's own repeats are safe. Raises Refusal.
+    """
+    message = GetMessageClass(binding.request)()
+    if binding.takes_body:
+        if query:
+            raise invalid([("query", "is not taken here: everything stands in the body")])
+        members = parse_object(body)
+        _refuse_null_scope(message, members)
+        fill(message, members)
+    else:
+        if body:
+            raise invalid([("body", f"is not taken by {binding.http_method}: use the query")])
+        fill(message, _members(binding, query))
+    _add_variables(message, binding, path)
+    _add_request_id(message, idempotency_key)
+    _refuse_everything_unsaid(message)
+    return message
+
+
+def _members(binding: Binding, query: bytes) -> dict[str, Any]:
+    """Read a query as the JSON object that it stands for."""
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(query),
+            errors="strict",
+            max_num_fields=_MOST_PARAMETERS,
+        )
+    except ValueError as error:
+        raise invalid([("query", f"cannot be read: {error}")]) from None
+    members: dict[str, Any] = {}
+    violations = []
+    for name, text in pairs:
+        field = field_named(binding.request, name)
+        if field is None or field in binding.variables:
+            violations.append(unknown(binding.request, name))
+        elif field.is_repeated:
+            members.setdefault(field.json_name, []).append(_value(field, text))
+        elif field.json_name in members:
+            violations.append((name, "is given twice"))
+        else:
+            members[field.json_name] = _value(field, text)
+            violations += _unreadable(field, name, members[field.json_name])
+    if violations:
+        raise invalid(violations)
+    return members
+
+
+def _value(field: FieldDescriptor, text: str) -> object:
+    """Give the JSON value of a parameter; what is no value is left to be refused."""
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return {"true": True, "false": False}.get(text, text)
+    if field.cpp_type in {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}:
+        return int(text) if _INTEGER.fullmatch(text) else text
+    return text
+
+
+def _unreadable(field: FieldDescriptor, name: str, value: object) -> Iterator[Violation]:
+    if field.cpp_type == FieldDescriptor.CPPTYPE_INT32 and isinstance(value, str):
+        yield name, f"is {value[:40]!r}, not a number"
+    if field.message_type is not None and field.message_type.full_name not in _WRITTEN_AS_TEXT:
+        yield name, "cannot be given in a query"
+
+
+def _add_variables(message: Message, binding: Binding, path: Mapping[str, str]) -> None:
+    """Set what stands in the path; a body may repeat it, but not contradict it."""
+    found = type(message)()
+    for field in binding.variables:
+        try:
+            fill(found, {field.json_name: unquote(path[field.name], errors="strict")})
+        except UnicodeDecodeError:
+            raise invalid([(field.name, "is not UTF-8 in the path")]) from None
+    for field in binding.variables:
+        said, meant = getattr(message, field.name), getattr(found, field.name)
+        is_said = message.HasField(field.name) if field.has_presence else bool(said)
+        if is_said and said != meant:
+            raise invalid([(field.name, f"is {said!r} in the body, but {meant!r} in the path")])
+    message.MergeFrom(found)
+
+
+def _add_request_id(message: Message, idempotency_key: str) -> None:
+    if "request_id" not in message.DESCRIPTOR.fields_by_name:
+        return
+    said = message.request_id  # type: ignore[attr-defined]
+    if said and idempotency_key and said != idempotency_key:
+        raise invalid([("request_id", "is not the same as the header Idempotency-Key")])
+    chosen = said or idempotency_key or uuid.uuid4().hex
+    message.request_id = chosen  # type: ignore[attr-defined]
+
+
+def _has_scope(message: Message) -> bool:
+    """Tell whether leaving fields out makes a request mean more."""
+    return "everything" in message.DESCRIPTOR.fields_by_name
+
+
+def _refuse_null_scope(message: Message, members: Mapping[str, Any]) -> None:
+    """Null is as good as left out elsewhere; a program that had no value must not pause more."""
+    nulls = [name for name, value in members.items() if value is None]
+    if nulls and _has_scope(message):
+        raise invalid([(name, "is null: leave it out if that is meant") for name in nulls])
+
+
+def _refuse_everything_unsaid(message: Message) -> None:
+    """Over HTTP, who means everything says so: a forgotten body must not resume all rules."""
+    names = {field.name for field, _ in message.ListFields()}
+    if _has_scope(message) and not names - _WHO_AND_WHY:
+        raise invalid([("everything", "nothing is named: set a scope, or everything to true")])

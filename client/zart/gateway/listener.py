@@ -1,0 +1,20 @@
+"""The socket that a gateway listens on."""
+
+from __future__ import annotations
+
+import socket
+
+from zart.gateway.settings import GatewayError, host_and_port
+
+
+def open_listener(listen: str) -> socket.socket:
+    """Listen on HOST:PORT. Raises GatewayError, which says what may be in the way."""
+    host, port = host_and_port(listen)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError:
+        raise GatewayError(
+            f"cannot listen on {listen} for HTTP/JSON: is another program running there?"
+            " Stop it, or set ZART_GATEWAY_LISTEN to another address"
+        ) from None

@@ -1,0 +1,158 @@
+"""google.rpc.Status as an HTTP answer, and the ones that the gateway itself gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2, descriptor_pool, duration_pb2, json_format
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from starlette.responses import Response
+
+from zart import errors
+
+DOMAIN = "zart"
+_SHOWN = 12  # bad fields of one request, as the server has it
+
+# The mapping of google.rpc.Code; 499 is what proxies log for a caller that went away.
+_HTTP = {
+    code_pb2.OK: 200,
+    code_pb2.CANCELLED: 499,
+    code_pb2.UNKNOWN: 500,
+    code_pb2.INVALID_ARGUMENT: 400,
+    code_pb2.DEADLINE_EXCEEDED: 504,
+    code_pb2.NOT_FOUND: 404,
+    code_pb2.ALREADY_EXISTS: 409,
+    code_pb2.PERMISSION_DENIED: 403,
+    code_pb2.UNAUTHENTICATED: 401,
+    code_pb2.RESOURCE_EXHAUSTED: 429,
+    code_pb2.FAILED_PRECONDITION: 400,
+    code_pb2.ABORTED: 409,
+    code_pb2.OUT_OF_RANGE: 400,
+    code_pb2.UNIMPLEMENTED: 501,
+    code_pb2.INTERNAL: 500,
+    code_pb2.UNAVAILABLE: 503,
+    code_pb2.DATA_LOSS: 500,
+}
+# 429 would say: the same again, later.
+_HTTP_OF_REASON = {"PAYLOAD_TOO_LARGE": 413, "TOO_MANY_ITEMS": 413}
+
+
+class Refusal(Exception):
+    """A request that the gateway does not pass on; ``http`` goes before the code's own status."""
+
+    def __init__(
+        self,
+        status: status_pb2.Status,
+        http: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status.message)
+        self.status = status
+        self.http = http
+        self.headers = headers or {}
+
+
+def refusal(
+    code: int,
+    message: str,
+    *details: Message,
+    reason: str = "",
+    metadata: Mapping[str, str] | None = None,
+    http: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Refusal:
+    """Make a refusal; with a reason it carries an ErrorInfo."""
+    status = status_pb2.Status(code=code, message=message)
+    if reason:
+        info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+        details = (info, *details)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return Refusal(status, http, headers)
+
+
+def invalid(violations: Sequence[tuple[str, str]], http: int | None = None) -> Refusal:
+    """Refuse fields, each with what is wrong with it, as the server does."""
+    (field, description), *others = violations[:_SHOWN]
+    message = f"{field}: {description}"
+    if others:
+        message += "; also wrong: " + ", ".join(dict.fromkeys(name for name, _ in others))
+    violation = error_details_pb2.BadRequest.FieldViolation
+    bad = error_details_pb2.BadRequest(
+        field_violations=[violation(field=f, description=d) for f, d in violations[:_SHOWN]]
+    )
+    return refusal(
+        code_pb2.INVALID_ARGUMENT,
+        message,
+        bad,
+        reason="INVALID_FIELD",
+        metadata={"field": field},
+        http=http,
+    )
+
+
+def retry_in(seconds: int) -> error_details_pb2.RetryInfo:
+    """Say when to repeat."""
+    return error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
+
+
+def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Give the server's status, or say that there was no answer, and nothing of where it is."""
+    told = errors.from_call(error)
+    if isinstance(told, errors.Refused):
+        return told.status
+    code: int = error.code().value[0]
+    if code == code_pb2.UNAVAILABLE:
+        return refusal(
+            code, "the server cannot be reached; what was asked may have happened", retry_in(1)
+        ).status
+    if code == code_pb2.DEADLINE_EXCEEDED:
+        return refusal(
+            code, "the server did not answer in time; what was asked may have happened"
+        ).status
+    return status_pb2.Status(code=code, message="the call was broken off")
+
+
+def response_of(
+    status: status_pb2.Status,
+    http: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer a status: its JSON, the right HTTP status, and the headers that go with it."""
+    found = dict(headers or {})
+    reason, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        detail.Unpack(reason)
+        if detail.Unpack(retry):
+            delay = retry.retry_delay.ToTimedelta().total_seconds()
+            found["Retry-After"] = str(max(0, math.ceil(delay)))
+    code = http or _HTTP_OF_REASON.get(reason.reason) or _HTTP.get(status.code, 500)
+    if code == 401:  # noqa: PLR2004 - which must say how to authenticate
+        found["WWW-Authenticate"] = "Bearer"
+    return Response(json_of(status) + "\n", code, found, media_type="application/json")
+
+
+def json_of(message: Message) -> str:
+    """Write a message in proto JSON, in one line, as ``zart --output json`` does."""
+    if isinstance(message, status_pb2.Status):
+        message = _readable(message)
+    text: str = json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+    return text
+
+
+def _readable(status: status_pb2.Status) -> status_pb2.Status:
+    """Leave out details of types that a newer server knows and we do not."""
+    found = status_pb2.Status(code=status.code, message=status.message)
+    for detail in status.details:
+        try:
+            descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
+        except KeyError:
+            continue
+        found.details.append(detail)
+    return found

@@ -1,0 +1,182 @@
+"""JSON to messages, strictly: what a request lacks, repeats or would damage is refused.
+
+protobuf's json_format does the conversion. It lets pass names given twice, two members of a oneof
+where one is null, false for a number, and numbers that a google.protobuf.Value would change.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias, cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from zart.gateway.statuses import invalid
+
+Violation: TypeAlias = tuple[str, str]
+_VALUES = {"google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.ListValue"}
+_EXACT = 2**53
+_MOST_DIGITS = 400
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; nothing at all is an empty one. Raises Refusal."""
+    if not body:
+        return {}
+    try:
+        value = _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise invalid([("body", f"is not UTF-8 at byte {error.start}")]) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise invalid([("body", f"is not JSON: {error.msg} at {where}")]) from None
+    except ValueError as error:
+        raise invalid([("body", f"is not JSON: {error}")]) from None
+    except RecursionError:
+        raise invalid([("body", "is nested too deep")]) from None
+    if not isinstance(value, dict):
+        raise invalid([("body", "is not a JSON object")])
+    return value
+
+
+def fill(message: Message, members: Mapping[str, Any]) -> None:
+    """Set the fields of an empty message from JSON. Raises Refusal naming each bad one."""
+    violations = list(_violations(members, cast("Descriptor", message.DESCRIPTOR), ""))
+    if not violations:
+        for name, value in members.items():  # one by one, to know which it was
+            try:
+                json_format.ParseDict({name: value}, message)
+            except (json_format.ParseError, ValueError, TypeError) as error:
+                violations.append((name, _told(name, error)))
+    if violations:
+        raise invalid(violations)
+
+
+def field_named(kind: Descriptor, name: str) -> FieldDescriptor | None:
+    """Find a field by its name in JSON or in the proto."""
+    for field in kind.fields:
+        if name in (field.json_name, field.name):
+            return field
+    return None
+
+
+def unknown(kind: Descriptor, name: str, path: str = "") -> Violation:
+    """Say that there is no such field, and which may have been meant."""
+    close = difflib.get_close_matches(name, [field.json_name for field in kind.fields], n=1)
+    hint = f": did you mean {close[0]}?" if close else ""
+    return path + name, f"is not a field of {kind.name}{hint}"
+
+
+def _violations(value: object, kind: Descriptor, path: str) -> Iterator[Violation]:
+    if not isinstance(value, dict):
+        return  # json_format says what is wrong with it
+    seen: dict[str, str] = {}
+    for name, item in value.items():
+        field = field_named(kind, name)
+        if field is None:
+            yield unknown(kind, name, path)
+        else:
+            yield from _clashes(field, name, path, seen)
+            yield from _inside(field, item, path + name)
+
+
+def _clashes(
+    field: FieldDescriptor, name: str, path: str, seen: dict[str, str]
+) -> Iterator[Violation]:
+    """Find a field that is given twice, or beside another of its oneof."""
+    if field.name in seen:
+        yield path + name, f"is given twice, as {seen[field.name]} and as {name}"
+    seen[field.name] = name
+    oneof = field.containing_oneof
+    if oneof is None or len(oneof.fields) == 1:
+        return
+    key = f"oneof {oneof.name}"
+    if key in seen:
+        yield path + name, f"is given beside {seen[key]}: give one of them"
+    seen[key] = name
+
+
+def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
+    # json_format takes false for 0, as a number or a value of an enum; and 0.5 for the latter.
+    wrong = bool | float if field.enum_type is not None else bool
+    if _is_value(field):
+        yield from _damaged(item, path)
+    elif field.type != FieldDescriptor.TYPE_BOOL and any(isinstance(x, wrong) for x in _each(item)):
+        yield path, f"is {json.dumps(item)[:40]}, which it cannot be"
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+        values = field.message_type.fields_by_name["value"]
+        for key, part in item.items() if isinstance(item, dict) else ():
+            yield from _inside(values, part, f"{path}.{key}")
+    elif field.message_type is not None and isinstance(item, list):
+        for place, part in enumerate(item):
+            yield from _violations(part, field.message_type, f"{path}[{place}].")
+    elif field.message_type is not None:
+        yield from _violations(item, field.message_type, f"{path}.")
+
+
+def _each(item: object) -> list[object]:
+    return item if isinstance(item, list) else [item]
+
+
+def _is_value(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name in _VALUES
+
+
+def _damaged(value: object, path: str) -> Iterator[Violation]:
+    """Find numbers that would not come out of a Value as they went in."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif _is_too_large(item):
+            yield path, f"has a number beyond 2^53, which would be damaged: use {path}Json"
+            return
+
+
+def _is_too_large(item: object) -> bool:
+    if isinstance(item, float):  # 2^53 itself may have been written as 2^53 + 1
+        return abs(item) >= _EXACT
+    return isinstance(item, int) and abs(item) > _EXACT
+
+
+def _told(name: str, error: Exception) -> str:
+    text = str(error).removeprefix(f"Failed to parse {name} field: ")
+    return f"cannot be read: {text.rstrip('.')}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice[:100]!r} is there twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits: use a field of exact JSON text")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return number
+
+
+def _constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)

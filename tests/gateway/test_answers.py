@@ -1,0 +1,356 @@
+"""What comes back: errors as google.rpc.Status, and what a gateway says where no server does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from gateway.conftest import Answer, Http, gateway_to
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from rig import CHAIN, Rig
+
+from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2 as pb
+
+RESUME = "/admin/v1/pause/pr-1"
+
+
+@dataclass
+class Scripted:
+    """A server that answers every call as it is told, and keeps what it was sent."""
+
+    answer: Callable[[Any], Any] = lambda _: pb.ResumeResponse()
+    metadata: dict[str, list[str]] = field(default_factory=dict)
+    requests: list[pb.ResumeRequest] = field(default_factory=list)
+    deadlines: list[float | None] = field(default_factory=list)
+    address: str = ""
+
+    async def handle(self, request: bytes, context: Any) -> bytes:
+        """Answer a call."""
+        self.metadata = {}
+        for key, value in context.invocation_metadata():
+            self.metadata.setdefault(key, []).append(value)
+        self.requests.append(pb.ResumeRequest.FromString(request))
+        self.deadlines.append(context.time_remaining())
+        answer = self.answer(context)
+        return (await answer if asyncio.iscoroutine(answer) else answer).SerializeToString()  # type: ignore[no-any-return]
+
+    def service(self, _details: grpc.HandlerCallDetails) -> Any:
+        """Serve every method."""
+        return grpc.unary_unary_rpc_method_handler(self.handle)
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[Scripted]:
+    """A scripted server."""
+    found = Scripted()
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([found])  # type: ignore[list-item]
+    found.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield found
+    await server.stop(0)
+
+
+@pytest.fixture
+def http_scripted(scripted: Scripted) -> Iterator[Http]:
+    """A gateway to it."""
+    with gateway_to(scripted.address, timeout=2.0, max_calls=2) as sender:
+        yield sender
+
+
+async def post(http_: Http, path: str, message: Any = None, **headers: str) -> Answer:
+    """Post while the loop that the server runs on goes on."""
+    return await asyncio.to_thread(http_.post, path, message, **headers)
+
+
+def test_the_servers_refusal_is_passed_on_whole(http_: Http) -> None:
+    refused = http_.post("/admin/v1/executions/nobody/restart")
+
+    assert refused.status == 404
+    assert refused.headers["Content-Type"] == "application/json"
+    assert refused.json["code"] == code_pb2.NOT_FOUND
+    assert refused.json["message"] == "no execution 'nobody'"
+    assert refused.json["details"] == [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "EXECUTION_NOT_FOUND",
+            "domain": "zart",
+            "metadata": {"execution_id": "nobody"},
+        }
+    ]
+    bad = http_.post("/admin/v1/pause", {"stepPattern": "["})
+    assert bad.status == 400
+    assert list(bad.fields) == ["step_pattern"]
+
+
+async def test_states_that_forbid_it_are_400_and_409(rig: Rig, http_: Http) -> None:
+    await rig.start("x", CHAIN)
+    x = "/admin/v1/executions/x"
+
+    refused = [
+        http_.post(f"{x}/retry-step", {"stepName": "a"}),
+        http_.post(f"{x}/restart", {"ifRunning": "IF_RUNNING_FAIL"}),
+        http_.post(f"{x}/restart", {"expectedRunNumber": 7}),
+        http_.post("/api/v1/executions", {"executionId": "x", "taskName": "t", "steps": [{"stepName": "a"}]}),
+        http_.post("/api/v1/executions:batch", {"requests": [{}] * 1001}),
+    ]  # fmt: skip
+
+    assert [(r.status, r.reason) for r in refused] == [
+        (400, "STEP_NOT_DEAD"),
+        (400, "RUN_ACTIVE"),
+        (409, "RUN_CHANGED"),
+        (409, "EXECUTION_EXISTS"),
+        (413, "TOO_MANY_ITEMS"),
+    ]
+
+
+CODES = [
+    (grpc.StatusCode.CANCELLED, 499),
+    (grpc.StatusCode.UNKNOWN, 500),
+    (grpc.StatusCode.INVALID_ARGUMENT, 400),
+    (grpc.StatusCode.DEADLINE_EXCEEDED, 504),
+    (grpc.StatusCode.NOT_FOUND, 404),
+    (grpc.StatusCode.ALREADY_EXISTS, 409),
+    (grpc.StatusCode.PERMISSION_DENIED, 403),
+    (grpc.StatusCode.UNAUTHENTICATED, 401),
+    (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+    (grpc.StatusCode.FAILED_PRECONDITION, 400),
+    (grpc.StatusCode.ABORTED, 409),
+    (grpc.StatusCode.OUT_OF_RANGE, 400),
+    (grpc.StatusCode.UNIMPLEMENTED, 501),
+    (grpc.StatusCode.INTERNAL, 500),
+    (grpc.StatusCode.DATA_LOSS, 500),
+]
+
+
+@pytest.mark.parametrize(("code", "http"), CODES)
+async def test_each_code_has_its_status(
+    scripted: Scripted, http_scripted: Http, code: grpc.StatusCode, http: int
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="zart")
+    scripted.answer = lambda context: context.abort_with_status(
+        rpc_status.to_status(told(code, info))
+    )
+
+    refused = await post(http_scripted, RESUME)
+
+    assert (refused.status, refused.json["code"]) == (http, code.value[0])
+    assert (refused.json["message"], refused.reason) == ("no", "SOME_REASON")
+    assert ("WWW-Authenticate" in refused.headers) is (http == 401)
+
+
+def told(code: grpc.StatusCode, *details: Any) -> status_pb2.Status:
+    """Make a status."""
+    status = status_pb2.Status(code=code.value[0], message="no")
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+async def test_when_to_repeat_is_a_header(scripted: Scripted, http_scripted: Http) -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=1_500_000))
+    scripted.answer = lambda context: context.abort_with_status(
+        rpc_status.to_status(told(grpc.StatusCode.ABORTED, retry))
+    )
+
+    assert (await post(http_scripted, RESUME)).headers["Retry-After"] == "1"
+
+
+async def test_a_detail_that_only_a_newer_server_knows_is_left_out(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    newer = any_pb2.Any(type_url="type.googleapis.com/zart.v2.News", value=b"\x08\x01")
+    status = told(grpc.StatusCode.NOT_FOUND, error_details_pb2.ErrorInfo(domain="zart"))
+    status.details.append(newer)
+    scripted.answer = lambda context: context.abort_with_status(rpc_status.to_status(status))
+
+    refused = await post(http_scripted, RESUME)
+
+    assert refused.status == 404
+    assert len(refused.json["details"]) == 1
+
+
+async def test_no_server_is_a_503_that_says_when_to_repeat_and_with_which_key() -> None:
+    with gateway_to("127.0.0.1:1") as http_:
+        mutated = await post(http_, "/admin/v1/executions/x/restart")
+        watched = await asyncio.to_thread(http_.get, "/api/v1/executions/x/watch")
+        ready = await asyncio.to_thread(http_.get, "/readyz")
+        alive = await asyncio.to_thread(http_.get, "/healthz")
+
+    for answer in (mutated, watched, ready):
+        assert (answer.status, answer.json["code"]) == (503, code_pb2.UNAVAILABLE)
+        assert answer.headers["Retry-After"] == "1"
+        assert "127.0.0.1" not in answer.text
+    assert len(mutated.headers["Idempotency-Key"]) == 32
+    assert (alive.status, alive.json) == (200, {"status": "SERVING"})
+
+
+async def test_a_server_that_does_not_answer_in_time_is_a_504(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    scripted.answer = lambda _: asyncio.sleep(60)
+
+    late = await post(http_scripted, RESUME)
+
+    assert (late.status, late.json["code"]) == (504, code_pb2.DEADLINE_EXCEEDED)
+    assert scripted.deadlines[0] is not None
+    assert scripted.deadlines[0] < 2
+
+
+async def test_more_calls_than_may_be_under_way_are_503(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    held, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> pb.ResumeResponse:
+        if len(scripted.requests) == 2:
+            held.set()
+        await let_go.wait()
+        return pb.ResumeResponse()
+
+    scripted.answer = lambda _: hold()
+    first = [asyncio.create_task(post(http_scripted, RESUME)) for _ in range(2)]
+    await held.wait()
+    refused = await post(http_scripted, RESUME)
+    let_go.set()
+
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert [answer.status for answer in await asyncio.gather(*first)] == [200, 200]
+    assert (await post(http_scripted, RESUME)).status == 200
+
+
+async def test_who_calls_and_its_trace_are_passed_on(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"Authorization": "Bearer a.b.c", "Traceparent": trace, "tracestate": "a=1",
+               "baggage": "user=7", "X-Request-Id": "r-1", "Cookie": "no", "X-Other": "no"}  # fmt: skip
+
+    await asyncio.to_thread(http_scripted.post, RESUME, {}, **headers)
+
+    passed = {key: scripted.metadata.get(key.lower()) for key in headers}
+    assert passed == {
+        "Authorization": ["Bearer a.b.c"],
+        "Traceparent": [trace],
+        "tracestate": ["a=1"],
+        "baggage": ["user=7"],
+        "X-Request-Id": ["r-1"],
+        "Cookie": None,
+        "X-Other": None,
+    }
+    await post(http_scripted, RESUME)
+    assert "authorization" not in scripted.metadata
+
+
+async def test_a_header_that_metadata_cannot_hold_is_refused(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    refused = await post(http_scripted, RESUME, Authorization="Bearer \xe9")
+
+    assert list(refused.fields) == ["authorization"]
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "request_id"),
+    [
+        ({"requestId": "r-1"}, {}, "r-1"),
+        ({}, {"Idempotency-Key": "k-1"}, "k-1"),
+        ({}, {"Idempotency-Key": '"k-1"'}, "k-1"),
+        ({"requestId": "k-1"}, {"Idempotency-Key": "k-1"}, "k-1"),
+    ],
+)
+async def test_the_request_id_is_the_bodys_or_the_headers(
+    scripted: Scripted, http_scripted: Http, body: Any, headers: dict[str, str], request_id: str
+) -> None:
+    answer = await post(http_scripted, RESUME, body, **headers)
+
+    assert scripted.requests[0].request_id == request_id
+    assert answer.headers["Idempotency-Key"] == request_id
+
+
+async def test_two_request_ids_are_refused(scripted: Scripted, http_scripted: Http) -> None:
+    different = {"Idempotency-Key": "k-2"}
+
+    refused = await post(http_scripted, RESUME, {"requestId": "r-1"}, **different)
+
+    assert list(refused.fields) == ["request_id"]
+    assert scripted.requests == []
+
+
+async def test_a_mutation_without_request_id_is_given_one_that_its_repeats_keep(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    def fail_once(context: Any) -> Any:
+        if len(scripted.requests) == 1:
+            return context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return pb.ResumeResponse(rules_deleted=1)
+
+    scripted.answer = fail_once
+
+    answer = await post(http_scripted, RESUME)
+
+    assert answer.json == {"rulesDeleted": 1}
+    first, second = scripted.requests
+    assert first.request_id
+    assert first == second
+    assert answer.headers["Idempotency-Key"] == first.request_id
+
+
+@pytest.mark.parametrize("said", ["é☃", "trailing ", "a\nb"])
+async def test_a_request_id_that_no_header_holds_is_not_told(
+    scripted: Scripted, http_scripted: Http, said: str
+) -> None:
+    answer = await post(http_scripted, RESUME, {"requestId": said})
+
+    assert (answer.status, "Idempotency-Key" in answer.headers) == (200, False)
+
+
+def test_other_paths_and_methods(http_: Http) -> None:
+    missing = http_.get("/admin/v1/nothing")
+    wrong = http_.send("DELETE", "/admin/v1/pause")
+    slash = http_.get("/admin/v1/pause/")
+    posted = http_.post("/healthz")
+
+    assert (missing.status, missing.json["code"]) == (404, code_pb2.NOT_FOUND)
+    assert (slash.status, slash.reason) == (404, "UNKNOWN_METHOD")
+    assert (wrong.status, wrong.json["code"]) == (405, code_pb2.UNIMPLEMENTED)
+    assert set(wrong.headers["Allow"].split(", ")) == {"GET", "POST"}
+    assert (posted.status, posted.reason) == (405, "UNKNOWN_METHOD")
+
+
+async def test_ready_is_what_the_server_says(
+    zart_server: ServerUnderTest, rig: Rig, http_: Http
+) -> None:
+    assert http_.get("/readyz").json == {"status": "SERVING"}
+
+    asyncio.run_coroutine_threadsafe(
+        zart_server.running.health.enter_graceful_shutdown(), zart_server.loop
+    ).result()
+
+    unready = http_.get("/readyz")
+    assert (unready.status, unready.json["code"]) == (503, code_pb2.UNAVAILABLE)
+
+
+def test_a_defect_is_a_500_with_an_id_and_nothing_else(
+    http_: Http, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("zart.gateway.endpoint.check_origin", broken)
+
+    failed = http_.get("/admin/v1/pause")
+
+    assert (failed.status, failed.reason) == (500, "INTERNAL")
+    assert "secret" not in failed.text
+    assert failed.json["details"][0]["metadata"]["error_id"] in caplog.text
+    assert "secret" in caplog.text

@@ -1,0 +1,105 @@
+"""The curl lines of the documents, run by the real curl against work as ``make run`` has it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway.conftest import Http
+from gateway.test_table import TABLE
+from rig import eventually
+
+import zart
+from examples.order import CARD_DOWN, order
+from zart.testing.server import ServerUnderTest
+
+ROOT = Path(__file__).parents[2]
+FIRST_DAY = """
+curl -X POST http://localhost:8080/admin/v1/executions/exec-001/retry-step -H "Content-Type: application/json" -d '{"stepName": "charge-card", "triggeredBy": "ops-team"}'
+curl -X POST http://localhost:8080/admin/v1/pause -H "Content-Type: application/json" -d '{"taskName": "brewery-finder", "stepPattern": "find-breweries"}'
+"""
+RULE = "pr-7k2m9x4q"  # what docs/http.md has for an id
+
+
+def curl_lines(document: str) -> list[str]:
+    """Find the lines of a document that call curl."""
+    text = (ROOT / document).read_text()
+    return [line for line in text.splitlines() if line.startswith("curl ")]
+
+
+@pytest.fixture
+async def orders(
+    client: zart.Client,
+    zart_server: ServerUnderTest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[None]:
+    """Orders that died at charge-card, and a dispatcher, with the card service still down."""
+    monkeypatch.chdir(tmp_path)
+    CARD_DOWN.parent.mkdir()
+    CARD_DOWN.touch()
+    stop = asyncio.Event()
+    dispatcher = zart.Dispatcher([order], address=zart_server.address, grace=0.1)
+    working = asyncio.create_task(dispatcher.run(stop))
+
+    async def registered() -> bool:
+        return bool(await client.list_task_definitions())
+
+    await eventually(registered)
+    for number in range(1, 5):
+        await client.start(order, {"user": number, "amount": 20}, execution_id=f"exec-00{number}")
+    for number in range(1, 5):
+        await client.handle(f"exec-00{number}").run()
+    yield
+    stop.set()
+    await working
+
+
+async def run(http_: Http, line: str) -> list[Any]:
+    """Run a line, as it stands but for the port; gives its answer, or a watch's lines."""
+    line = line.replace("http://localhost:8080", f"http://{http_.address}")
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", line.replace("curl ", "curl --fail-with-body --silent --show-error ", 1)],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return [json.loads(text) for text in done.stdout.splitlines()]
+
+
+@pytest.mark.usefixtures("orders")
+@pytest.mark.parametrize("document", ["docs/http.md", "README.md"])
+async def test_each_line_works(http_: Http, document: str) -> None:
+    rule = RULE
+    for line in curl_lines(document):
+        answers = await run(http_, line.replace(RULE, rule))
+        if "charge-*" in line and "-X POST" in line:
+            rule = answers[0]["rule"]["ruleId"]
+        if line.endswith("/watch"):
+            assert answers[-1]["run"]["status"] == "RUN_STATUS_FAILED"
+
+
+def test_every_row_of_the_table_has_a_line() -> None:
+    called = set()
+    for line in curl_lines("docs/http.md"):
+        method = "POST" if "-X POST" in line else "GET"
+        path = re.search(r"http://localhost:8080(/[^\s\"?]*)", line)
+        assert path is not None, line
+        called |= {
+            row for row in TABLE
+            if row[0] == method and re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", row[1]), path[1])
+        }  # fmt: skip
+
+    assert called == set(TABLE)
+
+
+def test_the_lines_of_the_first_day_are_there() -> None:
+    lines = curl_lines("docs/http.md")
+
+    assert set(FIRST_DAY.strip().splitlines()) <= set(lines)

@@ -1,0 +1,81 @@
+"""The OpenAPI document: it tells the table, and a tester that believes it finds no 5xx."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gateway.conftest import Http
+from gateway.test_table import TABLE
+from rig import Rig
+
+BIN = Path(sys.executable).parent
+# Left out is positive_data_acceptance: most of what can be wrong no schema can tell.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
+)
+
+
+def test_it_is_served_and_tells_the_table(http_: Http) -> None:
+    served = http_.get("/openapi.json")
+
+    assert served.headers["Content-Type"] == "application/json"
+    found = {
+        (method.upper(), path, operation["operationId"].rstrip("2"))
+        for path, item in served.json["paths"].items()
+        for method, operation in item.items()
+    }
+    assert found == set(TABLE)
+
+
+def test_every_element_is_described(http_: Http) -> None:
+    schemas = http_.get("/openapi.json").json["components"]["schemas"]
+
+    for name, schema in schemas.items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            assert described["description"], f"{name}.{field}"
+
+
+def drive(http_: Http, method: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tester on the operations of one method."""
+    return subprocess.run(
+        [
+            str(BIN / "schemathesis"), "run", f"http://{http_.address}/openapi.json",
+            "--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing",
+            "--max-examples", "10", "--seed", "1", "--include-method", method,
+            "--request-timeout", "10", "--no-color",
+        ],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_schemathesis_finds_nothing(
+    rig: Rig, http_: Http, tmp_path: Path, method: str
+) -> None:
+    for name in ("0", "00"):  # the ids that it likes; finished, so that a watch ends
+        await rig.dead(name, step="b")
+
+    done = await asyncio.to_thread(drive, http_, method, tmp_path)
+
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"([1-9]\d+) generated, \1 passed", done.stdout), done.stdout
+
+
+async def test_what_is_served_is_what_is_checked_in(http_: Http) -> None:
+    checked_in = Path(__file__).parents[2] / "client/zart/gateway/openapi.json"
+
+    assert http_.get("/openapi.json").json == json.loads(checked_in.read_text())

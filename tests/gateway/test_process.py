@@ -1,0 +1,86 @@
+"""``zart gateway`` as a process: what it says, where it refuses to listen, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from acceptance.test_make_run import free_port
+from gateway.conftest import Http
+
+from zart.gateway.settings import GatewayError, Settings, host_and_port
+from zart.testing.server import ServerUnderTest
+
+
+def command(*options: str, **environment: str) -> subprocess.Popen[str]:
+    """Run the command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "zart.cli", "gateway", *options],
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("ZART_")}, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
+    zart_server: ServerUnderTest, number: int
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    process = command(ZART_GATEWAY_LISTEN=listen, ZART_ADDRESS=zart_server.address)
+    assert process.stderr is not None
+    told = process.stderr.readline()
+    http_ = Http(listen)
+    answers = [
+        http_.post("/admin/v1/pause", {"taskName": "t", "reason": "a secret"}),
+        http_.get("/admin/v1/pause?taskName=a-secret"),
+        http_.post("/admin/v1/pause", {"secrt": 1}),
+    ]
+    process.send_signal(number)
+    _, log = process.communicate(timeout=10)
+
+    assert f"http://{listen} passes on to {zart_server.address}" in told
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    assert process.returncode == 0, log
+    lines = [line.split("zart.gateway: ")[1] for line in log.splitlines()]
+    assert [line.rsplit(" ", 2)[0] for line in lines] == [
+        "POST /admin/v1/pause 200",
+        "GET /admin/v1/pause 200",
+        "POST /admin/v1/pause 400",
+    ]
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = command("--listen", listen)
+        _, told = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert told.startswith(f"zart: cannot listen on {listen}")
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("listen", "message"),
+    [
+        ("nowhere", "HOST:PORT"),
+        ("127.0.0.1:http", "HOST:PORT"),
+        ("127.0.0.1:99999", "HOST:PORT"),
+        ("0.0.0.0:8080", "ZART_INSECURE=1"),
+        ("[::]:8080", "ZART_INSECURE=1"),
+        ("gateway.example:8080", "ZART_INSECURE=1"),
+    ],
+)
+def test_settings_are_checked_at_the_start(listen: str, message: str) -> None:
+    with pytest.raises(GatewayError, match=message):
+        Settings(listen=listen)
+
+
+def test_beyond_loopback_only_on_demand() -> None:
+    assert Settings(listen="[::]:8080", insecure=True).listen == "[::]:8080"
+    assert host_and_port("[::1]:0") == ("::1", 0)

@@ -1,0 +1,107 @@
+"""Every row of the contract's table, and what a misspelt field does to each POST: nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+from gateway.conftest import Http
+from rig import Rig, eventually
+
+from zart.gateway.bindings import all_services, bindings_of
+
+TABLE = [
+    ("POST", "/admin/v1/executions/{execution_id}/retry-step", "RetryStep"),
+    ("POST", "/admin/v1/executions/{execution_id}/restart", "Restart"),
+    ("POST", "/admin/v1/executions/{execution_id}/rerun", "Rerun"),
+    ("GET", "/admin/v1/executions/{execution_id}/runs", "ListRuns"),
+    ("POST", "/admin/v1/pause", "Pause"),
+    ("GET", "/admin/v1/pause", "ListPauseRules"),
+    ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
+    ("POST", "/admin/v1/resume", "Resume"),
+    ("POST", "/api/v1/executions", "StartExecution"),
+    ("GET", "/api/v1/executions", "ListExecutions"),
+    ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),
+    ("GET", "/api/v1/executions/{execution_id}", "GetExecution"),
+    ("GET", "/api/v1/executions/{execution_id}/watch", "WatchExecution"),
+    ("POST", "/api/v1/executions/{execution_id}/cancel", "CancelExecution"),
+]
+STEPS = [{"stepName": "a"}]
+
+
+def test_the_annotations_are_the_table() -> None:
+    found = {(b.http_method, b.path, b.rpc.name) for b in bindings_of(all_services())}
+
+    assert found == set(TABLE)
+
+
+# A body that works as it stands, and its field that is then misspelt.
+POSTS: list[tuple[str, dict[str, Any], str]] = [
+    ("/admin/v1/executions/x/retry-step", {"stepName": "b", "maxAttempts": 2}, "maxAttempts"),
+    ("/admin/v1/executions/x/restart", {"payloadJson": "1", "ifRunning": 1}, "ifRunning"),
+    ("/admin/v1/executions/x/rerun", {"forceRerun": ["b"], "validateOnly": True}, "validateOnly"),
+    ("/admin/v1/pause", {"taskName": "t", "stepPattern": "b"}, "stepPattern"),
+    ("/admin/v1/pause/{rule_id}", {"triggeredBy": "ops"}, "triggeredBy"),
+    ("/admin/v1/resume", {"taskName": "t", "stepPattern": "b"}, "stepPattern"),
+    ("/api/v1/executions", {"taskName": "t", "steps": STEPS, "executionId": "y"}, "executionId"),
+    ("/api/v1/executions:batch", {"requests": [{"taskName": "t", "steps": STEPS}]}, "requests"),
+    ("/api/v1/executions/x/cancel", {"expectedRunNumber": 0}, "expectedRunNumber"),
+]
+
+
+async def everything(db: asyncpg.Connection[asyncpg.Record]) -> dict[str, list[str]]:
+    """Give all that the database holds, as text."""
+    tables = await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'zart'")
+    return {
+        name: sorted(str(row[0]) for row in await db.fetch(f"SELECT t::text FROM zart.{name} t"))
+        for (name,) in tables
+    }
+
+
+async def prepare(rig: Rig) -> str:
+    """Make a running execution x with a dead step, and a rule; gives the rule's id."""
+    await rig.start("x", {"b": (), "c": ()})
+    await rig.fail(await rig.lease_one("b"))
+    rule = (await rig.client.pause(task_name="t", step_pattern="b")).rule
+
+    async def settled() -> bool:
+        return not await rig.db.fetchval("SELECT count(*) FROM zart.pause_work")
+
+    await eventually(settled)
+    return rule.rule_id
+
+
+def test_each_post_of_the_table_is_misspelt_here() -> None:
+    paths = [path.replace("{execution_id}", "x") for method, path, _ in TABLE if method == "POST"]
+
+    assert sorted(path for path, _, _ in POSTS) == sorted(paths)
+
+
+@pytest.mark.parametrize(("path", "body", "field"), POSTS, ids=[post[0] for post in POSTS])
+async def test_a_misspelt_field_is_named_and_nothing_happens(
+    rig: Rig, http_: Http, path: str, body: dict[str, Any], field: str
+) -> None:
+    rule_id = await prepare(rig)
+    before = await everything(rig.db)
+    misspelt = field[:-1] + "x"
+    wrong = {misspelt if name == field else name: value for name, value in body.items()}
+    path = path.format(rule_id=rule_id)
+
+    refused = http_.post(path, wrong)
+
+    assert refused.status == 400
+    assert refused.reason == "INVALID_FIELD"
+    assert list(refused.fields) == [misspelt]
+    assert f"did you mean {field}?" in refused.fields[misspelt]
+    assert await everything(rig.db) == before
+    assert http_.post(path, body).status == 200  # so it was that field
+
+
+async def test_a_misspelt_field_further_in_is_named_by_its_path(rig: Rig, http_: Http) -> None:
+    steps = [{"stepName": "a", "retryPolicy": {"maxAtempts": 1}}]
+
+    refused = http_.post("/api/v1/executions:batch", {"requests": [{"steps": steps}]})
+
+    assert list(refused.fields) == ["requests[0].steps[0].retryPolicy.maxAtempts"]
+    assert not await rig.client.list_executions()

@@ -1,0 +1,101 @@
+"""A watch over HTTP: a message a line, and an end that says why."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from gateway.conftest import Http, gateway_to
+from rig import CHAIN, Rig, eventually
+
+from zart.testing.server import ServerUnderTest, serving
+
+
+@contextmanager
+def watching(http_: Http, path: str) -> Iterator[http.client.HTTPResponse]:
+    """Open a watch."""
+    connection = http.client.HTTPConnection(http_.address, timeout=20)
+    connection.request("GET", path)
+    yield connection.getresponse()
+    connection.close()
+
+
+async def line_of(response: http.client.HTTPResponse) -> Any:
+    """Read one line; None at the end."""
+    text = await asyncio.to_thread(response.readline)
+    return json.loads(text) if text else None
+
+
+async def test_it_streams_until_the_run_ends(rig: Rig, http_: Http) -> None:
+    await rig.start("x", CHAIN)
+    with watching(http_, "/api/v1/executions/x/watch") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "application/x-ndjson"
+        whole = await line_of(response)
+        assert [step["stepName"] for step in whole["steps"]] == ["a", "b", "c"]
+        await rig.work()
+        lines = []
+        while (line := await line_of(response)) is not None:
+            lines.append(line)
+    assert lines[-1]["run"]["status"] == "RUN_STATUS_COMPLETED"
+
+
+def test_what_is_refused_before_the_first_line_is_a_status(http_: Http) -> None:
+    refused = http_.get("/api/v1/executions/nobody/watch")
+
+    assert (refused.status, refused.reason) == (404, "EXECUTION_NOT_FOUND")
+
+
+async def test_an_error_in_the_middle_is_the_last_line(zart_database: str) -> None:
+    with serving(zart_database) as server, gateway_to(server.address) as http_:
+        made = {"taskName": "t", "executionId": "x", "steps": [{"stepName": "a"}]}
+        assert (await asyncio.to_thread(http_.post, "/api/v1/executions", made)).status == 200
+        with watching(http_, "/api/v1/executions/x/watch") as response:
+            await line_of(response)
+            reading = asyncio.create_task(line_of(response))
+            await asyncio.to_thread(stop, server)
+            last = await reading
+            assert await line_of(response) is None
+    assert last["error"]["code"] == grpc.StatusCode.UNAVAILABLE.value[0]
+    assert last["error"]["details"][0]["reason"] == "SHUTTING_DOWN"
+
+
+def stop(server: ServerUnderTest) -> None:
+    """Begin to drain a server."""
+    server.loop.call_soon_threadsafe(server.running.runtime.drain)
+
+
+async def test_a_gateway_that_stops_ends_its_watches_at_once(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await rig.start("x", CHAIN)
+    async with asyncio.timeout(5):
+        with gateway_to(zart_server.address) as http_:
+            connection = http.client.HTTPConnection(http_.address, timeout=20)
+            connection.request("GET", "/api/v1/executions/x/watch")
+            response = connection.getresponse()
+            await line_of(response)
+        last = await line_of(response)
+        assert await line_of(response) is None
+        connection.close()
+    assert last["error"]["details"][0]["reason"] == "SHUTTING_DOWN"
+
+
+async def test_a_caller_that_goes_away_ends_the_watch_in_the_server(
+    rig: Rig, zart_server: ServerUnderTest, http_: Http
+) -> None:
+    await rig.start("x", CHAIN)
+    watches = zart_server.running.runtime.watches
+    with watching(http_, "/api/v1/executions/x/watch") as response:
+        await line_of(response)
+        assert watches._watches
+
+    async def gone() -> bool:
+        return not watches._watches
+
+    await eventually(gone)

@@ -1,0 +1,235 @@
+"""Writes the OpenAPI document of the gateway from the protos, comments included.
+
+``python tools/openapi.py DESCRIPTORS OUTPUT``, with what ``buf build`` gives. No kept generator
+reads descriptors in Python, and those in Go are a toolchain more for one file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.rpc import status_pb2
+from proto_comments import Comments
+
+from zart.gateway.bindings import Binding, all_services, bindings_of
+
+Schema: TypeAlias = dict[str, Any]
+
+_SCALARS: dict[int, Schema] = {
+    FieldDescriptor.TYPE_STRING: {"type": "string"},
+    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.TYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64"},
+    FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
+}
+_WELL_KNOWN: dict[str, Schema] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+    "google.protobuf.Value": {"description": "Any JSON value."},
+    "google.protobuf.Any": {
+        "type": "object",
+        "required": ["@type"],
+        "properties": {"@type": {"type": "string"}},
+    },
+}
+_STATUS = {"$ref": "#/components/schemas/Status"}
+_ERROR = {"application/json": {"schema": _STATUS}}
+_INFO = """\
+HTTP/JSON for the same RPCs as gRPC. Strict: a JSON field or a parameter that the request lacks is
+a 400 that names it, and nothing happens. Errors are google.rpc.Status with an ErrorInfo (domain
+`zart`); field names may be written in camelCase or as in the protos."""
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The request_id, where the body has none. Without either one is made,"
+    " and told in the answer's header of this name.",
+    "schema": {"type": "string"},
+}
+
+
+class Document:
+    """The document as it grows."""
+
+    def __init__(self, comments: Comments) -> None:
+        self._comments = comments
+        self.schemas: dict[str, Schema] = {}
+        self.paths: dict[str, dict[str, Schema]] = {}
+
+    def add(self, binding: Binding) -> None:
+        """Describe one way to reach an RPC."""
+        rpc, method = binding.rpc, binding.http_method.lower()
+        used = {op["operationId"] for item in self.paths.values() for op in item.values()}
+        name = rpc.name if rpc.name not in used else f"{rpc.name}2"
+        parameters = [self._path_parameter(field) for field in binding.variables]
+        operation: Schema = {
+            "operationId": name,
+            "tags": [rpc.containing_service.name],
+            **self._comments.of(rpc.full_name),
+        }
+        if binding.takes_body:
+            parameters.append(_KEY)
+            schema = self._body(binding)
+            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        else:
+            fields = [f for f in binding.request.fields if f not in binding.variables]
+            parameters += [self._query_parameter(field) for field in fields]
+        if parameters:
+            operation["parameters"] = parameters
+        operation["responses"] = {
+            "200": self._ok(binding),
+            "4XX": {"description": "Refused.", "content": _ERROR},
+            "5XX": {"description": "It may have happened: repeat it.", "content": _ERROR},
+        }
+        self.paths.setdefault(binding.path, {})[method] = operation
+
+    def _ok(self, binding: Binding) -> Schema:
+        answer = self.refer(binding.rpc.output_type)
+        if not binding.rpc.server_streaming:
+            return {"description": "Done.", "content": {"application/json": {"schema": answer}}}
+        error = {"type": "object", "required": ["error"], "properties": {"error": _STATUS}}
+        return {
+            "description": "One message a line; an error, once lines were sent, is the last one.",
+            "content": {"application/x-ndjson": {"schema": {"anyOf": [answer, error]}}},
+        }
+
+    def _body(self, binding: Binding) -> Schema:
+        if not binding.variables:
+            return self.refer(binding.request, is_request=True)
+        name = binding.request.name.removesuffix("Request") + "Body"
+        left = [field for field in binding.request.fields if field not in binding.variables]
+        self.schemas[name] = self._object(binding.request, left, is_request=True)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _path_parameter(self, field: FieldDescriptor) -> Schema:
+        return {
+            "name": field.name,
+            "in": "path",
+            "required": True,
+            **self._comments.of(field.full_name),
+            "schema": {**_SCALARS[field.type], "minLength": 1},
+        }
+
+    def _query_parameter(self, field: FieldDescriptor) -> Schema:
+        schema = self._field(field, is_request=True)
+        described = {"description": schema.pop("description")} if "description" in schema else {}
+        return {"name": field.json_name, "in": "query", **described, "schema": schema}
+
+    def refer(self, kind: Descriptor, *, is_request: bool = False) -> Schema:
+        """Refer to a message, which is described once."""
+        if kind.full_name in _WELL_KNOWN:
+            return dict(_WELL_KNOWN[kind.full_name])
+        if kind.name not in self.schemas:
+            self.schemas[kind.name] = {}  # first, for messages that hold themselves
+            self.schemas[kind.name] = self._object(kind, kind.fields, is_request=is_request)
+        return {"$ref": f"#/components/schemas/{kind.name}"}
+
+    def _object(
+        self, kind: Descriptor, fields: Sequence[FieldDescriptor], *, is_request: bool
+    ) -> Schema:
+        # Leaving a scope out means more, so null is refused where it would.
+        takes_null = is_request and "everything" not in kind.fields_by_name
+        described = {f.json_name: self._field(f, is_request=is_request) for f in fields}
+        schema: Schema = {
+            "type": "object",
+            **self._comments.of(kind.full_name),
+            "properties": {
+                name: _or_null(each) if takes_null else each for name, each in described.items()
+            },
+        }
+        if is_request:
+            schema["additionalProperties"] = False
+            clashes = [
+                {"not": {"required": [one.json_name, other.json_name]}}
+                for oneof in kind.oneofs
+                for one, other in combinations(oneof.fields, 2)
+            ]
+            if clashes:
+                schema["allOf"] = clashes
+        return schema
+
+    def _field(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
+        schema = self._type(field, is_request=is_request)
+        if field.is_repeated and not _is_map(field):
+            schema = {"type": "array", "items": schema}
+        return {**schema, **self._comments.of(field.full_name)}
+
+    def _type(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
+        if _is_map(field):
+            values = field.message_type.fields_by_name["value"]
+            schema = self._field(values, is_request=is_request)
+            return {"type": "object", "additionalProperties": schema}
+        if field.enum_type is not None:
+            named = self._enum(field.enum_type)
+            # As protobuf's JSON has it; answers have names.
+            return {"anyOf": [named, {"type": "integer"}]} if is_request else named
+        if field.message_type is not None:
+            return self.refer(field.message_type, is_request=is_request)
+        return dict(_SCALARS[field.type])
+
+    def _enum(self, kind: EnumDescriptor) -> Schema:
+        if kind.name not in self.schemas:
+            names = [value.name for value in kind.values]
+            said = [self._comments.text(kind.full_name)]
+            said += [f"{n}: {self._comments.text(f'{kind.full_name}.{n}')}" for n in names]
+            self.schemas[kind.name] = {
+                "type": "string",
+                "description": "\n".join(said),
+                "enum": names,
+            }
+        return {"$ref": f"#/components/schemas/{kind.name}"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    if "$ref" in schema:
+        other = {"anyOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}]}
+        return {**other, **schema}
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def document(descriptors: FileDescriptorSet) -> Schema:
+    """Make the document of all that has an annotation."""
+    comments = Comments(descriptors.file)
+    made = Document(comments)
+    made.refer(status_pb2.Status.DESCRIPTOR)  # every operation does
+    bindings = list(bindings_of(all_services()))
+    for binding in bindings:
+        made.add(binding)
+    services = {binding.rpc.containing_service.full_name for binding in bindings}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "zart", "version": "v1", "description": _INFO},
+        "servers": [{"url": "/"}],
+        "security": [{}, {"bearer": []}],
+        "tags": [
+            {"name": name.rpartition(".")[2], **comments.of(name)} for name in sorted(services)
+        ],
+        "paths": made.paths,
+        "components": {
+            "schemas": dict(sorted(made.schemas.items())),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def main(source: str, target: str) -> None:
+    """Read the descriptors and write the document."""
+    descriptors = FileDescriptorSet.FromString(Path(source).read_bytes())
+    text = json.dumps(document(descriptors), indent=2, ensure_ascii=False)
+    Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
