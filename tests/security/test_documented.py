@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acceptance.test_make_run import free_port
-from conftest import ROOT
 from rig import eventually
 
 from zart_server.api.policy import POLICY
 from zart_server.domain.identity import Role
 from zart_server.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
 README = (ROOT / "README.md").read_text()
 

@@ -25,6 +25,7 @@ from zart_server.store.db import Database
 from zart_server.store.leased import read_large, read_upstream
 from zart_server.store.leases import extend, read_lease
 from zart_server.store.queue import parse_task_id
+from zart_server.store.rules import SHARE_PAUSE_LOCK
 
 _log = logging.getLogger(__name__)
 _RESULTS_BYTES = 15 * 1024 * 1024
@@ -54,7 +55,7 @@ class Dispatch:
         self.asked.update(command.task_names)
         with self.waiters.register(command, gone) as waiter:
             while not self._draining and not (gone and gone.is_set()):
-                async with self._db.transaction() as tx:
+                async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
                     tasks = await lease_tasks(tx, command, self._low_water)
                 left = deadline - loop.time()
                 if tasks or left <= 0:

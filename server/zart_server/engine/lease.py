@@ -13,9 +13,8 @@ from zart_server.store.definitions import Definition
 from zart_server.store.leased import read_large, read_upstream
 from zart_server.store.leases import unclaim
 from zart_server.store.queue import Claim, Claimed, claim, claim_past_settling, task_id_of
-from zart_server.store.rules import is_settling, share_pause_lock
+from zart_server.store.rules import is_settling
 from zart_server.store.run_facts import RunFacts
-from zart_server.store.runs import start_runs
 
 _RESPONSE_BYTES = 8 * 1024 * 1024
 _UPSTREAM_BYTES = 4 * 1024 * 1024
@@ -37,10 +36,9 @@ class _Parts:
 async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
     """Lease up to ``max_tasks`` that are due, oldest first; ends early at 8 MiB.
 
-    The pause lock comes first of all, shared: a claim is either before a Pause, and committed, or
-    sees its rule. Waits for no row.
+    The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
+    before a Pause, and committed, or sees its rule. Waits for no row.
     """
-    await share_pause_lock(tx)
     claimed = await _claim(tx, command, low_water)
     if not claimed:
         return []
@@ -49,8 +47,6 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
     if len(kept) < len(parts):
         low_water.forget()
         await unclaim(tx, [part.claimed for part in parts[len(kept) :]])
-    if fresh := {part.claimed.run_key for part in kept if _may_be_first(part)}:
-        await start_runs(tx, sorted(fresh))
     tx.changes.executions.update(part.run.execution_key for part in kept)
     large = await _read_large(tx, kept)
     ttl = command.lease_duration
@@ -78,12 +74,6 @@ async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claim
         claimed = await claim(tx, wanted, since)
     low_water.note(command.task_names, command.handlers, claimed, command.max_tasks, since)
     return claimed
-
-
-def _may_be_first(part: _Parts) -> bool:
-    """Tell whether the run may not be set running yet: no report of it has been recorded."""
-    is_root = not part.definition.graph.depends_on[part.claimed.step_no]
-    return part.claimed.attempt == 1 and (is_root or part.run.is_rerun)
 
 
 async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:

@@ -35,6 +35,20 @@ async def _leave(_connection: object) -> None:
     pass
 
 
+async def _roll_back(raw: Raw) -> None:
+    """Leave no transaction behind: a connection that cannot be told so is closed.
+
+    What led to this is what the caller hears of.
+    """
+    try:
+        await raw.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use any more
+        raw.terminate()
+    except BaseException:
+        raw.terminate()
+        raise
+
+
 @dataclass
 class Changes:
     """What a transaction changed that somebody may wait for; told to them after its commit."""
@@ -160,22 +174,24 @@ class Database:
         return cls(url, pool, acquire_timeout)
 
     @contextlib.asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
+    async def transaction(self, *, snapshot: bool = False, first: str = "") -> AsyncIterator[Tx]:
         """Open a transaction; it commits on leaving and rolls back when anything is raised.
 
         READ COMMITTED, or with ``snapshot`` a read-only one that sees one moment throughout.
+        ``first`` is a statement to run as soon as it has begun, without a round trip of its own.
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
-        options: dict[str, Any] = (
-            {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
-        )
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" if snapshot else "BEGIN;"
         with translated():
-            async with (
-                self._pool.acquire(timeout=self._acquire_timeout) as raw,
-                raw.transaction(**options),
-            ):
-                tx = self._tx(raw)
-                yield tx
+            async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
+                try:
+                    await raw.execute(begin + first)
+                    tx = self._tx(raw)
+                    yield tx
+                    await raw.execute("COMMIT")
+                except BaseException:
+                    await _roll_back(raw)
+                    raise
         if tx.changes:
             self.on_commit(tx.changes)
 

@@ -99,6 +99,16 @@ _LEASE = f"""
     FROM {{moved}} ORDER BY not_before, queue_no
     RETURNING {_CLAIMED}
 """
+# The first lease of a run sets it running. A run that somebody holds is skipped: who holds its row
+# next sets it running (reports do).
+_START = """
+    UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+    WHERE status = 'scheduled' AND run_key = ANY(ARRAY(
+        SELECT run_key FROM zart.runs
+        WHERE status = 'scheduled' AND run_key = ANY(ARRAY(
+            SELECT run_key FROM {moved} attempt = 1))
+        FOR NO KEY UPDATE SKIP LOCKED))
+"""
 
 
 def _since(places: Mapping[int, Place]) -> tuple[object, ...]:
@@ -123,6 +133,7 @@ async def claim(tx: Tx, wanted: Claim, since: Mapping[int, Place]) -> list[Claim
             DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
                 SELECT tid FROM heads ORDER BY not_before, queue_no LIMIT $3))
             RETURNING {_MOVED}
+        ), started AS ({_START.format(moved="gone WHERE")}
         )
         {_LEASE.format(moved="gone")}
         """,
@@ -177,6 +188,7 @@ async def claim_past_settling(tx: Tx, wanted: Claim) -> tuple[list[Claimed], int
         ), held AS (
             INSERT INTO zart.held ({_MOVED}, rule_key)
             SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL
+        ), started AS ({_START.format(moved="moved WHERE rule_key IS NULL AND")}
         ), leased AS (
             {_LEASE.format(moved="moved WHERE rule_key IS NULL")}
         )

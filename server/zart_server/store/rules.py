@@ -62,6 +62,9 @@ async def share_pause_lock(tx: Tx) -> None:
     await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", _PAUSE_LOCK)
 
 
+# The same as the first thing that a transaction does.
+SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({_PAUSE_LOCK})"
+
 # The same within a statement: gives the epoch as it stays until this transaction ends.
 SHARED_EPOCH = f"zart.shared_epoch({_PAUSE_LOCK})"
 
