@@ -261,6 +261,47 @@ async def test_stopping_under_load_leaves_no_lease_behind(
         assert leased == 0
 
 
+async def test_stopping_while_next_steps_are_taken_on_leaves_no_lease_behind(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    for n in range(200):
+        task.step(name=f"s{n}")(lambda _: None)
+    for round_ in range(5):
+        async with dispatching(zart_server, task, concurrency=4) as stop:
+            for n in range(4):
+                await start(rig, task, execution_id=f"x{round_}-{n}")
+
+            async def is_under_way(n: int = round_) -> bool:
+                done = await rig.db.fetchval(
+                    "SELECT count(*) FROM zart.steps WHERE status = 'completed'"
+                )
+                return bool(done > 50 * (n + 1))
+
+            await eventually(is_under_way)
+            stop.set()
+        assert await rig.db.fetchval("SELECT count(*) FROM zart.leases") == 0
+
+
+async def test_a_long_chain_does_not_keep_a_slot_from_what_waits(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    order: list[str] = []
+
+    async def handler(ctx: zart.StepContext) -> None:
+        if not order:
+            await rig.client.start(task, execution_id="y", steps=[zart.StepSpec("s0")])
+        order.append(ctx.execution_id)
+
+    for n in range(40):
+        task.step(name=f"s{n}")(handler)
+    async with dispatching(zart_server, task, concurrency=1):
+        await (await start(rig, task)).result(timeout=20)
+    assert len(order) == 41
+    assert 1 <= order.index("y") <= 17
+
+
 async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUnderTest) -> None:
     task = zart.Task("t")
     for n in range(60):

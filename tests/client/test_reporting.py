@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc.aio
 from rig import eventually
 
+import zart
 from zart.calls.call import span
 from zart.channel import aio_channel
 from zart.dispatcher.following import Following
-from zart.dispatcher.held import Held
+from zart.dispatcher.held import Held, held_of
 from zart.dispatcher.outcomes import completed
+from zart.dispatcher.pace import Pace
 from zart.dispatcher.reporting import Reporter
+from zart.dispatcher.room import Room
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
+
+TASK = zart.Task("t")
+TASK.step(name="a")(lambda _: None)
+TASK.step(name="b", depends_on=["a"])(lambda _: None)
 
 
 class SlowServer(services.DispatchServiceServicer):
@@ -26,6 +32,8 @@ class SlowServer(services.DispatchServiceServicer):
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.wishes: list[int] = []
+        self.queued: list[bool] = []
         self.gate = asyncio.Event()
 
     async def ReportTasks(  # noqa: N802 - the proto's name
@@ -33,12 +41,19 @@ class SlowServer(services.DispatchServiceServicer):
     ) -> pb.ReportTasksResponse:
         """Take a batch."""
         self.sizes.append(len(request.outcomes))
+        self.wishes.append(request.lease_next.max_tasks)
+        self.queued += [outcome.queue_next for outcome in request.outcomes]
         await self.gate.wait()
         results = [
             pb.ReportResult(task_id=outcome.task_id, status=pb.REPORT_STATUS_RECORDED)
             for outcome in request.outcomes
         ]
-        return pb.ReportTasksResponse(results=results)
+        wish = request.lease_next
+        tasks = [
+            pb.LeasedTask(run_id=str(n), timeout=span(60), lease_ttl=wish.lease_duration)
+            for n in range(wish.max_tasks)
+        ]
+        return pb.ReportTasksResponse(results=results, tasks=tasks)
 
 
 class Reporting:
@@ -47,16 +62,29 @@ class Reporting:
     def __init__(self, server: SlowServer, channel: grpc.aio.Channel) -> None:
         self.server = server
         self.done: list[Held] = []
-        self.next: list[Held] = []
+        self.busy: list[Held] = []
         stub = services.DispatchServiceStub(channel)
-        self.reporter = Reporter(stub, "d", self.done.append, Following([], 30.0, self.next.extend))
+        pace = Pace(16)
+        room = Room(16, pace, self.busy, self.busy)
+        self.stop = asyncio.Event()
+        self.following = Following([TASK], 30.0, room, self.busy.extend, self.stop)
+        self.reporter = Reporter(stub, "d", self.following, self.done.append)
+        self.room = room
 
-    def report(self, count: int) -> None:
+    def report(self, count: int, *, leads_on: bool = False, in_a_row: int = 0) -> None:
         """Report so many outcomes."""
         now = asyncio.get_running_loop().time()
         for n in range(count):
-            task = pb.LeasedTask(task_id=str(n), timeout=span(60), lease_ttl=span(30))
-            held = Held.of(task, now, now, datetime.now(UTC))
+            task = pb.LeasedTask(
+                task_id=str(n),
+                run_id=str(n),
+                task_name="t",
+                step_name="a" if leads_on else "b",
+                timeout=span(60),
+                lease_ttl=span(30),
+            )
+            (held,) = held_of([task], now)
+            held.in_a_row = in_a_row
             self.reporter.report(held, completed(held, n))
 
     async def calls(self, *sizes: int) -> None:
@@ -129,3 +157,41 @@ async def test_what_a_crowd_of_quick_handlers_tells_turn_by_turn_goes_in_one_cal
             made.report(40)
             await asyncio.sleep(0)
         await made.calls(400)
+
+
+async def test_the_next_step_is_taken_on_where_one_may_follow_and_a_slot_is_free() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.report(3, leads_on=True)
+        made.report(2)
+        assert made.room.expected == 3
+        await made.calls(5)
+        await made.reporter.flush()
+        assert (made.server.wishes, made.room.expected, len(made.busy)) == ([3], 0, 3)
+        assert [held.in_a_row for held in made.busy] == [1, 1, 1]
+        made.room.asked = 12  # and three run: one slot is free
+        made.report(2, leads_on=True, in_a_row=4)
+        await made.calls(5, 2)
+        await made.reporter.flush()
+        assert (made.server.wishes[1:], made.busy[-1].in_a_row) == ([1], 5)
+        made.report(2)
+        await made.calls(5, 2, 2)
+        assert made.server.wishes[2:] == [0]
+
+
+async def test_a_long_chain_lets_what_has_waited_longer_pass_now_and_then() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.report(1, leads_on=True, in_a_row=15)
+        made.report(1, leads_on=True, in_a_row=16)
+        await made.calls(2)
+    assert (made.server.wishes, made.server.queued) == ([1], [False, True])
+
+
+async def test_a_dispatcher_that_stops_takes_nothing_on() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.report(1, leads_on=True)
+        made.stop.set()
+        await made.calls(1)
+    assert (made.server.wishes, made.room.expected) == ([0], 0)

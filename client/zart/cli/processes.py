@@ -112,6 +112,7 @@ def dispatch(
     ] = 10.0,
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
+    from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - for this command only
     from zart.dispatcher.loading import LoadError, load_tasks  # noqa: PLC0415 - heavy
     from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
 
@@ -132,7 +133,7 @@ def dispatch(
             stop
         )
 
-    asyncio.run(run())
+    run_for_long(run())
     if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):
         # A handler in a thread that does not look at ctx.cancelled: its task was given back, and
         # nothing it may still do is wanted.

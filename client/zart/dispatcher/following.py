@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 
 from zart.calls.call import span
-from zart.dispatcher.held import Held
+from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.room import Room
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -16,69 +16,73 @@ _IN_A_ROW = 16
 
 
 class Following:
-    """Asks with each report for what follows, and holds what the answer brings.
-
-    ``expected`` is how many tasks may come of outcomes that are not recorded yet: room is kept
-    for them. ``accept`` takes what has come.
-    """
+    """Asks with each report for what follows, keeps room for it, and holds what comes."""
 
     def __init__(
-        self, tasks: Iterable[Task], lease: float, accept: Callable[[list[Held]], None]
+        self,
+        tasks: Iterable[Task],
+        lease: float,
+        room: Room,
+        accept: Callable[[list[Held]], None],
+        stop: asyncio.Event,
     ) -> None:
-        tasks = list(tasks)
-        self._accept = accept
+        found = list(tasks)
         # Nothing follows the last steps of a task of ours; of other graphs nobody here knows.
         self._ends = {
             (task.name, spec.step_name)
-            for task in tasks
+            for task in found
+            for leading in [{before for spec in task.specs for before in spec.depends_on}]
             for spec in task.specs
-            if not any(spec.step_name in other.depends_on for other in task.specs)
+            if spec.step_name not in leading
         }
         self._wish = pb.LeaseNext(
-            task_names=[task.name for task in tasks],
-            handlers=sorted({name for task in tasks for name in task.steps}),
+            task_names=[task.name for task in found],
+            handlers=sorted({name for task in found for name in task.steps}),
             lease_duration=span(lease),
         )
-        self._is_stopped = False
-        self.expected = 0
+        self._room = room
+        self._accept = accept
+        self._stop = stop
 
-    def stop(self) -> None:
-        """Ask for nothing more."""
-        self._is_stopped = True
-
-    def leads_on(self, held: Held, outcome: pb.TaskOutcome) -> bool:
-        """Tell whether a task may follow this outcome, and expect it; else it is queued."""
+    def expect(self, held: Held, outcome: pb.TaskOutcome) -> None:
+        """Keep room where a task may follow an outcome."""
         if (
-            self._is_stopped
-            or not outcome.HasField("completed")
+            not outcome.HasField("completed")
             or (held.task.task_name, held.task.step_name) in self._ends
         ):
-            return False
+            return
         if held.in_a_row >= _IN_A_ROW:
             outcome.queue_next = True
-            return False
-        self.expected += 1
-        return True
+        else:
+            held.expects = True
+            self._room.expected += 1
 
-    def ask(self, request: pb.ReportTasksRequest, count: int) -> None:
-        """Ask for what follows the outcomes of a report, ``count`` tasks at most."""
-        if count and not self._is_stopped:
+    def ask(self, batch: Sequence[Held], request: pb.ReportTasksRequest) -> None:
+        """Ask for the next steps of a batch of outcomes."""
+        expected = sum(held.expects for held in batch)
+        now = asyncio.get_running_loop().time()
+        most = 0 if self._stop.is_set() else self._room.to_follow(expected, now)
+        if most:
             request.lease_next.CopyFrom(self._wish)
-            request.lease_next.max_tasks = count
+            request.lease_next.max_tasks = most
+        else:
+            request.ClearField("lease_next")
 
     def answered(
-        self, reported: Sequence[Held], count: int, asked_at: float, tasks: Sequence[pb.LeasedTask]
+        self, batch: Sequence[Held], response: pb.ReportTasksResponse, asked_at: float
     ) -> None:
-        """Take what follows; ``count`` was asked for."""
-        self.expected -= count
-        if not tasks:
-            return
-        now = asyncio.get_running_loop().time()
-        leased_at = datetime.now(UTC)
-        rows = {held.task.run_id: held.in_a_row + 1 for held in reported}
-        follow = []
-        for task in tasks:
-            held = Held.of(task, now, asked_at, leased_at)
-            held.in_a_row = rows.get(task.run_id, 1)
-            follow.append(held)
-        self._accept(follow)
+        """Take on what came, and keep room no longer."""
+        self.given_up(batch)
+        if response.tasks:
+            in_a_row = {held.task.run_id: held.in_a_row for held in batch if held.in_a_row}
+            leased = held_of(response.tasks, asked_at)
+            for held in leased:
+                held.in_a_row = in_a_row.get(held.task.run_id, 0) + 1
+            self._accept(leased)
+
+    def given_up(self, batch: Iterable[Held]) -> None:
+        """Keep room no longer: these make nothing ready."""
+        for held in batch:
+            if held.expects:
+                held.expects = False
+                self._room.expected -= 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -21,24 +22,13 @@ class Held:
     deadline: float
     expires_at: float
     extend_at: float
+    in_a_row: int = 0  # how many steps of its run were taken on before it, one after the other
+    expects: bool = False  # room is kept for what it makes ready
     begun: bool = False
     lost: bool = False
     expired: bool = False
     ended: bool = False
-    in_a_row: int = 0  # how many steps of its run were taken on before it, one after the other
     running: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, task: pb.LeasedTask, now: float, asked_at: float, leased_at: datetime) -> Held:
-        """Hold a task that was leased not before ``asked_at``; ``leased_at`` is now as a date."""
-        ttl = seconds_of(task.lease_ttl)
-        return cls(
-            task,
-            StepContext(task, leased_at),
-            now + seconds_of(task.timeout),
-            asked_at + ttl,
-            asked_at + ttl / 3,
-        )
 
     def extended(self, ttl: float, asked_at: float) -> None:
         """Note how long the lease lasts; counted from before the call, it is never too long."""
@@ -76,6 +66,25 @@ class Held:
     def lease(self) -> pb.LeaseRef:
         """The lease's name on the wire."""
         return pb.LeaseRef(task_id=self.task.task_id, lease_token=self.task.lease_token)
+
+
+def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
+    """Hold tasks that were leased now, and not before ``asked_at``."""
+    now = asyncio.get_running_loop().time()
+    leased_at = datetime.now(UTC)
+    found = []
+    for task in tasks:
+        ttl = seconds_of(task.lease_ttl)
+        found.append(
+            Held(
+                task,
+                StepContext(task, leased_at),
+                now + seconds_of(task.timeout),
+                asked_at + ttl,
+                asked_at + ttl / 3,
+            )
+        )
+    return found
 
 
 def seconds_of(span: Duration) -> float:

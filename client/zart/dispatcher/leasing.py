@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import grpc
 
 from zart.calls.call import span
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.held import Held
-from zart.dispatcher.pace import PATIENCE
+from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.errors import from_call
 from zart.tasks import Task
@@ -28,11 +27,7 @@ _TIMEOUT = 10.0  # seconds on top
 
 
 class Leasing:
-    """Leases tasks while there is room.
-
-    ``room`` tells for how many, given the time now and that of the last answer; ``accept`` takes
-    what was leased.
-    """
+    """Leases tasks while there is room; ``accept`` takes what was leased."""
 
     def __init__(
         self,
@@ -40,7 +35,7 @@ class Leasing:
         dispatcher_id: str,
         tasks: Iterable[Task],
         lease: float,
-        room: Callable[[float, float], int],
+        room: Room,
         accept: Callable[[list[Held]], None],
     ) -> None:
         self._stub = stub
@@ -68,14 +63,14 @@ class Leasing:
         backoff = Backoff()
         answered_at = 0.0
         while not stop.is_set():
-            request.max_tasks = self._room(loop.time(), answered_at)
+            asked_at = loop.time()
+            request.max_tasks = self._room.to_lease(asked_at, answered_at)
             if not request.max_tasks:
                 self._look.clear()
                 await self._look.wait()
                 continue
-            asked_at = loop.time()
             try:
-                response = await self._stub.LeaseTasks(request, timeout=_POLL + _TIMEOUT)
+                response = await self._ask(request)
             except grpc.RpcError as error:
                 _log.warning("nothing was leased, a repeat follows: %s", from_call(error))
                 await unless(stop, backoff.wait())
@@ -83,10 +78,13 @@ class Leasing:
             backoff.reset()
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)
-            self._accept(self._held(response, asked_at, answered_at))
+            # A long poll waits for most of its time: the lease is younger than the call.
+            leased_after = max(asked_at, answered_at - self._lease / 10)
+            self._accept(held_of(response.tasks, leased_after))
 
-    def _held(self, response: pb.LeaseTasksResponse, asked_at: float, now: float) -> list[Held]:
-        # A long poll waits for most of its time: the lease is younger than the call.
-        asked_at = max(asked_at, now - self._lease / 10)
-        leased_at = datetime.now(UTC)
-        return [Held.of(task, now, asked_at, leased_at) for task in response.tasks]
+    async def _ask(self, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
+        self._room.asked = request.max_tasks
+        try:
+            return await self._stub.LeaseTasks(request, timeout=_POLL + _TIMEOUT)
+        finally:
+            self._room.asked = 0

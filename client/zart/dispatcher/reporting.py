@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -39,7 +39,6 @@ _TIMEOUT = 30.0
 _NO_REPEAT_CURES = (InvalidField, PayloadTooLarge, TooManyItems)
 _CREDENTIALS = (MissingCredentials, InvalidCredentials, RoleRequired)
 _TRIES = 5
-_Item: TypeAlias = tuple[Held, pb.TaskOutcome, bool]  # whether a task is expected to follow
 
 
 class Reporter:
@@ -53,14 +52,14 @@ class Reporter:
         self,
         stub: DispatchServiceAsyncStub,
         dispatcher_id: str,
-        done: Callable[[Held], None],
         following: Following,
+        done: Callable[[Held], None],
     ) -> None:
         self._stub = stub
         self._dispatcher_id = dispatcher_id
-        self._done = done
         self._following = following
-        self._waiting: deque[_Item] = deque()
+        self._done = done
+        self._waiting: deque[tuple[Held, pb.TaskOutcome]] = deque()
         self._on_their_way = 0  # calls
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
@@ -69,7 +68,8 @@ class Reporter:
     def report(self, held: Held, outcome: pb.TaskOutcome) -> None:
         """Take an outcome; it is sent in the background."""
         held.ended = True
-        self._waiting.append((held, outcome, self._following.leads_on(held, outcome)))
+        self._following.expect(held, outcome)
+        self._waiting.append((held, outcome))
         self._idle.clear()
         self._more.set()
 
@@ -98,15 +98,15 @@ class Reporter:
             gathered = len(self._waiting)
             await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[_Item]:
-        batch: list[_Item] = []
+    def _next_batch(self) -> list[tuple[Held, pb.TaskOutcome]]:
+        batch: list[tuple[Held, pb.TaskOutcome]] = []
         size = 0
         while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1][1].ByteSize()
         return batch
 
-    async def _call(self, batch: list[_Item]) -> None:
+    async def _call(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
         try:
             await self._send(batch)
         finally:
@@ -115,17 +115,16 @@ class Reporter:
             if not self._waiting and not self._on_their_way:
                 self._idle.set()
 
-    async def _send(self, batch: list[_Item]) -> None:
+    async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
         backoff = Backoff()
+        tasks = [held for held, _ in batch]
         request = pb.ReportTasksRequest(
-            dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome, _ in batch]
+            dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
         )
-        leading = [held for held, _, leads_on in batch if leads_on]
-        self._following.ask(request, len(leading))
-        loop = asyncio.get_running_loop()
         tries = 0
         while True:
-            asked_at = loop.time()
+            self._following.ask(tasks, request)
+            asked_at = asyncio.get_running_loop().time()
             try:
                 response = await self._stub.ReportTasks(request, timeout=_TIMEOUT)
             except grpc.RpcError as error:
@@ -137,19 +136,19 @@ class Reporter:
                 _log.warning("outcomes wait, a repeat follows: %s", problem)
                 await backoff.wait()
             else:
-                self._following.answered(leading, len(leading), asked_at, response.tasks)
-                for (held, outcome, _), result in zip(batch, response.results, strict=True):
+                self._following.answered(tasks, response, asked_at)
+                for (held, outcome), result in zip(batch, response.results, strict=True):
                     if result.status == pb.REPORT_STATUS_RECORDED:
                         self._done(held)
                     else:
                         self._settle(held, outcome, result)
                 return
 
-    async def _split(self, batch: list[_Item], why: str) -> None:
+    async def _split(self, batch: list[tuple[Held, pb.TaskOutcome]], why: str) -> None:
         """Find the outcome that the server refuses a whole batch for."""
         if len(batch) == 1:
-            held, outcome, leads_on = batch[0]
-            self._following.expected -= leads_on
+            held, outcome = batch[0]
+            self._following.given_up([held])
             result = pb.ReportResult(status=pb.REPORT_STATUS_REJECTED, error=why)
             self._settle(held, outcome, result)
             return

@@ -25,10 +25,12 @@ from zart.dispatcher.leasing import Leasing
 from zart.dispatcher.outcomes import released
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.reporting import Reporter
+from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
 from zart.dispatcher.stopping import unless
 from zart.errors import Unavailable, Unreachable
 from zart.tasks import Task
+from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 _log = logging.getLogger(__name__)
@@ -104,15 +106,14 @@ class Dispatcher:
         stub = DispatchServiceStub(channel)
         tasks = self.tasks.values()
         self._stop = stop
-        self._pace = Pace(self._concurrency, asyncio.get_running_loop().time())
-        self._following = Following(tasks, self._lease, self._accept)
-        self._reporter = Reporter(stub, self.dispatcher_id, self._let_go, self._following)
-        attempts = Attempts(stub, tasks, self._threads, self._reporter.report, self._let_go)
-        self._slots = Slots(self._concurrency, attempts.run, self._one_ended)
+        pace = Pace(self._concurrency)
+        attempts = Attempts(stub, tasks, self._threads, self._report, self._let_go)
+        self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
+        room = Room(self._concurrency, pace, self._slots, self._held)
+        following = Following(tasks, self._lease, room, self._accept, stop)
+        self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
+        self._leasing = Leasing(stub, self.dispatcher_id, tasks, self._lease, room, self._accept)
         keeper = LeaseKeeper(stub, self.dispatcher_id, self._held, self._lease)
-        self._leasing = Leasing(
-            stub, self.dispatcher_id, tasks, self._lease, self._room, self._accept
-        )
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
@@ -127,20 +128,18 @@ class Dispatcher:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
 
-    def _room(self, now: float, answered_at: float) -> int:
-        busy = len(self._slots) + self._following.expected
-        return self._pace.room(busy, len(self._held), now, answered_at)
-
     def _accept(self, leased: list[Held]) -> None:
         self._held.update(leased)
         if self._stop.is_set():
             for held in leased:
-                self._reporter.report(held, released(held))
+                self._report(held, released(held))
         else:
             self._slots.add(leased)
 
-    def _one_ended(self) -> None:
-        self._pace.one_ended()
+    def _report(self, held: Held, outcome: pb.TaskOutcome) -> None:
+        self._reporter.report(held, outcome)
+
+    def _look(self) -> None:
         self._leasing.look()
 
     def _let_go(self, held: Held) -> None:
@@ -158,7 +157,6 @@ class Dispatcher:
         # A call that finds tasks answers at once: to be let finish, lest its leases be lost.
         # One that waits has found none, and the server takes back what it could not hand over.
         stop.set()
-        self._following.stop()
         self._leasing.look()
         await asyncio.wait({leasing}, timeout=_LAST_POLL)
         leasing.cancel()
@@ -170,10 +168,10 @@ class Dispatcher:
     async def _wind_down(self) -> None:
         """Give back what has not begun, let the rest finish within the grace period, then too."""
         for held in self._slots.give_back():
-            self._reporter.report(held, released(held))
+            self._report(held, released(held))
         await self._slots.wait(self._grace)
         for held in [held for held in self._held if not held.ended]:
-            self._reporter.report(held, released(held))
+            self._report(held, released(held))
             held.lose()
         try:
             async with asyncio.timeout(_CALL_TIMEOUT):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 from zart.dispatcher.held import Held
+from zart.dispatcher.pace import Pace
 from zart.dispatcher.time_limits import TimeLimits
 
 _log = logging.getLogger(__name__)
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 class Slots:
     """Runs ``attempt`` for held tasks in order, ``concurrency`` at once, each in a task of its own.
 
-    ``freed`` is called when one has ended and its slot is free or taken by the next.
+    ``freed`` is called when one has ended and its slot is free or taken by the next, ``pace``
+    follows that.
     """
 
     def __init__(
@@ -24,10 +26,12 @@ class Slots:
         concurrency: int,
         attempt: Callable[[Held], Awaitable[None]],
         freed: Callable[[], None],
+        pace: Pace,
     ) -> None:
         self._concurrency = concurrency
         self._attempt = attempt
         self._freed = freed
+        self._pace = pace
         self._waiting: deque[Held] = deque()
         self._running: set[Held] = set()
         self._limits = TimeLimits(self._running)
@@ -39,6 +43,7 @@ class Slots:
     def add(self, tasks: Iterable[Held]) -> None:
         """Run tasks as soon as slots are free."""
         self._waiting.extend(tasks)
+        self._pace.busy(asyncio.get_running_loop().time())
         while self._waiting and len(self._running) < self._concurrency:
             self._start(self._waiting.popleft())
 
@@ -73,6 +78,9 @@ class Slots:
         finally:
             # No callback of the task: that would cost a turn of the loop for each step.
             self._running.discard(held)
+            self._pace.one_ended()
             if self._waiting:
                 self._start(self._waiting.popleft())
+            elif not self._running:
+                self._pace.idle(asyncio.get_running_loop().time())
             self._freed()

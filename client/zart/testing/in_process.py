@@ -12,7 +12,7 @@ from typing import Any
 from zart.calls.call import span
 from zart.calls.payload import json_text
 from zart.dispatcher.handlers import run_handler
-from zart.dispatcher.held import Held
+from zart.dispatcher.held import Held, held_of
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.models import Json, Run, RunStatus, RunTrigger
@@ -139,8 +139,7 @@ class _InProcess:
             timeout=span(spec.timeout),
             lease_ttl=span(_LEASE),
         )
-        now = asyncio.get_running_loop().time()
-        held = Held.of(task, now, now, datetime.now(UTC))
+        (held,) = held_of([task], asyncio.get_running_loop().time())
         told: list[pb.TaskOutcome] = []
         self._running.add(held)
         self._limits.watch(held)

@@ -1,0 +1,80 @@
+"""Room and pace: for how many tasks a dispatcher asks, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from zart.dispatcher.pace import Pace
+from zart.dispatcher.room import PATIENCE, Room
+
+
+class Rooms:
+    """A room with so many tasks in it."""
+
+    def __init__(self, concurrency: int, *, busy: int = 0, held: int = 0) -> None:
+        self.pace = Pace(concurrency)
+        self.busy = [None] * busy
+        self.held = [None] * (held or busy)
+        self.room = Room(concurrency, self.pace, self.busy, self.held)
+
+    def get_done(self, tasks: int, seconds: float) -> None:
+        """Get tasks done in a time in which there was always one to run."""
+        self.pace.busy(0.0)
+        for _ in range(tasks):
+            self.pace.one_ended()
+        self.pace.idle(seconds)
+
+
+@pytest.mark.parametrize(("concurrency", "busy", "room"), [(16, 0, 16), (16, 12, 4), (1, 0, 1)])
+def test_an_idle_dispatcher_asks_at_once_for_its_free_slots(
+    concurrency: int, busy: int, room: int
+) -> None:
+    assert Rooms(concurrency, busy=busy).room.to_lease(1.0, 1.0) == room
+
+
+def test_a_busy_one_lets_a_few_slots_gather_but_not_for_long() -> None:
+    room = Rooms(16, busy=13).room
+    assert room.to_lease(1.0, answered_at=1.0) == 0
+    assert room.to_lease(1.0 + 2 * PATIENCE, answered_at=1.0) == 3
+    assert Rooms(16, busy=16).room.to_lease(9.0, answered_at=1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "in_a_second", "ahead"),
+    [(16, 159, 0), (16, 160, 16), (16, 1_000, 100), (16, 99_000, 512), (256, 2_000, 0)],
+)
+def test_it_leases_a_tenth_of_a_second_ahead_where_that_is_more_than_its_slots(
+    concurrency: int, in_a_second: int, ahead: int
+) -> None:
+    rooms = Rooms(concurrency)
+    rooms.get_done(in_a_second, seconds=1.0)
+    assert rooms.room.to_lease(60.0, 0.0) == concurrency + ahead
+    # As soon as what runs takes long, nothing more is hoarded.
+    rooms.pace.busy(60.0)
+    assert rooms.room.to_lease(61.0, 0.0) == concurrency
+
+
+def test_what_it_leases_ahead_is_worth_a_call_by_the_quarter() -> None:
+    for busy, room in ((416 - 99, 0), (416 - 100, 100)):
+        rooms = Rooms(16, busy=busy)
+        rooms.get_done(400, seconds=0.1)
+        assert rooms.room.to_lease(60.0, 0.0) == room
+
+
+def test_a_server_that_is_behind_with_recording_is_not_asked_for_more() -> None:
+    assert Rooms(16, held=2_000).room.to_lease(1.0, 0.0) == 16
+    assert Rooms(16, held=2_010).room.to_lease(1.0, 0.0) == 6
+    assert Rooms(16, held=2_100).room.to_lease(1.0, 0.0) == 0
+
+
+def test_a_slot_is_kept_for_the_next_step_and_asked_for_once() -> None:
+    room = Rooms(16, busy=10).room
+    room.expected = 4
+    assert room.to_lease(9.0, 0.0) == 2
+    assert room.to_follow(3, 9.0) == 3
+    room.asked = 2  # a poll for all the others waits
+    assert room.to_follow(4, 9.0) == 4
+    room.asked = 5  # a poll from before they were taken
+    assert room.to_follow(4, 9.0) == 1
+    room.asked = 9
+    assert room.to_follow(4, 9.0) == 0
