@@ -107,10 +107,13 @@ class Gathered(Generic[Command, Done, Response]):
         try:
             while self._waiting:
                 batch = self._take()
-                left = await self._together(batch) if len(batch) > 1 else batch
+                is_first = len(batch) == 1
+                left = batch if is_first else await self._together(batch)
                 if left:
                     alone = [
-                        self._mutations.keep(asyncio.create_task(self._alone(item)))
+                        self._mutations.keep(
+                            asyncio.create_task(self._alone(item, is_first=is_first))
+                        )
                         for item in left
                     ]
                     await asyncio.wait(alone, timeout=_PATIENCE)
@@ -141,7 +144,7 @@ class Gathered(Generic[Command, Done, Response]):
             async with asyncio.timeout(self._mutations.timeout):
                 async with self._mutations.db.transaction() as tx:
                     try:
-                        answers = await self._answer(tx, batch, wait=False)
+                        answers = await self._answer(tx, batch, is_first=True, wait=False)
                     except Exception as error:
                         # Its kind only: what it says may be a statement, or a payload.
                         raise _RolledBack(type(error).__name__) from error
@@ -160,14 +163,16 @@ class Gathered(Generic[Command, Done, Response]):
                 _settle(item, answer)
         return left
 
-    async def _alone(self, item: _Item[Command, Response]) -> None:
+    async def _alone(self, item: _Item[Command, Response], *, is_first: bool) -> None:
         """Do one in a transaction of its own, which waits for locks; repeated on conflict."""
         try:
             async with asyncio.timeout(self._mutations.timeout):
                 for attempt in range(ATTEMPTS):
                     try:
                         async with self._mutations.db.transaction() as tx:
-                            [answer] = await self._answer(tx, [item], wait=True)
+                            [answer] = await self._answer(
+                                tx, [item], is_first=is_first and not attempt, wait=True
+                            )
                             if isinstance(answer, ZartError):
                                 raise answer
                         break
@@ -182,9 +187,9 @@ class Gathered(Generic[Command, Done, Response]):
             _settle(item, error)
 
     async def _answer(
-        self, tx: Tx, items: Sequence[_Item[Command, Response]], *, wait: bool
+        self, tx: Tx, items: Sequence[_Item[Command, Response]], *, is_first: bool, wait: bool
     ) -> list[Response | ZartError | None]:
-        known = await self._known(tx, items)
+        known = {} if is_first else await self._known(tx, items)
         new = [item for item in items if item not in known]
         wanted = [(item.command, item.caller) for item in new]
         results = await self._operate(tx, wanted, wait=wait) if new else ()

@@ -94,7 +94,7 @@ class Mutations:
             try:
                 async with self.db.transaction() as tx:
                     wanted = {} if key is None else {key: fingerprint(request)}
-                    for answer in (await find_answers(tx, wanted)).values():
+                    for answer in (await find_answers(tx, wanted)).values() if attempt else ():
                         return replay(answer, response_type)
                     try:
                         response = await operate(tx)

@@ -35,7 +35,7 @@ _AGAIN = 0.05  # seconds until what somebody else held is looked at again
 _BATCH = 500
 _BATCHES = 40  # of one rule before the next has its turn
 # Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
-_REST_SETTLING = 4.0
+_REST_SETTLING = 6.0
 _REST_RELEASING = 1.0
 
 
@@ -89,19 +89,18 @@ class Moves:
                 _log.exception("moving paused and resumed steps failed; it goes on")
 
     async def move(self) -> bool:
-        """Go on with each rule that has work left; False where none has."""
+        """Go on with each rule that has work left; False where none has, or others are at it."""
         async with self._db.transaction() as tx:
             await share_pause_lock(tx)
             await end_releases(tx)
             work = await pause_work(tx)
+        has_moved = False
         for rule_key, kind in work:
-            if kind == "settle":
-                await self._move_aside(rule_key)
-            else:
-                await self._release_held(rule_key)
-        return bool(work)
+            go_on = self._move_aside if kind == "settle" else self._release_held
+            has_moved |= await go_on(rule_key)
+        return has_moved
 
-    async def _move_aside(self, rule_key: int) -> None:
+    async def _move_aside(self, rule_key: int) -> bool:
         """Hold the queued tasks that a new rule matches; claims pass them by meanwhile."""
         sweep = self._sweeps.get(rule_key)
         if sweep is None:
@@ -109,15 +108,15 @@ class Moves:
                 lanes = await lanes_to_settle(tx, rule_key)
                 if lanes is None:
                     await settle_rule_of_execution(tx, rule_key)
-                    return
+                    return True
             sweep = self._sweeps[rule_key] = _Sweep(lanes)
         for _ in range(_BATCHES):
             if not sweep.lanes:
                 await self._end_settling(rule_key, sweep)
-                return
+                break
             async with self._piece(rule_key, _REST_SETTLING) as tx:
                 if tx is None:
-                    return
+                    return False
                 await share_pause_lock(tx)
                 moved = await settle_lane(tx, rule_key, sweep.lanes[0], sweep.after, _BATCH)
             # Only now that it has committed.
@@ -125,6 +124,7 @@ class Moves:
             sweep.after = moved.end
             if moved.end is None:
                 sweep.lanes.pop(0)
+        return True
 
     async def _end_settling(self, rule_key: int, sweep: _Sweep) -> None:
         """Note that a rule is settled where its sweep has passed over nothing, else begin anew.
@@ -136,19 +136,20 @@ class Moves:
             async with self._db.transaction() as tx:
                 await end_settling(tx, rule_key)
 
-    async def _release_held(self, rule_key: int) -> None:
+    async def _release_held(self, rule_key: int) -> bool:
         """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
         self._sweeps.pop(rule_key, None)
         for _ in range(_BATCHES):
             async with self._piece(rule_key, _REST_RELEASING) as tx:
                 if tx is None:
-                    return
+                    return False
                 after = self._released.get(rule_key)
                 end = await _release_some(tx, rule_key, after)
             if end is None:
                 self._released.pop(rule_key, None)
-                return
+                break
             self._released[rule_key] = end
+        return True
 
     @contextlib.asynccontextmanager
     async def _piece(self, rule_key: int, rest: float) -> AsyncIterator[Tx | None]:

@@ -1,4 +1,8 @@
-"""Makes repeats safe: looks request ids up before anything else, and stores the responses."""
+"""Makes repeats safe: a request id is stored with its response, and only once.
+
+Most calls are no repeats. So the id is not looked up first: what a repeat does is rolled back when
+its id cannot be stored, and it is answered like the call before it.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,9 @@ async def find_answers(
 ) -> dict[RequestKey, Answered | RequestIdReused]:
     """Give the answers of those of the requests, by key with fingerprint, that have one.
 
-    RequestIdReused where an id was used for a request with another fingerprint. Asked before
-    anything else is done; and again before an error is told, which may be due to what a call with
-    the same id has done meanwhile.
+    RequestIdReused where an id was used for a request with another fingerprint. Asked before an
+    error is told, which may be due to what a call with the same id has done, and before anything
+    else where an attempt has found in the end that there was one: what it did was rolled back.
     """
     known = await find_requests(tx, list(requests)) if requests else {}
     return {
@@ -36,8 +40,8 @@ async def find_answers(
 async def store_answers(tx: Tx, answered: Sequence[Answered]) -> None:
     """Store responses with their requests, in the operations' own transaction.
 
-    Raises StoreConflict where another call with one of the ids was faster: it waited for that one's
-    end, everything is rolled back, and its answer is found when this is tried again.
+    Raises StoreConflict where another call had one of the ids, having waited for its end: all is
+    rolled back, and its answer is found when this is tried again.
     """
     if answered and not await insert_requests(tx, answered):
         raise StoreConflict

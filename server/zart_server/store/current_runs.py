@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.store.db import Tx
-from zart_server.store.operations import NewOperation, columns, insertion
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.runs import RUN_COLUMNS, RunRow
 
 # A longer payload that stays the same is not copied to the next run, which refers to it.
@@ -76,18 +76,19 @@ async def insert_next_runs(
 
     Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
     """
-    callers = [run.operation.caller for run in following]
     rows = await tx.fetch(
         f"""
-        WITH past AS (
+        WITH u AS MATERIALIZED (
+            SELECT u.*, ($2::text[])[n] AS payload
+            FROM json_to_recordset($1::text::json)
+                u(n integer, run_key bigint, definition_key bigint, {RECORD})
+        ), past AS (
             UPDATE zart.runs r SET is_current = false,
                 status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
                 error = CASE WHEN r.completed_at IS NULL
                     THEN 'superseded by run ' || r.run_number + 1 ELSE r.error END,
                 completed_at = COALESCE(r.completed_at, statement_timestamp())
-            FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
-                u(run_key, definition_key, payload, triggered_by, principal, reason)
-            WHERE r.run_key = u.run_key AND r.is_current
+            FROM u WHERE r.run_key = u.run_key AND r.is_current
             RETURNING r.execution_key, r.run_number, u.definition_key, u.triggered_by,
                 u.principal, u.reason, COALESCE(u.payload::json,
                     CASE WHEN pg_column_size(r.payload) <= {_COPIED} THEN r.payload END) AS payload,
@@ -99,21 +100,23 @@ async def insert_next_runs(
             INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
                                    triggered_by, principal, reason, source_run_number, payload,
                                    payload_run_key)
-            SELECT execution_key, run_number + 1, definition_key, $7::text, triggered_by, principal,
-                reason, CASE WHEN $7::text = 'selective_rerun' THEN run_number END, payload,
+            SELECT execution_key, run_number + 1, definition_key, $3::text, triggered_by, principal,
+                reason, CASE WHEN $3::text = 'selective_rerun' THEN run_number END, payload,
                 payload_run_key
             FROM past
             RETURNING {RUN_COLUMNS}
-        ), operations AS ({insertion(8)})
+        ), operations AS ({recorded("u", "$4")})
         SELECT {RUN_COLUMNS} FROM new
         """,
-        [run.run_key for run in following],
-        [run.definition_key for run in following],
+        to_text(
+            [
+                {"n": n, "run_key": run.run_key, "definition_key": run.definition_key}
+                | record_of(run.operation)
+                for n, run in enumerate(following, 1)
+            ]
+        ),
         [run.payload_json for run in following],
-        [caller.triggered_by for caller in callers],
-        [caller.principal for caller in callers],
-        [caller.reason for caller in callers],
         trigger.value,
-        *columns(kind, [run.operation for run in following]),
+        kind.value,
     )
     return {row["execution_key"]: RunRow.from_values(row) for row in rows}

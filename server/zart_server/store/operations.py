@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -35,50 +35,57 @@ class NewOperation(NamedTuple):
     made: Made | None = None
 
 
-def insertion(first: int) -> str:
-    """Give the statement that records operations, as part of another one or by itself.
+def recorded(source: str, kind: str) -> str:
+    """Give the statement that records operations of a kind (a parameter), as part of another one.
 
-    Its parameters, from number ``first`` on, are ``columns``.
+    They are those of ``source``, which has at least the columns of ``RECORD``.
     """
-    kind, *rest = (f"${number}" for number in range(first, first + 12))
-    types = ("text", "integer", *["text"] * 7, "json", "json")
-    arrays = ", ".join(f"{name}::{kind}[]" for name, kind in zip(rest, types, strict=True))
     return f"""
         INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, replaced, made)
-        SELECT {kind}::text, u.* FROM unnest({arrays}) u
+        SELECT {kind}::text, execution_id, run_number, step_name, rule_id, task_name,
+            triggered_by, principal, reason, request_id, replaced, made
+        FROM {source}
     """
 
 
-def columns(kind: OperationKind, operations: Iterable[NewOperation]) -> tuple[object, ...]:
-    """Give the parameters of ``insertion``."""
-    rows = [
-        (
-            item.execution_id,
-            item.run_number,
-            item.step_name,
-            item.rule_id,
-            item.task_name,
-            item.caller.triggered_by,
-            item.caller.principal,
-            item.caller.reason,
-            item.caller.request_id,
-            _to_json(item.replaced),
-            _to_json(item.made),
-        )
-        for item in operations
-    ]
-    return kind.value, *zip(*rows, strict=True)
+# How a JSON array of operations is read.
+RECORD = """execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+    triggered_by text, principal text, reason text, request_id text, replaced json, made json"""
+
+
+def record_of(operation: NewOperation) -> dict[str, object]:
+    """Give an operation as it is told to the database: one text for all costs less than arrays."""
+    caller = operation.caller
+    return {
+        "execution_id": operation.execution_id,
+        "run_number": operation.run_number,
+        "step_name": operation.step_name,
+        "rule_id": operation.rule_id,
+        "task_name": operation.task_name,
+        "triggered_by": caller.triggered_by,
+        "principal": caller.principal,
+        "reason": caller.reason,
+        "request_id": caller.request_id,
+        "replaced": _values(operation.replaced),
+        "made": _values(operation.made),
+    }
+
+
+def to_text(records: Sequence[Mapping[str, object]]) -> str:
+    """Give the JSON text of records."""
+    return json.dumps(records, default=_encode, ensure_ascii=False)
 
 
 async def record_operations(
     tx: Tx, kind: OperationKind, operations: Sequence[NewOperation]
 ) -> None:
     """Record what mutations did; they are on record if and only if the mutations commit."""
-    await tx.execute(_INSERT, *columns(kind, operations))
-
-
-_INSERT = insertion(1)
+    await tx.execute(
+        recorded(f"json_to_recordset($2::text::json) u({RECORD})", "$1"),
+        kind.value,
+        to_text([record_of(operation) for operation in operations]),
+    )
 
 
 async def record_deleted_rules(
@@ -101,16 +108,19 @@ async def record_deleted_rules(
     )
 
 
-def _to_json(record: Replaced | Made | None) -> str | None:
+def _values(record: Replaced | Made | None) -> dict[str, object] | None:
     if record is None:
         return None
     values = {}
-    for one in fields(record):
-        value = getattr(record, one.name)
+    for name in _FIELDS[type(record)]:
+        value = getattr(record, name)
         # Run number 0 is a run too.
-        if value not in (None, "", (), 0) or (one.name == "run_number" and value is not None):
-            values[one.name] = value
-    return json.dumps(values, default=_encode, ensure_ascii=False)
+        if value not in (None, "", (), 0) or (name == "run_number" and value is not None):
+            values[name] = value
+    return values
+
+
+_FIELDS = {kind: [field.name for field in fields(kind)] for kind in (Replaced, Made)}
 
 
 def _encode(value: object) -> object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
-from zart_server.domain.model import Attempt, AttemptStatus, Step, StepStatus
+from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
@@ -57,7 +59,7 @@ _STEPS = """
 """
 _ATTEMPTS = """
     SELECT step_no, attempt, status, dispatcher_id, started_at, completed_at, principal,
-        CASE WHEN stored_bytes <= $3 THEN error
+        CASE WHEN stored_bytes <= {limit} THEN error
              ELSE json_build_object('type', error->>'type', 'message', left(error->>'message', 200))
              END AS error
     FROM (
@@ -77,6 +79,14 @@ _ATTEMPTS = """
             OFFSET 0) a  -- apart from the join: else the planner may read all steps there are
         WHERE s.run_key = $1 AND ($2::integer[] IS NULL OR s.step_no = ANY($2::integer[]))
     ) a ORDER BY step_no, attempt
+"""
+_ALL_ATTEMPTS = _ATTEMPTS.format(limit="$3")
+# Of few steps all at once: a round trip costs more than to write and to read JSON.
+_WITH_ATTEMPTS = f"""
+    SELECT s.*, (
+        SELECT json_agg(a ORDER BY a.attempt) FROM ({_ATTEMPTS.format(limit="$6")}) a
+        WHERE a.step_no = s.step_no) AS attempts
+    FROM ({_STEPS}) s ORDER BY step_no
 """
 
 
@@ -98,19 +108,39 @@ async def read_steps(
     result_bytes: int = _RESULT_BYTES,
 ) -> list[Step]:
     """Read steps of a run by step number (None: all), results up to ``result_bytes`` together."""
-    rows = await tx.fetch(
-        _STEPS, place.run_key, step_nos, place.execution_id, place.task_name, result_bytes
-    )
-    attempts = await _read_attempts(tx, place.run_key, step_nos)
+    of = place.run_key, step_nos, place.execution_id, place.task_name, result_bytes
+    if step_nos is None:
+        rows = await tx.fetch(_STEPS, *of)
+        attempts = await _read_attempts(tx, place.run_key)
+    else:
+        rows = await tx.fetch(_WITH_ATTEMPTS, *of, _RESULT_BYTES)
+        attempts = {row["step_no"]: _attempts(row["attempts"]) for row in rows}
     statuses = await _dependency_statuses(tx, place, rows, step_nos)
     return [_step(row, place, attempts.get(row["step_no"], []), statuses) for row in rows]
 
 
-async def _read_attempts(
-    tx: Tx, run_key: int, step_nos: Sequence[int] | None
-) -> dict[int, list[Attempt]]:
+def _attempts(text: str | None) -> list[Attempt]:
+    """Read attempts that were written as JSON."""
+    found = []
+    for item in json.loads(text) if text else ():
+        error = item["error"]
+        found.append(
+            Attempt(
+                item["attempt"],
+                AttemptStatus(item["status"]),
+                item["dispatcher_id"],
+                None if error is None else StepError(**error),
+                datetime.fromisoformat(item["started_at"]),
+                datetime.fromisoformat(item["completed_at"]),
+                item["principal"],
+            )
+        )
+    return found
+
+
+async def _read_attempts(tx: Tx, run_key: int) -> dict[int, list[Attempt]]:
     found: dict[int, list[Attempt]] = {}
-    for row in await tx.fetch(_ATTEMPTS, run_key, step_nos, _RESULT_BYTES):
+    for row in await tx.fetch(_ALL_ATTEMPTS, run_key, None, _RESULT_BYTES):
         found.setdefault(row["step_no"], []).append(
             Attempt(
                 row["attempt"],
