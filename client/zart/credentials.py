@@ -57,6 +57,22 @@ class Credentials:
             insecure=environment.get("ZART_INSECURE", "").lower() in _TRUE,
         )
 
+    @classmethod
+    def of_gateway(cls, environment: Mapping[str, str] = os.environ) -> Credentials:
+        """Read ZART_TLS_CA, and what a gateway shows where the server asks for a certificate.
+
+        Never a token: each call brings its caller's, and one without any must not be lent another.
+        """
+        found = {
+            name: value
+            for name, value in environment.items()
+            if name not in ("ZART_TOKEN", "ZART_TOKEN_FILE")
+        }
+        if not found.get("ZART_TLS_CA"):  # then the certificate is what it listens with, only
+            found.pop("ZART_TLS_CERT", None)
+            found.pop("ZART_TLS_KEY", None)
+        return cls.from_environment(found)
+
     @property
     def has_token(self) -> bool:
         """Whether calls bring a token."""
@@ -96,11 +112,11 @@ class Credentials:
     def tls_stamp(self) -> Stamp:
         """Give what changes with the files of TLS."""
         ca = None if self.ca in (None, SYSTEM) else Path(str(self.ca))
-        return _stamp(ca, self.certificate, self.key)
+        return stamp_of(ca, self.certificate, self.key)
 
     def token_stamp(self) -> Stamp:
         """Give what changes with the file of the token."""
-        return _stamp(self.token_file)
+        return stamp_of(self.token_file)
 
 
 def _path(environment: Mapping[str, str], name: str) -> Path | None:
@@ -114,7 +130,8 @@ def _read(path: Path, name: str) -> bytes:
         raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None
 
 
-def _stamp(*paths: Path | None) -> Stamp:
+def stamp_of(*paths: Path | None) -> Stamp:
+    """Give what changes when a file is replaced or written to."""
     found: list[tuple[int, int, int] | None] = []
     for path in paths:
         try:

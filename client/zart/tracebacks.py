@@ -6,7 +6,9 @@ read by many; kinds and places are enough to find the fault by.
 
 from __future__ import annotations
 
+import logging
 import traceback
+from types import TracebackType
 
 
 def places_of(error: BaseException) -> str:
@@ -26,3 +28,15 @@ def places_of(error: BaseException) -> str:
         if at is not None:
             lines.append("after")
     return "\n".join(lines)
+
+
+class PlacesFormatter(logging.Formatter):
+    """Formats records as usual, and exceptions by their places."""
+
+    def formatException(  # noqa: N802 - logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        """Give kinds and places."""
+        return "" if ei[1] is None else places_of(ei[1])

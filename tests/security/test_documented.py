@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -64,10 +65,9 @@ def _running(script: str, folder: Path, environment: dict[str, str]) -> Iterator
 
 
 async def test_the_five_minutes(zart_database: str, tmp_path: Path) -> None:
-    port = free_port()
-    made, server, dispatcher, calls = (
-        block.replace("50051", str(port)) for block in _blocks(DOCUMENT, "bash")
-    )
+    document = DOCUMENT.replace("50051", str(free_port())).replace("8080", str(free_port()))
+    made, server, dispatcher, calls = _blocks(document, "bash")
+    gateway, request = (block.strip() for block in _blocks(document, "sh"))
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("ZART_")},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -93,7 +93,10 @@ async def test_the_five_minutes(zart_database: str, tmp_path: Path) -> None:
     with _running(server, tmp_path, environment), _running(dispatcher, tmp_path, environment):
         await eventually(is_registered, within=30)
         told = await run(calls)
+        with _running(gateway, tmp_path, environment):
+            over_http = await run(f"{credentials}\n{request} -s --retry 20 --retry-connrefused")
 
     assert '"charged user-7@example.com, once: order-7:run:0/charge-card"' in told
     assert re.search(r"RESTART\s+1\s+\S+\s+alice\s+new prices", told)
     assert '"principal": "alice"' in told
+    assert [run["principal"] for run in json.loads(over_http)["runs"]] == ["alice", "alice"]

@@ -17,6 +17,7 @@ import asyncpg
 import grpc
 import pytest
 from acceptance.test_make_run import free_port
+from gateway.conftest import Http
 from issuing import Issuer, TokenFile
 from rig import eventually
 
@@ -58,6 +59,7 @@ class Processes:
     def __init__(self, folder: Path, database: str, log_format: str) -> None:
         self.folder = folder
         self.address = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
         self.tokens = TokenFile(folder / "tokens")
         self.tokens.add("admin", "admin")
         issuer = Issuer()
@@ -140,6 +142,8 @@ async def test_no_token_no_dsn_no_sql_and_no_payload(
             await eventually(answers, within=20)
             with run.running("dispatcher", "dispatch", "leaky"):
                 await _steps_go_wrong(run, admin)
+            with run.running("gateway", "gateway", "--listen", run.http):
+                await _requests_go_wrong(run)
             await _callers_go_wrong(run, admin)
             await _the_database_goes_wrong(run, admin, zart_database)
     await run.command("status", "x", code=3, ZART_TOKEN=f"{TOKEN}gone")
@@ -197,6 +201,32 @@ async def _callers_go_wrong(run: Processes, admin: zart.Client) -> None:
     outcome = dispatch_service_pb2.TaskOutcome(task_id="1-0-1", lease_token=1, completed=completed)
     request = dispatch_service_pb2.ReportTasksRequest(dispatcher_id="d", outcomes=[outcome])
     run.said.append(str((await report(request)).results[0].error))
+
+
+async def _requests_go_wrong(run: Processes) -> None:
+    http_ = Http(run.http)
+
+    async def answers() -> bool:
+        try:
+            return (await asyncio.to_thread(http_.get, "/readyz")).status == 200
+        except OSError:
+            return False
+
+    await eventually(answers, within=20)
+    start, good = "/api/v1/executions", {"Authorization": f"Bearer {TOKEN}admin"}
+    for token in (BAD_TOKEN, run.jwt, f"{TOKEN}stranger"):
+        refused = await asyncio.to_thread(http_.get, start, Authorization=f"Bearer {token}")
+        run.said.append(refused.text)
+        assert refused.status == 401
+    for body in (
+        f'"{PAYLOAD}', f'{{"taskName": "t", "payload": {PAYLOAD}}}', f'["{PAYLOAD}"]',
+        f'{{"taskName": "t", "misspelt": "{PAYLOAD}"}}', f'{{"taskName": ["{PAYLOAD}"]}}',
+        f'{{"taskName": "t", "payloadJson": "{PAYLOAD}"}}', f'{{"payload": ["{PAYLOAD}", 1e999]}}',
+        f'{{"taskName": "t", "ifExists": 7, "payload": "{PAYLOAD}"}}',
+    ):  # fmt: skip
+        refused = await asyncio.to_thread(http_.post, start, body, **good)
+        run.said.append(refused.text)
+        assert refused.status in (400, 404), refused.text
 
 
 async def _the_database_goes_wrong(run: Processes, admin: zart.Client, url: str) -> None:

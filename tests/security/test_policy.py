@@ -191,3 +191,32 @@ async def _until_known(client: zart.Client) -> AsyncIterator[None]:
             yield None
         else:
             return
+
+
+async def test_the_message_of_a_call_that_is_refused_is_not_even_read(
+    guarded: ServerUnderTest,
+) -> None:
+    too_large = b"x" * (17 * 1024 * 1024)
+    options = [("grpc.max_send_message_length", -1)]
+    for name, wanted in (
+        ("", Code.UNAUTHENTICATED),
+        ("viewer", Code.PERMISSION_DENIED),
+        ("operator", Code.RESOURCE_EXHAUSTED),
+    ):
+        metadata = [("authorization", f"Bearer zart_token-of-{name}")] if name else []
+        async with grpc.aio.insecure_channel(guarded.address, options=options) as channel:
+            rpc: Any = channel.unary_unary("/zart.v1.AdminService/RetryStep")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await rpc(too_large, metadata=metadata)
+            assert caught.value.code() is wanted
+
+
+async def test_a_defect_lets_nobody_in(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no text of this may be told")
+
+    monkeypatch.setattr("zart_server.identity.static_tokens.StaticTokens.find", broken)
+    with pytest.raises(zart.errors.InternalError) as caught:
+        await connect("admin").list_executions()
+
+    assert "no text" not in caught.value.message

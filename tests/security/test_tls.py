@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -296,8 +297,9 @@ async def test_zart_dev_serves_and_dispatches_over_tls(
     monkeypatch.setenv("ZART_TLS_KEY", str(authority.folder / "server.key"))
     monkeypatch.setenv("ZART_AUTH_TOKENS", str(tokens.path))
     monkeypatch.setenv("ZART_TOKEN", tokens.add("dev", "dispatcher", "starter", "viewer"))
-    listen = f"127.0.0.1:{free_port()}"
-    async with Stack(["examples.order"], listen=listen, folder=tmp_path / "zart", quiet=True):
+    listen, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    folder = tmp_path / "zart"
+    async with Stack(["examples.order"], listen=listen, http=http, folder=folder, quiet=True):
         credentials = show(authority, token="zart_token-of-dev")
         async with zart.connect(listen, credentials=credentials) as client:
 
@@ -305,6 +307,12 @@ async def test_zart_dev_serves_and_dispatches_over_tls(
                 return bool(await client.list_task_definitions())
 
             await eventually(registered)
+        host, _, port = http.rpartition(":")
+        trusted = ssl.create_default_context(cafile=authority.ca)
+        connection = HTTPSConnection(host, int(port), timeout=10, context=trusted)
+        connection.request("GET", "/api/v1/executions")
+        assert connection.getresponse().status == 401  # the environment's token is not lent
+        connection.close()
 
 
 @pytest.mark.parametrize(

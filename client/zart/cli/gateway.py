@@ -6,13 +6,16 @@ import asyncio
 import importlib.util
 import logging
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zart.cli.options import Address
 from zart.cli.session import Session
+from zart.credentials import Credentials
 from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
+from zart.tracebacks import PlacesFormatter
 
 app = typer.Typer()
 
@@ -44,6 +47,21 @@ def gateway(
         int,
         typer.Option("--max-calls", min=1, envvar="ZART_GATEWAY_MAX_CALLS", help="Calls at once."),
     ] = 512,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", envvar="ZART_TLS_CERT")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", envvar="ZART_TLS_KEY")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-client-ca",
+            metavar="FILE",
+            envvar="ZART_TLS_CLIENT_CA",
+            help="Ask callers for certificates that these authorities signed.",
+        ),
+    ] = None,
 ) -> int:
     """Serve HTTP/JSON for a server."""
     session: Session = ctx.obj
@@ -53,14 +71,22 @@ def gateway(
         )
     from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
 
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlacesFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    level = os.environ.get("ZART_LOG_LEVEL", "info").upper()
+    logging.basicConfig(level=level, handlers=[handler])
     try:
+        credentials = Credentials.of_gateway()
         settings = Settings(
             listen=listen,
             address=address or session.address,
             timeout=timeout,
             max_calls=max_calls,
-            insecure=os.environ.get("ZART_INSECURE", "").lower() in {"1", "true", "yes", "on"},
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_client_ca=tls_client_ca,
+            credentials=credentials,
+            insecure=credentials.insecure,
         )
         asyncio.run(serve(settings))
     except GatewayError as error:

@@ -23,6 +23,7 @@ from zart.gateway.headers import (
 )
 from zart.gateway.incoming import message_of
 from zart.gateway.statuses import Refusal, refusal, response_of, retry_in
+from zart.tracebacks import places_of
 
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
@@ -68,9 +69,9 @@ class Endpoint:
             return response_of(error.status, error.http, error.headers)
         except ClientDisconnect:
             raise
-        except Exception:  # noqa: BLE001 - told in full to the log, to the caller by an id
+        except Exception as error:  # noqa: BLE001 - its place to the log, to the caller an id
             error_id = uuid.uuid4().hex[:12]
-            _log.exception("defect %s", error_id)
+            _log.error("defect %s: %s", error_id, places_of(error))
             message = f"internal error {error_id}: see the gateway's log"
             metadata = {"error_id": error_id}
             told = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)

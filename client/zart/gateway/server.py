@@ -8,13 +8,17 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 
+import grpc.aio
 import uvicorn
+from starlette.types import ASGIApp
 
 from zart.channel import address_of, aio_channel
 from zart.gateway.app import application
 from zart.gateway.calls import Calls
+from zart.gateway.certificate import Certificate
+from zart.gateway.guard import check_guarded
 from zart.gateway.listener import open_listener
-from zart.gateway.settings import Settings
+from zart.gateway.settings import GatewayError, Settings
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
@@ -24,36 +28,53 @@ _GRACE = 1  # seconds that calls under way have at the end
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[str]:
     """Run a gateway until the context is left; gives its address. Raises GatewayError."""
-    listener = open_listener(settings.listen)
+    certificate = Certificate.of(settings)
     host = settings.listen.rpartition(":")[0]
-    async with aio_channel(settings.address) as channel:
+    async with _channel(settings) as channel:
+        if settings.must_be_guarded:
+            await check_guarded(channel)
+        listener = open_listener(settings.listen)
         calls = Calls(channel, settings.timeout)
-        server = _Server(
-            uvicorn.Config(
-                application(channel, calls, settings.max_calls),
-                lifespan="off",
-                ws="none",
-                http="h11",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                # Beyond max_calls we answer ourselves; this is for connections that say nothing.
-                limit_concurrency=2 * settings.max_calls,
-                timeout_graceful_shutdown=_GRACE,
-                h11_max_incomplete_event_size=_HEADER_BYTES,
-                ssl_certfile=settings.tls_cert,
-                ssl_keyfile=settings.tls_key,
-            )
-        )
+        config = _config(settings, application(channel, calls, settings.max_calls))
+        config.load()
+        if certificate is not None:
+            config.ssl = certificate.context
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        following = asyncio.create_task(certificate.follow()) if certificate is not None else None
         try:
             yield f"{host}:{listener.getsockname()[1]}"
         finally:
+            if following is not None:
+                following.cancel()
             calls.drain()
             server.should_exit = True
             await serving
+
+
+def _channel(settings: Settings) -> grpc.aio.Channel:
+    try:
+        return aio_channel(settings.address, settings.credentials)
+    except ValueError as error:
+        raise GatewayError(str(error)) from None
+
+
+def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        # Beyond max_calls we answer ourselves; this is for connections that say nothing.
+        limit_concurrency=2 * settings.max_calls,
+        timeout_graceful_shutdown=_GRACE,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+    )
 
 
 class _Server(uvicorn.Server):

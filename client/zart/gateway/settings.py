@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zart.credentials import Credentials
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _LAST_PORT = 65535
@@ -19,24 +22,37 @@ class Settings:
 
     ``listen`` is HOST:PORT, port 0 takes a free one; ``address`` is the server's (None: that of
     the environment). ``timeout`` is how many seconds a call may take, watches excepted;
-    ``max_calls`` how many may be under way at once. ``tls_cert`` and ``tls_key`` are files.
+    ``max_calls`` how many may be under way at once. ``tls_cert`` and ``tls_key`` are files in PEM;
+    with ``tls_client_ca`` callers must have certificates that it signed. ``credentials`` are for
+    the server, never with a token of the gateway's own.
     """
 
     listen: str = DEFAULT_LISTEN
     address: str | None = None
     timeout: float = 30.0
     max_calls: int = 512
-    tls_cert: str | None = None
-    tls_key: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    credentials: Credentials = field(default_factory=Credentials)
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        host, _ = host_and_port(self.listen)
-        if not self.insecure and self.tls_cert is None and not _is_loopback(host):
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise GatewayError("ZART_TLS_CERT and ZART_TLS_KEY go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise GatewayError("ZART_TLS_CLIENT_CA needs ZART_TLS_CERT and ZART_TLS_KEY")
+        if self.must_be_guarded and self.tls_cert is None:
             raise GatewayError(
-                f"refusing to listen on {host} without TLS:"
-                " set ZART_INSECURE=1 to do so all the same"
+                f"refusing to listen on {self.listen} without TLS and authentication: set"
+                " ZART_TLS_CERT and ZART_TLS_KEY, or ZART_INSECURE=1 to do so all the same"
             )
+
+    @property
+    def must_be_guarded(self) -> bool:
+        """Whether others than this machine can reach it, and nobody said that this is meant."""
+        host, _ = host_and_port(self.listen)
+        return not self.insecure and not _is_loopback(host)
 
 
 def host_and_port(listen: str) -> tuple[str, int]:

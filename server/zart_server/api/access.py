@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from zart_server.api import policy
 from zart_server.api.context import Context
@@ -13,37 +15,65 @@ from zart_server.identity.authenticator import Authenticator
 from zart_server.identity.failures import Failures
 
 _HEADER = "authorization"
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]] | None
+
+
+STRANGER = Identity("", frozenset())  # whoever makes a call that is open to all
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who calls, and what the call is refused with, if it is."""
+
+    identity: Identity
+    error: Exception | None = None
 
 
 class Access:
-    """What stands before every call of a server that asks who calls."""
+    """What stands before every call of a server that asks who calls.
+
+    It judges before anything is looked at: what is there and what is not look alike to who may
+    not see.
+    """
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._failures = Failures()
 
-    async def admit(self, method: str, context: Context, *, exists: bool = True) -> None:
-        """Find out who calls, and that they may; the rest of the call knows them by it.
+    async def judge(self, method: str, metadata: Metadata, *, exists: bool) -> Verdict | None:
+        """Judge a call by what it brings along, before its message is read.
 
-        Raises MissingCredentials, InvalidCredentials or RoleRequired, before anything is looked
-        at: what is there and what is not look alike to who may not see.
+        None: its certificate tells, which is known only once the call is taken.
         """
         need = policy.need_of(method, exists=exists)
         if need is policy.Access.OPEN:
-            CALLING.set(Identity("", frozenset()))
-            return
+            return Verdict(STRANGER)
         try:
-            identity = await self._authenticator.identify(
-                _header(context),
-                _certificate(context) if self._authenticator.asks_for_certificates else (),
-            )
+            header = _header(metadata)
+            if header is None and self._authenticator.asks_for_certificates:
+                return None
+            return _judged(await self._authenticator.identify(header, ()), need)
+        except Exception as error:  # noqa: BLE001 - a defect must not let anybody in either
+            return Verdict(STRANGER, error)
+
+    async def judge_certificate(self, method: str, context: Context, *, exists: bool) -> Verdict:
+        """Judge a call by its caller's certificate."""
+        need = policy.need_of(method, exists=exists)
+        try:
+            return _judged(await self._authenticator.identify(None, _certificate(context)), need)
         except Unauthenticated as error:
-            noted = self._failures.note(context.peer().rpartition(":")[0])
-            error.retry_after, error.untold = noted.retry_after, noted.untold
-            raise
-        CALLING.set(identity)
-        if not policy.may(identity, need):
-            raise RoleRequired(need.value)
+            return Verdict(STRANGER, error)
+
+    def note(self, error: Unauthenticated, peer: str) -> None:
+        """Count a failure of an address, and note in it what is to become of it."""
+        noted = self._failures.note(peer.rpartition(":")[0])
+        error.retry_after, error.untold = noted.retry_after, noted.untold
+
+
+def _judged(identity: Identity, need: policy.Need) -> Verdict:
+    if policy.may(identity, need):
+        return Verdict(identity)
+    return Verdict(identity, RoleRequired(need.value))
 
 
 def check_tasks(task_names: Sequence[str]) -> None:
@@ -56,9 +86,9 @@ def check_tasks(task_names: Sequence[str]) -> None:
         raise RoleRequired("dispatcher", "of each task named")
 
 
-def _header(context: Context) -> str | None:
+def _header(metadata: Metadata) -> str | None:
     """Give the Authorization header. Raises InvalidCredentials where there are several."""
-    found = [value for name, value in context.invocation_metadata() or () if name == _HEADER]
+    found = [value for name, value in metadata or () if name == _HEADER]
     if len(found) > 1 or not all(isinstance(value, str) for value in found):
         raise InvalidCredentials("not one Authorization header")
     return str(found[0]) if found else None

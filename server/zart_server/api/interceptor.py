@@ -19,10 +19,10 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from zart_server.api.access import Access
+from zart_server.api.access import Access, Verdict
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
-from zart_server.api.identity import principal
+from zart_server.api.identity import CALLING, principal
 from zart_server.api.limits import Limits
 from zart_server.domain.errors import (
     InvalidField,
@@ -44,6 +44,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, limits: Limits, access: Access | None = None) -> None:
         self._door = Door(limits, access)
+        self._unasked = Entry(self._door, None, exists=True)
 
     async def intercept_service(  # type: ignore[override]  # the base class is generic, call by call
         self,
@@ -53,9 +54,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of a call, or stand in for one that does not exist."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return grpc.stream_stream_rpc_method_handler(_unknown(method, self._door))
-        return _wrapped(method, handler, self._door)
+        exists, access, verdict = handler is not None, self._door.access, None
+        if access is None and exists:
+            return _wrapped(method, handler, self._unasked)
+        if access is not None:
+            metadata = handler_call_details.invocation_metadata
+            verdict = await access.judge(method, metadata, exists=exists)
+        entry = Entry(self._door, verdict, exists)
+        if not exists or (verdict is not None and verdict.error is not None):
+            # A handler of streams: the message of a call that is refused is not even read.
+            return grpc.stream_stream_rpc_method_handler(_refused(method, entry))
+        return _wrapped(method, handler, entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +75,28 @@ class Door:
     access: Access | None
 
 
-def _unknown(method: str, door: Door) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How one call came in. ``verdict`` None: nobody asks, or its certificate tells."""
+
+    door: Door
+    verdict: Verdict | None
+    exists: bool
+
+
+def _refused(
+    method: str, entry: Entry
+) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
     async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
-        async def run() -> None:
+        async def run() -> None:  # of a caller who may know
             raise UnknownMethod(method)
 
-        await _Call(method, context, door, exists=False).guard(run)
+        await _Call(method, context, entry).guard(run)
 
     return refuse
 
 
-def _wrapped(method: str, handler: Handler, door: Door) -> Handler:
+def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
     """Give a handler of the same kind that takes raw bytes."""
     parse = handler.request_deserializer
     if handler.request_streaming:
@@ -87,7 +107,7 @@ def _wrapped(method: str, handler: Handler, door: Door) -> Handler:
                 yield _parse(parse, one)
 
         async def streaming(raw: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
-            call = _Call(method, context, door)
+            call = _Call(method, context, entry)
             return await call.guard(lambda: _drive(inner, requests(raw), context))
 
         make = (
@@ -99,7 +119,7 @@ def _wrapped(method: str, handler: Handler, door: Door) -> Handler:
     inner = handler.unary_stream if handler.response_streaming else handler.unary_unary
 
     async def unary(raw: bytes, context: Context) -> Any:  # noqa: ANN401 - a response of any type
-        call = _Call(method, context, door)
+        call = _Call(method, context, entry)
 
         async def run() -> object:
             call.request = _parse(parse, raw)
@@ -136,12 +156,11 @@ async def _drive(inner: Any, request: Any, context: Context) -> object:  # noqa:
 class _Call:
     """One call: its outcome becomes a status, a log line and a metric."""
 
-    def __init__(self, method: str, context: Context, door: Door, *, exists: bool = True) -> None:
+    def __init__(self, method: str, context: Context, entry: Entry) -> None:
         self.method = method
         self.context = context
         self.request: Any = None
-        self._door = door
-        self._exists = exists
+        self._entry = entry
         self._begun = time.monotonic()
 
     async def guard(self, run: Callable[[], Awaitable[object]]) -> object:
@@ -168,14 +187,27 @@ class _Call:
         return None
 
     async def _let_in(self, run: Callable[[], Awaitable[object]]) -> object:
-        room = self._door.limits.room_for(self.method)
+        door = self._entry.door
+        room = door.limits.room_for(self.method)
         room.enter()
         try:
-            if self._door.access is not None:
-                await self._door.access.admit(self.method, self.context, exists=self._exists)
+            if door.access is not None:
+                await self._admit(door.access)
             return await run()
         finally:
             room.leave()
+
+    async def _admit(self, access: Access) -> None:
+        """Let the rest of the call know who makes it; raises what it is refused with."""
+        method, exists = self.method, self._entry.exists
+        verdict = self._entry.verdict or await access.judge_certificate(
+            method, self.context, exists=exists
+        )
+        CALLING.set(verdict.identity)
+        if isinstance(verdict.error, Unauthenticated):
+            access.note(verdict.error, self.context.peer())
+        if verdict.error is not None:
+            raise verdict.error
 
     async def _abort(self, status: status_pb2.Status) -> None:
         await self.context.abort_with_status(rpc_status.to_status(status))
@@ -183,7 +215,7 @@ class _Call:
     def _tell(self, code: grpc.StatusCode, reason: str, error: ZartError | None = None) -> None:
         seconds = time.monotonic() - self._begun
         # What a caller makes up is no label: there would be no end of them.
-        method = self.method if self._exists else "unknown"
+        method = self.method if self._entry.exists else "unknown"
         CALLS.labels(method, code.name, reason).inc()
         SECONDS.labels(method).observe(seconds)
         is_quiet = code is grpc.StatusCode.OK and self.method.startswith(_QUIET)
