@@ -61,7 +61,7 @@ def say(text: str) -> None:
 def told(series: Series, name: str, **figures: float) -> None:
     """Add a round's figures and tell them."""
     series.add(name, **figures)
-    say(f"  {name:24}" + "  ".join(f"{what} {number:,.4g}" for what, number in figures.items()))
+    say(f"  {name:40} " + "  ".join(f"{what} {number:,.4g}" for what, number in figures.items()))
 
 
 async def performed(measurement: Measurement, run: Run) -> Path:
