@@ -55,7 +55,11 @@ class Cutter:
         self.cut()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(*self._server)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._server)
+        except ConnectionError:  # it is restarted, perhaps
+            writer.transport.abort()
+            return
         both = {writer, server_writer}
         self._writers |= both
         try:

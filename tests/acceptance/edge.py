@@ -137,15 +137,17 @@ def edge(
 
 
 def write_certificate(folder: Path, certificate: trustme.LeafCert) -> None:
-    """Move a certificate to where Envoy reads it, as deploy/README.md says."""
-    folder.mkdir(exist_ok=True)
-    authority().cert_pem.write_to_path(folder / "ca.crt")
-    for name, pem in (
-        ("tls.key", certificate.private_key_pem),
-        ("tls.crt", certificate.cert_chain_pems[0]),
-    ):
-        pem.write_to_path(folder.parent / name)
-        (folder.parent / name).rename(folder / name)
+    """Put a certificate where Envoy reads it, as a mounted secret is: both files at once."""
+    version = folder / f"..{time.monotonic_ns()}"
+    version.mkdir(parents=True)
+    authority().cert_pem.write_to_path(version / "ca.crt")
+    certificate.private_key_pem.write_to_path(version / "tls.key")
+    certificate.cert_chain_pems[0].write_to_path(version / "tls.crt")
+    for file in version.iterdir():
+        with contextlib.suppress(FileExistsError):
+            (folder / file.name).symlink_to(f"..data/{file.name}")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").rename(folder / "..data")
 
 
 def _address(host: str, port: int) -> dict[str, Any]:

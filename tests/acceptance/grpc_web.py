@@ -26,6 +26,7 @@ class Answer(Generic[T]):
     is_text: bool
     ending: dict[str, str]
     ended_by_frame: bool = False
+    _decoded: bytes = b""
 
     def __iter__(self) -> Iterator[T]:
         while head := self._take(5):
@@ -52,9 +53,6 @@ class Answer(Generic[T]):
             self._decoded += base64.b64decode(group)
         taken, self._decoded = self._decoded[:size], self._decoded[size:]
         return taken
-
-    def __post_init__(self) -> None:
-        self._decoded = b""
 
 
 def call(

@@ -39,7 +39,7 @@ def reason(status: status_pb2.Status) -> str:
     """Find the reason among the details."""
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in status.details)
-    return info.reason
+    return str(info.reason)
 
 
 @pytest.mark.parametrize("is_text", [False, True])

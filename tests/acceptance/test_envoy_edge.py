@@ -147,7 +147,7 @@ async def listening_server(heard: list[dict[str, Any]]) -> AsyncIterator[str]:
         heard.append(dict(context.invocation_metadata() or ()))
         return empty_pb2.Empty().SerializeToString()
 
-    class Everything(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # only the stubs have them
+    class Everything(grpc.GenericRpcHandler):
         def service(self, details: grpc.HandlerCallDetails) -> Any:
             if details.method.startswith("/grpc.health."):
                 return None
@@ -180,7 +180,7 @@ async def test_identity_and_trace_context_reach_the_server_as_they_came(tmp_path
         envoy = await asyncio.to_thread(running.__enter__)
         try:
             async with envoy.channel() as channel:
-                call = channel.unary_unary("/zart.v1.AdminService/Restart")
+                call: Any = channel.unary_unary("/zart.v1.AdminService/Restart")
                 await call(b"", metadata=tuple({**sent, **forged, **claimed}.items()), timeout=10)
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
