@@ -74,16 +74,15 @@ class Stack:
             )
             self._exits.push_async_callback(self._stop_server)
             await self._await("server", self._server, self._listen, self._answers())
+            self._exits.push_async_callback(self._stop_callers)
             if self._http is not None:
                 arguments = ("--listen", self._http, "--address", self._listen)
                 self._gateway = await self._start(
                     "gateway", _gateways_environment(), "gateway", *arguments
                 )
-                self._exits.push_async_callback(self._stop_gateway)
                 await self._await("gateway", self._gateway, self._http, _accepts(self._http))
             if self._targets:
                 await self._start_dispatcher()
-                self._exits.push_async_callback(self._stop_dispatcher)
         except BaseException:
             await self._exits.aclose()
             raise
@@ -222,8 +221,8 @@ class Stack:
     async def _stop_dispatcher(self) -> None:
         await _end(self._dispatcher)
 
-    async def _stop_gateway(self) -> None:
-        await _end(self._gateway)
+    async def _stop_callers(self) -> None:
+        await asyncio.gather(_end(self._gateway), _end(self._dispatcher))
 
     async def _stop_server(self) -> None:
         await _end(self._server)
