@@ -64,6 +64,36 @@ async def test_a_token_of_the_gateways_environment_is_nobodys(
         assert http_.get("/api/v1/executions", **bearer("viewer")).status == 200
 
 
+def test_its_certificate_is_not_its_callers(
+    zart_database: str, tokens: TokenFile, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "pki")
+    chain, key = authority.issue("server", "localhost")
+    own, own_key = authority.issue("gateway", "gateway", x509.DNSName("gateway"))
+    names = tmp_path / "names"
+    names.write_text(json.dumps({"name": "gateway", "roles": ["admin"]}) + "\n")
+    credentials = zart.Credentials(ca=authority.ca, certificate=own, key=own_key)
+    with (
+        serving(
+            zart_database,
+            tls_cert=chain,
+            tls_key=key,
+            tls_client_ca=authority.ca,
+            auth_certificates=names,
+            auth_tokens=tokens.path,
+        ) as server,
+        gateway_to(server.address, credentials=credentials) as http_,
+    ):
+        with zart.connect_sync(server.address, credentials=credentials) as itself:
+            assert list(itself.list_executions()) == []  # for a caller it would do
+        nobody = http_.get("/api/v1/executions")
+        allowed = http_.get("/api/v1/executions", **bearer("viewer"))
+        ready = http_.get("/readyz")
+
+    assert (nobody.status, nobody.reason) == (401, "MISSING_CREDENTIALS")
+    assert [allowed.status, ready.status] == [200, 200]
+
+
 def get(address: str, trusted: Authority, shown: tuple[Path, Path] | None = None) -> int:
     """Ask over TLS, as a viewer."""
     host, _, port = address.rpartition(":")

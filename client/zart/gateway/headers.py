@@ -11,6 +11,9 @@ from starlette.datastructures import Headers
 from zart.gateway.statuses import invalid, refusal
 
 Metadata = tuple[tuple[str, str], ...]
+# Says that a caller brought nothing, so that the server does not take the gateway's certificate
+# for the caller's.
+NOBODY: Metadata = (("authorization", ""),)
 _PASSED_ON = frozenset({"authorization", "traceparent", "tracestate", "baggage", "x-request-id"})
 
 _VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
@@ -24,7 +27,7 @@ def metadata_of(headers: Headers) -> Metadata:
             if not (value.isascii() and value.isprintable()):
                 raise invalid([(name, "the header has characters other than printable ASCII")])
             found.append((name, value))
-    return tuple(found)
+    return tuple(found) if "authorization" in headers else (*found, *NOBODY)
 
 
 def idempotency_key_of(headers: Headers) -> str:

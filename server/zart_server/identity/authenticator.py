@@ -43,8 +43,11 @@ class Authenticator:
         """Give who sends this Authorization header, or else has a certificate of these names.
 
         Raises MissingCredentials or InvalidCredentials. A header that does not hold is refused
-        whatever the certificate says: it was sent to be believed.
+        whatever the certificate says: it was sent to be believed. An empty one is a gateway's
+        word that its caller brought nothing: the certificate is the gateway's.
         """
+        if authorization == "":
+            raise MissingCredentials
         if authorization is not None:
             return await self._of_header(authorization)
         if self._certificates is not None and certificate:
