@@ -212,6 +212,9 @@ async def test_a_watch_gives_the_whole_state_and_then_what_changed(rig: Rig) -> 
     watching = asyncio.create_task(watch())
     while not seen:
         await asyncio.sleep(0.01)
+    await rig.complete(await rig.lease_one("a"))
+    while len(seen) < 2 or seen[-1][1].get("a") != "COMPLETED":
+        await asyncio.sleep(0.01)
     await rig.work()
     await asyncio.wait_for(watching, 10)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from zart_server.domain.commands import LeasedTask, LeaseTasks
@@ -64,14 +64,15 @@ async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claim
     )
     since = low_water.since(command.task_names, command.handlers)
     claimed = await claim(tx, wanted, since)
+    if since and len(claimed) < wanted.max_tasks:
+        # Less than wanted: whatever stands before the marks is of use too.
+        rest = replace(wanted, max_tasks=wanted.max_tasks - len(claimed))
+        claimed += await claim(tx, rest, {})
     if not claimed and await is_settling(tx):
         for _ in range(_MOVES_AT_MOST):
             claimed, moved = await claim_past_settling(tx, wanted)
             if claimed or not moved:
                 break
-    elif not claimed and since:
-        since = {}
-        claimed = await claim(tx, wanted, since)
     low_water.note(command.task_names, command.handlers, claimed, command.max_tasks, since)
     return claimed
 

@@ -2,8 +2,8 @@
 
 While somebody holds a snapshot open, PostgreSQL cannot forget the index entries of tasks that are
 gone, and a claim would read all of them first. What comes to stand before a mark, since it was
-committed late or put back in its place, is found when the mark is dropped: after a moment, and as
-soon as a claim comes back with less than it asked for.
+committed late or put back in its place, is found after a moment, when a look begins at the head
+again, and by every claim that finds less than it wants behind the mark.
 """
 
 from __future__ import annotations
