@@ -33,7 +33,10 @@ class AdminServiceStub:
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
+    for the role viewer, all else for operator, everything for admin.
     """
 
     @_typing.overload
@@ -86,7 +89,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
+    for the role viewer, all else for operator, everything for admin.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -135,7 +141,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
+    for the role viewer, all else for operator, everything for admin.
     """
 
     @_abc_1.abstractmethod

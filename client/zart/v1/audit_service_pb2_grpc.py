@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Tells who did what: every mutation that committed is here.
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
     """
 
     def __init__(self, channel):
@@ -43,7 +44,8 @@ class AuditServiceStub(object):
 
 
 class AuditServiceServicer(object):
-    """Tells who did what: every mutation that committed is here.
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
     """
 
     def ListOperations(self, request, context):
@@ -70,7 +72,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Tells who did what: every mutation that committed is here.
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
     """
 
     @staticmethod

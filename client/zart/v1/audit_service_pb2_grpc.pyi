@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Tells who did what: every mutation that committed is here."""
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +40,18 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Tells who did what: every mutation that committed is here."""
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOperations: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListOperationsRequest, _audit_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     """Lists operations, newest first."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells who did what: every mutation that committed is here."""
+    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
+    the role viewer.
+    """
 
     @_abc_1.abstractmethod
     def ListOperations(

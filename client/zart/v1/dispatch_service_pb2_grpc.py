@@ -27,7 +27,9 @@ if _version_not_supported:
 
 class DispatchServiceStub(object):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     def __init__(self, channel):
@@ -65,7 +67,9 @@ class DispatchServiceStub(object):
 
 class DispatchServiceServicer(object):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     def RegisterTask(self, request, context):
@@ -148,7 +152,9 @@ def add_DispatchServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DispatchService(object):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     @staticmethod

@@ -28,7 +28,9 @@ GRPC_VERSION: str
 
 class DispatchServiceStub:
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     @_typing.overload
@@ -60,7 +62,9 @@ class DispatchServiceStub:
 @_typing.type_check_only
 class DispatchServiceAsyncStub(DispatchServiceStub):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -88,7 +92,9 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
 
 class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
-    token: an outcome with another token changes nothing.
+    token, and where callers are authenticated by its caller's identity: an outcome with another
+    token, or of somebody else, changes nothing. There it is for the role dispatcher, which may be
+    limited to named tasks (PERMISSION_DENIED: ROLE_REQUIRED, whether or not a task exists).
     """
 
     @_abc_1.abstractmethod

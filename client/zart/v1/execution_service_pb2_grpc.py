@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class ExecutionServiceStub(object):
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     def __init__(self, channel):
@@ -85,7 +86,8 @@ class ExecutionServiceStub(object):
 
 class ExecutionServiceServicer(object):
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     def StartExecution(self, request, context):
@@ -222,7 +224,8 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ExecutionService(object):
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     @staticmethod

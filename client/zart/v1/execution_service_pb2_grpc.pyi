@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class ExecutionServiceStub:
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     @_typing.overload
@@ -77,7 +78,8 @@ class ExecutionServiceStub:
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -122,7 +124,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
-    request_id as in AdminService; every call may also answer the errors named there.
+    request_id as in AdminService; every call may also answer the errors named there. Where callers
+    are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
 
     @_abc_1.abstractmethod
