@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import http.client
 import json
 import shutil
@@ -19,21 +18,16 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import trustme
 import yaml
 from acceptance.test_make_run import free_port
+from authority import Authority
 
-from zart.channel import OPTIONS
+from zart.channel import OPTIONS, aio_channel
+from zart.credentials import Credentials
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ENVOY = Path(sys.executable).parent / "envoy"
 _READY = 20.0
-
-
-@functools.cache
-def authority() -> trustme.CA:
-    """The authority that callers trust in these tests."""
-    return trustme.CA()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +38,27 @@ class Edge:
     admin_port: int
     folder: Path
     process: subprocess.Popen[str]
+    authority: Authority
 
     @property
     def address(self) -> str:
         """Where callers come to."""
         return f"localhost:{self.port}"
 
-    def channel(self, *, options: Sequence[tuple[str, Any]] = OPTIONS) -> grpc.aio.Channel:
-        """Open a channel through it, with the repeats of zart's own client unless told otherwise."""
-        credentials = grpc.ssl_channel_credentials(authority().cert_pem.bytes())
-        return grpc.aio.secure_channel(self.address, credentials, options=list(options))
+    def channel(self, token: str = "") -> grpc.aio.Channel:
+        """Open a channel as zart's own client does, with its repeats."""
+        return aio_channel(self.address, Credentials(token=token, ca=self.authority.ca))
+
+    def bare_channel(self) -> grpc.aio.Channel:
+        """Open a channel that repeats nothing by itself."""
+        credentials = grpc.ssl_channel_credentials(self.authority.ca.read_bytes())
+        options = [*OPTIONS, ("grpc.enable_retries", 0)]
+        options = [option for option in options if option[0] != "grpc.service_config"]
+        return grpc.aio.secure_channel(self.address, credentials, options=options)
 
     def https(self) -> http.client.HTTPSConnection:
         """Connect as browsers do, with HTTP/1.1."""
-        context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
+        context = ssl.create_default_context(cafile=self.authority.ca)
         return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=context)
 
     def ask(self, path: str) -> Any:
@@ -101,16 +102,19 @@ def edge(
     *,
     gateways: Sequence[str] = (),
     change: Change | None = None,
-    tls: bool = False,
+    authority: Authority | None = None,
+    is_healthy: bool = True,
 ) -> Iterator[Edge]:
     """Run Envoy with deploy/envoy.yaml, in which only addresses are replaced.
 
-    ``change`` makes further changes; with ``tls`` it reaches the servers so.
+    ``change`` makes further changes. With an ``authority`` the servers are reached with TLS and
+    must have a certificate of it.
     """
     shutil.copy(DEPLOY / "certificate.yaml", folder)
-    write_certificate(folder / "tls", authority().issue_cert("localhost"))
     source = (DEPLOY / "envoy.yaml").read_text()
-    config = yaml.safe_load(source.replace("#tls ", "") if tls else source)
+    config = yaml.safe_load(source.replace("#tls ", "") if authority else source)
+    authority = authority or Authority(folder / "authority")
+    write_certificate(folder / "tls", authority)
     port, admin_port = free_port(), free_port()
     (listener,) = config["static_resources"]["listeners"]
     listener["address"] = _address("127.0.0.1", port)
@@ -126,23 +130,25 @@ def edge(
              "--log-level", "warning"],
             cwd=folder, stdout=log, stderr=log, text=True,
         )  # fmt: skip
-    running = Edge(port, admin_port, folder, process)
+    running = Edge(port, admin_port, folder, process, authority)
     try:
         _await_ready(running)
-        running.until_healthy({int(address.rpartition(":")[2]) for address in servers})
+        if is_healthy:
+            running.until_healthy({int(address.rpartition(":")[2]) for address in servers})
         yield running
     finally:
         process.terminate()
         process.wait(20)
 
 
-def write_certificate(folder: Path, certificate: trustme.LeafCert) -> None:
-    """Put a certificate where Envoy reads it, as a mounted secret is: both files at once."""
+def write_certificate(folder: Path, authority: Authority) -> None:
+    """Put a new certificate where Envoy reads it, as a mounted secret is: both files at once."""
     version = folder / f"..{time.monotonic_ns()}"
     version.mkdir(parents=True)
-    authority().cert_pem.write_to_path(version / "ca.crt")
-    certificate.private_key_pem.write_to_path(version / "tls.key")
-    certificate.cert_chain_pems[0].write_to_path(version / "tls.crt")
+    certificate, key = authority.issue("edge", "zart edge")
+    shutil.copy(authority.ca, version / "ca.crt")
+    shutil.copy(certificate, version / "tls.crt")
+    shutil.copy(key, version / "tls.key")
     for file in version.iterdir():
         with contextlib.suppress(FileExistsError):
             (folder / file.name).symlink_to(f"..data/{file.name}")

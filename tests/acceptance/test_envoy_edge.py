@@ -17,14 +17,18 @@ import grpc
 import grpc.aio
 import pytest
 import yaml
-from acceptance.edge import DEPLOY, ENVOY, Edge, authority, edge, write_certificate
+from acceptance.edge import DEPLOY, ENVOY, Edge, edge, write_certificate
+from authority import Authority
+from cryptography import x509
 from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
+from issuing import TokenFile
 from rig import CHAIN, Rig, eventually, specs
 
 import zart
-from zart.testing.server import ServerUnderTest
+from zart import errors
+from zart.testing.server import ServerUnderTest, serving
 
 MIB = 1024 * 1024
 
@@ -62,7 +66,7 @@ async def test_callers_come_with_tls_and_a_new_certificate_needs_no_restart(
     async with zart.Client(envoy.channel()) as client:
         assert await client.list_executions() == []
         before = shown_certificate(envoy)
-        write_certificate(envoy.folder / "tls", authority().issue_cert("localhost"))
+        write_certificate(envoy.folder / "tls", envoy.authority)
 
         async def renewed() -> bool:
             return await asyncio.to_thread(shown_certificate, envoy) != before
@@ -128,7 +132,7 @@ def test_no_poll_is_cut_and_no_mutation_repeated_by_another_route() -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_envoy_accepts_the_configuration_as_it_stands(tmp_path: Path, *, tls: bool) -> None:
-    write_certificate(tmp_path / "tls", authority().issue_cert("localhost"))
+    write_certificate(tmp_path / "tls", Authority(tmp_path / "authority"))
     for name in ("envoy.yaml", "certificate.yaml"):
         text = (DEPLOY / name).read_text()
         (tmp_path / name).write_text(text.replace("#tls ", "") if tls else text)
@@ -253,3 +257,44 @@ async def test_a_run_of_the_whole_chain_through_it(envoy: Edge, rig: Rig) -> Non
         await through.complete(*await polling)
         await through.work()
         assert await waiting == "c"
+
+
+async def test_servers_elsewhere_are_reached_with_tls_and_know_the_caller_by_its_token(
+    zart_database: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("server", "zart", x509.DNSName("zart-server"))
+    tokens = TokenFile(tmp_path / "tokens")
+    token = tokens.add("alice", "starter", "operator")
+    with (
+        serving(
+            zart_database, tls_cert=certificate, tls_key=key, auth_tokens=tokens.path
+        ) as server,
+        edge(tmp_path, [server.address], authority=authority) as envoy,
+    ):
+        async with zart.Client(envoy.channel(token)) as alice:
+            await alice.start("t", execution_id="x", steps=specs(CHAIN))
+            restarted = await alice.restart("x", triggered_by="somebody")
+            assert (restarted.run.principal, restarted.run.triggered_by) == ("alice", "somebody")
+        async with zart.Client(envoy.channel()) as nobody:
+            with pytest.raises(errors.MissingCredentials):
+                await nobody.restart("x")
+
+
+def test_envoy_calls_no_server_that_is_not_the_one_it_is_told_of(
+    zart_database: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("server", "zart", x509.DNSName("another-server"))
+    with (
+        serving(zart_database, tls_cert=certificate, tls_key=key) as server,
+        edge(tmp_path, [server.address], authority=authority, is_healthy=False) as envoy,
+    ):
+
+        async def ask() -> None:
+            async with zart.Client(envoy.bare_channel()) as client:
+                await client.list_executions()
+
+        with pytest.raises(zart.Unreachable):
+            asyncio.run(ask())
+        assert envoy.counter("cluster.servers.ssl.fail_verify_san") > 0

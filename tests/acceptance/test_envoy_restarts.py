@@ -18,7 +18,6 @@ from zart.channel import aio_channel
 
 # Envoy asks every second.
 BEHIND_ENVOY = {"ZART_DRAIN_NOTICE": "1.5"}
-NO_REPEATS = [("grpc.enable_retries", 0)]
 
 
 async def restart(server: ServeProcess) -> None:
@@ -37,7 +36,7 @@ async def test_a_rolling_restart_behind_envoy_loses_no_call(
     ):
         load = Load(envoy.channel)
         ports = {server.port for server in servers}
-        async with envoy.channel(options=NO_REPEATS) as bare, load.busy(), load.impatient(bare):
+        async with envoy.bare_channel() as bare, load.busy(), load.impatient(bare):
             await load.until(5)
             for server in (*servers, *servers):
                 await restart(server)

@@ -24,8 +24,6 @@ from zart.v1 import execution_service_pb2 as pb
 from zart.v1.admin_service_pb2_grpc import AdminServiceStub
 from zart.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
-NO_REPEATS = [("grpc.enable_retries", 0)]
-
 
 @dataclass
 class Pair:
@@ -108,7 +106,7 @@ async def test_an_answer_lost_after_the_commit_is_one_restart_and_an_unknown_out
     tmp_path: Path,
     metadata: tuple[tuple[str, str], ...],
 ) -> None:
-    async with a_pair(zart_database, db, tmp_path) as pair, bare(pair.edge) as channel:
+    async with a_pair(zart_database, db, tmp_path) as pair, pair.edge.bare_channel() as channel:
         pair.withhold()
         restarting = asyncio.ensure_future(
             AdminServiceStub(channel).Restart(
@@ -151,7 +149,7 @@ async def test_the_same_cut_restarts_twice_where_envoy_repeats_what_was_reset(
 
     async with (
         a_pair(zart_database, db, tmp_path, change=repeat_what_was_reset) as pair,
-        bare(pair.edge) as channel,
+        pair.edge.bare_channel() as channel,
     ):
         pair.withhold()
         restarting = asyncio.ensure_future(
@@ -172,7 +170,7 @@ async def test_a_mutation_that_met_a_closed_port_is_made_elsewhere(
 
     async with (
         a_pair(zart_database, db, tmp_path, change=ask_for_health_later) as pair,
-        bare(pair.edge) as channel,
+        pair.edge.bare_channel() as channel,
     ):
         operations = AdminServiceStub(channel)
 
@@ -196,7 +194,7 @@ async def test_what_a_server_did_not_finish_in_its_grace_is_not_repeated(
     """The server says UNAVAILABLE and goes on: a repeat would be a second restart."""
     async with (
         a_pair(zart_database, db, tmp_path, drain_grace=0.1) as pair,
-        bare(pair.edge) as channel,
+        pair.edge.bare_channel() as channel,
     ):
         async with db.transaction():
             await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
@@ -219,7 +217,7 @@ async def test_a_read_that_its_server_did_not_finish_is_answered_by_the_other(
 ) -> None:
     async with (
         a_pair(zart_database, db, tmp_path, drain_grace=0.1) as pair,
-        bare(pair.edge) as channel,
+        pair.edge.bare_channel() as channel,
     ):
         async with db.transaction():
             await db.execute("LOCK TABLE zart.definitions IN ACCESS EXCLUSIVE MODE")
@@ -232,8 +230,3 @@ async def test_a_read_that_its_server_did_not_finish_is_answered_by_the_other(
             await rig.until_waiting()
             assert not reading.done()
         assert not (await reading).task_definitions
-
-
-def bare(envoy: Edge) -> grpc.aio.Channel:
-    """Open a channel that repeats nothing by itself."""
-    return envoy.channel(options=NO_REPEATS)
