@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeAlias
 
@@ -33,6 +32,7 @@ COLUMNS = {
     "steps_per_second": "drain, steps/s",
 }
 MILLION = "one rule, 1 million steps"
+_BOOT = 1.5  # seconds, of a dispatcher
 WITHOUT, WITH = "no rule", "10,000 rules"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -47,10 +47,10 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
             await registered(client)
             for task in ("single", "noop3"):
                 await client.start(task, execution_id=task)
-            await multiplied(made, "noop3", run.size(400_000, 20_000))
+            await multiplied(made, "noop3", run.size(250_000, 30_000))
             await multiplied(made, "single", matching)
             await checked(client, "single", matching, "only", zart.StepStatus.SCHEDULED)
-            told(series, MILLION, **await _paused(made, client, run.size(6, 1)))
+            told(series, MILLION, **await _paused(made, client, run.size(10, 1)))
     executions = run.size(20_000, 300)
     rules = run.size(10_000, 50)
     with product() as without, product() as beside:
@@ -91,67 +91,67 @@ def targets(series: Series) -> list[Target]:
 async def _paused(made: Product, client: zart.Client, window: float) -> dict[str, float]:
     async with made.db() as db:
         made.dispatch(CONCURRENCY)
-        await asyncio.sleep(1 + window)  # it drains both tasks by now
+        await asyncio.sleep(_BOOT + window / 2)  # it drains both tasks by now
         begun = time.perf_counter()
         rule = (await client.pause(task_name="single", reason="bench")).rule
-        pause_ms = (time.perf_counter() - begun) * 1000
+        paused = time.perf_counter()
         returned: datetime = await db.fetchval("SELECT clock_timestamp()")
-        moved_s, settling = await _others(db, lambda: _idle(db), window)
-        _, settled = await _others(db, lambda: _elapsed(window), window)
+        settling = await _others(db, window)
+        made.stop_dispatchers()  # enough is left of the others for the next windows
+        await _nothing_to_move(db)
+        moved = time.perf_counter()
+        made.dispatch(CONCURRENCY)
+        await asyncio.sleep(_BOOT)
+        settled = await _others(db, window)
         leased_after = await db.fetchval(
             "SELECT count(*) FROM zart_step_attempts a JOIN zart_executions e USING (execution_id)"
             " WHERE e.task_name = 'single' AND a.started_at > $1",
             returned,
         )
-        begun = time.perf_counter()
+        resumed = time.perf_counter()
         await client.resume(rule_id=rule.rule_id)
         # Another dispatcher, of these alone: its call waits for the first of them.
         leased = await client.lease_tasks("bench", ["single"], wait=30)
-        first = time.perf_counter() - begun
+        first = time.perf_counter()
         if not leased:
             raise RuntimeError("nothing was released")
-        released_s, releasing = await _others(db, lambda: _idle(db), window)
+        releasing = await _others(db, window)
         made.stop_dispatchers()
+        await _nothing_to_move(db)
+        released = time.perf_counter()
+    if min(settling, settled, releasing) == 0:
+        raise RuntimeError("there was nothing else to drain")
     return {
-        "pause_ms": pause_ms,
+        "pause_ms": (paused - begun) * 1000,
         "leased_after": leased_after,
-        "moved_s": moved_s,
+        "moved_s": moved - paused,
         "others_settling": settling,
         "others_settled": settled,
-        "first_release_s": first,
-        "released_s": released_s,
+        "first_release_s": first - resumed,
+        "released_s": released - resumed,
         "others_releasing": releasing,
     }
 
 
-async def _others(
-    db: Connection, until: Callable[[], Awaitable[None]], at_least_seconds: float
-) -> tuple[float, float]:
-    """Wait; gives the seconds, and the steps of the other task that ended in each of them."""
-    begun = time.perf_counter()
+async def _others(db: Connection, seconds: float) -> float:
+    """Give the steps per second of the other task, for so long."""
     known: datetime = await db.fetchval("SELECT clock_timestamp()")
-    await until()
-    took = time.perf_counter() - begun
-    await asyncio.sleep(max(0.0, min(1.0, at_least_seconds) - took))
+    await asyncio.sleep(seconds)
     ended: datetime = await db.fetchval("SELECT clock_timestamp()")
-    count = await db.fetchval(
-        "SELECT count(*) FROM zart.steps JOIN zart.runs r USING (run_key)"
+    count: int = await db.fetchval(
+        "SELECT count(*) FROM zart.steps s JOIN zart.runs USING (run_key)"
         " JOIN zart.executions e USING (execution_key) WHERE e.task_name = 'noop3'"
-        " AND zart.steps.completed_at > $1 AND zart.steps.completed_at <= $2",
+        " AND s.completed_at > $1 AND s.completed_at <= $2",
         known,
         ended,
     )
-    return took, count / (ended - known).total_seconds()
+    return count / (ended - known).total_seconds()
 
 
-async def _idle(db: Connection) -> None:
+async def _nothing_to_move(db: Connection) -> None:
     """Wait until nothing is left to be moved for any rule."""
     while await db.fetchval("SELECT EXISTS (SELECT FROM zart.pause_work)"):
         await asyncio.sleep(0.05)
-
-
-async def _elapsed(seconds: float) -> None:
-    await asyncio.sleep(seconds)
 
 
 async def _many_rules(made: Product, count: int) -> None:
