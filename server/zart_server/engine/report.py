@@ -120,8 +120,9 @@ class _Batch:
         if late := {i.run_key for i in ended if self.locked[i.run_key].status == "scheduled"}:
             # A claim had to skip the run, since somebody held its row then.
             await start_runs(self.tx, sorted(late))
-        await self._place()
         await self._finish_runs(ended)
+        # Last, since a Pause waits for whoever has taken the pause lock.
+        await self._place()
         self.tx.changes.executions.update(self.runs[item.run_key].execution_key for item in ended)
         return set(found)
 
