@@ -1,0 +1,61 @@
+"""What the channel repeats by itself: whatever a stopping server did not take, save a lease."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+import zart
+from zart.v1 import admin_service_pb2 as admin
+
+
+@contextlib.asynccontextmanager
+async def refusing_the_first(
+    code: grpc.StatusCode, asked: list[bytes]
+) -> AsyncIterator[zart.Client]:
+    """Give a client of a server that refuses its first call; ``asked`` has what it was asked."""
+
+    async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        asked.append(request)
+        if len(asked) == 1:
+            await context.abort(code)
+        return admin.RestartResponse(new_run_number=len(asked)).SerializeToString()
+
+    class Everything(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002 - any method
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([Everything()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with zart.connect(f"127.0.0.1:{port}") as client:
+            yield client
+    finally:
+        await server.stop(0)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_call_that_a_stopping_server_did_not_take_is_repeated_as_the_same(
+    code: grpc.StatusCode,
+) -> None:
+    asked: list[bytes] = []
+    async with refusing_the_first(code, asked) as client:
+        assert (await client.restart("x")).new_run_number == 2
+    first, second = map(admin.RestartRequest.FromString, asked)
+    assert first.request_id
+    assert first == second
+
+
+async def test_a_lease_is_never_repeated() -> None:
+    asked: list[bytes] = []
+    async with refusing_the_first(grpc.StatusCode.UNAVAILABLE, asked) as client:
+        with pytest.raises(zart.Unreachable):
+            await client.lease_tasks("d", ["t"])
+    assert len(asked) == 1
