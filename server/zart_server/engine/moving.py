@@ -33,7 +33,7 @@ from zart_server.store.settling import (
 _log = logging.getLogger(__name__)
 _AGAIN = 0.05  # seconds until what somebody else held is looked at again
 _BATCH = 500
-_BATCHES = 40  # of one rule before the next has its turn
+_BATCHES = 5  # of one rule before the next has its turn
 # Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
 _REST_SETTLING = 6.0
 _REST_RELEASING = 1.0
@@ -95,7 +95,8 @@ class Moves:
             await end_releases(tx)
             work = await pause_work(tx)
         has_moved = False
-        for rule_key, kind in work:
+        # Somebody waits for what was resumed, nobody for what is moved aside.
+        for rule_key, kind in sorted(work, key=lambda item: item[1] == "settle"):
             go_on = self._move_aside if kind == "settle" else self._release_held
             has_moved |= await go_on(rule_key)
         return has_moved
@@ -110,7 +111,9 @@ class Moves:
                     await settle_rule_of_execution(tx, rule_key)
                     return True
             sweep = self._sweeps[rule_key] = _Sweep(lanes)
-        for _ in range(_BATCHES):
+        for number in range(_BATCHES):
+            if number and self._kicked.is_set():  # perhaps by a Resume
+                break
             if not sweep.lanes:
                 await self._end_settling(rule_key, sweep)
                 break
