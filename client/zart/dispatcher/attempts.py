@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,6 +12,7 @@ import grpc
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import failed_with, released, timed_out
+from zart.dispatcher.threads import Threads
 from zart.errors import from_call
 from zart.tasks import Task
 from zart.tracebacks import places_of
@@ -37,7 +37,7 @@ class Attempts:
         self,
         stub: DispatchServiceAsyncStub,
         tasks: Iterable[Task],
-        threads: Executor,
+        threads: Threads,
         report: Callable[[Held, pb.TaskOutcome], None],
         dropped: Callable[[Held], None],
     ) -> None:

@@ -6,14 +6,13 @@ Whoever runs one watches its time and its lease, and says so by ``Held.expire`` 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from typing import Any
 
 from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import completed, failed_with, timed_out
+from zart.dispatcher.threads import Threads
 from zart.step_context import StepContext
 from zart.tasks import Step
 from zart.v1 import dispatch_service_pb2 as pb
@@ -21,7 +20,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 Tell = Callable[[Held, pb.TaskOutcome], None]
 
 
-async def run_handler(held: Held, step: Step[Any, Any], threads: Executor, tell: Tell) -> None:
+async def run_handler(held: Held, step: Step[Any, Any], threads: Threads, tell: Tell) -> None:
     """Run a handler; what became of it is told at most once, and never of a lost lease.
 
     Raises CancelledError where it is cancelled for another reason than its lease or its time.
@@ -51,20 +50,18 @@ async def _run_async(
 
 
 async def _run_in_thread(
-    held: Held, function: Callable[[StepContext], Any], threads: Executor, tell: Tell
+    held: Held, function: Callable[[StepContext], Any], threads: Threads, tell: Tell
 ) -> None:
     """Run a plain handler in a thread, and return when it has.
 
     A thread cannot be stopped, it sees ``ctx.cancelled``: it keeps its slot until it returns, what
     it returns is dropped. That its time is up is told at once.
     """
-    loop = asyncio.get_running_loop()
-    call = contextvars.copy_context().run
-    running = loop.run_in_executor(threads, call, _guarded, function, held.context)
+    call = threads.start(function, held.context)
     is_told = False
-    while not running.done():
+    while not call.has_ended:
         try:
-            await asyncio.wait({running})
+            await call.wait()
         except asyncio.CancelledError:
             if held.was_cancelled_by_others():
                 raise
@@ -73,20 +70,10 @@ async def _run_in_thread(
                 tell(held, timed_out(held))
     if is_told or held.lost:
         return
-    result, error = running.result()
-    if error is not None:
-        tell(held, failed_with(held, error))
-    elif inspect.isawaitable(result):
-        await _run_async(held, lambda _: result, tell)
+    if call.error is not None:
+        tell(held, failed_with(held, call.error))
+        call.error = None  # its traceback knows the call: no garbage for later
+    elif inspect.isawaitable(call.result):
+        await _run_async(held, lambda _: call.result, tell)
     else:
-        tell(held, completed(held, result))
-
-
-def _guarded(
-    function: Callable[[StepContext], Any], context: StepContext
-) -> tuple[Any, BaseException | None]:
-    """Call a handler; an exception is handed on as a value, so that none is re-raised here."""
-    try:
-        return function(context), None
-    except BaseException as error:  # noqa: BLE001 - a handler may raise anything
-        return None, error
+        tell(held, completed(held, call.result))

@@ -28,6 +28,7 @@ from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
 from zart.dispatcher.stopping import unless
+from zart.dispatcher.threads import Threads
 from zart.errors import Unavailable, Unreachable
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
@@ -72,7 +73,7 @@ class Dispatcher:
         self._lease = lease
         self._grace = grace
         self._held: set[Held] = set()
-        self._threads = ThreadPoolExecutor(concurrency, "zart-step")
+        self._pool = ThreadPoolExecutor(concurrency, "zart-step")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish or give back what is held.
@@ -85,7 +86,7 @@ class Dispatcher:
             if await self._register(channel, stop):
                 await self._run(channel, stop)
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
             if self._given_channel is None:
                 await channel.close()
 
@@ -107,7 +108,7 @@ class Dispatcher:
         tasks = self.tasks.values()
         self._stop = stop
         pace = Pace(self._concurrency)
-        attempts = Attempts(stub, tasks, self._threads, self._report, self._let_go)
+        attempts = Attempts(stub, tasks, Threads(self._pool), self._report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._held)
         following = Following(tasks, self._lease, room, self._accept, stop)

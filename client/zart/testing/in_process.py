@@ -13,6 +13,7 @@ from zart.calls.call import span
 from zart.calls.payload import json_text
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.models import Json, Run, RunStatus, RunTrigger
@@ -93,7 +94,8 @@ class _InProcess:
 
     async def run(self) -> Json:
         begun = datetime.now(UTC)
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor() as pool:
+            threads = Threads(pool)
             running: dict[asyncio.Task[None], str] = {}
             begun_steps = set(self._results)
             while True:
@@ -111,7 +113,7 @@ class _InProcess:
             raise RunFailed(self._failed(begun))
         return self._result()
 
-    async def _step(self, step: Step[Any, Any], threads: ThreadPoolExecutor) -> None:
+    async def _step(self, step: Step[Any, Any], threads: Threads) -> None:
         for attempt in range(1, step.spec.retry.max_attempts + 1):
             outcome = await self._attempt(step, attempt, threads)
             if outcome.HasField("completed"):
@@ -123,7 +125,7 @@ class _InProcess:
         self._dead[step.name] = f"{step.name}: {error}"
 
     async def _attempt(
-        self, step: Step[Any, Any], attempt: int, threads: ThreadPoolExecutor
+        self, step: Step[Any, Any], attempt: int, threads: Threads
     ) -> pb.TaskOutcome:
         spec = step.spec
         task = pb.LeasedTask(

@@ -1,0 +1,74 @@
+"""Runs plain handlers in threads, and brings back how they ended, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from zart.step_context import StepContext
+
+
+class Call:
+    """A call of a handler in a thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self.has_ended = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    async def wait(self) -> None:
+        """Wait until it has ended; cancelling this stops the wait alone, which may be repeated."""
+        if not self.has_ended:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    def end(self) -> None:
+        """Let go on who waits."""
+        self.has_ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Threads:
+    """A pool of threads. The loop is woken once for all calls that have ended meanwhile."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._ended: deque[Call] = deque()
+        self._is_woken = False
+
+    def start(self, function: Callable[[StepContext], Any], context: StepContext) -> Call:
+        """Call a handler in a thread, with a copy of the context variables."""
+        loop = asyncio.get_running_loop()
+        call = Call(loop)
+        run = contextvars.copy_context().run
+        self._pool.submit(self._run, loop, call, run, function, context)
+        return call
+
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        call: Call,
+        run: Callable[..., Any],
+        function: Callable[[StepContext], Any],
+        context: StepContext,
+    ) -> None:
+        try:
+            call.result = run(function, context)
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything
+            call.error = error
+        self._ended.append(call)
+        if not self._is_woken:
+            self._is_woken = True
+            loop.call_soon_threadsafe(self._bring_back)
+
+    def _bring_back(self) -> None:
+        self._is_woken = False  # first: what ends from here on wakes the loop anew
+        while self._ended:
+            self._ended.popleft().end()
