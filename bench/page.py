@@ -92,7 +92,7 @@ def _table(module: ModuleType, series: Series) -> str:
         if ratio:
             known = series.has(name, ratio[1]) and name != ratio[0]
             quotients = series.ratio(ratio, (name, ratio[1])) if known else []
-            cells.append(f"**{number(statistics.median(quotients))} ×**" if quotients else "")
+            cells.append(bold(spread(quotients)) if quotients else "")
         cells.extend(spread(series.numbers[name].get(key, [])) for key in shown)
         rows.append(cells)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -134,6 +134,12 @@ def spread(numbers: Sequence[float]) -> str:
     if len(numbers) == 1:
         return middle
     return f"{middle} ({number(min(numbers))}–{number(max(numbers))})"
+
+
+def bold(text: str) -> str:
+    """Set the median in bold, as a quotient; its spread beside it."""
+    middle, space, rest = text.partition(" ")
+    return f"**{middle} ×**{space}{rest}"
 
 
 def number(value: float) -> str:
