@@ -178,8 +178,9 @@ def dev(
             folder=folder,
             reload=reload,
         ) as stack:
+            scheme = "https" if os.environ.get("ZART_TLS_CERT") else "http"
             also = (
-                f"HTTP/JSON on http://{http}"
+                f"HTTP/JSON on {scheme}://{http}"
                 if is_installed()
                 else "no HTTP/JSON without pip install 'zart-control[gateway]'"
             )
