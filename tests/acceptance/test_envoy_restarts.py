@@ -42,7 +42,6 @@ async def test_a_rolling_restart_behind_envoy_loses_no_call(
                 await restart(server)
                 await asyncio.to_thread(envoy.until_healthy, ports)
                 await load.until(5)
-        print(load.done)
         assert load.failed == []
         await each_ended_once(db, load)
 
@@ -59,7 +58,6 @@ async def test_a_killed_server_behind_envoy_costs_its_callers_nothing(
             await load.until(5)
             await asyncio.to_thread(servers[0].stop, signal.SIGKILL)
             await load.until(20)
-        print(load.done)
         assert load.failed == []
         await each_ended_once(db, load)
 
@@ -98,7 +96,6 @@ async def test_a_rolling_restart_without_a_proxy_loses_no_call(
             await load.until(5)
             for server in (*servers, *servers):
                 await restart(server)
-                await load.until(20)
-        print(load.done)
+                await load.until(5)
         assert load.failed == []
         await each_ended_once(db, load)
