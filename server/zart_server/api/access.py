@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from zart_server.identity.authenticator import Authenticator
 from zart_server.identity.failures import Failures
 
 _HEADER = "authorization"
+_HELD_AT_MOST = 500
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]] | None
 
 
@@ -39,6 +41,7 @@ class Access:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._failures = Failures()
+        self._held = 0
 
     async def judge(self, method: str, metadata: Metadata, *, exists: bool) -> Verdict | None:
         """Judge a call by what it brings along, before its message is read.
@@ -68,6 +71,19 @@ class Access:
         """Count a failure of an address, and note in it what is to become of it."""
         noted = self._failures.note(peer.rpartition(":")[0])
         error.retry_after, error.untold = noted.retry_after, noted.untold
+
+    async def hold(self, error: Unauthenticated) -> None:
+        """Keep a failure too many waiting for its answer until its address may fail again.
+
+        Not more than some at once: they would cost memory, and cost is what is limited here.
+        """
+        if error.retry_after is None or self._held >= _HELD_AT_MOST:
+            return
+        self._held += 1
+        try:
+            await asyncio.sleep(error.retry_after)
+        finally:
+            self._held -= 1
 
 
 def _judged(identity: Identity, need: policy.Need) -> Verdict:

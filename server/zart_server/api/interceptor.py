@@ -172,6 +172,9 @@ class _Call:
             raise
         except ZartError as error:
             self._tell(CODES[type(error)], error.reason, error)
+            access = self._entry.door.access
+            if access is not None and isinstance(error, Unauthenticated):
+                await access.hold(error)  # its place among the calls is free by now
             await self._abort(status_of(error))
         except Exception:  # noqa: BLE001 - told in full to the log, to the caller by an id
             error_id = uuid.uuid4().hex[:12]
