@@ -8,6 +8,10 @@ from rig import CHAIN, Rig
 import zart
 from zart import errors
 from zart.models import LeasedTask
+from zart_server.domain.commands import Completed, Outcome
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.report import record_outcomes
+from zart_server.store.db import Database
 
 
 async def _lease_as_another(rig: Rig) -> LeasedTask:
@@ -81,3 +85,22 @@ async def test_an_expired_lease_of_anybody_is_swept(rig: Rig) -> None:
         ("LOST", "somebody"),
         ("RUNNING", ""),
     ]
+
+
+async def test_of_two_who_report_at_once_the_holder_alone_is_heard(
+    rig: Rig, zart_database: str
+) -> None:
+    """Reports of several callers are recorded together: each by its own principal."""
+    await rig.start("x", {"a": (), "b": ("a",)})
+    task = await rig.lease_one("a")
+    outcomes = [
+        Outcome(task.task_id, task.lease_token, Completed(f'"{who}"'), who)
+        for who in ("", "somebody")
+    ]
+    store = await Database.open(zart_database)
+    async with store.transaction() as tx:
+        recorded = await record_outcomes(tx, outcomes, wait=True)
+    await store.close()
+
+    assert recorded.statuses == {0: ReportStatus.RECORDED, 1: ReportStatus.LEASE_LOST}
+    assert (await rig.client.get_step("x", "a")).result == ""

@@ -108,11 +108,10 @@ class _Batch:
     async def end(self, firsts: dict[LeaseKey, int]) -> set[int]:
         """End leases and do whatever follows; give the places of those that were current."""
         told = [self._told(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
-        places = {lease[:3]: n for lease, n in firsts.items()}
         ended = await end_leases(self.tx, told, swept=self.swept)
         if not ended:
             return set()
-        found = {places[item[:3]]: item for item in ended}
+        found = {firsts[item.lease]: item for item in ended}
         await self._open_dependants(found)
         for n, item in found.items():
             if item.final is None:

@@ -42,11 +42,17 @@ class Ended(NamedTuple):
     run_key: int
     step_no: int
     lease_token: int
+    principal: str
     attempt: int
     counted: int
     backoff_base: int
     max_attempts: int
     final: str | None
+
+    @property
+    def lease(self) -> LeaseKey:
+        """What it was told of by."""
+        return self.run_key, self.step_no, self.lease_token, self.principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,8 @@ async def end_leases(tx: Tx, told: Sequence[Told], *, swept: bool) -> list[Ended
             WHERE e.final IS NOT NULL AND s.run_key = e.run_key AND s.step_no = e.step_no
               AND s.status = 'open'
         )
-        SELECT run_key, step_no, lease_token, attempt, now_counted, backoff_base, max_attempts,
-               final FROM ended
+        SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+               max_attempts, final FROM ended
         """,
         *_columns(leases),
         words(statuses),
