@@ -36,7 +36,7 @@ _LEASE = 16  # tasks a call: a dispatcher's default width
 async def measure(run: Run, series: Series) -> dict[str, object]:
     """Load one system, leave the other almost empty, and measure on both in turn."""
     queued, withheld, finished = (
-        run.size(1_000_000, 20_000),
+        run.size(1_000_000, 200_000),  # more than is drained even when that is quick
         run.size(1_000_000, 400),
         run.size(5_000_000, 300),
     )
