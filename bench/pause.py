@@ -47,7 +47,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
             await registered(client)
             for task in ("single", "noop3"):
                 await client.start(task, execution_id=task)
-            await multiplied(made, "noop3", run.size(250_000, 30_000))
+            await multiplied(made, "noop3", run.size(250_000, 150_000))
             await multiplied(made, "single", matching)
             await checked(client, "single", matching, "only", zart.StepStatus.SCHEDULED)
             told(series, MILLION, **await _paused(made, client, run.size(10, 1)))
