@@ -47,7 +47,7 @@ async def multiplied(made: Product, execution_id: str, count: int) -> None:
             " JOIN zart.runs r USING (execution_key) WHERE e.execution_id = $1"
             " GROUP BY e.execution_key",
             execution_id,
-        )  # type: ignore[misc]
+        )  # type: ignore[misc]  # asyncpg gives no type to a row here
         if runs != 1:
             raise RuntimeError(f"{execution_id} has {runs} runs: only one can be copied")
         await _let_it_write(db)
@@ -112,7 +112,7 @@ async def checked(
 ) -> None:
     """Read some of the copies, and compare them with what they were copied from."""
     template = await client.get_execution(execution_id)
-    numbers = {1, count, *(random.randint(1, count) for _ in range(3))}  # noqa: S311
+    numbers = {1, count, *(random.randint(1, count) for _ in range(3))}  # noqa: S311 - any few will do
     for n in numbers:
         copy = await client.get_execution(f"{execution_id}-{n}")
         if [(s.step_name, s.status) for s in copy.steps] != [
