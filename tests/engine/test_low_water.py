@@ -9,7 +9,7 @@ from rig import Rig, eventually
 @pytest.fixture
 async def marked(rig: Rig) -> Rig:
     """Six queued tasks, two more leased by a claim that got all it wanted; then one put back."""
-    await rig.start("x", {f"s{n}": () for n in range(8)})
+    await rig.start("x", {f"s{n}": () for n in range(8)}, handler="h")  # one handler: one lane
     assert [task.step_name for task in await rig.lease(2)] == ["s0", "s1"]
     await rig.db.execute(
         "UPDATE zart.queue SET not_before = not_before - interval '1 hour' WHERE step_name = 's7'"
@@ -31,7 +31,7 @@ async def test_what_stands_before_the_mark_is_found_after_a_moment(marked: Rig) 
         if task.step_name == "s7":
             return True
         await marked.complete(task)
-        await marked.start(f"more-{task.task_id}", {"s": ()})
+        await marked.start(f"more-{task.task_id}", {"s": ()}, handler="h")
         return False
 
     await eventually(found, within=5)
