@@ -70,12 +70,23 @@ class Edge:
 
     def healthy(self, cluster: str = "servers") -> set[int]:
         """Give the ports of the servers that calls may go to."""
+        return {
+            port
+            for port, host in self._hosts(cluster).items()
+            if host["health_status"] == {"eds_health_status": "HEALTHY"}
+        }
+
+    def connections(self, address: str) -> int:
+        """Give how many connections for calls are open to a server."""
+        host = self._hosts("servers")[int(address.rpartition(":")[2])]
+        return sum(int(s.get("value", 0)) for s in host["stats"] if s["name"] == "cx_active")
+
+    def _hosts(self, cluster: str) -> dict[int, Any]:
         clusters = self.ask("/clusters?format=json")["cluster_statuses"]
         (found,) = [c for c in clusters if c["name"] == cluster]
         return {
-            host["address"]["socket_address"]["port_value"]
+            host["address"]["socket_address"]["port_value"]: host
             for host in found.get("host_statuses", [])
-            if host["health_status"] == {"eds_health_status": "HEALTHY"}
         }
 
     def counter(self, name: str) -> int:

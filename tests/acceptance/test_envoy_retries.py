@@ -174,13 +174,17 @@ async def test_a_mutation_that_met_a_closed_port_is_made_elsewhere(
     ):
         operations = AdminServiceStub(channel)
 
-        async def connected_to(count: int) -> bool:
+        async def is_connected() -> bool:
             await ExecutionServiceStub(channel).ListExecutions(pb.ListExecutionsRequest())
-            return pair.edge.counter("cluster.servers.upstream_cx_active") == count
+            return pair.edge.connections(pair.cutters[0].address) > 0
 
-        await eventually(lambda: connected_to(2))
+        async def is_cut() -> bool:
+            return pair.edge.connections(pair.cutters[0].address) == 0
+
+        await eventually(is_connected)
         pair.cutters[0].refuse()
-        await eventually(lambda: connected_to(1))
+        await eventually(is_cut)
+        assert pair.edge.counter("cluster.servers.upstream_rq_retry") == 0
         for number in range(1, 9):
             restarted = await operations.Restart(admin.RestartRequest(execution_id="x"))
             assert restarted.new_run_number == number
