@@ -202,7 +202,7 @@ async def test_a_server_that_does_not_answer_in_time_is_a_504(
 
     assert (late.status, late.json["code"]) == (504, code_pb2.DEADLINE_EXCEEDED)
     assert scripted.deadlines[0] is not None
-    assert scripted.deadlines[0] < 2
+    assert scripted.deadlines[0] < 3  # 2 s, which the wire's units round up; not the usual 30
 
 
 async def test_more_calls_than_may_be_under_way_are_503(
