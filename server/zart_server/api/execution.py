@@ -12,7 +12,7 @@ from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
-from zart_server.api.gathered import Gathered
+from zart_server.api.gathered import Gathered, Operate
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
@@ -20,6 +20,7 @@ from zart_server.domain.errors import ZartError
 from zart_server.domain.model import Execution
 from zart_server.engine.cancel import cancel_execution
 from zart_server.engine.start import start_executions
+from zart_server.engine.waiters import Waiters
 from zart_server.engine.watch import Watches
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
@@ -28,11 +29,16 @@ from zart_server.store.db import Database, Tx
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
 
-    def __init__(self, db: Database, mutations: Mutations, watches: Watches) -> None:
+    def __init__(
+        self, db: Database, mutations: Mutations, watches: Watches, waiters: Waiters
+    ) -> None:
         self._db = db
         self._mutations = mutations
         self._watches = watches
-        self._starts = Gathered(mutations, pb.StartExecutionResponse, _start, _started, _id_of)
+        self._waiters = waiters
+        self._starts = Gathered(
+            mutations, pb.StartExecutionResponse, _starting(waiters), _started, _id_of
+        )
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
@@ -51,7 +57,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         good = [item for item in items if isinstance(item, StartExecution)]
 
         async def operate(tx: Tx) -> pb.BatchStartExecutionsResponse:
-            started = iter(await start_executions(tx, good))
+            started = iter(await start_executions(tx, good, self._waiters))
             results = [item if isinstance(item, ZartError) else next(started) for item in items]
             return pb.BatchStartExecutionsResponse(results=map(_result, results))
 
@@ -141,13 +147,16 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         return pb.GetTaskDefinitionResponse(task_definition=encode.task_definition(definition))
 
 
-async def _start(
-    tx: Tx,
-    wanted: Sequence[tuple[StartExecution, Caller]],
-    *,
-    wait: bool,  # noqa: ARG001 - it always does
-) -> list[StartResult]:
-    return await start_executions(tx, [command for command, _ in wanted])
+def _starting(waiters: Waiters) -> Operate[StartExecution, Execution]:
+    async def start(
+        tx: Tx,
+        wanted: Sequence[tuple[StartExecution, Caller]],
+        *,
+        wait: bool,  # noqa: ARG001 - it always does
+    ) -> list[StartResult]:
+        return await start_executions(tx, [command for command, _ in wanted], waiters)
+
+    return start
 
 
 def _started(execution: Execution) -> pb.StartExecutionResponse:

@@ -262,7 +262,7 @@ class LeasedTask(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaseNext:
-    """Who takes on at once what an outcome makes ready, up to ``max_tasks`` in one call.
+    """Who takes on at once what an outcome or a start makes ready, up to ``max_tasks`` together.
 
     ``handlers`` empty: any.
     """
@@ -273,6 +273,10 @@ class LeaseNext:
     handlers: frozenset[str]
     max_tasks: int
     lease_duration: timedelta
+
+    def takes(self, task_name: str, handler: str) -> bool:
+        """Tell whether it asks for this lane."""
+        return task_name in self.task_names and (not self.handlers or handler in self.handlers)
 
 
 class Completed(NamedTuple):

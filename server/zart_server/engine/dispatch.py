@@ -24,11 +24,12 @@ from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Database
 from zart_server.store.leased import read_large, read_upstream
 from zart_server.store.leases import extend, read_lease
-from zart_server.store.queue import parse_task_id
+from zart_server.store.queue import are_any_due, parse_task_id
 from zart_server.store.rules import SHARE_PAUSE_LOCK
 
 _log = logging.getLogger(__name__)
 _RESULTS_BYTES = 15 * 1024 * 1024
+_DRY = 1000
 
 
 class Dispatch:
@@ -38,6 +39,7 @@ class Dispatch:
         self._db = db
         self._gatherer = ReportGatherer(db)
         self._low_water = LowWater()
+        self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False
         self.waiters = Waiters()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
@@ -53,20 +55,33 @@ class Dispatch:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + command.wait.total_seconds()
         self.asked.update(command.task_names)
+        is_told = False
         with self.waiters.register(command, gone) as waiter:
             while not self._draining and not (gone and gone.is_set()):
-                async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
-                    tasks = await lease_tasks(tx, command, self._low_water)
+                tasks = await self._look(command, is_told=is_told)
                 left = deadline - loop.time()
                 if tasks or left <= 0:
                     return tasks
-                try:
-                    async with asyncio.timeout(left):
-                        await waiter.event.wait()
-                except TimeoutError:
-                    break
+                is_told = await waiter.wait(left)
+                if waiter.handed or not is_told:
+                    return waiter.handed
                 self.waiters.requeue(waiter)
         return []
+
+    async def _look(self, command: LeaseTasks, *, is_told: bool) -> list[LeasedTask]:
+        """Lease what there is; where there was nothing, and nobody told of any, peek first."""
+        lanes = command.task_names, command.handlers
+        if lanes in self._dry and not is_told:
+            async with self._db.looking() as tx:
+                if not await are_any_due(tx, *lanes):
+                    return []
+        async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
+            tasks = await lease_tasks(tx, command, self._low_water)
+        if tasks:
+            self._dry.discard(lanes)
+        elif len(self._dry) < _DRY:
+            self._dry.add(lanes)
+        return tasks
 
     async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> Reported:
         """Record outcomes, together with those of other calls; answers after the commit.

@@ -1,4 +1,4 @@
-"""Leases what outcomes make ready to whoever reported them, in the same transaction.
+"""Leases what is made ready to whoever asked for it, in the same transaction.
 
 Such a step is never queued, and what its handler needs is at hand, so nothing is read.
 """
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart_server.domain.commands import LeasedTask, LeaseNext
-from zart_server.engine.placing import Ready
 from zart_server.store.definitions import Definition
 from zart_server.store.queue import task_id_of
 from zart_server.store.run_facts import RunFacts
+from zart_server.store.takers import Taker
 
 _BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
 
@@ -38,10 +38,7 @@ class NextTasks:
 
     def takes(self, to: LeaseNext, run: RunFacts, definition: Definition, step_no: int) -> bool:
         """Tell whether a caller takes on a step: it can, has room, and all it needs is at hand."""
-        handler = definition.graph.steps[step_no].handler
-        if definition.task_name not in to.task_names or (
-            to.handlers and handler not in to.handlers
-        ):
+        if not to.takes(definition.task_name, definition.graph.steps[step_no].handler):
             return False
         if run.payload_bytes and run.payload_json is None:
             return False
@@ -61,28 +58,40 @@ class NextTasks:
         return True
 
     def leased(
-        self, item: Ready, to: LeaseNext, run: RunFacts, token: int, expires_at: datetime
+        self,
+        definition: Definition,
+        step_no: int,
+        attempt: int,
+        to: LeaseNext,
+        run: RunFacts,
+        token: int,
+        expires_at: datetime,
     ) -> LeasedTask:
         """Give a step that was taken on, with what its handler needs."""
-        graph = item.definition.graph
-        step = graph.steps[item.step_no]
+        graph = definition.graph
+        step = graph.steps[step_no]
         return LeasedTask(
-            task_id=task_id_of(item.run_key, item.step_no, item.attempt),
+            task_id=task_id_of(run.run_key, step_no, attempt),
             lease_token=token,
             execution_id=run.execution_id,
             run_number=run.run_number,
-            task_name=item.definition.task_name,
+            task_name=definition.task_name,
             definition_key=run.definition_key,
-            step_no=item.step_no,
+            step_no=step_no,
             step=step,
-            attempt=item.attempt,
+            attempt=attempt,
             max_attempts=step.retry_policy.max_attempts,
             payload_json=run.payload_json,
             upstream_json={
                 graph.steps[dep].step_name: self._results[run.run_key, dep]
-                for dep in graph.depends_on[item.step_no]
+                for dep in graph.depends_on[step_no]
             },
             upstream_omitted=(),
             lease_expires_at=expires_at,
             lease_ttl=to.lease_duration,
         )
+
+
+def taker_of(to: LeaseNext) -> Taker:
+    """Give who leases, as it is stored."""
+    return Taker(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())

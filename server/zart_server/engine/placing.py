@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from zart_server.domain.commands import LeaseNext
+from zart_server.engine.next_tasks import taker_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.held import Placements, Taker, insert_ready
+from zart_server.store.held import Placements, insert_ready
 
 
 @dataclass(slots=True)
@@ -86,8 +87,6 @@ def _placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placemen
         if to is not None:
             taker = takers.get(to, 0)
             if not taker:
-                seconds = to.lease_duration.total_seconds()
-                taker = found.of_taker.place(Taker(to.dispatcher_id, to.principal, seconds))
-                takers[to] = taker
+                taker = takers[to] = found.of_taker.place(taker_of(to))
         found.takers.append(taker)
     return found

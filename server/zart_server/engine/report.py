@@ -217,7 +217,10 @@ class _Batch:
             lease = placed.leases.get((item.run_key, item.step_no))
             if to is not None and lease is not None:
                 run = self.runs[item.run_key]
-                self.tasks.append((n, self.next.leased(item, to, run, *lease)))
+                task = self.next.leased(
+                    item.definition, item.step_no, item.attempt, to, run, *lease
+                )
+                self.tasks.append((n, task))
 
     async def _finish_runs(self, ended: Sequence[Ended]) -> None:
         """Finish runs in which nothing is left to move.

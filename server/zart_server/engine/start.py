@@ -11,16 +11,21 @@ from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, Z
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import Execution, IfExists, RunStatus
 from zart_server.engine.new_runs import NewRun, begin_runs
+from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition, current_keys, insert_definitions
 from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
 from zart_server.store.reads.executions import find_executions
+from zart_server.store.run_facts import RunFacts
 
 
-async def start_executions(tx: Tx, starts: Sequence[StartExecution]) -> list[StartResult]:
+async def start_executions(
+    tx: Tx, starts: Sequence[StartExecution], waiters: Waiters | None = None
+) -> list[StartResult]:
     """Start executions, each by itself: a refused one leaves an error in its place.
 
     A fixed number of statements, however many there are. Of two with the same id the first wins.
+    ``waiters`` may be handed the first steps.
     """
     starts = [
         item if item.execution_id else replace(item, execution_id=str(uuid.uuid4()))
@@ -36,11 +41,11 @@ async def start_executions(tx: Tx, starts: Sequence[StartExecution]) -> list[Sta
     if started:
         # In the order of the request, which is the order in which they are leased.
         runs = [
-            NewRun(graph, execution_id, started[execution_id].run_key)
-            for execution_id, (_, graph) in firsts.items()
+            _new_run(starts[number], graph, started[execution_id])
+            for execution_id, (number, graph) in firsts.items()
             if execution_id in started
         ]
-        await begin_runs(tx, runs)
+        await begin_runs(tx, runs, waiters)
     taken = [
         item.execution_id
         for number, item in enumerate(starts)
@@ -76,6 +81,20 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
 def _new_execution(item: StartExecution, definition: Definition) -> NewExecution:
     kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
     return NewExecution(item.execution_id, kind, item.payload_json)
+
+
+def _new_run(item: StartExecution, definition: Definition, started: Started) -> NewRun:
+    facts = RunFacts(
+        started.run_key,
+        started.execution_key,
+        item.execution_id,
+        0,
+        definition.definition_key,
+        is_rerun=False,
+        payload_bytes=len((item.payload_json or "").encode()),
+        payload_json=item.payload_json,
+    )
+    return NewRun(definition, item.execution_id, started.run_key, facts)
 
 
 def _result(

@@ -85,6 +85,16 @@ class Tx:
         self.pauses = pauses
         self.runs = runs
         self.changes = Changes()
+        self._at_end: list[Callable[[bool], None]] = []
+
+    def at_end(self, tell: Callable[[bool], None]) -> None:
+        """Have somebody told once this has ended: True, it is committed."""
+        self._at_end.append(tell)
+
+    def ended(self, *, is_committed: bool) -> None:
+        """Tell whoever asked for it."""
+        for tell in self._at_end:
+            tell(is_committed)
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Run one statement, prepared once per connection, and give its rows."""
@@ -184,14 +194,16 @@ class Database:
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" if snapshot else "BEGIN;"
         with translated():
             async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
+                tx = self._tx(raw)
                 try:
                     await raw.execute(begin + first)
-                    tx = self._tx(raw)
                     yield tx
                     await raw.execute("COMMIT")
                 except BaseException:
+                    tx.ended(is_committed=False)
                     await _roll_back(raw)
                     raise
+                tx.ended(is_committed=True)
         if tx.changes:
             self.on_commit(tx.changes)
 

@@ -11,17 +11,10 @@ from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.rules import SHARED_EPOCH
+from zart_server.store.takers import Taker
 
 _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
-
-
-class Taker(NamedTuple):
-    """Who leases a ready step at once. ``lease_seconds`` is how long the lease lasts."""
-
-    dispatcher_id: str
-    principal: str
-    lease_seconds: float
 
 
 @dataclass(slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from zart_server.store.db import Tx
 from zart_server.store.rules import SHARED_EPOCH
+from zart_server.store.takers import Takers
 
 _STEPS = """
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
@@ -32,18 +34,22 @@ async def insert_new_runs(
     tx: Tx,
     runs: Sequence[tuple[int, int]],
     rules: Sequence[int],
+    takers: Takers,
     epoch: int,
     *,
     with_steps: bool,
-) -> bool:
-    """Queue or hold the roots of new runs, (run key, definition key), and insert all their steps.
+) -> dict[tuple[int, int], tuple[int, datetime]] | None:
+    """Place the roots of new runs, (run key, definition key), and insert all their steps.
 
     ``rules`` gives, root for root of run after run, the key of the rule of ``epoch`` that withholds
-    it, or 0; it may be empty where none does. False, doing nothing, where the rules have changed
-    since. Takes the pause lock, shared, before it looks.
+    it, or 0; it may be empty where none does. ``takers`` gives likewise who leases it at once; what
+    nobody takes and nothing withholds is queued. Gives token and end of the leases by (run key,
+    step number); None, doing nothing, where the rules have changed since. Takes the pause lock,
+    shared, before it looks.
     """
     steps = f", steps AS ({_STEPS.format(new='new')})" if with_steps else ""
-    is_new: bool = await tx.fetchval(
+    who = takers.values.values
+    rows = await tx.fetch(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
             SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
@@ -52,23 +58,42 @@ async def insert_new_runs(
         ){steps}, ready AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
                 s.timeout_seconds,
-                COALESCE(($4::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key
+                COALESCE(($4::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key,
+                COALESCE(($5::integer[])[row_number() OVER (ORDER BY n, s.no)], 0) AS taker
             FROM new JOIN zart.definitions d USING (definition_key)
             CROSS JOIN LATERAL unnest(
                 d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
                 WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
             WHERE s.deps = 0
         ), queued AS (
-            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready WHERE rule_key = 0
+            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready
+            WHERE rule_key = 0 AND taker = 0
         ), held AS (
             INSERT INTO zart.held ({_READY}, rule_key) SELECT {_VALUES}, rule_key FROM ready
             WHERE rule_key > 0
+        ), leased AS (
+            INSERT INTO zart.leases ({_READY}, lease_token, started_at, lease_expires_at,
+                lease_seconds, dispatcher_id, principal)
+            SELECT {_VALUES}, nextval('zart.lease_tokens'), statement_timestamp(),
+                statement_timestamp() + ($8::float8[])[taker] * interval '1 second',
+                ($8::float8[])[taker], ($6::text[])[taker], ($7::text[])[taker]
+            FROM ready WHERE rule_key = 0 AND taker > 0
+            RETURNING run_key, step_no, lease_token, lease_expires_at
+        ), started AS (
+            UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+            WHERE run_key = ANY(ARRAY(SELECT run_key FROM leased))
         )
-        SELECT $3 = epoch FROM now
+        SELECT $3 = epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
         epoch,
         rules,
+        takers.places,
+        [taker.dispatcher_id for taker in who],
+        [taker.principal for taker in who],
+        [taker.lease_seconds for taker in who],
     )
-    return is_new
+    if not rows[0][0]:
+        return None
+    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}

@@ -230,3 +230,20 @@ async def due_lanes(tx: Tx, task_names: Sequence[str]) -> list[tuple[str, str, f
         task_names,
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def are_any_due(tx: Tx, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+    """Tell whether anything is queued and due in these lanes. ``handlers`` empty: any."""
+    found: bool = await tx.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM zart.lanes l CROSS JOIN LATERAL (
+                SELECT FROM zart.queue WHERE lane = l.lane AND not_before <= statement_timestamp()
+                ORDER BY not_before, queue_no LIMIT 1) h
+            WHERE l.task_name = ANY($1::text[])
+              AND (cardinality($2::text[]) = 0 OR l.handler = ANY($2::text[])))
+        """,
+        task_names,
+        handlers,
+    )
+    return found

@@ -34,6 +34,13 @@ class RunFactsCache:
         self._max_runs = max_runs
         self._runs: OrderedDict[int, RunFacts] = OrderedDict()
 
+    def add(self, run: RunFacts) -> None:
+        """Take a run whose facts are at hand."""
+        if run.payload_bytes <= _KEPT_BYTES:
+            self._runs[run.run_key] = run
+            while len(self._runs) > self._max_runs:
+                self._runs.popitem(last=False)
+
     async def get(self, tx: Tx, run_keys: Collection[int]) -> dict[int, RunFacts]:
         """Give runs by key, reading those that are not at hand in one statement."""
         found = {}
@@ -48,10 +55,7 @@ class RunFactsCache:
         if missing:
             for run in await _read(tx, missing):
                 found[run.run_key] = run
-                if run.payload_bytes <= _KEPT_BYTES:
-                    runs[run.run_key] = run
-            while len(runs) > self._max_runs:
-                runs.popitem(last=False)
+                self.add(run)
         return found
 
 
