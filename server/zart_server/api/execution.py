@@ -68,7 +68,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
         execution_id, run_number = decode.run_of(request)
-        async with self._db.transaction(snapshot=True) as tx:
+        async with self._db.looking() as tx:
             view = await reads.get_execution(tx, execution_id, run_number)
         return pb.GetExecutionResponse(
             execution=encode.execution(view.execution),

@@ -195,6 +195,7 @@ class ExecutionView:
     execution: Execution
     run: Run
     steps: tuple[Step, ...]
+    execution_key: int
 
 
 @dataclass(frozen=True, slots=True)

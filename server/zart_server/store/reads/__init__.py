@@ -1,7 +1,8 @@
 """Reads: what the API may ask of the store without going through the engine."""
 
 from zart_server.store.reads.definitions import get_task_definition, list_task_definitions
-from zart_server.store.reads.executions import get_execution, get_step, list_executions
+from zart_server.store.reads.execution_pages import list_executions
+from zart_server.store.reads.executions import get_execution, get_step
 from zart_server.store.reads.operations import list_operations
 from zart_server.store.reads.rules import list_pause_rules
 from zart_server.store.reads.runs import list_runs

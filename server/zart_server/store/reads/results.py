@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from zart_server.store.db import Tx
 from zart_server.store.reads.steps import RunPlace
@@ -28,11 +29,12 @@ async def run_result(tx: Tx, place: RunPlace) -> str | None:
     )
     if any(row["result"] is None for row in rows):
         return None
-    if len(rows) == 1:
-        text: str = rows[0]["result"]
-        return text
-    members = (
-        f"{json.dumps(graph.steps[row['step_no']].step_name, ensure_ascii=False)}:{row['result']}"
-        for row in rows
-    )
+    return result_of([(graph.steps[row["step_no"]].step_name, row["result"]) for row in rows])
+
+
+def result_of(sinks: Sequence[tuple[str, str]]) -> str:
+    """Make a run's result of the names and results of the steps that nothing depends on."""
+    if len(sinks) == 1:
+        return sinks[0][1]
+    members = (f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in sinks)
     return "{" + ",".join(members) + "}"

@@ -17,25 +17,32 @@ from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
 
 # Results, and likewise errors, are left out past this many bytes together.
-_RESULT_BYTES = 4 * 1024 * 1024
+RESULT_BYTES = 4 * 1024 * 1024
 
-_STEPS = """
-    WITH settling AS MATERIALIZED (
+# WITH what it needs, the steps of {{run}}: a query that gives a run_key, and the execution_id and
+# task_name that rules and dispatchers go by. $1 are step numbers, NULL: all; $2 is how many bytes
+# of results to give.
+STEPS = f"""
+    run AS MATERIALIZED ({{run}}), settling AS MATERIALIZED (
         SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
     ), found AS (
-        SELECT s.step_no, s.status, s.source_run_key, o.attempt, o.max_attempts, o.retryable,
-            o.result, o.error, o.started_at, o.completed_at, src.run_number AS source_run_number,
+        SELECT s.run_key AS steps_of, s.step_no, s.status, s.source_run_key, o.run_key AS made_in,
+            o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
+            o.completed_at, o.dispatcher_id AS done_by, o.principal AS done_as,
+            src.run_number AS source_run_number,
             COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
             q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
             q.lease_token, q.dispatcher_id, q.principal, q.started_at AS leased_at,
             q.lease_expires_at,
             h.attempt AS held_attempt, h.max_attempts AS held_max, h.not_before AS held_not_before,
-            p.rule_id, p.created_by, p.reason, statement_timestamp() AS now,
-            (SELECT last_asked_at FROM zart.task_names WHERE task_name = $4) AS last_asked_at,
-            sum(pg_column_size(o.result)) OVER (ORDER BY s.step_no) AS stored_bytes
-        FROM zart.steps s
+            p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
+            sum(pg_column_size(o.result)) OVER (ORDER BY s.step_no) AS stored_bytes,
+            (SELECT sum(COALESCE(pg_column_size(a.error), 0)) FROM zart.attempts a
+             WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
+        FROM run JOIN zart.steps s ON s.run_key = run.run_key
         JOIN zart.steps o
             ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
+        LEFT JOIN zart.task_names n ON n.task_name = run.task_name
         LEFT JOIN zart.runs src ON src.run_key = s.source_run_key
         LEFT JOIN zart.tasks q ON q.run_key = s.run_key AND q.step_no = s.step_no
         LEFT JOIN zart.held h ON h.run_key = s.run_key AND h.step_no = s.step_no
@@ -43,50 +50,39 @@ _STEPS = """
         LEFT JOIN zart.pause_rules p ON p.rule_key = CASE
             WHEN q.lease_token IS NOT NULL THEN NULL
             WHEN h.rule_key IS NOT NULL AND hr.deleted_at IS NULL THEN h.rule_key
-            WHEN h.rule_key IS NOT NULL THEN zart.pausing_rule($3, $4, h.step_name)
+            WHEN h.rule_key IS NOT NULL
+                THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name)
             WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
-                THEN zart.pausing_rule($3, $4, q.step_name) END
-        WHERE s.run_key = $1 AND ($2::integer[] IS NULL OR s.step_no = ANY($2::integer[]))
+                THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name) END
+        WHERE $1::integer[] IS NULL OR s.step_no = ANY($1::integer[])
     ), sized AS (
-        SELECT *, sum(CASE WHEN stored_bytes <= $5 THEN octet_length(result::text)
-                           WHEN result IS NOT NULL THEN $5 + 1 END) OVER (ORDER BY step_no)
-            AS result_bytes
+        SELECT *, sum(CASE WHEN stored_bytes <= $2 THEN octet_length(result::text)
+                           WHEN result IS NOT NULL THEN $2 + 1 END) OVER (ORDER BY step_no)
+                AS result_bytes,
+            sum(error_bytes) OVER (ORDER BY step_no) <= {RESULT_BYTES} AS errors_fit
         FROM found
+    ), steps AS (
+        SELECT *, result IS NOT NULL AS has_result,
+            CASE WHEN result_bytes <= $2 THEN result END AS shown_result,
+            CASE WHEN error_bytes IS NOT NULL THEN (
+                SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
+                    'dispatcher_id', dispatcher_id, 'principal', principal,
+                    'started_at', started_at, 'completed_at', completed_at,
+                    'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
+                        'type', error->>'type', 'message', left(error->>'message', 200)) END)
+                    ORDER BY attempt)
+                FROM zart.attempts a WHERE a.run_key = made_in AND a.step_no = sized.step_no
+            ) END AS attempts
+        FROM sized
     )
-    SELECT *, result IS NOT NULL AS has_result,
-        CASE WHEN result_bytes <= $5 THEN result END AS shown_result
-    FROM sized ORDER BY step_no
 """
-_ATTEMPTS = """
-    SELECT step_no, attempt, status, dispatcher_id, started_at, completed_at, principal,
-        CASE WHEN stored_bytes <= {limit} THEN error
-             ELSE json_build_object('type', error->>'type', 'message', left(error->>'message', 200))
-             END AS error
-    FROM (
-        SELECT s.step_no, a.attempt, a.status, a.dispatcher_id, a.started_at, a.completed_at,
-            a.principal, a.error,
-            COALESCE(sum(pg_column_size(a.error)) OVER (ORDER BY s.step_no, a.attempt), 0)
-                AS stored_bytes
-        FROM zart.steps s CROSS JOIN LATERAL (
-            SELECT attempt, status, dispatcher_id, principal, error, started_at, completed_at
-            FROM zart.attempts e
-            WHERE e.run_key = COALESCE(s.source_run_key, s.run_key) AND e.step_no = s.step_no
-            UNION ALL
-            SELECT attempt, status, dispatcher_id, principal, NULL, started_at, completed_at
-            FROM zart.steps c
-            WHERE c.run_key = COALESCE(s.source_run_key, s.run_key) AND c.step_no = s.step_no
-              AND c.status = 'completed'
-            OFFSET 0) a  -- apart from the join: else the planner may read all steps there are
-        WHERE s.run_key = $1 AND ($2::integer[] IS NULL OR s.step_no = ANY($2::integer[]))
-    ) a ORDER BY step_no, attempt
-"""
-_ALL_ATTEMPTS = _ATTEMPTS.format(limit="$3")
-# Of few steps all at once: a round trip costs more than to write and to read JSON.
-_WITH_ATTEMPTS = f"""
-    SELECT s.*, (
-        SELECT json_agg(a ORDER BY a.attempt) FROM ({_ATTEMPTS.format(limit="$6")}) a
-        WHERE a.step_no = s.step_no) AS attempts
-    FROM ({_STEPS}) s ORDER BY step_no
+_OF_RUN = f"""
+    WITH {
+    STEPS.format(
+        run="SELECT $3::bigint AS run_key, $4::text AS execution_id, $5::text AS task_name"
+    )
+}
+    SELECT * FROM steps ORDER BY step_no
 """
 
 
@@ -101,28 +97,58 @@ class RunPlace:
 
 
 async def read_steps(
-    tx: Tx,
-    place: RunPlace,
-    step_nos: Sequence[int] | None = None,
-    *,
-    result_bytes: int = _RESULT_BYTES,
+    tx: Tx, place: RunPlace, step_nos: Sequence[int], *, result_bytes: int = RESULT_BYTES
 ) -> list[Step]:
-    """Read steps of a run by step number (None: all), results up to ``result_bytes`` together."""
-    of = place.run_key, step_nos, place.execution_id, place.task_name, result_bytes
-    if step_nos is None:
-        rows = await tx.fetch(_STEPS, *of)
-        attempts = await _read_attempts(tx, place.run_key)
-    else:
-        rows = await tx.fetch(_WITH_ATTEMPTS, *of, _RESULT_BYTES)
-        attempts = {row["step_no"]: _attempts(row["attempts"]) for row in rows}
-    statuses = await _dependency_statuses(tx, place, rows, step_nos)
-    return [_step(row, place, attempts.get(row["step_no"], []), statuses) for row in rows]
+    """Read steps of a run by step number, results up to ``result_bytes`` together."""
+    rows = await tx.fetch(
+        _OF_RUN, step_nos, result_bytes, place.run_key, place.execution_id, place.task_name
+    )
+    known = {row["step_no"]: row["status"] for row in rows}
+    if missing := _explaining(rows, place) - known.keys():
+        for row in await tx.fetch(
+            "SELECT step_no, status FROM zart.steps WHERE run_key = $1 AND step_no = ANY($2)",
+            place.run_key,
+            sorted(missing),
+        ):
+            known[row["step_no"]] = row["status"]
+    return [_step(row, place, known) for row in rows]
 
 
-def _attempts(text: str | None) -> list[Attempt]:
-    """Read attempts that were written as JSON."""
+def steps_of(rows: Sequence[asyncpg.Record], place: RunPlace) -> list[Step]:
+    """Make the steps of a whole run, of the rows of ``STEPS``."""
+    known = {row["step_no"]: row["status"] for row in rows}
+    return [_step(row, place, known) for row in rows]
+
+
+def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
+    """Say what a run waits for: its first withheld step, else its first queued one.
+
+    Nothing where one of its steps is at work.
+    """
+    if any(step.status is StepStatus.RUNNING for step in steps):
+        return ""
+    ready = [
+        (row["held_attempt"] is None, step)
+        for row, step in zip(rows, steps, strict=True)
+        if step.status in (StepStatus.SCHEDULED, StepStatus.PAUSED)
+    ]
+    if not ready:
+        return ""
+    _, first = min(ready, key=lambda item: item[0])
+    return f"{first.step_name}: {first.waiting_on}"
+
+
+def _explaining(rows: Sequence[asyncpg.Record], place: RunPlace) -> set[int]:
+    """Give the dependencies that pending steps are explained by."""
+    depends_on = place.definition.graph.depends_on
+    pending = [row["step_no"] for row in rows if _status(row) is StepStatus.PENDING]
+    return {dep for number in pending for dep in depends_on[number]}
+
+
+def _attempts(row: asyncpg.Record) -> list[Attempt]:
+    """Give the attempts that have ended; the one that completed a step is part of its row."""
     found = []
-    for item in json.loads(text) if text else ():
+    for item in json.loads(row["attempts"]) if row["attempts"] else ():
         error = item["error"]
         found.append(
             Attempt(
@@ -135,47 +161,19 @@ def _attempts(text: str | None) -> list[Attempt]:
                 item["principal"],
             )
         )
-    return found
-
-
-async def _read_attempts(tx: Tx, run_key: int) -> dict[int, list[Attempt]]:
-    found: dict[int, list[Attempt]] = {}
-    for row in await tx.fetch(_ALL_ATTEMPTS, run_key, None, _RESULT_BYTES):
-        found.setdefault(row["step_no"], []).append(
+    if row["status"] == "completed":
+        found.append(
             Attempt(
                 row["attempt"],
-                AttemptStatus(row["status"]),
-                row["dispatcher_id"],
-                error_from_json(row["error"]),
+                AttemptStatus.COMPLETED,
+                row["done_by"],
+                None,
                 row["started_at"],
                 row["completed_at"],
-                row["principal"],
+                row["done_as"],
             )
         )
     return found
-
-
-async def _dependency_statuses(
-    tx: Tx, place: RunPlace, rows: Sequence[asyncpg.Record], step_nos: Sequence[int] | None
-) -> dict[int, str]:
-    """Give the stored statuses that pending steps are explained by."""
-    known = {row["step_no"]: row["status"] for row in rows}
-    graph = place.definition.graph
-    missing = {
-        dep
-        for row in rows
-        if _status(row) is StepStatus.PENDING
-        for dep in graph.depends_on[row["step_no"]]
-        if dep not in known
-    }
-    if step_nos is not None and missing:
-        for row in await tx.fetch(
-            "SELECT step_no, status FROM zart.steps WHERE run_key = $1 AND step_no = ANY($2)",
-            place.run_key,
-            sorted(missing),
-        ):
-            known[row["step_no"]] = row["status"]
-    return known
 
 
 def _status(row: asyncpg.Record) -> StepStatus:
@@ -188,12 +186,7 @@ def _status(row: asyncpg.Record) -> StepStatus:
     return StepStatus.SCHEDULED if row["rule_id"] is None else StepStatus.PAUSED
 
 
-def _step(
-    row: asyncpg.Record,
-    place: RunPlace,
-    attempts: list[Attempt],
-    statuses: dict[int, str],
-) -> Step:
+def _step(row: asyncpg.Record, place: RunPlace, statuses: dict[int, str]) -> Step:
     number = row["step_no"]
     graph = place.definition.graph
     spec = graph.steps[number]
@@ -213,14 +206,13 @@ def _step(
     elif status is StepStatus.SCHEDULED:
         waiting = waiting_in_queue(place.task_name, not_before, row["now"], row["last_asked_at"])
     is_leased = status is StepStatus.RUNNING
-    attempt = row["attempt"]
+    attempt, attempts = row["attempt"], _attempts(row)
     if row["queued_attempt"] is not None:
         attempt = row["queued_attempt"] - (not is_leased)
     elif row["held_attempt"] is not None:
         attempt = row["held_attempt"] - 1
     if is_leased:
-        attempts = [
-            *attempts,
+        attempts.append(
             Attempt(
                 attempt,
                 AttemptStatus.RUNNING,
@@ -229,8 +221,8 @@ def _step(
                 row["leased_at"],
                 None,
                 row["principal"],
-            ),
-        ]
+            )
+        )
     last_error = error_from_json(row["error"])
     if last_error is None and status is not StepStatus.COMPLETED:
         last_error = next((a.error for a in reversed(attempts) if a.error is not None), None)
