@@ -6,7 +6,9 @@ malformed request or an exception would reach the caller as text of the server's
 
 from __future__ import annotations
 
+import functools
 import inspect
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +37,10 @@ from zart_server.observability import CALLS, SECONDS
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _log = structlog.get_logger("zart.calls")
+_LEVEL = logging.getLogger("zart.calls")
+# To look up a metric by its labels takes longer than to count.
+_calls = functools.cache(CALLS.labels)
+_seconds = functools.cache(SECONDS.labels)
 # Many a second, and their outcomes are on record in the attempts: told only when they fail.
 _QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
 
@@ -219,9 +225,11 @@ class _Call:
         seconds = time.monotonic() - self._begun
         # What a caller makes up is no label: there would be no end of them.
         method = self.method if self._entry.exists else "unknown"
-        CALLS.labels(method, code.name, reason).inc()
-        SECONDS.labels(method).observe(seconds)
+        _calls(method, code.name, reason).inc()
+        _seconds(method).observe(seconds)
         is_quiet = code is grpc.StatusCode.OK and self.method.startswith(_QUIET)
+        if is_quiet and not _LEVEL.isEnabledFor(logging.DEBUG):
+            return
         log = _log.debug if is_quiet else _log.info
         said: dict[str, Any] = {
             name: value

@@ -99,7 +99,7 @@ class ReportGatherer:
         outcomes = [call.outcomes[place] for call, place in batch]
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._db.transaction() as tx:
+                async with self._db.transaction(at_once=wait) as tx:
                     recorded = await record_outcomes(tx, outcomes, wait=wait)
                 break
             except StoreConflict:

@@ -5,9 +5,8 @@ Who waits is promised a step, and is handed it by the commit. Where that fails i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from zart_server.domain.commands import LeasedTask
@@ -15,6 +14,7 @@ from zart_server.engine.next_tasks import NextTasks, taker_of
 from zart_server.engine.waiters import Waiter, Waiters
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
+from zart_server.store.placing import Leases
 from zart_server.store.run_facts import RunFacts
 from zart_server.store.takers import Takers
 
@@ -63,8 +63,8 @@ class Handing:
                 takers.add(None if promise is None else taker_of(promise.waiter.taker))
         return takers
 
-    def leased(self, leases: Mapping[tuple[int, int], tuple[int, datetime]]) -> None:
-        """Note the (token, end) of what was leased, by (run key, step number)."""
+    def leased(self, leases: Leases) -> None:
+        """Note what was leased."""
         for key, (token, expires_at) in leases.items():
             promise, run, definition = self._taken[key]
             self._tx.runs.add(run)  # its report is to come

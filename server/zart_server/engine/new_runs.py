@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.engine.handing import Handing
@@ -12,6 +11,7 @@ from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.new_runs import insert_new_runs, insert_steps
+from zart_server.store.placing import Leases
 from zart_server.store.run_facts import RunFacts
 
 _FEW = 50
@@ -71,9 +71,7 @@ async def _rules(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
     return [rule or 0 for rule in rules]
 
 
-def _tell_of_queued(
-    tx: Tx, runs: Sequence[NewRun], leased: dict[tuple[int, int], tuple[int, datetime]]
-) -> None:
+def _tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases) -> None:
     """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from zart_server.domain.commands import LeaseNext
 from zart_server.engine.next_tasks import taker_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.held import Placements, insert_ready
+from zart_server.store.placing import Leases, Placements, insert_ready
 
 
 @dataclass(slots=True)
@@ -31,13 +30,19 @@ class Ready:
     delay: float = 0.0
     lease_to: LeaseNext | None = None
 
+    def tell_of(self, tx: Tx) -> None:
+        """Have those who wait for it told that it is queued, if that is where it went."""
+        if self.lease_to is None:
+            handler = self.definition.graph.steps[self.step_no].handler
+            tx.changes.queued(self.definition.task_name, handler, self.delay)
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where ready steps went: the rule that holds each, and the leases of those taken on."""
 
     rules: list[int | None]
-    leases: dict[tuple[int, int], tuple[int, datetime]] = field(default_factory=dict)
+    leases: Leases = field(default_factory=dict)
 
 
 async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
@@ -51,24 +56,29 @@ async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
     if not ready:
         return Placed([])
     while True:
-        rules = await tx.pauses.judge(
-            tx,
-            [(r.execution_id, r.definition.task_name, r.definition.queued[r.step_no].step_name)
-             for r in ready],
-        )  # fmt: skip
-        placed = await insert_ready(tx, _placements(ready, rules), tx.pauses.epoch)
+        rules = await judge(tx, ready)
+        placed = await insert_ready(tx, placements(ready, rules), tx.pauses.epoch)
         if placed is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)
     for item, rule in zip(ready, rules, strict=True):
-        if rule is None and item.lease_to is None:
-            handler = item.definition.graph.steps[item.step_no].handler
-            tx.changes.queued(item.definition.task_name, handler, item.delay)
+        if rule is None:
+            item.tell_of(tx)
     return Placed(rules, placed)
 
 
-def _placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placements:
+async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
+    """Give the rule key of each, None where no rule of ``tx.pauses.epoch`` matches."""
+    return await tx.pauses.judge(
+        tx,
+        [(r.execution_id, r.definition.task_name, r.definition.queued[r.step_no].step_name)
+         for r in ready],
+    )  # fmt: skip
+
+
+def placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placements:
+    """Give what is stored of ready steps as they were judged."""
     found = Placements()
     takers: dict[LeaseNext, int] = {}
     for item, rule in zip(ready, rules, strict=True):
@@ -89,4 +99,5 @@ def _placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placemen
             if not taker:
                 taker = takers[to] = found.of_taker.place(taker_of(to))
         found.takers.append(taker)
+        found.after.append(0)
     return found

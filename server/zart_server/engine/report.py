@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zart_server.domain.backoff import backoff
@@ -17,14 +17,16 @@ from zart_server.domain.commands import (
     TimedOut,
 )
 from zart_server.domain.model import AttemptStatus, ReportStatus, StepError
-from zart_server.engine.next_tasks import NextTasks
+from zart_server.engine.followers import Followers
+from zart_server.engine.passing_on import pass_on
 from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.leases import Ended, LeaseKey, Told, end_leases, recorded_leases
+from zart_server.store.ending import Ended, Told, end_leases
+from zart_server.store.leases import LeaseKey, recorded_leases
 from zart_server.store.queue import parse_task_id
 from zart_server.store.run_facts import RunFacts
-from zart_server.store.runs import LockedRun, count_dead, finish_runs, lock_runs, start_runs
+from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
 from zart_server.store.steps import open_dependants
 
 
@@ -47,31 +49,51 @@ async def record_outcomes(
 
     Locks the runs, then the leases, then the pause lock. With ``wait`` runs that somebody else
     holds are waited for. ``swept``: the server found the leases expired; those that were extended
-    meanwhile stay.
+    meanwhile stay. A transaction that has not begun begins where one statement is not enough.
     """
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
-    locked = await lock_runs(tx, [lease[0] for lease in leases.values()], wait=wait)
-    stragglers = [] if wait else [n for n, lease in leases.items() if lease[0] not in locked]
+    runs = await tx.runs.get(tx, {lease[0] for lease in leases.values()})
+    definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
+    firsts = _firsts(leases, runs, definitions)
+    passed = None
+    if not tx.has_begun:
+        passed = await pass_on(tx, outcomes, firsts, runs, definitions)
+    if passed is not None:
+        ended, tasks, held = passed.ended, passed.tasks, set[int]()
+    else:
+        if not tx.has_begun:
+            await tx.begin()
+        batch = _Batch(tx, runs, definitions, outcomes, swept=swept)
+        ended = await batch.end(firsts, wait=wait) if firsts else set()
+        tasks = batch.tasks
+        held = {lease[0] for lease in firsts} - batch.locked.keys()
+    stragglers = [n for n, lease in leases.items() if lease[0] in held]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
-    batch = _Batch(tx, locked, await tx.runs.get(tx, locked), outcomes, swept=swept)
-    await batch.load_definitions()
-    # Of two outcomes of one lease the first stands.
-    firsts: dict[LeaseKey, int] = {}
-    for n, lease in leases.items():
-        if batch.knows(lease):
-            firsts.setdefault(lease, n)
-    ended = await batch.end(firsts) if firsts else set()
     for n in ended:
         statuses[n] = ReportStatus.RECORDED
-    missed = {n: lease for n, lease in leases.items() if lease[0] in locked and n not in ended}
+    for n in stragglers:
+        del statuses[n]
+    missed = {n: leases[n] for n in statuses if n not in ended and n in leases}
     if missed and not swept:
         already = await recorded_leases(tx, list(missed.values()))
         for n, lease in missed.items():
             if lease in already:
                 statuses[n] = ReportStatus.ALREADY_RECORDED
-    for n in stragglers:
-        del statuses[n]
-    return Recorded(statuses, stragglers, batch.tasks)
+    return Recorded(statuses, stragglers, tasks)
+
+
+def _firsts(
+    leases: Mapping[int, LeaseKey],
+    runs: Mapping[int, RunFacts],
+    definitions: Mapping[int, Definition],
+) -> dict[LeaseKey, int]:
+    """Give the leases of steps that exist. Of two outcomes of one lease the first stands."""
+    firsts: dict[LeaseKey, int] = {}
+    for n, lease in leases.items():
+        run = runs.get(lease[0])
+        if run is not None and lease[1] < len(definitions[run.definition_key].queued):
+            firsts.setdefault(lease, n)
+    return firsts
 
 
 def _lease(outcome: Outcome) -> LeaseKey | None:
@@ -83,32 +105,24 @@ def _lease(outcome: Outcome) -> LeaseKey | None:
 
 @dataclass
 class _Batch:
-    """Outcomes of runs that this transaction holds."""
+    """Outcomes of runs whose facts are at hand."""
 
     tx: Tx
-    locked: dict[int, LockedRun]
-    runs: dict[int, RunFacts]
+    runs: Mapping[int, RunFacts]
+    definitions: Mapping[int, Definition]
     outcomes: Sequence[Outcome]
     swept: bool = field(kw_only=True)
-    definitions: dict[int, Definition] = field(default_factory=dict)
-    ready: list[Ready] = field(default_factory=list)
-    after: list[int] = field(default_factory=list)  # beside ready: the place of what led to it
+    locked: dict[int, LockedRun] = field(default_factory=dict)
     tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
-    next: NextTasks = field(default_factory=NextTasks)
+    followers: Followers = field(init=False)
 
-    async def load_definitions(self) -> None:
-        keys = {run.definition_key for run in self.runs.values()}
-        self.definitions = await self.tx.definitions.get(self.tx, keys)
+    def __post_init__(self) -> None:
+        self.followers = Followers(self.runs, self.definitions, self.outcomes)
 
-    def knows(self, lease: LeaseKey) -> bool:
-        """Tell whether the lease names a step of a run that is held here."""
-        run = self.runs.get(lease[0])
-        return run is not None and lease[1] < len(self._definition(run).queued)
-
-    async def end(self, firsts: dict[LeaseKey, int]) -> set[int]:
+    async def end(self, firsts: dict[LeaseKey, int], *, wait: bool) -> set[int]:
         """End leases and do whatever follows; give the places of those that were current."""
         told = [self._told(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
-        ended = await end_leases(self.tx, told, swept=self.swept)
+        self.locked, ended = await end_leases(self.tx, told, wait=wait, swept=self.swept)
         if not ended:
             return set()
         found = {firsts[item.lease]: item for item in ended}
@@ -121,7 +135,8 @@ class _Batch:
             await start_runs(self.tx, sorted(late))
         await self._finish_runs(ended)
         # Last, since a Pause waits for whoever has taken the pause lock.
-        await self._place()
+        placed = await place(self.tx, self.followers.ready)
+        self.tasks = self.followers.leased(placed.leases)
         self.tx.changes.executions.update(self.runs[item.run_key].execution_key for item in ended)
         return set(found)
 
@@ -150,31 +165,17 @@ class _Batch:
         counted: dict[tuple[int, int], int] = {}
         last: dict[tuple[int, int], int] = {}
         for n, item in found.items():
-            if item.final != "completed":
-                continue
-            run = self.runs[item.run_key]
-            graph = self._definition(run).graph
             ending = self.outcomes[n].ending
-            if isinstance(ending, Completed):
-                self.next.completed(item.run_key, item.step_no, ending.result_json)
-            for after in graph.dependants[item.step_no]:
-                # In a rerun it may be preserved: its row tells.
-                if len(graph.depends_on[after]) == 1 and not run.is_rerun:
-                    self._add_next(run, after, n)
-                else:
-                    key = item.run_key, after
-                    counted[key] = counted.get(key, 0) + 1
-                    last[key] = n
+            if not isinstance(ending, Completed):
+                continue
+            followers = self.followers.completed(item.run_key, item.step_no, ending.result_json, n)
+            for after in followers:
+                key = item.run_key, after
+                counted[key] = counted.get(key, 0) + 1
+                last[key] = n
         if counted:
             for key in await open_dependants(self.tx, counted):
-                self._add_next(self.runs[key[0]], key[1], last[key])
-
-    def _add_next(self, run: RunFacts, step_no: int, n: int) -> None:
-        definition = self._definition(run)
-        to = self.outcomes[n].lease_next
-        if to is not None and not self.next.takes(to, run, definition, step_no):
-            to = None
-        self._add(n, Ready(definition, run.execution_id, run.run_key, step_no, lease_to=to))
+                self.followers.add_next(*key, last[key])
 
     def _requeue(self, n: int, item: Ended) -> None:
         run = self.runs[item.run_key]
@@ -189,38 +190,18 @@ class _Batch:
             jitter = random.random()  # noqa: S311 - spreads load, guards nothing
             tries = max(item.counted - item.backoff_base, 1)
             delay = backoff(policy, tries, jitter).total_seconds()
-        self._add(
-            n,
-            Ready(
-                definition,
-                run.execution_id,
-                item.run_key,
-                item.step_no,
-                attempt=item.attempt + 1,
-                counted=item.counted,
-                backoff_base=item.backoff_base,
-                max_attempts=item.max_attempts,
-                delay=delay,
-            ),
+        ready = Ready(
+            definition,
+            run.execution_id,
+            item.run_key,
+            item.step_no,
+            attempt=item.attempt + 1,
+            counted=item.counted,
+            backoff_base=item.backoff_base,
+            max_attempts=item.max_attempts,
+            delay=delay,
         )
-
-    def _add(self, n: int, ready: Ready) -> None:
-        self.ready.append(ready)
-        self.after.append(n)
-
-    async def _place(self) -> None:
-        placed = await place(self.tx, self.ready)
-        if not placed.leases:
-            return
-        for n, item in zip(self.after, self.ready, strict=True):
-            to = item.lease_to
-            lease = placed.leases.get((item.run_key, item.step_no))
-            if to is not None and lease is not None:
-                run = self.runs[item.run_key]
-                task = self.next.leased(
-                    item.definition, item.step_no, item.attempt, to, run, *lease
-                )
-                self.tasks.append((n, task))
+        self.followers.add(ready, n)
 
     async def _finish_runs(self, ended: Sequence[Ended]) -> None:
         """Finish runs in which nothing is left to move.
@@ -234,7 +215,7 @@ class _Batch:
                 deaths[item.run_key] = deaths.get(item.run_key, 0) + 1
         if deaths:
             await count_dead(self.tx, deaths)
-        moving = {item.run_key for item in self.ready}
+        moving = {item.run_key for item in self.followers.ready}
         maybe = {
             item.run_key
             for item in ended

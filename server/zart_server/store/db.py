@@ -85,7 +85,13 @@ class Tx:
         self.pauses = pauses
         self.runs = runs
         self.changes = Changes()
+        self.has_begun = False
         self._at_end: list[Callable[[bool], None]] = []
+
+    async def begin(self, how: str = "BEGIN") -> None:
+        """Begin, where ``Database.transaction`` left that to its caller."""
+        await self._raw.execute(how)
+        self.has_begun = True
 
     def at_end(self, tell: Callable[[bool], None]) -> None:
         """Have somebody told once this has ended: True, it is committed."""
@@ -184,11 +190,14 @@ class Database:
         return cls(url, pool, acquire_timeout)
 
     @contextlib.asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False, first: str = "") -> AsyncIterator[Tx]:
+    async def transaction(
+        self, *, snapshot: bool = False, first: str = "", at_once: bool = True
+    ) -> AsyncIterator[Tx]:
         """Open a transaction; it commits on leaving and rolls back when anything is raised.
 
         READ COMMITTED, or with ``snapshot`` a read-only one that sees one moment throughout.
         ``first`` is a statement to run as soon as it has begun, without a round trip of its own.
+        Without ``at_once`` it begins with ``Tx.begin``; statements until then stand for themselves.
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" if snapshot else "BEGIN;"
@@ -196,9 +205,11 @@ class Database:
             async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
                 tx = self._tx(raw)
                 try:
-                    await raw.execute(begin + first)
+                    if at_once:
+                        await tx.begin(begin + first)
                     yield tx
-                    await raw.execute("COMMIT")
+                    if tx.has_begun:
+                        await raw.execute("COMMIT")
                 except BaseException:
                     tx.ended(is_committed=False)
                     await _roll_back(raw)

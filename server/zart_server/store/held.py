@@ -1,38 +1,16 @@
-"""Between queue and held: where ready steps are placed, moved aside and released."""
+"""Held steps: what stands in the order of a pause rule, and how it is released."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.db import Tx
-from zart_server.store.definitions import QueuedAs
-from zart_server.store.rules import SHARED_EPOCH
-from zart_server.store.takers import Taker
 
 _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
-
-
-@dataclass(slots=True)
-class Placements:
-    """Ready steps, column by column: to be held by a rule, leased by a taker, or else queued."""
-
-    run_keys: list[int] = field(default_factory=list)
-    step_nos: list[int] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    counted: list[int] = field(default_factory=list)
-    backoff_bases: list[int] = field(default_factory=list)
-    max_attempts: list[int] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)  # seconds
-    rule_keys: list[int] = field(default_factory=list)  # 0: none
-    kinds: list[int] = field(default_factory=list)
-    takers: list[int] = field(default_factory=list)  # 0: none
-    of_kind: Distinct[QueuedAs] = field(default_factory=Distinct)
-    of_taker: Distinct[Taker] = field(default_factory=Distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,77 +24,6 @@ class HeldStep:
     handler: str
     step_name: str
     execution_key: int
-
-
-_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds"""
-
-
-async def insert_ready(
-    tx: Tx, ready: Placements, epoch: int
-) -> dict[tuple[int, int], tuple[int, datetime]] | None:
-    """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
-
-    Gives token and end of the leases by (run key, step number). The caller holds the run rows, and
-    judged the steps by the rules of ``epoch``. Takes the pause lock, shared, before it looks.
-    """
-    kinds, takers = ready.of_kind.values, ready.of_taker.values
-    rows = await tx.fetch(
-        f"""
-        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), ready AS MATERIALIZED (
-            SELECT u.*, ($11::integer[])[kind] AS lane, ($12::text[])[kind] AS step_name,
-                ($13::float8[])[kind] AS timeout_seconds
-            FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::integer[],
-                $4::text::integer[], $5::text::integer[], $6::text::integer[],
-                $7::text::float8[], $8::text::bigint[], $9::text::integer[],
-                $10::text::integer[])
-            WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
-                delay, rule_key, kind, taker, n)
-            WHERE $14 = (SELECT epoch FROM now)
-        ), queued AS (
-            INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at, step_name)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
-                step_name FROM ready WHERE rule_key = 0 AND taker = 0 ORDER BY n
-        ), held AS (
-            INSERT INTO zart.held ({_READY}, queue_no, not_before, scheduled_at, step_name,
-                                   rule_key)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
-                step_name, rule_key FROM ready WHERE rule_key <> 0 ORDER BY n
-        ), leased AS (
-            INSERT INTO zart.leases ({_READY}, queue_no, not_before, scheduled_at, step_name,
-                lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
-            SELECT {_READY}, 0, statement_timestamp(), statement_timestamp(), step_name,
-                nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ($17::float8[])[taker] * interval '1 second',
-                ($17::float8[])[taker], ($15::text[])[taker], ($16::text[])[taker]
-            FROM ready WHERE taker <> 0 ORDER BY n
-            RETURNING run_key, step_no, lease_token, lease_expires_at
-        )
-        SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
-        """,
-        numbers(ready.run_keys),
-        numbers(ready.step_nos),
-        numbers(ready.attempts),
-        numbers(ready.counted),
-        numbers(ready.backoff_bases),
-        numbers(ready.max_attempts),
-        numbers(ready.delays),
-        numbers(ready.rule_keys),
-        numbers(ready.kinds),
-        numbers(ready.takers),
-        [kind.lane for kind in kinds],
-        [kind.step_name for kind in kinds],
-        [kind.timeout_seconds for kind in kinds],
-        epoch,
-        [taker.dispatcher_id for taker in takers],
-        [taker.principal for taker in takers],
-        [taker.lease_seconds for taker in takers],
-    )
-    if rows[0][0] != epoch:
-        return None
-    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}
 
 
 class HeldAt(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from zart_server.store.db import Tx
+from zart_server.store.placing import Leases
 from zart_server.store.rules import SHARED_EPOCH
 from zart_server.store.takers import Takers
 
@@ -38,7 +38,7 @@ async def insert_new_runs(
     epoch: int,
     *,
     with_steps: bool,
-) -> dict[tuple[int, int], tuple[int, datetime]] | None:
+) -> Leases | None:
     """Place the roots of new runs, (run key, definition key), and insert all their steps.
 
     ``rules`` gives, root for root of run after run, the key of the rule of ``epoch`` that withholds

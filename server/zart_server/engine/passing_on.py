@@ -1,0 +1,82 @@
+"""Passes on from completed steps to the next ones, or to their run's end, in one statement.
+
+Without a transaction: most outcomes that come one by one are such, and a round trip is felt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from zart_server.domain.commands import Completed, LeasedTask, Outcome
+from zart_server.domain.model import AttemptStatus
+from zart_server.engine.followers import Followers
+from zart_server.engine.placing import judge, placements
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition
+from zart_server.store.ending import Told, end_and_place
+from zart_server.store.leases import LeaseKey
+from zart_server.store.run_facts import RunFacts
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The places of what was recorded, and what was leased, by the place of what led to it."""
+
+    ended: set[int]
+    tasks: list[tuple[int, LeasedTask]]
+
+
+async def pass_on(
+    tx: Tx,
+    outcomes: Sequence[Outcome],
+    firsts: Mapping[LeaseKey, int],
+    runs: Mapping[int, RunFacts],
+    definitions: Mapping[int, Definition],
+) -> PassedOn | None:
+    """Record completed steps, by lease and place, whose runs go on or are completed by that alone.
+
+    None, doing nothing, where it takes more: a step that is retried; one after it that waits for
+    others as well; a run that somebody holds; rules that have changed.
+    """
+    if not firsts:
+        return None
+    lasts = []
+    for place, (run_key, step_no, _, _) in enumerate(firsts, 1):
+        run = runs[run_key]
+        graph = definitions[run.definition_key].graph
+        after = graph.dependants[step_no]
+        if graph.sinks == (step_no,):
+            # All others lead to it, so all of them are completed.
+            lasts.append(place)
+        elif run.is_rerun or not after or any(len(graph.depends_on[dep]) > 1 for dep in after):
+            return None
+    followers = Followers(runs, definitions, outcomes)
+    told = []
+    for lease, n in firsts.items():
+        ending = outcomes[n].ending
+        if not isinstance(ending, Completed):
+            return None
+        told.append(Told(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
+        followers.completed(lease[0], lease[1], ending.result_json, n)
+    rules = await judge(tx, followers.ready)
+    places = {n: place for place, n in enumerate(firsts.values(), 1)}
+    ready = placements(followers.ready, rules)
+    ready.after = [places[n] for n in followers.after]
+    followed = await end_and_place(
+        tx,
+        told,
+        lasts,
+        ready,
+        tx.pauses.epoch,
+    )
+    if followed is None:
+        return None
+    ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in followed.ended}
+    for n, item, rule in zip(followers.after, followers.ready, rules, strict=True):
+        if n in ended and rule is None:
+            item.tell_of(tx)
+    recorded = [lease[0] for lease, n in firsts.items() if n in ended]
+    tx.changes.executions.update(runs[run_key].execution_key for run_key in recorded)
+    tx.changes.ended.update(runs[run_key].execution_key for run_key in followed.finished)
+    return PassedOn(ended, followers.leased(followed.leases))
