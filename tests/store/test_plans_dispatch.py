@@ -1,0 +1,126 @@
+"""Leases, reports, extensions and reads take what they are about, however much there is besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from plans import MANY, Explained, check, explained
+
+from zart_server.domain.commands import (
+    Completed,
+    Failed,
+    LeasedTask,
+    LeaseNext,
+    LeaseTasks,
+    Outcome,
+)
+from zart_server.domain.model import ReportStatus, StepError
+from zart_server.engine.lease import lease_tasks
+from zart_server.engine.low_water import LowWater
+from zart_server.engine.report import record_outcomes
+from zart_server.store.leases import expired_leases, extend, recorded_leases
+from zart_server.store.queue import are_any_due, due_lanes, parse_task_id
+from zart_server.store.reads.executions import get_execution
+
+BATCH = 100
+ALSO = ("leases", "attempts")
+SPAN = timedelta(seconds=30)
+
+
+async def leased(tx: Explained, handler: str = "a") -> list[LeasedTask]:
+    """Lease a batch."""
+    wanted = LeaseTasks("d", ("many",), (handler,), BATCH, timedelta(0), SPAN)
+    found = await lease_tasks(cast("Any", tx), wanted, LowWater())
+    assert len(found) == BATCH
+    return found
+
+
+def lease_of(task: LeasedTask) -> tuple[int, int, int, str]:
+    """Name a lease as the store does."""
+    run_key, step_no, _ = parse_task_id(task.task_id) or (0, 0, 0)
+    return run_key, step_no, task.lease_token, ""
+
+
+def completed(tasks: Sequence[LeasedTask], to: LeaseNext | None) -> list[Outcome]:
+    """Complete tasks."""
+    return [Outcome(t.task_id, t.lease_token, Completed("1"), "", to) for t in tasks]
+
+
+async def test_leasing(many: str) -> None:
+    async with explained(many) as tx:
+        await leased(tx)
+
+        check(tx.plans, 5 * BATCH, *ALSO)
+
+
+async def test_leasing_on_from_a_mark(many: str) -> None:
+    async with explained(many) as tx:
+        low_water = LowWater()
+        wanted = LeaseTasks("d", ("many",), ("a",), BATCH, timedelta(0), SPAN)
+        for _ in range(2):
+            tx.plans.clear()
+            assert len(await lease_tasks(cast("Any", tx), wanted, low_water)) == BATCH
+
+        check(tx.plans, 5 * BATCH, *ALSO)
+
+
+async def test_peeking(many: str) -> None:
+    async with explained(many) as tx:
+        assert await are_any_due(cast("Any", tx), ("many",), ())
+        assert not await are_any_due(cast("Any", tx), ("many",), ("b",))
+        await due_lanes(cast("Any", tx), ("many",))
+        await expired_leases(cast("Any", tx), BATCH)
+
+        check(tx.plans, 5 * BATCH, *ALSO)
+
+
+@pytest.mark.parametrize("is_one_statement", [True, False], ids=["passed on", "in general"])
+async def test_completing(many: str, *, is_one_statement: bool) -> None:
+    to = LeaseNext("d", "", frozenset({"many"}), frozenset(), BATCH, SPAN)
+    async with explained(many) as tx:
+        tasks = await leased(tx)
+        await tx.pauses.refresh(cast("Any", tx))
+        for steps in "ab":
+            tx.plans.clear()
+            tx.tx.has_begun = not is_one_statement
+            done = await record_outcomes(cast("Any", tx), completed(tasks, to), wait=False)
+            tasks = [task for _, task in done.tasks]
+
+            assert set(done.statuses.values()) == {ReportStatus.RECORDED}
+            assert len(tasks) == (BATCH if steps == "a" else 0)
+            assert (len(tx.plans) == 1) is is_one_statement
+            check(tx.plans, 5 * BATCH, *ALSO)
+
+
+async def test_failing(many: str) -> None:
+    async with explained(many) as tx:
+        tasks = await leased(tx)
+        failed = Failed(StepError("Broken", "no"), retryable=False, retry_after=None)
+        outcomes = [Outcome(t.task_id, t.lease_token, failed, "") for t in tasks]
+        tx.plans.clear()
+        done = await record_outcomes(cast("Any", tx), outcomes, wait=False)
+        assert set(done.statuses.values()) == {ReportStatus.RECORDED}
+        await recorded_leases(cast("Any", tx), [lease_of(task) for task in tasks])
+
+        check(tx.plans, 5 * BATCH, *ALSO)
+
+
+async def test_extending(many: str) -> None:
+    async with explained(many) as tx:
+        tasks = await leased(tx)
+        tx.plans.clear()
+        assert len(await extend(cast("Any", tx), [lease_of(task) for task in tasks])) == BATCH
+
+        check(tx.plans, 5 * BATCH, *ALSO)
+
+
+@pytest.mark.parametrize("number", [1, 5, MANY + 1, MANY + 2])
+async def test_reading(many: str, number: int) -> None:
+    async with explained(many) as tx:
+        view = await get_execution(cast("Any", tx), f"x-{number}", None)
+
+        assert len(view.steps) == 2
+        check(tx.plans, 5, *ALSO)
