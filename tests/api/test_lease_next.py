@@ -174,3 +174,54 @@ async def test_a_server_that_drains_leases_nothing_in_return(
 
     assert list((await report(rig, task)).tasks) == []
     assert (await rig.statuses())["b"] == "SCHEDULED"
+
+
+async def test_of_a_batch_only_what_is_current_goes_on(rig: Rig) -> None:
+    for name in ("x", "fenced", "done"):
+        await rig.start(name, {"a": (), "b": ("a",)})
+    tasks = {task.execution_id: task for task in await rig.lease()}
+    await rig.client.restart("fenced")
+    await rig.complete(tasks["done"])
+    request = pb.ReportTasksRequest(dispatcher_id="d", lease_next=wish())
+    for task in tasks.values():
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = "1"
+    response = await DispatchServiceStub(rig.client.channel).ReportTasks(request)
+
+    recorded, lost, already = (
+        pb.REPORT_STATUS_RECORDED, pb.REPORT_STATUS_LEASE_LOST, pb.REPORT_STATUS_ALREADY_RECORDED,
+    )  # fmt: skip
+    assert [r.status for r in response.results] == [recorded, lost, already]
+    assert [(task.execution_id, task.step_name) for task in response.tasks] == [("x", "b")]
+    assert await rig.statuses("fenced") == {"a": "SCHEDULED", "b": "PENDING"}
+    assert await rig.statuses("done") == {"a": "COMPLETED", "b": "SCHEDULED"}
+
+
+async def test_a_last_step_that_is_fenced_completes_no_run(rig: Rig) -> None:
+    for name in ("x", "fenced"):
+        await rig.start(name, {"a": (), "b": ("a",)})
+    tasks = await rig.lease()
+    await rig.complete(*tasks)
+    lasts = await rig.lease()
+    await rig.client.restart("fenced")
+    statuses = await rig.complete(*lasts)
+
+    assert sorted(statuses) == ["LEASE_LOST", "RECORDED"]
+    assert await rig.run_status("x") == "COMPLETED"
+    assert await rig.run_status("fenced") == "SCHEDULED"
+    assert await rig.run_status("fenced", run_number=0) == "CANCELLED"
+
+
+async def test_rules_that_this_server_has_not_heard_of_hold_what_follows(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    task = await rig.lease_one("a")
+    await rig.client.pause(task_name="another")  # the rules are at hand
+    await rig.db.execute(
+        "INSERT INTO zart.pause_rules (rule_id, step_pattern, step_regex, everything,"
+        " created_by, reason, epoch)"
+        " SELECT 'pr-x', 'b', '^b$', false, 'op', '', epoch + 1 FROM zart.pause_epoch;"
+        " UPDATE zart.pause_epoch SET epoch = epoch + 1"
+    )
+
+    assert list((await report(rig, task)).tasks) == []
+    assert await rig.statuses() == {"a": "COMPLETED", "b": "PAUSED", "c": "PENDING"}
