@@ -318,6 +318,36 @@ async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUn
     assert all(len([a for a in s.attempts if a.status != "RELEASED"]) == 1 for s in state.steps)
 
 
+async def test_what_was_leased_ahead_goes_to_whoever_has_a_slot(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Quick steps let it lease far ahead; then slow ones take its slots."""
+    task, let_go = zart.Task("t"), asyncio.Event()
+    ran: list[str] = []
+
+    @task.step()
+    async def step(ctx: zart.StepContext) -> None:
+        ran.append(ctx.execution_id)
+        if ctx.payload == "slow":
+            await let_go.wait()
+
+    async with dispatching(zart_server, task, lease=3, concurrency=2):
+        await registered(rig, "t")
+        kinds = ["quick"] * 400 + ["slow"] * 2 + ["quick"] * 100
+        starts = [zart.Start("t", kind, f"x{n}") for n, kind in enumerate(kinds)]
+        await rig.client.batch_start_executions(starts)
+        async with dispatching(zart_server, task, lease=30, concurrency=2):
+
+            async def are_all_but_the_slow_done() -> bool:
+                return len(set(ran)) == len(kinds) and await rig.db.fetchval(
+                    "SELECT count(*) = 2 FROM zart_tasks"
+                )
+
+            await eventually(are_all_but_the_slow_done)
+            let_go.set()
+    assert len(ran) == len(kinds)
+
+
 async def test_it_asks_only_for_handlers_it_has(rig: Rig, zart_server: ServerUnderTest) -> None:
     task = zart.Task("t")
     task.step(name="known")(lambda _: "ran")

@@ -25,7 +25,7 @@ from zart_server.store.leases import expired_leases, extend, recorded_leases
 from zart_server.store.queue import are_any_due, due_lanes, parse_task_id
 from zart_server.store.reads.executions import get_execution
 
-BATCH = 100
+BATCH = 50
 ALSO = ("leases", "attempts")
 SPAN = timedelta(seconds=30)
 

@@ -1,10 +1,10 @@
-"""Keeps the leases of all held tasks, also of those that wait for a slot or to be reported."""
+"""Keeps the leases of held tasks, also of those that wait to be reported."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -22,7 +22,11 @@ _TIMEOUT = 5.0
 
 
 class LeaseKeeper:
-    """Extends each lease when a third of it has passed; a lost one stops its handler."""
+    """Extends each lease when a third of it has passed; a lost one stops its handler.
+
+    What has not begun by then goes back, by ``give_back``, which gives what it takes: slow tasks
+    are before it here, and another dispatcher may have a slot.
+    """
 
     def __init__(
         self,
@@ -30,10 +34,12 @@ class LeaseKeeper:
         dispatcher_id: str,
         held: Collection[Held],
         lease: float,
+        give_back: Callable[[Iterable[Held]], set[Held]],
     ) -> None:
         self._stub = stub
         self._dispatcher_id = dispatcher_id
         self._held = held
+        self._give_back = give_back
         self._tick = min(1.0, lease / 15)
 
     async def run(self) -> None:
@@ -42,7 +48,8 @@ class LeaseKeeper:
         while True:
             await asyncio.sleep(self._tick)
             now = loop.time()
-            due = [held for held in self._held if held.extend_at <= now and not held.lost]
+            passed = {held for held in self._held if held.extend_at <= now and not held.lost}
+            due = list(passed - self._give_back(held for held in passed if not held.begun))
             for begin in range(0, len(due), _BATCH):
                 await self._extend(due[begin : begin + _BATCH])
             for held in [held for held in self._held if held.expires_at <= loop.time()]:

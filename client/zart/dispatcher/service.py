@@ -114,7 +114,7 @@ class Dispatcher:
         following = Following(tasks, self._lease, room, self._accept, stop)
         self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
         self._leasing = Leasing(stub, self.dispatcher_id, tasks, self._lease, room, self._accept)
-        keeper = LeaseKeeper(stub, self.dispatcher_id, self._held, self._lease)
+        keeper = LeaseKeeper(stub, self.dispatcher_id, self._held, self._lease, self._give_back)
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
@@ -136,6 +136,13 @@ class Dispatcher:
                 self._report(held, released(held))
         else:
             self._slots.add(leased)
+
+    def _give_back(self, which: Iterable[Held] | None = None) -> set[Held]:
+        """Give back what has not begun, of ``which`` or all; gives what that was."""
+        given = self._slots.give_back(which)
+        for held in given:
+            self._report(held, released(held))
+        return set(given)
 
     def _report(self, held: Held, outcome: pb.TaskOutcome) -> None:
         self._reporter.report(held, outcome)
@@ -168,8 +175,7 @@ class Dispatcher:
 
     async def _wind_down(self) -> None:
         """Give back what has not begun, let the rest finish within the grace period, then too."""
-        for held in self._slots.give_back():
-            self._report(held, released(held))
+        self._give_back()
         await self._slots.wait(self._grace)
         for held in [held for held in self._held if not held.ended]:
             self._report(held, released(held))

@@ -47,10 +47,12 @@ class Slots:
         while self._waiting and len(self._running) < self._concurrency:
             self._start(self._waiting.popleft())
 
-    def give_back(self) -> list[Held]:
-        """Give those that have not begun."""
-        given = list(self._waiting)
-        self._waiting.clear()
+    def give_back(self, which: Iterable[Held] | None = None) -> list[Held]:
+        """Give those that have not begun, of ``which`` or all."""
+        wanted = set(self._waiting if which is None else which)
+        given = [held for held in self._waiting if held in wanted]
+        if given:
+            self._waiting = deque(held for held in self._waiting if held not in wanted)
         return given
 
     async def wait(self, timeout: float) -> None:

@@ -18,6 +18,8 @@ from zart_server.store.ending import Told, end_and_place
 from zart_server.store.leases import LeaseKey
 from zart_server.store.run_facts import RunFacts
 
+_FEW = 50
+
 
 @dataclass(frozen=True, slots=True)
 class PassedOn:
@@ -37,9 +39,10 @@ async def pass_on(
     """Record completed steps, by lease and place, whose runs go on or are completed by that alone.
 
     None, doing nothing, where it takes more: a step that is retried; one after it that waits for
-    others as well; a run that somebody holds; rules that have changed.
+    others as well; a run that somebody holds; rules that have changed. And where there are many,
+    which would keep a Pause waiting, since the pause lock is taken before they are ended.
     """
-    if not firsts:
+    if not 0 < len(firsts) <= _FEW:
         return None
     lasts = []
     for place, (run_key, step_no, _, _) in enumerate(firsts, 1):

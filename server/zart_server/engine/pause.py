@@ -12,7 +12,7 @@ from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
 from zart_server.store.matching import count_matching
 from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.rules import find_rule, insert_rule, seize_pause_lock
+from zart_server.store.rules import end_settling, find_rule, insert_rule, seize_pause_lock
 
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.
@@ -53,12 +53,14 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
 async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
     """Count what a rule withholds; for after its commit, when nothing withheld can leave.
 
-    A rule that names an execution is settled with it.
+    A rule that names an execution is settled with it, and so is one that finds nothing queued.
     """
     row = await find_rule(tx, rule_id)
     if row is None:
         raise PauseRuleNotFound(rule_id)
-    ready, running = await count_matching(tx, row.rule_key, EXACT_TO + 1)
+    found = await count_matching(tx, row.rule_key, EXACT_TO + 1)
     if row.rule.scope.execution_id is not None:
         await settle_rule_of_execution(tx, row.rule_key)
-    return PauseCounts(min(ready, EXACT_TO), ready > EXACT_TO, running)
+    elif not found.is_any_queued:
+        await end_settling(tx, row.rule_key)  # nothing that it matches is queued from now on
+    return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)

@@ -7,6 +7,7 @@ not be looked at; where a lane has several steps, each task's name is compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from zart_server.store.db import Tx
 
@@ -46,14 +47,23 @@ def tasks_matched(table: str, limit: str) -> str:
     """
 
 
-async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
-    """Count the ready steps that a rule matches, up to ``limit``, and those in flight."""
+class Matching(NamedTuple):
+    """What a rule matches: ready steps, whether any of them is queued, and steps in flight."""
+
+    ready: int
+    is_any_queued: bool
+    running: int
+
+
+async def count_matching(tx: Tx, rule_key: int, limit: int) -> Matching:
+    """Count what a rule matches, ready steps up to ``limit``."""
     row = await tx.fetchrow(
         f"""
         SELECT (SELECT count(*) FROM (
             SELECT FROM (
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
-            LIMIT $2) ready), (
+            LIMIT $2) ready),
+            EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q), (
             SELECT count(*) FROM zart.leases t JOIN zart.lanes l USING (lane)
             WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
               AND (r.execution_id IS NULL OR t.run_key = own.run_key))
@@ -67,7 +77,7 @@ async def count_matching(tx: Tx, rule_key: int, limit: int) -> tuple[int, int]:
         rule_key,
         limit,
     )
-    return (0, 0) if row is None else (row[0], row[1])
+    return Matching(0, False, 0) if row is None else Matching(*row)  # noqa: FBT003 - as above
 
 
 async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:
