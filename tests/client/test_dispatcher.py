@@ -336,7 +336,7 @@ async def test_what_was_leased_ahead_goes_to_whoever_has_a_slot(
         kinds = ["quick"] * 400 + ["slow"] * 2 + ["quick"] * 100
         starts = [zart.Start("t", kind, f"x{n}") for n, kind in enumerate(kinds)]
         await rig.client.batch_start_executions(starts)
-        async with dispatching(zart_server, task, lease=30, concurrency=2):
+        async with dispatching(zart_server, task, lease=3, concurrency=2):
 
             async def are_all_but_the_slow_done() -> bool:
                 return len(set(ran)) == len(kinds) and await rig.db.fetchval(
