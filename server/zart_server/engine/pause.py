@@ -12,7 +12,7 @@ from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
 from zart_server.store.matching import count_matching
 from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.rules import end_settling, find_rule, insert_rule, seize_pause_lock
+from zart_server.store.rules import end_settling, insert_rule, seize_pause_lock
 
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.
@@ -55,12 +55,11 @@ async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
 
     A rule that names an execution is settled with it, and so is one that finds nothing queued.
     """
-    row = await find_rule(tx, rule_id)
-    if row is None:
+    found = await count_matching(tx, rule_id, EXACT_TO + 1)
+    if found is None:
         raise PauseRuleNotFound(rule_id)
-    found = await count_matching(tx, row.rule_key, EXACT_TO + 1)
-    if row.rule.scope.execution_id is not None:
-        await settle_rule_of_execution(tx, row.rule_key)
+    if found.is_of_execution:
+        await settle_rule_of_execution(tx, found.rule_key)
     elif not found.is_any_queued:
-        await end_settling(tx, row.rule_key)  # nothing that it matches is queued from now on
+        await end_settling(tx, found.rule_key)  # nothing that it matches is queued from now on
     return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)

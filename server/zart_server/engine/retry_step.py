@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
-from zart_server.domain.model import Made, OperationKind, Replaced, RunStatus, Step, StepStatus
+from zart_server.domain.model import Replaced, RunStatus, StepStatus
 from zart_server.engine.current_runs import CurrentRun, Meant, lock_current
 from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
-from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.queue import task_id_of
+from zart_server.store.operations import NewOperation
 from zart_server.store.reads.steps import RunPlace, read_steps
-from zart_server.store.steps import RevivedStep, revive_steps
+from zart_server.store.steps import DeadStep, RevivedStep, revive_steps
 
 
 class _Dead(NamedTuple):
@@ -26,10 +25,11 @@ class _Dead(NamedTuple):
     command: RetryStep
     caller: Caller
 
-    def budget(self, revived: RevivedStep) -> int:
+    @property
+    def budget(self) -> int:
         """Give the number of attempts that may count from now on."""
         policy = self.current.definition.graph.steps[self.step_no].retry_policy
-        return revived.counted + (self.command.max_attempts or policy.max_attempts)
+        return self.command.max_attempts or policy.max_attempts
 
 
 async def retry_steps(
@@ -68,18 +68,14 @@ async def retry_steps(
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
     if not dead:
         return []
-    keys = [(item.current.run.run_key, item.step_no) for item in dead]
-    revived = await revive_steps(tx, keys)
+    revived = await revive_steps(tx, list(map(_dead_step, dead)))
     done = [(item, step) for item in dead if (step := revived.get(item.current.run.run_key))]
-    operations = [_operation(item, step) for item, step in done]
-    if operations:
-        await record_operations(tx, OperationKind.RETRY_STEP, operations)
     rules = (await place(tx, [_ready(item, step) for item, step in done])).rules
     held = {item.place: rule for (item, _), rule in zip(done, rules, strict=True)}
     results: list[RetriedStep | ZartError] = []
-    for item in dead:
+    now_are = await read_steps(tx, [(_place(item), item.step_no) for item in dead], result_bytes=0)
+    for item, now in zip(dead, now_are, strict=True):
         run_id = item.current.run_id
-        now = await _read(tx, item)
         if item.place not in held:
             results.append(StepNotDead(run_id, item.command.step_name, now.status))
         else:
@@ -97,24 +93,23 @@ def _ready(item: _Dead, revived: RevivedStep) -> Ready:
         attempt=revived.attempt + 1,
         counted=revived.counted,
         backoff_base=revived.counted,
-        max_attempts=item.budget(revived),
+        max_attempts=revived.counted + item.budget,
     )
 
 
-async def _read(tx: Tx, item: _Dead) -> Step:
+def _place(item: _Dead) -> RunPlace:
     current = item.current
-    place_of = RunPlace(
+    return RunPlace(
         current.run.run_key,
         current.execution.execution_id,
         current.execution.task_name,
         current.definition,
     )
-    return (await read_steps(tx, place_of, [item.step_no], result_bytes=0))[0]
 
 
-def _operation(item: _Dead, revived: RevivedStep) -> NewOperation:
+def _dead_step(item: _Dead) -> DeadStep:
     run = item.current.run
-    return NewOperation(
+    operation = NewOperation(
         item.caller,
         execution_id=item.current.execution.execution_id,
         run_number=run.run_number,
@@ -126,10 +121,6 @@ def _operation(item: _Dead, revived: RevivedStep) -> NewOperation:
             error=run.error,
             completed_at=run.completed_at,
             step_status=StepStatus.DEAD,
-            step_error=revived.error,
-        ),
-        made=Made(
-            task_id=task_id_of(run.run_key, item.step_no, revived.attempt + 1),
-            max_attempts=item.budget(revived),
         ),
     )
+    return DeadStep(run.run_key, item.step_no, item.budget, operation)

@@ -50,16 +50,18 @@ def tasks_matched(table: str, limit: str) -> str:
 class Matching(NamedTuple):
     """What a rule matches: ready steps, whether any of them is queued, and steps in flight."""
 
+    rule_key: int
+    is_of_execution: bool  # the rule names one
     ready: int
     is_any_queued: bool
     running: int
 
 
-async def count_matching(tx: Tx, rule_key: int, limit: int) -> Matching:
-    """Count what a rule matches, ready steps up to ``limit``."""
+async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
+    """Count what a rule matches, ready steps up to ``limit``; None: there is no such rule."""
     row = await tx.fetchrow(
         f"""
-        SELECT (SELECT count(*) FROM (
+        SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
             SELECT FROM (
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             LIMIT $2) ready),
@@ -72,12 +74,12 @@ async def count_matching(tx: Tx, rule_key: int, limit: int) -> Matching:
             JOIN zart.runs u ON u.execution_key = e.execution_key
                 AND u.status IN ('scheduled', 'running')
             WHERE e.execution_id = r.execution_id) own ON true
-        WHERE r.rule_key = $1
+        WHERE r.rule_id = $1
         """,
-        rule_key,
+        rule_id,
         limit,
     )
-    return Matching(0, False, 0) if row is None else Matching(*row)  # noqa: FBT003 - as above
+    return None if row is None else Matching(*row)
 
 
 async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from zart_server.domain.model import FencedStep, StepError
+from zart_server.domain.model import FencedStep, OperationKind, StepError
 from zart_server.store.db import Tx
 from zart_server.store.leases import error_from_json
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,38 @@ async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]
     return found
 
 
-async def revive_steps(tx: Tx, dead: Sequence[tuple[int, int]]) -> dict[int, RevivedStep]:
-    """Make dead steps, (run key, step number), open, and their runs running; by run key.
+async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
+    """Give (run key, step number, stored status) of steps by their keys."""
+    rows = await tx.fetch(
+        "SELECT run_key, step_no, status FROM unnest($1::bigint[], $2::integer[])"
+        " u(run_key, step_no) JOIN zart.steps USING (run_key, step_no)",
+        [run_key for run_key, _ in steps],
+        [step_no for _, step_no in steps],
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+class DeadStep(NamedTuple):
+    """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task."""
+
+    run_key: int
+    step_no: int
+    budget: int
+    operation: NewOperation
+
+
+async def revive_steps(tx: Tx, steps: Sequence[DeadStep]) -> dict[int, RevivedStep]:
+    """Make dead steps open and their runs running, and record it; by run key.
 
     One of each run. Those that are not dead are left out. The caller holds the run rows.
     """
     rows = await tx.fetch(
-        """
+        f"""
         WITH dead AS MATERIALIZED (
-            SELECT run_key, step_no, error, completed_at
-            FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
-            JOIN zart.steps USING (run_key, step_no) WHERE status = 'dead'
+            SELECT u.*, s.error, s.completed_at
+            FROM json_to_recordset($1::text::json)
+                u(run_key bigint, step_no integer, budget integer, {RECORD})
+            JOIN zart.steps s USING (run_key, step_no) WHERE s.status = 'dead'
         ), revived AS (
             UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
                 retryable = false
@@ -106,11 +129,26 @@ async def revive_steps(tx: Tx, dead: Sequence[tuple[int, int]]) -> dict[int, Rev
                 completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
             FROM revived v WHERE r.run_key = v.run_key
               AND r.status IN ('scheduled', 'running', 'failed')
-        )
+        ), done AS (
+            SELECT d.execution_id, run_number, step_name, rule_id, task_name, triggered_by,
+                principal, reason, request_id,
+                CASE WHEN v.error IS NULL THEN replaced ELSE (replaced::jsonb
+                    || jsonb_build_object('step_error', v.error))::json END AS replaced,
+                json_build_object(
+                    'task_id', zart.task_id(d.run_key, d.step_no, v.attempt + 1),
+                    'max_attempts', v.counted + d.budget) AS made
+            FROM revived v JOIN dead d USING (run_key)
+        ), operations AS ({recorded("done", "$2")})
         SELECT run_key, attempt, counted, error, completed_at FROM revived
         """,
-        [run_key for run_key, _ in dead],
-        [step_no for _, step_no in dead],
+        to_text(
+            [
+                {"run_key": item.run_key, "step_no": item.step_no, "budget": item.budget}
+                | record_of(item.operation)
+                for item in steps
+            ]
+        ),
+        OperationKind.RETRY_STEP.value,
     )
     return {row[0]: RevivedStep(row[1], row[2], error_from_json(row[3]), row[4]) for row in rows}
 

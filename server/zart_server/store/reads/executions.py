@@ -23,7 +23,8 @@ from zart_server.store.reads.steps import (
 from zart_server.store.reads.waiting import execution_waits
 
 _RUN = """
-    SELECT e.execution_key, e.execution_id, e.task_name, e.created_at AS execution_created_at,
+    SELECT NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
+        e.created_at AS execution_created_at,
         c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
         r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
         r.principal AS run_principal, r.reason AS run_reason, r.definition_key,
@@ -34,10 +35,10 @@ _RUN = """
     JOIN zart.runs c ON c.execution_key = e.execution_key AND c.is_current
     LEFT JOIN LATERAL (
         SELECT * FROM zart.runs WHERE execution_key = e.execution_key
-            AND run_number = COALESCE($4, c.run_number)
+            AND run_number = COALESCE($3, c.run_number)
         OFFSET 0) r ON true  -- apart: else the planner may look for the number in all runs
     LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
-    WHERE e.execution_id = $3
+    WHERE e.execution_id = $2
 """
 # The payload, which may be long, stands in the first row only.
 _VIEW = f"""
@@ -56,7 +57,7 @@ async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> Ex
 
     Results are left out past 4 MiB together. Raises ExecutionNotFound or RunNotFound.
     """
-    rows = await tx.fetch(_VIEW, None, RESULT_BYTES, execution_id, run_number)
+    rows = await tx.fetch(_VIEW, RESULT_BYTES, execution_id, run_number)
     if not rows:
         raise ExecutionNotFound(execution_id)
     row = rows[0]
@@ -146,7 +147,7 @@ async def get_step(tx: Tx, execution_id: str, step_name: str, run_number: int | 
     if number is None:
         raise StepNotFound(f"{execution_id}:run:{row['run_number']}", step_name)
     place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
-    return (await read_steps(tx, place, [number], result_bytes=1 << 30))[0]
+    return (await read_steps(tx, [(place, number)], result_bytes=1 << 30))[0]
 
 
 async def find_executions(tx: Tx, execution_ids: Sequence[str]) -> dict[str, Execution]:

@@ -15,13 +15,14 @@ from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
+from zart_server.store.steps import step_statuses
 
 # Results, and likewise errors, are left out past this many bytes together.
 RESULT_BYTES = 4 * 1024 * 1024
 
-# WITH what it needs, the steps of {{run}}: a query that gives a run_key, and the execution_id and
-# task_name that rules and dispatchers go by. $1 are step numbers, NULL: all; $2 is how many bytes
-# of results to give.
+# WITH what it needs, the steps of {{run}}: a query that gives a run_key, the execution_id and
+# task_name that rules and dispatchers go by, and the number of the only_step, NULL: all. $1 is how
+# many bytes of results to give of a run.
 STEPS = f"""
     run AS MATERIALIZED ({{run}}), settling AS MATERIALIZED (
         SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
@@ -36,10 +37,12 @@ STEPS = f"""
             q.lease_expires_at,
             h.attempt AS held_attempt, h.max_attempts AS held_max, h.not_before AS held_not_before,
             p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
-            sum(pg_column_size(o.result)) OVER (ORDER BY s.step_no) AS stored_bytes,
+            sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
+                AS stored_bytes,
             (SELECT sum(COALESCE(pg_column_size(a.error), 0)) FROM zart.attempts a
              WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
-        FROM run JOIN zart.steps s ON s.run_key = run.run_key
+        FROM run JOIN zart.steps s ON s.run_key = run.run_key AND s.step_no  -- for its index
+            BETWEEN COALESCE(only_step, 0) AND COALESCE(only_step, {2**31 - 1})
         JOIN zart.steps o
             ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
         LEFT JOIN zart.task_names n ON n.task_name = run.task_name
@@ -54,16 +57,14 @@ STEPS = f"""
                 THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name)
             WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
                 THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name) END
-        WHERE $1::integer[] IS NULL OR s.step_no = ANY($1::integer[])
     ), sized AS (
-        SELECT *, sum(CASE WHEN stored_bytes <= $2 THEN octet_length(result::text)
-                           WHEN result IS NOT NULL THEN $2 + 1 END) OVER (ORDER BY step_no)
-                AS result_bytes,
-            sum(error_bytes) OVER (ORDER BY step_no) <= {RESULT_BYTES} AS errors_fit
-        FROM found
+        SELECT *, sum(CASE WHEN stored_bytes <= $1 THEN octet_length(result::text)
+                           WHEN result IS NOT NULL THEN $1 + 1 END) OVER w AS result_bytes,
+            sum(error_bytes) OVER w <= {RESULT_BYTES} AS errors_fit
+        FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
         SELECT *, result IS NOT NULL AS has_result,
-            CASE WHEN result_bytes <= $2 THEN result END AS shown_result,
+            CASE WHEN result_bytes <= $1 THEN result END AS shown_result,
             CASE WHEN error_bytes IS NOT NULL THEN (
                 SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,
@@ -76,14 +77,11 @@ STEPS = f"""
         FROM sized
     )
 """
-_OF_RUN = f"""
-    WITH {
-    STEPS.format(
-        run="SELECT $3::bigint AS run_key, $4::text AS execution_id, $5::text AS task_name"
-    )
-}
-    SELECT * FROM steps ORDER BY step_no
+_WANTED = """
+    SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::integer[])
+        u(run_key, execution_id, task_name, only_step)
 """
+_SOME = f"WITH {STEPS.format(run=_WANTED)} SELECT * FROM steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +95,28 @@ class RunPlace:
 
 
 async def read_steps(
-    tx: Tx, place: RunPlace, step_nos: Sequence[int], *, result_bytes: int = RESULT_BYTES
+    tx: Tx, wanted: Sequence[tuple[RunPlace, int]], *, result_bytes: int = RESULT_BYTES
 ) -> list[Step]:
-    """Read steps of a run by step number, results up to ``result_bytes`` together."""
+    """Read steps by run and number, one of each run, with results up to ``result_bytes``."""
     rows = await tx.fetch(
-        _OF_RUN, step_nos, result_bytes, place.run_key, place.execution_id, place.task_name
+        _SOME,
+        result_bytes,
+        [place.run_key for place, _ in wanted],
+        [place.execution_id for place, _ in wanted],
+        [place.task_name for place, _ in wanted],
+        [number for _, number in wanted],
     )
-    known = {row["step_no"]: row["status"] for row in rows}
-    if missing := _explaining(rows, place) - known.keys():
-        for row in await tx.fetch(
-            "SELECT step_no, status FROM zart.steps WHERE run_key = $1 AND step_no = ANY($2)",
-            place.run_key,
-            sorted(missing),
-        ):
-            known[row["step_no"]] = row["status"]
-    return [_step(row, place, known) for row in rows]
+    found = {row["steps_of"]: row for row in rows}
+    keys = [
+        (place.run_key, dep)
+        for place, number in wanted
+        if _status(found[place.run_key]) is StepStatus.PENDING
+        for dep in place.definition.graph.depends_on[number]
+    ]
+    known: dict[int, dict[int, str]] = {}
+    for run_key, step_no, status in await step_statuses(tx, keys) if keys else ():
+        known.setdefault(run_key, {})[step_no] = status
+    return [_step(found[p.run_key], p, known.get(p.run_key, {})) for p, _ in wanted]
 
 
 def steps_of(rows: Sequence[asyncpg.Record], place: RunPlace) -> list[Step]:
@@ -136,13 +141,6 @@ def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
         return ""
     _, first = min(ready, key=lambda item: item[0])
     return f"{first.step_name}: {first.waiting_on}"
-
-
-def _explaining(rows: Sequence[asyncpg.Record], place: RunPlace) -> set[int]:
-    """Give the dependencies that pending steps are explained by."""
-    depends_on = place.definition.graph.depends_on
-    pending = [row["step_no"] for row in rows if _status(row) is StepStatus.PENDING]
-    return {dep for number in pending for dep in depends_on[number]}
 
 
 def _attempts(row: asyncpg.Record) -> list[Attempt]:
