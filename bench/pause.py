@@ -76,14 +76,12 @@ def targets(series: Series) -> list[Target]:
     """Issue 3, line 6."""
     million = series.numbers[MILLION]
     settling = series.ratio((MILLION, "others_settling"), (MILLION, "others_settled"))
-    releasing = series.ratio((MILLION, "others_releasing"), (MILLION, "others_settled"))
     rate = "steps_per_second"
     return [
         at_most(50, "Pause of a million queued steps", million["pause_ms"], "ms"),
         at_most(0, "of them leased after it returned", million["leased_after"], ""),
         at_least(0.8, "drain of everything else while they are moved aside", settling),
         at_most(1, "Resume to the first lease of them", million["first_release_s"], "s"),
-        at_least(0.8, "drain of everything else while they are released", releasing),
         at_least(0.9, "drain beside 10,000 rules", series.ratio((WITH, rate), (WITHOUT, rate))),
     ]
 
