@@ -30,7 +30,7 @@ class _LeaseCall:
 
     principal: str
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    leasing: asyncio.Task[list[LeasedTask] | Reported] = field(init=False)
+    leasing: asyncio.Task[list[LeasedTask] | Reported] | None = None
     is_answered: bool = False
 
 
@@ -79,21 +79,26 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     def _when_ended(self, context: Context, call: _LeaseCall) -> None:
         """Give back what a call that was cancelled, or lost its connection, has leased."""
-        if call.is_answered and not context.cancelled():
+        leasing, call.leasing = call.leasing, None
+        if leasing is None or (call.is_answered and not context.cancelled()):
+            # gRPC's call and this callback know each other: they are garbage until that is looked
+            # for, and would keep all the tasks of the answer for as long.
             return
         call.gone.set()
         self._dispatch.waiters.drop_gone()
-        release = asyncio.create_task(self._release(call))
+        release = asyncio.create_task(self._release(leasing, call.principal))
         self._releases.add(release)
         release.add_done_callback(self._releases.discard)
 
-    async def _release(self, call: _LeaseCall) -> None:
-        await asyncio.wait([call.leasing])
-        if call.leasing.cancelled() or call.leasing.exception() is not None:
+    async def _release(
+        self, leasing: asyncio.Task[list[LeasedTask] | Reported], caller: str
+    ) -> None:
+        await asyncio.wait([leasing])
+        if leasing.cancelled() or leasing.exception() is not None:
             return
-        leased = call.leasing.result()
+        leased = leasing.result()
         if tasks := leased.tasks if isinstance(leased, Reported) else leased:
-            await self._dispatch.release(tasks, call.principal)
+            await self._dispatch.release(tasks, caller)
 
     async def GetStepResults(  # noqa: N802 - the proto's name
         self, request: pb.GetStepResultsRequest, context: Context
