@@ -38,22 +38,14 @@ async def pass_on(
 ) -> PassedOn | None:
     """Record completed steps, by lease and place, whose runs go on or are completed by that alone.
 
-    None, doing nothing, where it takes more: a step that is retried; one after it that waits for
-    others as well; a run that somebody holds; rules that have changed. And where there are many,
-    which would keep a Pause waiting, since the pause lock is taken before they are ended.
+    None, doing nothing, where it takes more: a step that is retried, or of a rerun; one after it
+    that waits for others as well; a run that somebody holds; rules that have changed. And where
+    there are many, which would keep a Pause waiting, since the pause lock is taken before they are
+    ended.
     """
-    if not 0 < len(firsts) <= _FEW:
+    lasts = _lasts(firsts, runs, definitions) if 0 < len(firsts) <= _FEW else None
+    if lasts is None:
         return None
-    lasts = []
-    for place, (run_key, step_no, _, _) in enumerate(firsts, 1):
-        run = runs[run_key]
-        graph = definitions[run.definition_key].graph
-        after = graph.dependants[step_no]
-        if graph.sinks == (step_no,):
-            # All others lead to it, so all of them are completed.
-            lasts.append(place)
-        elif run.is_rerun or not after or any(len(graph.depends_on[dep]) > 1 for dep in after):
-            return None
     followers = Followers(runs, definitions, outcomes)
     told = []
     for lease, n in firsts.items():
@@ -66,13 +58,7 @@ async def pass_on(
     places = {n: place for place, n in enumerate(firsts.values(), 1)}
     ready = placements(followers.ready, rules)
     ready.after = [places[n] for n in followers.after]
-    followed = await end_and_place(
-        tx,
-        told,
-        lasts,
-        ready,
-        tx.pauses.epoch,
-    )
+    followed = await end_and_place(tx, told, lasts, ready, tx.pauses.epoch)
     if followed is None:
         return None
     ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in followed.ended}
@@ -83,3 +69,24 @@ async def pass_on(
     tx.changes.executions.update(runs[run_key].execution_key for run_key in recorded)
     tx.changes.ended.update(runs[run_key].execution_key for run_key in followed.finished)
     return PassedOn(ended, followers.leased(followed.leases))
+
+
+def _lasts(
+    firsts: Mapping[LeaseKey, int],
+    runs: Mapping[int, RunFacts],
+    definitions: Mapping[int, Definition],
+) -> list[int] | None:
+    """Give the places, from 1, of the last steps of their runs; None: one takes more than that."""
+    lasts = []
+    for place, (run_key, step_no, _, _) in enumerate(firsts, 1):
+        run = runs[run_key]
+        graph = definitions[run.definition_key].graph
+        after = graph.dependants[step_no]
+        if run.is_rerun:  # what is preserved lets later steps run before earlier ones
+            return None
+        if graph.sinks == (step_no,):
+            # All others lead to it, so all of them are completed.
+            lasts.append(place)
+        elif not after or any(len(graph.depends_on[dep]) > 1 for dep in after):
+            return None
+    return lasts
