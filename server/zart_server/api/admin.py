@@ -97,7 +97,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             response.paused_steps_is_lower_bound = counts.is_lower_bound
             response.running_steps = counts.running_steps
 
-        return await self._mutations.run(request, pb.PauseResponse, operate, complete)
+        return await self._mutations.run(request, pb.PauseResponse, operate, complete, pause.FIRST)
 
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context

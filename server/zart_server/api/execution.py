@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
@@ -12,12 +12,11 @@ from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
-from zart_server.api.gathered import Gathered, Operate
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.starting import gathered_starts
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
-from zart_server.domain.model import Execution
 from zart_server.engine.cancel import cancel_execution
 from zart_server.engine.start import start_executions
 from zart_server.engine.waiters import Waiters
@@ -36,9 +35,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._mutations = mutations
         self._watches = watches
         self._waiters = waiters
-        self._starts = Gathered(
-            mutations, pb.StartExecutionResponse, _starting(waiters), _started, _id_of
-        )
+        self._starts = gathered_starts(mutations, waiters)
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
@@ -145,26 +142,6 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         async with self._db.transaction() as tx:
             definition = await reads.get_task_definition(tx, task_name, version)
         return pb.GetTaskDefinitionResponse(task_definition=encode.task_definition(definition))
-
-
-def _starting(waiters: Waiters) -> Operate[StartExecution, Execution]:
-    async def start(
-        tx: Tx,
-        wanted: Sequence[tuple[StartExecution, Caller]],
-        *,
-        wait: bool,  # noqa: ARG001 - it always does
-    ) -> list[StartResult]:
-        return await start_executions(tx, [command for command, _ in wanted], waiters)
-
-    return start
-
-
-def _started(execution: Execution) -> pb.StartExecutionResponse:
-    return pb.StartExecutionResponse(execution=encode.execution(execution))
-
-
-def _id_of(command: StartExecution) -> str:
-    return command.execution_id or str(id(command))
 
 
 def _item(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution | ZartError:

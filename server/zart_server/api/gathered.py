@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -22,6 +22,7 @@ from zart_server.api.mutation import (
     replay,
     request_key,
 )
+from zart_server.api.operate import Alone, Operate, Request
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
@@ -35,20 +36,6 @@ _PATIENCE = 0.02  # seconds that one may hold up those after it
 Command = TypeVar("Command")
 Done = TypeVar("Done")
 Response = TypeVar("Response", bound=Message)
-Asked_contra = TypeVar("Asked_contra", contravariant=True)
-Given_co = TypeVar("Given_co", covariant=True)
-
-
-class Operate(Protocol[Asked_contra, Given_co]):
-    """Does what several callers ask for: a result or an error each.
-
-    None, only without ``wait``: somebody else holds what it needs.
-    """
-
-    def __call__(
-        self, tx: Tx, wanted: Sequence[tuple[Asked_contra, Caller]], *, wait: bool
-    ) -> Awaitable[Sequence[Given_co | ZartError | None]]:
-        """Do it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -56,11 +43,15 @@ class _Item(Generic[Command, Response]):
     command: Command
     caller: Caller
     target: str
-    key: RequestKey | None
-    fingerprint: bytes
+    request: Request | None
     done: asyncio.Future[Response] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def key(self) -> RequestKey | None:
+        """Its request's key."""
+        return None if self.request is None else self.request.key
 
 
 class _RolledBack(Exception):
@@ -68,7 +59,10 @@ class _RolledBack(Exception):
 
 
 class Gathered(Generic[Command, Done, Response]):
-    """One kind of mutation; ``target`` names what only one of a batch may be about."""
+    """One kind of mutation; ``target`` names what only one of a batch may be about.
+
+    ``alone`` is tried first for a call that comes alone; ``complete`` completes what it stored.
+    """
 
     def __init__(
         self,
@@ -77,12 +71,17 @@ class Gathered(Generic[Command, Done, Response]):
         operate: Operate[Command, Done],
         encode: Callable[[Done], Response],
         target: Callable[[Command], str],
+        *,
+        alone: Alone[Command, Done] | None = None,
+        complete: Callable[[Tx, Response], Awaitable[None]] | None = None,
     ) -> None:
         self._mutations = mutations
         self._response_type = response_type
         self._operate = operate
         self._encode = encode
         self._target = target
+        self._by_one_statement = alone
+        self._complete = complete
         self._waiting: list[_Item[Command, Response]] = []
         self._workers = 0
 
@@ -93,7 +92,10 @@ class Gathered(Generic[Command, Done, Response]):
         """
         key = request_key(request, caller.principal)
         item: _Item[Command, Response] = _Item(
-            command, caller, self._target(command), key, fingerprint(request) if key else b""
+            command,
+            caller,
+            self._target(command),
+            None if key is None else Request(key, fingerprint(request)),
         )
         # Its caller may be gone by then: an error that nobody awaits is no defect.
         item.done.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -169,12 +171,7 @@ class Gathered(Generic[Command, Done, Response]):
             async with asyncio.timeout(self._mutations.timeout):
                 for attempt in range(ATTEMPTS):
                     try:
-                        async with self._mutations.db.transaction() as tx:
-                            [answer] = await self._answer(
-                                tx, [item], is_first=is_first and not attempt, wait=True
-                            )
-                            if isinstance(answer, ZartError):
-                                raise answer
+                        answer = await self._attempt(item, is_first=is_first and not attempt)
                         break
                     except StoreConflict:
                         if attempt == ATTEMPTS - 1:
@@ -185,6 +182,18 @@ class Gathered(Generic[Command, Done, Response]):
             _settle(item, OperationTimeout())
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             _settle(item, error)
+
+    async def _attempt(self, item: _Item[Command, Response], *, is_first: bool) -> Response | None:
+        async with self._mutations.db.transaction(at_once=False) as tx:
+            if is_first and self._by_one_statement is not None:
+                done = await self._by_one_statement(tx, item.command, item.request)
+                if done is not None:
+                    return self._encode(done)
+            await tx.begin()
+            [answer] = await self._answer(tx, [item], is_first=is_first, wait=True)
+            if isinstance(answer, ZartError):
+                raise answer
+        return answer
 
     async def _answer(
         self, tx: Tx, items: Sequence[_Item[Command, Response]], *, is_first: bool, wait: bool
@@ -204,9 +213,9 @@ class Gathered(Generic[Command, Done, Response]):
         await store_answers(
             tx,
             [
-                Answered(item.key, item.fingerprint, answer.SerializeToString())
+                Answered(*item.request, answer.SerializeToString())
                 for item in new
-                if item.key is not None and isinstance(answer := answers[item], Message)
+                if item.request is not None and isinstance(answer := answers[item], Message)
             ],
         )
         return [answers[item] for item in items]
@@ -215,14 +224,18 @@ class Gathered(Generic[Command, Done, Response]):
         self, tx: Tx, items: Sequence[_Item[Command, Response]]
     ) -> dict[_Item[Command, Response], Response | ZartError | None]:
         """Give the answers of those that were answered before."""
-        asked = {item.key: item for item in items if item.key is not None}
-        found = await find_answers(tx, {key: item.fingerprint for key, item in asked.items()})
+        asked = {item.request.key: item for item in items if item.request is not None}
+        found = await find_answers(tx, dict(i.request for i in asked.values() if i.request))
         answers: dict[_Item[Command, Response], Response | ZartError | None] = {}
         for key, stored in found.items():
             try:
-                answers[asked[key]], _ = replay(stored, self._response_type)
+                answer, is_complete = replay(stored, self._response_type)
             except ZartError as error:
                 answers[asked[key]] = error
+                continue
+            if not is_complete and self._complete is not None:
+                await self._complete(tx, answer)
+            answers[asked[key]] = answer
         return answers
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -21,6 +22,7 @@ from zart_server.engine.requests import (
 )
 from zart_server.store.db import Database, Tx
 
+_log = logging.getLogger(__name__)
 ATTEMPTS = 6
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
 
@@ -35,6 +37,7 @@ class Mutations:
         self.db = db
         self.timeout = timeout
         self._running: set[asyncio.Task[Any]] = set()
+        self._storing: dict[RequestKey, asyncio.Task[None]] = {}
 
     async def run(
         self,
@@ -42,14 +45,19 @@ class Mutations:
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None = None,
+        first: str = "",
     ) -> Response:
         """Answer a stored response, or operate in one transaction and store the response there.
 
-        ``complete`` fills in, in a second transaction, what can only be told after the commit.
+        The transaction begins with the statement ``first``. ``complete`` fills in what can only be
+        told after the commit, each statement for itself unless it begins a second transaction;
+        what it made of the response is stored while the caller has it already.
         Neither a caller's deadline nor its disconnection stops what has begun.
         """
         return await asyncio.shield(
-            self.keep(asyncio.create_task(self._run(request, response_type, operate, complete)))
+            self.keep(
+                asyncio.create_task(self._run(request, response_type, operate, complete, first))
+            )
         )
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
@@ -69,11 +77,12 @@ class Mutations:
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None,
+        first: str,
     ) -> Response:
         try:
             async with asyncio.timeout(self.timeout):
                 response, is_complete = await self._operate(
-                    request, response_type, operate, is_complete=complete is None
+                    request, response_type, operate, first, is_complete=complete is None
                 )
                 if complete is not None and not is_complete:
                     await self._complete(request, response, complete)
@@ -86,20 +95,21 @@ class Mutations:
         request: Message,
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
+        first: str,
         *,
         is_complete: bool,
     ) -> tuple[Response, bool]:
         key = request_key(request, principal())
         for attempt in range(ATTEMPTS):
             try:
-                async with self.db.transaction() as tx:
+                async with self.db.transaction(first=first) as tx:
                     wanted = {} if key is None else {key: fingerprint(request)}
-                    for answer in (await find_answers(tx, wanted)).values() if attempt else ():
+                    for answer in await self._find_answers(tx, wanted) if attempt else ():
                         return replay(answer, response_type)
                     try:
                         response = await operate(tx)
                     except ZartError:
-                        for answer in (await find_answers(tx, wanted)).values():
+                        for answer in await self._find_answers(tx, wanted):
                             return replay(answer, response_type)
                         raise
                     if key is not None:
@@ -118,14 +128,36 @@ class Mutations:
         response: Response,
         complete: Callable[[Tx, Response], Awaitable[None]],
     ) -> None:
-        key = request_key(request, principal())
-        async with self.db.transaction() as tx:
+        async with self.db.transaction(at_once=False) as tx:
             await complete(tx, response)
-            if key is not None:
-                stored = type(response)()
-                stored.CopyFrom(response)
-                stored.ClearField("replayed")
-                await complete_response(tx, key, stored.SerializeToString())
+        key = request_key(request, principal())
+        if key is None:
+            return
+        whole = type(response)()
+        whole.CopyFrom(response)
+        whole.ClearField("replayed")
+        storing = self.keep(asyncio.create_task(self._store(key, whole.SerializeToString())))
+        self._storing[key] = storing
+        storing.add_done_callback(lambda _: self._storing.pop(key, None))
+
+    async def _store(self, key: RequestKey, response: bytes) -> None:
+        """Store a complete response, which nobody needs to wait for but a repeat.
+
+        Where it fails, a repeat completes the response anew.
+        """
+        try:
+            async with asyncio.timeout(self.timeout), self.db.transaction(at_once=False) as tx:
+                await complete_response(tx, key, response)
+        except (ZartError, TimeoutError) as error:
+            _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
+
+    async def _find_answers(
+        self, tx: Tx, wanted: Mapping[RequestKey, bytes]
+    ) -> list[Answered | RequestIdReused]:
+        for key in wanted:
+            if key in self._storing:
+                await asyncio.wait([self._storing[key]])
+        return list((await find_answers(tx, wanted)).values())
 
 
 def request_key(request: Message, caller: str) -> RequestKey | None:

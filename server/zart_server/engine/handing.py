@@ -46,31 +46,39 @@ class Handing:
         self._tx = tx
         self._waiters = waiters
         self._promises: list[_Promise] = []
-        self._taken: dict[tuple[int, int], tuple[_Promise, RunFacts, Definition]] = {}
+        self._taken: dict[tuple[int, int], _Promise] = {}  # by place of the run, and step number
         self._next = NextTasks()
         if waiters is not None:
             tx.at_end(self._end)
 
     def promise(self, runs: Sequence[Begun], rules: Sequence[int]) -> Takers:
-        """Find who takes the first steps that no rule withholds; ``rules`` empty: none does."""
+        """Find who takes the first steps that no rule withholds; ``rules`` empty: none does.
+
+        The runs may have no keys yet.
+        """
         takers = Takers()
         number = 0
-        for run in runs:
+        for place, run in enumerate(runs):
             for root in run.definition.graph.roots:
                 is_free = not rules or not rules[number]
                 number += 1
                 promise = self._promised(run, root) if is_free else None
+                if promise is not None:
+                    self._taken[place, root] = promise
                 takers.add(None if promise is None else taker_of(promise.waiter.taker))
         return takers
 
-    def leased(self, leases: Leases) -> None:
-        """Note what was leased."""
-        for key, (token, expires_at) in leases.items():
-            promise, run, definition = self._taken[key]
+    def leased(self, runs: Sequence[Begun], leases: Leases) -> None:
+        """Note what was leased of the runs that were promised, which have keys now."""
+        for (place, step_no), promise in self._taken.items():
+            definition, run = runs[place].definition, runs[place].facts
+            if run is None:
+                continue
+            token, expires_at = leases[run.run_key, step_no]
             self._tx.runs.add(run)  # its report is to come
             promise.tasks.append(
                 self._next.leased(
-                    definition, key[1], 1, promise.waiter.taker, run, token, expires_at
+                    definition, step_no, 1, promise.waiter.taker, run, token, expires_at
                 )
             )
 
@@ -94,8 +102,6 @@ class Handing:
                 return None
             self._promises.append(_Promise(waiter, []))
             found = self._with_room(facts, run.definition, step_no, self._promises[-1:])
-        if found is not None:
-            self._taken[facts.run_key, step_no] = found, facts, run.definition
         return found
 
     def _with_room(

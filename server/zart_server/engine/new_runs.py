@@ -42,7 +42,7 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], waiters: Waiters | None = N
         await insert_steps(tx, keys)
     handing = Handing(tx, waiters if with_steps else None)
     while True:
-        rules = await _rules(tx, runs)
+        rules = await judge_roots(tx, runs)
         takers = handing.promise(runs, rules)
         leases = await insert_new_runs(
             tx, keys, rules, takers, tx.pauses.epoch, with_steps=with_steps
@@ -52,12 +52,15 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], waiters: Waiters | None = N
         # The rules changed before we had the lock; now they cannot, so this happens once.
         handing.call_off()
         await tx.pauses.refresh(tx)
-    handing.leased(leases)
-    _tell_of_queued(tx, runs, leases)
+    handing.leased(runs, leases)
+    tell_of_queued(tx, runs, leases)
 
 
-async def _rules(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
-    """Give the rule that withholds each first step of each run, 0 where none does."""
+async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
+    """Give the rule that withholds each first step of each run, 0 where none does.
+
+    Nothing at all where there are no rules. As of ``tx.pauses.epoch``.
+    """
     if await tx.pauses.are_none(tx):
         return []
     rules = await tx.pauses.judge(
@@ -71,7 +74,7 @@ async def _rules(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
     return [rule or 0 for rule in rules]
 
 
-def _tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases) -> None:
+def tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases) -> None:
     """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}

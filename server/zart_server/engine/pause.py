@@ -7,13 +7,13 @@ import secrets
 from zart_server.domain.commands import Caller, Pause, PauseCounts
 from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
-from zart_server.domain.model import OperationKind, PauseRule
+from zart_server.domain.model import PauseRule
 from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
 from zart_server.store.matching import count_matching
-from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.rules import end_settling, insert_rule, seize_pause_lock
+from zart_server.store.rules import SEIZE_PAUSE_LOCK, end_settling, insert_rule
 
+FIRST = SEIZE_PAUSE_LOCK  # a round trip less
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -22,11 +22,11 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
     """Add a rule. Once this has committed no matching step is leased, on any server.
 
-    Holds the pause lock alone while it commits: every claim and every decision to queue a step is
-    before it, and done, or after it, and sees the rule. Raises InvalidField for a past expiry.
+    The transaction began with ``FIRST``, the pause lock, alone: every claim and every decision to
+    queue a step is before it, and done, or after it, and sees the rule. Raises InvalidField for a
+    past expiry.
     """
     pattern = command.scope.step_pattern
-    await seize_pause_lock(tx)
     row = await insert_rule(
         tx,
         "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
@@ -38,14 +38,6 @@ async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
     )
     if row is None:
         raise InvalidField("expires_at", "lies in the past")
-    scope = command.scope
-    operation = NewOperation(
-        caller,
-        execution_id=scope.execution_id or "",
-        rule_id=row.rule.rule_id,
-        task_name=scope.task_name or "",
-    )
-    await record_operations(tx, OperationKind.PAUSE, [operation])
     tx.changes.rules = True
     return row.rule
 
@@ -54,11 +46,13 @@ async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
     """Count what a rule withholds; for after its commit, when nothing withheld can leave.
 
     A rule that names an execution is settled with it, and so is one that finds nothing queued.
+    Nothing of this needs a transaction but what settles, which begins it.
     """
     found = await count_matching(tx, rule_id, EXACT_TO + 1)
     if found is None:
         raise PauseRuleNotFound(rule_id)
     if found.is_of_execution:
+        await tx.begin()
         await settle_rule_of_execution(tx, found.rule_key)
     elif not found.is_any_queued:
         await end_settling(tx, found.rule_key)  # nothing that it matches is queued from now on

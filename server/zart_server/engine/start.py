@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
@@ -19,6 +20,13 @@ from zart_server.store.reads.executions import find_executions
 from zart_server.store.run_facts import RunFacts
 
 
+def with_id(command: StartExecution) -> StartExecution:
+    """Give an execution an id where its caller chose none."""
+    if command.execution_id:
+        return command
+    return replace(command, execution_id=str(uuid.uuid4()))
+
+
 async def start_executions(
     tx: Tx, starts: Sequence[StartExecution], waiters: Waiters | None = None
 ) -> list[StartResult]:
@@ -27,21 +35,18 @@ async def start_executions(
     A fixed number of statements, however many there are. Of two with the same id the first wins.
     ``waiters`` may be handed the first steps.
     """
-    starts = [
-        item if item.execution_id else replace(item, execution_id=str(uuid.uuid4()))
-        for item in starts
-    ]
+    starts = list(map(with_id, starts))
     graphs = await _find_graphs(tx, starts)
     firsts: dict[str, tuple[int, Definition]] = {}
     for number, (item, graph) in enumerate(zip(starts, graphs, strict=True)):
         if isinstance(graph, Definition):
             firsts.setdefault(item.execution_id, (number, graph))
-    new = [_new_execution(starts[number], graph) for number, graph in firsts.values()]
+    new = [new_execution(starts[number], graph) for number, graph in firsts.values()]
     started = await insert_executions(tx, new) if new else {}
     if started:
         # In the order of the request, which is the order in which they are leased.
         runs = [
-            _new_run(starts[number], graph, started[execution_id])
+            new_run(starts[number], graph, started[execution_id])
             for execution_id, (number, graph) in firsts.items()
             if execution_id in started
         ]
@@ -63,6 +68,8 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
     named = {item.task_name for item in starts if not item.steps}
     keys = await current_keys(tx, named) if named else {}
     current = await tx.definitions.get(tx, keys.values()) if keys else {}
+    for definition in current.values():
+        tx.definitions.is_current(definition)
     inline = [(item.task_name, 0, Graph.of(item.steps)) for item in starts if item.steps]
     stored = iter(await insert_definitions(tx, inline) if inline else ())
     found: list[Definition | ZartError] = []
@@ -78,12 +85,14 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
     return found
 
 
-def _new_execution(item: StartExecution, definition: Definition) -> NewExecution:
+def new_execution(item: StartExecution, definition: Definition) -> NewExecution:
+    """Give what is stored of an execution."""
     kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
     return NewExecution(item.execution_id, kind, item.payload_json)
 
 
-def _new_run(item: StartExecution, definition: Definition, started: Started) -> NewRun:
+def new_run(item: StartExecution, definition: Definition, started: Started) -> NewRun:
+    """Give the run that an execution begins with."""
     facts = RunFacts(
         started.run_key,
         started.execution_key,
@@ -97,6 +106,11 @@ def _new_run(item: StartExecution, definition: Definition, started: Started) -> 
     return NewRun(definition, item.execution_id, started.run_key, facts)
 
 
+def begun(item: StartExecution, created_at: datetime) -> Execution:
+    """Give an execution as callers see it that has just begun."""
+    return Execution(item.execution_id, item.task_name, 0, RunStatus.SCHEDULED, created_at)
+
+
 def _result(
     item: StartExecution,
     graph: Definition | ZartError,
@@ -108,8 +122,7 @@ def _result(
     execution_id = item.execution_id
     new = started.get(execution_id)
     if new is not None and firsts[execution_id][0] == number:
-        created_at = new.created_at
-        return Execution(execution_id, item.task_name, 0, RunStatus.SCHEDULED, created_at)
+        return begun(item, new.created_at)
     there = existing.get(execution_id)
     if there is None:
         # Only an item without a definition is neither started nor there.

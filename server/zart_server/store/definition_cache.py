@@ -16,6 +16,7 @@ class DefinitionCache:
         self._max_steps = max_steps
         self._steps = 0
         self._definitions: OrderedDict[int, Definition] = OrderedDict()
+        self._current: dict[str, int] = {}
 
     def add(self, definition: Definition) -> None:
         """Keep a graph, dropping the ones used longest ago."""
@@ -25,8 +26,22 @@ class DefinitionCache:
         self._definitions[definition.definition_key] = definition
         self._steps += len(definition.graph.steps)
         while self._steps > self._max_steps and len(self._definitions) > 1:
-            _, dropped = self._definitions.popitem(last=False)
+            key, dropped = self._definitions.popitem(last=False)
             self._steps -= len(dropped.graph.steps)
+            if self._current.get(dropped.task_name) == key:
+                del self._current[dropped.task_name]
+
+    def is_current(self, definition: Definition) -> None:
+        """Keep a graph as the one that its task had last."""
+        self.add(definition)
+        self._current[definition.task_name] = definition.definition_key
+
+    def last_current(self, task_name: str) -> Definition | None:
+        """Give the graph that a task had when somebody looked last; None: none is at hand.
+
+        It may have another one by now, which whoever makes use of it has to find out.
+        """
+        return self._definitions.get(self._current.get(task_name, 0))
 
     async def get(self, tx: Tx, keys: Iterable[int]) -> dict[int, Definition]:
         """Give graphs by key, reading those that are not at hand in one statement."""

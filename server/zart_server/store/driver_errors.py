@@ -10,7 +10,10 @@ import sqlalchemy.exc
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
 
-_CONFLICT = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+_CONFLICT = {
+    "23505",  # somebody else has inserted the same meanwhile
+    "40001", "40P01", "55P03",  # serialization failure, deadlock, lock timeout
+}  # fmt: skip
 _TIMEOUT = {"57014"}  # statement_timeout, or the server side was told to cancel
 _UNAVAILABLE = {
     "25006",  # read-only: the primary has moved on

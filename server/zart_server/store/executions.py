@@ -36,27 +36,10 @@ class Started(NamedTuple):
     created_at: datetime
 
 
-async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, Started]:
-    """Insert executions with their run 0 and their operation; taken ids are left out.
-
-    Inserts in the order of the ids, so that two batches cannot wait for each other; waits for
-    whoever is inserting the same id.
-    """
-    rows = sorted(new)
-    kinds: dict[Kind, int] = {}
-    numbers = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
-    found = await tx.fetch(
-        """
-        WITH new AS MATERIALIZED (
-            SELECT execution_id, payload, n, ($4::text[])[kind] AS task_name,
-                ($5::bigint[])[kind] AS definition_key, ($6::integer[])[kind] AS version,
-                ($7::text[])[kind] AS triggered_by, ($8::text[])[kind] AS principal,
-                ($9::text[])[kind] AS reason, ($10::text[])[kind] AS request_id,
-                nextval('zart.executions_execution_key_seq') AS execution_key,
-                nextval('zart.runs_run_key_seq') AS run_key
-            FROM unnest($1::text[], $2::integer[], $3::text[])
-                WITH ORDINALITY u(execution_id, kind, payload, n)
-        ), e AS (
+# The parts of a WITH that store the executions of `new` with their run 0, which runs already where
+# `is_leased`, and their operation; `started` are those whose id was not taken.
+STORING = """
+        e AS (
             INSERT INTO zart.executions (execution_key, execution_id, task_name)
                 OVERRIDING SYSTEM VALUE
             SELECT execution_key, execution_id, task_name FROM new ORDER BY n
@@ -67,10 +50,11 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
             SELECT * FROM new WHERE (execution_key IN (SELECT execution_key FROM e)) IS TRUE
         ), r AS (
             INSERT INTO zart.runs (run_key, execution_key, run_number, definition_key, "trigger",
-                                   triggered_by, principal, reason, payload)
+                                   triggered_by, principal, reason, payload, status, started_at)
                 OVERRIDING SYSTEM VALUE
             SELECT run_key, execution_key, 0, definition_key, 'initial', triggered_by, principal,
-                   reason, payload::json
+                   reason, payload::json, CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
+                   CASE WHEN is_leased THEN statement_timestamp() END
             FROM started
         ), o AS (
             INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
@@ -80,6 +64,31 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
                                      'definition_version', version)
             FROM started
         )
+"""
+
+
+async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, Started]:
+    """Insert executions with their run 0 and their operation; taken ids are left out.
+
+    Inserts in the order of the ids, so that two batches cannot wait for each other; waits for
+    whoever is inserting the same id.
+    """
+    rows = sorted(new)
+    kinds: dict[Kind, int] = {}
+    numbers = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
+    found = await tx.fetch(
+        f"""
+        WITH new AS MATERIALIZED (
+            SELECT execution_id, payload, n, ($4::text[])[kind] AS task_name,
+                ($5::bigint[])[kind] AS definition_key, ($6::integer[])[kind] AS version,
+                ($7::text[])[kind] AS triggered_by, ($8::text[])[kind] AS principal,
+                ($9::text[])[kind] AS reason, ($10::text[])[kind] AS request_id,
+                false AS is_leased,
+                nextval('zart.executions_execution_key_seq') AS execution_key,
+                nextval('zart.runs_run_key_seq') AS run_key
+            FROM unnest($1::text[], $2::integer[], $3::text[])
+                WITH ORDINALITY u(execution_id, kind, payload, n)
+        ), {STORING}
         SELECT execution_id, execution_key, run_key, statement_timestamp() FROM started
         """,
         [row.execution_id for row in rows],

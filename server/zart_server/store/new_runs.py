@@ -9,22 +9,78 @@ from zart_server.store.placing import Leases
 from zart_server.store.rules import SHARED_EPOCH
 from zart_server.store.takers import Takers
 
-_STEPS = """
-    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-    SELECT run_key, c.no - 1, 'open', c.deps
-    FROM {new} JOIN zart.definitions USING (definition_key)
-    CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
-"""
 _READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts, timeout_seconds,
     queue_no, not_before, scheduled_at, step_name"""
 _VALUES = """run_key, step_no, lane, 1, 0, 0, max_attempts, timeout_seconds,
     nextval('zart.queue_numbers'), statement_timestamp(), statement_timestamp(), step_name"""
 
 
+def steps_of(new: str) -> str:
+    """Give the statement that inserts all steps of new runs, which have a ``definition_key``."""
+    return f"""
+        INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+        SELECT run_key, c.no - 1, 'open', c.deps
+        FROM {new} JOIN zart.definitions USING (definition_key)
+        CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
+    """
+
+
+def beginning(new: str, first: int) -> str:
+    """Give the parts of a WITH that place the roots of new runs, the last of them ``leased``.
+
+    ``new`` has them in their order ``n``. Their arguments are those of ``placed``, from $first.
+    """
+    rules, takers, *taker = (f"${number}" for number in range(first, first + 5))
+    return f"""
+        ready AS MATERIALIZED (
+            SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
+                s.timeout_seconds,
+                COALESCE(({rules}::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key,
+                COALESCE(({takers}::integer[])[row_number() OVER (ORDER BY n, s.no)], 0) AS taker
+            FROM {new} JOIN zart.definitions d USING (definition_key)
+            CROSS JOIN LATERAL unnest(
+                d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
+                WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
+            WHERE s.deps = 0
+        ), queued AS (
+            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready
+            WHERE rule_key = 0 AND taker = 0
+        ), held AS (
+            INSERT INTO zart.held ({_READY}, rule_key) SELECT {_VALUES}, rule_key FROM ready
+            WHERE rule_key > 0
+        ), leased AS (
+            INSERT INTO zart.leases ({_READY}, lease_token, started_at, lease_expires_at,
+                lease_seconds, dispatcher_id, principal)
+            SELECT {_VALUES}, nextval('zart.lease_tokens'), statement_timestamp(),
+                statement_timestamp() + ({taker[2]}::float8[])[taker] * interval '1 second',
+                ({taker[2]}::float8[])[taker], ({taker[0]}::text[])[taker],
+                ({taker[1]}::text[])[taker]
+            FROM ready WHERE rule_key = 0 AND taker > 0
+            RETURNING run_key, step_no, lease_token, lease_expires_at
+        )
+    """
+
+
+def placed(rules: Sequence[int], takers: Takers) -> tuple[object, ...]:
+    """Give what places the roots of new runs, root for root of run after run.
+
+    ``rules`` has the key of the rule that withholds it, or 0, and may be empty where none does;
+    ``takers`` who leases it at once. What nobody takes and nothing withholds is queued.
+    """
+    who = takers.values.values
+    return (
+        rules,
+        takers.places,
+        [taker.dispatcher_id for taker in who],
+        [taker.principal for taker in who],
+        [taker.lease_seconds for taker in who],
+    )
+
+
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
     """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
     await tx.execute(
-        _STEPS.format(new="unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
+        steps_of("unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
     )
@@ -41,45 +97,18 @@ async def insert_new_runs(
 ) -> Leases | None:
     """Place the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``rules`` gives, root for root of run after run, the key of the rule of ``epoch`` that withholds
-    it, or 0; it may be empty where none does. ``takers`` gives likewise who leases it at once; what
-    nobody takes and nothing withholds is queued. Gives token and end of the leases by (run key,
-    step number); None, doing nothing, where the rules have changed since. Takes the pause lock,
-    shared, before it looks.
+    ``rules``, of ``epoch``, and ``takers`` are as ``placed`` takes them. Gives token and end of the
+    leases by (run key, step number); None, doing nothing, where the rules have changed since. Takes
+    the pause lock, shared, before it looks.
     """
-    steps = f", steps AS ({_STEPS.format(new='new')})" if with_steps else ""
-    who = takers.values.values
+    steps = f", steps AS ({steps_of('new')})" if with_steps else ""
     rows = await tx.fetch(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
             SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
                 WITH ORDINALITY u(run_key, definition_key, n)
             WHERE $3 = (SELECT epoch FROM now)
-        ){steps}, ready AS MATERIALIZED (
-            SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
-                s.timeout_seconds,
-                COALESCE(($4::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key,
-                COALESCE(($5::integer[])[row_number() OVER (ORDER BY n, s.no)], 0) AS taker
-            FROM new JOIN zart.definitions d USING (definition_key)
-            CROSS JOIN LATERAL unnest(
-                d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
-                WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
-            WHERE s.deps = 0
-        ), queued AS (
-            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready
-            WHERE rule_key = 0 AND taker = 0
-        ), held AS (
-            INSERT INTO zart.held ({_READY}, rule_key) SELECT {_VALUES}, rule_key FROM ready
-            WHERE rule_key > 0
-        ), leased AS (
-            INSERT INTO zart.leases ({_READY}, lease_token, started_at, lease_expires_at,
-                lease_seconds, dispatcher_id, principal)
-            SELECT {_VALUES}, nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ($8::float8[])[taker] * interval '1 second',
-                ($8::float8[])[taker], ($6::text[])[taker], ($7::text[])[taker]
-            FROM ready WHERE rule_key = 0 AND taker > 0
-            RETURNING run_key, step_no, lease_token, lease_expires_at
-        ), started AS (
+        ){steps}, {beginning("new", 4)}, started AS (
             UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
             WHERE run_key = ANY(ARRAY(SELECT run_key FROM leased))
         )
@@ -88,11 +117,7 @@ async def insert_new_runs(
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
         epoch,
-        rules,
-        takers.places,
-        [taker.dispatcher_id for taker in who],
-        [taker.principal for taker in who],
-        [taker.lease_seconds for taker in who],
+        *placed(rules, takers),
     )
     if not rows[0][0]:
         return None

@@ -10,6 +10,7 @@ import asyncpg
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.db import Tx
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 
 # Any number that no other program is likely to lock in the same database.
 _PAUSE_LOCK = 0x7A61_7274_0002
@@ -64,14 +65,17 @@ async def share_pause_lock(tx: Tx) -> None:
 
 # The same as the first thing that a transaction does.
 SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({_PAUSE_LOCK})"
+SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({_PAUSE_LOCK})"
 
 # The same within a statement: gives the epoch as it stays until this transaction ends.
 SHARED_EPOCH = f"zart.shared_epoch({_PAUSE_LOCK})"
+# Likewise, where something was done before: true, or StoreConflict unless the epoch is {epoch}.
+EXPECT_EPOCH = f"zart.expect_epoch({_PAUSE_LOCK}, {{epoch}})"
 
 
 async def seize_pause_lock(tx: Tx) -> None:
     """Wait until nobody shares the pause lock and keep everybody off it until the end."""
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", _PAUSE_LOCK)
+    await tx.execute(SEIZE_PAUSE_LOCK)
 
 
 async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:
@@ -127,10 +131,16 @@ async def insert_rule(
     expires_at: datetime | None,
     expires_in: timedelta | None,
 ) -> RuleRow | None:
-    """Insert an active rule that is to be settled; None where it would have ended already.
+    """Insert an active rule that is to be settled, and record it.
 
-    The caller holds the pause lock.
+    None where it would have ended already. The caller holds the pause lock.
     """
+    operation = NewOperation(
+        caller,
+        execution_id=scope.execution_id or "",
+        rule_id=rule_id,
+        task_name=scope.task_name or "",
+    )
     row = await tx.fetchrow(
         f"""
         WITH rule AS (
@@ -145,7 +155,9 @@ async def insert_rule(
             INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
         ), epoch AS (
             UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
-        )
+        ), told AS (
+            SELECT u.* FROM rule, json_to_recordset($12::text::json) u({RECORD})
+        ), operations AS ({recorded("told", "'pause'")})
         SELECT {COLUMNS} FROM rule
         """,
         rule_id,
@@ -159,6 +171,7 @@ async def insert_rule(
         caller.principal,
         expires_at,
         expires_in,
+        to_text([record_of(operation)]),
     )
     return None if row is None else RuleRow.from_row(row)
 
