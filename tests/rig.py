@@ -33,6 +33,7 @@ class Rig:
     client: zart.Client
     db: asyncpg.Connection[asyncpg.Record]
     leased: dict[tuple[str, str], LeasedTask] = field(default_factory=dict)
+    registers: bool = False
 
     async def start(
         self,
@@ -43,9 +44,12 @@ class Rig:
         payload: Any = None,
         **options: Any,
     ) -> str:
-        """Start an inline graph; gives the run's id."""
+        """Start an inline graph, or one that it ``registers`` before; gives the run's id."""
+        steps = specs(graph, **options)
+        if self.registers:
+            await self.client.register_task(task, steps)
         handle = await self.client.start(
-            task, payload, execution_id=execution_id, steps=specs(graph, **options)
+            task, payload, execution_id=execution_id, steps=() if self.registers else steps
         )
         assert handle.execution is not None
         return handle.execution.current_run_id

@@ -19,6 +19,13 @@ Poll = Callable[..., "asyncio.Task[tuple[LeasedTask, ...]]"]
 KEEP_THE_PAUSE_LOCK = SHARE_PAUSE_LOCK.removesuffix(")").replace("_shared", "") + ")"
 
 
+@pytest.fixture(autouse=True, params=["one statement", "a transaction"])
+def way(rig: Rig, request: pytest.FixtureRequest) -> str:
+    """How executions start: what is registered does by one statement."""
+    rig.registers = request.param == "one statement"
+    return str(request.param)
+
+
 @pytest.fixture
 async def poll(rig: Rig, zart_server: ServerUnderTest) -> AsyncIterator[Poll]:
     """Wait for tasks; gives a call once it stands in the line and does nothing but wait."""
@@ -143,9 +150,14 @@ async def test_a_start_that_comes_to_nothing_leaves_who_waits_as_it_was(
     rig: Rig, poll: Any
 ) -> None:
     """A repeat does its work, finds its request_id taken, and rolls back."""
+    steps = specs({"a": ()})
+    if rig.registers:
+        await rig.client.register_task("t", steps)
 
     async def start() -> zart.Execution:
-        handle = await rig.client.start("t", steps=specs({"a": ()}), request_id="once")
+        handle = await rig.client.start(
+            "t", steps=() if rig.registers else steps, request_id="once"
+        )
         assert handle.execution is not None
         return handle.execution
 

@@ -10,6 +10,7 @@ import pytest
 from plans import MANY, Explained, check, explained
 
 from zart_server.domain.commands import (
+    Caller,
     Completed,
     Failed,
     LeasedTask,
@@ -21,9 +22,13 @@ from zart_server.domain.model import ReportStatus, StepError
 from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
 from zart_server.engine.report import record_outcomes
+from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import expired_leases, extend, recorded_leases
 from zart_server.store.queue import are_any_due, due_lanes, parse_task_id
 from zart_server.store.reads.executions import get_execution
+from zart_server.store.requests import Answered, RequestKey
+from zart_server.store.starting import start_one
+from zart_server.store.takers import Takers
 
 BATCH = 50
 ALSO = ("leases", "attempts")
@@ -47,6 +52,26 @@ def lease_of(task: LeasedTask) -> tuple[int, int, int, str]:
 def completed(tasks: Sequence[LeasedTask], to: LeaseNext | None) -> list[Outcome]:
     """Complete tasks."""
     return [Outcome(t.task_id, t.lease_token, Completed("1"), "", to) for t in tasks]
+
+
+async def test_starting(many: str) -> None:
+    async with explained(many) as tx:
+        key, version = await tx.tx.fetchrow(  # type: ignore[misc]  # there is one
+            "SELECT definition_key, version FROM zart.definitions WHERE task_name = 'many'"
+        )
+        await tx.tx.execute(
+            "UPDATE zart.task_names SET definition_key = $1 WHERE task_name = 'many'", key
+        )
+        await tx.pauses.refresh(cast("Any", tx))
+        tx.plans.clear()
+        new = NewExecution("new", Kind("many", key, version, Caller()), "1")
+        answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
+        to = Takers()
+        to.add(None)
+        found = await start_one(cast("Any", tx), new, [], to, tx.pauses.epoch, answer)
+
+        assert found is not None
+        check(tx.plans, 5, *ALSO)
 
 
 async def test_leasing(many: str) -> None:

@@ -38,5 +38,5 @@ async def register_task(
             caller or Caller(), task_name=task_name, made=Made(definition_version=stored.version)
         )
         await record_operations(tx, OperationKind.REGISTER_TASK, [operation])
-    tx.definitions.add(stored)
+    tx.definitions.add_current(stored)
     return replace(definition, version=stored.version)

@@ -69,7 +69,7 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
     keys = await current_keys(tx, named) if named else {}
     current = await tx.definitions.get(tx, keys.values()) if keys else {}
     for definition in current.values():
-        tx.definitions.is_current(definition)
+        tx.definitions.add_current(definition)
     inline = [(item.task_name, 0, Graph.of(item.steps)) for item in starts if item.steps]
     stored = iter(await insert_definitions(tx, inline) if inline else ())
     found: list[Definition | ZartError] = []

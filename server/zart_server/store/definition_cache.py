@@ -31,7 +31,7 @@ class DefinitionCache:
             if self._current.get(dropped.task_name) == key:
                 del self._current[dropped.task_name]
 
-    def is_current(self, definition: Definition) -> None:
+    def add_current(self, definition: Definition) -> None:
         """Keep a graph as the one that its task had last."""
         self.add(definition)
         self._current[definition.task_name] = definition.definition_key
