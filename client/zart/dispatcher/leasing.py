@@ -29,9 +29,9 @@ _TIMEOUT = 10.0  # seconds on top
 async def _let_others_go_first() -> None:
     """Let what was leased begin, and what has ended by then be reported, before more is asked for.
 
-    A step that takes no time ends in its first turn, its report goes out in the third.
+    A step that takes no time ends in its first turn, its report goes out in the fourth.
     """
-    for _ in range(3):
+    for _ in range(4):
         await asyncio.sleep(0)
 
 

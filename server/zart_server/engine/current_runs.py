@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RerunPlan
@@ -25,6 +25,7 @@ from zart_server.domain.model import (
 )
 from zart_server.engine.replaced import replaced_run
 from zart_server.store.current_runs import (
+    Judged,
     LockedExecution,
     NextRun,
     insert_next_runs,
@@ -155,9 +156,16 @@ class Superseded(NamedTuple):
 
 
 async def supersede(
-    tx: Tx, runs: Sequence[Following], trigger: RunTrigger, kind: OperationKind
+    tx: Tx,
+    runs: Sequence[Following],
+    trigger: RunTrigger,
+    kind: OperationKind,
+    judge: Callable[[], Awaitable[Judged]] | None = None,
 ) -> list[Superseded]:
-    """End current runs, insert those that follow, and record it."""
+    """End current runs, insert those that follow, and record it.
+
+    With ``judge``, which gives the rules that withhold their roots, they begin too.
+    """
     if not runs:
         return []
     fenced = await fence_runs(tx, [run.current for run in runs])
@@ -170,7 +178,13 @@ async def supersede(
         )
         for run in runs
     ]
-    inserted = await insert_next_runs(tx, following, trigger, kind)
+    while True:
+        judged = None if judge is None else await judge()
+        inserted = await insert_next_runs(tx, following, trigger, kind, judged)
+        if inserted is not None:
+            break
+        # The rules changed before we had the lock; now they cannot, so this happens once.
+        await tx.pauses.refresh(tx)
     return [
         Superseded(
             run,

@@ -14,7 +14,7 @@ from zart_server.store.new_runs import insert_new_runs, insert_steps
 from zart_server.store.placing import Leases
 from zart_server.store.run_facts import RunFacts
 
-_FEW = 50
+FEW = 50  # runs whose steps are inserted under the pause lock
 
 
 class NewRun(NamedTuple):
@@ -37,7 +37,7 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], waiters: Waiters | None = N
     """
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
     # Of many runs the steps take their time: better spent before the pause lock is taken.
-    with_steps = len(runs) <= _FEW
+    with_steps = len(runs) <= FEW
     if not with_steps:
         await insert_steps(tx, keys)
     handing = Handing(tx, waiters if with_steps else None)
@@ -74,7 +74,7 @@ async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
     return [rule or 0 for rule in rules]
 
 
-def tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases) -> None:
+def tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
     """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}

@@ -10,6 +10,7 @@ from zart_server.engine.next_tasks import taker_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.placing import Leases, Placements, insert_ready
+from zart_server.store.steps import RerunSteps
 
 
 @dataclass(slots=True)
@@ -45,19 +46,20 @@ class Placed:
     leases: Leases = field(default_factory=dict)
 
 
-async def place(tx: Tx, ready: Sequence[Ready]) -> Placed:
+async def place(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Placed:
     """Queue ready steps or lease them, or hold those that an active pause rule matches.
 
+    ``steps`` are those of their reruns, to be inserted before.
     The last thing a transaction does that may wait: it takes the pause lock, shared, and keeps it
     to the commit, so that a Pause either is seen here or sees what is queued or leased here.
     Gives the rule key of each, None where none matches, and (token, end) of leases by (run key,
     step number).
     """
-    if not ready:
+    if not ready and steps is None:
         return Placed([])
     while True:
         rules = await judge(tx, ready)
-        placed = await insert_ready(tx, placements(ready, rules), tx.pauses.epoch)
+        placed = await insert_ready(tx, placements(ready, rules), tx.pauses.epoch, steps)
         if placed is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.

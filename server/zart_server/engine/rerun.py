@@ -20,7 +20,9 @@ from zart_server.engine.current_runs import (
 )
 from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
-from zart_server.store.steps import insert_rerun_steps, read_statuses
+from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_statuses
+
+_FEW = 200  # steps
 
 
 async def rerun(
@@ -85,23 +87,26 @@ def _plan(current: CurrentRun, stored: Sequence[str], command: Rerun) -> tuple[R
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
     """Insert the steps; those whose dependencies are all preserved are ready."""
-    preserved: list[tuple[int, int, int]] = []
-    again: list[tuple[int, int, int]] = []
+    steps = RerunSteps([], [])
     ready: list[Ready] = []
     for done in superseded:
         current, definition, _, _, plan = done.following
         graph, run_key = definition.graph, done.next.run_key
         names = plan.effective_rerun if plan else ()
         numbers = {graph.index[name] for name in names}
-        preserved += [
+        steps.preserved.extend(
             (run_key, current.run.run_key, number)
             for number in range(len(graph.steps))
             if number not in numbers
-        ]
+        )
         for number in sorted(numbers):
             waits_for = sum(dep in numbers for dep in graph.depends_on[number])
-            again.append((run_key, number, waits_for))
+            steps.again.append((run_key, number, waits_for))
             if not waits_for:
                 ready.append(Ready(definition, current.execution.execution_id, run_key, number))
-    await insert_rerun_steps(tx, preserved, again)
-    await place(tx, ready)
+    if len(steps.preserved) + len(steps.again) > _FEW:
+        # They take their time: better spent before the pause lock is taken.
+        await insert_rerun_steps(tx, steps)
+        await place(tx, ready)
+    else:
+        await place(tx, ready, steps)

@@ -16,7 +16,8 @@ from zart_server.engine.current_runs import (
     refused,
     supersede,
 )
-from zart_server.engine.new_runs import NewRun, begin_runs
+from zart_server.engine.new_runs import FEW, NewRun, begin_runs, judge_roots, tell_of_queued
+from zart_server.store.current_runs import Judged
 from zart_server.store.db import Tx
 
 
@@ -44,17 +45,11 @@ async def restart(
             found.append(current)
     keys = [_definition_key(current) for _, current, _, _ in runs]
     definitions = await tx.definitions.get(tx, set(keys))
-    superseded = await supersede(
-        tx,
-        [
-            Following(current, definitions[key], command.payload_json, caller)
-            for key, (_, current, command, caller) in zip(keys, runs, strict=True)
-        ],
-        RunTrigger.RESTART,
-        OperationKind.RESTART,
-    )
-    if superseded:
-        await begin_runs(tx, list(map(_new_run, superseded)))
+    following = [
+        Following(current, definitions[key], command.payload_json, caller)
+        for key, (_, current, command, caller) in zip(keys, runs, strict=True)
+    ]
+    superseded = await _begin(tx, following)
     for (place, _, _, _), done in zip(runs, superseded, strict=True):
         found[place] = Restarted(done.run, done.fenced)
     return found
@@ -68,6 +63,22 @@ def _definition_key(current: CurrentRun) -> int:
     return registered
 
 
-def _new_run(done: Superseded) -> NewRun:
-    following = done.following
-    return NewRun(following.definition, following.current.execution.execution_id, done.next.run_key)
+async def _begin(tx: Tx, following: Sequence[Following]) -> list[Superseded]:
+    """Have the next runs begin, few of them by the statement that inserts them."""
+    kinds = RunTrigger.RESTART, OperationKind.RESTART
+    if len(following) > FEW:
+        superseded = await supersede(tx, following, *kinds)
+        await begin_runs(tx, [_new_run(done.following, done.next.run_key) for done in superseded])
+        return superseded
+    runs = [_new_run(item, 0) for item in following]
+
+    async def judge() -> Judged:
+        return Judged(await judge_roots(tx, runs), tx.pauses.epoch)
+
+    superseded = await supersede(tx, following, *kinds, judge)
+    tell_of_queued(tx, runs)
+    return superseded
+
+
+def _new_run(following: Following, run_key: int) -> NewRun:
+    return NewRun(following.definition, following.current.execution.execution_id, run_key)

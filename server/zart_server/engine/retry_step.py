@@ -9,11 +9,10 @@ from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
 from zart_server.domain.model import Replaced, RunStatus, StepStatus
 from zart_server.engine.current_runs import CurrentRun, Meant, lock_current
-from zart_server.engine.placing import Ready, place
 from zart_server.store.db import Tx
 from zart_server.store.operations import NewOperation
 from zart_server.store.reads.steps import RunPlace, read_steps
-from zart_server.store.steps import DeadStep, RevivedStep, revive_steps
+from zart_server.store.reviving import DeadStep, revive_steps
 
 
 class _Dead(NamedTuple):
@@ -68,33 +67,35 @@ async def retry_steps(
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
     if not dead:
         return []
-    revived = await revive_steps(tx, list(map(_dead_step, dead)))
-    done = [(item, step) for item in dead if (step := revived.get(item.current.run.run_key))]
-    rules = (await place(tx, [_ready(item, step) for item, step in done])).rules
-    held = {item.place: rule for (item, _), rule in zip(done, rules, strict=True)}
+    rules, revived = await _make_ready(tx, dead)
     results: list[RetriedStep | ZartError] = []
     now_are = await read_steps(tx, [(_place(item), item.step_no) for item in dead], result_bytes=0)
-    for item, now in zip(dead, now_are, strict=True):
+    for item, rule, now in zip(dead, rules, now_are, strict=True):
         run_id = item.current.run_id
-        if item.place not in held:
+        if item.current.run.run_key not in revived:
             results.append(StepNotDead(run_id, item.command.step_name, now.status))
-        else:
-            task_id = "" if held[item.place] is not None else now.task_id
-            results.append(RetriedStep(task_id, run_id, now))
+            continue
+        if rule is None:
+            definition = item.current.definition
+            tx.changes.queued(definition.task_name, definition.graph.steps[item.step_no].handler)
+        results.append(RetriedStep("" if rule is not None else now.task_id, run_id, now))
     return results
 
 
-def _ready(item: _Dead, revived: RevivedStep) -> Ready:
-    return Ready(
-        item.current.definition,
-        item.current.execution.execution_id,
-        item.current.run.run_key,
-        item.step_no,
-        attempt=revived.attempt + 1,
-        counted=revived.counted,
-        backoff_base=revived.counted,
-        max_attempts=revived.counted + item.budget,
-    )
+async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
+    """Revive steps; gives the rule that holds each, if it was dead, and the runs of those."""
+    steps = list(map(_dead_step, dead))
+    names = [
+        (item.current.execution.execution_id, item.current.execution.task_name, step.queued)
+        for item, step in zip(dead, steps, strict=True)
+    ]
+    while True:
+        rules = await tx.pauses.judge(tx, [(id_, task, as_.step_name) for id_, task, as_ in names])
+        revived = await revive_steps(tx, steps, rules, tx.pauses.epoch)
+        if revived is not None:
+            return rules, revived
+        # The rules changed before we had the lock; now they cannot, so this happens once.
+        await tx.pauses.refresh(tx)
 
 
 def _place(item: _Dead) -> RunPlace:
@@ -123,4 +124,5 @@ def _dead_step(item: _Dead) -> DeadStep:
             step_status=StepStatus.DEAD,
         ),
     )
-    return DeadStep(run.run_key, item.step_no, item.budget, operation)
+    queued = item.current.definition.queued[item.step_no]
+    return DeadStep(run.run_key, item.step_no, item.budget, queued, operation)

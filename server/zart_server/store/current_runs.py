@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.store.db import Tx
+from zart_server.store.new_runs import beginning, roots, steps_of
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.rules import SHARED_EPOCH
 from zart_server.store.runs import RUN_COLUMNS, RunRow
+from zart_server.store.takers import Takers
 
 # A longer payload that stays the same is not copied to the next run, which refers to it.
 _COPIED = 2000
@@ -69,19 +72,40 @@ class NextRun(NamedTuple):
     operation: NewOperation
 
 
+class Judged(NamedTuple):
+    """The rule that withholds each root of run after run, as ``roots`` takes it, of an epoch."""
+
+    rules: Sequence[int]
+    epoch: int
+
+
+_BEGIN = f""", begun AS MATERIALIZED (
+            SELECT next_key AS run_key, definition_key, n FROM past
+        ), steps AS ({steps_of("begun")}), {beginning("begun", 6)}
+"""
+
+
 async def insert_next_runs(
-    tx: Tx, following: Sequence[NextRun], trigger: RunTrigger, kind: OperationKind
-) -> dict[int, RunRow]:
+    tx: Tx,
+    following: Sequence[NextRun],
+    trigger: RunTrigger,
+    kind: OperationKind,
+    begin: Judged | None = None,
+) -> dict[int, RunRow] | None:
     """Retire current runs, held by this transaction; insert and give the next, by execution key.
 
     Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
+    With ``begin`` the runs begin as well: their steps are inserted and their roots placed, under
+    the pause lock, shared; None, doing nothing, where the rules have changed since.
     """
+    judged = "" if begin is None else "WHERE $5 = (SELECT epoch FROM now)"
     rows = await tx.fetch(
         f"""
-        WITH u AS MATERIALIZED (
+        WITH {"" if begin is None else f"now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),"}
+        u AS MATERIALIZED (
             SELECT u.*, ($2::text[])[n] AS payload
             FROM json_to_recordset($1::text::json)
-                u(n integer, run_key bigint, definition_key bigint, {RECORD})
+                u(n integer, run_key bigint, definition_key bigint, {RECORD}) {judged}
         ), past AS (
             UPDATE zart.runs r SET is_current = false,
                 status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
@@ -89,23 +113,25 @@ async def insert_next_runs(
                     THEN 'superseded by run ' || r.run_number + 1 ELSE r.error END,
                 completed_at = COALESCE(r.completed_at, statement_timestamp())
             FROM u WHERE r.run_key = u.run_key AND r.is_current
-            RETURNING r.execution_key, r.run_number, u.definition_key, u.triggered_by,
-                u.principal, u.reason, COALESCE(u.payload::json,
+            RETURNING nextval('zart.runs_run_key_seq') AS next_key, u.n, r.execution_key,
+                r.run_number, u.definition_key, u.triggered_by, u.principal, u.reason,
+                COALESCE(u.payload::json,
                     CASE WHEN pg_column_size(r.payload) <= {_COPIED} THEN r.payload END) AS payload,
                 CASE WHEN u.payload IS NULL AND (
                         r.payload IS NULL OR pg_column_size(r.payload) > {_COPIED})
                     THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
                     END AS payload_run_key
         ), new AS (
-            INSERT INTO zart.runs (execution_key, run_number, definition_key, "trigger",
+            INSERT INTO zart.runs (run_key, execution_key, run_number, definition_key, "trigger",
                                    triggered_by, principal, reason, source_run_number, payload,
                                    payload_run_key)
-            SELECT execution_key, run_number + 1, definition_key, $3::text, triggered_by, principal,
-                reason, CASE WHEN $3::text = 'selective_rerun' THEN run_number END, payload,
-                payload_run_key
+                OVERRIDING SYSTEM VALUE
+            SELECT next_key, execution_key, run_number + 1, definition_key, $3::text, triggered_by,
+                principal, reason, CASE WHEN $3::text = 'selective_rerun' THEN run_number END,
+                payload, payload_run_key
             FROM past
             RETURNING {RUN_COLUMNS}
-        ), operations AS ({recorded("u", "$4")})
+        ), operations AS ({recorded("u", "$4")}) {"" if begin is None else _BEGIN}
         SELECT {RUN_COLUMNS} FROM new
         """,
         to_text(
@@ -118,5 +144,8 @@ async def insert_next_runs(
         [run.payload_json for run in following],
         trigger.value,
         kind.value,
+        *(() if begin is None else (begin.epoch, *roots(begin.rules, Takers()))),
     )
+    if begin is not None and not rows:
+        return None
     return {row["execution_key"]: RunRow.from_values(row) for row in rows}

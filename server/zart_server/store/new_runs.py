@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.store.db import Tx
-from zart_server.store.placing import Leases
+from zart_server.store.placing import Leases, placed
 from zart_server.store.rules import SHARED_EPOCH
 from zart_server.store.takers import Takers
-
-_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts, timeout_seconds,
-    queue_no, not_before, scheduled_at, step_name"""
-_VALUES = """run_key, step_no, lane, 1, 0, 0, max_attempts, timeout_seconds,
-    nextval('zart.queue_numbers'), statement_timestamp(), statement_timestamp(), step_name"""
 
 
 def steps_of(new: str) -> str:
@@ -28,40 +23,28 @@ def steps_of(new: str) -> str:
 def beginning(new: str, first: int) -> str:
     """Give the parts of a WITH that place the roots of new runs, the last of them ``leased``.
 
-    ``new`` has them in their order ``n``. Their arguments are those of ``placed``, from $first.
+    ``new`` has them in their order ``n``. Their arguments are those of ``roots``, from $first.
     """
     rules, takers, *taker = (f"${number}" for number in range(first, first + 5))
     return f"""
-        ready AS MATERIALIZED (
+        roots AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
-                s.timeout_seconds,
-                COALESCE(({rules}::bigint[])[row_number() OVER (ORDER BY n, s.no)], 0) AS rule_key,
-                COALESCE(({takers}::integer[])[row_number() OVER (ORDER BY n, s.no)], 0) AS taker
+                s.timeout_seconds, row_number() OVER (ORDER BY n, s.no) AS n
             FROM {new} JOIN zart.definitions d USING (definition_key)
             CROSS JOIN LATERAL unnest(
                 d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
                 WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
             WHERE s.deps = 0
-        ), queued AS (
-            INSERT INTO zart.queue ({_READY}) SELECT {_VALUES} FROM ready
-            WHERE rule_key = 0 AND taker = 0
-        ), held AS (
-            INSERT INTO zart.held ({_READY}, rule_key) SELECT {_VALUES}, rule_key FROM ready
-            WHERE rule_key > 0
-        ), leased AS (
-            INSERT INTO zart.leases ({_READY}, lease_token, started_at, lease_expires_at,
-                lease_seconds, dispatcher_id, principal)
-            SELECT {_VALUES}, nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ({taker[2]}::float8[])[taker] * interval '1 second',
-                ({taker[2]}::float8[])[taker], ({taker[0]}::text[])[taker],
-                ({taker[1]}::text[])[taker]
-            FROM ready WHERE rule_key = 0 AND taker > 0
-            RETURNING run_key, step_no, lease_token, lease_expires_at
-        )
+        ), ready AS MATERIALIZED (
+            SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
+                COALESCE(({rules}::bigint[])[n], 0) AS rule_key,
+                COALESCE(({takers}::integer[])[n], 0) AS taker
+            FROM roots
+        ), {placed(*taker)}
     """
 
 
-def placed(rules: Sequence[int], takers: Takers) -> tuple[object, ...]:
+def roots(rules: Sequence[int], takers: Takers) -> tuple[object, ...]:
     """Give what places the roots of new runs, root for root of run after run.
 
     ``rules`` has the key of the rule that withholds it, or 0, and may be empty where none does;
@@ -97,7 +80,7 @@ async def insert_new_runs(
 ) -> Leases | None:
     """Place the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``rules``, of ``epoch``, and ``takers`` are as ``placed`` takes them. Gives token and end of the
+    ``rules``, of ``epoch``, and ``takers`` are as ``roots`` takes them. Gives token and end of the
     leases by (run key, step number); None, doing nothing, where the rules have changed since. Takes
     the pause lock, shared, before it looks.
     """
@@ -117,7 +100,7 @@ async def insert_new_runs(
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
         epoch,
-        *placed(rules, takers),
+        *roots(rules, takers),
     )
     if not rows[0][0]:
         return None

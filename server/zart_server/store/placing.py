@@ -10,6 +10,7 @@ from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.rules import SHARED_EPOCH
+from zart_server.store.steps import RerunSteps, rerun_steps
 from zart_server.store.takers import Taker
 
 # Token and end of leases, by run key and step number.
@@ -59,7 +60,38 @@ class Placements:
 
 
 _READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds"""
+    timeout_seconds, step_name"""
+
+
+def placed(ids: str = "'{}'", principals: str = "'{}'", seconds: str = "'{}'") -> str:
+    """Give the parts of a WITH that place the steps of ``ready``, the last of them ``leased``.
+
+    It has the columns of a queued task, ``n``, by which they are queued, a ``delay`` in seconds,
+    the ``rule_key`` that holds it and the ``taker`` that leases it, 0: none. The others are arrays
+    of what is stored of takers: who they are, and for how many seconds they lease.
+    """
+    return f"""
+        queued AS (
+            INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at)
+            SELECT {_READY}, nextval('zart.queue_numbers'),
+                statement_timestamp() + delay * interval '1 second', statement_timestamp()
+            FROM ready WHERE rule_key = 0 AND taker = 0 ORDER BY n
+        ), held AS (
+            INSERT INTO zart.held ({_READY}, queue_no, not_before, scheduled_at, rule_key)
+            SELECT {_READY}, nextval('zart.queue_numbers'),
+                statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+            FROM ready WHERE rule_key <> 0 ORDER BY n
+        ), leased AS (
+            INSERT INTO zart.leases ({_READY}, queue_no, not_before, scheduled_at, lease_token,
+                started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+            SELECT {_READY}, 0, statement_timestamp(), statement_timestamp(),
+                nextval('zart.lease_tokens'), statement_timestamp(),
+                statement_timestamp() + ({seconds}::float8[])[taker] * interval '1 second',
+                ({seconds}::float8[])[taker], ({ids}::text[])[taker], ({principals}::text[])[taker]
+            FROM ready WHERE rule_key = 0 AND taker <> 0 ORDER BY n
+            RETURNING run_key, step_no, lease_token, lease_expires_at
+        )
+    """
 
 
 def placing(first: int, only_if: str) -> str:
@@ -79,44 +111,29 @@ def placing(first: int, only_if: str) -> str:
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
                 delay, rule_key, kind, taker, after, n)
             WHERE {only_if}
-        ), queued AS (
-            INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at, step_name)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
-                step_name FROM ready WHERE rule_key = 0 AND taker = 0 ORDER BY n
-        ), held AS (
-            INSERT INTO zart.held ({_READY}, queue_no, not_before, scheduled_at, step_name,
-                                   rule_key)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp(),
-                step_name, rule_key FROM ready WHERE rule_key <> 0 ORDER BY n
-        ), leased AS (
-            INSERT INTO zart.leases ({_READY}, queue_no, not_before, scheduled_at, step_name,
-                lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
-            SELECT {_READY}, 0, statement_timestamp(), statement_timestamp(), step_name,
-                nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ({p[16]}::float8[])[taker] * interval '1 second',
-                ({p[16]}::float8[])[taker], ({p[14]}::text[])[taker], ({p[15]}::text[])[taker]
-            FROM ready WHERE taker <> 0 ORDER BY n
-            RETURNING run_key, step_no, lease_token, lease_expires_at
-        )
+        ), {placed(p[14], p[15], p[16])}
     """
 
 
-async def insert_ready(tx: Tx, ready: Placements, epoch: int) -> Leases | None:
+async def insert_ready(
+    tx: Tx, ready: Placements, epoch: int, steps: RerunSteps | None = None
+) -> Leases | None:
     """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
 
-    Gives the leases. The caller holds the run rows, and judged the steps by the rules of
-    ``epoch``. Takes the pause lock, shared, before it looks.
+    Inserts the ``steps`` of their reruns before. Gives the leases. The caller holds the run rows,
+    and judged the steps by the rules of ``epoch``. Takes the pause lock, shared, before it looks.
     """
+    is_still = "$18 = (SELECT epoch FROM now)"
     rows = await tx.fetch(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),
-        {placing(1, "$18 = (SELECT epoch FROM now)")}
+        {"" if steps is None else rerun_steps(19, is_still) + ","}
+        {placing(1, is_still)}
         SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         *ready.arguments(),
         epoch,
+        *(() if steps is None else steps.arguments()),
     )
     if rows[0][0] != epoch:
         return None

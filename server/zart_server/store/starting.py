@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.executions import STORING, NewExecution, Started
-from zart_server.store.new_runs import beginning, placed, steps_of
+from zart_server.store.new_runs import beginning, roots, steps_of
 from zart_server.store.placing import Leases
 from zart_server.store.requests import Answered
 from zart_server.store.rules import EXPECT_EPOCH
@@ -56,7 +56,7 @@ async def start_one(
 ) -> Begun | None:
     """Insert an execution, place its roots and store the incomplete answer to its request.
 
-    ``rules``, of ``epoch``, and ``takers`` are as ``placed`` takes them. None, doing nothing, where
+    ``rules``, of ``epoch``, and ``takers`` are as ``roots`` takes them. None, doing nothing, where
     its id is taken, its task has another definition by now, or the request was answered before.
     Raises StoreConflict where that, or a change of the rules, happens in this very moment.
     """
@@ -78,7 +78,7 @@ async def start_one(
         None if answer is None else answer.fingerprint,
         None if answer is None else answer.response,
         epoch,
-        *placed(rules, takers),
+        *roots(rules, takers),
     )
     if not rows:
         return None

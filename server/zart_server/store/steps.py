@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.domain.model import FencedStep, OperationKind, StepError
+from zart_server.domain.model import FencedStep
 from zart_server.store.db import Tx
-from zart_server.store.leases import error_from_json
-from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
-
-
-@dataclass(frozen=True, slots=True)
-class RevivedStep:
-    """A dead step that was made ready again, with what stood before."""
-
-    attempt: int
-    counted: int
-    error: StepError | None
-    completed_at: datetime
 
 
 async def open_dependants(
@@ -44,34 +30,48 @@ async def open_dependants(
     return [(row[0], row[1]) for row in rows if row[2]]
 
 
-async def insert_rerun_steps(
-    tx: Tx,
-    preserved: Sequence[tuple[int, int, int]],
-    rerun: Sequence[tuple[int, int, int]],
-) -> None:
-    """Insert the steps of reruns: preserved ones refer to where their result was made.
+class RerunSteps(NamedTuple):
+    """The steps of reruns: preserved ones refer to where their result was made.
 
-    ``preserved`` gives (run key, source run key, step number), ``rerun`` (run key, step number,
+    ``preserved`` gives (run key, source run key, step number), ``again`` (run key, step number,
     how many of the dependencies run again too).
     """
-    await tx.execute(
-        """
-        WITH preserved AS (
+
+    preserved: list[tuple[int, int, int]]
+    again: list[tuple[int, int, int]]
+
+    def arguments(self) -> tuple[object, ...]:
+        """Give the six values that ``rerun_steps`` takes."""
+        return tuple([row[n] for row in rows] for rows in self for n in range(3))
+
+
+def rerun_steps(first: int, only_if: str) -> str:
+    """Give the parts of a WITH that insert the steps of reruns; their arguments begin at $first."""
+    p = [f"${number}" for number in range(first, first + 6)]
+    return f"""
+        preserved AS (
             INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
                                     counted, max_attempts, scheduled_at, started_at, completed_at)
             SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
                    s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
                    s.completed_at
-            FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) u(run_key, source, step_no)
+            FROM unnest({p[0]}::bigint[], {p[1]}::bigint[], {p[2]}::integer[])
+                u(run_key, source, step_no)
             JOIN zart.steps s ON s.run_key = u.source AND s.step_no = u.step_no
+            WHERE {only_if}
+        ), again AS (
+            INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+            SELECT run_key, step_no, 'open', deps
+            FROM unnest({p[3]}::bigint[], {p[4]}::integer[], {p[5]}::integer[])
+                u(run_key, step_no, deps)
+            WHERE {only_if}
         )
-        INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-        SELECT run_key, step_no, 'open', deps
-        FROM unnest($4::bigint[], $5::integer[], $6::integer[]) u(run_key, step_no, deps)
-        """,
-        *([row[n] for row in preserved] for n in range(3)),
-        *([row[n] for row in rerun] for n in range(3)),
-    )
+    """
+
+
+async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
+    """Insert the steps of reruns."""
+    await tx.execute(f"WITH {rerun_steps(1, 'true')} SELECT", *steps.arguments())
 
 
 async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]:
@@ -96,61 +96,6 @@ async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[
         [step_no for _, step_no in steps],
     )
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-class DeadStep(NamedTuple):
-    """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task."""
-
-    run_key: int
-    step_no: int
-    budget: int
-    operation: NewOperation
-
-
-async def revive_steps(tx: Tx, steps: Sequence[DeadStep]) -> dict[int, RevivedStep]:
-    """Make dead steps open and their runs running, and record it; by run key.
-
-    One of each run. Those that are not dead are left out. The caller holds the run rows.
-    """
-    rows = await tx.fetch(
-        f"""
-        WITH dead AS MATERIALIZED (
-            SELECT u.*, s.error, s.completed_at
-            FROM json_to_recordset($1::text::json)
-                u(run_key bigint, step_no integer, budget integer, {RECORD})
-            JOIN zart.steps s USING (run_key, step_no) WHERE s.status = 'dead'
-        ), revived AS (
-            UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-                retryable = false
-            FROM dead d WHERE s.run_key = d.run_key AND s.step_no = d.step_no AND s.status = 'dead'
-            RETURNING s.run_key, s.attempt, s.counted, d.error, d.completed_at
-        ), runs AS (
-            UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
-                completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
-            FROM revived v WHERE r.run_key = v.run_key
-              AND r.status IN ('scheduled', 'running', 'failed')
-        ), done AS (
-            SELECT d.execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-                principal, reason, request_id,
-                CASE WHEN v.error IS NULL THEN replaced ELSE (replaced::jsonb
-                    || jsonb_build_object('step_error', v.error))::json END AS replaced,
-                json_build_object(
-                    'task_id', zart.task_id(d.run_key, d.step_no, v.attempt + 1),
-                    'max_attempts', v.counted + d.budget) AS made
-            FROM revived v JOIN dead d USING (run_key)
-        ), operations AS ({recorded("done", "$2")})
-        SELECT run_key, attempt, counted, error, completed_at FROM revived
-        """,
-        to_text(
-            [
-                {"run_key": item.run_key, "step_no": item.step_no, "budget": item.budget}
-                | record_of(item.operation)
-                for item in steps
-            ]
-        ),
-        OperationKind.RETRY_STEP.value,
-    )
-    return {row[0]: RevivedStep(row[1], row[2], error_from_json(row[3]), row[4]) for row in rows}
 
 
 async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedStep]]:
