@@ -95,3 +95,25 @@ async def test_the_operations_record_names_the_request(rig: Rig) -> None:
     assert operation.run_number == 1
     assert operation.made is not None
     assert operation.made.run_id == "x:run:1"
+
+
+async def test_a_pause_is_answered_before_its_counts_are_stored(rig: Rig) -> None:
+    """A repeat waits for them, and does not count anew."""
+    await rig.db.execute(
+        "CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;"
+        " CREATE TRIGGER hold_up BEFORE UPDATE ON zart.requests"
+        " FOR EACH ROW EXECUTE FUNCTION public.hold_up()"
+    )
+    await rig.start("x", CHAIN)
+    async with rig.locked("SELECT pg_advisory_xact_lock(7)"):
+        first = await rig.client.pause(task_name="t", request_id="once")
+        await rig.until_waiting()
+        await rig.start("y", CHAIN)
+        repeating = asyncio.create_task(rig.client.pause(task_name="t", request_id="once"))
+        await asyncio.wait([repeating], timeout=0.3)
+        assert not repeating.done()
+    again = await repeating
+
+    assert (first.paused_steps, first.replayed) == (1, False)
+    assert (again.paused_steps, again.replayed, again.rule) == (1, True, first.rule)

@@ -22,7 +22,7 @@ class Runtime:
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
-        self.watches.on_first = self._notifications.greet
+        self.watches.on_first = self._notifications.begins_to_watch
         db.on_commit = self._committed
 
     def start(self) -> None:

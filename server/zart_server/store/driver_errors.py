@@ -10,10 +10,9 @@ import sqlalchemy.exc
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
 
-_CONFLICT = {
-    "23505",  # somebody else has inserted the same meanwhile
-    "40001", "40P01", "55P03",  # serialization failure, deadlock, lock timeout
-}  # fmt: skip
+_CONFLICT = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+# What somebody else may have inserted meanwhile, that is found when this is tried again.
+_INSERTED_ONCE = {"requests_pkey"}
 _TIMEOUT = {"57014"}  # statement_timeout, or the server side was told to cancel
 _UNAVAILABLE = {
     "25006",  # read-only: the primary has moved on
@@ -36,7 +35,7 @@ def translate(error: BaseException) -> Exception | None:
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         return translate(error.orig.__cause__ or error.orig) if error.orig else StoreUnavailable()
     if isinstance(error, asyncpg.PostgresError):
-        return _from_sqlstate(str(error.sqlstate or ""))
+        return _from_postgres(error, str(error.sqlstate or ""))
     if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
         # asyncpg says DataError for an argument it cannot encode, and otherwise that the
         # connection is closed or was lost.
@@ -46,8 +45,9 @@ def translate(error: BaseException) -> Exception | None:
     return None
 
 
-def _from_sqlstate(sqlstate: str) -> Exception | None:
-    if sqlstate in _CONFLICT:
+def _from_postgres(error: asyncpg.PostgresError, sqlstate: str) -> Exception | None:
+    is_repeat = sqlstate == "23505" and error.constraint_name in _INSERTED_ONCE
+    if is_repeat or sqlstate in _CONFLICT:
         return StoreConflict()
     if sqlstate in _TIMEOUT:
         return OperationTimeout()

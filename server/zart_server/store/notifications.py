@@ -55,6 +55,7 @@ class Notifications:
         self._peers: dict[str, _Peer] = {}
         self._pending = Changes()
         self._is_greeting = True
+        self._says_it_watches = False
         self._missed = False  # by some server, which is to look at everything
         self._something = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,6 +75,14 @@ class Notifications:
         """Tell the other servers anew that this one is there, and whether anybody watches here."""
         self._is_greeting = True
         self._something.set()
+
+    def begins_to_watch(self) -> None:
+        """Have the others tell of executions too, if there are any who do not yet.
+
+        Who is not heard of yet is told this once it is.
+        """
+        if self._peers and not self._says_it_watches:
+            self.greet()
 
     def publish(self, changes: Changes) -> None:
         """Tell the other servers soon; whatever is said in the meantime goes along."""
@@ -158,7 +167,8 @@ class Notifications:
             self._is_greeting = False
             gone = time.monotonic() - _GONE_AFTER
             self._peers = {n: peer for n, peer in self._peers.items() if peer.heard_at > gone}
-            payloads.append(json.dumps({"from": self._me, "watches": self._watches()}))
+            self._says_it_watches = self._watches()
+            payloads.append(json.dumps({"from": self._me, "watches": self._says_it_watches}))
         changes, self._pending = self._pending, Changes()
         if self._missed:
             self._missed = False
