@@ -58,6 +58,13 @@ class _RolledBack(Exception):
     """A batch failed before its commit, so it left nothing."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Of a worker; it is over where another one has taken its place."""
+
+    is_over: bool = False
+
+
 class Gathered(Generic[Command, Done, Response]):
     """One kind of mutation; ``target`` names what only one of a batch may be about.
 
@@ -101,26 +108,35 @@ class Gathered(Generic[Command, Done, Response]):
         item.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append(item)
         if self._workers < _AT_ONCE:
-            self._workers += 1
-            self._mutations.keep(asyncio.create_task(self._work()))
+            self._begin()
         return await asyncio.shield(item.done)
 
+    def _begin(self) -> None:
+        self._workers += 1
+        self._mutations.keep(asyncio.create_task(self._work()))
+
     async def _work(self) -> None:
+        turn = _Turn()
         try:
-            while self._waiting:
+            while self._waiting and not turn.is_over:
                 batch = self._take()
-                is_first = len(batch) == 1
-                left = batch if is_first else await self._together(batch)
-                if left:
-                    alone = [
-                        self._mutations.keep(
-                            asyncio.create_task(self._alone(item, is_first=is_first))
-                        )
-                        for item in left
-                    ]
-                    await asyncio.wait(alone, timeout=_PATIENCE)
+                if len(batch) == 1:
+                    timer = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up, turn)
+                    await self._alone(batch[0], is_first=True)
+                    timer.cancel()
+                elif left := await self._together(batch):
+                    alone = [asyncio.create_task(self._alone(i, is_first=False)) for i in left]
+                    await asyncio.wait(map(self._mutations.keep, alone), timeout=_PATIENCE)
         finally:
-            self._workers -= 1
+            if not turn.is_over:
+                self._workers -= 1
+
+    def _give_up(self, turn: _Turn) -> None:
+        """Let another worker go on in place of one whose only call has to wait."""
+        turn.is_over = True
+        self._workers -= 1
+        if self._waiting:
+            self._begin()
 
     def _take(self) -> list[_Item[Command, Response]]:
         """Take the next batch: no two about the same, or with the same request_id."""

@@ -51,6 +51,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, limits: Limits, access: Access | None = None) -> None:
         self._door = Door(limits, access)
         self._unasked = Entry(self._door, None, exists=True)
+        self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
 
     async def intercept_service(  # type: ignore[override]  # the base class is generic, call by call
         self,
@@ -59,10 +60,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """Wrap the handler of a call, or stand in for one that does not exist."""
         method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
         handler = await continuation(handler_call_details)
         exists, access, verdict = handler is not None, self._door.access, None
         if access is None and exists:
-            return _wrapped(method, handler, self._unasked)
+            wrapped = self._wrapped[method] = _wrapped(method, handler, self._unasked)
+            return wrapped
         if access is not None:
             metadata = handler_call_details.invocation_metadata
             verdict = await access.judge(method, metadata, exists=exists)

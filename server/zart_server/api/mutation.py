@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -101,15 +101,17 @@ class Mutations:
     ) -> tuple[Response, bool]:
         key = request_key(request, principal())
         for attempt in range(ATTEMPTS):
+            if key is not None and key in self._storing:
+                await asyncio.wait([self._storing[key]])
             try:
                 async with self.db.transaction(first=first) as tx:
                     wanted = {} if key is None else {key: fingerprint(request)}
-                    for answer in await self._find_answers(tx, wanted) if attempt else ():
+                    for answer in (await find_answers(tx, wanted)).values() if attempt else ():
                         return replay(answer, response_type)
                     try:
                         response = await operate(tx)
                     except ZartError:
-                        for answer in await self._find_answers(tx, wanted):
+                        for answer in (await find_answers(tx, wanted)).values():
                             return replay(answer, response_type)
                         raise
                     if key is not None:
@@ -150,14 +152,6 @@ class Mutations:
                 await complete_response(tx, key, response)
         except (ZartError, TimeoutError) as error:
             _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
-
-    async def _find_answers(
-        self, tx: Tx, wanted: Mapping[RequestKey, bytes]
-    ) -> list[Answered | RequestIdReused]:
-        for key in wanted:
-            if key in self._storing:
-                await asyncio.wait([self._storing[key]])
-        return list((await find_answers(tx, wanted)).values())
 
 
 def request_key(request: Message, caller: str) -> RequestKey | None:

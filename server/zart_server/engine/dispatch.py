@@ -20,6 +20,7 @@ from zart_server.domain.model import ReportStatus
 from zart_server.engine.gathering import ReportGatherer
 from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
+from zart_server.engine.turns import let_others_go_first
 from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Database
 from zart_server.store.leased import read_large, read_upstream
@@ -72,6 +73,7 @@ class Dispatch:
         """Lease what there is; where there was nothing, and nobody told of any, peek first."""
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
+            await let_others_go_first()
             async with self._db.looking() as tx:
                 if not await are_any_due(tx, *lanes):
                     return []

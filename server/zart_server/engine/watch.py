@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ShuttingDown
 from zart_server.domain.model import Step
+from zart_server.engine.turns import let_others_go_first
 from zart_server.store.db import Database
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.reads.watched import run_digests
@@ -48,6 +49,7 @@ class Watches:
         watch = _Watch()
         try:
             self._begin(watch)
+            await let_others_go_first()
             known: dict[str, Step] = {}
             watched = -1
             while True:
