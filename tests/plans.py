@@ -37,6 +37,16 @@ class Plan:
         return round(rows)
 
     @property
+    def indexes(self) -> set[str]:
+        """The indexes that were used."""
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    @property
+    def combines(self) -> bool:
+        """Whether two indexes were combined, of which one may be read as a whole."""
+        return any(node["Node Type"] == "BitmapAnd" for node in self.nodes)
+
+    @property
     def whole(self) -> set[str]:
         """The tables that were read from end to end."""
         return {
@@ -97,11 +107,11 @@ async def _undo() -> None:
 
 
 @asynccontextmanager
-async def explained(url: str) -> AsyncIterator[Explained]:
+async def explained(url: str, **how: Any) -> AsyncIterator[Explained]:
     """Open a transaction as the server does, whose statements are explained; it is undone."""
     db = await Database.open(url)
     try:
-        async with db.transaction() as tx:
+        async with db.transaction(**how) as tx:
             yield Explained(tx)
             await _undo()
     except _Undo:
@@ -116,5 +126,6 @@ def check(plans: list[Plan], most: int, *also: str) -> None:
     for plan in plans:
         tables = ("executions", "runs", "steps", "queue", "held", "operations", "requests", *also)
         assert not plan.whole.intersection(tables), plan.sql
+        assert not plan.combines, plan.sql
         for table in tables:
             assert plan.read(table) <= most, (table, plan.read(table), plan.sql)

@@ -52,22 +52,29 @@ _LOAD = f"""
     SELECT 'start', execution_id, '', '', '' FROM zart.executions;
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint)
     SELECT '', 'Restart', n::text, '' FROM generate_series(1, {MANY}) n;
-    VACUUM ANALYZE;
+"""
+# Autovacuum comes when it likes: until then PostgreSQL knows nothing of what the tables hold.
+_UNKNOWN = """
+    DO $$ DECLARE t regclass; BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'zart'::regnamespace AND relkind = 'r'
+        LOOP EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', t); END LOOP;
+    END $$
 """
 
 
-@pytest.fixture(scope="session")
-def many(zart_postgres: str) -> Iterator[str]:
+@pytest.fixture(scope="session", params=["analyzed", "unknown"])
+def many(zart_postgres: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a database with many executions."""
     other = database_url(zart_postgres, "zart")
-    execute(other, "CREATE DATABASE many TEMPLATE template STRATEGY wal_log")
-    url = database_url(zart_postgres, "many")
-    asyncio.run(_fill(url))
+    name = f"many_{request.param}"
+    execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
+    url = database_url(zart_postgres, name)
+    asyncio.run(_fill(url, is_analyzed=request.param == "analyzed"))
     yield url
-    execute(other, "DROP DATABASE many WITH (FORCE)")
+    execute(other, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _fill(url: str) -> None:
+async def _fill(url: str, *, is_analyzed: bool) -> None:
     db = await Database.open(url)
     steps = (StepSpec("a", (), "a"), StepSpec("b", ("a",), "b"))
     async with db.transaction() as tx:
@@ -75,7 +82,11 @@ async def _fill(url: str) -> None:
     await db.close()
     connection = await asyncpg.connect(url)
     try:
+        if not is_analyzed:
+            await connection.execute(_UNKNOWN)
         for statement in filter(str.strip, _LOAD.split(";\n")):
             await connection.execute(statement)
+        if is_analyzed:
+            await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()

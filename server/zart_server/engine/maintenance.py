@@ -19,7 +19,7 @@ from zart_server.engine.moving import Moves
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
-from zart_server.store.db import Database
+from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
 from zart_server.store.leases import ExpiredLease, expired_leases
 from zart_server.store.queue import due_lanes, task_id_of
@@ -141,5 +141,5 @@ class Maintenance:
             await self._watches.poll()
         if now >= self._next["purge"]:
             self._next["purge"] = now + _PURGE_EVERY
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(first=BY_TIME) as tx:
                 await purge_requests(tx, _PURGE)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from zart_server.store.run_facts import RunFactsCache
 
 _CLOSE_WAIT = 1.0  # seconds
+# What is found by time needs bitmaps, which hot statements do without (``Database.open``).
+BY_TIME = "SET LOCAL enable_bitmapscan = on;"
+_BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{BY_TIME}"
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 _dialect_of: Any = asyncpg_dialect.dialect  # it has no types
 _DIALECT = _dialect_of()
@@ -167,9 +170,12 @@ class Database:
             "jit": "off",
             # Plans are made once, perhaps while a table is nearly empty, and are kept while it
             # grows: whatever reads a whole table because that looks cheap would read the whole
-            # backlog for every batch later. Batches are small: look up each row by an index.
+            # backlog for every batch later. Batches are small: look up each row by an index, and in
+            # its order: a bitmap is of all entries there are, of one index to combine with another
+            # or of a lane to take the first hundred of.
             "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
+            "enable_bitmapscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
             "timezone": "UTC",
@@ -200,7 +206,7 @@ class Database:
         Without ``at_once`` it begins with ``Tx.begin``; statements until then stand for themselves.
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" if snapshot else "BEGIN;"
+        begin = _BEGIN_SNAPSHOT if snapshot else "BEGIN;"
         with translated():
             async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
                 tx = self._tx(raw)
