@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TypeAlias
 
@@ -47,9 +48,11 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
             await registered(client)
             for task in ("single", "noop3"):
                 await client.start(task, execution_id=task)
-            await multiplied(made, "noop3", run.size(250_000, 150_000))
+            await multiplied(made, "noop3", run.size(800_000, 150_000))
             await multiplied(made, "single", matching)
             await checked(client, "single", matching, "only", zart.StepStatus.SCHEDULED)
+            async for took in _pauses(made, client, run.size(9, 1)):
+                told(series, MILLION, pause_ms=took)
             told(series, MILLION, **await _paused(made, client, run.size(10, 1)))
     executions = run.size(20_000, 300)
     rules = run.size(10_000, 50)
@@ -84,6 +87,20 @@ def targets(series: Series) -> list[Target]:
         at_most(1, "Resume to the first lease of them", million["first_release_s"], "s"),
         at_least(0.9, "drain beside 10,000 rules", series.ratio((WITH, rate), (WITHOUT, rate))),
     ]
+
+
+async def _pauses(made: Product, client: zart.Client, count: int) -> AsyncIterator[float]:
+    """Pause under load, and resume at once, so many times; gives how many ms each Pause took."""
+    made.dispatch(CONCURRENCY)
+    await asyncio.sleep(_BOOT)
+    async with made.db() as db:
+        for _ in range(count):
+            begun = time.perf_counter()
+            rule = (await client.pause(task_name="single", reason="bench")).rule
+            yield (time.perf_counter() - begun) * 1000
+            await client.resume(rule_id=rule.rule_id)
+            await _nothing_to_move(db)
+    made.stop_dispatchers()
 
 
 async def _paused(made: Product, client: zart.Client, window: float) -> dict[str, float]:
