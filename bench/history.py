@@ -42,12 +42,13 @@ _OWN = {
 async def multiplied(made: Product, execution_id: str, count: int) -> None:
     """Copy an execution of one run so many times, as ``<execution_id>-<number>``, and vacuum."""
     async with made.db() as db:
-        execution, run, runs = await db.fetchrow(
+        (found,) = await db.fetch(
             "SELECT e.execution_key, max(r.run_key), count(*) FROM zart.executions e"
             " JOIN zart.runs r USING (execution_key) WHERE e.execution_id = $1"
             " GROUP BY e.execution_key",
             execution_id,
-        )  # type: ignore[misc]  # asyncpg gives no type to a row here
+        )
+        execution, run, runs = found
         if runs != 1:
             raise RuntimeError(f"{execution_id} has {runs} runs: only one can be copied")
         await _let_it_write(db)

@@ -48,7 +48,7 @@ def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None
 
 def postgres_version() -> str:
     """Give the version of the PostgreSQL that is measured, the embedded one."""
-    program = postgres._binaries() / "postgres"  # noqa: SLF001 - the one that product() starts
+    program = postgres.binaries() / "postgres"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.split()[2]
 

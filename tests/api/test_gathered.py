@@ -147,3 +147,20 @@ async def test_a_batch_that_failed_is_done_one_by_one(rig: Rig, fails: int) -> N
 
     assert [isinstance(r, Exception) for r in results] == [n < fails for n in range(5)]
     assert await runs_of(rig) == [1] * fails + [2] * (5 - fails)
+
+
+async def test_calls_that_came_alone_and_wait_hold_up_nobody(rig: Rig) -> None:
+    """One after the other, as many as there are workers: each waits for a lock by itself."""
+    for name in ("x", "y", "z"):
+        await rig.start(name, {"a": ()})
+    held = "SELECT FROM zart.executions WHERE execution_id IN ('x', 'y') FOR UPDATE"
+    async with rig.locked(held):
+        waiting = []
+        for number, name in enumerate(("x", "y"), 1):
+            waiting.append(asyncio.create_task(rig.client.restart(name)))
+            await rig.until_waiting(number)
+        other = await asyncio.wait_for(rig.client.restart("z"), 5)
+        assert not any(task.done() for task in waiting)
+
+    assert other.new_run_number == 1
+    assert [done.new_run_number for done in await asyncio.gather(*waiting)] == [1, 1]

@@ -53,12 +53,10 @@ class Call(Generic[T_co]):
         names = self.method.input_type.fields_by_name
         if "request_id" not in names:
             return self
-        request = type(self.request)()
+        request: Any = type(self.request)()  # a message known by its fields
         request.CopyFrom(self.request)
-        if not getattr(request, "request_id"):  # noqa: B009 - of a message known by its fields
-            setattr(request, "request_id", uuid.uuid4().hex)  # noqa: B010 - likewise
-        if not getattr(request, "triggered_by"):  # noqa: B009 - likewise
-            setattr(request, "triggered_by", triggered_by)  # noqa: B010 - likewise
+        request.request_id = request.request_id or uuid.uuid4().hex
+        request.triggered_by = request.triggered_by or triggered_by
         return dataclasses.replace(self, request=request)
 
 
@@ -68,9 +66,9 @@ class ListCall(Call[Page[T]]):
 
     def after(self, page_token: str) -> ListCall[T]:
         """Give the call for the next page."""
-        request = type(self.request)()
+        request: Any = type(self.request)()
         request.CopyFrom(self.request)
-        setattr(request, "page_token", page_token)  # noqa: B010 - a list request has one
+        request.page_token = page_token  # a list request has one
         return dataclasses.replace(self, request=request)
 
 

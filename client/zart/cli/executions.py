@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Annotated
 
 import typer
@@ -153,10 +154,9 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 
 
 def _wait(session: Session, execution_id: str) -> None:
-    final = None
-    for message in session.client.watch_raw(execution_id, timeout=session.timeout):
-        final = message
-    assert final is not None  # noqa: S101 - the first message is the state as it is
+    # There is one at least: the first is the state as it is.
+    messages = session.client.watch_raw(execution_id, timeout=session.timeout)
+    final = deque(messages, maxlen=1).pop()
     run = decode(ExecutionState, final).run
     if session.is_json:
         session.print_json(final)

