@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from zart_server.store.database_url import to_asyncpg_arguments
 from zart_server.store.driver_errors import translated
+from zart_server.store.history import join_history
 
 if TYPE_CHECKING:
     from zart_server.store.definition_cache import DefinitionCache
@@ -136,20 +137,33 @@ class Tx:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(
-        self, url: str, pool: asyncpg.Pool[asyncpg.Record], acquire_timeout: float
-    ) -> None:
+    def __init__(self, url: str, acquire_timeout: float) -> None:
+        self.url = url
+        self._acquire_timeout = acquire_timeout
+        self._pool: asyncpg.Pool[asyncpg.Record]
+        self._history: str | None = None
+        self._forget()
+        self.on_commit: Callable[[Changes], None] = lambda _changes: None
+
+    def _forget(self) -> None:
+        """Begin with nothing at hand; transactions under way keep what they began with."""
         from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
         from zart_server.store.run_facts import RunFactsCache  # noqa: PLC0415 - they need Tx
 
-        self.url = url
-        self._pool = pool
-        self._acquire_timeout = acquire_timeout
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
-        self.on_commit: Callable[[Changes], None] = lambda _changes: None
+
+    async def _join(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Join the database's history; what is at hand of another one names other things here.
+
+        Keys, and the epoch of the pause rules, are given out again where a failover lost some.
+        """
+        found = await join_history(connection, is_first=self._history is None)
+        if found != self._history:
+            self._history = found
+            self._forget()
 
     @classmethod
     async def open(
@@ -180,8 +194,10 @@ class Database:
             "enable_mergejoin": "off",
             "timezone": "UTC",
         }
-        pool = await asyncpg.create_pool(
+        db = cls(url, acquire_timeout)
+        db._pool = await asyncpg.create_pool(
             **to_asyncpg_arguments(url),
+            init=db._join,
             min_size=0,
             max_size=pool_size,
             max_inactive_connection_lifetime=0,
@@ -193,7 +209,7 @@ class Database:
             max_cached_statement_lifetime=0,
             server_settings=settings,
         )
-        return cls(url, pool, acquire_timeout)
+        return db
 
     @contextlib.asynccontextmanager
     async def transaction(
