@@ -10,6 +10,8 @@ import logging
 import traceback
 from types import TracebackType
 
+from zart.printable import escaped
+
 
 def places_of(error: BaseException) -> str:
     """Give the kinds of an exception and of those behind it, each with its frames."""
@@ -31,7 +33,11 @@ def places_of(error: BaseException) -> str:
 
 
 class PlacesFormatter(logging.Formatter):
-    """Formats records as usual, and exceptions by their places."""
+    """Formats records as usual, without control characters, and exceptions by their places."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give a record as text that is fit to be printed."""
+        return escaped(super().format(record))
 
     def formatException(  # noqa: N802 - logging's name
         self,

@@ -8,6 +8,7 @@ import sys
 import structlog
 from prometheus_client import Counter, Histogram, start_http_server
 
+from zart.printable import escaped, one_line
 from zart.tracebacks import places_of
 
 CALLS = Counter("zart_calls_total", "Calls by method and outcome", ["method", "code", "reason"])
@@ -56,6 +57,7 @@ def configure_logging(level: str, style: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _tell_places,
+                *([_escape] if for_people else []),
                 renderer,
             ],
         )
@@ -75,6 +77,16 @@ def _tell_places(
     error = sys.exception() if found is True else found[1] if isinstance(found, tuple) else found
     if isinstance(error, BaseException):
         event["exception"] = places_of(error)
+    return event
+
+
+def _escape(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep callers' text from steering the terminal; what is no text, the renderer escapes."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = escaped(value) if key == "exception" else one_line(value)
     return event
 
 

@@ -1,0 +1,60 @@
+"""The log for people at a terminal shows what callers wrote and does nothing of it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from zart.tracebacks import PlacesFormatter
+from zart_server.observability import configure_logging, log_through_logging
+
+HOSTILE = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202e\nlevel=info all is well"
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged on the console meanwhile."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "stderr", written := io.StringIO())
+    log_through_logging()
+    configure_logging("info", "console")
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def control_characters(text: str) -> set[str]:
+    """Those that are left, but for newlines and the colours that the log has of its own."""
+    for code in ("0", "1", "2", "31", "32", "33", "34", "35", "36"):
+        text = text.replace(f"\x1b[{code}m", "")
+    return {c for c in text if not c.isprintable() and c != "\n"}
+
+
+def test_values_events_and_loggers_names_are_escaped(log: io.StringIO) -> None:
+    structlog.get_logger("zart.calls").info(
+        "call", execution_id=HOSTILE, fields=[HOSTILE], error=ValueError(HOSTILE)
+    )
+    logging.getLogger(HOSTILE).warning("from elsewhere: %s", HOSTILE)
+    assert control_characters(log.getvalue()) == set()
+    assert "\\x1b]52" in log.getvalue()
+    assert len(log.getvalue().splitlines()) == 2  # nobody can forge a line
+
+
+def test_a_traceback_keeps_its_lines(log: io.StringIO) -> None:
+    try:
+        int(HOSTILE)
+    except ValueError:
+        structlog.get_logger("zart").exception("failed", who=HOSTILE)
+    assert control_characters(log.getvalue()) == set()
+    assert len(log.getvalue().splitlines()) > 1
+
+
+def test_the_plain_log_is_escaped_too() -> None:
+    record = logging.LogRecord("zart", logging.INFO, "", 0, "told: %s", (HOSTILE,), None)
+    assert control_characters(PlacesFormatter("%(message)s").format(record)) == set()
