@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from waiting import eventually as eventually  # noqa: PLC0414 - tests have both from here
 
 import zart
 from zart.models import LeasedTask, ReportResult, StepError
+from zart.testing.server import ServerUnderTest
 
 DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
 CHAIN = {"a": (), "b": ("a",), "c": ("b",)}
@@ -126,19 +128,28 @@ class Rig:
 
     async def until_waiting(self, count: int = 1) -> None:
         """Wait until so many backends of this database wait for a lock, seen by PostgreSQL."""
-        async with asyncio.timeout(10):
-            while True:
-                waiting = await self.db.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND datname = current_database()"
-                )
-                if waiting >= count:
-                    return
-                await asyncio.sleep(0.01)
+
+        async def are_waiting() -> bool:
+            waiting: int = await self.db.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+            return waiting >= count
+
+        await eventually(are_waiting)
 
 
-async def eventually(condition: Any, *, within: float = 10.0) -> None:
-    """Wait until an async condition holds."""
-    async with asyncio.timeout(within):
-        while not await condition():
-            await asyncio.sleep(0.02)
+async def until_polled(server: ServerUnderTest, calls: int = 1) -> None:
+    """Wait until so many LeaseTasks calls stand in the server's line, and do nothing but wait."""
+
+    async def are_in_line() -> bool:
+        line = server.running.runtime.dispatch.waiters._waiting
+        return sum(waiter._is_idle for waiter in list(line)) >= calls
+
+    await eventually(are_in_line)
+
+
+async def maintain(server: ServerUnderTest) -> None:
+    """Have the server's maintenance look once more, as it does each second."""
+    look = server.running.runtime.maintenance.tick()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look, server.loop))

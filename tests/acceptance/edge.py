@@ -21,6 +21,7 @@ import grpc.aio
 import yaml
 from acceptance.test_make_run import free_port
 from authority import Authority
+from waiting import block_until
 
 from zart.channel import OPTIONS, aio_channel
 from zart.credentials import Credentials
@@ -96,11 +97,12 @@ class Edge:
 
     def until_healthy(self, ports: set[int], cluster: str = "servers") -> None:
         """Wait until exactly these servers are called."""
-        deadline = time.monotonic() + _READY
-        while self.healthy(cluster) != ports:
+
+        def are_called() -> bool:
             assert self.process.poll() is None
-            assert time.monotonic() < deadline, self.ask("/clusters?format=json")
-            time.sleep(0.02)
+            return self.healthy(cluster) == ports
+
+        block_until(are_called)
 
 
 Change = Callable[[Any], None]
@@ -181,13 +183,13 @@ def _set_endpoints(config: Any, cluster: str, addresses: Sequence[str]) -> None:
 
 
 def _await_ready(running: Edge) -> None:
-    deadline = time.monotonic() + _READY
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", running.port), timeout=1):
-                return
-        except OSError:
-            if running.process.poll() is not None or time.monotonic() > deadline:
-                log = (running.folder / "envoy.log").read_text()
-                raise AssertionError(log) from None
-            time.sleep(0.02)
+    def takes_connections() -> bool:
+        assert running.process.poll() is None, (running.folder / "envoy.log").read_text()
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", running.port), timeout=1),
+        ):
+            return True
+        return False
+
+    block_until(takes_connections)

@@ -13,6 +13,7 @@ import asyncpg
 import grpc
 import grpc.aio
 from invariants import broken
+from waiting import until
 
 import zart
 from zart.dispatcher.service import Dispatcher
@@ -87,9 +88,7 @@ class Load:
     async def until(self, more: int) -> None:
         """Wait until so many executions more have come to their end."""
         wanted = self.done["result"] + more
-        async with asyncio.timeout(30):
-            while self.done["result"] < wanted:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.done["result"] >= wanted)
 
     async def _call(self, client: zart.Client) -> None:
         while not self._stop.is_set():

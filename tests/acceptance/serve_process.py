@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from acceptance.test_make_run import free_port
+from waiting import block_until
 
 
 class ServeProcess:
@@ -39,17 +39,18 @@ class ServeProcess:
 
     def until_listening(self) -> None:
         """Wait until it takes connections."""
-        deadline = time.monotonic() + 20
-        while True:
+
+        def takes_connections() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, self._log.read_text()
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection(("127.0.0.1", self.port), timeout=1),
             ):
-                return
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+                return True
+            return False
+
+        block_until(takes_connections)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; gives the exit code."""

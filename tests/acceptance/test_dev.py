@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from acceptance.test_make_run import free_port, processes_of
+from waiting import block_until
 
 import zart
 
@@ -39,14 +39,6 @@ def start(tmp_path: Path, address: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def until(condition: object, within: float = 30.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + within
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> None:
     module = tmp_path / "reloaded_tasks.py"
     module.write_text(MODULE.format(answer=1))
@@ -61,7 +53,7 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
                 except zart.ZartError:
                     return False
 
-            until(registered)
+            block_until(registered)
             assert client.start("reloaded", execution_id="a").result(timeout=20) == 1
             module.write_text(MODULE.format(answer=22))
 
@@ -69,13 +61,13 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
                 handle = client.start("reloaded")
                 return bool(handle.result(timeout=20) == 22)
 
-            until(answered)
+            block_until(answered)
     finally:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=15)
     assert process.returncode == 0, output
     assert "the dispatcher starts anew" in output
-    until(lambda: not processes_of(str(tmp_path), address), within=5)
+    block_until(lambda: not processes_of(str(tmp_path), address), within=5)
 
 
 def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
@@ -88,7 +80,7 @@ def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
             break
     process.kill()
     process.communicate()
-    until(lambda: not processes_of(str(tmp_path), address), within=10)
+    block_until(lambda: not processes_of(str(tmp_path), address), within=10)
 
     # And what was there is there again.
     again = start(tmp_path, address)

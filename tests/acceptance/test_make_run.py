@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import block_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,11 +82,7 @@ class Running:
         else:
             self.process.send_signal(number)
         self.process.communicate(timeout=20)
-        while processes_of(str(self.folder), self.address, self.http):
-            assert time.monotonic() - begun < 15, processes_of(
-                str(self.folder), self.address, self.http
-            )
-            time.sleep(0.02)
+        block_until(lambda: not processes_of(str(self.folder), self.address, self.http))
         return time.monotonic() - begun
 
     def paste(self, line: str) -> str:

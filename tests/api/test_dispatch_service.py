@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rig import CHAIN, Rig
+from rig import CHAIN, Rig, until_polled
 
 import zart
 from zart import errors
 from zart.models import StepError
+from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
@@ -58,8 +59,7 @@ async def test_a_token_is_good_a_little_past_expiry(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
     (task,) = await rig.lease()
     # As if the lease had just expired and nobody had swept it.
-    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now() + interval '50 ms'")
-    await asyncio.sleep(0.05)
+    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now()")
     assert (await rig.complete(task))[0] in {"RECORDED", "LEASE_LOST"}
 
 
@@ -95,9 +95,11 @@ async def test_errors_are_cut_at_16_kib(rig: Rig) -> None:
     assert error.message.startswith("üüü")
 
 
-async def test_a_lease_that_could_not_be_handed_over_is_given_back_at_once(rig: Rig) -> None:
+async def test_a_lease_that_could_not_be_handed_over_is_given_back_at_once(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
     polling = asyncio.create_task(rig.client.lease_tasks("gone", ["t"], wait=30))
-    await asyncio.sleep(0.2)
+    await until_polled(zart_server)
     polling.cancel()
     await asyncio.gather(polling, return_exceptions=True)
     await rig.start("x", {"a": ()})

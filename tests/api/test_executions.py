@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rig import CHAIN, Rig, specs
+from waiting import until
 
 import zart
 from zart import errors
@@ -210,11 +212,9 @@ async def test_a_watch_gives_the_whole_state_and_then_what_changed(rig: Rig) -> 
             )
 
     watching = asyncio.create_task(watch())
-    while not seen:
-        await asyncio.sleep(0.01)
+    await until(lambda: seen)
     await rig.complete(await rig.lease_one("a"))
-    while len(seen) < 2 or seen[-1][1].get("a") != "COMPLETED":
-        await asyncio.sleep(0.01)
+    await until(lambda: len(seen) > 1 and seen[-1][1].get("a") == "COMPLETED")
     await rig.work()
     await asyncio.wait_for(watching, 10)
 
@@ -229,21 +229,23 @@ async def test_a_watch_gives_the_whole_state_and_then_what_changed(rig: Rig) -> 
 
 async def test_a_watch_follows_across_a_restart_unless_it_names_a_run(rig: Rig) -> None:
     await rig.start("x", CHAIN)
-    follower = asyncio.create_task(rig.client.handle("x").run())
+    follower: list[tuple[int, str]] = []
+    named: list[tuple[int, str]] = []
 
-    async def named() -> str:
-        last = ""
-        async for state in rig.client.watch_execution("x", run_number=0):
-            last = state.run.status.value
-        return last
+    async def watch(seen: list[tuple[int, str]], **options: Any) -> None:
+        async for state in rig.client.watch_execution("x", **options):
+            seen.append((state.run.run_number, state.run.status.value))
 
-    watcher = asyncio.create_task(named())
-    await asyncio.sleep(0.2)
+    following = asyncio.create_task(watch(follower))
+    watching = asyncio.create_task(watch(named, run_number=0))
+    await until(lambda: follower and named)
     await rig.client.restart("x")
-    assert await asyncio.wait_for(watcher, 10) == "CANCELLED"
-    assert not follower.done()
+    await asyncio.wait_for(watching, 30)
+    assert named[-1] == (0, "CANCELLED")
+    assert not following.done()
     await rig.work()
-    assert (await asyncio.wait_for(follower, 10)).run_number == 1
+    await asyncio.wait_for(following, 30)
+    assert follower[-1] == (1, "COMPLETED")
 
 
 async def test_watches_cost_no_query_each_and_tick(rig: Rig) -> None:

@@ -87,14 +87,7 @@ async def test_an_exhausted_pool_is_unavailable(
             async with db.transaction():
                 await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
                 stuck = [asyncio.create_task(client.restart("x")) for _ in range(2)]
-                while (
-                    await db.fetchval(
-                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                        " AND datname = current_database()"
-                    )
-                    < 2
-                ):
-                    await asyncio.sleep(0.01)
+                await Rig(client, db).until_waiting(2)
                 # A channel of its own, since ours would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
                     with pytest.raises(errors.StoreUnavailable) as busy:

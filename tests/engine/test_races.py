@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from invariants import broken
-from rig import CHAIN, DIAMOND, Rig
+from rig import CHAIN, DIAMOND, Rig, eventually, until_polled
+from waiting import until
 
 import zart
 from zart import errors
@@ -167,7 +168,8 @@ async def test_a_wake_up_that_was_lost_keeps_nobody_asleep(zart_database: str, r
             polling = asyncio.create_task(elsewhere.lease_tasks("d", ["t"], wait=30))
             await rig.start("watched", CHAIN, task="other")
             watching = asyncio.create_task(elsewhere.handle("watched").run())
-            await asyncio.sleep(0.3)
+            await until_polled(deaf)
+            await until(lambda: deaf.running.runtime.watches)
             killer = asyncio.create_task(_cut_notifications(rig))
             await rig.start("x", {"a": ()})
             assert [t.step_name for t in await asyncio.wait_for(polling, 10)] == ["a"]
@@ -178,8 +180,9 @@ async def test_a_wake_up_that_was_lost_keeps_nobody_asleep(zart_database: str, r
 
 async def _cut_notifications(rig: Rig) -> None:
     while True:
-        await rig.db.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'zart-notifications' AND datname = current_database()"
+        await eventually(
+            lambda: rig.db.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'zart-notifications' AND datname = current_database()"
+            )
         )
-        await asyncio.sleep(0.05)

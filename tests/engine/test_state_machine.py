@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 from invariants import broken
 from rig import specs
+from waiting import eventually
 
 import zart
 from zart import errors
@@ -135,12 +136,10 @@ class Operating(RuleBasedStateMachine):
     def settle(self) -> None:
         """Wait until queued and held rows are where the rules want them."""
 
-        async def settled() -> None:
-            async with asyncio.timeout(10):
-                while await self.db.fetchval("SELECT count(*) FROM zart.pause_work"):
-                    await asyncio.sleep(0.005)
+        async def is_settled() -> bool:
+            return not await self.db.fetchval("SELECT count(*) FROM zart.pause_work")
 
-        self.sql(settled())
+        self.sql(eventually(is_settled))
 
     def pick(self, data: Any) -> tuple[str, Run]:
         execution_id = data.draw(st.sampled_from(sorted(self.model.executions)))

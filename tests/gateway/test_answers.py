@@ -15,6 +15,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from rig import CHAIN, Rig
+from waiting import for_ever
 
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as pb
@@ -196,7 +197,7 @@ async def test_no_server_is_a_503_that_says_when_to_repeat_and_with_which_key() 
 async def test_a_server_that_does_not_answer_in_time_is_a_504(
     scripted: Scripted, http_scripted: Http
 ) -> None:
-    scripted.answer = lambda _: asyncio.sleep(60)
+    scripted.answer = lambda _: for_ever()
 
     late = await post(http_scripted, RESUME)
 

@@ -8,7 +8,7 @@ import logging
 import grpc
 import pytest
 from issuing import Connect
-from rig import specs
+from rig import specs, until_polled
 
 import zart
 from zart import errors
@@ -106,14 +106,7 @@ async def test_one_call_too_many_is_told_to_go_elsewhere(zart_database: str) -> 
     with serving(zart_database, max_calls=1, max_waiting_calls=2) as server:
         async with zart.connect(server.address) as client:
             polls = [asyncio.create_task(client.lease_tasks("d", ["t"], wait=30)) for _ in range(2)]
-
-            async def waiting() -> int:
-                waiters = server.running.runtime.dispatch.waiters
-                return len(waiters._waiting)
-
-            async with asyncio.timeout(10):
-                while await waiting() < 2:
-                    await asyncio.sleep(0.01)
+            await until_polled(server, 2)
             with pytest.raises(errors.ServerBusy) as busy:
                 await client.lease_tasks("d", ["t"], wait=30)
             assert busy.value.code is grpc.StatusCode.UNAVAILABLE

@@ -19,7 +19,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, Rig, eventually, specs, until_polled
+from waiting import until
 
 import zart
 from zart import errors
@@ -126,8 +127,7 @@ async def test_a_killed_database_loses_nothing_that_was_acknowledged(tmp_path: P
                         acknowledged.append(f"x{n}")
 
             starting = [asyncio.create_task(start_many())]
-            while len(acknowledged) < 200:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(acknowledged) >= 200)
             database.process.send_signal(signal.SIGKILL)
             database.process.wait()
             for task in starting:
@@ -164,7 +164,7 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         async with db.transaction():
             await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
             restarting = asyncio.create_task(client.restart("x", request_id="r"))
-            await asyncio.sleep(0.2)
+            await Rig(client, db).until_waiting()
     # The server is gone: the poll ended empty or refused, the restart was finished.
     (polled,) = await asyncio.gather(polling, return_exceptions=True)
     assert polled == () or isinstance(polled, zart.ZartError)
@@ -206,7 +206,7 @@ async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnde
     watchers = [asyncio.create_task(rig.client.handle("x0").run()) for _ in range(5)]
     await asyncio.gather(*watchers)
     polls = [asyncio.create_task(rig.client.lease_tasks("d", ["t"], wait=30)) for _ in range(20)]
-    await asyncio.sleep(0.2)
+    await until_polled(zart_server, len(polls))
     for poll in polls:
         poll.cancel()
     await asyncio.gather(*polls, return_exceptions=True)
