@@ -97,7 +97,7 @@ async def versions() -> dict[str, str]:
 def _database() -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory(prefix="zart-bench-", ignore_cleanup_errors=True) as folder,
-        postgres.running(Path(folder) / "postgres") as database,
+        postgres.running(Path(folder) / "postgres", attributes=["SUPERUSER"]) as database,
     ):
         yield database.url
 

