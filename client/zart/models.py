@@ -276,10 +276,11 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class PotentiallyStale:
-    """A preserved step downstream of steps that run again."""
+    """A preserved step downstream of steps that run again; ``omitted`` more than are named."""
 
     preserved_step: str
     possibly_depends_on: tuple[str, ...]
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,7 @@ def rerun_lines(plan: Rerun, *, is_plan: bool) -> list[str]:
     ]
     lines += [
         f"stale?    {stale.preserved_step}: it may rest on {', '.join(stale.possibly_depends_on)}"
+        + (f" and {stale.omitted} more" if stale.omitted else "")
         for stale in plan.potentially_stale
     ]
     return [*lines, *fenced_lines(plan.fenced_steps)]

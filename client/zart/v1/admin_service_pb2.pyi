@@ -380,21 +380,27 @@ class PotentiallyStale(_message.Message):
 
     PRESERVED_STEP_FIELD_NUMBER: _builtins.int
     POSSIBLY_DEPENDS_ON_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
     preserved_step: _builtins.str
     """Names the preserved step."""
+    omitted: _builtins.int
+    """How many more it depends on than are named."""
     @_builtins.property
     def possibly_depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The rerun steps that it transitively depends on, in the graph's order."""
+        """The rerun steps that it transitively depends on, in the graph's order: the first, and others
+        as long as one answer names 10,000.
+        """
 
     def __init__(
         self,
         *,
         preserved_step: _builtins.str = ...,
         possibly_depends_on: _abc.Iterable[_builtins.str] | None = ...,
+        omitted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["possibly_depends_on", b"possibly_depends_on", "preserved_step", b"preserved_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["omitted", b"omitted", "possibly_depends_on", b"possibly_depends_on", "preserved_step", b"preserved_step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,9 @@ class TaskDefinition(_message.Message):
     """Counts the different contents registered under this name, from 1. Set by the server."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepSpec]:
-        """The graph, at most 10,000 steps, without cycles. Order is kept."""
+        """The graph, at most 10,000 steps with 100,000 dependencies together, without cycles. Order is
+        kept.
+        """
 
     @_builtins.property
     def last_asked_at(self) -> _timestamp_pb2.Timestamp:

@@ -166,6 +166,10 @@ def _rerunned(done: Rerunned) -> pb.RerunResponse:
 
 def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:
     return [
-        pb.PotentiallyStale(preserved_step=step, possibly_depends_on=causes)
-        for step, causes in plan.potentially_stale
+        pb.PotentiallyStale(
+            preserved_step=stale.step_name,
+            possibly_depends_on=stale.causes,
+            omitted=stale.omitted,
+        )
+        for stale in plan.potentially_stale
     ]

@@ -29,7 +29,7 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.errors import InvalidField, ZartError
-from zart_server.domain.graph import MAX_STEPS, Graph
+from zart_server.domain.graph import MAX_STEPS, Graph, refuse_edges
 from zart_server.domain.model import (
     IfExists,
     OperationKind,
@@ -96,7 +96,8 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
 def steps_of(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:
     """Decode the steps of a graph; what is unset gets its default."""
     with Checks() as check:
-        check(items_of, specs, field, MAX_STEPS)
+        items_of(specs, field, MAX_STEPS)
+        refuse_edges(sum(len(spec.depends_on) for spec in specs), field)
         return tuple(check(_step, spec, f"{field}[{place}]") for place, spec in enumerate(specs))
 
 

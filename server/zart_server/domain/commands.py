@@ -109,16 +109,24 @@ class Rerun:
     expected_run_number: int | None
 
 
+class Stale(NamedTuple):
+    """A preserved step, and the rerun steps that it transitively depends on.
+
+    ``omitted``: how many more there are than are named.
+    """
+
+    step_name: str
+    causes: tuple[str, ...]
+    omitted: int
+
+
 @dataclass(frozen=True, slots=True)
 class RerunPlan:
-    """Which steps run again and which are kept, in the graph's order.
-
-    ``potentially_stale`` pairs a preserved step with the rerun steps it transitively depends on.
-    """
+    """Which steps run again and which are kept, in the graph's order."""
 
     effective_rerun: tuple[str, ...]
     preserved: tuple[str, ...]
-    potentially_stale: tuple[tuple[str, tuple[str, ...]], ...]
+    potentially_stale: tuple[Stale, ...]
 
 
 @dataclass(frozen=True, slots=True)

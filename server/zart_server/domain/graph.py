@@ -12,6 +12,8 @@ from zart_server.domain.errors import InvalidField, TooManyItems
 from zart_server.domain.model import RetryPolicy, StepSpec
 
 MAX_STEPS = 10_000
+MAX_EDGES = 100_000
+_SHOWN = 6  # steps of a cycle
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -39,6 +41,7 @@ class Graph:
             raise InvalidField(field, "at least one step is needed")
         if len(steps) > MAX_STEPS:
             raise TooManyItems(field, len(steps), MAX_STEPS)
+        refuse_edges(sum(len(step.depends_on) for step in steps), field)
         index: dict[str, int] = {}
         for number, step in enumerate(steps):
             if index.setdefault(step.step_name, number) != number:
@@ -87,8 +90,16 @@ class Graph:
             seen[dep] = len(path)
             path.append(dep)
         cycle = [*path[seen[dep] :], dep]
-        names = " → ".join(self.steps[number].step_name for number in cycle)
-        raise InvalidField(f"{field}[{dep}].depends_on", f"a cycle: {names}")
+        names = [self.steps[number].step_name for number in cycle]
+        if len(names) > _SHOWN:
+            names[_SHOWN - 2 : -1] = [f"({len(names) + 1 - _SHOWN} more)"]
+        raise InvalidField(f"{field}[{dep}].depends_on", f"a cycle: {' → '.join(names)}")
+
+
+def refuse_edges(count: int, field: str) -> None:
+    """Raise TooManyItems where the steps of a graph name too many dependencies together."""
+    if count > MAX_EDGES:
+        raise TooManyItems(f"{field}[].depends_on", count, MAX_EDGES)
 
 
 def _link(
@@ -96,15 +107,17 @@ def _link(
 ) -> tuple[int, ...]:
     linked: dict[int, None] = {}
     for place, name in enumerate(steps[number].depends_on):
-        path = f"{field}[{number}].depends_on[{place}]"
         dep = index.get(name)
         if dep is None:
-            raise InvalidField(path, f"no step {name!r} in this graph")
-        if dep == number:
-            raise InvalidField(path, "a step cannot depend on itself")
-        if dep in linked:
-            raise InvalidField(path, f"{name!r} is there twice")
-        linked[dep] = None
+            problem = f"no step {name!r} in this graph"
+        elif dep == number:
+            problem = "a step cannot depend on itself"
+        elif dep in linked:
+            problem = f"{name!r} is there twice"
+        else:
+            linked[dep] = None
+            continue
+        raise InvalidField(f"{field}[{number}].depends_on[{place}]", problem)
     return tuple(linked)
 
 

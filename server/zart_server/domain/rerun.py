@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from zart_server.domain.commands import Rerun, RerunPlan
+from zart_server.domain.commands import Rerun, RerunPlan, Stale
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import StepStatus
+
+MAX_CAUSES = 10_000  # named by one plan: there may be a million times a hundred
 
 
 def plan_rerun(
@@ -36,20 +38,18 @@ def plan_rerun(
         again |= _downstream(graph, again) - kept
     causes = _causes(graph, again)
     names = [step.step_name for step in graph.steps]
-    stale = tuple(
-        (names[n], tuple(names[cause] for cause in _bits(causes[n])))
-        for n in range(len(names))
-        if n not in again and causes[n]
-    )
     return RerunPlan(
         effective_rerun=tuple(names[n] for n in sorted(again)),
         preserved=tuple(name for n, name in enumerate(names) if n not in again),
-        potentially_stale=stale,
+        potentially_stale=tuple(_stale(names, again, causes)),
     )
 
 
 def plan_token(run_id: str, request: Rerun, plan: RerunPlan) -> str:
-    """Hash what a plan rests on: the run, the request's sets and the resulting sets."""
+    """Hash what a plan rests on: the run, the request's sets and the resulting sets.
+
+    What may be stale follows from the sets and the run's graph, which never changes.
+    """
     text = json.dumps(
         [
             run_id,
@@ -58,7 +58,6 @@ def plan_token(run_id: str, request: Rerun, plan: RerunPlan) -> str:
             request.include_downstream,
             plan.effective_rerun,
             plan.preserved,
-            plan.potentially_stale,
         ]
     )
     digest = hashlib.sha256(text.encode()).digest()
@@ -95,10 +94,23 @@ def _causes(graph: Graph, again: set[int]) -> list[int]:
     return causes
 
 
-def _bits(bits: int) -> list[int]:
-    found = []
-    while bits:
-        lowest = bits & -bits
-        found.append(lowest.bit_length() - 1)
-        bits ^= lowest
-    return found
+def _stale(names: Sequence[str], again: set[int], causes: Sequence[int]) -> Iterator[Stale]:
+    """Tell of each preserved step which it may rest on: names, as long as there is room."""
+    room = MAX_CAUSES
+    for number, name in enumerate(names):
+        bits = causes[number]
+        if number in again or not bits:
+            continue
+        shown = tuple(names[cause] for cause in _lowest(bits, max(1, room)))
+        room -= len(shown)
+        yield Stale(name, shown, bits.bit_count() - len(shown))
+
+
+def _lowest(bits: int, most: int) -> Iterator[int]:
+    """Give the numbers of the lowest bits that are set, at most so many."""
+    text = f"{bits:b}"[::-1]
+    found = text.find("1")
+    while found >= 0 and most > 0:
+        yield found
+        most -= 1
+        found = text.find("1", found + 1)
