@@ -138,7 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         # Whoever asks for health sends its calls elsewhere from now on; until it has asked, this
         # server serves as ever.
         await health.enter_graceful_shutdown()
-        await asyncio.sleep(settings.drain_notice)
+        await limits.until_quiet(settings.drain_notice)
         runtime.drain()
         await server.stop(settings.drain_grace)
         await mutations.drain()

@@ -63,7 +63,9 @@ async def prepare(rig: Rig) -> str:
     """Make a running execution x with a dead step, and a rule; gives the rule's id."""
     await rig.start("x", {"b": (), "c": ()})
     await rig.fail(await rig.lease_one("b"))
-    rule = (await rig.client.pause(task_name="t", step_pattern="b")).rule
+    for _ in range(2):  # a repeat waits until the answer is stored whole
+        paused = await rig.client.pause(task_name="t", step_pattern="b", request_id="once")
+    rule = paused.rule
 
     async def settled() -> bool:
         return not await rig.db.fetchval("SELECT count(*) FROM zart.pause_work")

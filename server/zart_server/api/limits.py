@@ -6,6 +6,7 @@ answered at once. One call too many is told at once to go to another server.
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 from zart_server.domain.errors import ServerBusy
@@ -16,6 +17,7 @@ _WAITING = frozenset({
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 })  # fmt: skip
+_MOST_NOTICES = 5
 _UNCOUNTED = "/grpc.health.v1.Health/Check"  # a busy server is not a dead one
 
 
@@ -24,12 +26,14 @@ class Room:
 
     def __init__(self, limit: float) -> None:
         self._left = limit
+        self.entered = 0  # calls so far
 
     def enter(self) -> None:
         """Take a place. Raises ServerBusy."""
         if self._left <= 0:
             raise ServerBusy
         self._left -= 1
+        self.entered += 1
 
     def leave(self) -> None:
         """Give the place back."""
@@ -44,6 +48,19 @@ class Limits:
         self._by_method = dict.fromkeys(_WAITING, Room(waiting_calls)) | {
             _UNCOUNTED: Room(math.inf)
         }
+
+    async def until_quiet(self, notice: float) -> None:
+        """Wait until no call has come in for ``notice`` seconds; for five times that at most.
+
+        For a server that stops, once it has said so: whoever still calls has not been told yet, and
+        gRPC cancels what comes in at the very moment of the stop, so that its outcome is unknown.
+        Calls that wait by design are not counted: they end by themselves, and are repeated.
+        """
+        for _ in range(_MOST_NOTICES):
+            before = self._calls.entered
+            await asyncio.sleep(notice)
+            if self._calls.entered == before:
+                return
 
     def room_for(self, method: str) -> Room:
         """Give where a call has to find a place."""
