@@ -142,7 +142,8 @@ class SyncClient:
             else:
                 return
             finally:
-                stream.cancel()
+                # Interceptors (OpenTelemetry's) make a generator of a call.
+                (stream.cancel if hasattr(stream, "cancel") else stream.close)()
 
     def watch_execution(
         self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None

@@ -122,7 +122,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             " Stop it, or choose another address with --listen"
         ) from None
     for service in ("", *_SERVICES):
-        await health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        health.set(service, health_pb2.HealthCheckResponse.SERVING)
     runtime.start()
     await server.start()
     background = [asyncio.create_task(_follow_database(db, health), name="health")]
@@ -137,7 +137,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await asyncio.gather(*background, return_exceptions=True)
         # Whoever asks for health sends its calls elsewhere from now on; until it has asked, this
         # server serves as ever.
-        await health.enter_graceful_shutdown()
+        health.leave()
         await limits.until_quiet(settings.drain_notice)
         runtime.drain()
         await server.stop(settings.drain_grace)
@@ -176,7 +176,7 @@ async def _follow_database(db: Database, health: Health) -> None:
             _log.exception("the database's health could not be told")
             status = not_serving
         for service in _SERVICES:
-            await health.set(service, status)
+            health.set(service, status)
         await asyncio.sleep(_PING_EVERY)
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acceptance.test_make_run import free_port
@@ -18,7 +18,9 @@ from waiting import block_until
 class ServeProcess:
     """A server on one port, however often it is started."""
 
-    def __init__(self, database_url: str, log: Path, **settings: str) -> None:
+    def __init__(
+        self, database_url: str, log: Path, *, under: Sequence[str] = (), **settings: str
+    ) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._environment = {
@@ -27,13 +29,17 @@ class ServeProcess:
             "ZART_DATABASE_URL": database_url,
         }
         self._log = log
+        self._under = under  # a program that runs it
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; it may take a moment until it listens."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "zart.cli", "serve", "--listen", self.address],
+                [
+                    *self._under, sys.executable, "-m", "zart.cli",
+                    "serve", "--listen", self.address,
+                ],
                 env=self._environment, stdout=log, stderr=log,
             )  # fmt: skip
 

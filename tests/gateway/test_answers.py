@@ -15,7 +15,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from rig import CHAIN, Rig
-from waiting import for_ever
+from waiting import eventually, for_ever
 
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as pb
@@ -333,10 +333,12 @@ async def test_ready_is_what_the_server_says(
 ) -> None:
     assert http_.get("/readyz").json == {"status": "SERVING"}
 
-    asyncio.run_coroutine_threadsafe(
-        zart_server.running.health.enter_graceful_shutdown(), zart_server.loop
-    ).result()
+    zart_server.loop.call_soon_threadsafe(zart_server.running.health.leave)
 
+    async def is_told() -> bool:
+        return (await asyncio.to_thread(http_.get, "/readyz")).status != 200
+
+    await eventually(is_told)
     unready = http_.get("/readyz")
     assert (unready.status, unready.json["code"]) == (503, code_pb2.UNAVAILABLE)
 

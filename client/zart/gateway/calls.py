@@ -44,24 +44,31 @@ class Calls:
     async def _stream(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
         """Answer once the first message is there, so that an error can still be a status."""
         call = self._method(binding, self._channel.unary_stream)(request, metadata=metadata)
+        messages = aiter(call)  # not call.read(): what interceptors make of a call may lack it
         try:
             async with asyncio.timeout(self._timeout):
-                first = await call.read()
+                first = await anext(messages, None)
         except TimeoutError:
             call.cancel()
             message = "the server did not begin to answer in time"
             raise refusal(code_pb2.DEADLINE_EXCEEDED, message) from None
-        lines = self._lines(call, first)
+        lines = self._lines(call, messages, first)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def _lines(self, call: Any, message: Any) -> AsyncIterator[str]:  # noqa: ANN401 - grpc's
+    async def _lines(
+        self,
+        call: Any,  # noqa: ANN401 - grpc's
+        messages: AsyncIterator[Message],
+        message: Message | None,
+    ) -> AsyncIterator[str]:
         """Write each message as a line; an error, which has no status left, as the last one."""
         try:
-            while message is not grpc.aio.EOF:
+            while message is not None:
                 yield json_of(message) + "\n"
-                reading = asyncio.ensure_future(call.read())
-                done = {self._draining, reading}
-                done, _ = await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
+                reading = asyncio.ensure_future(anext(messages, None))
+                done, _ = await asyncio.wait(
+                    (self._draining, reading), return_when=asyncio.FIRST_COMPLETED
+                )
                 if reading not in done:
                     yield _error_line(_STOPPING)
                     return

@@ -7,13 +7,13 @@ malformed request or an exception would reach the caller as text of the server's
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
@@ -24,8 +24,8 @@ from grpc_status import rpc_status
 from zart_server.api.access import Access, Verdict
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
-from zart_server.api.identity import CALLING, principal
-from zart_server.api.limits import Limits
+from zart_server.api.identity import CALLING
+from zart_server.api.limits import Limits, Room
 from zart_server.domain.errors import (
     InvalidField,
     RoleRequired,
@@ -96,53 +96,71 @@ class Entry:
 
 def _refused(
     method: str, entry: Entry
-) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
-    async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
-        async def run() -> None:  # of a caller who may know
-            raise UnknownMethod(method)
+) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[object]]:
+    def run() -> AsyncIterator[object]:  # of a caller who may know
+        raise UnknownMethod(method)
 
-        await _Call(method, context, entry).guard(run)
+    async def refuse(_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[object]:
+        async with aclosing(_Call(method, context, entry).stream(run)) as nothing:
+            async for response in nothing:
+                yield response
 
     return refuse
 
 
 def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
-    """Give a handler of the same kind that takes raw bytes."""
-    parse = handler.request_deserializer
-    if handler.request_streaming:
-        inner = handler.stream_stream if handler.response_streaming else handler.stream_unary
+    """Give a handler of the same kind that takes raw bytes.
 
-        async def requests(raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-            async for one in raw:
-                yield _parse(parse, one)
+    One whose responses stream is an async generator, and so must the wrapped one be: what else
+    wraps handlers of grpc.aio (OpenTelemetry's agent) iterates over them.
+    """
+    parse, inner, make = handler.request_deserializer, _behavior_of(handler), _maker_of(handler)
 
-        async def streaming(raw: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
-            call = _Call(method, context, entry)
-            return await call.guard(lambda: _drive(inner, requests(raw), context))
+    def asked(call: _Call, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator of them
+        if handler.request_streaming:
+            return _all_parsed(parse, raw)
+        call.request = _parse(parse, raw)
+        return call.request
 
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.stream_unary_rpc_method_handler
-        )
-        return make(streaming, None, handler.response_serializer)
-    inner = handler.unary_stream if handler.response_streaming else handler.unary_unary
-
-    async def unary(raw: bytes, context: Context) -> Any:  # noqa: ANN401 - a response of any type
+    async def answer(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
         call = _Call(method, context, entry)
+        return await call.answer(lambda: inner(asked(call, raw), context))
 
-        async def run() -> object:
-            call.request = _parse(parse, raw)
-            return await _drive(inner, call.request, context)
+    async def stream(raw: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+        call = _Call(method, context, entry)
+        async with aclosing(call.stream(lambda: inner(asked(call, raw), context))) as responses:
+            async for response in responses:
+                yield response
 
-        return await call.guard(run)
+    outer = stream if handler.response_streaming else answer
+    return make(outer, None, handler.response_serializer)
 
-    make = (
-        grpc.unary_stream_rpc_method_handler
-        if handler.response_streaming
-        else grpc.unary_unary_rpc_method_handler
+
+def _behavior_of(handler: Handler) -> Callable[[Any, Context], Any]:
+    kinds = (
+        handler.unary_unary,
+        handler.unary_stream,
+        handler.stream_unary,
+        handler.stream_stream,
     )
-    return make(unary, None, handler.response_serializer)
+    found: Any = next(behavior for behavior in kinds if behavior is not None)
+    return cast("Callable[[Any, Context], Any]", found)  # the stubs have those of threads
+
+
+def _maker_of(handler: Handler) -> Callable[..., Handler]:
+    return {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+
+
+async def _all_parsed(
+    parse: Callable[[bytes], Any] | None, raw: AsyncIterator[bytes]
+) -> AsyncIterator[Any]:
+    async for one in raw:
+        yield _parse(parse, one)
 
 
 def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: ANN401
@@ -150,17 +168,6 @@ def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: AN
         return raw if parse is None else parse(raw)
     except (DecodeError, ValueError):
         raise InvalidField("request", "is not the message that this method takes") from None
-
-
-async def _drive(inner: Any, request: Any, context: Context) -> object:  # noqa: ANN401
-    """Run a handler, whether it answers, writes, or yields."""
-    answer = inner(request, context)
-    if inspect.isasyncgen(answer):
-        async for response in answer:
-            await context.write(response)
-        return None
-    found: object = await answer
-    return found
 
 
 class _Call:
@@ -172,42 +179,49 @@ class _Call:
         self.request: Any = None
         self._entry = entry
         self._begun = time.monotonic()
+        self._room: Room | None = None
+        # Kept for the end. A stream that its caller has left may be closed by another task, when
+        # gRPC has freed the call: to ask the context then ends the process.
+        self._principal = ""
+        self._peer = ""
 
-    async def guard(self, run: Callable[[], Awaitable[object]]) -> object:
+    async def answer(self, run: Callable[[], Awaitable[object]]) -> object:
         """Let the call in and answer what ``run`` gives, or the status of what it raises."""
         try:
-            answer = await self._let_in(run)
-        except grpc.aio.AbortError:  # e.g. health, for a service it does not know
-            self._tell(self.context.code() or grpc.StatusCode.UNKNOWN, "")
+            await self._enter()
+            answer = await run()
+        except BaseException as error:
+            await self._fail(error)
             raise
-        except ZartError as error:
-            self._tell(CODES[type(error)], error.reason, error)
-            access = self._entry.door.access
-            if access is not None and isinstance(error, Unauthenticated):
-                await access.hold(error)  # its place among the calls is free by now
-            await self._abort(status_of(error))
-        except Exception:  # noqa: BLE001 - told in full to the log, to the caller by an id
-            error_id = uuid.uuid4().hex[:12]
-            _log.exception("defect", method=self.method, error_id=error_id)
-            self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
-            await self._abort(internal_status(error_id))
-        except BaseException:  # cancelled: by the caller, its deadline, or the server's stop
-            self._tell(grpc.StatusCode.CANCELLED, "")
-            raise
-        else:
-            self._tell(grpc.StatusCode.OK, "")
-            return answer
-        return None
+        self._leave()
+        self._tell(grpc.StatusCode.OK, "")
+        return answer
 
-    async def _let_in(self, run: Callable[[], Awaitable[object]]) -> object:
+    async def stream(self, run: Callable[[], AsyncIterator[object]]) -> AsyncGenerator[object]:
+        """Let the call in and yield what ``run`` yields; ends with the status of what it raises."""
+        self._peer = self.context.peer()
+        try:
+            await self._enter()
+            async with aclosing(cast("AsyncGenerator[object]", run())) as responses:
+                async for response in responses:
+                    yield response
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        self._leave()
+        self._tell(grpc.StatusCode.OK, "")
+
+    async def _enter(self) -> None:
         door = self._entry.door
         room = door.limits.room_for(self.method)
         room.enter()
-        try:
-            if door.access is not None:
-                await self._admit(door.access)
-            return await run()
-        finally:
+        self._room = room
+        if door.access is not None:
+            await self._admit(door.access)
+
+    def _leave(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
             room.leave()
 
     async def _admit(self, access: Access) -> None:
@@ -217,13 +231,35 @@ class _Call:
             method, self.context, exists=exists
         )
         CALLING.set(verdict.identity)
+        self._principal = verdict.identity.principal
         if isinstance(verdict.error, Unauthenticated):
             access.note(verdict.error, self.context.peer())
         if verdict.error is not None:
             raise verdict.error
 
+    async def _fail(self, error: BaseException) -> None:
+        """Tell what ended the call, and raise its status where the caller is still there."""
+        self._leave()
+        if isinstance(error, grpc.aio.AbortError):  # e.g. health, for a service it does not know
+            self._tell(self.context.code() or grpc.StatusCode.UNKNOWN, "")
+        elif isinstance(error, ZartError):
+            self._tell(CODES[type(error)], error.reason, error)
+            access = self._entry.door.access
+            if access is not None and isinstance(error, Unauthenticated):
+                await access.hold(error)
+            await self._abort(status_of(error))
+        elif isinstance(error, Exception):  # told in full to the log, to the caller by an id
+            error_id = uuid.uuid4().hex[:12]
+            _log.error("defect", method=self.method, error_id=error_id, exc_info=error)
+            self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
+            await self._abort(internal_status(error_id))
+        else:  # cancelled: by the caller, its deadline, or the server's stop
+            self._tell(grpc.StatusCode.CANCELLED, "")
+
     async def _abort(self, status: status_pb2.Status) -> None:
-        await self.context.abort_with_status(rpc_status.to_status(status))
+        told = rpc_status.to_status(status)
+        # In parts: what wraps the context to trace it (OpenTelemetry) sees this one only.
+        await self.context.abort(told.code, told.details, told.trailing_metadata)
 
     def _tell(self, code: grpc.StatusCode, reason: str, error: ZartError | None = None) -> None:
         seconds = time.monotonic() - self._begun
@@ -241,8 +277,8 @@ class _Call:
                          "request_id", "dispatcher_id")
             if isinstance(value := getattr(self.request, name, None), str) and value
         }  # fmt: skip
-        if who := principal():
-            said["principal"] = who
+        if self._principal:
+            said["principal"] = self._principal
         event = "call"
         if isinstance(error, (Unauthenticated, RoleRequired)):
             event, log = "refused", _log.warning
@@ -255,6 +291,6 @@ class _Call:
             code=code.name,
             **({"reason": reason} if reason else {}),
             ms=round(seconds * 1000, 2),
-            peer=self.context.peer(),
+            peer=self._peer or self.context.peer(),
             **said,
         )
