@@ -26,18 +26,20 @@ After ``Unreachable`` and ``Unavailable`` a mutation may have happened: repeatin
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
     from zart.models import Run
 
 _STATUS_KEY = "grpc-status-details-bin"
+_DOMAIN = "zart"  # whose ErrorInfo it is: a proxy may have reasons of its own, by the same names
 _Detail = TypeVar("_Detail", bound=Message)
 
 
@@ -74,7 +76,7 @@ class Refused(ZartError):
     def __init__(self, status: status_pb2.Status) -> None:
         super().__init__(status.message)
         self.status = status
-        self.code = _CODES[status.code]
+        self.code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
         info = _detail(status, error_details_pb2.ErrorInfo())
         self.metadata: Mapping[str, str] = dict(info.metadata)
         bad = _detail(status, error_details_pb2.BadRequest())
@@ -273,21 +275,40 @@ _NO_ANSWER = {
 
 
 def from_status(status: status_pb2.Status) -> Refused:
-    """Make the exception of a google.rpc.Status; one of an unknown reason becomes a Refused."""
+    """Make the exception of a google.rpc.Status.
+
+    One of a reason that is unknown, or not the server's own, becomes a Refused.
+    """
     info = _detail(status, error_details_pb2.ErrorInfo())
-    return BY_REASON.get(info.reason, Refused)(status)
+    kind = BY_REASON.get(info.reason, Refused) if _is_ours(status) else Refused
+    return kind(status)
+
+
+def _is_ours(status: status_pb2.Status) -> bool:
+    return bool(_detail(status, error_details_pb2.ErrorInfo()).domain == _DOMAIN)
 
 
 def from_call(error: grpc.RpcError) -> ZartError:
     """Make the exception of a call that failed."""
     assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # noqa: S101 - every one raised is
+    code, details = error.code(), error.details() or ""
     for key, value in error.trailing_metadata() or ():
         if key == _STATUS_KEY and isinstance(value, bytes):
-            return from_status(status_pb2.Status.FromString(value))
-    code, details = error.code(), error.details() or ""
+            status = _parsed(value)
+            # Of something between, "unavailable" says only that nobody answered.
+            if status is not None and (_is_ours(status) or code not in _NO_ANSWER):
+                return from_status(status)
     if code in _NO_ANSWER or _was_cut(code, details):
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))
+
+
+def _parsed(value: bytes) -> status_pb2.Status | None:
+    """Parse the details of a status; None where they are none, which is no word of a server."""
+    try:
+        return status_pb2.Status.FromString(value)
+    except DecodeError:
+        return None
 
 
 def _was_cut(code: grpc.StatusCode, details: str) -> bool:
@@ -301,5 +322,6 @@ def _was_cut(code: grpc.StatusCode, details: str) -> bool:
 def _detail(status: status_pb2.Status, empty: _Detail) -> _Detail:
     for detail in status.details:
         if detail.Is(empty.DESCRIPTOR):
-            detail.Unpack(empty)
+            with contextlib.suppress(DecodeError):
+                detail.Unpack(empty)
     return empty

@@ -112,6 +112,31 @@ def is_odd_in_a_thread(_: zart.StepContext) -> None:
     raise Odd("very")
 
 
+async def closes(_: zart.StepContext) -> None:
+    raise GeneratorExit
+
+
+async def closes_after_a_while(_: zart.StepContext) -> None:
+    await asyncio.sleep(0)
+    raise GeneratorExit
+
+
+async def interrupts(_: zart.StepContext) -> None:
+    raise KeyboardInterrupt
+
+
+async def exits(_: zart.StepContext) -> None:
+    raise SystemExit(1)
+
+
+def closes_in_a_thread(_: zart.StepContext) -> None:
+    raise GeneratorExit
+
+
+def gives_what_closes(_: zart.StepContext) -> object:
+    return closes(_)
+
+
 class Unspeakable(Exception):
     """An error that breaks whoever asks what it says."""
 
@@ -131,6 +156,12 @@ async def is_unspeakable(_: zart.StepContext) -> None:
         (is_odd, "Odd"),
         (is_odd_in_a_thread, "Odd"),
         (is_unspeakable, "LookupError"),
+        (closes, "GeneratorExit"),
+        (closes_after_a_while, "GeneratorExit"),
+        (interrupts, "KeyboardInterrupt"),
+        (exits, "SystemExit"),
+        (closes_in_a_thread, "GeneratorExit"),
+        (gives_what_closes, "GeneratorExit"),
     ],
 )
 async def test_however_a_handler_ends_its_attempt_is_told_and_its_slot_is_free(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.held import Held
 from zart.dispatcher.outcomes import failed_with, released, timed_out
 from zart.dispatcher.threads import Threads
-from zart.errors import from_call
+from zart.dispatcher.trouble import Trouble
+from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, from_call
 from zart.tasks import Task
 from zart.tracebacks import places_of
 from zart.v1 import dispatch_service_pb2 as pb
@@ -48,6 +50,7 @@ class Attempts:
         self._threads = threads
         self._report = report
         self._dropped = dropped
+        self._trouble = Trouble(_log, "results that steps need are not given")
 
     async def run(self, held: Held) -> None:
         """Run a handler until it has ended, whatever becomes of it."""
@@ -63,29 +66,51 @@ class Attempts:
                     await run_handler(held, step, self._threads, self._report)
             except asyncio.CancelledError as error:  # by its own hand, or while it fetched
                 self._broken_off(held, error)
-            except Exception as error:  # noqa: BLE001 - a result or an error too odd to be told
+            except BaseException as error:  # a result or an error too odd to be told
+                if isinstance(error, GeneratorExit) and not held.is_running_here():
+                    raise  # thrown away, after the loop has ended
                 _log.warning("cannot tell how a step ended: %s", places_of(error))
                 self._broken_off(held, error)
         if held.lost:
             self._dropped(held)
+        elif not held.ended:  # else its lease would be kept for ever
+            self._broken_off(held, RuntimeError("the attempt ended, and nobody knows how"))
 
     def _broken_off(self, held: Held, error: BaseException) -> None:
         if not (held.lost or held.ended):
             self._report(held, timed_out(held) if held.expired else failed_with(held, error))
 
     async def _fetch_results(self, held: Held) -> bool:
-        """Fetch the results that were left out of the lease; what fails is a failed attempt."""
+        """Fetch the results that were left out of the lease, for as long as it takes.
+
+        Where the server says that it does not have them, that is a failed attempt.
+        """
         names = list(held.task.upstream_omitted)
         try:
             for begin in range(0, len(names), _RESULTS_AT_ONCE):
-                request = pb.GetStepResultsRequest(
-                    task_id=held.task.task_id,
-                    lease_token=held.task.lease_token,
-                    step_names=names[begin : begin + _RESULTS_AT_ONCE],
-                )
-                response = await self._stub.GetStepResults(request, timeout=_TIMEOUT)
-                held.task.upstream_json.update(response.results)
-        except grpc.RpcError as error:
-            self._report(held, failed_with(held, from_call(error)))
+                await self._fetch(held, names[begin : begin + _RESULTS_AT_ONCE])
+        except (InvalidField, PayloadTooLarge, TooManyItems) as error:
+            self._report(held, failed_with(held, error))
             return False
         return True
+
+    async def _fetch(self, held: Held, names: list[str]) -> None:
+        request = pb.GetStepResultsRequest(
+            task_id=held.task.task_id, lease_token=held.task.lease_token, step_names=names
+        )
+        backoff = Backoff()
+        while True:
+            try:
+                response = await self._stub.GetStepResults(request, timeout=_TIMEOUT)
+            except grpc.RpcError as error:
+                problem: object = from_call(error)
+                if isinstance(problem, (InvalidField, PayloadTooLarge, TooManyItems)):
+                    raise problem from None
+            else:
+                if response.results.keys() >= set(names):
+                    held.task.upstream_json.update(response.results)
+                    self._trouble.over()
+                    return
+                problem = "some are missing"
+            self._trouble.met(problem)
+            await backoff.wait()

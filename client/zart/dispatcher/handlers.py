@@ -37,11 +37,11 @@ async def _run_async(
 ) -> None:
     try:
         result = await function(held.context)
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and held.was_cancelled_by_others():
             raise
+        if isinstance(error, GeneratorExit) and not held.is_running_here():
+            raise  # not the handler's: its coroutine is thrown away, after the loop has ended
         if not held.lost:
             tell(held, timed_out(held) if held.expired else failed_with(held, error))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A leased task. Times are the event loop's, in seconds."""
+    """A leased task. ``deadline`` is a time of the event loop, in seconds.
+
+    The lease's times are those of ``time.monotonic``: a thread keeps it, which has no loop.
+    """
 
     task: pb.LeasedTask
     context: StepContext
@@ -31,7 +35,10 @@ class Held:
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def extended(self, ttl: float, asked_at: float) -> None:
-        """Note how long the lease lasts; counted from before the call, it is never too long."""
+        """Note how long the lease lasts; counted from before the call, it is never too long.
+
+        Called in the thread that keeps leases.
+        """
         self.expires_at = asked_at + ttl
         self.extend_at = asked_at + ttl / 3
 
@@ -56,6 +63,13 @@ class Held:
         task = asyncio.current_task()
         return task is not None and task.cancelling() > self.lost + self.expired
 
+    def is_running_here(self) -> bool:
+        """Whether this is called by the task that runs it."""
+        try:
+            return self.running is not None and asyncio.current_task() is self.running
+        except RuntimeError:  # no loop
+            return False
+
     def detach(self) -> None:
         """Let go of the answer that it came with, which is as large as all of its tasks."""
         task = pb.LeasedTask()
@@ -69,8 +83,9 @@ class Held:
 
 
 def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
-    """Hold tasks that were leased now, and not before ``asked_at``."""
+    """Hold tasks that were leased now, and not before ``asked_at`` by the event loop's clock."""
     now = asyncio.get_running_loop().time()
+    begun_at = time.monotonic() - (now - asked_at)
     leased_at = datetime.now(UTC)
     found = []
     for task in tasks:
@@ -80,8 +95,8 @@ def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
                 task,
                 StepContext(task, leased_at),
                 now + seconds_of(task.timeout),
-                asked_at + ttl,
-                asked_at + ttl / 3,
+                begun_at + ttl,
+                begun_at + ttl / 3,
             )
         )
     return found

@@ -14,6 +14,7 @@ from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.held import Held, held_of
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
+from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
@@ -70,6 +71,7 @@ class Leasing:
             lease_duration=span(self._lease),
         )
         backoff = Backoff()
+        trouble = Trouble(_log, "nothing is leased")
         answered_at = 0.0
         while not stop.is_set():
             asked_at = loop.time()
@@ -81,9 +83,10 @@ class Leasing:
             try:
                 response = await self._ask(request)
             except grpc.RpcError as error:
-                _log.warning("nothing was leased, a repeat follows: %s", from_call(error))
+                trouble.met(from_call(error))
                 await unless(stop, backoff.wait())
                 continue
+            trouble.over()
             backoff.reset()
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)

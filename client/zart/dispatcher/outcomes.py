@@ -13,20 +13,30 @@ from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import execution_pb2
 
 _DETAILS = 12_000  # characters: the server keeps 16 KiB of an error
+_RESULT = 1024 * 1024  # bytes of JSON: more is refused by the server, and much more not even sent
+_REJECTED = "OutcomeRejected"
 
 
 def completed(held: Held, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
     """Tell of a result; one that is not JSON fails the step, and no repeat would cure it."""
     try:
         text = json_text(result)
-        if not text.isascii():
-            text.encode()
+        size = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         return _failed(
             held,
             execution_pb2.StepError(
                 type="ResultNotJson",
                 message=f"the result, a {type(result).__name__}, is not JSON: {error}",
+            ),
+            retryable=False,
+        )
+    if size > _RESULT:
+        return _failed(
+            held,
+            execution_pb2.StepError(
+                type="ResultTooLarge",
+                message=f"the result has {size} bytes of JSON, at most {_RESULT} are kept",
             ),
             retryable=False,
         )
@@ -37,10 +47,10 @@ def completed(held: Held, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what
 
 def failed_with(held: Held, error: BaseException) -> pb.TaskOutcome:
     """Tell of an exception; every one but ``StepFailed(retryable=False)`` is retried."""
-    details = error.details if isinstance(error, StepFailed) else ""
+    details = error.details[:_DETAILS] if isinstance(error, StepFailed) else ""
     step_error = execution_pb2.StepError(
         type=type(error).__name__,
-        message=_clean(str(error)),
+        message=_clean(str(error)[:_DETAILS]),
         details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
     )
     outcome = _failed(
@@ -51,10 +61,19 @@ def failed_with(held: Held, error: BaseException) -> pb.TaskOutcome:
     return outcome
 
 
-def rejected(held: Held, why: str) -> pb.TaskOutcome:
-    """Tell that the server would not take the outcome, such as a result too large."""
-    error = execution_pb2.StepError(type="OutcomeRejected", message=why)
-    return _failed(held, error, retryable=False)
+def rejected(held: Held, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutcome:
+    """Tell that the server would not take the outcome, such as a result that it cannot store.
+
+    A failure that was to be retried still is.
+    """
+    error = execution_pb2.StepError(type=_REJECTED, message=why)
+    retryable = outcome.failed.retryable or not outcome.HasField("failed")
+    return _failed(held, error, retryable=retryable and not outcome.HasField("completed"))
+
+
+def is_rejection(outcome: pb.TaskOutcome) -> bool:
+    """Whether an outcome tells that another one was not taken."""
+    return outcome.failed.error.type == _REJECTED
 
 
 def timed_out(held: Held) -> pb.TaskOutcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,19 +13,9 @@ import grpc
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
-from zart.dispatcher.outcomes import rejected
-from zart.errors import (
-    InvalidCredentials,
-    InvalidField,
-    MissingCredentials,
-    PayloadTooLarge,
-    Refused,
-    RoleRequired,
-    TooManyItems,
-    Unavailable,
-    ZartError,
-    from_call,
-)
+from zart.dispatcher.outcomes import is_rejection, rejected
+from zart.dispatcher.trouble import Trouble
+from zart.errors import from_call
 from zart.v1 import dispatch_service_pb2 as pb
 
 if TYPE_CHECKING:  # only the stub file has this name
@@ -36,9 +26,6 @@ _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _SECOND = 250  # outcomes that are worth a second call while one is on its way
 _TIMEOUT = 30.0
-_NO_REPEAT_CURES = (InvalidField, PayloadTooLarge, TooManyItems)
-_CREDENTIALS = (MissingCredentials, InvalidCredentials, RoleRequired)
-_TRIES = 5
 
 
 class Reporter:
@@ -46,6 +33,11 @@ class Reporter:
 
     A first outcome is sent at once. A second call goes out beside the first one only for many, so
     that the server always has some to record and is not asked for each.
+
+    An outcome ends here in one way only: the server answers for that very one, that it is recorded
+    or never will be. A call that fails, whatever its code and whoever says so (there may be proxies
+    between), says nothing of its outcomes: they are sent again for as long as it takes, fewer at a
+    time, since it may be one of them or their size that somebody minds.
     """
 
     def __init__(
@@ -60,10 +52,13 @@ class Reporter:
         self._following = following
         self._done = done
         self._waiting: deque[tuple[Held, pb.TaskOutcome]] = deque()
+        self._most = _BATCH  # outcomes of one call; less after one that failed
         self._on_their_way = 0  # calls
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._backoff = Backoff()
+        self._trouble = Trouble(_log, "outcomes wait")
 
     def report(self, held: Held, outcome: pb.TaskOutcome) -> None:
         """Take an outcome; it is sent in the background."""
@@ -78,7 +73,7 @@ class Reporter:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Send batches until cancelled; an unreachable server is tried for ever."""
+        """Send batches until cancelled; a server that does not take them is tried for ever."""
         async with asyncio.TaskGroup() as calls:
             while True:
                 await self._more.wait()
@@ -101,60 +96,71 @@ class Reporter:
     def _next_batch(self) -> list[tuple[Held, pb.TaskOutcome]]:
         batch: list[tuple[Held, pb.TaskOutcome]] = []
         size = 0
-        while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+        while self._waiting and len(batch) < self._most and size < _BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1][1].ByteSize()
         return batch
 
     async def _call(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
         try:
-            await self._send(batch)
+            problem = await self._send(batch)
+            if problem is None:
+                self._trouble.over()
+                self._backoff.reset()
+                self._most = min(2 * self._most, _BATCH)
+            else:
+                self._trouble.met(problem)
+                await self._backoff.wait()
         finally:
             self._on_their_way -= 1
             self._more.set()
             if not self._waiting and not self._on_their_way:
                 self._idle.set()
 
-    async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
-        backoff = Backoff()
+    async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> object | None:
+        """Send a batch. Gives why it has to be sent again, None where it was answered."""
         tasks = [held for held, _ in batch]
         request = pb.ReportTasksRequest(
             dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
         )
-        tries = 0
-        while True:
-            self._following.ask(tasks, request)
-            asked_at = asyncio.get_running_loop().time()
-            try:
-                response = await self._stub.ReportTasks(request, timeout=_TIMEOUT)
-            except grpc.RpcError as error:
-                problem = from_call(error)
-                tries += 1
-                if _is_hopeless(problem, tries):
-                    await self._split(batch, str(problem))
-                    return
-                _log.warning("outcomes wait, a repeat follows: %s", problem)
-                await backoff.wait()
+        self._following.ask(tasks, request)
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            response = await self._stub.ReportTasks(request, timeout=_TIMEOUT)
+        except grpc.RpcError as error:
+            return self._put_back(batch, from_call(error))
+        except asyncio.CancelledError:  # by the channel, which calls it so that it was closed
+            if _is_cancelled():
+                raise
+            return self._put_back(batch, "the connection was closed")
+        except Exception as error:  # noqa: BLE001 - outcomes are not lost, whatever it is
+            return self._put_back(batch, repr(error))
+        if len(response.results) != len(batch):
+            # Not from a server of ours, or not all of it.
+            return self._put_back(batch, f"{len(response.results)} results for {len(batch)}")
+        self._following.answered(tasks, response, asked_at)
+        unanswered = []
+        for (held, outcome), result in zip(batch, response.results, strict=True):
+            if result.status == pb.REPORT_STATUS_RECORDED:
+                self._done(held)
+            elif result.status == pb.REPORT_STATUS_UNSPECIFIED:
+                unanswered.append((held, outcome))
             else:
-                self._following.answered(tasks, response, asked_at)
-                for (held, outcome), result in zip(batch, response.results, strict=True):
-                    if result.status == pb.REPORT_STATUS_RECORDED:
-                        self._done(held)
-                    else:
-                        self._settle(held, outcome, result)
-                return
+                self._settle(held, outcome, result)
+        return self._put_back(unanswered, "some were not answered for") if unanswered else None
 
-    async def _split(self, batch: list[tuple[Held, pb.TaskOutcome]], why: str) -> None:
-        """Find the outcome that the server refuses a whole batch for."""
+    def _put_back(self, batch: Sequence[tuple[Held, pb.TaskOutcome]], why: object) -> object:
+        """Keep outcomes for a later call, of half as many; one alone lets the others go first.
+
+        Nothing is leased by that call: it could be this that somebody minds.
+        """
+        self._following.given_up(held for held, _ in batch)
+        self._most = max(1, len(batch) // 2)
         if len(batch) == 1:
-            held, outcome = batch[0]
-            self._following.given_up([held])
-            result = pb.ReportResult(status=pb.REPORT_STATUS_REJECTED, error=why)
-            self._settle(held, outcome, result)
-            return
-        middle = len(batch) // 2
-        await self._send(batch[:middle])
-        await self._send(batch[middle:])
+            self._waiting.extend(batch)
+        else:
+            self._waiting.extendleft(reversed(batch))
+        return why
 
     def _settle(self, held: Held, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
         where = held.context.run_id, held.context.step_name
@@ -162,20 +168,12 @@ class Reporter:
             _log.warning("%s/%s: the lease was lost, its outcome is dropped", *where)
         elif result.status == pb.REPORT_STATUS_REJECTED:
             _log.warning("%s/%s: the outcome was rejected: %s", *where, result.error)
-            if outcome.HasField("completed"):
-                self.report(held, rejected(held, result.error))
+            if not is_rejection(outcome):
+                self.report(held, rejected(held, outcome, result.error))
                 return
         self._done(held)
 
 
-def _is_hopeless(problem: ZartError, tries: int) -> bool:
-    """Tell a batch that the server will never take from a server that cannot take any now.
-
-    Credentials that have run out may be renewed; what was done under them is not thrown away.
-    """
-    if isinstance(problem, _NO_REPEAT_CURES):
-        return True
-    if isinstance(problem, _CREDENTIALS):
-        return False
-    refused = isinstance(problem, Refused) and not isinstance(problem, Unavailable)
-    return refused and tries >= _TRIES
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

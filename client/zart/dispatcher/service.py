@@ -9,18 +9,20 @@ import socket
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
+import grpc
 import grpc.aio
 
 from zart.calls import dispatch
-from zart.channel import aio_channel
+from zart.channel import aio_channel, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
-from zart.dispatcher.leases import LeaseKeeper
+from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing
 from zart.dispatcher.outcomes import released
 from zart.dispatcher.pace import Pace
@@ -29,14 +31,19 @@ from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.threads import Threads
-from zart.errors import Unavailable, Unreachable
+from zart.dispatcher.trouble import Trouble
+from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
+if TYPE_CHECKING:  # only the stub file has this name
+    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+
 _log = logging.getLogger(__name__)
 _LAST_POLL = 0.25  # seconds that a poll may go on when the dispatcher stops
 _CALL_TIMEOUT = 10.0
+_BAD_DEFINITION = (InvalidField, PayloadTooLarge, TooManyItems)
 
 
 class Dispatcher:
@@ -46,6 +53,10 @@ class Dispatcher:
     threads. ``lease`` and ``grace`` are seconds: how long a lease lasts unless it is extended,
     and how long running handlers have to end when the dispatcher stops; what does not is given
     back. A step may run more than once.
+
+    Leases are extended by a thread of their own, over a connection of its own. A ``channel`` of
+    one's own goes before address and credentials, and then it is the only one: a handler that
+    blocks the event loop costs leases there.
     """
 
     def __init__(
@@ -78,32 +89,41 @@ class Dispatcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish or give back what is held.
 
-        A server that cannot be reached is tried for ever. Raises Refused where the server does
-        not take a task definition.
+        A server that cannot be reached, or does not let anybody in, is tried for ever. Raises
+        Refused where it says that a task definition cannot be right.
         """
         channel = self._given_channel or aio_channel(self._address, self._credentials)
+        leases = None if self._given_channel else sync_channel(self._address, self._credentials)
         try:
             if await self._register(channel, stop):
-                await self._run(channel, stop)
+                await self._run(channel, leases, stop)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            if leases is not None:
+                leases.close()
             if self._given_channel is None:
                 await channel.close()
 
     async def _register(self, channel: grpc.aio.Channel, stop: asyncio.Event) -> bool:
         client = Client(channel, timeout=_CALL_TIMEOUT)
         backoff = Backoff()
+        trouble = Trouble(_log, "no server takes the tasks")
         for task in self.tasks.values():
             while not stop.is_set():
                 try:
                     await client.send(dispatch.register_task(task.name, task.specs))
                     break
-                except (Unreachable, Unavailable) as error:
-                    _log.warning("no server yet, a repeat follows: %s", error)
+                except _BAD_DEFINITION:
+                    raise
+                except ZartError as error:
+                    trouble.met(error)
                     await unless(stop, backoff.wait())
+        trouble.over()
         return not stop.is_set()
 
-    async def _run(self, channel: grpc.aio.Channel, stop: asyncio.Event) -> None:
+    async def _run(
+        self, channel: grpc.aio.Channel, leases: grpc.Channel | None, stop: asyncio.Event
+    ) -> None:
         stub = DispatchServiceStub(channel)
         tasks = self.tasks.values()
         self._stop = stop
@@ -114,7 +134,8 @@ class Dispatcher:
         following = Following(tasks, self._lease, room, self._accept, stop)
         self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
         self._leasing = Leasing(stub, self.dispatcher_id, tasks, self._lease, room, self._accept)
-        keeper = LeaseKeeper(stub, self.dispatcher_id, self._held, self._lease, self._give_back)
+        extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
+        keeper = LeaseKeeper(extend, self.dispatcher_id, self._held, self._lease, self._give_back)
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
@@ -174,14 +195,36 @@ class Dispatcher:
             task.result()
 
     async def _wind_down(self) -> None:
-        """Give back what has not begun, let the rest finish within the grace period, then too."""
+        """Give back what has not begun, let the rest finish within the grace period, then too.
+
+        What has ended is reported for as long as that lasts, and for some seconds at least.
+        """
+        until = asyncio.get_running_loop().time() + max(self._grace, _CALL_TIMEOUT)
         self._give_back()
         await self._slots.wait(self._grace)
+        until = max(until, asyncio.get_running_loop().time() + _CALL_TIMEOUT)
         for held in [held for held in self._held if not held.ended]:
             self._report(held, released(held))
             held.lose()
         try:
-            async with asyncio.timeout(_CALL_TIMEOUT):
+            async with asyncio.timeout_at(until):
                 await self._reporter.flush()
         except TimeoutError:
             _log.warning("the server could not be told; %d leases expire", len(self._held))
+
+
+def _extend_by(channel: grpc.Channel) -> Extend:
+    stub = DispatchServiceStub(channel)
+    return lambda request, timeout: stub.ExtendLeases(request, timeout=timeout)
+
+
+def _extend_in_the_loop(stub: DispatchServiceAsyncStub) -> Extend:
+    loop = asyncio.get_running_loop()
+
+    async def call(request: pb.ExtendLeasesRequest, timeout: float) -> pb.ExtendLeasesResponse:
+        response: pb.ExtendLeasesResponse = await stub.ExtendLeases(request, timeout=timeout)
+        return response
+
+    return lambda request, timeout: asyncio.run_coroutine_threadsafe(
+        call(request, timeout), loop
+    ).result(timeout + _CALL_TIMEOUT)

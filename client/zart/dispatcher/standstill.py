@@ -1,0 +1,79 @@
+"""Notices that the event loop stands still, and tells which step holds it up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from types import FrameType
+
+from zart.dispatcher import handlers
+from zart.dispatcher.held import Held
+
+_log = logging.getLogger(__name__)
+_LONG = 1.0  # seconds
+
+
+class Standstill:
+    """Asks the loop, from another thread, to answer; made in the loop's thread.
+
+    Told are those of a second and more that were seen while they lasted: once then, and once when
+    the loop goes on.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, held: AbstractSet[Held]) -> None:
+        self._loop = loop
+        self._held = held
+        self._thread = threading.get_ident()
+        self._asked_at: float | None = None
+        self._told: str | None = None
+
+    def look(self) -> None:
+        """Look whether the loop has answered; called now and then, in the other thread."""
+        asked_at, now = self._asked_at, time.monotonic()
+        if asked_at is None:
+            self._asked_at = now
+            self._loop.call_soon_threadsafe(self._answer)
+        elif self._told is None and now - asked_at >= _LONG:
+            self._told = self._who()
+            _log.warning(
+                "the event loop has stood still for %.1f s, held up by %s: what blocks belongs"
+                " into a plain function, which runs in a thread",
+                now - asked_at, self._told,
+            )  # fmt: skip
+
+    def _answer(self) -> None:
+        asked_at, told = self._asked_at, self._told
+        self._asked_at = self._told = None
+        if asked_at is not None and told is not None:
+            stood = time.monotonic() - asked_at
+            _log.warning("the event loop goes on; %s held it up for %.1f s", told, stood)
+
+    def _who(self) -> str:
+        task = asyncio.current_task(self._loop)
+        step = next(
+            (f"step {h.context.run_id}/{h.context.step_name}"
+             for h in frozenset(self._held) if task is not None and h.running is task),
+            "no step itself, perhaps something that one has begun",
+        )  # fmt: skip
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - what is public is for debuggers
+        return f"{step}{_place(frame)}"
+
+
+def _place(frame: FrameType | None) -> str:
+    """Give where a step's own function stands; of other code, where it stands innermost."""
+    found = frame
+    inner: FrameType | None = None
+    while frame is not None:
+        if frame.f_code.co_filename == handlers.__file__:
+            found = inner
+            break
+        inner, frame = frame, frame.f_back
+    if found is None:
+        return ""
+    code = found.f_code
+    return f" ({Path(code.co_filename).name}:{found.f_lineno} in {code.co_name})"

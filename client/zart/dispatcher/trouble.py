@@ -1,0 +1,43 @@
+"""Tells of a trouble that lasts: that it began, now and then that it goes on, and that it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+_AGAIN = 30.0  # seconds between two lines of one trouble
+
+
+class Trouble:
+    """One thing that may not work for a while, and is repeated until it does.
+
+    ``what`` begins the log's sentence: "outcomes wait".
+    """
+
+    def __init__(self, log: logging.Logger, what: str) -> None:
+        self._log = log
+        self._what = what
+        self._since = 0.0
+        self._times = 0
+        self._told_at = 0.0
+
+    def met(self, problem: object) -> None:
+        """Note that it did not work once more."""
+        now = time.monotonic()
+        self._times += 1
+        if self._times == 1:
+            self._since = self._told_at = now
+            self._log.warning("%s, a repeat follows: %s", self._what, problem)
+        elif now - self._told_at >= _AGAIN:
+            self._told_at = now
+            self._log.warning(
+                "%s, %d times in %.0f s, a repeat follows: %s",
+                self._what, self._times, now - self._since, problem,
+            )  # fmt: skip
+
+    def over(self) -> None:
+        """Note that it worked."""
+        if self._times:
+            lasted = time.monotonic() - self._since
+            self._log.info("%s no more, after %d times in %.1f s", self._what, self._times, lasted)
+            self._times = 0

@@ -1,0 +1,126 @@
+"""A gRPC proxy that stands between callers and a server, and answers in its place when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 16 * 1024 * 1024),
+    ("grpc.enable_retries", 0),
+]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a call is answered with; ``domain`` and ``reason`` are those of an ErrorInfo."""
+
+    code: grpc.StatusCode
+    domain: str = ""
+    reason: str = ""
+
+    @property
+    def details(self) -> tuple[tuple[str, bytes], ...]:
+        """The trailing metadata."""
+        if not self.reason:
+            return ()
+        packed = any_pb2.Any()
+        packed.Pack(error_details_pb2.ErrorInfo(reason=self.reason, domain=self.domain))
+        status = status_pb2.Status(code=self.code.value[0], message="no", details=[packed])
+        return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+class Between(grpc.GenericRpcHandler):
+    """``async with Between(server.address) as proxy``: it listens on ``proxy.address``.
+
+    ``refuse`` tells of each call, by its method's name and its request, what to answer it with;
+    None lets it through. ``refused`` and ``passed`` count calls by method; those that passed have
+    been answered.
+    """
+
+    def __init__(
+        self, server: str, refuse: Callable[[str, bytes], Refusal | None] = lambda *_: None
+    ) -> None:
+        self._server = server
+        self.refuse = refuse
+        self.refused: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.address = ""
+
+    async def __aenter__(self) -> Between:
+        self._channel = grpc.aio.insecure_channel(self._server, options=_OPTIONS)
+        self._listener = grpc.aio.server(handlers=[self], options=_OPTIONS)
+        port = self._listener.add_insecure_port("127.0.0.1:0")
+        self.address = f"127.0.0.1:{port}"
+        await self._listener.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self._listener.stop(None)
+        await self._channel.close()
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        method = details.method.rpartition("/")[2]
+        forward: Any = self._channel.unary_unary(details.method)
+        metadata = [
+            (key, value)
+            for key, value in details.invocation_metadata or ()
+            if not key.startswith(("grpc-", "user-agent"))
+        ]
+
+        async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            refusal = self.refuse(method, request)
+            if refusal is not None:
+                self.refused[method] += 1
+                if refusal.code is grpc.StatusCode.OK:
+                    return b""  # of whatever answers so, it is no server of ours
+                await context.abort(refusal.code, "said between", refusal.details)
+            try:
+                answer: bytes = await forward(
+                    request, timeout=context.time_remaining(), metadata=metadata
+                )
+            except grpc.aio.AioRpcError as error:
+                await context.abort(
+                    error.code(), error.details() or "", tuple(error.trailing_metadata())
+                )
+            self.passed[method] += 1
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+
+class Refusing:
+    """Refuses so many calls of each of some methods, and lets the others through."""
+
+    def __init__(self, refusal: Refusal, **calls: int) -> None:
+        self._refusal = refusal
+        self._left = Counter(calls)
+
+    def __call__(self, method: str, _request: bytes) -> Refusal | None:
+        """Judge a call."""
+        if not self._left[method]:
+            return None
+        self._left[method] -= 1
+        return self._refusal
+
+
+async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.02)

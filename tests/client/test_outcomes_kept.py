@@ -1,0 +1,206 @@
+"""What was done is never given up, whatever something between says to whichever call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+import pytest
+from between import Between, Refusal, Refusing, until
+from dispatching import registered
+from rig import Rig, eventually
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+ONCE = zart.Retry(max_attempts=1)
+CODES = list(grpc.StatusCode)
+SILENT = [Refusal(code) for code in CODES]
+FOREIGN = [  # reasons of somebody else, by the names of ours
+    Refusal(code, "proxy.example", reason)
+    for code, reason in zip(
+        CODES,
+        ["INVALID_FIELD", "PAYLOAD_TOO_LARGE", "TOO_MANY_ITEMS", "ROLE_REQUIRED"] * len(CODES),
+        strict=False,
+    )
+    if code is not grpc.StatusCode.OK
+]
+OURS = [
+    Refusal(getattr(grpc.StatusCode, code), "zart", reason)
+    for code, reason in {
+        "UNAUTHENTICATED": "INVALID_CREDENTIALS",
+        "PERMISSION_DENIED": "ROLE_REQUIRED",
+        "ABORTED": "STORE_CONFLICT",
+        "INTERNAL": "INTERNAL",
+        "UNAVAILABLE": "STORE_UNAVAILABLE",
+        "DEADLINE_EXCEEDED": "OPERATION_TIMEOUT",
+        "UNIMPLEMENTED": "UNKNOWN_METHOD",
+        "RESOURCE_EXHAUSTED": "PAYLOAD_TOO_LARGE",
+        "INVALID_ARGUMENT": "INVALID_FIELD",
+    }.items()
+]
+# Of a definition these are our own last word.
+_LAST_WORDS = {"PAYLOAD_TOO_LARGE", "INVALID_FIELD"}
+
+
+# More than what the dispatcher once took for a final word.
+_REPORTS = 5
+
+
+async def _one(
+    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, reports: int = _REPORTS, lease: int = 5
+) -> None:
+    """Run an execution behind a proxy that refuses each call for a while."""
+    name = f"{refusal.code.name}-{refusal.domain}"
+    task, ran, stop = zart.Task(name), 0, asyncio.Event()
+
+    @task.step(retry=ONCE)
+    async def a(ctx: zart.StepContext) -> str:
+        nonlocal ran
+        ran += 1
+        await until(lambda: proxy.passed["ExtendLeases"] > 0)
+        return "done"
+
+    is_ok = refusal.code is grpc.StatusCode.OK
+    is_last_word = refusal.domain == "zart" and refusal.reason in _LAST_WORDS
+    refusing = Refusing(
+        refusal,
+        RegisterTask=0 if is_ok or is_last_word else 2,
+        LeaseTasks=2,
+        ExtendLeases=2,
+        ReportTasks=reports,
+    )
+    async with Between(server.address, refusing) as proxy:
+        dispatcher = zart.Dispatcher([task], address=proxy.address, lease=lease, dispatcher_id=name)
+        running = asyncio.create_task(dispatcher.run(stop))
+        try:
+            await registered(rig, name)
+            handle = await rig.client.start(task, execution_id=name)
+            assert await handle.result(timeout=40) == "done", refusal
+        finally:
+            stop.set()
+            await running
+    (attempt,) = (await rig.client.get_step(name, "a")).attempts
+    assert (ran, attempt.status, attempt.dispatcher_id) == (1, "COMPLETED", name), refusal
+    assert proxy.refused["ReportTasks"] >= reports
+
+
+async def test_what_was_done_is_recorded_once_whatever_each_call_is_refused_with(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for refusal in (*SILENT, *FOREIGN, *OURS):
+            group.create_task(_one(rig, zart_server, refusal))
+
+
+async def test_a_trouble_is_told_when_it_begins_and_when_it_ends_not_each_time(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zart.dispatcher")
+    await _one(rig, zart_server, Refusal(grpc.StatusCode.PERMISSION_DENIED), reports=2, lease=3)
+    told = [record.getMessage() for record in caplog.records]
+    for what in ("no server takes the tasks", "nothing is leased", "leases are not extended",
+                 "outcomes wait"):  # fmt: skip
+        assert [line.startswith(f"{what} no more") for line in told if what in line] == [
+            False,
+            True,
+        ], what
+
+
+async def test_an_outcome_that_nobody_between_lets_through_keeps_no_other_back(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """A proxy that takes no large messages refuses a whole call for the one outcome in it."""
+    task, stop = zart.Task("t"), asyncio.Event()
+    allows_all = False
+    size = 40
+
+    @task.step(retry=ONCE)
+    async def a(ctx: zart.StepContext) -> str:
+        await gate.wait()
+        return "x" * 100_000 if ctx.payload == size - 1 else "small"
+
+    def refuse(method: str, request: bytes) -> Refusal | None:
+        is_too_large = method == "ReportTasks" and len(request) > 50_000 and not allows_all
+        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED) if is_too_large else None
+
+    gate = asyncio.Event()
+    async with Between(zart_server.address, refuse) as proxy:
+        dispatcher = zart.Dispatcher([task], address=proxy.address, concurrency=size)
+        running = asyncio.create_task(dispatcher.run(stop))
+        await registered(rig, "t")
+        await rig.client.batch_start_executions([zart.Start("t", n, f"x{n}") for n in range(size)])
+
+        async def all_run() -> bool:
+            return bool(await rig.db.fetchval("SELECT count(*) = $1 FROM zart.leases", size))
+
+        async def all_but_one_ended() -> bool:
+            return bool(await rig.db.fetchval("SELECT count(*) = 1 FROM zart.leases"))
+
+        await eventually(all_run)
+        gate.set()
+        await eventually(all_but_one_ended, within=30)
+        assert (await rig.statuses(f"x{size - 1}")) == {"a": "RUNNING"}
+        allows_all = True
+        run = await rig.client.handle(f"x{size - 1}").run(timeout=30)
+        assert run.status == "COMPLETED"
+        stop.set()
+        await running
+
+
+async def test_a_dispatcher_that_stops_goes_on_to_report(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task, stop = zart.Task("t"), asyncio.Event()
+    task.step(name="a", retry=ONCE)(lambda _: "done")
+    is_open = False
+
+    def refuse(method: str, _request: bytes) -> Refusal | None:
+        closed = method == "ReportTasks" and not is_open
+        return Refusal(grpc.StatusCode.UNAUTHENTICATED) if closed else None
+
+    async with Between(zart_server.address, refuse) as proxy:
+        dispatcher = zart.Dispatcher([task], address=proxy.address, grace=30)
+        running = asyncio.create_task(dispatcher.run(stop))
+        await registered(rig, "t")
+        handle = await rig.client.start("t", execution_id="x")
+        await until(lambda: proxy.refused["ReportTasks"] > 0)
+        stop.set()
+        await until(lambda: proxy.refused["ReportTasks"] >= _REPORTS)
+        assert not running.done()
+        is_open = True
+        await asyncio.wait_for(running, 30)
+    assert await handle.result(timeout=1) == "done"
+
+
+async def test_results_that_steps_need_are_asked_for_until_they_are_given(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task, stop = zart.Task("t"), asyncio.Event()
+    parts = [f"p{n}" for n in range(6)]
+    for name in parts:
+        task.step(name=name, retry=ONCE)(lambda _: "x" * 1_000_000)
+
+    @task.step(depends_on=parts, retry=ONCE)
+    async def total(ctx: zart.StepContext) -> int:
+        return sum(len(ctx.result_of(name)) for name in parts)
+
+    refusing = Refusing(Refusal(grpc.StatusCode.PERMISSION_DENIED), GetStepResults=3)
+    async with Between(zart_server.address, refusing) as proxy:
+        running = asyncio.create_task(zart.Dispatcher([task], address=proxy.address).run(stop))
+        await registered(rig, "t")
+        handle = await rig.client.start("t", execution_id="x")
+        assert await handle.result(timeout=30) == 6_000_000
+        assert proxy.refused["GetStepResults"] == 3
+        stop.set()
+        await running
+
+
+async def test_a_dispatcher_ends_where_the_server_says_that_a_definition_cannot_be_right(
+    zart_server: ServerUnderTest,
+) -> None:
+    task = zart.Task("t\n")
+    task.step(name="a")(lambda _: None)
+    with pytest.raises(zart.errors.InvalidField):
+        await zart.Dispatcher([task], address=zart_server.address).run(asyncio.Event())

@@ -1,0 +1,72 @@
+"""A handler that holds up the event loop costs nobody a lease, and the log names it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+from dispatching import dispatching, start
+from rig import Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+ONCE = zart.Retry(max_attempts=1)
+LEASE = 1.0  # seconds; the shortest there is
+
+
+async def test_a_step_that_blocks_the_loop_costs_neither_its_lease_nor_those_of_others(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "zart.dispatcher")
+    task = zart.Task("t")
+    both = asyncio.Barrier(2)
+
+    @task.step(retry=ONCE)
+    async def blocks(ctx: zart.StepContext) -> str:
+        await both.wait()
+        until = time.monotonic() + 2.5 * LEASE
+        while time.monotonic() < until:
+            pass
+        return "blocked"
+
+    @task.step(retry=ONCE)
+    async def behaves(ctx: zart.StepContext) -> str:
+        await both.wait()
+        return "behaved"
+
+    async with dispatching(zart_server, task, lease=LEASE):
+        handle = await start(rig, task)
+        assert await handle.result(timeout=20) == {"blocks": "blocked", "behaves": "behaved"}
+
+    told = [r.getMessage() for r in caplog.records if r.name == "zart.dispatcher.standstill"]
+    began, ended = told
+    assert "held up by step x:run:0/blocks (test_standstill.py:" in began
+    assert " in blocks)" in began
+    assert ended.startswith("the event loop goes on; step x:run:0/blocks")
+    seconds = float(ended.split()[-2])
+    assert seconds > 1
+
+
+async def test_what_a_step_has_begun_and_left_alone_is_told_by_its_place(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "zart.dispatcher")
+    task = zart.Task("t")
+
+    async def nobody_waits_for_it() -> None:
+        until = time.monotonic() + 2.5 * LEASE
+        while time.monotonic() < until:
+            pass
+
+    @task.step(retry=ONCE)
+    async def begins(ctx: zart.StepContext) -> str:
+        child = asyncio.create_task(nobody_waits_for_it())
+        await child
+        return "done"
+
+    async with dispatching(zart_server, task, lease=LEASE):
+        assert await (await start(rig, task)).result(timeout=20) == "done"
+    assert any("in nobody_waits_for_it)" in record.getMessage() for record in caplog.records)
