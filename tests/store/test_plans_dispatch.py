@@ -22,9 +22,10 @@ from zart_server.domain.model import ReportStatus, StepError
 from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
 from zart_server.engine.report import record_outcomes
+from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import expired_leases, extend, recorded_leases
-from zart_server.store.queue import are_any_due, due_lanes, parse_task_id
+from zart_server.store.queue import parse_task_id
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.requests import Answered, RequestKey
 from zart_server.store.starting import start_one
@@ -94,9 +95,9 @@ async def test_leasing_on_from_a_mark(many: str) -> None:
 
 async def test_peeking(many: str) -> None:
     async with explained(many) as tx:
-        assert await are_any_due(cast("Any", tx), ("many",), ())
-        assert not await are_any_due(cast("Any", tx), ("many",), ("b",))
-        await due_lanes(cast("Any", tx), ("many",))
+        assert await are_any_due(cast("Any", tx), ("many",), None, Begin())
+        assert not await are_any_due(cast("Any", tx), ("many",), ("b",), Begin())
+        await due_lanes(cast("Any", tx), ("many",), Begin())
         await expired_leases(cast("Any", tx), BATCH)
 
         check(tx.plans, 5 * BATCH, *ALSO)

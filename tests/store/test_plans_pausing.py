@@ -12,8 +12,9 @@ from zart_server.domain.model import PauseScope
 from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.engine.pause import count_paused, pause
 from zart_server.engine.resume import resume
+from zart_server.store.claims import Claim, claim_past_settling
+from zart_server.store.due import Begin
 from zart_server.store.held import held_by, held_in_runs, release
-from zart_server.store.queue import Claim, claim_past_settling
 from zart_server.store.rules import end_releases, read_changed
 from zart_server.store.settling import lanes_to_settle, settle_lane
 
@@ -92,11 +93,11 @@ async def test_claiming_while_rules_settle(many: str, scope: PauseScope, most: i
         await paused(tx, scope)
         tx.plans.clear()
         wanted = Claim(["many"], None, 50, "d", "", 30)
-        claimed, moved = await claim_past_settling(cast("Any", tx), wanted)
+        claimed, moved = await claim_past_settling(cast("Any", tx), wanted, Begin())
 
         assert len(claimed) == (50 if scope.task_name is None else 0)
         assert moved == (scope.execution_id == f"x-{MANY + 2}")
-        check(tx.plans, max(most, 50) * 2)
+        check(tx.plans, (max(most, 50) + 1) * 2)  # and the first of each lane
 
 
 async def test_releasing(many: str) -> None:

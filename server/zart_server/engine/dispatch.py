@@ -23,9 +23,10 @@ from zart_server.engine.low_water import LowWater
 from zart_server.engine.turns import let_others_go_first
 from zart_server.engine.waiters import Waiters
 from zart_server.store.db import Database
+from zart_server.store.due import are_any_due
 from zart_server.store.leased import read_large, read_upstream
 from zart_server.store.leases import extend, read_lease
-from zart_server.store.queue import are_any_due, parse_task_id
+from zart_server.store.queue import parse_task_id
 from zart_server.store.rules import SHARE_PAUSE_LOCK
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Dispatch:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._gatherer = ReportGatherer(db)
-        self._low_water = LowWater()
+        self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False
         self.waiters = Waiters()
@@ -75,10 +76,11 @@ class Dispatch:
         if lanes in self._dry and not is_told:
             await let_others_go_first()
             async with self._db.looking() as tx:
-                if not await are_any_due(tx, *lanes):
+                begin = self.low_water.to_look(*lanes)
+                if not await are_any_due(tx, command.task_names, command.handlers or None, begin):
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
-            tasks = await lease_tasks(tx, command, self._low_water)
+            tasks = await lease_tasks(tx, command, self.low_water)
         if tasks:
             self._dry.discard(lanes)
         elif len(self._dry) < _DRY:

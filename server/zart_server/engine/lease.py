@@ -8,12 +8,13 @@ from datetime import timedelta
 
 from zart_server.domain.commands import LeasedTask, LeaseTasks
 from zart_server.engine.low_water import LowWater
+from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
+from zart_server.store.due import Begin, DueLane
 from zart_server.store.leased import read_large, read_upstream
 from zart_server.store.leases import unclaim
-from zart_server.store.queue import Claim, Claimed, claim, claim_past_settling, task_id_of
-from zart_server.store.rules import is_settling
+from zart_server.store.queue import task_id_of
 from zart_server.store.run_facts import RunFacts
 
 _RESPONSE_BYTES = 8 * 1024 * 1024
@@ -45,8 +46,9 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
     parts = await _gather(tx, claimed)
     kept = _fitting(parts)
     if len(kept) < len(parts):
-        low_water.forget()
-        await unclaim(tx, [part.claimed for part in parts[len(kept) :]])
+        left = parts[len(kept) :]
+        await unclaim(tx, [part.claimed for part in left])
+        low_water.put_back([_place_of(part) for part in left])
     tx.changes.executions.update(part.run.execution_key for part in kept)
     large = await _read_large(tx, kept)
     ttl = command.lease_duration
@@ -54,6 +56,7 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
 
 
 async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
+    """Claim from where the last claims came to; where that is too little, from all lanes."""
     wanted = Claim(
         command.task_names,
         command.handlers or None,
@@ -62,19 +65,37 @@ async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claim
         command.principal,
         command.lease_duration.total_seconds(),
     )
-    since = low_water.since(command.task_names, command.handlers)
-    claimed = await claim(tx, wanted, since)
-    if since and len(claimed) < wanted.max_tasks:
-        # Less than wanted: whatever stands before the marks is of use too.
-        rest = replace(wanted, max_tasks=wanted.max_tasks - len(claimed))
-        claimed += await claim(tx, rest, {})
-    if not claimed and await is_settling(tx):
-        for _ in range(_MOVES_AT_MOST):
-            claimed, moved = await claim_past_settling(tx, wanted)
-            if claimed or not moved:
-                break
-    low_water.note(command.task_names, command.handlers, claimed, command.max_tasks, since)
-    return claimed
+    lanes = command.task_names, command.handlers
+    begin = low_water.to_claim(*lanes)
+    claimed: list[Claimed] = []
+    while True:
+        found = await claim(tx, wanted, begin)
+        if found.stood_aside:
+            return claimed + await _claim_past_settling(tx, wanted, low_water.to_look(*lanes))
+        claimed += found.claimed
+        is_enough = len(claimed) == command.max_tasks
+        low_water.claimed(*lanes, begin, found, is_enough=is_enough)
+        if is_enough:
+            return claimed
+        if not found.is_more:
+            if not begin.is_only or not low_water.may_look(*lanes):
+                return claimed
+            begin = low_water.to_look(*lanes)
+        wanted = replace(wanted, max_tasks=command.max_tasks - len(claimed))
+
+
+async def _claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> list[Claimed]:
+    for _ in range(_MOVES_AT_MOST):
+        claimed, moved = await claim_past_settling(tx, wanted, begin)
+        if claimed or not moved:
+            return claimed
+    return []
+
+
+def _place_of(part: _Parts) -> DueLane:
+    claimed, step = part.claimed, part.definition.graph.steps[part.claimed.step_no]
+    place = claimed.not_before, claimed.queue_no
+    return DueLane(claimed.lane, part.definition.task_name, step.handler, place, 0)
 
 
 async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:

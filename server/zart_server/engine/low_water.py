@@ -1,31 +1,80 @@
-"""Where claims have come to in each lane's queue, so that they need not begin at its head.
+"""Where looks have come to in each lane's queue, so that they need not begin at its head.
 
 While somebody holds a snapshot open, PostgreSQL cannot forget the index entries of tasks that are
-gone, and a claim would read all of them first. What comes to stand before a mark, since it was
-committed late or put back in its place, is found after a moment, when a look begins at the head
-again, and by every claim that finds less than it wants behind the mark.
+gone, and a look from the head reads all of them first. So claims that get all they want go on from
+where the last one came to. What comes to stand before such a mark, since it was committed late or
+was locked by a claim that did not take it, is found by a look at all lanes, after a moment or when
+a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
+stand before those is looked for by maintenance (``looking_back``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from zart_server.store.queue import Claimed, Place
+from zart_server.store.claims import Found
+from zart_server.store.due import Begin, DueLane, DueLanes
+from zart_server.store.queue import Place
 
-_KEPT = 0.25  # seconds between two looks from the head; more while such a look takes long
-_SHARE = 20  # a look from the head may take one in so many of all seconds
-_MOST = 1000
+_KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
+_CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
+_SHARE = 20  # what it takes beyond that may be one in so many of all seconds
+_OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
+_MOST = 1000  # sets of lanes that are kept in mind
 _Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at all lanes has found: nothing stood before this then."""
+
+    at: datetime
+    begin: Begin
 
 
 @dataclass(slots=True)
 class _Marks:
-    until: float
-    places: dict[int, Place] = field(default_factory=dict)
-    looked_at: float = 0.0
+    """The marks of one set of lanes, for claims and for looks at all of it."""
+
+    hot: dict[int, Place] = field(default_factory=dict)
+    is_hot_until: float = 0.0
+    rests_until: float = 0.0
+    old: _Look | None = None
+    last: _Look | None = None
+
+    @property
+    def begin(self) -> Begin:
+        """Where a look at all lanes begins."""
+        return Begin() if self.old is None else self.old.begin
+
+    def looked(self, at: datetime, begin: Begin) -> None:
+        """Note what a look at all lanes has found; it counts once it is old enough."""
+        if self.last is None:
+            self.last = _Look(at, begin)
+        elif at - self.last.at >= _OLD:
+            self.old, self.last = self.last, _Look(at, begin)
+
+    def lower(self, lane: int, place: Place) -> None:
+        """Have the next looks see what was put back there."""
+        if lane in self.hot:
+            self.hot[lane] = min(self.hot[lane], place)
+        self.old, self.last = (
+            look and _Look(look.at, _lowered(look.begin, lane, place))
+            for look in (self.old, self.last)
+        )
+
+
+def _lowered(begin: Begin, lane: int, place: Place) -> Begin:
+    known = begin.places.get(lane)
+    if known is None and begin.since is not None:
+        known = begin.since, 0
+    if known is None or known <= place:
+        return begin
+    return Begin({**begin.places, lane: place}, begin.since)
 
 
 class LowWater:
@@ -34,46 +83,66 @@ class LowWater:
     def __init__(self) -> None:
         self._marks: dict[_Lanes, _Marks] = {}
 
-    def since(self, task_names: Sequence[str], handlers: Sequence[str]) -> Mapping[int, Place]:
-        """Give the places, by lane, from where on to look now; none: from the heads."""
-        marks = self._marks.get((tuple(task_names), tuple(handlers)))
-        now = time.monotonic()
-        if marks is None:
-            return {}
-        if now < marks.until:
-            return marks.places
-        marks.looked_at = now
-        return {}
+    def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
+        """Give from where on a claim looks now: the lanes of the last ones, or all."""
+        marks = self._of(task_names, handlers)
+        if marks.hot and time.monotonic() < marks.is_hot_until:
+            return Begin(marks.hot, is_only=True)
+        return marks.begin
 
-    def note(
+    def to_look(self, task_names: Sequence[str], handlers: Sequence[str] = ()) -> Begin:
+        """Give from where on to look at all lanes."""
+        return self._of(task_names, handlers).begin
+
+    def may_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        """Tell whether a claim that found less than it wants may look at all lanes already."""
+        return time.monotonic() >= self._of(task_names, handlers).rests_until
+
+    def claimed(
         self,
         task_names: Sequence[str],
         handlers: Sequence[str],
-        claimed: Sequence[Claimed],
-        max_tasks: int,
-        since: Mapping[int, Place],
+        begin: Begin,
+        found: Found,
+        *,
+        is_enough: bool,
     ) -> None:
-        """Note what a look that began at ``since`` has found; less than wanted drops the marks."""
-        key = tuple(task_names), tuple(handlers)
-        if len(claimed) < max_tasks:
-            self._marks.pop(key, None)
-            return
+        """Note what a claim has found that began at ``begin``."""
+        marks = self._of(task_names, handlers)
         now = time.monotonic()
+        if begin.is_only:
+            hot = {**marks.hot}
+        else:
+            hot = {**found.heads}
+            heads = list(found.heads.values())
+            since = found.now if found.is_all_told else heads[-1][0]
+            marks.looked(found.now, Begin(found.heads, since))
+            marks.rests_until = now + max(found.seconds - _CHEAP, 0) * _SHARE
+            marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
+        for item in found.claimed:
+            place = item.not_before, item.queue_no
+            if item.lane not in hot or hot[item.lane] < place:
+                hot[item.lane] = place
+        marks.hot = hot
+
+    def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
+        """Note what a look at all lanes of these tasks has found."""
+        if due.is_all:
+            places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
+            self._of(task_names, ()).looked(due.now, Begin(places, due.now))
+
+    def put_back(self, lanes: Sequence[DueLane]) -> None:
+        """Note that tasks stand in these places, which may be before the marks."""
+        for (task_names, handlers), marks in self._marks.items():
+            for lane in lanes:
+                if lane.task_name in task_names and (not handlers or lane.handler in handlers):
+                    marks.lower(lane.lane, lane.place)
+
+    def _of(self, task_names: Sequence[str], handlers: Sequence[str]) -> _Marks:
+        key = tuple(task_names), tuple(handlers)
         marks = self._marks.get(key)
         if marks is None:
             if len(self._marks) >= _MOST:
                 self._marks.clear()
-            marks = self._marks[key] = _Marks(now + _KEPT)
-        elif not since:
-            took = now - marks.looked_at if marks.looked_at else 0.0
-            marks.until = now + max(_KEPT, took * _SHARE)
-        places: dict[int, Place] = {}
-        for item in claimed:
-            place = item.not_before, item.queue_no
-            if item.lane not in places or places[item.lane] < place:
-                places[item.lane] = place
-        marks.places = {**marks.places, **places}
-
-    def forget(self) -> None:
-        """Begin at the heads: something was put back."""
-        self._marks.clear()
+            marks = self._marks[key] = _Marks()
+        return marks

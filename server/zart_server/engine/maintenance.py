@@ -19,10 +19,11 @@ from zart_server.engine.moving import Moves
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
-from zart_server.store.db import BY_TIME, Database
+from zart_server.store.db import BY_TIME, Database, Tx
 from zart_server.store.definitions import touch_asked
+from zart_server.store.due import DueLane, due_lanes
 from zart_server.store.leases import ExpiredLease, expired_leases
-from zart_server.store.queue import due_lanes, task_id_of
+from zart_server.store.queue import task_id_of
 from zart_server.store.requests import purge_requests
 from zart_server.store.rules import pauses_due
 
@@ -71,10 +72,10 @@ class Maintenance:
         """Look when something is due, if that is before the next look."""
         if seconds < _TICK:
             timer: asyncio.TimerHandle
-            timer = asyncio.get_running_loop().call_later(seconds, lambda: self._due(timer))
+            timer = asyncio.get_running_loop().call_later(seconds, lambda: self._is_due(timer))
             self._timers.add(timer)
 
-    def _due(self, timer: asyncio.TimerHandle) -> None:
+    def _is_due(self, timer: asyncio.TimerHandle) -> None:
         self._timers.discard(timer)
         self.kick()
 
@@ -98,8 +99,10 @@ class Maintenance:
         async with self._db.looking() as tx:
             expired = await expired_leases(tx, _LEASES)
             rule_in, is_to_move = await pauses_due(tx)
-            due = await due_lanes(tx, sorted(names)) if names else []
-        self._dispatch.waiters.wake({(task, handler): 1000 for task, handler, s in due if s <= 0})
+            due = await self._due(tx, sorted(names)) if names else []
+        self._dispatch.waiters.wake(
+            {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
+        )
         if is_to_move:
             self._moves.kick()
         if expired:
@@ -109,10 +112,17 @@ class Maintenance:
                 await expire(tx)
             self.kick()
         await self._now_and_then(names)
-        later = [seconds for _, _, seconds in due if seconds > 0]
+        later = [lane.due_in for lane in due if lane.due_in > 0]
         if rule_in is not None and rule_in > 0:
             later.append(rule_in)
         return 0.05 if len(expired) == _LEASES else min(later, default=_TICK)
+
+    async def _due(self, tx: Tx, names: Sequence[str]) -> list[DueLane]:
+        """Look for what is due in all lanes that somebody waits for."""
+        low_water = self._dispatch.low_water
+        due = await due_lanes(tx, names, low_water.to_look(names))
+        low_water.looked(names, due)
+        return due.lanes
 
     async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""

@@ -16,8 +16,8 @@ import asyncpg
 
 from zart_server.domain.model import StepError
 from zart_server.store.arrays import Distinct, numbers
+from zart_server.store.claims import Claimed
 from zart_server.store.db import Tx
-from zart_server.store.queue import Claimed
 
 # A lease: run key, step number, token, and the principal whose it is.
 LeaseKey: TypeAlias = tuple[int, int, int, str]

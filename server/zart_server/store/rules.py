@@ -267,14 +267,6 @@ async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
     return (None, False) if row is None else (row[0], row[1])
 
 
-async def is_settling(tx: Tx) -> bool:
-    """Tell whether some rule's queued tasks are still to be moved aside."""
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')"
-    )
-    return found
-
-
 async def pause_work(tx: Tx) -> list[tuple[int, str]]:
     """Give what is left to move, oldest rule first: (rule key, 'settle' or 'release')."""
     rows = await tx.fetch("SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000")

@@ -1,0 +1,288 @@
+"""Claims: leases the oldest tasks that are due, of many lanes, at the cost of the batch.
+
+Of each lane that is asked for the first task is looked up, and some more of those lanes that have
+the oldest: which of them are the oldest says how many tasks each lane is to give. Up to here
+nothing is locked. What somebody else has locked is replaced by the next of its lane, or of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.store.db import Tx
+from zart_server.store.due import Begin, asked, marked
+from zart_server.store.matching import LANE_MAY_MATCH
+from zart_server.store.queue import Place
+
+_TOLD = 128  # lanes of which a look at all tells where they begin; more where more is wanted
+
+
+class Claimed(NamedTuple):
+    """A task that was just leased, and the place in its lane that it had."""
+
+    run_key: int
+    step_no: int
+    attempt: int
+    max_attempts: int
+    lease_token: int
+    lease_expires_at: datetime
+    lane: int
+    not_before: datetime
+    queue_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who wants which tasks. ``lease_seconds`` is how long each lease lasts."""
+
+    task_names: Sequence[str]
+    handlers: Sequence[str] | None
+    max_tasks: int
+    dispatcher_id: str
+    principal: str
+    lease_seconds: float
+
+
+@dataclass(slots=True)
+class Found:
+    """What a claim came to.
+
+    ``heads`` is where lanes began, oldest first, and ``is_all_told`` that no other lane has
+    anything due; ``is_more`` that lanes had more than their share while fewer were claimed than
+    wanted; ``seconds`` how long the lanes were looked for.
+    """
+
+    claimed: list[Claimed]
+    heads: dict[int, Place]
+    is_all_told: bool
+    stood_aside: bool  # for a rule that is settling
+    is_more: bool
+    seconds: float
+    now: datetime
+
+
+_MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+_CLAIMED = """run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
+    not_before, queue_no"""
+_ONLY_MARKED = marked(5)
+_OF_TASKS = asked(5)
+_OF_HANDLERS = asked(5, of_handlers=True)
+_FROM = """zart.queue WHERE lane = l.lane AND not_before <= statement_timestamp()
+    AND (not_before, queue_no) >= (l.since, l.since_no) ORDER BY not_before, queue_no"""
+_TAIL = f"""
+    SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+    FROM {_FROM} LIMIT {{limit}} FOR UPDATE SKIP LOCKED
+"""
+# The lanes where something is due, by their first task, and how many tasks to read of each: of up
+# to three lanes all that is wanted, of more at most three times their share.
+_HEADS = f"""
+    heads AS MATERIALIZED (
+        SELECT l.*, h.* FROM ({{lanes}}) l CROSS JOIN LATERAL (
+            SELECT not_before, queue_no FROM {_FROM} LIMIT 1) h
+        ORDER BY h.not_before, h.queue_no
+    ), looked AS MATERIALIZED (
+        SELECT *, CASE WHEN n <= 3 THEN $1 ELSE (3 * $1 + n - 1) / n END AS page
+        FROM (SELECT LEAST(count(*), $1) AS n, count(*) AS lanes,
+                  EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+              FROM heads) l
+    )
+"""
+_LEASE = f"""
+    INSERT INTO zart.leases ({_MOVED}, lease_token, started_at, lease_expires_at, lease_seconds,
+        dispatcher_id, principal)
+    SELECT {_MOVED}, nextval('zart.lease_tokens'), statement_timestamp(),
+        statement_timestamp() + $3 * interval '1 second', $3, $2, $4
+    FROM {{moved}} ORDER BY not_before, queue_no
+    RETURNING {_CLAIMED}
+"""
+# The first lease of a run sets it running. A run that somebody holds is skipped: who holds its row
+# next sets it running (reports do). The status is compared in a way that no partial index is for:
+# each run is looked up by its key, whatever else there is.
+_START = """
+    UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+    WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
+        SELECT r.run_key FROM (SELECT DISTINCT run_key FROM {moved} attempt = 1) first
+        CROSS JOIN LATERAL (
+            SELECT run_key FROM zart.runs
+            WHERE run_key = first.run_key AND status || '' = 'scheduled'
+            FOR NO KEY UPDATE SKIP LOCKED) r))
+"""
+
+
+_FROM_HEADS = """SELECT lane, not_before AS since, queue_no AS since_no FROM heads
+    WHERE {where} ORDER BY not_before, queue_no"""
+# Where others have locked all that a lane was to give.
+_IS_OTHER = """(SELECT count(*) FROM picked) < $1
+    AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE"""
+
+
+def _claiming(asked_for: str, told: str) -> str:
+    lanes = f"SELECT * FROM ({asked_for}) a WHERE NOT (SELECT yes FROM aside)"
+    return f"""
+        WITH aside AS MATERIALIZED (
+            SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
+        ), {_HEADS.format(lanes=lanes)},
+        seen AS MATERIALIZED (
+            SELECT l.*, t.* FROM ({_FROM_HEADS.format(where="true")}) l CROSS JOIN LATERAL (
+                SELECT not_before, queue_no FROM {_FROM} LIMIT (SELECT page FROM looked)) t
+            LIMIT 3 * $1
+        ), quotas AS MATERIALIZED (
+            SELECT lane, since, since_no, count(*) AS quota
+            FROM (SELECT * FROM seen ORDER BY not_before, queue_no LIMIT $1) oldest
+            GROUP BY lane, since, since_no
+        ), picked AS MATERIALIZED (
+            SELECT t.* FROM quotas l CROSS JOIN LATERAL ({_TAIL.format(limit="l.quota")}) t
+        ), others AS MATERIALIZED (
+            SELECT t.* FROM ({_FROM_HEADS.format(where=_IS_OTHER)}) l
+            CROSS JOIN LATERAL ({_TAIL.format(limit="(SELECT page FROM looked)")}) t
+            LIMIT $1 - (SELECT count(*) FROM picked)
+        ), gone AS (
+            DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
+                SELECT tid FROM picked UNION ALL SELECT tid FROM others))
+            RETURNING {_MOVED}
+        ), started AS ({_START.format(moved="gone WHERE")}
+        ), leased AS ({_LEASE.format(moved="gone")}
+        )
+        SELECT {_CLAIMED} FROM leased
+        {told}
+        UNION ALL
+        SELECT NULL, yes::integer, (
+                n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $1
+                AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
+            NULL, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+        FROM aside, looked
+    """
+
+
+_TELL = f"""
+    UNION ALL
+    (SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
+     ORDER BY not_before, queue_no LIMIT GREATEST($1, {_TOLD}))
+"""
+_CLAIM_ONLY = _claiming(_ONLY_MARKED, "")
+_CLAIM_OF_TASKS = _claiming(_OF_TASKS, _TELL)
+_CLAIM_OF_HANDLERS = _claiming(_OF_HANDLERS, _TELL)
+
+
+def _arguments(wanted: Claim, begin: Begin) -> list[object]:
+    return [
+        wanted.max_tasks,
+        wanted.dispatcher_id,
+        wanted.lease_seconds,
+        wanted.principal,
+        *begin.arguments(wanted.task_names, wanted.handlers),
+    ]
+
+
+async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Found:
+    """Lease queued tasks that are due, the oldest first; none while a rule is settling.
+
+    Of four lanes and more each gives at most three times its share, so that none keeps the others
+    from being served. Waits for no row. The caller holds the pause lock shared.
+    """
+    if begin.is_only:
+        statement = _CLAIM_ONLY
+    else:
+        statement = _CLAIM_OF_TASKS if wanted.handlers is None else _CLAIM_OF_HANDLERS
+    *rows, said = await tx.fetch(statement, *_arguments(wanted, begin))
+    claimed: list[Claimed] = []
+    heads: dict[int, Place] = {}
+    for row in rows:
+        if row[0] is None:
+            heads[row[6]] = row[7], row[8]
+        else:
+            claimed.append(Claimed(*row))
+    return Found(
+        claimed,
+        heads,
+        len(heads) == said[4],
+        bool(said[1]),
+        bool(said[2]),
+        said[8] / 1e6,
+        said[5],
+    )
+
+
+# What is settling, each with the only run of its execution that may be unfinished: the last one.
+_SETTLING = """
+    settling AS MATERIALIZED (
+        SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
+        FROM zart.pause_work w CROSS JOIN LATERAL (
+            SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+        LEFT JOIN LATERAL (
+            SELECT run_key, status FROM zart.runs WHERE execution_key = (
+                SELECT execution_key FROM zart.executions WHERE execution_id = r.execution_id)
+            ORDER BY run_number DESC LIMIT 1) u ON u.status IN ('scheduled', 'running')
+        WHERE work = 'settle' AND r.deleted_at IS NULL
+          AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
+    )
+"""
+_LOOKED_UP = """
+    SELECT a.*, l.task_name, l.step_name FROM ({asked}) a CROSS JOIN LATERAL (
+        SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
+"""
+
+
+def _claiming_past_settling(asked_for: str) -> str:
+    lanes = f"""
+        SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
+        FROM ({_LOOKED_UP.format(asked=asked_for)}) l
+        WHERE NOT EXISTS (SELECT FROM settling r
+            WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+              AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+    """
+    of_heads = """(SELECT lane, task_name, step_name AS sole, not_before AS since,
+        queue_no AS since_no FROM heads WHERE {which} ORDER BY not_before, queue_no) l"""
+    matches = LANE_MAY_MATCH.replace("l.step_name", "l.sole")
+    return f"""
+        WITH {_SETTLING}, {_HEADS.format(lanes=lanes)}, clear AS MATERIALIZED (
+            SELECT t.*, NULL::bigint AS rule_key FROM {of_heads.format(which="NOT is_mixed")}
+            CROSS JOIN LATERAL ({_TAIL.format(limit="(SELECT page FROM looked)")}) t
+            LIMIT 3 * $1
+        ), mixed AS MATERIALIZED (
+            SELECT t.*, (SELECT min(r.rule_key) FROM settling r
+                WHERE {matches} AND (r.run_key IS NULL OR r.run_key = t.run_key)
+                  AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
+            FROM {of_heads.format(which="is_mixed")}
+            CROSS JOIN LATERAL ({_TAIL.format(limit="5 * (SELECT page FROM looked)")}) t
+            LIMIT 5 * $1
+        ), read AS MATERIALIZED (
+            SELECT * FROM clear UNION ALL SELECT * FROM mixed
+        ), moved AS (
+            DELETE FROM zart.queue USING (
+                SELECT tid, rule_key FROM read WHERE rule_key IS NOT NULL
+                UNION ALL
+                (SELECT tid, rule_key FROM read WHERE rule_key IS NULL
+                 ORDER BY not_before, queue_no LIMIT $1)) h
+            WHERE queue.ctid = h.tid
+            RETURNING {_MOVED}, rule_key
+        ), held AS (
+            INSERT INTO zart.held ({_MOVED}, rule_key)
+            SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL
+        ), started AS ({_START.format(moved="moved WHERE rule_key IS NULL AND")}
+        ), leased AS ({_LEASE.format(moved="moved WHERE rule_key IS NULL")}
+        )
+        SELECT {_CLAIMED} FROM leased
+        UNION ALL
+        SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
+        FROM moved WHERE rule_key IS NOT NULL
+    """
+
+
+_PAST_SETTLING_OF_HANDLERS = _claiming_past_settling(_OF_HANDLERS)
+_PAST_SETTLING_OF_TASKS = _claiming_past_settling(_OF_TASKS)
+
+
+async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list[Claimed], int]:
+    """Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
+
+    Lanes that a settling rule matches as a whole are passed over; of those that it may match in
+    part, at most five times the batch is read. Gives also how many tasks it moved.
+    """
+    statement = _PAST_SETTLING_OF_TASKS if wanted.handlers is None else _PAST_SETTLING_OF_HANDLERS
+    *rows, aside = await tx.fetch(statement, *_arguments(wanted, begin))
+    return [Claimed(*row) for row in rows], aside[4]

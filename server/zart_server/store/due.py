@@ -1,0 +1,141 @@
+"""What is due in which lanes: looks that lock nothing and read each lane's first task alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.store.db import Tx
+from zart_server.store.matching import LANE_MAY_MATCH
+from zart_server.store.queue import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """From where on to look: lanes by their place, the others that are asked for by the time.
+
+    Without a time they are read from their heads. ``is_only``: no others are looked at.
+    """
+
+    places: Mapping[int, Place] = field(default_factory=dict)
+    since: datetime | None = None
+    is_only: bool = False
+
+    def arguments(
+        self, task_names: Sequence[str], handlers: Sequence[str] | None = None
+    ) -> list[object]:
+        """Give the values that ``asked`` takes, or ``marked`` where no others are looked at."""
+        places = [
+            list(self.places),
+            [place[0] for place in self.places.values()],
+            [place[1] for place in self.places.values()],
+        ]
+        if self.is_only:
+            return [*places]
+        return [*places, self.since, task_names, *([] if handlers is None else [handlers])]
+
+
+def marked(first: int) -> str:
+    """Give a query for the lanes that have a place of their own: (lane, since, since_no).
+
+    Its arguments begin at $first.
+    """
+    return f"""
+        SELECT lane, since, since_no FROM unnest(${first}::integer[], ${first + 1}::timestamptz[],
+            ${first + 2}::bigint[]) m(lane, since, since_no)
+    """
+
+
+def asked(first: int, *, of_handlers: bool = False) -> str:
+    """Give a query for all lanes that are asked for, each with where to begin."""
+    handlers = f"AND handler = ANY(${first + 5}::text[])" if of_handlers else ""
+    # Not a join: with some hundreds of lanes on either side that would compare each with each.
+    return f"""
+        {marked(first)} UNION ALL
+        SELECT lane, COALESCE(${first + 3}::timestamptz, '-infinity'), 0 FROM zart.lanes
+        WHERE task_name = ANY(${first + 4}::text[]) {handlers}
+          AND (lane IN (SELECT unnest(${first}::integer[]))) IS NOT TRUE
+    """
+
+
+class DueLane(NamedTuple):
+    """A lane with queued tasks, where the first stands, and the seconds until that is due."""
+
+    lane: int
+    task_name: str
+    handler: str
+    place: Place
+    due_in: float
+
+
+class DueLanes(NamedTuple):
+    """The lanes that have queued tasks, as of ``now``.
+
+    ``is_all``: none was left out, as one is that a settling rule matches as a whole.
+    """
+
+    now: datetime
+    is_all: bool
+    lanes: list[DueLane]
+
+
+_DUE_LANES = f"""
+    WITH settling AS MATERIALIZED (
+        SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
+            SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+        WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+    )
+    SELECT statement_timestamp(), EXISTS (SELECT FROM settling), due.*
+    FROM (SELECT) one LEFT JOIN LATERAL (
+        SELECT l.lane, l.task_name, l.handler, h.not_before, h.queue_no,
+            GREATEST(EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
+        FROM ({asked(1)}) a CROSS JOIN LATERAL (
+            SELECT not_before, queue_no FROM zart.queue
+            WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
+            ORDER BY not_before, queue_no LIMIT 1) h
+        CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
+        WHERE NOT EXISTS (SELECT FROM settling r
+            WHERE {LANE_MAY_MATCH} AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+    ) due ON true
+"""
+
+
+async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes:
+    """Give the lanes of these tasks that have queued tasks, due or not.
+
+    Lanes that a settling rule matches as a whole are left out.
+    """
+    rows = await tx.fetch(_DUE_LANES, *begin.arguments(task_names))
+    return DueLanes(
+        rows[0][0],
+        not rows[0][1],
+        [
+            DueLane(row[2], row[3], row[4], (row[5], row[6]), row[7])
+            for row in rows
+            if row[2] is not None
+        ],
+    )
+
+
+def _are_any_due(lanes: str) -> str:
+    return f"""
+        SELECT EXISTS (SELECT FROM ({lanes}) a CROSS JOIN LATERAL (
+            SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
+                AND (not_before, queue_no) >= (a.since, a.since_no)
+            ORDER BY not_before, queue_no LIMIT 1) h)
+    """
+
+
+_ARE_ANY_DUE = _are_any_due(asked(1))
+_ARE_ANY_DUE_OF_HANDLERS = _are_any_due(asked(1, of_handlers=True))
+
+
+async def are_any_due(
+    tx: Tx, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
+) -> bool:
+    """Tell whether anything is queued and due in these lanes. ``handlers`` None: any."""
+    statement = _ARE_ANY_DUE if handlers is None else _ARE_ANY_DUE_OF_HANDLERS
+    found: bool = await tx.fetchval(statement, *begin.arguments(task_names, handlers))
+    return found
