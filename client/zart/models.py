@@ -124,8 +124,28 @@ class IfExists(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class StepError:
+    """What went wrong in a step."""
+
+    type: str
+    message: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadStep:
+    """A dead step of an execution in a list; its error has no details."""
+
+    step_name: str
+    error: StepError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
-    """One durable job; its state is that of its newest run."""
+    """One durable job; its state is that of its newest run.
+
+    ``dead_steps``, at most three, are filled in lists.
+    """
 
     execution_id: str
     task_name: str
@@ -134,6 +154,7 @@ class Execution:
     status: RunStatus
     created_at: datetime | None
     waiting_on: str
+    dead_steps: tuple[DeadStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +177,6 @@ class Run:
     started_at: datetime | None
     completed_at: datetime | None
     principal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StepError:
-    """What went wrong in a step."""
-
-    type: str
-    message: str
-    details: str
 
 
 @dataclass(frozen=True, slots=True)

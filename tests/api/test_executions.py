@@ -13,6 +13,7 @@ from waiting import until
 
 import zart
 from zart import errors
+from zart.models import DeadStep, StepError
 
 
 async def test_the_server_makes_an_id_where_none_is_given(rig: Rig) -> None:
@@ -178,6 +179,28 @@ async def test_what_each_waits_for_is_told(rig: Rig) -> None:
     await rig.client.pause(execution_id="x", reason="x")
     (listed,) = await rig.client.list_executions()
     assert listed.waiting_on.startswith("a: pause rule pr-")
+
+
+async def test_dead_steps_are_told_in_lists(rig: Rig) -> None:
+    await rig.start("many", dict.fromkeys(("a", "b", "c", "d", "e"), ()))
+    for task in await rig.lease():
+        if task.step_name == "a":
+            await rig.complete(task)
+        else:
+            await rig.fail(task, message=f"{task.step_name} " + "x" * 2000)
+    await rig.start("retried", {"a": ()})
+    await rig.fail(await rig.lease_one("a", "retried"), retryable=True, message="at first")
+    await rig.fail(await rig.lease_one("a", "retried"), message="at last")
+    await rig.start("revived", {"a": ()})
+    await rig.fail(await rig.lease_one("a", "revived"))
+    await rig.client.retry_step("revived", "a")
+
+    listed = {e.execution_id: e.dead_steps async for e in rig.client.list_executions()}
+
+    assert listed["revived"] == ()
+    assert listed["retried"] == (DeadStep("a", StepError("Broken", "at last", "")),)
+    assert [step.step_name for step in listed["many"]] == ["b", "c", "d"]
+    assert all(s.error and len(s.error.message) == 1000 for s in listed["many"])
 
 
 async def test_get_execution_of_an_earlier_run(rig: Rig) -> None:

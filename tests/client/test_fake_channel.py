@@ -212,7 +212,7 @@ def test_restart(run: Run) -> None:
     assert code == 0
     assert "x:run:2 is FAILED" in out
     assert "a (attempt 2, on d1): its result will be refused" in out
-    assert (request.payload_json, request.expected_run_number) == ('{"n":1}', 1)
+    assert (request.payload_json, request.expected_run_number) == ('{"n": 1}', 1)
     assert request.if_running == admin.IF_RUNNING_FAIL
     _, _, _, (request,) = run("restart x", ("Restart", answer))
     assert request.WhichOneof("payload_kind") is None
@@ -352,7 +352,7 @@ def test_start(run: Run, tmp_path: Any) -> None:
     )
     assert code == 0
     assert (request.task_name, request.execution_id) == ("order", "x")
-    assert request.payload_json == '{"n":9007199254740993}'
+    assert request.payload_json == '{"n": 9007199254740993}'
     assert request.if_exists == execution.IF_EXISTS_RETURN
 
 

@@ -17,10 +17,25 @@ class Unset:
 
 UNSET: Final = Unset()
 
+
+class JsonText:
+    """A value by its exact JSON text, which is sent as it is. Raises ValueError for other text."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        json.loads(text, parse_constant=_refuse, parse_int=len, parse_float=len)
+        self.text = text
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 # json.dumps makes an encoder for each call with options.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def json_text(value: Json) -> str:
     """Give the JSON text of a value. Raises TypeError or ValueError naming what is not JSON."""
-    return _ENCODER.encode(value)
+    return value.text if isinstance(value, JsonText) else _ENCODER.encode(value)

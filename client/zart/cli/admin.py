@@ -8,7 +8,7 @@ import typer
 
 from zart.calls import admin, execution
 from zart.cli import render
-from zart.cli.options import ExecutionId, Limit, mutates, reads
+from zart.cli.options import ExecutionId, Limit, example, mutates, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, span_of
 from zart.models import Paused, PauseRule, Rerun, Restarted, Resumed, RetriedStep, StepStatus
@@ -37,7 +37,7 @@ def _choice(if_running: str | None) -> str | None:
 def confirm_end_of_run(
     session: Session, execution_id: str, verb: str, expected: int | None
 ) -> int | None:
-    """On a terminal, name the steps in flight that would be fenced, and ask.
+    """Name the steps in flight that would be fenced, and ask, where somebody is there.
 
     Gives the run that was shown, so that the call refuses another one.
     """
@@ -46,13 +46,16 @@ def confirm_end_of_run(
     state = session.client.get_execution(execution_id)
     in_flight = [s for s in state.steps if s.status is StepStatus.RUNNING]
     if in_flight:
-        session.print(f"in flight in {state.run.run_id}:")
-        session.out.print(render.steps(in_flight))
-        typer.confirm(f"{verb} all the same?", abort=True)
+        session.asking.line(f"in flight in {state.run.run_id}:")
+        rows = list(map(render.step_row, in_flight))
+        session.print_table(render.STEPS, rows, on=session.asking)
+        session.confirm(f"{verb} all the same?")
     return state.run.run_number if expected is None else expected
 
 
-@app.command("retry-step")
+@app.command(
+    "retry-step", epilog=example("retry-step order-7 charge-card --reason 'card service is back'")
+)
 @mutates
 def retry_step(
     session: Session,
@@ -82,7 +85,7 @@ def retry_step(
     session.run(call, show)
 
 
-@app.command()
+@app.command(epilog=example("restart order-7 --reason 'new prices'"))
 @mutates
 def restart(
     session: Session,
@@ -112,7 +115,7 @@ def restart(
     session.run(call, show)
 
 
-@app.command()
+@app.command(epilog=example("rerun order-7 --rerun enrich-data --dry-run"))
 @mutates
 def rerun(
     session: Session,
@@ -158,7 +161,7 @@ def rerun(
     session.run(call, show)
 
 
-@app.command()
+@app.command(epilog=example("pause --task-name order --step 'charge-*' --for 2h"))
 @mutates
 def pause(
     session: Session,
@@ -171,6 +174,15 @@ def pause(
     ] = None,
 ) -> None:
     """Withhold matching steps until resume or expiry."""
+    scope = (execution_id, task_name, step)
+    if not everything and all(value is None for value in scope):
+        raise typer.BadParameter(
+            "say what to pause: --execution-id, --task-name, --step, or --everything"
+        )
+    if everything and any(value is not None for value in scope):
+        raise typer.BadParameter(
+            "--everything stands alone, without --execution-id, --task-name or --step"
+        )
 
     def show(answer: Paused) -> None:
         more = " or more" if answer.paused_steps_is_lower_bound else ""
@@ -187,13 +199,13 @@ def pause(
         task_name=task_name,
         step_pattern=step,
         everything=everything,
-        expires_in=span_of(lasting),
+        expires_in=span_of(lasting, "--for"),
         **session.mutation.fields,
     )
     session.run(call, show)
 
 
-@app.command()
+@app.command(epilog=example("resume --task-name order --step 'charge-*'"))
 @mutates
 def resume(
     session: Session,
@@ -209,7 +221,12 @@ def resume(
         "task_name": task_name,
         "step_pattern": step,
     }
-    means_all = rule_id is None and all(value is None for value in scope.values())
+    has_scope = any(value is not None for value in scope.values())
+    if sum((rule_id is not None, has_scope, everything)) > 1:
+        raise typer.BadParameter(
+            "give one of --rule-id, --all, or a scope of --execution-id, --task-name, --step"
+        )
+    means_all = rule_id is None and not has_scope
     if means_all and not everything and not session.is_interactive:
         raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
     if session.is_interactive and not session.mutation.yes:
@@ -222,7 +239,7 @@ def resume(
         more = " or more" if answer.released_steps_is_lower_bound else ""
         session.print(f"deleted   {answer.rules_deleted} rules")
         if answer.rules:
-            session.out.print(render.rules(answer.rules))
+            session.print_table(render.RULES, list(map(render.rule_row, answer.rules)))
         session.print(
             f"released  {answer.released_steps}{more} steps",
             f"still     {answer.still_paused_steps} paused by other rules",
@@ -240,11 +257,11 @@ def resume(
 def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:
     if not doomed:
         return
-    session.out.print(render.rules(doomed))
-    typer.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?", abort=True)
+    session.print_table(render.RULES, list(map(render.rule_row, doomed)), on=session.asking)
+    session.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?")
 
 
-@app.command("pause-list")
+@app.command("pause-list", epilog=example("pause-list --include-deleted"))
 @reads
 def pause_list(
     session: Session,
@@ -263,28 +280,19 @@ def pause_list(
         step_pattern=step,
         include_deleted=include_deleted,
     )
-    session.run_list(call, "rules", limit, lambda found: session.out.print(render.rules(found)))
+    session.run_list(call, limit, render.RULES, render.rule_row)
 
 
-@app.command()
+@app.command(epilog=example("runs order-7"))
 @reads
 def runs(session: Session, execution_id: ExecutionId, limit: Limit = 0) -> None:
     """List the runs of an execution."""
-    session.run_list(
-        admin.list_runs(execution_id),
-        "runs",
-        limit,
-        lambda found: session.out.print(render.runs(found)),
-    )
+    session.run_list(admin.list_runs(execution_id), limit, render.RUNS, render.run_row)
 
 
-@app.command()
+@app.command(epilog=example("history order-7"))
 @reads
 def history(session: Session, execution_id: ExecutionId, limit: Limit = 50) -> None:
     """Tell who did what to an execution, newest first."""
-    session.run_list(
-        execution.list_operations(execution_id=execution_id),
-        "operations",
-        limit,
-        lambda found: session.out.print(render.operations(found)),
-    )
+    call = execution.list_operations(execution_id=execution_id)
+    session.run_list(call, limit, render.OPERATIONS, render.operation_row)

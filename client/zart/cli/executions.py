@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zart.calls import execution
 from zart.cli import render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
-from zart.cli.options import ExecutionId, Limit, mutates, reads
+from zart.cli.details import show_state, show_step
+from zart.cli.options import ExecutionId, Limit, example, mutates, reads
 from zart.cli.session import Session
-from zart.cli.values import json_value, names_of
+from zart.cli.values import json_value, names_of, time_of
 from zart.decoding import decode
 from zart.errors import RunFailed
 from zart.models import (
@@ -30,7 +30,7 @@ app = typer.Typer()
 RunNumber = Annotated[int | None, typer.Option("--run", min=0, help="Default: the current one.")]
 
 
-@app.command()
+@app.command(epilog=example("""start order --payload '{"user": 7}' --wait"""))
 @mutates
 def start(
     session: Session,
@@ -57,12 +57,16 @@ def start(
 
     if wait:
         _, started = session.send(call)
+        if session.is_json:
+            session.err.line(started.execution_id)
+        else:
+            show(started)
         _wait(session, started.execution_id)
     else:
         session.run(call, show)
 
 
-@app.command("list")
+@app.command("list", epilog=example("list --step-status dead --created-after 2h"))
 @reads
 def list_executions(
     session: Session,
@@ -72,18 +76,29 @@ def list_executions(
         list[str] | None,
         typer.Option("--step-status", metavar="dead", help="With a step in this state."),
     ] = None,
+    created_after: Annotated[
+        str | None, typer.Option("--created-after", metavar="TIME|AGE", help="At or after this.")
+    ] = None,
+    created_before: Annotated[
+        str | None, typer.Option("--created-before", metavar="TIME|AGE", help="Before this.")
+    ] = None,
     limit: Limit = 50,
 ) -> None:
-    """List executions, newest first."""
+    """List executions, newest first, with what each waits for and which steps are dead.
+
+    Times are dates or as in 2026-01-31T14:00Z, in UTC unless they say so, or ages: 90s, 15m, 2h.
+    """
     statuses, step_statuses = names_of(status), names_of(step_status)
     _check(statuses, [s.value for s in RunStatus][1:], "--status")
     _check(step_statuses, [s.value for s in StepStatus][1:], "--step-status")
     call = execution.list_executions(
-        task_name=task_name, statuses=statuses, step_statuses=step_statuses
+        task_name=task_name,
+        statuses=statuses,
+        step_statuses=step_statuses,
+        created_after=time_of(created_after, "--created-after"),
+        created_before=time_of(created_before, "--created-before"),
     )
-    session.run_list(
-        call, "executions", limit, lambda found: session.out.print(render.executions(found))
-    )
+    session.run_list(call, limit, render.EXECUTIONS, render.execution)
 
 
 def _check(given: list[str], known: list[str], option: str) -> None:
@@ -93,60 +108,76 @@ def _check(given: list[str], known: list[str], option: str) -> None:
             raise typer.BadParameter(f"{name!r} is none of {choices}", param_hint=option)
 
 
-@app.command()
+@app.command(epilog=example("tasks"))
 @reads
 def tasks(session: Session, limit: Limit = 0) -> None:
     """List the task definitions and when a dispatcher last asked for them."""
-    session.run_list(
-        execution.list_task_definitions(),
-        "task_definitions",
-        limit,
-        lambda found: session.out.print(render.tasks(found)),
-    )
+    session.run_list(execution.list_task_definitions(), limit, render.TASKS, render.task_row)
 
 
-@app.command()
+@app.command(epilog=example("status order-7 charge-card"))
 @reads
-def status(session: Session, execution_id: ExecutionId, run: RunNumber = None) -> None:
-    """Show an execution, a run and its steps, and what each waits for."""
+def status(
+    session: Session,
+    execution_id: ExecutionId,
+    step_name: Annotated[
+        str | None, typer.Argument(metavar="[STEP_NAME]", help="Show this step whole.")
+    ] = None,
+    run: RunNumber = None,
+) -> None:
+    """Show an execution, a run, its steps, what each waits for, and how the failed ones failed.
 
-    def show(state: ExecutionState) -> None:
-        session.print(*render.state_lines(state))
-        session.out.print(render.steps(state.steps))
+    With STEP_NAME: that step whole, with its input, its result, and the traceback of each attempt.
+    """
+    message: Any  # read for the exact JSON text, which the dataclasses do not keep
+    if step_name is not None:
+        message, step = session.send(execution.get_step(execution_id, step_name, run_number=run))
+        if session.is_json:
+            session.print_json(message)
+        else:
+            show_step(session, step, message.step.input_json, message.step.result_json)
+        return
+    message, state = session.send(execution.get_execution(execution_id, run_number=run))
+    if session.is_json:
+        session.print_json(message)
+    else:
+        show_state(session, state, message.run.result_json)
 
-    session.run(execution.get_execution(execution_id, run_number=run), show)
 
-
-@app.command()
+@app.command(epilog=example("watch order-7"))
 @reads
 def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) -> None:
     """Follow a run until it is finished; exit 4 when it ended FAILED or CANCELLED."""
     last: Run | None = None
+    message: Any
     for message in session.client.watch_raw(execution_id, run_number=run, timeout=session.timeout):
         state = decode(ExecutionState, message)
         if session.is_json:
             session.print_json(message, one_line=True)
         else:
-            _show_changes(session, state, last)
+            _show_changes(session, state, last, message.run.result_json)
         last = state.run
     if last is not None and last.status is not RunStatus.COMPLETED:
         raise RunFailed(last)
 
 
-def _show_changes(session: Session, state: ExecutionState, last: Run | None) -> None:
+def _show_changes(
+    session: Session, state: ExecutionState, last: Run | None, result_json: str
+) -> None:
     if last is None or (last.run_id, last.status) != (state.run.run_id, state.run.status):
         session.print(f"{state.run.run_id} is {state.run.status}")
     for step in state.steps:
         more = step.waiting_on
         if step.status in {StepStatus.DEAD, StepStatus.SCHEDULED}:
             more = " · ".join(filter(None, (more, render.error_line(step.last_error))))
-        attempt = f" (attempt {step.attempt})" if step.attempt else ""
+        attempt = f" (attempt {render.attempts_of(step)})" if step.attempt else ""
         session.print(f"  {step.step_name} {step.status}{attempt}{': ' if more else ''}{more}")
     if state.run.status is RunStatus.COMPLETED:
-        session.print(f"result: {json.dumps(state.run.result, ensure_ascii=False)}")
+        session.out.json(f"result: {result_json}")
+        session.out.flush()
 
 
-@app.command()
+@app.command(epilog=example("wait order-7 --timeout 60"))
 @reads
 def wait(session: Session, execution_id: ExecutionId) -> None:
     """Wait until the current run is finished and print its result; exit 4 when it failed."""
@@ -156,17 +187,18 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 def _wait(session: Session, execution_id: str) -> None:
     # There is one at least: the first is the state as it is.
     messages = session.client.watch_raw(execution_id, timeout=session.timeout)
-    final = deque(messages, maxlen=1).pop()
+    final: Any = deque(messages, maxlen=1).pop()
     run = decode(ExecutionState, final).run
     if session.is_json:
         session.print_json(final)
     if run.status is not RunStatus.COMPLETED:
         raise RunFailed(run)
     if not session.is_json:
-        session.print(json.dumps(run.result, ensure_ascii=False))
+        session.out.json(final.run.result_json)
+        session.out.flush()
 
 
-@app.command()
+@app.command(epilog=example("cancel order-7 --reason 'ordered twice'"))
 @mutates
 def cancel(session: Session, execution_id: ExecutionId, expect_run: ExpectRun = None) -> None:
     """Cancel the current run."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from zart.cli.options import Address
+from zart.cli.options import Address, example
 from zart.cli.session import Session
 from zart.credentials import Credentials
 from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
@@ -26,7 +26,7 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in names)
 
 
-@app.command()
+@app.command(epilog=example("gateway --listen 127.0.0.1:8080 --address 127.0.0.1:50051"))
 def gateway(
     ctx: typer.Context,
     listen: Annotated[
@@ -90,6 +90,6 @@ def gateway(
         )
         asyncio.run(serve(settings))
     except GatewayError as error:
-        session.err.print(f"zart: {error}", markup=False)
+        session.err.line(f"zart: {error}")
         return 1
     return 0

@@ -39,6 +39,12 @@ RequestId = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
+
+def example(line: str) -> str:
+    """Write the example that a command's help ends with."""
+    return f"Example: zart {line}"
+
+
 ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
 
@@ -53,6 +59,13 @@ _MUTATION: dict[str, tuple[Any, Any]] = {
     "request_id": (RequestId, ""),
     "yes": (Yes, False),
 }
+
+
+def _shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
+    """Write a parameter as people type it."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper())
+    return str(max(parameter.opts, key=len))
 
 
 def reads(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,6 +88,9 @@ def _with_options(
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer checked them
         session: Session = ctx.obj
+        session.parameters = {
+            parameter.name: _shown(parameter) for parameter in ctx.command.params if parameter.name
+        }
         for name in _COMMON:
             value = given.pop(name)
             if value is not None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.gateway import is_installed
-from zart.cli.options import reads
+from zart.cli.options import example, reads
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -40,7 +40,7 @@ _NEEDS_DATABASE = (
 )
 
 
-@app.command()
+@app.command(epilog=example("serve --listen 127.0.0.1:50051"))
 def serve(
     listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT")] = None,
     database_url: DatabaseUrl = None,
@@ -70,7 +70,7 @@ def serve(
     return code
 
 
-@app.command("migrate")
+@app.command("migrate", epilog=example("migrate"))
 def migrate_command(ctx: typer.Context, database_url: DatabaseUrl = None) -> int:
     """Bring a database's schema up to date."""
     if not database_url:
@@ -79,10 +79,9 @@ def migrate_command(ctx: typer.Context, database_url: DatabaseUrl = None) -> int
     try:
         asyncio.run(_server("store.migrate").migrate(database_url))
     except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line
-        session.err.print(
+        session.err.line(
             f"zart: the database cannot be used ({type(error).__name__}):"
-            " check --database-url or ZART_DATABASE_URL, and that it is up",
-            markup=False,
+            " check --database-url or ZART_DATABASE_URL, and that it is up"
         )
         return 1
     session.print("the schema is up to date")
@@ -101,7 +100,7 @@ def _server(name: str) -> Any:  # noqa: ANN401 - a module, unknown to the base i
         ) from None
 
 
-@app.command()
+@app.command(epilog=example("dispatch tasks --concurrency 64"))
 @reads
 def dispatch(
     session: Session,
@@ -142,7 +141,7 @@ def dispatch(
         os._exit(0)
 
 
-@app.command()
+@app.command(epilog=example("dev tasks --reload"))
 def dev(
     ctx: typer.Context,
     targets: Annotated[list[str] | None, typer.Argument(metavar="[MODULE ...]")] = None,
@@ -190,16 +189,16 @@ def dev(
     try:
         asyncio.run(run())
     except StackError as error:
-        session.err.print(f"zart: {error}", markup=False)
+        session.err.line(f"zart: {error}")
         return 1
     return 0
 
 
-@app.command()
+@app.command(epilog=example("protos build/protos"))
 def protos(ctx: typer.Context, folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Write the protos and a descriptor set, for tools without reflection."""
     from zart.cli.protos import write_protos  # noqa: PLC0415 - for this command only
 
     session: Session = ctx.obj
     for path in write_protos(folder):
-        session.print(str(path))
+        session.out.verbatim(str(path))

@@ -1,17 +1,16 @@
-"""Answers as tables and lines for people."""
+"""Answers as the rows of tables and lines for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
-from rich.table import Table
-from rich.text import Text
-
-from zart.calls.payload import json_text
+from zart.cli.tables import NAMES, TEXT, Column
 from zart.models import (
+    Attempt,
+    AttemptStatus,
     Execution,
-    ExecutionState,
     FencedStep,
     Operation,
     PauseRule,
@@ -22,22 +21,7 @@ from zart.models import (
     TaskDefinition,
 )
 
-_COLOURS = {
-    "COMPLETED": "green",
-    "RUNNING": "cyan",
-    "SCHEDULED": "blue",
-    "PENDING": "bright_black",
-    "PAUSED": "yellow",
-    "FAILED": "red",
-    "DEAD": "red",
-    "CANCELLED": "magenta",
-    "ACTIVE": "yellow",
-}
-
-
-def status_text(status: str) -> Text:
-    """Colour a status."""
-    return Text(status, style=_COLOURS.get(status, ""))
+_FRAME = re.compile(r'File "([^"\n]*)", line (\d+), in (\S+)')
 
 
 def when(time: datetime | None) -> str:
@@ -45,34 +29,37 @@ def when(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Make a table without the columns that no row fills; on a terminal long cells are folded."""
-    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    # As Text, so that brackets in names are not taken for styles.
-    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
-    shown = [n for n in range(len(columns)) if not cells or any(row[n].plain for row in cells)]
-    for n in shown:
-        made.add_column(columns[n], overflow="fold")
-    for row in cells:
-        made.add_row(*(row[n] for n in shown))
-    return made
+def took(begun: datetime | None, ended: datetime | None) -> str:
+    """Write how long something took."""
+    if begun is None or ended is None:
+        return ""
+    span = max(ended - begun, timedelta())
+    seconds = span.total_seconds()
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.3g} s"
+    return str(timedelta(seconds=round(seconds)))
 
 
-def executions(items: Sequence[Execution]) -> Table:
-    """Show executions."""
-    return table(
-        ("EXECUTION", "TASK", "RUN", "STATUS", "CREATED", "WAITING ON"),
-        (
-            (
-                e.execution_id,
-                e.task_name,
-                str(e.current_run_number),
-                status_text(e.status),
-                when(e.created_at),
-                e.waiting_on,
-            )
-            for e in items
-        ),
+EXECUTIONS = (
+    Column("EXECUTION"),
+    Column("TASK", rank=2),
+    Column("RUN", rank=1),
+    Column("STATUS"),
+    Column("CREATED", rank=3),
+    Column("WAITING ON / ERROR", words=TEXT, lines=2),
+)
+
+
+def execution(e: Execution) -> Sequence[str]:
+    """Show an execution, with what it waits for and which steps are dead, and why."""
+    dead = [f"{step.step_name}: {error_line(step.error)}" for step in e.dead_steps]
+    return (
+        e.execution_id,
+        e.task_name,
+        str(e.current_run_number),
+        e.status,
+        when(e.created_at),
+        " · ".join(filter(None, (*dead, e.waiting_on))),
     )
 
 
@@ -83,72 +70,104 @@ def error_line(error: StepError | None) -> str:
     return f"{error.type}: {error.message}" if error.type else error.message
 
 
+def place_of(error: StepError) -> str:
+    """Say where an error was raised, as its traceback tells; empty where it tells nothing."""
+    frames = _FRAME.findall(error.details)
+    if not frames:
+        return ""
+    file, line, function = frames[-1]
+    name = re.split(r"[/\\]", file)[-1]
+    return f"{name}:{line} in {function}"
+
+
+def attempts_of(step: Step) -> str:
+    """Say how many attempts count, of how many, and the number of the last where it differs."""
+    counted = step.attempt
+    if step.attempts:
+        counted = sum(1 for a in step.attempts if a.status is not AttemptStatus.RELEASED)
+    numbered = f" (#{step.attempt})" if step.attempt != counted else ""
+    return f"{counted}/{step.max_attempts}{numbered}"
+
+
 def _preserved(step: Step) -> str:
     number = step.preserved_from_run_number
     return "" if number is None else f"preserved from run {number}"
 
 
-def steps(items: Sequence[Step]) -> Table:
-    """Show steps, each with what it waits for, or what went wrong."""
-    return table(
-        ("STEP", "STATUS", "ATTEMPT", "IDENTITY", "DEPENDS ON", "WAITING ON / ERROR"),
-        (
-            (
-                s.step_name,
-                status_text(s.status),
-                f"{s.attempt}/{s.max_attempts}",
-                s.attempts[-1].principal if s.attempts else "",
-                ", ".join(s.depends_on),
-                s.waiting_on or error_line(s.last_error) or _preserved(s),
-            )
-            for s in items
-        ),
+STEPS = (
+    Column("STEP"),
+    Column("STATUS"),
+    Column("ATTEMPTS", rank=1),
+    Column("IDENTITY", rank=3),
+    Column("DEPENDS ON", rank=2, words=NAMES),
+    Column("WAITING ON / ERROR", words=TEXT),
+)
+
+
+def step_row(s: Step) -> Sequence[str]:
+    """Show a step with what it waits for, or what went wrong."""
+    return (
+        s.step_name,
+        s.status,
+        attempts_of(s),
+        s.attempts[-1].principal if s.attempts else "",
+        ", ".join(s.depends_on),
+        s.waiting_on or error_line(s.last_error) or _preserved(s),
     )
 
 
-def run_lines(run: Run) -> list[str]:
-    """Describe a run in lines."""
-    lines = [f"run       {run.run_id}  {run.status}  ({run.trigger})"]
-    if run.triggered_by or run.reason:
-        lines.append(f"by        {run.triggered_by}{': ' if run.reason else ''}{run.reason}")
-    if run.principal:
-        lines.append(f"identity  {run.principal}")
-    lines.append(f"created   {when(run.created_at)}")
-    if run.completed_at:
-        lines.append(f"ended     {when(run.completed_at)}")
-    if run.error:
-        lines.append(f"error     {run.error}")
-    if run.status == "COMPLETED":
-        lines.append(f"result    {json_text(run.result)}")
-    return lines
+ATTEMPTS = (
+    Column("STEP"),
+    Column("ATTEMPT", rank=1),
+    Column("STATUS"),
+    Column("BY", rank=4),
+    Column("IDENTITY", rank=5),
+    Column("STARTED", rank=3),
+    Column("TOOK", rank=2),
+    Column("ERROR", words=TEXT),
+)
 
 
-def state_lines(state: ExecutionState) -> list[str]:
-    """Describe an execution and one of its runs in lines."""
-    return [
-        f"execution {state.execution.execution_id}  task {state.execution.task_name}",
-        *run_lines(state.run),
-    ]
+def attempt_row(step_name: str, a: Attempt) -> Sequence[str]:
+    """Show an attempt, with what went wrong and where."""
+    place = "" if a.error is None else place_of(a.error)
+    return (
+        step_name,
+        f"#{a.attempt}",
+        a.status,
+        a.dispatcher_id,
+        a.principal,
+        when(a.started_at),
+        took(a.started_at, a.completed_at),
+        error_line(a.error) + (f" ({place})" if place else ""),
+    )
 
 
-def runs(items: Sequence[Run]) -> Table:
-    """Show runs."""
-    return table(
-        ("RUN", "STATUS", "TRIGGER", "BY", "IDENTITY", "REASON", "CREATED", "ENDED", "ERROR"),
-        (
-            (
-                str(r.run_number),
-                status_text(r.status),
-                r.trigger,
-                r.triggered_by,
-                r.principal,
-                r.reason,
-                when(r.created_at),
-                when(r.completed_at),
-                r.error,
-            )
-            for r in items
-        ),
+RUNS = (
+    Column("RUN"),
+    Column("STATUS"),
+    Column("TRIGGER", rank=4),
+    Column("BY", rank=3),
+    Column("IDENTITY", rank=6),
+    Column("REASON", rank=2, words=TEXT),
+    Column("CREATED", rank=1),
+    Column("ENDED", rank=5),
+    Column("ERROR", words=TEXT),
+)
+
+
+def run_row(r: Run) -> Sequence[str]:
+    """Show a run."""
+    return (
+        str(r.run_number),
+        r.status,
+        r.trigger,
+        r.triggered_by,
+        r.principal,
+        r.reason,
+        when(r.created_at),
+        when(r.completed_at),
+        r.error,
     )
 
 
@@ -164,56 +183,59 @@ def scope_of(rule: PauseRule) -> str:
     return " ".join(f"{name}={value}" for name, value in parts if value is not None)
 
 
-def rules(items: Sequence[PauseRule]) -> Table:
-    """Show pause rules."""
-    return table(
-        (
-            "RULE",
-            "MATCHES",
-            "STATUS",
-            "BY",
-            "IDENTITY",
-            "REASON",
-            "CREATED",
-            "EXPIRES",
-            "DELETED BY",
-            "DELETED BY IDENTITY",
-        ),
-        (
-            (
-                r.rule_id,
-                scope_of(r),
-                status_text(r.status),
-                r.created_by,
-                r.principal,
-                r.reason,
-                when(r.created_at),
-                when(r.expires_at),
-                r.deleted_by,
-                r.deleted_by_principal,
-            )
-            for r in items
-        ),
+RULES = (
+    Column("RULE"),
+    Column("MATCHES", words=NAMES),
+    Column("STATUS", rank=1),
+    Column("BY", rank=3),
+    Column("IDENTITY", rank=6),
+    Column("REASON", rank=2, words=TEXT),
+    Column("CREATED", rank=5),
+    Column("EXPIRES", rank=4),
+    Column("DELETED BY", rank=7),
+    Column("DELETED BY IDENTITY", rank=8),
+)
+
+
+def rule_row(r: PauseRule) -> Sequence[str]:
+    """Show a pause rule."""
+    return (
+        r.rule_id,
+        scope_of(r),
+        r.status,
+        r.created_by,
+        r.principal,
+        r.reason,
+        when(r.created_at),
+        when(r.expires_at),
+        r.deleted_by,
+        r.deleted_by_principal,
     )
 
 
-def operations(items: Sequence[Operation]) -> Table:
+OPERATIONS = (
+    Column("WHEN"),
+    Column("WHAT"),
+    Column("RUN", rank=4),
+    Column("STEP / RULE", rank=1),
+    Column("BY", rank=2),
+    Column("IDENTITY", rank=6),
+    Column("REASON", rank=3, words=TEXT),
+    Column("REPLACED", rank=5, words=TEXT),
+)
+
+
+def operation_row(o: Operation) -> Sequence[str]:
     """Show who did what."""
-    return table(
-        ("WHEN", "WHAT", "RUN", "STEP / RULE", "BY", "IDENTITY", "REASON", "REPLACED"),
-        (
-            (
-                when(o.created_at),
-                o.kind,
-                "" if o.run_number is None else str(o.run_number),
-                o.step_name or o.rule_id,
-                o.triggered_by,
-                o.principal,
-                o.reason,
-                _replaced(o),
-            )
-            for o in items
-        ),
+    return (
+        when(o.created_at),
+        o.kind,
+        "" if o.run_number is None else str(o.run_number),
+        o.step_name or o.rule_id,
+        o.triggered_by,
+        o.principal,
+        o.reason,
+        _replaced(o),
     )
 
 
@@ -229,19 +251,21 @@ def _replaced(operation: Operation) -> str:
     return ""
 
 
-def tasks(items: Sequence[TaskDefinition]) -> Table:
-    """Show task definitions."""
-    return table(
-        ("TASK", "VERSION", "STEPS", "LAST ASKED FOR"),
-        (
-            (
-                t.task_name,
-                str(t.version),
-                ", ".join(step.step_name for step in t.steps),
-                when(t.last_asked_at) or "never",
-            )
-            for t in items
-        ),
+TASKS = (
+    Column("TASK"),
+    Column("VERSION", rank=2),
+    Column("STEPS", rank=1, words=NAMES),
+    Column("LAST ASKED FOR"),
+)
+
+
+def task_row(t: TaskDefinition) -> Sequence[str]:
+    """Show a task definition."""
+    return (
+        t.task_name,
+        str(t.version),
+        ", ".join(step.step_name for step in t.steps),
+        when(t.last_asked_at) or "never",
     )
 
 

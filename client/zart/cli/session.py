@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf import json_format
+import typer
 from google.protobuf.message import Message
-from rich.console import Console
 
 from zart.caller import default_caller
 from zart.calls.call import Call, ListCall
 from zart.channel import sync_channel
+from zart.cli.json_output import ListWriter, json_of
+from zart.cli.screen import Screen
+from zart.cli.tables import Column, Table
 from zart.client import DEFAULT_TIMEOUT
+from zart.models import Page
 from zart.sync_client import SyncClient
 
 T = TypeVar("T")
 ChannelFactory = Callable[[str | None], grpc.Channel]
-_UNBOUNDED = 100_000  # columns: what is not read by people is never cut
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Make a console: plain and unbounded where no terminal is."""
-    stream = sys.stderr if stderr else sys.stdout
-    if stream.isatty():
-        return Console(stderr=stderr, highlight=False, soft_wrap=False)
-    return Console(
-        stderr=stderr, highlight=False, no_color=True, force_terminal=False, width=_UNBOUNDED
-    )
+_FIRST_PAGE = 100  # soon there; the pages after it are as long as they may be
+_PAGE = 1000
 
 
 @dataclass
@@ -64,8 +57,9 @@ class Session:
     output: str = "table"
     timeout: float | None = None
     mutation: Mutation = field(default_factory=Mutation)
-    out: Console = field(default_factory=console)
-    err: Console = field(default_factory=lambda: console(stderr=True))
+    parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
+    out: Screen = field(default_factory=lambda: Screen(sys.stdout))
+    err: Screen = field(default_factory=lambda: Screen(sys.stderr))
     _client: SyncClient | None = None
 
     @property
@@ -76,7 +70,7 @@ class Session:
     @property
     def is_interactive(self) -> bool:
         """Whether somebody is there to be asked."""
-        return sys.stdin.isatty() and sys.stdout.isatty()
+        return sys.stdin.isatty()
 
     @property
     def client(self) -> SyncClient:
@@ -112,54 +106,74 @@ class Session:
         return answer
 
     def run_list(
-        self, call: ListCall[T], items: str, limit: int, show: Callable[[Sequence[T]], None]
+        self,
+        call: ListCall[T],
+        limit: int,
+        columns: Sequence[Column],
+        row: Callable[[T], Sequence[str]],
     ) -> None:
-        """Send a call for up to ``limit`` items (0: all), page by page, and print them."""
-        first: Message | None = None
-        found: list[T] = []
+        """Send a call for up to ``limit`` items (0: all), and print each page as it comes."""
+        writer: ListWriter | None = None
+        table = Table(self.out, columns)
+        shown, token, size = 0, "", _FIRST_PAGE if limit == 0 else _PAGE
         while True:
-            request: Any = type(call.request)()
-            request.CopyFrom(call.request)
-            request.page_size = min(1000, limit - len(found)) if limit else 1000
-            page_call = ListCall(call.method, request, call.read)
-            message, page = self.send(page_call)
-            found.extend(page.items)
-            if first is None:
-                first = message
+            message, page = self._page(call, min(size, limit - shown) if limit else size, token)
+            shown, token, size = shown + len(page.items), page.next_page_token, _PAGE
+            if self.is_json:
+                writer = writer or ListWriter(self.out, call.response_type)
+                writer.add(message)
             else:
-                getattr(first, items).extend(getattr(message, items))
-                first.next_page_token = page.next_page_token  # type: ignore[attr-defined]
-            if not page.next_page_token or (limit and len(found) >= limit):
+                table.add(map(row, page.items))
+            if not token or (limit and shown >= limit):
                 break
-            call = call.after(page.next_page_token)
-        if self.is_json:
-            self.print_json(first)
+        if writer is not None:
+            writer.end(token)
             return
-        show(found)
-        if page.next_page_token:
-            self.err.print(f"the first {len(found)}; more with --limit")
+        self.note_left_out(table)
+        if token:
+            self.err.line(f"the first {shown}; more with --limit")
+
+    def _page(self, call: ListCall[T], size: int, token: str) -> tuple[Message, Page[T]]:
+        request: Any = type(call.request)()  # a list request has both fields
+        request.CopyFrom(call.request)
+        request.page_size, request.page_token = size, token
+        return self.send(ListCall(call.method, request, call.read))
 
     def print_json(self, message: Message, *, one_line: bool = False) -> None:
         """Print a message in proto JSON."""
-        text = json_format.MessageToJson(
-            message, indent=None if one_line else 2, ensure_ascii=False
-        )
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self.out.json(json_of(message, one_line=one_line))
+        self.out.flush()
 
     def print(self, *lines: str) -> None:
-        """Print lines as they are."""
+        """Print lines for people."""
         for line in lines:
-            self.out.print(line, markup=False)
+            self.out.line(line)
 
-    def command_to_repeat(self) -> str:
-        """Give the command line that asks the same again, under the same request_id."""
-        words = ["zart", *self.argv]
-        for option, value in (
-            ("--request-id", self.mutation.request_id),
-            ("--triggered-by", self.mutation.triggered_by),
-        ):
-            given = any(word == option or word.startswith(f"{option}=") for word in words)
-            if value and not given:
-                words += [option, value]
-        return shlex.join(words)
+    def print_table(
+        self,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[str]],
+        *,
+        on: Screen | None = None,
+    ) -> None:
+        """Print a table that is at hand as a whole."""
+        table = Table(on or self.out, columns)
+        table.add(rows)
+        self.note_left_out(table)
+
+    def note_left_out(self, table: Table) -> None:
+        """Say which columns the terminal has no room for."""
+        if table.left_out:
+            self.err.line(f"no room for {', '.join(table.left_out)}: in a wider window, or | cat")
+
+    @property
+    def asking(self) -> Screen:
+        """Where questions are asked: a screen that somebody sees. Raises BadParameter."""
+        for screen in (self.err, self.out):
+            if screen.is_terminal:
+                return screen
+        raise typer.BadParameter("nobody would see the question: say --yes", param_hint="--yes")
+
+    def confirm(self, question: str) -> None:
+        """Ask; raises typer.Abort unless the answer is yes."""
+        typer.confirm(question, abort=True, err=self.asking is self.err)

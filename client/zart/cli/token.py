@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from zart.cli.options import example
 from zart.cli.session import Session
 
 app = typer.Typer()
@@ -26,7 +27,7 @@ class _Role(enum.StrEnum):
     ADMIN = "admin"
 
 
-@app.command()
+@app.command(epilog=example("token payments --role dispatcher --task order --add-to tokens"))
 def token(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Goes on record as principal.")],
@@ -55,13 +56,14 @@ def token(
     grant["sha256"] = hashlib.sha256(made.encode()).hexdigest()
     line = json.dumps(grant, ensure_ascii=False)
     if add_to is None:
-        session.print(made, line)
+        session.out.verbatim(made)
+        session.out.verbatim(line)
         return
     try:
         _append(add_to, line)
     except OSError as error:
         raise typer.BadParameter(f"{add_to}: {error.strerror}") from None
-    session.print(made)
+    session.out.verbatim(made)
 
 
 def _append(path: Path, line: str) -> None:

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import typer
 
-from zart.calls.payload import UNSET, Unset
-from zart.models import Json
+from zart.calls.payload import UNSET, JsonText, Unset
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
-def json_value(text: str | None) -> Json | Unset:
-    """Read ``JSON``, ``@FILE`` or ``-`` (standard input); None is UNSET."""
+def json_value(text: str | None) -> JsonText | Unset:
+    """Read ``JSON``, ``@FILE`` or ``-`` (standard input), to be sent as it is; None is UNSET."""
     if text is None:
         return UNSET
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{text[1:]}: {error}", param_hint="--payload") from None
     try:
-        return json.loads(text)
-    except ValueError as error:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        where = text[1:] or "standard input"
+        raise typer.BadParameter(f"{where}: {error}", param_hint="--payload") from None
+    try:
+        return JsonText(text.strip("\ufeff \t\r\n"))
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--payload") from None
 
 
-def span_of(text: str | None) -> timedelta | None:
+def span_of(text: str | None, option: str) -> timedelta | None:
     """Read a span such as ``90s``, ``15m``, ``2h``, ``1d`` or ``1h30m``."""
     if text is None:
         return None
     if not _SPAN.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is no span such as 90s, 15m, 2h or 1d")
+        raise typer.BadParameter(
+            f"{text!r} is no span such as 90s, 15m, 2h or 1d", param_hint=option
+        )
     parts = re.findall(r"([\d.]+)([smhd])", text)
-    return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in parts), timedelta())
+    try:
+        return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in parts), timedelta())
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too long", param_hint=option) from None
+
+
+def time_of(text: str | None, option: str) -> datetime | None:
+    """Read a time: a date, one with the time of the day (UTC unless it says), or an age: ``2h``."""
+    if text is None:
+        return None
+    if _SPAN.fullmatch(text):
+        try:
+            return datetime.now(UTC) - (span_of(text, option) or timedelta())
+        except OverflowError:
+            raise typer.BadParameter(f"{text!r} is too long ago", param_hint=option) from None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a time such as 2026-01-31, 2026-01-31T14:00Z or"
+            " 2026-01-31T14:00:00+02:00, nor an age such as 2h",
+            param_hint=option,
+        ) from None
+    if _TOO_FINE.search(text):
+        raise typer.BadParameter(f"{text!r} is finer than a microsecond", param_hint=option)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def names_of(texts: list[str] | None) -> list[str]:

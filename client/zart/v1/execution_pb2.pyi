@@ -185,6 +185,7 @@ class Execution(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     WAITING_ON_FIELD_NUMBER: _builtins.int
+    DEAD_STEPS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     task_name: _builtins.str
@@ -203,6 +204,10 @@ class Execution(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was started, by the database's clock."""
 
+    @_builtins.property
+    def dead_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadStep]:
+        """The first dead steps of the newest run, at most 3. Filled by ListExecutions."""
+
     def __init__(
         self,
         *,
@@ -213,14 +218,45 @@ class Execution(_message.Message):
         status: Global___RunStatus.ValueType = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         waiting_on: _builtins.str = ...,
+        dead_steps: _abc.Iterable[Global___DeadStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "current_run_id", b"current_run_id", "current_run_number", b"current_run_number", "execution_id", b"execution_id", "status", b"status", "task_name", b"task_name", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "current_run_id", b"current_run_id", "current_run_number", b"current_run_number", "dead_steps", b"dead_steps", "execution_id", b"execution_id", "status", b"status", "task_name", b"task_name", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class DeadStep(_message.Message):
+    """A dead step of an execution in a list, and why it is dead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    step_name: _builtins.str
+    """Names the step."""
+    @_builtins.property
+    def error(self) -> Global___StepError:
+        """Its last error, with a message of at most 1,000 characters and without details: GetStep has
+        it whole.
+        """
+
+    def __init__(
+        self,
+        *,
+        step_name: _builtins.str = ...,
+        error: Global___StepError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadStep: _TypeAlias = DeadStep  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):

@@ -65,7 +65,13 @@ def execution(item: model.Execution) -> execution_pb2.Execution:
         status=_RUN_STATUS[item.status],
         created_at=timestamp(item.created_at),
         waiting_on=item.waiting_on,
+        dead_steps=map(dead_step, item.dead_steps),
     )
+
+
+def dead_step(item: model.DeadStep) -> execution_pb2.DeadStep:
+    """Encode a dead step of an execution in a list."""
+    return execution_pb2.DeadStep(step_name=item.step_name, error=step_error(item.error))
 
 
 def run(item: model.Run) -> execution_pb2.Run:

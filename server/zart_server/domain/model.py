@@ -151,6 +151,14 @@ class TaskDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadStep:
+    """A dead step of an execution in a list; its error has no details."""
+
+    step_name: str
+    error: StepError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One durable job."""
 
@@ -160,6 +168,7 @@ class Execution:
     status: RunStatus
     created_at: datetime
     waiting_on: str = ""
+    dead_steps: tuple[DeadStep, ...] = ()
 
     @property
     def current_run_id(self) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, t
 from zart_server.domain.commands import ListExecutions, Page
 from zart_server.domain.model import Execution, RunStatus, StepStatus
 from zart_server.store.db import Tx
+from zart_server.store.reads.dead_steps import read_dead_steps
 from zart_server.store.reads.waiting import execution_waits
 from zart_server.store.tables import executions, held, leases, queue, runs, steps
 
@@ -18,10 +19,12 @@ Cursor: TypeAlias = tuple[int | str, ...] | None
 async def list_executions(
     tx: Tx, wanted: ListExecutions, cursor: Cursor, limit: int
 ) -> Page[Execution]:
-    """List executions, newest first, with what the unfinished ones wait for."""
+    """List executions, newest first, with what they wait for and which steps are dead."""
     rows = await tx.select(_list_statement(wanted, cursor, limit))
     page = rows[:limit]
-    waits = await execution_waits(tx, [row["run_key"] for row in page])
+    run_keys = [row["run_key"] for row in page]
+    waits = await execution_waits(tx, run_keys)
+    dead = await read_dead_steps(tx, run_keys)
     return Page(
         tuple(
             Execution(
@@ -31,6 +34,7 @@ async def list_executions(
                 RunStatus(row["status"]),
                 row["created_at"],
                 waits.get(row["run_key"], ""),
+                dead.get(row["run_key"], ()),
             )
             for row in page
         ),

@@ -1,0 +1,41 @@
+"""Fields of requests by the names they have on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# Where a parameter of a command is not named as the field that it fills.
+PARAMETERS = {
+    "expected_run_number": "expect_run",
+    "expires_at": "lasting",
+    "expires_in": "lasting",
+    "force_rerun": "force",
+    "page_size": "limit",
+    "payload_json": "payload",
+    "run_number": "run",
+    "statuses": "status",
+    "step_pattern": "step",
+    "step_statuses": "step_status",
+    "validate_only": "dry_run",
+}
+_WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
+_FIELD = re.compile(r"([a-z_]+)((?:\[\d+\])?)")
+
+
+def in_flags(text: str, shown: Mapping[str, str]) -> str:
+    """Write text with the names of fields as those of options.
+
+    ``shown`` gives how each parameter of the command is written.
+    """
+    return _WORD.sub(lambda found: _flag(found[0], shown), text)
+
+
+def field_in_flags(path: str, shown: Mapping[str, str]) -> str:
+    """Write the path of a field, such as ``preserve[0]``, as its option."""
+    found = _FIELD.match(path)
+    return path if found is None else _flag(found[1], shown) + path[found.end() :]
+
+
+def _flag(field: str, shown: Mapping[str, str]) -> str:
+    return shown.get(PARAMETERS.get(field, field), field)

@@ -1,0 +1,49 @@
+"""Answers in proto JSON, for scripts."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from zart.cli.screen import Screen
+
+
+def json_of(message: Message, *, one_line: bool = False) -> str:
+    """Give a message in proto JSON, with what is zero or empty, so that scripts find it."""
+    text: str = json_format.MessageToJson(
+        message,
+        indent=None if one_line else 2,
+        ensure_ascii=False,
+        always_print_fields_with_no_presence=True,
+    )
+    return text
+
+
+class ListWriter:
+    """Writes the pages of a list as one answer, each as it comes.
+
+    Every answer of a list has its items and next_page_token, and nothing else.
+    """
+
+    def __init__(self, screen: Screen, answer: type[Message]) -> None:
+        self._screen = screen
+        (self._items,) = (f for f in answer.DESCRIPTOR.fields if f.message_type is not None)
+        self._screen.json(f'{{\n  "{self._items.json_name}": [', end="")
+        self._is_empty = True
+
+    def add(self, message: Message) -> None:
+        """Write the items of a page."""
+        for item in getattr(message, self._items.name):
+            self._screen.json("\n" if self._is_empty else ",\n", end="")
+            self._screen.json(textwrap.indent(json_of(item), "    "), end="")
+            self._is_empty = False
+        self._screen.flush()
+
+    def end(self, next_page_token: str) -> None:
+        """Write what follows the items."""
+        self._screen.json("]," if self._is_empty else "\n  ],")
+        self._screen.json(f'  "nextPageToken": {json.dumps(next_page_token)}\n}}')
+        self._screen.flush()

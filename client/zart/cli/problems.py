@@ -1,0 +1,68 @@
+"""What went wrong, told to people in the words of the command line, to scripts as a Status."""
+
+from __future__ import annotations
+
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from zart.channel import address_of
+from zart.cli.flags import field_in_flags, in_flags
+from zart.cli.json_output import json_of
+from zart.cli.other_protocol import what_it_speaks
+from zart.cli.session import Session
+from zart.cli.shell import command_line
+from zart.errors import Refused, Unreachable
+
+
+def say_refused(session: Session, status: status_pb2.Status) -> None:
+    """Tell why the server refused a call."""
+    if session.is_json:
+        session.err.json(json_of(status))
+        session.err.flush()
+        return
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        _ = detail.Unpack(info) or detail.Unpack(bad)
+    shown = session.parameters
+    problems = [
+        f"{field_in_flags(violation.field, shown)}: {in_flags(violation.description, shown)}"
+        for violation in bad.field_violations
+    ] or [status.message]
+    reason = f" [{info.reason}]" if info.reason else ""
+    for problem in problems:
+        session.err.line(f"zart: {problem}{reason}")
+
+
+def say_unknown(session: Session, error: Exception) -> None:
+    """Tell that nobody knows whether it happened, and how to find out."""
+    why = str(error)
+    if isinstance(error, Unreachable) and (cause := what_it_speaks(address_of(session.address))):
+        why = f"{cause} ({why})"
+    if session.is_json:
+        status = (
+            error.status
+            if isinstance(error, Refused)
+            else status_pb2.Status(code=code_pb2.UNAVAILABLE, message=why)
+        )
+        say_refused(session, status)
+    elif isinstance(error, Refused):
+        say_refused(session, error.status)
+    else:
+        session.err.line(f"zart: {why}")
+    if session.mutation.request_id:
+        session.err.line("whether it happened is unknown; this tells, and does it at most once:")
+    else:
+        session.err.line("to try again:")
+    session.err.verbatim(command_to_repeat(session))
+
+
+def command_to_repeat(session: Session) -> str:
+    """Give the command line that asks the same again, under the same request_id."""
+    words = ["zart", *session.argv]
+    for option, value in (
+        ("--request-id", session.mutation.request_id),
+        ("--triggered-by", session.mutation.triggered_by),
+    ):
+        given = any(word == option or word.startswith(f"{option}=") for word in words)
+        if value and not given:
+            words += [option, value]
+    return command_line(words)

@@ -1,0 +1,100 @@
+"""Where output goes: all of it, so that nothing of what callers wrote steers a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import TextIO
+
+from zart.cli.words import wrapped
+from zart.printable import escaped, escaped_json
+
+_COLUMNS = 80  # of a terminal that does not say
+_CODES = {
+    "bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36,
+    "bright_black": 90,
+}  # fmt: skip
+
+
+class ReaderLeft(Exception):
+    """Who read the output (``| head``) has seen enough."""
+
+
+class Screen:
+    """Standard output or standard error.
+
+    On a terminal there are colours and lines end where it does; elsewhere nothing is cut. Writing
+    raises ReaderLeft.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.is_terminal = stream.isatty()
+        self._has_colours = (
+            self.is_terminal
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what its encoding does not have
+
+    @property
+    def width(self) -> int | None:
+        """How many columns there are; None: as many as it takes."""
+        if not self.is_terminal:
+            return None
+        given = os.environ.get("COLUMNS", "")
+        if given.isdecimal() and int(given):
+            return int(given)
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except OSError:
+            return _COLUMNS
+
+    def line(self, text: str) -> None:
+        """Print text for people, broken between words where a terminal ends."""
+        for part in escaped(text).split("\n"):
+            for one in wrapped(part, self.width) if self.width else [part]:
+                self._write(one + "\n")
+        self.flush()
+
+    def verbatim(self, text: str) -> None:
+        """Print text that may be copied from here: in one line, however long."""
+        self._write(escaped(text) + "\n")
+        self.flush()
+
+    def json(self, text: str, end: str = "\n") -> None:
+        """Print JSON text."""
+        self._write(escaped_json(text) + end)
+
+    def row(self, cells: list[tuple[str, int, str]]) -> None:
+        """Print cells, each with how much space follows it, and its colour ("": none)."""
+        parts = []
+        for text, space, colour in cells:
+            shown = escaped(text)
+            if colour and self._has_colours and shown:
+                shown = f"\x1b[{_CODES[colour]}m{shown}\x1b[0m"
+            parts.append(shown + " " * space)
+        self._write("".join(parts).rstrip(" ") + "\n")
+
+    def flush(self) -> None:
+        """Let readers see it."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            raise self._left() from None
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except BrokenPipeError:
+            raise self._left() from None
+
+    def _left(self) -> ReaderLeft:
+        """Send what is still buffered nowhere, so that the interpreter's end does not complain."""
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        return ReaderLeft()
