@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from kinds import leaves
 from rig import CHAIN, Rig
 
 import zart
@@ -185,12 +186,6 @@ async def test_a_defect_is_internal_with_an_id_and_nothing_else(rig: Rig) -> Non
     assert "operations" not in failed.value.message
     assert await rig.run_status() == "SCHEDULED"
     assert len(await rig.client.list_runs("x")) == 1
-
-
-def leaves(kind: type[Any]) -> set[type[Any]]:
-    """Give the classes below that have a reason of their own."""
-    found = {leaf for child in kind.__subclasses__() for leaf in leaves(child)}
-    return found or {kind}
 
 
 def test_the_table_is_total() -> None:

@@ -69,7 +69,9 @@ class RetryStepRequest(_message.Message):
     run_id: _builtins.str
     """Names the run, which must be the current one."""
     max_attempts: _builtins.int
-    """The new budget: how many further attempts may count. Unset: the definition's max_attempts."""
+    """The new budget: how many further attempts may count, 1 to 1,000,000. Unset: the definition's
+    max_attempts.
+    """
     expected_run_number: _builtins.int
     """Refuses with RUN_CHANGED unless this is the current run."""
     triggered_by: _builtins.str

@@ -134,7 +134,7 @@ class RetryPolicy(_message.Message):
     BACKOFF_MULTIPLIER_FIELD_NUMBER: _builtins.int
     MAX_BACKOFF_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
-    """How many attempts may count before the step is dead. 0: 3."""
+    """How many attempts may count before the step is dead, 1 to 1,000,000. 0: 3."""
     backoff_multiplier: _builtins.float
     """What the wait is multiplied by from attempt to attempt, at least 1. 0: 2."""
     @_builtins.property

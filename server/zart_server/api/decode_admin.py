@@ -21,7 +21,7 @@ from zart_server.domain.commands import Pause, Rerun, Restart, Resume, RetryStep
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
-from zart_server.domain.model import IfRunning, PauseScope
+from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope
 
 _LONGEST = timedelta(days=365_000)
 _IF_RUNNING = {
@@ -44,7 +44,7 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
             execution_id=check(name_of, execution_id, "execution_id"),
             step_name=check(name_of, request.step_name, "step_name"),
             run_number=run_number,
-            max_attempts=check(optional_number, request, "max_attempts", 1),
+            max_attempts=check(optional_number, request, "max_attempts", 1, MOST_ATTEMPTS),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
         )
 

@@ -31,6 +31,7 @@ from zart_server.domain.commands import (
 from zart_server.domain.errors import InvalidField, ZartError
 from zart_server.domain.graph import MAX_STEPS, Graph, refuse_edges
 from zart_server.domain.model import (
+    MOST_ATTEMPTS,
     IfExists,
     OperationKind,
     RetryPolicy,
@@ -46,7 +47,6 @@ _IF_EXISTS = {
 }
 _ZERO = timedelta(0)
 _LONGEST = timedelta(days=366)
-_MOST_ATTEMPTS = 1_000_000
 
 
 def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
@@ -125,8 +125,8 @@ def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
 def _policy(policy: task_definition_pb2.RetryPolicy, path: str) -> RetryPolicy:
     with Checks() as check:
         default = RetryPolicy()
-        if not 0 <= policy.max_attempts <= _MOST_ATTEMPTS:
-            check.fail(f"{path}.max_attempts", f"must be 1 to {_MOST_ATTEMPTS}, or 0 for 3")
+        if not 0 <= policy.max_attempts <= MOST_ATTEMPTS:
+            check.fail(f"{path}.max_attempts", f"must be 1 to {MOST_ATTEMPTS}, or 0 for 3")
         multiplier = policy.backoff_multiplier
         if multiplier != 0 and not 1 <= multiplier <= 1e6:  # noqa: PLR2004 - NaN fails it too
             check.fail(f"{path}.backoff_multiplier", "must be 1 to 1e6, or 0 for 2")

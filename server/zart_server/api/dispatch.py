@@ -14,6 +14,7 @@ from zart_server.api import encode
 from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
+from zart_server.api.outliving import outcome_of
 from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
@@ -73,7 +74,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         call.leasing = cast("asyncio.Task[list[LeasedTask] | Reported]", task)
         # The stubs give it the client's signature.
         context.add_done_callback(cast("Any", lambda _: self._when_ended(context, call)))
-        answer = await asyncio.shield(task)
+        answer = await outcome_of(task)
         call.is_answered = True
         return answer
 

@@ -13,6 +13,11 @@ from zart_server.domain import errors
 
 DOMAIN = "zart"
 _RETRY_AFTER = 1  # seconds
+# A status travels in trailers, of which callers take 8 KiB together: the message percent-encoded,
+# and the whole status, message included, in base64. With these bounds that is under 6 KiB.
+_MESSAGE_ENCODED = 1536
+_DETAILS = 2048
+_DESCRIPTION = 512  # bytes, of one field
 
 CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.InvalidField: grpc.StatusCode.INVALID_ARGUMENT,
@@ -46,18 +51,32 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
 
 def status_of(error: errors.ZartError) -> status_pb2.Status:
     """Give the google.rpc.Status of a domain error, with its details."""
-    status = status_pb2.Status(code=_number(CODES[type(error)]), message=error.message)
+    status = status_pb2.Status(code=_number(CODES[type(error)]), message=_sendable(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details: list[Message] = [info]
+    room = _DETAILS - info.ByteSize()
     if isinstance(error, errors.InvalidField):
-        details.append(_bad_request({each.field: each.description for each in error.violations}))
+        fields = {each.field: each.description for each in error.violations}
+        details.append(_bad_request(fields, room))
     if isinstance(error, (errors.PayloadTooLarge, errors.TooManyItems)):
-        details.append(_bad_request({error.field: error.message.removeprefix(f"{error.field}: ")}))
+        fields = {error.field: error.message.removeprefix(f"{error.field}: ")}
+        details.append(_bad_request(fields, room))
     if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown, errors.ServerBusy)):
         details.append(_retry_info(_RETRY_AFTER))
     if isinstance(error, errors.Unauthenticated) and error.retry_after is not None:
         details.append(_retry_info(error.retry_after))
     return _with_details(status, details)
+
+
+def _sendable(message: str) -> str:
+    """Cut a message, by whole characters, that percent-encoded would be too long."""
+    size = 0
+    for place, char in enumerate(message):
+        is_plain = " " <= char <= "~" and char != "%"
+        size += 1 if is_plain else 3 * len(char.encode(errors="replace"))
+        if size > _MESSAGE_ENCODED:
+            return message[:place] + "..."
+    return message
 
 
 def internal_status(error_id: str) -> status_pb2.Status:
@@ -77,11 +96,18 @@ def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
     return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
-def _bad_request(violations: dict[str, str]) -> error_details_pb2.BadRequest:
-    violation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[violation(field=f, description=d) for f, d in violations.items()]
-    )
+def _bad_request(violations: dict[str, str], room: int) -> error_details_pb2.BadRequest:
+    """Name the fields that are wrong, as many as there is room for in bytes."""
+    found = error_details_pb2.BadRequest()
+    for field, description in violations.items():
+        one = error_details_pb2.BadRequest.FieldViolation(
+            field=field, description=errors.cut(description, _DESCRIPTION)
+        )
+        room -= one.ByteSize() + 3  # its tag and length
+        if room < 0:
+            break
+        found.field_violations.append(one)
+    return found
 
 
 def _with_details(status: status_pb2.Status, details: list[Message]) -> status_pb2.Status:

@@ -21,6 +21,8 @@ MAX_TEXT = 1000
 MAX_ITEMS = 1000
 _EXACT = 2**53
 _NANOS = 1_000_000_000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LAST_SECOND = datetime.max.replace(microsecond=0, tzinfo=UTC)
 _MAX_DURATION = 315_576_000_000  # seconds: 10,000 years, as google.protobuf.Duration has it
 
 
@@ -51,11 +53,15 @@ def optional_name(message: Message, field: str) -> str | None:
     return name_of(getattr(message, field), field) if has(message, field) else None
 
 
-def optional_number(message: Message, field: str, least: int) -> int | None:
-    """Check an optional number for its least value."""
+def optional_number(
+    message: Message, field: str, least: int, most: int | None = None
+) -> int | None:
+    """Check an optional number for its bounds."""
     if not has(message, field):
         return None
     number: int = getattr(message, field)
+    if most is not None and not least <= number <= most:
+        raise InvalidField(field, f"is {number}, must be {least} to {most}")
     if number < least:
         raise InvalidField(field, f"is {number}, must be at least {least}")
     return number
@@ -74,15 +80,20 @@ def names_of(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[
 
 
 def time_of(time: Timestamp, field: str) -> datetime:
-    """Check a time: a valid one, of the years 1 to 9999."""
+    """Check a time: a valid one, of the years 1 to 9999.
+
+    It is rounded up to a microsecond: of times that have no more, the same ones are before it.
+    """
     if not 0 <= time.nanos < _NANOS:
         raise InvalidField(field, "has nanoseconds out of range")
     try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(
-            seconds=time.seconds, microseconds=time.nanos // 1000
-        )
+        second = _EPOCH + timedelta(seconds=time.seconds)
     except OverflowError:
         raise InvalidField(field, "is not of the years 1 to 9999") from None
+    microseconds = -(-time.nanos // 1000)
+    if second == _LAST_SECOND:  # the last microsecond of all means infinity to the database
+        microseconds = min(microseconds, 999_998)
+    return second + timedelta(microseconds=microseconds)
 
 
 def duration_of(span: Duration, field: str, least: timedelta, most: timedelta) -> timedelta:

@@ -23,6 +23,7 @@ from zart_server.api.mutation import (
     request_key,
 )
 from zart_server.api.operate import Alone, Operate, Request
+from zart_server.api.outliving import outcome_of
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
@@ -104,12 +105,10 @@ class Gathered(Generic[Command, Done, Response]):
             self._target(command),
             None if key is None else Request(key, fingerprint(request)),
         )
-        # Its caller may be gone by then: an error that nobody awaits is no defect.
-        item.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append(item)
         if self._workers < _AT_ONCE:
             self._begin()
-        return await asyncio.shield(item.done)
+        return await outcome_of(item.done)
 
     def _begin(self) -> None:
         self._workers += 1

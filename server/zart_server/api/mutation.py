@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from zart_server.api.identity import principal
+from zart_server.api.outliving import outcome_of
 from zart_server.domain.errors import OperationTimeout, RequestIdReused, StoreConflict, ZartError
 from zart_server.engine.requests import (
     Answered,
@@ -54,11 +55,8 @@ class Mutations:
         what it made of the response is stored while the caller has it already.
         Neither a caller's deadline nor its disconnection stops what has begun.
         """
-        return await asyncio.shield(
-            self.keep(
-                asyncio.create_task(self._run(request, response_type, operate, complete, first))
-            )
-        )
+        running = asyncio.create_task(self._run(request, response_type, operate, complete, first))
+        return await outcome_of(self.keep(running))
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Let a task run to its end, whoever stops waiting for it."""

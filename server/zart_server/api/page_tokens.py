@@ -14,10 +14,13 @@ from zart.v1.admin_service_pb2 import ListPauseRulesRequest, ListRunsRequest
 from zart.v1.audit_service_pb2 import ListOperationsRequest
 from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
 from zart_server.api.checks import Checks
+from zart_server.api.fields import name_of
 from zart_server.domain.errors import InvalidField
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
+_LONGEST = 4096  # characters of a token: a name of 255 bytes may need six for each of them
+_MOST = 2**63 - 1
 Cursor = tuple[int | str, ...]
 ListRequest: TypeAlias = (
     ListRunsRequest
@@ -51,19 +54,36 @@ def encode_cursor(request: ListRequest, cursor: Cursor | None) -> str:
 
 def decode_cursor(request: ListRequest, kind: type[int | str] = int) -> Cursor | None:
     """Give where the page begins. Raises InvalidField for a token of another call or filter."""
-    token: str = request.page_token
-    if not token:
+    if not request.page_token:
+        return None
+    match _content(request.page_token):
+        case [str() as binding, int() | str() as position]:
+            if binding != _binding(request):
+                raise InvalidField("page_token", "is of another call or another filter")
+            if type(position) is kind and _is_position(position):
+                return (position,)
+    raise InvalidField("page_token", "is not one that this server made")
+
+
+def _content(token: str) -> object:
+    """Read the JSON of a token; None where there is none. Anybody can make one up."""
+    if len(token) > _LONGEST:
         return None
     try:
         padded = token + "=" * (-len(token) % 4)
-        binding, position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):
-        raise InvalidField("page_token", "is not one that this server made") from None
-    if binding != _binding(request):
-        raise InvalidField("page_token", "is of another call or another filter")
-    if type(position) is not kind:
-        raise InvalidField("page_token", "is not one that this server made")
-    return (position,)
+        return None
+
+
+def _is_position(position: int | str) -> bool:
+    """Tell whether a position can be one: the database would fail on any other."""
+    if isinstance(position, int):
+        return 0 <= position <= _MOST
+    try:
+        return name_of(position, "page_token") == position
+    except (InvalidField, UnicodeEncodeError):
+        return False
 
 
 def _binding(request: Message) -> str:

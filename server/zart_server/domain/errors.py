@@ -26,18 +26,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-_SHOWN = 12  # bad fields of one request: all of them must fit into a trailer of 8 KiB
+MAX_MESSAGE = 1024  # bytes; what is longer is cut, or trailers of more than 8 KiB would be lost
+MAX_VALUE = 300  # bytes of a value or the path of a field; every id fits
+_SHOWN = 12  # bad fields of one request
+
+
+def cut(text: str, most: int) -> str:
+    """Shorten a text to so many bytes of UTF-8, by whole characters; the end shows that it was."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most:
+        return text
+    end = "…"
+    return encoded[: most - len(end.encode())].decode(errors="ignore") + end
 
 
 class ZartError(Exception):
-    """An operation was refused; nothing was changed."""
+    """An operation was refused; nothing was changed. Its message and its values are cut."""
 
     reason: ClassVar[str] = "INTERNAL"
 
     def __init__(self, message: str, **metadata: object) -> None:
-        super().__init__(message)
-        self.message = message
-        self.metadata = {key: str(value) for key, value in metadata.items()}
+        self.message = cut(message, MAX_MESSAGE)
+        super().__init__(self.message)
+        self.metadata = {key: cut(str(value), MAX_VALUE) for key, value in metadata.items()}
 
 
 class InvalidField(ZartError):
@@ -47,8 +58,8 @@ class InvalidField(ZartError):
 
     def __init__(self, field: str, description: str) -> None:
         super().__init__(f"{field}: {description}", field=field)
-        self.field = field
-        self.description = description
+        self.field = cut(field, MAX_VALUE)
+        self.description = cut(description, MAX_MESSAGE)
         self.violations: tuple[InvalidField, ...] = (self,)
 
     @classmethod
@@ -258,7 +269,7 @@ class PayloadTooLarge(ZartError):
         super().__init__(
             f"{field}: {size} bytes, at most {limit} are taken", field=field, size=size, limit=limit
         )
-        self.field = field
+        self.field = self.metadata["field"]
 
 
 class TooManyItems(ZartError):
@@ -273,7 +284,7 @@ class TooManyItems(ZartError):
             count=count,
             limit=limit,
         )
-        self.field = field
+        self.field = self.metadata["field"]
 
 
 class OperationTimeout(ZartError):

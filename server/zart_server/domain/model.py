@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+MOST_ATTEMPTS = 1_000_000  # of a step, by its policy or by one retry
+
 
 class RunStatus(StrEnum):
     """The state of one run; an execution has that of its current run."""

@@ -120,11 +120,18 @@ class Dispatch:
         return results
 
     async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
-        """Give tasks back whose lease did not reach its dispatcher, who is ``principal``."""
+        """Give tasks back whose lease did not reach its dispatcher, who is ``principal``.
+
+        Where that is refused they are left to expire: nobody waits for it.
+        """
         outcomes = [
             Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
         ]
-        await self._gatherer.record(outcomes)
+        try:
+            await self._gatherer.record(outcomes)
+        except ZartError as error:
+            _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
+            return
         _log.info("released %d tasks whose lease could not be delivered", len(tasks))
 
     async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,190 @@
+"""Good requests for each RPC, which mutants are made of, and what has to be there for them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import deque
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+import zart
+from zart.gateway.bindings import all_services
+from zart.models import LeasedTask, StepError
+from zart.v1 import admin_service_pb2 as admin
+from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import dispatch_service_pb2 as dispatch
+from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import task_definition_pb2 as definition
+
+TASK = "fuzzed"
+STEPS = [
+    definition.StepSpec(step_name="a", input_json="[1]"),
+    definition.StepSpec(
+        step_name="b",
+        depends_on=["a"],
+        handler="h",
+        input=Value(number_value=1),
+        retry_policy=definition.RetryPolicy(
+            max_attempts=2,
+            initial_backoff=Duration(seconds=1),
+            backoff_multiplier=2,
+            max_backoff=Duration(seconds=2),
+        ),
+        timeout=Duration(seconds=60),
+    ),
+]
+
+
+def rpcs() -> list[MethodDescriptor]:
+    """Give every RPC of ours."""
+    return [rpc for service in all_services() for rpc in service.methods]
+
+
+class Bases:
+    """Makes good requests for RPCs, by full name; each names an execution or a lease anew."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._dead: deque[str] = deque()
+        self._leases: deque[LeasedTask] = deque()
+        self._open: deque[str] = deque()
+
+    async def prepare(self, client: zart.Client, count: int) -> None:
+        """Make so many executions with a dead step, so many leases, and so many to be leased."""
+        retry = zart.Retry(max_attempts=1)
+        steps = [zart.StepSpec("a", retry=retry), zart.StepSpec("b", ("a",), retry=retry)]
+        await client.register_task(TASK, steps)
+        for prefix, failed in (("dead", True), ("leased", False)):
+            names = [f"{prefix}-{n}" for n in range(count)]
+            await client.batch_start_executions([zart.Start(TASK, {}, name) for name in names])
+            tasks = await client.lease_tasks("fuzzer", [TASK], max_tasks=1000, lease_duration=3600)
+            if not failed:
+                self._leases.extend(tasks)
+                continue
+            ending = zart.Failed(StepError("Broken", "", ""), retryable=False)
+            await client.report_tasks(
+                "fuzzer", [zart.Outcome(t.task_id, t.lease_token, ending) for t in tasks]
+            )
+            self._dead.extend(names)
+        self._open.extend(f"open-{n}" for n in range(count))
+        await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
+
+    def of(self, rpc: MethodDescriptor) -> Message:
+        """Make a good request."""
+        name = re.sub("(?<!^)(?=[A-Z])", "_", rpc.name).lower()
+        made = getattr(self, f"_{name}", None)
+        request: Message = GetMessageClass(rpc.input_type)() if made is None else made()
+        return request
+
+    def renew(self, request: Any) -> None:
+        """Let a request made of a good one name an execution and leases of its own, too.
+
+        So that one which goes through leaves the next one something to do.
+        """
+        if getattr(request, "execution_id", "") in self._dead:
+            request.execution_id = self._execution()
+        for item in (*getattr(request, "outcomes", ()), *getattr(request, "leases", ())):
+            if (item.task_id, item.lease_token) == (
+                self._leases[0].task_id,
+                self._leases[0].lease_token,
+            ):
+                lease = self._lease()
+                item.task_id, item.lease_token = lease.task_id, lease.lease_token
+
+    def _execution(self) -> str:
+        self._dead.rotate()
+        return self._dead[0]
+
+    def _lease(self) -> LeasedTask:
+        self._leases.rotate()
+        return self._leases[0]
+
+    def _retry_step(self) -> Message:
+        return admin.RetryStepRequest(execution_id=self._execution(), step_name="a")
+
+    def _restart(self) -> Message:
+        return admin.RestartRequest(execution_id=self._execution())
+
+    def _rerun(self) -> Message:
+        return admin.RerunRequest(execution_id=self._execution(), force_rerun=["a"])
+
+    def _list_runs(self) -> Message:
+        return admin.ListRunsRequest(execution_id=self._execution())
+
+    def _pause(self) -> Message:
+        return admin.PauseRequest(
+            task_name="nobody's", step_pattern="a*", expires_at=Timestamp(seconds=4_000_000_000)
+        )
+
+    def _resume(self) -> Message:
+        return admin.ResumeRequest(task_name="nobody's")
+
+    def _start_execution(self) -> Message:
+        return execution.StartExecutionRequest(
+            execution_id=f"started-{next(self._numbers)}",
+            task_name=TASK,
+            payload_json="{}",
+            steps=STEPS,
+        )
+
+    def _batch_start_executions(self) -> Message:
+        item = execution.StartExecutionRequest(
+            execution_id=f"batch-{next(self._numbers)}", task_name=TASK
+        )
+        return execution.BatchStartExecutionsRequest(requests=[item])
+
+    def _get_execution(self) -> Message:
+        return execution.GetExecutionRequest(execution_id=self._execution())
+
+    def _get_step(self) -> Message:
+        return execution.GetStepRequest(execution_id=self._execution(), step_name="a")
+
+    def _cancel_execution(self) -> Message:
+        self._open.rotate()
+        return execution.CancelExecutionRequest(execution_id=self._open[0])
+
+    def _watch_execution(self) -> Message:
+        return execution.WatchExecutionRequest(execution_id=self._execution())
+
+    def _get_task_definition(self) -> Message:
+        return execution.GetTaskDefinitionRequest(task_name=TASK)
+
+    def _register_task(self) -> Message:
+        name = f"registered-{next(self._numbers)}"
+        return dispatch.RegisterTaskRequest(
+            definition=definition.TaskDefinition(task_name=name, steps=STEPS)
+        )
+
+    def _lease_tasks(self) -> Message:
+        return dispatch.LeaseTasksRequest(dispatcher_id="d", task_names=[TASK], max_tasks=1)
+
+    def _get_step_results(self) -> Message:
+        lease = self._lease()
+        return dispatch.GetStepResultsRequest(task_id=lease.task_id, lease_token=lease.lease_token)
+
+    def _report_tasks(self) -> Message:
+        lease = self._lease()
+        wish = dispatch.LeaseNext(
+            task_names=[TASK], max_tasks=1, lease_duration=Duration(seconds=9)
+        )
+        outcome = dispatch.TaskOutcome(
+            task_id=lease.task_id, lease_token=lease.lease_token, completed=dispatch.TaskCompleted()
+        )
+        return dispatch.ReportTasksRequest(dispatcher_id="d", outcomes=[outcome], lease_next=wish)
+
+    def _extend_leases(self) -> Message:
+        lease = self._lease()
+        return dispatch.ExtendLeasesRequest(
+            dispatcher_id="d",
+            leases=[dispatch.LeaseRef(task_id=lease.task_id, lease_token=lease.lease_token)],
+        )
+
+    def _list_operations(self) -> Message:
+        return audit.ListOperationsRequest(execution_id=self._execution())
