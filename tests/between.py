@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,10 +116,3 @@ class Refusing:
             return None
         self._left[method] -= 1
         return self._refusal
-
-
-async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.02)

@@ -17,6 +17,7 @@
         ├── MissingCredentials  InvalidCredentials   RoleRequired
         ├── Unavailable
         │   └── OperationTimeout   StoreUnavailable   ShuttingDown   ServerBusy
+        │       KeysUnavailable
         ├── UnknownMethod
         └── InternalError
 
@@ -243,6 +244,12 @@ class ServerBusy(Unavailable):
     """The server has as many calls as it takes; it did nothing."""
 
     reason = "SERVER_BUSY"
+
+
+class KeysUnavailable(Unavailable):
+    """The server has no keys yet to verify tokens by; it did nothing."""
+
+    reason = "KEYS_UNAVAILABLE"
 
 
 class UnknownMethod(Refused):

@@ -7,9 +7,10 @@ import logging
 
 import grpc
 import pytest
-from between import Between, Refusal, Refusing, until
+from between import Between, Refusal, Refusing
 from dispatching import registered
-from rig import Rig, eventually
+from rig import Rig
+from waiting import eventually, until
 
 import zart
 from zart.testing.server import ServerUnderTest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -10,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -276,18 +279,43 @@ async def test_keys_of_a_url_are_asked_for_once_and_again_for_a_new_key(
         assert provider.asked == 2
 
 
-async def test_a_url_that_does_not_answer_yet_is_asked_again(
-    zart_database: str, provider: _Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(
+    zart_database: str, provider: _Provider, issuer: Issuer
 ) -> None:
-    monkeypatch.setattr("zart_server.identity.key_set._FETCH_AT_MOST_EVERY", 0.1)
-    monkeypatch.setattr("zart_server.identity.web_tokens._REFUSED_FOR", 0.1)
     document, provider.document = provider.document, None
+    task, stop = zart.Task("t"), asyncio.Event()
+    task.step(name="a")(lambda _: "done")
     with trusting(zart_database, provider.url) as server:
-        token = issuer.sign("alice", "viewer")
-        assert not await is_known(server, token)
-        provider.document = document
+        credentials = zart.Credentials(token=issuer.sign("alice", "admin"))
+        dispatcher = zart.Dispatcher([task], address=server.address, credentials=credentials)
+        running = asyncio.create_task(dispatcher.run(stop))
+        async with zart.connect(server.address, credentials=credentials) as client:
+            with pytest.raises(errors.KeysUnavailable) as unjudged:
+                await client.list_executions()
+            assert unjudged.value.retry_after == timedelta(seconds=1)
+            assert unjudged.value.code is grpc.StatusCode.UNAVAILABLE
+            forged = zart.Credentials(token=Issuer("made up").sign("alice", "admin"))
+            async with zart.connect(server.address, credentials=forged) as other:
+                with pytest.raises(errors.KeysUnavailable):
+                    await other.list_executions()
+                provider.document = document
 
-        await eventually(lambda: is_known(server, token))
+                async def defined() -> bool:
+                    return bool(await client.list_task_definitions())
+
+                async def judged() -> bool:
+                    try:
+                        return await defined()
+                    except errors.KeysUnavailable:
+                        return False
+
+                await eventually(judged)
+                with pytest.raises(errors.InvalidCredentials):
+                    await other.list_executions()
+            handle = await client.start("t", execution_id="x")
+            assert await handle.result(timeout=20) == "done"
+        stop.set()
+        await running
 
 
 @pytest.mark.parametrize(

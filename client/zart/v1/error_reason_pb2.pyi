@@ -80,6 +80,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
     to repeat.
     """
+    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 29
+    """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
+    so it cannot tell who calls; RetryInfo says when to repeat.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -143,5 +147,9 @@ ERROR_REASON_UNKNOWN_METHOD: ErrorReason.ValueType  # 26
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 27
 """UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
 to repeat.
+"""
+ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
+"""UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
+so it cannot tell who calls; RetryInfo says when to repeat.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

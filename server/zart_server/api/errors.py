@@ -45,8 +45,16 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     errors.ServerBusy: grpc.StatusCode.UNAVAILABLE,
+    errors.KeysUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.UnknownMethod: grpc.StatusCode.UNIMPLEMENTED,
 }
+
+_RETRIED_SOON = (
+    errors.StoreUnavailable,
+    errors.ShuttingDown,
+    errors.ServerBusy,
+    errors.KeysUnavailable,
+)
 
 
 def status_of(error: errors.ZartError) -> status_pb2.Status:
@@ -61,7 +69,7 @@ def status_of(error: errors.ZartError) -> status_pb2.Status:
     if isinstance(error, (errors.PayloadTooLarge, errors.TooManyItems)):
         fields = {error.field: error.message.removeprefix(f"{error.field}: ")}
         details.append(_bad_request(fields, room))
-    if isinstance(error, (errors.StoreUnavailable, errors.ShuttingDown, errors.ServerBusy)):
+    if isinstance(error, _RETRIED_SOON):
         details.append(_retry_info(_RETRY_AFTER))
     if isinstance(error, errors.Unauthenticated) and error.retry_after is not None:
         details.append(_retry_info(error.retry_after))

@@ -12,7 +12,7 @@
     ├── RunChanged              PlanChanged     StoreConflict
     ├── PayloadTooLarge         TooManyItems
     ├── OperationTimeout        StoreUnavailable   ShuttingDown
-    ├── UnknownMethod           ServerBusy
+    ├── UnknownMethod           ServerBusy         KeysUnavailable
     ├── Unauthenticated
     │   └── MissingCredentials  InvalidCredentials
     └── RoleRequired
@@ -362,6 +362,15 @@ class ServerBusy(ZartError):
 
     def __init__(self) -> None:
         super().__init__("this server has as many calls as it takes: repeat in a moment")
+
+
+class KeysUnavailable(ZartError):
+    """The keys that tokens are verified by were never there: nobody can tell who calls."""
+
+    reason = "KEYS_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the keys that tokens are verified by could not be fetched yet: repeat")
 
 
 class UnknownMethod(ZartError):

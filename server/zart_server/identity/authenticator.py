@@ -42,9 +42,9 @@ class Authenticator:
     async def identify(self, authorization: str | None, certificate: Sequence[str]) -> Identity:
         """Give who sends this Authorization header, or else has a certificate of these names.
 
-        Raises MissingCredentials or InvalidCredentials. A header that does not hold is refused
-        whatever the certificate says: it was sent to be believed. An empty one is a gateway's
-        word that its caller brought nothing: the certificate is the gateway's.
+        Raises MissingCredentials, InvalidCredentials or KeysUnavailable. A header that does not
+        hold is refused whatever the certificate says: it was sent to be believed. An empty one is
+        a gateway's word that its caller brought nothing: the certificate is the gateway's.
         """
         if authorization == "":
             raise MissingCredentials

@@ -13,6 +13,7 @@ from typing import Any
 from jwt import PyJWK, PyJWKClient
 from jwt.exceptions import PyJWTError
 
+from zart_server.domain.errors import KeysUnavailable
 from zart_server.identity.grants import IdentityFileError
 from zart_server.identity.stamp import stamp_of
 
@@ -23,6 +24,7 @@ ALGORITHMS = frozenset({
 })  # fmt: skip
 _REFRESH_EVERY = 300.0  # seconds
 _FETCH_AT_MOST_EVERY = 10.0  # also when callers bring keys nobody knows
+_FETCH_FIRST_EVERY = 1.0  # until they were there once
 _FETCH_TIMEOUT = 5.0
 
 
@@ -46,12 +48,15 @@ class KeySet:
     async def find(self, key_id: str | None) -> PyJWK | None:
         """Give the key of this id, asking for new keys where it is not known.
 
-        Without an id: the only key, where there is only one.
+        Without an id: the only key, where there is only one. Raises KeysUnavailable until the URL
+        was read once: until then nobody's token can be judged.
         """
         found = self._look_up(key_id)
         if found is None and self._may_fetch():
             await self._fetch()
             found = self._look_up(key_id)
+        if not self._keys:
+            raise KeysUnavailable
         return found
 
     def _look_up(self, key_id: str | None) -> PyJWK | None:
@@ -79,7 +84,8 @@ class KeySet:
     def _may_fetch(self) -> bool:
         if self._url is None:
             return False
-        is_due = time.monotonic() - self._fetched_at >= _FETCH_AT_MOST_EVERY
+        every = _FETCH_AT_MOST_EVERY if self._keys else _FETCH_FIRST_EVERY
+        is_due = time.monotonic() - self._fetched_at >= every
         return is_due or self._fetching is not None
 
     async def _fetch(self) -> None:

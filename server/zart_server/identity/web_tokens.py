@@ -66,7 +66,7 @@ class WebTokens:
         return None
 
     async def verify(self, token: str, digest: bytes) -> Identity:
-        """Verify a token. Raises InvalidCredentials."""
+        """Verify a token. Raises InvalidCredentials; KeysUnavailable where nobody can tell yet."""
         try:
             until, identity = await self._verify(token)
         except InvalidCredentials as error:
