@@ -39,9 +39,11 @@ from zart_server.engine.runtime import Runtime
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
 from zart_server.security import SecurityError, authenticator_of, credentials_of
 from zart_server.settings import Settings, SettingsError
+from zart_server.store.connecting import check_sessions
 from zart_server.store.db import Database
-from zart_server.store.driver_errors import translate
+from zart_server.store.driver_errors import cause_of, translate
 from zart_server.store.migrate import SchemaOutdated, check_schema, migrate
+from zart_server.store.sessions import SessionRefused
 
 _log = logging.getLogger(__name__)
 _SERVICES = tuple(
@@ -186,17 +188,18 @@ async def _prepare_database(settings: Settings) -> None:
     deadline = loop.time() + _DATABASE_WAIT
     while True:
         try:
+            await check_sessions(settings.database_url)
             if settings.migrate:
                 await migrate(settings.database_url)
             else:
                 await check_schema(settings.database_url)
-        except SchemaOutdated as error:
+        except (SchemaOutdated, SessionRefused) as error:
             raise StartError(str(error)) from None
         except Exception as error:
             if not isinstance(translate(error), StoreUnavailable) or loop.time() > deadline:
                 raise StartError(
-                    f"the database cannot be used ({type(error).__name__}):"
-                    " check --database-url or ZART_DATABASE_URL, and that it is up"
+                    f"{cause_of(error)}; check --database-url or ZART_DATABASE_URL, and that it is"
+                    " up"
                 ) from error
             await asyncio.sleep(0.2)
         else:

@@ -183,6 +183,7 @@ async def _cut_notifications(rig: Rig) -> None:
         await eventually(
             lambda: rig.db.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE application_name = 'zart-notifications' AND datname = current_database()"
+                " WHERE application_name LIKE 'zart-notifications %'"
+                " AND datname = current_database()"
             )
         )

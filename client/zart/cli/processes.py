@@ -79,9 +79,9 @@ def migrate_command(ctx: typer.Context, database_url: DatabaseUrl = None) -> int
     try:
         asyncio.run(_server("store.migrate").migrate(database_url))
     except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line
+        cause = _server("store.driver_errors").cause_of(error)
         session.err.line(
-            f"zart: the database cannot be used ({type(error).__name__}):"
-            " check --database-url or ZART_DATABASE_URL, and that it is up"
+            f"zart: {cause}; check --database-url or ZART_DATABASE_URL, and that it is up"
         )
         return 1
     session.print("the schema is up to date")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+# scheme://user:password@ host:port,host:port /database?options
+_HOSTS = re.compile(r"(\w+(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)([^?#]*)(?:\?(.*))?")
+_PORT = "5432"
+
 
 def to_sqlalchemy_url(url: str) -> URL:
     """Turn ``postgresql://…`` or ``postgres://…`` into SQLAlchemy's URL for asyncpg.
 
-    Several hosts go into the query: ``?host=a:5432&host=b:5432&target_session_attrs=read-write``.
+    Several hosts may stand where one does, ``postgresql://a:5432,b:5432/d``, or in the query:
+    ``?host=a:5432&host=b:5432``; both with ``target_session_attrs=read-write``.
     Raises ValueError, without the URL's text, since it may hold a password.
     """
     try:
-        parsed = make_url(url)
+        parsed = make_url(_with_hosts_in_query(url))
     except (ArgumentError, ValueError):
         raise ValueError(
             "not a database URL: use postgresql://user:password@host:port/database"
@@ -23,6 +29,17 @@ def to_sqlalchemy_url(url: str) -> URL:
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError("not a PostgreSQL URL: use postgresql://user:password@host:port/database")
     return parsed.set(drivername="postgresql+asyncpg")
+
+
+def _with_hosts_in_query(url: str) -> str:
+    """Write several hosts as SQLAlchemy takes them; one without a port has the usual one."""
+    found = _HOSTS.fullmatch(url)
+    if found is None:
+        return url
+    start, hosts, path, query = found.groups()
+    each = [host if ":" in host else f"{host}:{_PORT}" for host in hosts.split(",")]
+    written = "&".join([f"host={host}" for host in each] + ([query] if query else []))
+    return f"{start}{path}?{written}"
 
 
 def to_asyncpg_arguments(url: str) -> dict[str, Any]:

@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
-from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translated
 from zart_server.store.history import join_history
+from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
     from zart_server.store.definition_cache import DefinitionCache
@@ -176,38 +177,26 @@ class Database:
         lock_timeout: float = 10.0,
     ) -> Database:
         """Prepare a pool; connections are made when they are needed. Times are in seconds."""
-        settings = {
-            "application_name": "zart-server",
-            "statement_timeout": f"{int(statement_timeout * 1000)}",
-            "lock_timeout": f"{int(lock_timeout * 1000)}",
-            "idle_in_transaction_session_timeout": "60000",
-            "jit": "off",
-            # Plans are made once, perhaps while a table is nearly empty, and are kept while it
-            # grows: whatever reads a whole table because that looks cheap would read the whole
-            # backlog for every batch later. Batches are small: look up each row by an index, and in
-            # its order: a bitmap is of all entries there are, of one index to combine with another
-            # or of a lane to take the first hundred of.
-            "plan_cache_mode": "force_generic_plan",
-            "enable_seqscan": "off",
-            "enable_bitmapscan": "off",
-            "enable_hashjoin": "off",
-            "enable_mergejoin": "off",
-            "timezone": "UTC",
-        }
+        connector = Connector(
+            url,
+            Session("server", statement_timeout=statement_timeout, lock_timeout=lock_timeout),
+            command_timeout=statement_timeout + 5.0,
+            statement_cache_size=400,
+            max_cached_statement_lifetime=0,
+        )
+
+        async def connect(_dsn: None, **arguments: Any) -> Any:  # noqa: ANN401 - the pool's
+            return await connector.connect(acquire_timeout, **arguments)
+
         db = cls(url, acquire_timeout)
         db._pool = await asyncpg.create_pool(
-            **to_asyncpg_arguments(url),
             init=db._join,
             min_size=0,
             max_size=pool_size,
             max_inactive_connection_lifetime=0,
             # Nothing that a transaction sets outlives it: no round trip to reset a connection.
             reset=_leave,
-            timeout=acquire_timeout,
-            command_timeout=statement_timeout + 5.0,
-            statement_cache_size=400,
-            max_cached_statement_lifetime=0,
-            server_settings=settings,
+            connect=cast("Any", connect),
         )
         return db
 

@@ -9,19 +9,52 @@ import asyncpg
 import sqlalchemy.exc
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
+from zart_server.store.sessions import SessionRefused
 
-_CONFLICT = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+# Serialization failure, deadlock, lock timeout. And ended, before its commit, since nothing came
+# from us for too long, or it took too long as a whole: what left nothing is tried again.
+_CONFLICT = {"40001", "40P01", "55P03", "25P03", "25P04"}
 # What somebody else may have inserted meanwhile, that is found when this is tried again.
 _INSERTED_ONCE = {"requests_pkey"}
 _TIMEOUT = {"57014"}  # statement_timeout, or the server side was told to cancel
 _UNAVAILABLE = {
     "25006",  # read-only: the primary has moved on
-    "25P03",  # idle in transaction too long
     "53100", "53200", "53300", "53400",  # out of disk, memory, connections, configured limits
     "55000",  # not in the right state, e.g. a standby that is not ready
     "57P01", "57P02", "57P03", "57P05",  # shut down, crashed, starting up, idle timeout
     "3D000",  # the database is gone or not there yet
 }  # fmt: skip
+
+
+# What is told to whoever starts a server; never the driver's text, which may hold anything.
+_CAUSES = {
+    "25006": "is read-only: it is a standby, or default_transaction_read_only is on",
+    "28000": "refuses this user",
+    "28P01": "refuses this password",
+    "3D000": "is not there",
+    "42501": "lets this role not do what it must: it needs to own the schema",
+    "53300": "has no connection left: max_connections",
+    "53100": "has no disk space left",
+    "57P03": "is starting up, or shutting down",
+    "55000": "is not in a state to be written to",
+}
+
+
+def cause_of(error: BaseException) -> str:
+    """Say in words what is wrong with the database, for who starts a server."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return cause_of(error.orig.__cause__ or error.orig)
+    if isinstance(error, SessionRefused):
+        return str(error)
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CAUSES:
+        return f"the database {_CAUSES[error.sqlstate]}"
+    said = (
+        (asyncpg.TargetServerAttributeNotMatched, "has no host that target_session_attrs asks for"),
+        (TimeoutError, "does not answer"),
+        (OSError, "cannot be reached"),
+        (BaseException, f"cannot be used ({type(error).__name__})"),
+    )
+    return "the database " + next(text for kind, text in said if isinstance(error, kind))
 
 
 class DataError(Exception):
@@ -40,7 +73,7 @@ def translate(error: BaseException) -> Exception | None:
         # asyncpg says DataError for an argument it cannot encode, and otherwise that the
         # connection is closed or was lost.
         return DataError() if isinstance(error, ValueError) else StoreUnavailable()
-    if isinstance(error, (OSError, TimeoutError)):
+    if isinstance(error, (OSError, TimeoutError, SessionRefused)):
         return StoreUnavailable()
     return None
 

@@ -13,13 +13,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from zart_server.store.database_url import to_sqlalchemy_url
+from zart_server.store.connecting import Connector
+from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Any number that no other program is likely to lock in the same database.
 _MIGRATION_LOCK = 0x7A61_7274_0001
+# A migration waits for whoever uses the tables, and takes the time that it takes.
+_SESSION = Session(
+    "migrate", has_plans=False, statement_timeout=0, lock_timeout=0, idle_in_transaction=10.0
+)
 
 
 class SchemaOutdated(Exception):
@@ -30,7 +35,8 @@ async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
     One transaction under an advisory lock: replicas that start at once wait for each other, and a
-    crash leaves the schema as it was. Raises OSError or a driver error when there is no database.
+    crash leaves the schema as it was. Raises OSError or a driver error when there is no database,
+    SessionRefused where its sessions are not what they must be.
     """
     await _run(url, _upgrade)
 
@@ -41,7 +47,10 @@ async def check_schema(url: str) -> None:
 
 
 async def _run(url: str, work: object) -> None:
-    engine = create_async_engine(to_sqlalchemy_url(url), poolclass=NullPool)
+    connector = Connector(url, _SESSION)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", poolclass=NullPool, async_creator=connector.connect
+    )
     try:
         async with engine.begin() as connection:
             await connection.run_sync(work)  # type: ignore[arg-type]

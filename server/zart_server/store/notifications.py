@@ -19,8 +19,9 @@ from typing import Any
 
 import asyncpg
 
-from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.connecting import Connector
 from zart_server.store.db import Changes
+from zart_server.store.sessions import Session, SessionRefused
 
 _log = logging.getLogger(__name__)
 _CHANNEL = "zart"
@@ -28,6 +29,7 @@ _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
 _HERE_EVERY = 5.0
+_ANSWER = 3.0  # a NOTIFY that takes longer was lost with its connection
 _GONE_AFTER = 16.0
 
 
@@ -47,7 +49,9 @@ class Notifications:
         on_gap: Callable[[], None],
         watches: Callable[[], bool],
     ) -> None:
-        self._url = url
+        self._connector = Connector(
+            url, Session("notifications", statement_timeout=_ANSWER), command_timeout=_ANSWER
+        )
         self._on_changes = on_changes
         self._on_gap = on_gap
         self._watches = watches
@@ -104,17 +108,17 @@ class Notifications:
         while True:
             try:
                 await self._serve()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                SessionRefused,
+            ) as error:
                 _log.warning("lost the notification connection: %s", type(error).__name__)
             await asyncio.sleep(_RECONNECT)
 
     async def _serve(self) -> None:
-        connection = await asyncpg.connect(
-            **to_asyncpg_arguments(self._url),
-            server_settings={"application_name": "zart-notifications"},
-            timeout=5.0,
-            command_timeout=10.0,
-        )
+        connection = await self._connector.connect()
         try:
             await connection.add_listener(_CHANNEL, self._hear)
             connection.add_termination_listener(lambda _connection: self._something.set())

@@ -1,0 +1,120 @@
+"""Connects to the database: one host after the other, over sockets that notice a lost network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+
+from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.sessions import Connection, Session, is_direct, pooled
+
+_TIMEOUT = 5.0  # seconds, for all hosts together
+_LEAST = 1.0  # for one of them
+_TRIES = 20  # of a pooler, which may give the same session again by chance
+# Who does not acknowledge for 3 s is gone; a silent connection is asked after 2 s.
+_SOCKET = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 2),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 3000),
+)
+
+
+class Connector:
+    """Makes connections to one database whose sessions are set as they must be."""
+
+    def __init__(self, url: str, session: Session, **arguments: Any) -> None:  # noqa: ANN401 - the driver's
+        self._arguments = {**to_asyncpg_arguments(url), **arguments}
+        self._session = session
+        self._last: dict[str, Any] = {}  # the host that answered last
+
+    async def connect(self, timeout: float = _TIMEOUT, **arguments: Any) -> Connection:  # noqa: ANN401 - the driver's
+        """Connect to the first host that will do; the one that did last time is tried first.
+
+        Each has its share of the time: one that is gone without a word keeps nobody from the next.
+        Raises what the driver raises of the last one, or SessionRefused.
+        """
+        hosts = list(_hosts(self._arguments))
+        if self._last in hosts:
+            hosts.remove(self._last)
+            hosts.insert(0, self._last)
+        share = max(timeout / len(hosts), _LEAST)
+        for place, host in enumerate(hosts, 1):
+            try:
+                connection: Connection = await asyncpg.connect(
+                    **{**self._arguments, **arguments, **host}, timeout=share
+                )
+            except (OSError, TimeoutError, asyncpg.PostgresConnectionError,
+                    asyncpg.CannotConnectNowError, asyncpg.InterfaceError,
+                    asyncpg.InternalClientError):  # fmt: skip
+                if place == len(hosts):
+                    raise
+                continue
+            self._last = host
+            try:
+                async with asyncio.timeout(share):
+                    _notice_loss(connection)
+                    await self._session.prepare(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
+        raise OSError("no host is given")
+
+
+async def check_sessions(url: str) -> None:
+    """Raise SessionRefused where sessions are not set as they must be, or are not our own."""
+    connector = Connector(url, Session("start"))
+    one = await connector.connect()
+    try:
+        if is_direct(one, await one.fetchval("SELECT pg_backend_pid()")):
+            return
+        other = await connector.connect()
+        try:
+            await _check_pooler(one, other)
+        finally:
+            other.terminate()
+    finally:
+        one.terminate()
+
+
+async def _check_pooler(one: Connection, other: Connection) -> None:
+    """Mark one session and look whether the other connection gets it, or this one another."""
+    mark, read = uuid.uuid4().hex, "SELECT current_setting('zart.session', true)"
+    try:
+        await one.execute(f"SELECT set_config('zart.session', '{mark}', false)")
+        for _ in range(_TRIES):
+            async with other.transaction():
+                if await other.fetchval(read) == mark or await one.fetchval(read) != mark:
+                    raise pooled()
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.InvalidTransactionStateError,
+            asyncpg.PostgresConnectionError):  # fmt: skip
+        raise pooled() from None
+
+
+def _hosts(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the arguments that tell the hosts apart."""
+    hosts, ports = arguments.get("host"), arguments.get("port")
+    if not isinstance(hosts, (list, tuple)):
+        yield {}
+        return
+    each = ports if isinstance(ports, (list, tuple)) else [ports] * len(hosts)
+    for host, port in zip(hosts, each, strict=True):
+        yield {"host": host, "port": port}
+
+
+def _notice_loss(connection: Connection) -> None:
+    """Have the kernel tell when the other end no longer acknowledges anything."""
+    inside: Any = connection  # asyncpg gives no other way to its socket
+    found = inside._transport.get_extra_info("socket")  # noqa: SLF001
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for level, name, value in _SOCKET:
+        if hasattr(socket, name):  # of Linux
+            found.setsockopt(level, getattr(socket, name), value)

@@ -1,0 +1,168 @@
+"""What every session is set to: the protocol and the plans rest on it, so it is read back.
+
+A database or a role may have other defaults (``ALTER DATABASE … SET``), and a pooler may drop what
+a session was set to: it is set after connecting, whatever came with it, and a session in which it
+does not hold is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+# Meaning: what a statement says, and which rows it sees.
+_MEANING = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    # Nothing of ours is named without its schema; nobody else's function is taken for a built-in.
+    "search_path": "pg_catalog",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "bytea_output": "hex",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "xmloption": "content",
+    "row_security": "on",
+    "gin_fuzzy_search_limit": "0",
+    "debug_parallel_query": "off",  # since 16; before:
+    "force_parallel_mode": "off",
+}
+# Plans are made once, perhaps while a table is nearly empty, and are kept while it grows: whatever
+# reads a whole table because that looks cheap would read the whole backlog for every batch later.
+# Batches are small: look up each row by an index, and in its order: a bitmap is of all entries
+# there are, of one index to combine with another or of a lane to take the first hundred of.
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+# A server that hangs, or its network, holds no locks for longer than this.
+IDLE_IN_TRANSACTION = 2.0  # seconds
+# Help on TCP; over a Unix socket they read 0 whatever they are set to, so nobody asks.
+_NETWORK = {
+    "tcp_user_timeout": "3000",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+
+# What PostgreSQL knows of these settings; unknown ones are of other versions. Of those for the
+# planner all others have the values that PostgreSQL comes with: what was tested is what runs.
+_WANTED = """
+    SELECT s.name, s.setting, CASE
+        WHEN s.name = 'synchronous_commit' AND s.setting IN ('on', 'remote_apply') THEN s.setting
+        ELSE COALESCE(w.value, s.boot_val) END AS value
+    FROM pg_catalog.pg_settings s
+    LEFT JOIN pg_catalog.json_each_text('{wanted}') w(name, value) ON w.name = s.name
+    WHERE w.name IS NOT NULL OR (s.context = 'user' AND s.category LIKE 'Query Tuning%')
+"""
+_SET = f"""
+    SET statement_timeout = 0;
+    SELECT pg_catalog.set_config(name, value, false) FROM ({_WANTED}) s
+    WHERE setting <> value;
+    SELECT pg_catalog.set_config(name, value, false)
+    FROM pg_catalog.json_each_text('{{helps}}') h(name, value)
+"""
+_READ_BACK = f"""
+    SELECT pg_catalog.pg_backend_pid() AS pid,
+        pg_catalog.current_setting('session_replication_role') AS role,
+        (SELECT name FROM ({_WANTED}) s WHERE setting <> value ORDER BY name LIMIT 1) AS other
+"""
+_POOLER = (
+    "connect to PostgreSQL directly, or through a pooler that leaves each connection its session"
+    " (PgBouncer: pool_mode=session); see docs/operating.md"
+)
+
+
+class SessionRefused(Exception):
+    """A connection cannot be used; the message is one sentence that says why and what to do."""
+
+
+def pooled() -> SessionRefused:
+    """Give the refusal of a pooler that gives each transaction another session."""
+    return SessionRefused(
+        "the database is reached through a pooler that gives each transaction another session,"
+        f" where settings, prepared statements and LISTEN are lost: {_POOLER}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the sessions of one purpose are set to, beyond what goes for all. Times in seconds."""
+
+    purpose: str
+    has_plans: bool = True  # of the hot statements
+    statement_timeout: float = 30.0
+    lock_timeout: float = 10.0
+    idle_in_transaction: float = IDLE_IN_TRANSACTION
+
+    def _settings(self) -> Iterator[tuple[str, str]]:
+        yield from _MEANING.items()
+        if self.has_plans:
+            yield from _PLANS.items()
+        yield "synchronous_commit", "on"
+        yield "statement_timeout", _milliseconds(self.statement_timeout)
+        yield "lock_timeout", _milliseconds(self.lock_timeout)
+        yield "idle_in_transaction_session_timeout", _milliseconds(self.idle_in_transaction)
+        yield "idle_session_timeout", "0"
+        # Since 17. A statement that began last of all has its time.
+        whole = self.statement_timeout and 2 * self.statement_timeout
+        yield "transaction_timeout", _milliseconds(whole)
+
+    async def prepare(self, connection: Connection) -> None:
+        """Set a session and read it back. Raises SessionRefused where it does not hold."""
+        wanted = _quoted(dict(self._settings()))
+        name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()}"
+        helps = _quoted({"application_name": name, **_NETWORK})
+        # Without arguments: one message, whatever stands in between.
+        try:
+            await connection.execute(_SET.format(wanted=wanted, helps=helps))
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise SessionRefused(
+                f"the database's role may not set what it must: {error}"
+            ) from error
+        try:
+            found = await connection.fetchrow(_READ_BACK.format(wanted=wanted))
+        except asyncpg.InvalidSQLStatementNameError:
+            raise pooled() from None
+        if found is None or found["other"] is not None:
+            name = "unknown" if found is None else found["other"]
+            raise SessionRefused(
+                f"the database, or a pooler before it, does not keep the setting {name}: {_POOLER}"
+            )
+        if found["role"] != "origin":
+            raise SessionRefused(
+                "session_replication_role must be origin, or what guards history does not hold:"
+                " ALTER ROLE or ALTER DATABASE … RESET session_replication_role"
+            )
+
+
+def is_direct(connection: Connection, pid: int) -> bool:
+    """Tell whether nothing stands between but a network: who answers is who greeted."""
+    return connection.get_server_pid() == pid
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _quoted(settings: Mapping[str, str]) -> str:
+    """Write settings as JSON within a literal."""
+    return json.dumps(settings).replace("'", "''")

@@ -1,0 +1,136 @@
+"""What stands between a server and PostgreSQL: it works, or the server says why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from acceptance.test_make_run import free_port
+from rig import CHAIN, specs
+
+import zart
+from zart.testing.server import serving
+from zart_server.app import StartError
+
+PGBOUNCER = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
+_USUAL = {b"user", b"database", b"client_encoding", b"application_name"}
+
+
+async def work_through(url: str) -> None:
+    """Serve on this URL, and have an execution run."""
+    with serving(url) as server:
+        async with zart.connect(server.address) as client:
+            await client.start("t", execution_id="x", steps=specs(CHAIN))
+            for _ in CHAIN:
+                (task,) = await client.lease_tasks("d", ["t"], wait=10)
+                done = zart.Outcome(task.task_id, task.lease_token, zart.Completed(None))
+                assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
+            assert (await client.get_execution("x")).run.status == "COMPLETED"
+
+
+@contextlib.asynccontextmanager
+async def refusing_parameters(database: str) -> AsyncIterator[str]:
+    """Refuse startup parameters that PgBouncer refuses too; gives the URL of the proxy."""
+    target = urlsplit(database)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readexactly(8)
+            while struct.unpack("!ii", head)[1] in (80877103, 80877104):  # for TLS, for GSS
+                writer.write(b"N")
+                head = await reader.readexactly(8)
+            text = await reader.readexactly(struct.unpack("!i", head[:4])[0] - 8)
+            if set(text.split(b"\0")[:-2:2]) - _USUAL:
+                said = b"SFATAL\0C08P01\0Munsupported startup parameter\0\0"
+                writer.write(b"E" + struct.pack("!i", len(said) + 4) + said)
+                await writer.drain()
+                return
+            to = await asyncio.open_connection(target.hostname, target.port)
+            to[1].write(head + text)
+            await asyncio.gather(pump(reader, to[1]), pump(to[0], writer))
+        writer.close()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        yield database.replace(f":{target.port}/", f":{port}/")
+
+
+async def test_no_setting_is_sent_as_a_startup_parameter(zart_database: str) -> None:
+    async with refusing_parameters(zart_database) as url:
+        await asyncio.to_thread(asyncio.run, work_through(url))
+
+
+@contextlib.contextmanager
+def pgbouncer(database: str, folder: Path, mode: str) -> Iterator[str]:
+    """Run PgBouncer before a database; gives the URL that leads through it."""
+    assert PGBOUNCER is not None
+    target, port = urlsplit(database), free_port()
+    ini = folder / "pgbouncer.ini"
+    ini.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={target.port} user={target.username}"
+        f" password={target.password}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
+        f"auth_type=any\npool_mode={mode}\nunix_socket_dir=\nlogfile={folder}/log\n"
+    )
+    command = [PGBOUNCER, "-q", str(ini)]
+    options = {}
+    if os.geteuid() == 0:  # it refuses to run as root
+        nobody = pwd.getpwnam("nobody")
+        options = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+        for each in (folder, ini):
+            os.chown(each, nobody.pw_uid, nobody.pw_gid)
+        for parent in folder.parents[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), _connected(port):
+                break
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield database.replace(f":{target.port}/", f":{port}/")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_a_pooler_that_shares_sessions_is_refused_in_one_sentence(
+    zart_database: str, tmp_path: Path, mode: str
+) -> None:
+    with (
+        pgbouncer(zart_database, tmp_path, mode) as url,
+        pytest.raises(StartError, match="pool_mode=session") as refused,
+        serving(url),
+    ):
+        pass
+    assert "password" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+def test_a_pooler_that_leaves_each_its_session_will_do(zart_database: str, tmp_path: Path) -> None:
+    with pgbouncer(zart_database, tmp_path, "session") as url:
+        asyncio.run(work_through(url))
