@@ -51,7 +51,7 @@ class Watches:
             self._begin(watch)
             await let_others_go_first()
             known: dict[str, Step] = {}
-            watched = -1
+            watched, told = -1, None
             while True:
                 view, took = await self._read(execution_id, run_number)
                 if watch.execution_key is None:
@@ -60,7 +60,9 @@ class Watches:
                     watched, known = view.run.run_number, {}
                 steps = tuple(step for step in view.steps if known.get(step.step_name) != step)
                 known = {step.step_name: step for step in view.steps}
-                yield replace(view, steps=steps)
+                if steps or told != (view.execution, view.run):
+                    told = view.execution, view.run
+                    yield replace(view, steps=steps)
                 if view.run.status.is_finished:
                     return
                 await self._next_change(watch, took)
@@ -144,7 +146,8 @@ class Watches:
             digests = await run_digests(tx, list(self._watches))
         for key, digest in digests.items():
             for watch in self._watches.get(key, ()):
-                if watch.digest and watch.digest != digest:
+                # One that has none yet may have missed a hint since it was read.
+                if watch.digest != digest:
                     watch.changed.set()
                 watch.digest = digest
 
