@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def leaves(kind: type[Any]) -> set[type[Any]]:
+def with_reasons(kind: type[Any]) -> set[type[Any]]:
     """Give the classes below that have a reason of their own."""
-    found = {leaf for child in kind.__subclasses__() for leaf in leaves(child)}
-    return found or {kind}
+    found = {each for child in kind.__subclasses__() for each in with_reasons(child)}
+    return found | {child for child in kind.__subclasses__() if "reason" in vars(child)}

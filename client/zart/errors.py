@@ -7,6 +7,7 @@
     ├── RunFailed               the run waited for ended FAILED or CANCELLED
     └── Refused                 the server said no, and why
         ├── InvalidField
+        │   └── UnknownField
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
         │   └── PauseRuleNotFound   TaskDefinitionNotFound
@@ -92,6 +93,12 @@ class InvalidField(Refused):
     """A field of the request cannot be right."""
 
     reason = "INVALID_FIELD"
+
+
+class UnknownField(InvalidField):
+    """The server is older than this client and does not know a field: nothing was done."""
+
+    reason = "UNKNOWN_FIELD"
 
 
 class NotFound(Refused):

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from kinds import leaves
+from kinds import with_reasons
 from rig import CHAIN, Rig
 
 import zart
@@ -194,9 +194,9 @@ def test_the_table_is_total() -> None:
         for name in error_reason_pb2.ErrorReason.keys()
         if not name.endswith("UNSPECIFIED")
     }
-    server = {kind.reason for kind in leaves(server_errors.ZartError)}
+    server = {kind.reason for kind in with_reasons(server_errors.ZartError)}
 
-    assert set(CODES) == leaves(server_errors.ZartError)
+    assert set(CODES) == with_reasons(server_errors.ZartError)
     assert server | {"INTERNAL"} == reasons
     assert set(client_errors.BY_REASON) == reasons
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from kinds import leaves
+from kinds import with_reasons
 
 import zart
 from zart import errors as client_errors
@@ -38,7 +38,7 @@ def made(kind: type[Any], value: str) -> errors.ZartError:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[0]))
-@pytest.mark.parametrize("kind", sorted(leaves(errors.ZartError), key=repr))
+@pytest.mark.parametrize("kind", sorted(with_reasons(errors.ZartError), key=repr))
 def test_no_error_is_too_long(kind: type[Any], value: str) -> None:
     error = made(kind, value)
     assert trailers_of(error) <= MOST

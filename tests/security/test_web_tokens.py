@@ -158,7 +158,7 @@ async def test_a_token_is_refused(server: ServerUnderTest, issuer: Issuer, kind:
         {"aud": ["elsewhere", AUDIENCE]},
         {"roles": "starter viewer"},
     ],
-    ids=str,
+    ids=["as it is", "just ended", "about to begin", "for others too", "of two roles"],
 )
 async def test_a_token_holds(
     server: ServerUnderTest, issuer: Issuer, claims: dict[str, Any]

@@ -80,6 +80,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
     to repeat.
     """
+    ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 28
+    """INVALID_ARGUMENT: the request has a field that this server does not know, since it is older
+    than its caller; google.rpc.BadRequest names it by its path and number. Nothing was done. Sent
+    by every method of AdminService, by CancelExecution, and for whatever is inside a `filter`.
+    """
     ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 29
     """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
     so it cannot tell who calls; RetryInfo says when to repeat.
@@ -147,6 +152,11 @@ ERROR_REASON_UNKNOWN_METHOD: ErrorReason.ValueType  # 26
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 27
 """UNAVAILABLE: this server has as many calls as it takes, nothing was done; RetryInfo says when
 to repeat.
+"""
+ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 28
+"""INVALID_ARGUMENT: the request has a field that this server does not know, since it is older
+than its caller; google.rpc.BadRequest names it by its path and number. Nothing was done. Sent
+by every method of AdminService, by CancelExecution, and for whatever is inside a `filter`.
 """
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,

@@ -26,6 +26,7 @@ from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
 from zart_server.api.limits import Limits, Room
+from zart_server.api.unknown_fields import refusing
 from zart_server.domain.errors import (
     InvalidField,
     RoleRequired,
@@ -114,7 +115,8 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
     One whose responses stream is an async generator, and so must the wrapped one be: what else
     wraps handlers of grpc.aio (OpenTelemetry's agent) iterates over them.
     """
-    parse, inner, make = handler.request_deserializer, _behavior_of(handler), _maker_of(handler)
+    inner, make = _behavior_of(handler), _maker_of(handler)
+    parse = refusing(method, handler.request_deserializer)
 
     def asked(call: _Call, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator of them
         if handler.request_streaming:

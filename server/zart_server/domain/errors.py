@@ -4,6 +4,7 @@
 
     ZartError
     ├── InvalidField            a field of the request cannot be right
+    │   └── UnknownField        or this server does not know it
     ├── NotFound
     │   ├── ExecutionNotFound   RunNotFound   StepNotFound
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
@@ -73,6 +74,17 @@ class InvalidField(ZartError):
         joined = cls(first.field, f"{first.description}; also wrong: {others}")
         joined.violations = (first.violations[0], *violations[1:_SHOWN])
         return joined
+
+
+class UnknownField(InvalidField):
+    """Fields that this server does not know: paths that end with a number."""
+
+    reason = "UNKNOWN_FIELD"
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        why = "is not known to this server, which is older than its caller; nothing was done"
+        super().__init__(fields[0], why)
+        self.violations = tuple(InvalidField(field, why) for field in fields)
 
 
 class NotFound(ZartError):
