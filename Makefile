@@ -13,7 +13,9 @@ help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "making $(VENV), once: it takes a minute or three"
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.lock names: $$(grep -c == requirements.lock) packages, the longest part"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

@@ -13,6 +13,7 @@ from pathlib import Path
 import zipcodes
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 import zart
 from zart.cli.stack import Stack, StackError
@@ -63,6 +64,19 @@ async def orders_settled(client: zart.Client) -> None:
                 await client.handle(name).run()
 
 
+def progress_bar() -> Progress:
+    """Make a bar in one line that leaves room for the ^C with which a terminal shows its end.
+
+    Where that did not fit, the bar was moved to the next line and stood there twice.
+    """
+    live = Console(highlight=False, width=max(20, console.width - len("^C") * 2))
+    text = TextColumn(
+        f"{TASK} {{task.description}}", table_column=Column(no_wrap=True, overflow="ellipsis")
+    )
+    columns = (text, BarColumn(bar_width=12), TimeElapsedColumn())
+    return Progress(*columns, console=live, disable=not console.is_terminal)
+
+
 async def trickle(client: zart.Client, stop: asyncio.Event) -> None:
     """Start a few executions a second, from where the last run left off, and show how they do."""
     codes = zip_codes()
@@ -72,8 +86,7 @@ async def trickle(client: zart.Client, stop: asyncio.Event) -> None:
     since = datetime.now(UTC)
     started = 0
     live = console.is_terminal
-    columns = (TextColumn(f"{TASK} {{task.description}}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not live) as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("", total=len(codes), completed=begun)
         lines = 0
         while not stop.is_set():
@@ -149,6 +162,7 @@ def _stop(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
 
 async def _work(stop: asyncio.Event) -> None:
     modules = ["examples.order", "examples.airport_finder"]
+    console.print("starting PostgreSQL, server, gateway and dispatcher: a few seconds")
     async with Stack(modules, listen=ADDRESS, http=HTTP, folder=FOLDER, quiet=True) as stack:
         console.print(
             f"PostgreSQL, server ({ADDRESS}), HTTP/JSON (http://{HTTP}) and dispatcher are up;"

@@ -55,6 +55,17 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
 
             block_until(registered)
             assert client.start("reloaded", execution_id="a").result(timeout=20) == 1
+            module.write_text("def broken(:\n")
+            assert process.stdout is not None
+            seen = []
+            for line in process.stdout:
+                seen.append(line)
+                if "no dispatcher runs" in line:
+                    break
+            (why,) = [line for line in seen if "SyntaxError" in line]
+            assert why.startswith("zart: ")
+            assert "reloaded_tasks.py:1: SyntaxError" in why
+            assert "Traceback" not in "".join(seen)
             module.write_text(MODULE.format(answer=22))
 
             def answered() -> bool:
@@ -66,7 +77,7 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=15)
     assert process.returncode == 0, output
-    assert "the dispatcher starts anew" in output
+    assert "the dispatcher starts anew" in "".join(seen) + output
     block_until(lambda: not processes_of(str(tmp_path), address), within=5)
 
 

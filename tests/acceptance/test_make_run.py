@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -249,3 +253,50 @@ def test_what_stands_in_the_way_is_said_in_one_line(checkout: Running) -> None:
     assert "cannot use" in said
     assert "to begin anew" in said
     assert len(said.splitlines()) == 1
+
+
+def test_making_the_environment_is_not_silent(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "run", f"PYTHON={python}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("making .venv, once")
+    assert "packages" in done.stdout
+
+
+BAR = """
+from examples.run import progress_bar
+with progress_bar() as progress:
+    bar = progress.add_task("", total=100)
+    for started in (1, 123456789):
+        progress.update(bar, description=f"{started} started, {started} finished, 12345 failed")
+        progress.refresh()
+"""
+
+
+def test_the_bar_leaves_room_for_the_end_that_is_typed() -> None:
+    person, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-c", BAR], cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(terminal)
+    seen = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while some := os.read(person, 4096):
+            seen += some
+    os.close(person)
+    assert process.wait() == 0
+    frames = re.split(r"\r\x1b\[2K|\r\n", re.sub(r"\x1b\[\?25[lh]|\x1b\[0m", "", seen.decode()))
+    assert max(map(len, frames)) <= 80 - len("^C")
+    assert any("123456789 started" in frame for frame in frames)

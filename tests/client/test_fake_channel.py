@@ -5,22 +5,27 @@ A script answers the calls one by one; each test asserts the request, never the 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shlex
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import grpc_testing
 import pytest
+import typer
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 import zart
-from zart.cli.main import main
+from zart.cli.flags import PARAMETERS
+from zart.cli.main import app, main
+from zart.cli.session import Session
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import dispatch_service_pb2 as dispatch
@@ -35,6 +40,7 @@ SERVICES = [
     execution.DESCRIPTOR.services_by_name["ExecutionService"],
 ]
 METHODS = {m.name: m for s in SERVICES for m in s.methods}
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OK = (grpc.StatusCode.OK, "")
 
 
@@ -437,3 +443,143 @@ def test_serve_without_a_database_names_what_to_do(
         _, _, err, _ = run(line)
         assert "--database-url" in err
         assert "zart dev" in err
+
+
+@pytest.mark.parametrize("payload", ["12345678901234567.89", '{"a":1,"a":2}', '{"n": 1e400}'])
+def test_a_payload_goes_as_it_was_given(run: Run, payload: str) -> None:
+    answer = execution.StartExecutionResponse(execution=EXECUTION)
+    _, _, _, (request,) = run(f"start order --payload '{payload}'", ("StartExecution", answer))
+    assert request.payload_json == payload
+    again = admin.RestartResponse(new_run_id="x:run:2", run=RUN)
+    _, _, _, (request,) = run(f"restart x --payload '{payload}'", ("Restart", again))
+    assert request.payload_json == payload
+
+
+@pytest.mark.parametrize("payload", ["NaN", "-Infinity", "{'a': 1}", "1 2", "[" * 100_000])
+def test_a_payload_that_is_no_json_is_not_sent(run: Run, payload: str) -> None:
+    code, _, err, requests = run(f"start order --payload={shlex.quote(payload)}")
+    assert (code, requests) == (2, [])
+    assert "--payload" in err
+
+
+def test_results_are_printed_as_they_were_stored(run: Run) -> None:
+    result = '{"a":1,"a":12345678901234567.89}'
+    good = states.Run(run_id="x:run:0", status=states.RUN_STATUS_COMPLETED, result_json=result)
+    done = execution.WatchExecutionResponse(execution=EXECUTION, run=good)
+    assert run("wait x", ("WatchExecution", [done]))[1] == f"{result}\n"
+    assert f"result: {result}\n" in run("watch x", ("WatchExecution", [done]))[1]
+    state = execution.GetExecutionResponse(execution=EXECUTION, run=good)
+    assert f"result    {result}\n" in run("status x", ("GetExecution", state))[1]
+
+
+def test_start_and_wait_tells_the_id_first(run: Run) -> None:
+    made = states.Execution(execution_id="made-by-the-server", current_run_id="made:run:0")
+    started = execution.StartExecutionResponse(execution=made)
+    good = states.Run(run_id="made:run:0", status=states.RUN_STATUS_COMPLETED, result_json="7")
+    done = execution.WatchExecutionResponse(execution=made, run=good)
+    answers = ("StartExecution", started), ("WatchExecution", [done])
+    _, out, _, _ = run("start order --wait", *answers)
+    assert out.splitlines() == ["made:run:0 is UNSPECIFIED", "7"]
+    _, out, err, _ = run("start order --wait -o json", *answers)
+    assert err == "made-by-the-server\n"
+    assert json.loads(out)["run"]["resultJson"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pause", "--execution-id, --task-name, --step, or --everything"),
+        ("pause --everything --step a", "--everything stands alone"),
+        ("resume --rule-id pr-1 --step a", "one of --rule-id, --all, or a scope"),
+        ("resume --all --task-name t", "one of --rule-id, --all, or a scope"),
+        ("pause --everything --for 99999999999d", "--for"),
+        ("list --created-after yesterday", "--created-after"),
+        ("list --created-before 99999999d", "--created-before"),
+        ("list --created-after 2026-01-31T14:00:00.1234567Z", "finer than a microsecond"),
+    ],
+)
+def test_wrong_usage_is_told_in_flags_and_nothing_is_sent(run: Run, line: str, said: str) -> None:
+    code, _, err, requests = run(line)
+    assert (code, requests) == (2, [])
+    assert said in err
+    assert "execution_id" not in err
+    assert "step_pattern" not in err
+
+
+def test_a_refused_field_is_told_as_its_flag(run: Run) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    bad = error_details_pb2.BadRequest(
+        field_violations=[
+            violation(field="preserve[0]", description="'b' is in force_rerun as well"),
+            violation(field="expected_run_number", description="must be at least 0"),
+            violation(field="execution_id", description="has a control character"),
+        ]
+    )
+    status = refusal(code_pb2.INVALID_ARGUMENT, "INVALID_FIELD", "preserve[0]: it's in both")
+    status.details.add().Pack(bad)
+    code, _, err, _ = run("rerun x --rerun b --preserve b", ("Rerun", status))
+    assert code == 1
+    assert err.splitlines() == [
+        "zart: --preserve: 'b' is in --rerun as well [INVALID_FIELD]",
+        "zart: --expect-run: must be at least 0 [INVALID_FIELD]",
+        "zart: EXECUTION_ID: has a control character [INVALID_FIELD]",
+    ]
+
+
+NOT_ON_THE_COMMAND_LINE = {"page_token", "steps", "kind"}
+
+
+@pytest.mark.parametrize(
+    ("command", "method"),
+    [
+        ("start", "StartExecution"), ("list", "ListExecutions"), ("status", "GetStep"),
+        ("status", "GetExecution"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
+        ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
+        ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
+        ("pause-list", "ListPauseRules"), ("history", "ListOperations"),
+    ],
+)  # fmt: skip
+def test_every_field_has_a_flag(command: str, method: str) -> None:
+    parameters = {p.name for p in COMMANDS[command].params}
+    for field in METHODS[method].input_type.fields:
+        name = PARAMETERS.get(field.name, field.name)
+        assert name in parameters or field.name in NOT_ON_THE_COMMAND_LINE, field.name
+
+
+def test_every_help_ends_with_an_example_that_the_command_takes(run: Run) -> None:
+    for name, command in COMMANDS.items():
+        _, out, _, _ = run(f"{name} --help")
+        words = shlex.split(out.strip().splitlines()[-1])
+        assert words[:3] == ["Example:", "zart", name]
+        with command.make_context(name, words[3:], obj=Session()):
+            pass
+    assert run("--help")[1].strip().endswith("Example: zart list --status failed")
+
+
+def test_times_are_dates_moments_and_ages(run: Run) -> None:
+    page = execution.ListExecutionsResponse()
+    line = "list --created-after 2h --created-before '2026-01-31 14:00:00.123456Z'"
+    _, _, _, (request,) = run(line, ("ListExecutions", page))
+    ago = datetime.now(UTC) - request.created_after.ToDatetime(UTC)
+    assert timedelta(hours=2) <= ago < timedelta(hours=2, minutes=5)
+    assert request.created_before.ToJsonString() == "2026-01-31T14:00:00.123456Z"
+    line = "list --created-after 2026-01-31 --created-before 2026-01-31T14:00+02:00"
+    _, _, _, (request,) = run(line, ("ListExecutions", page))
+    assert request.created_after.ToJsonString() == "2026-01-31T00:00:00Z"
+    assert request.created_before.ToJsonString() == "2026-01-31T12:00:00Z"
+
+
+def test_what_is_zero_is_there_in_json(run: Run) -> None:
+    first = states.Run(run_id="x:run:0", status=states.RUN_STATUS_SCHEDULED)
+    _, out, _, _ = run("runs x -o json", ("ListRuns", admin.ListRunsResponse(runs=[first])))
+    assert json.loads(out)["runs"][0]["runNumber"] == 0
+    state = execution.GetExecutionResponse(execution=EXECUTION, run=first)
+    _, out, _, _ = run("status x -o json", ("GetExecution", state))
+    assert json.loads(out)["run"]["runNumber"] == 0
+    _, out, _, _ = run("runs x -o json", ("ListRuns", admin.ListRunsResponse()))
+    assert json.loads(out) == {"runs": [], "nextPageToken": ""}
+
+
+def test_the_version_is_told(run: Run) -> None:
+    code, out, _, _ = run("--version")
+    assert (code, out) == (0, f"zart {importlib.metadata.version('zart-control')}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,9 +26,17 @@ class Terminal:
 
     def run(self, *arguments: str, answer: str = "") -> tuple[int, str]:
         """Run the command; gives its exit code and all that was seen."""
+        return self.paste(shlex.join(self.words(*arguments)), answer=answer)
+
+    def words(self, *arguments: str) -> list[str]:
+        """Give the words of the command."""
+        return [sys.executable, "-m", "zart.cli", "--address", self.address, *arguments]
+
+    def paste(self, line: str, answer: str = "") -> tuple[int, str]:
+        """Run a line in a shell."""
         person, terminal = pty.openpty()
         command = subprocess.Popen(
-            [sys.executable, "-m", "zart.cli", "--address", self.address, *arguments],
+            ["bash", "-o", "pipefail", "-c", line],
             stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True,
             env={**os.environ, "TERM": "dumb", "COLUMNS": "160", "NO_COLOR": "1"},
         )  # fmt: skip
@@ -82,6 +91,26 @@ async def test_nothing_in_flight_or_yes_given_is_not_asked(
     await rig.start("busy", CHAIN)
     await rig.lease_one("a", "busy")
     assert terminal.run(command, "busy", "--yes")[0] == 0
+
+
+async def test_whoever_types_is_asked_though_the_output_goes_elsewhere(
+    rig: Rig, terminal: Terminal
+) -> None:
+    await rig.start("x", CHAIN)
+    await rig.lease_one("a")
+    line = f"{shlex.join(terminal.words('restart', 'x'))} | cat"
+    code, seen = terminal.paste(line, answer="n")
+    assert code != 0
+    assert "in flight in x:run:0" in seen
+    assert await rig.run_status() == "RUNNING"
+    code, seen = terminal.paste(line, answer="y")
+    assert code == 0
+    assert "x:run:1 is SCHEDULED" in seen
+    await rig.lease_one("a")
+    # Nobody would see the question.
+    code, _ = terminal.paste(f"{shlex.join(terminal.words('restart', 'x'))} > /dev/null 2>&1")
+    assert code == 2
+    assert (await rig.client.get_execution("x")).execution.current_run_number == 1
 
 
 async def test_resume_shows_what_it_would_delete_and_asks(rig: Rig, terminal: Terminal) -> None:

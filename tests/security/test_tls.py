@@ -366,3 +366,24 @@ def test_files_that_do_not_fit_stop_the_start(zart_database: str, authority: Aut
         serving(zart_database, tls_cert=folder / "server.pem", tls_key=folder / "other.key"),
     ):
         pass
+
+
+async def test_who_speaks_tls_and_who_does_not_is_told(
+    zart_database: str,
+    zart_server: ServerUnderTest,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def told(address: str) -> str:
+        line = ["--address", address, "--timeout", "1", "list"]
+        assert main(line) == 3
+        return capsys.readouterr().err
+
+    with encrypted(zart_database, authority) as server:
+        said = await asyncio.to_thread(told, server.address)
+        assert f"{server.address} speaks TLS: set ZART_TLS_CA" in said
+    monkeypatch.setenv("ZART_TLS_CA", str(authority.ca))
+    said = await asyncio.to_thread(told, zart_server.address)
+    assert f"{zart_server.address} does not speak TLS: unset ZART_TLS_CA" in said
+    assert "TLS" not in (await asyncio.to_thread(told, f"127.0.0.1:{free_port()}")).split("(")[0]

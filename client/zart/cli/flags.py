@@ -20,7 +20,7 @@ PARAMETERS = {
     "validate_only": "dry_run",
 }
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
-_FIELD = re.compile(r"([a-z_]+)((?:\[\d+\])?)")
+_FIELD = re.compile(r"([a-z_]+)(?:\[\d+\])?")
 
 
 def in_flags(text: str, shown: Mapping[str, str]) -> str:

@@ -112,7 +112,11 @@ def dispatch(
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
     from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - for this command only
-    from zart.dispatcher.loading import LoadError, load_tasks  # noqa: PLC0415 - heavy
+    from zart.dispatcher.loading import (  # noqa: PLC0415 - heavy
+        LoadError,
+        ModuleBroken,
+        load_tasks,
+    )
     from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
 
     logging.basicConfig(
@@ -123,6 +127,9 @@ def dispatch(
         tasks = load_tasks(targets)
     except LoadError as error:
         raise typer.BadParameter(str(error)) from None
+    except ModuleBroken as error:
+        session.err.verbatim(f"zart: {error}")
+        raise typer.Exit(1) from None
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -58,6 +58,7 @@ class Stack:
         self._server: asyncio.subprocess.Process | None = None
         self._gateway: asyncio.subprocess.Process | None = None
         self._dispatcher: asyncio.subprocess.Process | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Stack:
         try:
@@ -209,6 +210,8 @@ class Stack:
             "--grace",
             str(_DISPATCHER_GRACE),
         )
+        if self._reload:
+            self._telling = asyncio.create_task(_tell_of_end(self._dispatcher))
 
     async def _reload_dispatcher(self) -> None:
         from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - of the server's extra
@@ -219,13 +222,21 @@ class Stack:
             await self._start_dispatcher()
 
     async def _stop_dispatcher(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         await _end(self._dispatcher)
 
     async def _stop_callers(self) -> None:
-        await asyncio.gather(_end(self._gateway), _end(self._dispatcher))
+        await asyncio.gather(_end(self._gateway), self._stop_dispatcher())
 
     async def _stop_server(self) -> None:
         await _end(self._server)
+
+
+async def _tell_of_end(dispatcher: asyncio.subprocess.Process) -> None:
+    """Say that a dispatcher has ended by itself, where the next change starts it anew."""
+    await dispatcher.wait()
+    sys.stderr.write("zart: no dispatcher runs: it ended by itself; the next change starts it\n")
 
 
 async def _accepts(address: str) -> None:

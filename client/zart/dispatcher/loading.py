@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,11 +15,15 @@ class LoadError(Exception):
     """A module cannot be used; the message says why."""
 
 
+class ModuleBroken(Exception):
+    """A module cannot be imported for an error of its own; the message says which and where."""
+
+
 def load_tasks(targets: Iterable[str]) -> list[Task]:
     """Import modules and give their tasks; the current folder is on the import path.
 
     Raises LoadError for a module that is not there or has no task, for a NAME that is none, and
-    for two tasks of one name. An error inside the module is its own and goes through.
+    for two tasks of one name; ModuleBroken for an error inside the module.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -35,16 +40,19 @@ def load_tasks(targets: Iterable[str]) -> list[Task]:
 
 def _tasks_of(target: str) -> list[Task]:
     module_name, _, name = target.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise LoadError(f"{target!r} is no MODULE or MODULE:NAME")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # one that the module itself asks for
+            # One that the module itself asks for.
+            raise ModuleBroken(_told(error)) from None
         raise LoadError(
             f"no module {module_name!r}: it is looked for in {Path.cwd()} and where python is"
         ) from None
-    except ValueError:
-        raise LoadError(f"{target!r} is no MODULE or MODULE:NAME") from None
+    except Exception as error:  # noqa: BLE001 - a module may raise anything
+        raise ModuleBroken(_told(error)) from None
     if not name:
         tasks = [value for value in vars(module).values() if isinstance(value, Task)]
         if not tasks:
@@ -54,3 +62,17 @@ def _tasks_of(target: str) -> list[Task]:
     if not isinstance(task, Task):
         raise LoadError(f"{target!r} is no zart.Task")
     return [task]
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong with a module: a line for its syntax, else its own frames."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    at = error.__traceback__
+    while at is not None and _is_import(at.tb_frame.f_code.co_filename):
+        at = at.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(at))).rstrip()
+
+
+def _is_import(file: str) -> bool:
+    return file in {__file__, importlib.__file__} or file.startswith("<frozen importlib")
