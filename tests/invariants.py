@@ -15,6 +15,9 @@ INVARIANTS = {
         SELECT r.run_key FROM zart.runs r WHERE r.status IN ('scheduled', 'running')
         AND EXISTS (SELECT FROM zart.runs n WHERE n.execution_key = r.execution_key
                     AND n.run_number > r.run_number)""",
+    "a run is listed by its execution's task and time": """
+        SELECT run_key FROM zart.runs JOIN zart.executions e USING (execution_key)
+        WHERE (listed_task, listed_at) IS DISTINCT FROM (e.task_name, e.created_at)""",
     "run numbers have no gap": """
         SELECT execution_key FROM zart.runs GROUP BY execution_key
         HAVING min(run_number) <> 0 OR max(run_number) <> count(*) - 1""",

@@ -17,14 +17,3 @@ async def test_purging_requests(many: str) -> None:
         (plan,) = tx.plans
         assert not plan.whole
         assert "requests_by_time" in plan.indexes
-
-
-async def test_snapshots_may_look_by_time(many: str) -> None:
-    async with explained(many, snapshot=True) as tx:
-        await tx.fetch(
-            "SELECT count(*) FROM zart.executions WHERE created_at < now() - interval '1 day'"
-        )
-
-        (plan,) = tx.plans
-        assert not plan.whole
-        assert "executions_by_time" in plan.indexes

@@ -750,7 +750,9 @@ class ListPauseRulesResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. With several fields of the scope, a page may have fewer rules than
+    page_size, even none, although others follow: go on until this is empty.
+    """
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
         """The rules, newest first."""

@@ -114,7 +114,8 @@ async def insert_next_runs(
                 completed_at = COALESCE(r.completed_at, statement_timestamp())
             FROM u WHERE r.run_key = u.run_key AND r.is_current
             RETURNING nextval('zart.runs_run_key_seq') AS next_key, u.n, r.execution_key,
-                r.run_number, u.definition_key, u.triggered_by, u.principal, u.reason,
+                r.listed_task, r.listed_at, r.run_number, u.definition_key,
+                u.triggered_by, u.principal, u.reason,
                 COALESCE(u.payload::json,
                     CASE WHEN pg_column_size(r.payload) <= {_COPIED} THEN r.payload END) AS payload,
                 CASE WHEN u.payload IS NULL AND (
@@ -122,13 +123,14 @@ async def insert_next_runs(
                     THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
                     END AS payload_run_key
         ), new AS (
-            INSERT INTO zart.runs (run_key, execution_key, run_number, definition_key, "trigger",
-                                   triggered_by, principal, reason, source_run_number, payload,
-                                   payload_run_key)
+            INSERT INTO zart.runs (run_key, execution_key, listed_task, listed_at,
+                                   run_number, definition_key, "trigger", triggered_by, principal,
+                                   reason, source_run_number, payload, payload_run_key)
                 OVERRIDING SYSTEM VALUE
-            SELECT next_key, execution_key, run_number + 1, definition_key, $3::text, triggered_by,
-                principal, reason, CASE WHEN $3::text = 'selective_rerun' THEN run_number END,
-                payload, payload_run_key
+            SELECT next_key, execution_key, listed_task, listed_at, run_number + 1,
+                definition_key, $3::text, triggered_by, principal, reason,
+                CASE WHEN $3::text = 'selective_rerun' THEN run_number END, payload,
+                payload_run_key
             FROM past
             RETURNING {RUN_COLUMNS}
         ), operations AS ({recorded("u", "$4")}) {"" if begin is None else _BEGIN}

@@ -1,7 +1,6 @@
 """Opens transactions: the only place that knows the pool, the driver and its errors.
 
-A ``Tx`` is one open transaction on one connection of asyncpg's. Statements are text (``fetch``) or,
-where filters are composed, SQLAlchemy Core's (``select``).
+A ``Tx`` is one open transaction on one connection of asyncpg's. Statements are text.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import Select
-from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translated
@@ -30,10 +27,8 @@ if TYPE_CHECKING:
 _CLOSE_WAIT = 1.0  # seconds
 # What is found by time needs bitmaps, which hot statements do without (``Database.open``).
 BY_TIME = "SET LOCAL enable_bitmapscan = on;"
-_BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{BY_TIME}"
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
-_dialect_of: Any = asyncpg_dialect.dialect  # it has no types
-_DIALECT = _dialect_of()
 
 
 async def _leave(_connection: object) -> None:
@@ -127,12 +122,6 @@ class Tx:
     async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run one statement for each row of arguments, all in one round trip."""
         await self._raw.executemany(sql, rows)
-
-    async def select(self, statement: Select[Any]) -> list[asyncpg.Record]:
-        """Run a composed read and give its rows."""
-        composed = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-        arguments = [composed.params[name] for name in composed.positiontup or ()]
-        return await self._raw.fetch(composed.string, *arguments)
 
 
 class Database:

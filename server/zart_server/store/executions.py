@@ -49,11 +49,13 @@ STORING = """
             -- IS TRUE keeps this from becoming a join: it is looked up in a hash table.
             SELECT * FROM new WHERE (execution_key IN (SELECT execution_key FROM e)) IS TRUE
         ), r AS (
-            INSERT INTO zart.runs (run_key, execution_key, run_number, definition_key, "trigger",
-                                   triggered_by, principal, reason, payload, status, started_at)
+            INSERT INTO zart.runs (run_key, execution_key, listed_task, run_number, definition_key,
+                                   "trigger", triggered_by, principal, reason, payload, status,
+                                   started_at)
                 OVERRIDING SYSTEM VALUE
-            SELECT run_key, execution_key, 0, definition_key, 'initial', triggered_by, principal,
-                   reason, payload::json, CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
+            SELECT run_key, execution_key, task_name, 0, definition_key, 'initial', triggered_by,
+                   principal, reason, payload::json,
+                   CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
                    CASE WHEN is_leased THEN statement_timestamp() END
             FROM started
         ), o AS (

@@ -22,11 +22,16 @@ async def list_task_definitions(
             CASE WHEN bytes <= $3 OR rank = 1 THEN d.steps END AS steps
         FROM (
             SELECT n.*, row_number() OVER (ORDER BY task_name) AS rank,
-                sum(octet_length(d.steps::text)) OVER (ORDER BY task_name) AS bytes
+                sum(d.size) OVER (ORDER BY task_name) AS bytes
             FROM (SELECT * FROM zart.task_names WHERE definition_key IS NOT NULL AND task_name > $1
                   ORDER BY task_name LIMIT $2) n
-            JOIN (SELECT definition_key, steps FROM zart.definitions) d USING (definition_key)
-        ) n JOIN zart.definitions d USING (definition_key) ORDER BY d.task_name
+            CROSS JOIN LATERAL (
+                SELECT octet_length(steps::text) AS size FROM zart.definitions
+                WHERE definitions.definition_key = n.definition_key OFFSET 0) d
+        ) n CROSS JOIN LATERAL (
+            SELECT * FROM zart.definitions
+            WHERE definitions.definition_key = n.definition_key OFFSET 0) d
+        ORDER BY d.task_name
         """,
         "" if cursor is None else cursor[0],
         limit + 1,

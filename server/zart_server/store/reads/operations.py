@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Text, cast, select
+from collections.abc import Sequence
+
+import asyncpg
 
 from zart_server.domain.commands import ListOperations, Page
 from zart_server.domain.model import Operation, OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.operations import made_from_json, replaced_from_json
-from zart_server.store.tables import operations
+
+_LOOKED_AT = 5_000
+
+_FIRST = "SELECT * FROM zart.operations WHERE {where} ORDER BY {order} DESC LIMIT {limit}"
+# The kinds $3 one by one: the index of an execution's operations has their order within each.
+_OF_EXECUTION = f"""
+    SELECT o.* FROM unnest($3::text[]) k(kind) CROSS JOIN LATERAL ({
+    _FIRST.format(
+        where="(execution_id, kind, operation_key) < ($4::text, k.kind, $1::bigint)"
+        " AND (execution_id, kind, operation_key) >= ($4, k.kind, 0)",
+        order="execution_id DESC, kind DESC, operation_key",
+        limit="$2::bigint",
+    )
+}) o ORDER BY operation_key DESC LIMIT $2
+"""
+_OF_KIND = _FIRST.format(  # starts are not in the index of kinds
+    where="kind <> 'start' AND (kind, operation_key) < ($3::text, $1::bigint)"
+    " AND (kind, operation_key) >= ($3, 0)",
+    order="kind DESC, operation_key",
+    limit="$2::bigint",
+)
+_ALL = _FIRST.format(where="operation_key < $1::bigint", order="operation_key", limit="$2::bigint")
+# Most are starts: so many operations are looked at, `until` is the last of them if others follow.
+_STARTS = f"""
+    WITH first AS MATERIALIZED ({
+    _FIRST.format(where="operation_key < $1::bigint", order="operation_key", limit=_LOOKED_AT)
+})
+    SELECT o.*, until FROM (
+        SELECT CASE count(*) WHEN {_LOOKED_AT} THEN min(operation_key) END AS until FROM first) e
+    LEFT JOIN LATERAL (
+        SELECT * FROM first WHERE kind = 'start' ORDER BY operation_key DESC LIMIT $2::bigint
+    ) o ON true
+"""
 
 
 async def list_operations(
     tx: Tx, wanted: ListOperations, cursor: tuple[int | str, ...] | None, limit: int
 ) -> Page[Operation]:
-    """List operations, newest first."""
-    o = operations.c
-    statement = (
-        select(
-            o.operation_key,
-            o.kind,
-            o.execution_id,
-            o.run_number,
-            o.step_name,
-            o.rule_id,
-            o.task_name,
-            o.triggered_by,
-            o.principal,
-            o.reason,
-            o.request_id,
-            o.created_at,
-            cast(o.replaced, Text).label("replaced"),
-            cast(o.made, Text).label("made"),
-        )
-        .order_by(o.operation_key.desc())
-        .limit(limit + 1)
-    )
-    if wanted.execution_id:
-        statement = statement.where(o.execution_id == wanted.execution_id)
-    if wanted.kind is not None:
-        statement = statement.where(o.kind == wanted.kind.value)
-    if wanted.kind not in (None, OperationKind.START):
-        statement = statement.where(o.kind != "start")  # the index of kinds leaves starts out
-    if cursor is not None:
-        statement = statement.where(o.operation_key < cursor[0])
-    rows = await tx.select(statement)
+    """List operations, newest first.
+
+    Of the kind START a page may have fewer than ``limit`` although others follow.
+    """
+    before = 2**63 - 1 if cursor is None else int(cursor[0])
+    rows = await _read(tx, wanted, before, limit + 1)
+    until: int | None = None
+    if wanted.kind is OperationKind.START and not wanted.execution_id:
+        until = rows[0]["until"]
+        rows = [row for row in rows if row["operation_key"] is not None]
+    if len(rows) > limit:
+        until = rows[limit - 1]["operation_key"]
     return Page(
         tuple(
             Operation(
@@ -65,5 +80,18 @@ async def list_operations(
             )
             for row in rows[:limit]
         ),
-        (rows[limit - 1]["operation_key"],) if len(rows) > limit else None,
+        None if until is None else (until,),
     )
+
+
+async def _read(
+    tx: Tx, wanted: ListOperations, before: int, limit: int
+) -> Sequence[asyncpg.Record]:
+    if wanted.execution_id:
+        kinds = [wanted.kind] if wanted.kind else list(OperationKind)
+        return await tx.fetch(_OF_EXECUTION, before, limit, kinds, wanted.execution_id)
+    if wanted.kind is OperationKind.START:
+        return await tx.fetch(_STARTS, before, limit)
+    if wanted.kind is not None:
+        return await tx.fetch(_OF_KIND, before, limit, wanted.kind)
+    return await tx.fetch(_ALL, before, limit)

@@ -19,9 +19,11 @@ async def list_runs(
         raise ExecutionNotFound(execution_id)
     rows = await tx.fetch(
         'SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.principal, r.reason,'
-        " d.version, r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
-        " FROM zart.runs r JOIN zart.definitions d USING (definition_key)"
-        " WHERE execution_key = $1 AND run_number > $2 ORDER BY run_number LIMIT $3",
+        " (SELECT version FROM zart.definitions d"
+        "  WHERE d.definition_key = r.definition_key OFFSET 0) AS version,"
+        " r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
+        " FROM zart.runs r WHERE execution_key = $1 AND run_number > $2"
+        " ORDER BY run_number LIMIT $3",
         found,
         -1 if cursor is None else cursor[0],
         limit + 1,

@@ -17,23 +17,36 @@ async def execution_waits(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
         )
         SELECT r.run_key, e.task_name, w.step_name, w.not_before, n.last_asked_at,
             p.rule_id, p.created_by, p.reason, statement_timestamp() AS now
-        FROM zart.runs r JOIN zart.executions e USING (execution_key)
-        LEFT JOIN zart.task_names n USING (task_name)
+        FROM unnest($1::bigint[]) u(run_key)
         CROSS JOIN LATERAL (
-            SELECT t.* FROM (
-                SELECT step_no, step_name, not_before, lease_token, NULL::bigint AS rule_key
-                FROM zart.tasks q WHERE q.run_key = r.run_key
+            SELECT run_key, execution_key FROM zart.runs
+            WHERE runs.run_key = u.run_key AND completed_at IS NULL OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT * FROM zart.executions
+            WHERE executions.execution_key = r.execution_key OFFSET 0) e
+        CROSS JOIN LATERAL (  -- the first that is held, else the first that is queued
+            SELECT * FROM (
+                (SELECT step_no, step_name, not_before, rule_key FROM zart.held
+                 WHERE held.run_key = r.run_key ORDER BY step_no LIMIT 1)
                 UNION ALL
-                SELECT step_no, step_name, not_before, NULL, rule_key
-                FROM zart.held h WHERE h.run_key = r.run_key) t
-            ORDER BY t.lease_token IS NULL, t.rule_key IS NULL, t.step_no LIMIT 1) w
-        LEFT JOIN zart.pause_rules h ON h.rule_key = w.rule_key
-        LEFT JOIN zart.pause_rules p ON p.rule_key = CASE
-            WHEN w.rule_key IS NOT NULL AND h.deleted_at IS NULL THEN w.rule_key
-            WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
-                THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name) END
-        WHERE r.run_key = ANY($1::bigint[]) AND r.status IN ('scheduled', 'running')
-          AND w.lease_token IS NULL
+                (SELECT step_no, step_name, not_before, NULL FROM zart.queue
+                 WHERE queue.run_key = r.run_key ORDER BY step_no LIMIT 1)) t
+            ORDER BY rule_key IS NULL LIMIT 1) w
+        LEFT JOIN LATERAL (
+            SELECT * FROM zart.task_names
+            WHERE task_names.task_name = e.task_name OFFSET 0) n ON true
+        LEFT JOIN LATERAL (
+            SELECT CASE WHEN w.rule_key IS NOT NULL AND EXISTS (
+                    SELECT FROM zart.pause_rules h
+                    WHERE h.rule_key = w.rule_key AND h.deleted_at IS NULL OFFSET 0)
+                THEN w.rule_key
+                WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
+                THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name) END AS key
+            OFFSET 0) rule ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM zart.pause_rules
+            WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
+        WHERE NOT EXISTS (SELECT FROM zart.leases l WHERE l.run_key = r.run_key OFFSET 0)
         """,
         run_keys,
     )

@@ -1,0 +1,195 @@
+"""Finds current runs that have a step in one of some states, newest execution first.
+
+No index has the order of a list and the states of steps. So what is little is read as a whole: the
+tasks that are leased, queued or held. Else runs are looked at in the order of the list, up to a
+bound: then a page ends early, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.store.db import Tx
+from zart_server.store.reads.listed_runs import (
+    CURRENT,
+    DEAD,
+    Listed,
+    Place,
+    Range,
+    by_status,
+    find_runs,
+)
+
+_FEW_TASKS = 2_000
+_RUNS = 1_000
+_STEPS = 10_000  # of the runs that are looked at; the last one of them may have as many once more
+
+# Where all runs of a status have such a step.
+_ALL_HAVE = {
+    StepStatus.COMPLETED: RunStatus.COMPLETED,
+    StepStatus.CANCELLED: RunStatus.CANCELLED,
+}
+_UNFINISHED = (RunStatus.SCHEDULED, RunStatus.RUNNING)
+# Where some runs may have one.
+_SOME_HAVE = {
+    StepStatus.RUNNING: _UNFINISHED,
+    StepStatus.SCHEDULED: _UNFINISHED,
+    StepStatus.PAUSED: _UNFINISHED,
+    StepStatus.PENDING: (*_UNFINISHED, RunStatus.FAILED),
+    StepStatus.COMPLETED: (*_UNFINISHED, RunStatus.FAILED, RunStatus.CANCELLED),
+}
+_OF_TASKS = (StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.PAUSED)
+# The states that are looked for in a run, as $7 to $11.
+_LOOKED_FOR = (*_OF_TASKS, StepStatus.PENDING, StepStatus.COMPLETED)
+
+_WORK = "EXISTS (SELECT FROM zart.pause_work WHERE work = '{}')"
+
+
+def _some(table: str, condition: str) -> str:
+    """Give the runs of some tasks of a table, $4 at most: read from the end of its index."""
+    return f"""(SELECT run_key FROM zart.{table} WHERE run_key < {2**63 - 1} AND ({condition})
+         ORDER BY run_key DESC LIMIT $4::bigint)"""
+
+
+# The runs of the tasks in which steps of the wanted states stand, $1 RUNNING, $2 SCHEDULED,
+# $3 PAUSED: while a rule settles or is released, some stand where they will soon leave.
+_TASKS = f"""
+    WITH tasks AS MATERIALIZED (
+        {_some("leases", "$1::boolean")}
+        UNION ALL
+        {_some("queue", f"$2::boolean OR $3::boolean AND {_WORK.format('settle')}")}
+        UNION ALL
+        {_some("held", f"$3 OR $2 AND {_WORK.format('release')}")}
+    )
+    SELECT run_key, count(*) FROM tasks GROUP BY run_key
+"""
+# Whether a rule withholds a queued or a held task t of the run c.
+_RULED = """zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL"""
+_QUEUED_PAUSED = f"CASE WHEN (SELECT yes FROM settling) THEN {_RULED} ELSE false END"
+_HELD_PAUSED = f"""CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
+        WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
+    THEN true ELSE {_RULED} END"""
+
+
+def _has(table: str, condition: str) -> str:
+    """Say that the run c has such a row t. OFFSET keeps it a lookup by the run's key."""
+    return f"""EXISTS (SELECT FROM zart.{table} t
+        WHERE t.run_key = c.run_key AND {condition} OFFSET 0)"""
+
+
+_NOWHERE = " AND ".join(
+    f"NOT EXISTS (SELECT FROM zart.{table} x"
+    " WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)"
+    for table in ("queue", "held", "leases")
+)
+# Whether a run c has a step of a wanted state.
+_HAS = f"""CASE
+    WHEN $7::boolean AND {_has("leases", "true")} THEN true
+    WHEN $8::boolean AND {_has("queue", f"NOT {_QUEUED_PAUSED}")} THEN true
+    WHEN $8 AND {_has("held", f"NOT {_HELD_PAUSED}")} THEN true
+    WHEN $9::boolean AND {_has("held", _HELD_PAUSED)} THEN true
+    WHEN $9 AND (SELECT yes FROM settling) AND {_has("queue", _QUEUED_PAUSED)} THEN true
+    WHEN $10::boolean AND {_has("steps", f"t.status = 'open' AND {_NOWHERE}")} THEN true
+    WHEN $11::boolean AND {_has("steps", "t.status = 'completed'")} THEN true
+    ELSE false END"""
+
+
+def _looked(candidates: str) -> str:
+    """Give the query that looks at candidates in their order, $12 is how many steps to look at.
+
+    A row for each that it looked at: whether it has such a step, and how many candidates there are.
+    """
+    return f"""
+        WITH candidates AS MATERIALIZED ({candidates}), settling AS MATERIALIZED (
+            SELECT {_WORK.format("settle")} AS yes
+        ), sized AS (
+            SELECT c.*, sum(size) OVER (
+                ORDER BY listed_at DESC, execution_key DESC
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+            FROM candidates c CROSS JOIN LATERAL (
+                SELECT COALESCE((
+                    SELECT step_no + 1 FROM zart.steps s WHERE s.run_key = c.run_key
+                    ORDER BY step_no DESC LIMIT 1), 1) AS size OFFSET 0) z
+        )
+        SELECT listed_at, execution_key, run_key, {_HAS},
+            (SELECT count(*) FROM candidates)
+        FROM sized c WHERE before IS NULL OR before < $12::bigint
+        ORDER BY listed_at DESC, execution_key DESC
+    """
+
+
+_OF_KEYS = """
+    SELECT r.listed_at, r.execution_key, r.run_key, r.listed_task
+    FROM unnest($13::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    WHERE r.is_current AND r.status = ANY($1::text[]) AND ($6::text = '' OR r.listed_task = $6)
+      AND (r.listed_at, r.execution_key) < ($2::timestamptz, $3::bigint)
+      AND r.listed_at >= $4::timestamptz
+    ORDER BY r.listed_at DESC, r.execution_key DESC LIMIT $5::bigint
+"""
+_LOOK_AT_KEYS = _looked(_OF_KEYS)
+_LOOK = {of_task: _looked(by_status(CURRENT, of_task=of_task)) for of_task in (False, True)}
+
+
+class Found(NamedTuple):
+    """The first runs of a range, as far as it was looked at; ``until`` None: to its end."""
+
+    runs: list[Listed]
+    until: Place | None = None
+
+
+async def find_by_steps(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> Found:
+    """Give the first runs of a range whose steps are in any of some states, ``limit`` at most."""
+    found = [Found(await find_runs(tx, wanted, limit, DEAD))] if StepStatus.DEAD in states else []
+    by_run = {_ALL_HAVE[state] for state in states if state in _ALL_HAVE} & set(wanted.statuses)
+    if by_run:
+        found.append(Found(await find_runs(tx, wanted._replace(statuses=list(by_run)), limit)))
+    others = {status for state in states for status in _SOME_HAVE.get(state, ())}
+    statuses = [status for status in wanted.statuses if status in others]
+    if statuses:
+        found.append(await _look(tx, wanted._replace(statuses=statuses), states, limit))
+    return _merged(found, limit)
+
+
+def _merged(found: Sequence[Found], limit: int) -> Found:
+    """Put together what is known of all: nothing after the first place that one of them reached."""
+    ends = [part.until for part in found if part.until is not None]
+    until = max(ends, default=None)
+    runs = {run.place.execution_key: run for part in found for run in part.runs}
+    known = [run for run in runs.values() if until is None or run.place >= until]
+    return Found(sorted(known, reverse=True)[:limit], until)
+
+
+async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> Found:
+    """Look at runs until there are enough, at few ones first."""
+    keys = await _runs_of_few_tasks(tx, states) if set(_OF_TASKS).issuperset(states) else None
+    if keys == []:
+        return Found([])
+    runs: list[Listed] = []
+    until: Place | None = None
+    for count in (2 * limit, _RUNS):
+        rest = wanted if until is None else wanted._replace(before=until)
+        rows = await tx.fetch(
+            _LOOK[bool(wanted.task_name)] if keys is None else _LOOK_AT_KEYS,
+            *rest.arguments(count),
+            *(state in states for state in _LOOKED_FOR),
+            _STEPS,
+            *(() if keys is None else (keys,)),
+        )
+        runs += [Listed(Place(row[0], row[1]), row[2]) for row in rows if row[3]]
+        if not rows or len(rows) == rows[0][4] < count:
+            return Found(runs[:limit])
+        until = Place(rows[-1][0], rows[-1][1])
+        if len(runs) >= limit or len(rows) < rows[0][4]:
+            break
+    return Found(runs[:limit], until)
+
+
+async def _runs_of_few_tasks(tx: Tx, states: Iterable[StepStatus]) -> list[int] | None:
+    """Give the runs in which steps of these states can be; None: of too many tasks."""
+    flags = [state in states for state in _OF_TASKS]
+    rows = await tx.fetch(_TASKS, *flags, _FEW_TASKS)
+    return None if sum(row[1] for row in rows) >= _FEW_TASKS else [row[0] for row in rows]

@@ -1,0 +1,107 @@
+"""Finds the current runs that a list has, newest execution first, by the index of its order.
+
+Whatever the statistics say: the keys of an index are compared as one row, which no other index
+can answer, and the closed set of statuses is looked up one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from zart_server.domain.model import RunStatus
+from zart_server.store.db import Tx
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+class Place(NamedTuple):
+    """Where an execution stands in a list: later ones come first."""
+
+    created_at: datetime
+    execution_key: int
+
+
+class Listed(NamedTuple):
+    """A current run by its key, and where it stands."""
+
+    place: Place
+    run_key: int
+
+
+class Range(NamedTuple):
+    """The part of a list that is looked at: before a place, created not before a time.
+
+    ``task_name`` empty: of all tasks.
+    """
+
+    task_name: str
+    statuses: Sequence[RunStatus]
+    before: Place
+    created_from: datetime
+
+    def arguments(self, limit: int) -> tuple[object, ...]:
+        """Give the six values that ``by_status`` takes."""
+        statuses = [status.value for status in self.statuses]
+        return statuses, *self.before, self.created_from, limit, self.task_name
+
+
+async def range_of(
+    tx: Tx,
+    task_name: str,
+    statuses: Sequence[RunStatus],
+    created: tuple[datetime | None, datetime | None],
+    after_key: int | None,
+) -> Range | None:
+    """Give the range after an execution of the list (None: from its beginning) within times.
+
+    None: nothing can be in it.
+    """
+    created_from, created_before = created
+    before = Place(created_before or _LATEST, 0 if created_before else 2**63 - 1)
+    if after_key is not None:
+        # The nearest, for that one may be gone by now.
+        last = await tx.fetchrow(
+            "SELECT created_at, execution_key FROM zart.executions WHERE execution_key <= $1"
+            " ORDER BY execution_key DESC LIMIT 1",
+            after_key,
+        )
+        if last is None:
+            return None
+        before = min(before, Place(*last))
+    return Range(task_name, statuses or tuple(RunStatus), before, created_from or _EARLIEST)
+
+
+def by_status(where: str, *, of_task: bool) -> str:
+    """Give the query for the first $5 runs of a range: statuses $1, place $2 and $3, time $4, $6.
+
+    ``where`` is what the index is partial by. Its columns are those of ``Listed``, the status, the
+    task's name and the number of dead steps.
+    """
+    task, of = ("listed_task, ", "$6::text, ") if of_task else ("", "")
+    key = f"({task}status, listed_at, execution_key)"
+    order = f"{'listed_task DESC, ' if of_task else ''}status DESC"
+    no_task = "" if of_task else "WHERE $6::text IS NOT NULL"  # it has to be of a type
+    return f"""
+        SELECT r.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
+            SELECT listed_at, execution_key, run_key, listed_task FROM zart.runs
+            WHERE {where} AND {key} < ({of}s.status, $2::timestamptz, $3::bigint)
+              AND {key} >= ({of}s.status, $4::timestamptz, 0)
+            ORDER BY {order}, listed_at DESC, execution_key DESC LIMIT $5::bigint) r
+        {no_task}
+        ORDER BY listed_at DESC, execution_key DESC LIMIT $5
+    """
+
+
+CURRENT = "is_current"
+DEAD = "CASE WHEN is_current THEN dead_steps ELSE 0 END > 0"
+
+
+async def find_runs(tx: Tx, wanted: Range, limit: int, where: str = CURRENT) -> list[Listed]:
+    """Give the first runs of a range; ``where`` DEAD: those that have dead steps."""
+    rows = await tx.fetch(
+        by_status(where, of_task=bool(wanted.task_name)), *wanted.arguments(limit)
+    )
+    return [Listed(Place(row[0], row[1]), row[2]) for row in rows]
