@@ -77,6 +77,7 @@ async def test_times_are_exact(rig: Rig, statuses: list[str]) -> None:
         await rig.start(f"x-{n}", {"a": ()})
     all_of_them = list(await rig.client.list_executions())
     third = all_of_them[2].created_at
+    assert third is not None
     tick = timedelta(microseconds=1)
 
     async def ids(**times: Any) -> list[str]:
@@ -141,7 +142,7 @@ async def test_operations_and_rules_of_each_filter(rig: Rig) -> None:
     assert len(rules) == 8
     for scope in itertools.product((None, "x-1", "x-2"), (None, "t"), (None, "a*"), (True, False)):
         names = ("execution_id", "task_name", "step_pattern", "include_deleted")
-        fields = {n: v for n, v in zip(names, scope, strict=True) if v is not None}
+        fields: dict[str, Any] = {n: v for n, v in zip(names, scope, strict=True) if v is not None}
         listed = rig.client.list_pause_rules(page_size=3, **fields)
         assert [r.rule_id async for r in listed] == [
             r.rule_id
