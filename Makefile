@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test lint types proto proto-check lock lock-check check bench clean
+.PHONY: help run test lint fmt types proto proto-check lock lock-check check bench clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: $(VENV)/.installed ## start everything with example work; Ctrl-C stops it
 	@exec $(BIN)/python -m examples.run
 
-test: $(VENV)/.installed ## run the tests
+test: $(VENV)/.installed ## run the tests; ARGS='-k pause' some of them
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed build/protos ## style, import rules, protos
@@ -32,6 +32,11 @@ lint: $(VENV)/.installed build/protos ## style, import rules, protos
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
+
+fmt: $(VENV)/.installed ## format code and protos, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format -w protos
 
 types: $(VENV)/.installed ## mypy --strict
 	$(BIN)/mypy
