@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from rig import Rig, eventually
 
@@ -18,7 +19,8 @@ async def dispatching(
 ) -> AsyncIterator[asyncio.Event]:
     """Run a dispatcher until the context is left."""
     stop = asyncio.Event()
-    dispatcher = zart.Dispatcher(tasks, address=server.address, **options)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"address": server.address, **options}
+    dispatcher = zart.Dispatcher(tasks, **given)
     running = asyncio.create_task(dispatcher.run(stop))
     try:
         yield stop

@@ -1,8 +1,16 @@
-"""Channels to the server: they notice a dead one, spread over several, and repeat what is safe."""
+"""Channels to the server: they notice a dead one, spread over several, and repeat what is safe.
+
+A server that is frozen or cut off is noticed by pings, while a call is open: every three seconds,
+and one is answered in three. No call open, no pings: gRPC's default policy, of proxies above all,
+ends connections for those. It also does for more than three pings in a row to which nothing but
+their answers comes back: calls that wait for longer than that, watches, are cut there, and taken up
+again. ``ZART_KEEPALIVE`` or ``keepalive`` says otherwise, in seconds; 0: no pings at all.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -14,7 +22,8 @@ from zart.renewing import RenewingAioChannel, RenewingChannel
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _MESSAGE_BYTES = 16 * 1024 * 1024
-_PING_EVERY_MS = 3_000
+_KEEPALIVE = 3.0  # seconds
+_LONGEST_KEEPALIVE = 86_400.0
 _PING_TIMEOUT_MS = 3_000
 
 _NEVER_REPEATED = [
@@ -41,22 +50,45 @@ _SERVICE_CONFIG = {
         },
     ],
 }
-OPTIONS: list[tuple[str, Any]] = [
+_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # A server that is frozen or cut off is noticed within the sum of the two; gRPC's own default
-    # for the second is a minute.
-    ("grpc.keepalive_time_ms", _PING_EVERY_MS),
-    ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
-    ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Shorter than the repeats of a call take: one of them finds the server that is back.
     ("grpc.max_reconnect_backoff_ms", 800),
 ]
+
+
+def keepalive_of(keepalive: float | None) -> float:
+    """Give the seconds between pings: those given, ``ZART_KEEPALIVE``, or the default.
+
+    Raises ValueError where they are none.
+    """
+    if keepalive is None:
+        text = os.environ.get("ZART_KEEPALIVE") or str(_KEEPALIVE)
+        try:
+            keepalive = float(text)
+        except ValueError:
+            keepalive = math.nan
+    if not 0 <= keepalive <= _LONGEST_KEEPALIVE:
+        raise ValueError("ZART_KEEPALIVE: seconds between pings, 0 for none, at most a day")
+    return keepalive
+
+
+def options(keepalive: float) -> list[tuple[str, Any]]:
+    """Give the options of a channel with so many seconds between pings."""
+    if not keepalive:
+        return _OPTIONS
+    return [
+        *_OPTIONS,
+        ("grpc.keepalive_time_ms", max(1, round(keepalive * 1000))),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),  # gRPC's own default is a minute
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
 
 
 def address_of(address: str | None) -> str:
@@ -65,32 +97,39 @@ def address_of(address: str | None) -> str:
 
 
 def aio_channel(
-    address: str | None = None, credentials: Credentials | None = None
+    address: str | None = None,
+    credentials: Credentials | None = None,
+    keepalive: float | None = None,
 ) -> grpc.aio.Channel:
     """Open a channel for asyncio; it connects with the first call.
 
-    ``credentials`` None: those of the environment. Raises ValueError where they cannot be used.
+    ``credentials`` and ``keepalive`` None: those of the environment. Raises ValueError where they
+    cannot be used.
     """
     target, shown = _checked(address, credentials)
+    chosen = options(keepalive_of(keepalive))
 
     def make(tls: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         if tls is None:
-            return grpc.aio.insecure_channel(target, options=OPTIONS)
-        return grpc.aio.secure_channel(target, tls, options=OPTIONS)
+            return grpc.aio.insecure_channel(target, options=chosen)
+        return grpc.aio.secure_channel(target, tls, options=chosen)
 
     return make(None) if shown.is_empty else RenewingAioChannel(make, shown)
 
 
 def sync_channel(
-    address: str | None = None, credentials: Credentials | None = None
+    address: str | None = None,
+    credentials: Credentials | None = None,
+    keepalive: float | None = None,
 ) -> grpc.Channel:
     """Open a channel for plain code; as ``aio_channel``."""
     target, shown = _checked(address, credentials)
+    chosen = options(keepalive_of(keepalive))
 
     def make(tls: grpc.ChannelCredentials | None) -> grpc.Channel:
         if tls is None:
-            return grpc.insecure_channel(target, options=OPTIONS)
-        return grpc.secure_channel(target, tls, options=OPTIONS)
+            return grpc.insecure_channel(target, options=chosen)
+        return grpc.secure_channel(target, tls, options=chosen)
 
     return make(None) if shown.is_empty else RenewingChannel(make, shown)
 

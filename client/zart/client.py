@@ -272,12 +272,14 @@ def connect(
     triggered_by: str | None = None,
     channel: grpc.aio.Channel | None = None,
     credentials: Credentials | None = None,
+    keepalive: float | None = None,
 ) -> Client:
     """Connect to a server: ``async with zart.connect() as client``.
 
     ``address`` defaults to ``ZART_ADDRESS``, then 127.0.0.1:50051; ``triggered_by`` to
-    ``ZART_TRIGGERED_BY``, then user@host; ``credentials`` to ``ZART_TOKEN`` and ``ZART_TLS_*``.
-    A ``channel`` of one's own goes before address and credentials.
+    ``ZART_TRIGGERED_BY``, then user@host; ``credentials`` to ``ZART_TOKEN`` and ``ZART_TLS_*``;
+    ``keepalive``, the seconds between pings while a call is open (0: none), to
+    ``ZART_KEEPALIVE``, then 3. A ``channel`` of one's own goes before all of them.
     """
-    opened = channel or aio_channel(address, credentials)
+    opened = channel or aio_channel(address, credentials, keepalive)
     return Client(opened, timeout=timeout, triggered_by=triggered_by)

@@ -243,7 +243,8 @@ def connect_sync(
     triggered_by: str | None = None,
     channel: grpc.Channel | None = None,
     credentials: Credentials | None = None,
+    keepalive: float | None = None,
 ) -> SyncClient:
     """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``."""
-    opened = channel or sync_channel(address, credentials)
+    opened = channel or sync_channel(address, credentials, keepalive)
     return SyncClient(opened, timeout=timeout, triggered_by=triggered_by)

@@ -44,8 +44,9 @@ class Cutter:
     def cut(self) -> None:
         """Reset all connections; what was withheld is lost. New ones pass everything on."""
         for writer in self._writers:
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if not writer.transport.is_closing():  # by its caller, who noticed
+                connection = writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         self._passing.set()
 

@@ -23,7 +23,8 @@ from acceptance.test_make_run import free_port
 from authority import Authority
 from waiting import block_until
 
-from zart.channel import OPTIONS, aio_channel
+from zart.channel import aio_channel, keepalive_of
+from zart.channel import options as options_of
 from zart.credentials import Credentials
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -53,7 +54,7 @@ class Edge:
     def bare_channel(self) -> grpc.aio.Channel:
         """Open a channel that repeats nothing by itself."""
         credentials = grpc.ssl_channel_credentials(self.authority.ca.read_bytes())
-        options = [*OPTIONS, ("grpc.enable_retries", 0)]
+        options = [*options_of(keepalive_of(None)), ("grpc.enable_retries", 0)]
         options = [option for option in options if option[0] != "grpc.service_config"]
         return grpc.aio.secure_channel(self.address, credentials, options=options)
 

@@ -23,8 +23,13 @@ if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 _log = logging.getLogger(__name__)
-_POLL = 30.0  # seconds of one long poll
+_POLL = 30.0  # seconds of one long poll at most
+# Between two pings that nothing was sent after, a server of gRPC's default policy wants five
+# minutes, and ends the connection at the fourth: so many pings are in one poll.
+_PINGS = 2.5
+_POLL_UNPINGED = 5.0
 _TIMEOUT = 10.0  # seconds on top
+_TIMEOUT_UNPINGED = 5.0  # nothing else tells that the server is gone
 
 
 async def _let_others_go_first() -> None:
@@ -37,7 +42,10 @@ async def _let_others_go_first() -> None:
 
 
 class Leasing:
-    """Leases tasks while there is room; ``accept`` takes what was leased."""
+    """Leases tasks while there is room; ``accept`` takes what was leased.
+
+    ``keepalive`` is how many seconds are between two pings of the channel; 0: there are none.
+    """
 
     def __init__(
         self,
@@ -47,8 +55,11 @@ class Leasing:
         lease: float,
         room: Room,
         accept: Callable[[list[Held]], None],
+        keepalive: float,
     ) -> None:
         self._stub = stub
+        self._poll = min(_POLL, _PINGS * keepalive) if keepalive else _POLL_UNPINGED
+        self._timeout = self._poll + (_TIMEOUT if keepalive else _TIMEOUT_UNPINGED)
         self._dispatcher_id = dispatcher_id
         self._tasks = list(tasks)
         self._lease = lease
@@ -67,7 +78,7 @@ class Leasing:
             dispatcher_id=self._dispatcher_id,
             task_names=[task.name for task in self._tasks],
             handlers=sorted({name for task in self._tasks for name in task.steps}),
-            wait=span(_POLL),
+            wait=span(self._poll),
             lease_duration=span(self._lease),
         )
         backoff = Backoff()
@@ -99,6 +110,6 @@ class Leasing:
     async def _ask(self, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
         self._room.asked = request.max_tasks
         try:
-            return await self._stub.LeaseTasks(request, timeout=_POLL + _TIMEOUT)
+            return await self._stub.LeaseTasks(request, timeout=self._timeout)
         finally:
             self._room.asked = 0

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from zart.calls import dispatch
-from zart.channel import aio_channel, sync_channel
+from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
 from zart.dispatcher.attempts import Attempts
@@ -52,7 +52,7 @@ class Dispatcher:
     At most ``concurrency`` handlers run at once; async ones as asyncio tasks, plain ones in
     threads. ``lease`` and ``grace`` are seconds: how long a lease lasts unless it is extended,
     and how long running handlers have to end when the dispatcher stops; what does not is given
-    back. A step may run more than once.
+    back. ``keepalive`` is as in ``zart.connect``. A step may run more than once.
 
     Leases are extended by a thread of their own, over a connection of its own. A ``channel`` of
     one's own goes before address and credentials, and then it is the only one: a handler that
@@ -70,6 +70,7 @@ class Dispatcher:
         lease: float = 30.0,
         grace: float = 10.0,
         dispatcher_id: str | None = None,
+        keepalive: float | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -80,6 +81,7 @@ class Dispatcher:
         self._address = address
         self._given_channel = channel
         self._credentials = credentials
+        self._keepalive = keepalive_of(keepalive)
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
@@ -92,8 +94,9 @@ class Dispatcher:
         A server that cannot be reached, or does not let anybody in, is tried for ever. Raises
         Refused where it says that a task definition cannot be right.
         """
-        channel = self._given_channel or aio_channel(self._address, self._credentials)
-        leases = None if self._given_channel else sync_channel(self._address, self._credentials)
+        connection = self._address, self._credentials, self._keepalive
+        channel = self._given_channel or aio_channel(*connection)
+        leases = None if self._given_channel else sync_channel(*connection)
         try:
             if await self._register(channel, stop):
                 await self._run(channel, leases, stop)
@@ -133,7 +136,9 @@ class Dispatcher:
         room = Room(self._concurrency, pace, self._slots, self._held)
         following = Following(tasks, self._lease, room, self._accept, stop)
         self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
-        self._leasing = Leasing(stub, self.dispatcher_id, tasks, self._lease, room, self._accept)
+        self._leasing = Leasing(
+            stub, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
+        )
         extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
         keeper = LeaseKeeper(extend, self.dispatcher_id, self._held, self._lease, self._give_back)
         background = [
