@@ -85,7 +85,7 @@ def gateway_to(address: str, **settings: Any) -> Iterator[Http]:
 
     async def serve() -> None:
         stop = asyncio.Event()
-        chosen = Settings(listen="127.0.0.1:0", address=address, **settings)
+        chosen = Settings(**{"listen": "127.0.0.1:0", "address": address, **settings})
         async with running(chosen) as listening:
             found.append((listening, asyncio.get_running_loop(), stop))
             started.set()

@@ -47,6 +47,15 @@ def gateway(
         int,
         typer.Option("--max-calls", min=1, envvar="ZART_GATEWAY_MAX_CALLS", help="Calls at once."),
     ] = 512,
+    hosts: Annotated[
+        str,
+        typer.Option(
+            "--hosts",
+            metavar="HOST,HOST",
+            envvar="ZART_GATEWAY_HOSTS",
+            help="Names by which it may be called, besides those of loopback; * for any.",
+        ),
+    ] = "",
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", envvar="ZART_TLS_CERT")
     ] = None,
@@ -82,6 +91,7 @@ def gateway(
             address=address or session.address,
             timeout=timeout,
             max_calls=max_calls,
+            hosts=[name.strip() for name in hosts.split(",") if name.strip()],
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,

@@ -17,21 +17,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zart.gateway.bindings import Binding, all_services, bindings_of
 from zart.gateway.calls import Calls
-from zart.gateway.endpoint import Endpoint, Slots
+from zart.gateway.endpoint import Endpoint
 from zart.gateway.headers import metadata_of
+from zart.gateway.hosts import OnlyKnownHosts
+from zart.gateway.settings import Settings
+from zart.gateway.shares import Room
 from zart.gateway.statuses import refusal, response_of, retry_in, status_of_call
 
 _HEALTH_TIMEOUT = 3.0  # seconds
+_BODY_BYTES = 256 * 1024 * 1024  # of bodies that wait for their end, together
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
-def application(channel: grpc.aio.Channel, calls: Calls, max_calls: int) -> ASGIApp:
+def application(channel: grpc.aio.Channel, calls: Calls, settings: Settings) -> ASGIApp:
     """Make the application that passes requests on to ``channel``."""
     paths: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings_of(all_services()):
         paths[binding.path].append(binding)
-    slots = Slots(max_calls)
-    routes = [Route(path, Endpoint(bindings, calls, slots)) for path, bindings in paths.items()]
+    room = Room(settings.max_calls, _BODY_BYTES)
+    routes = [Route(path, Endpoint(bindings, calls, room)) for path, bindings in paths.items()]
     services = {b.rpc.containing_service.full_name for found in paths.values() for b in found}
     health = health_pb2_grpc.HealthStub(channel)
 
@@ -58,7 +62,7 @@ def application(channel: grpc.aio.Channel, calls: Calls, max_calls: int) -> ASGI
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
-    return _RawPaths(app)
+    return OnlyKnownHosts(_RawPaths(app), settings)
 
 
 class _RawPaths:

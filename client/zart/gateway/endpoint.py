@@ -22,7 +22,9 @@ from zart.gateway.headers import (
     request_id_header,
 )
 from zart.gateway.incoming import message_of
-from zart.gateway.statuses import Refusal, refusal, response_of, retry_in
+from zart.gateway.shares import Room, Taken
+from zart.gateway.statuses import Refusal, refusal, response_of
+from zart.gateway.waiting import address_of
 from zart.tracebacks import places_of
 
 _log = logging.getLogger("zart.gateway")
@@ -30,41 +32,34 @@ _log = logging.getLogger("zart.gateway")
 _MOST_BYTES = 16 * 1024 * 1024
 
 
-class Slots:
-    """How many requests may be under way at once."""
-
-    def __init__(self, free: int) -> None:
-        self.free = free
-
-
 class Endpoint:
     """Serves the bindings of one path."""
 
-    def __init__(self, bindings: Sequence[Binding], calls: Calls, slots: Slots) -> None:
+    def __init__(self, bindings: Sequence[Binding], calls: Calls, room: Room) -> None:
         self._bindings = {binding.http_method: binding for binding in bindings}
         self._calls = calls
-        self._slots = slots
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a slot is held until its last line is written."""
+        """Serve one request; its place among the calls is held until its last line is written."""
         request = Request(scope, receive)
+        taken = Taken(self._room, address_of(request.client.host if request.client else ""))
         begun = time.monotonic()
         code = "-"
-        self._slots.free -= 1
         try:
-            response = await self._respond(request)
+            response = await self._respond(request, taken)
             code = str(response.status_code)
             await response(scope, receive, send)
         except ClientDisconnect:
             code = "499"
         finally:
-            self._slots.free += 1
+            taken.end()
             ms = (time.monotonic() - begun) * 1000
             _log.info("%s %s %s %.1f ms", request.method, scope["path"], code, ms)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, taken: Taken) -> Response:
         try:
-            return await self._answer(request)
+            return await self._answer(request, taken)
         except Refusal as error:
             return response_of(error.status, error.http, error.headers)
         except ClientDisconnect:
@@ -77,10 +72,7 @@ class Endpoint:
             told = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)
             return response_of(told.status)
 
-    async def _answer(self, request: Request) -> Response:
-        if self._slots.free < 0:
-            message = "too many requests are under way"
-            raise refusal(code_pb2.UNAVAILABLE, message, retry_in(1), reason="SERVER_BUSY")
+    async def _answer(self, request: Request, taken: Taken) -> Response:
         check_origin(request.headers)
         binding = self._bindings.get(request.method)
         if binding is None:
@@ -91,7 +83,7 @@ class Endpoint:
                 http=405,
                 headers={"Allow": ", ".join(self._bindings)},
             )
-        body = await _body_of(request)
+        body = await _body_of(request, taken)
         if body and binding.takes_body:
             check_type(request.headers)
         asked = message_of(
@@ -101,6 +93,8 @@ class Endpoint:
             body,
             idempotency_key_of(request.headers),
         )
+        taken.begin_call()  # only now: who sends half a request takes nobody's place
+        taken.drop_bytes()
         # Told also with an error, after which only a repeat of it tells whether it happened.
         headers = request_id_header(asked)
         try:
@@ -111,12 +105,13 @@ class Endpoint:
         return response
 
 
-async def _body_of(request: Request) -> bytes:
+async def _body_of(request: Request, taken: Taken) -> bytes:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > _MOST_BYTES:
         raise _too_large()
     body = bytearray()
     async for chunk in request.stream():
+        taken.add_bytes(len(chunk))
         body += chunk
         if len(body) > _MOST_BYTES:
             raise _too_large()

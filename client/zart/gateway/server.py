@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import grpc.aio
 import uvicorn
@@ -16,13 +19,16 @@ from zart.channel import address_of, aio_channel
 from zart.gateway.app import application
 from zart.gateway.calls import Calls
 from zart.gateway.certificate import Certificate
+from zart.gateway.connection import Connection
 from zart.gateway.guard import check_guarded
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
+from zart.gateway.waiting import Waiting
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
 _GRACE = 1  # seconds that calls under way have at the end
+_WAITING = 1024  # connections without a whole request
 
 
 @contextlib.asynccontextmanager
@@ -35,11 +41,11 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await check_guarded(channel)
         listener = open_listener(settings.listen)
         calls = Calls(channel, settings.timeout)
-        config = _config(settings, application(channel, calls, settings.max_calls))
+        config = _config(settings, application(channel, calls, settings))
         config.load()
         if certificate is not None:
             config.ssl = certificate.context
-        server = _Server(config)
+        server = _Server(config, settings.patience)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         following = asyncio.create_task(certificate.follow()) if certificate is not None else None
         try:
@@ -60,29 +66,52 @@ def _channel(settings: Settings) -> grpc.aio.Channel:
 
 
 def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    waiting = Waiting(settings.patience, _WAITING, _WAITING // 4)
     return uvicorn.Config(
         app,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=cast("type[asyncio.Protocol]", functools.partial(Connection, waiting)),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        # Beyond max_calls we answer ourselves; this is for connections that say nothing.
-        limit_concurrency=2 * settings.max_calls,
         timeout_graceful_shutdown=_GRACE,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it."""
+    """Leaves signals to whoever runs it, and waits no longer for TLS than for anything else."""
+
+    def __init__(self, config: uvicorn.Config, patience: float) -> None:
+        super().__init__(config)
+        self._patience = patience
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, which would wait a minute for each handshake."""
+        await super().startup(sockets=[])
+        config, loop = self.config, asyncio.get_running_loop()
+        given = {
+            "config": config,
+            "server_state": self.server_state,
+            "app_state": self.lifespan.state,
+        }
+        make = functools.partial(cast("Any", config.http_protocol_class), **given)
+        for listener in sockets or ():
+            listening = await loop.create_server(
+                make,
+                sock=listener,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=self._patience if config.ssl is not None else None,
+            )
+            self.servers.append(listening)
 
 
 async def serve(settings: Settings) -> None:

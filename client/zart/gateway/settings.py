@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +23,19 @@ class Settings:
 
     ``listen`` is HOST:PORT, port 0 takes a free one; ``address`` is the server's (None: that of
     the environment). ``timeout`` is how many seconds a call may take, watches excepted;
-    ``max_calls`` how many may be under way at once. ``tls_cert`` and ``tls_key`` are files in PEM;
-    with ``tls_client_ca`` callers must have certificates that it signed. ``credentials`` are for
-    the server, never with a token of the gateway's own.
+    ``max_calls`` how many may be under way at once. ``hosts`` are names, besides those of loopback,
+    by which it may be called ("*": any). ``patience`` is how many seconds it waits for the head of
+    a request, and for its body beyond what the size allows. ``tls_cert`` and ``tls_key`` are files
+    in PEM; with ``tls_client_ca`` callers must have certificates that it signed. ``credentials``
+    are for the server, never with a token of the gateway's own.
     """
 
     listen: str = DEFAULT_LISTEN
     address: str | None = None
     timeout: float = 30.0
     max_calls: int = 512
+    hosts: Sequence[str] = ()
+    patience: float = 10.0
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -52,7 +57,7 @@ class Settings:
     def must_be_guarded(self) -> bool:
         """Whether others than this machine can reach it, and nobody said that this is meant."""
         host, _ = host_and_port(self.listen)
-        return not self.insecure and not _is_loopback(host)
+        return not self.insecure and not is_loopback(host)
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -65,7 +70,17 @@ def host_and_port(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def host_of(text: str) -> str:
+    """Give the name in HOST or HOST:PORT as it is compared."""
+    if text.startswith("["):
+        name = text[1:].partition("]")[0]
+    else:
+        name = text.partition(":")[0] if text.count(":") == 1 else text
+    return name.lower().removesuffix(".")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own, whoever asks."""
     if host == "localhost":
         return True
     try:

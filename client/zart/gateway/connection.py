@@ -1,0 +1,117 @@
+"""uvicorn's protocol of HTTP/1.1, with bounds on how long it waits for its caller."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import h11
+from google.rpc import code_pb2
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
+from zart.gateway.waiting import Waiting, address_of
+
+_LATE = refusal(code_pb2.DEADLINE_EXCEEDED, "the request did not come to its end in time", http=408)
+_TOO_MANY = refusal(
+    code_pb2.UNAVAILABLE,
+    "too many connections wait for the end of a request",
+    retry_in(1),
+    reason="SERVER_BUSY",
+    http=503,
+)
+
+
+class Connection(H11Protocol):
+    """One connection. It waits while it has no whole request, and while nobody reads its answer."""
+
+    def __init__(self, waiting: Waiting, **given: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(**given)
+        self.address = ""
+        self._waiting = waiting
+        self._awaited: type[h11.IDLE | h11.SEND_BODY] | None = None
+        self._reading: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first head."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.address = address_of(self.client[0] if self.client else "")
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, and see what it is that is waited for now."""
+        super().data_received(data)
+        self._look(len(data))
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next head, or for the rest of a body that nobody wants."""
+        super().on_response_complete()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._awaited = None
+        self._waiting.end(self)
+        self._stop_reading()
+        super().connection_lost(exc)
+
+    def _look(self, received: int = 0) -> None:
+        state = self.conn.their_state
+        awaited = state if state in {h11.IDLE, h11.SEND_BODY} else None
+        if self.transport.is_closing():
+            awaited = None
+        if awaited is None:
+            self._waiting.end(self)
+        elif awaited is not self._awaited:
+            self._waiting.begin(self)
+        elif awaited is h11.SEND_BODY:
+            self._waiting.progress(self, received)
+        self._awaited = awaited
+
+    def give_up(self, *, is_late: bool) -> None:
+        """Answer that it was too slow, or one too many, and close it."""
+        self._awaited = None
+        self._waiting.end(self)
+        has_begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
+        if has_begun and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._refuse(_LATE if is_late else _TOO_MANY)
+        self.transport.close()
+
+    def _refuse(self, why: Refusal) -> None:
+        body = json_of(why.status).encode() + b"\n"
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        for event in (
+            h11.Response(status_code=why.http or 503, headers=headers),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+
+    def pause_writing(self) -> None:
+        """Give up a caller who reads nothing of an answer: its call has a place among the calls."""
+        super().pause_writing()
+        self._expect_less_than(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Go on: what was written is read."""
+        self._stop_reading()
+        super().resume_writing()
+
+    def _expect_less_than(self, left: int) -> None:
+        def look() -> None:
+            now = self.transport.get_write_buffer_size()
+            if now >= left:
+                self.transport.abort()
+            else:
+                self._expect_less_than(now)
+
+        self._reading = asyncio.get_running_loop().call_later(self._waiting.patience, look)
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
