@@ -117,7 +117,7 @@ async def test_beyond_loopback(
         async def send(message: object, sent: list[int] = sent) -> None:
             sent.append(message.get("status", 0))  # type: ignore[attr-defined]
 
-        known._app = app  # type: ignore[assignment]
+        known._app = app
         scope = {"type": "http", "headers": [(b"host", host.encode())]}
         await known(scope, None, send)  # type: ignore[arg-type]
         assert sent[0] == (HTTPStatus.OK if host in served else HTTPStatus.FORBIDDEN), host
