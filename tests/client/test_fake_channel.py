@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shlex
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -41,6 +43,8 @@ SERVICES = [
 ]
 METHODS = {m.name: m for s in SERVICES for m in s.methods}
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "deploy/README.md", *sorted(ROOT.glob("docs/*.md"))]
 OK = (grpc.StatusCode.OK, "")
 
 
@@ -583,3 +587,14 @@ def test_what_is_zero_is_there_in_json(run: Run) -> None:
 def test_the_version_is_told(run: Run) -> None:
     code, out, _, _ = run("--version")
     assert (code, out) == (0, f"zart {importlib.metadata.version('zart-control')}\n")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documented_lines_are_ones_that_zart_takes(document: Path) -> None:
+    lines = re.findall(
+        r"^(?:\S+=\S+ )*(?:\.venv/bin/)?zart (.*?)(?: [>&].*)?$", document.read_text(), re.MULTILINE
+    )
+    for line in lines:
+        name, *words = shlex.split(line.replace("…", "X"), comments=True)
+        with COMMANDS[name].make_context(name, words, obj=Session()):
+            pass

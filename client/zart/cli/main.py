@@ -6,7 +6,6 @@ import functools
 import io
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +41,8 @@ for part in (executions.app, admin.app, processes.app, gateway.app, token.app):
 
 def _print_version(ctx: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - typer's way
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - for this option only
+
         session: Session = ctx.obj
         session.print(f"zart {version('zart-control')}")
         raise typer.Exit

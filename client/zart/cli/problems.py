@@ -7,7 +7,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from zart.channel import address_of
 from zart.cli.flags import field_in_flags, in_flags
 from zart.cli.json_output import json_of
-from zart.cli.other_protocol import what_it_speaks
 from zart.cli.session import Session
 from zart.cli.shell import command_line
 from zart.errors import Refused, Unreachable
@@ -35,8 +34,11 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
 def say_unknown(session: Session, error: Exception) -> None:
     """Tell that nobody knows whether it happened, and how to find out."""
     why = str(error)
-    if isinstance(error, Unreachable) and (cause := what_it_speaks(address_of(session.address))):
-        why = f"{cause} ({why})"
+    if isinstance(error, Unreachable):
+        from zart.cli.other_protocol import what_it_speaks  # noqa: PLC0415 - brings in all of TLS
+
+        if cause := what_it_speaks(address_of(session.address)):
+            why = f"{cause} ({why})"
     if session.is_json:
         status = (
             error.status
