@@ -136,9 +136,11 @@ def test_the_story(checkout: Running) -> None:
     assert [line.split()[0] for line in failed.splitlines()[1:] if line.startswith("exec-")] == [
         f"exec-{n:03}" for n in range(12, 0, -1)
     ]
+    assert failed.count("charge-card: ") == 12
     status = checkout.paste(checkout.story("status exec-001"))
     assert "DEAD" in status
     assert "the card service is down" in status
+    assert "(order.py:" in status
     paused = checkout.paste(checkout.story("pause --task-name"))
     rule_id = paused.split()[0]
     assert rule_id.startswith("pr-")

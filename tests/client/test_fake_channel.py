@@ -397,6 +397,14 @@ def test_a_refusal_ends_with_1_and_says_why(run: Run) -> None:
     assert json.loads(err)["details"][0]["reason"] == "EXECUTION_NOT_FOUND"
 
 
+def test_a_detail_from_the_future_is_left_out_of_json(run: Run) -> None:
+    status = refusal(code_pb2.ABORTED, "FROM_THE_FUTURE", "new")
+    status.details.add(type_url="type.googleapis.com/zart.v1.NotYet", value=b"")
+    code, _, err, _ = run("cancel x -o json", ("CancelExecution", status))
+    assert code == 1
+    assert [detail["reason"] for detail in json.loads(err)["details"]] == ["FROM_THE_FUTURE"]
+
+
 def test_an_unknown_outcome_ends_with_3_and_the_command_to_repeat(run: Run) -> None:
     status = refusal(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", "down")
     code, _, err, (request,) = run("restart x --reason 'a b'", ("Restart", status))

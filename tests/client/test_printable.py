@@ -8,7 +8,9 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zart.gateway.statuses import json_of
 from zart.printable import escaped, escaped_json, one_line
+from zart.v1 import execution_pb2
 
 STEERING = {"Cc", "Cs", "Zl", "Zp"}
 BIDIRECTIONAL = {"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"}
@@ -43,3 +45,9 @@ def test_json_means_the_same_afterwards(value: object) -> None:
 def test_how_it_reads() -> None:
     assert escaped("a\tb\nc\r\x1b[2J\x9b\u202e") == "a\tb\nc\\r\\x1b[2J\\x9b\\u202e"
     assert one_line("a\tb\nc") == "a\\tb\\nc"
+
+
+def test_nor_does_one_come_over_http() -> None:
+    text = json_of(execution_pb2.Run(error="\x9b2J\x85\x7f\u202e"))
+    assert json.loads(text)["error"] == "\x9b2J\x85\x7f\u202e"
+    assert text.isascii()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import textwrap
 
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 
 from zart.cli.screen import Screen
 
 
 def json_of(message: Message, *, one_line: bool = False) -> str:
     """Give a message in proto JSON, with what is zero or empty, so that scripts find it."""
+    if isinstance(message, status_pb2.Status):
+        message = _readable(message)
     text: str = json_format.MessageToJson(
         message,
         indent=None if one_line else 2,
@@ -20,6 +24,16 @@ def json_of(message: Message, *, one_line: bool = False) -> str:
         always_print_fields_with_no_presence=True,
     )
     return text
+
+
+def _readable(status: status_pb2.Status) -> status_pb2.Status:
+    """Leave out details of types that a newer server knows and we do not."""
+    found = status_pb2.Status(code=status.code, message=status.message)
+    for detail in status.details:
+        with contextlib.suppress(KeyError):
+            descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
+            found.details.append(detail)
+    return found
 
 
 class ListWriter:

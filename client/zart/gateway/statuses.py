@@ -13,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from starlette.responses import Response
 
 from zart import errors
+from zart.printable import escaped_json
 
 DOMAIN = "zart"
 _SHOWN = 12  # bad fields of one request, as the server has it
@@ -139,11 +140,10 @@ def response_of(
 
 
 def json_of(message: Message) -> str:
-    """Write a message in proto JSON, in one line, as ``zart --output json`` does."""
+    """Write a message in proto JSON, in one line, fit for a terminal that shows it."""
     if isinstance(message, status_pb2.Status):
         message = _readable(message)
-    text: str = json_format.MessageToJson(message, indent=None, ensure_ascii=False)
-    return text
+    return escaped_json(json_format.MessageToJson(message, indent=None, ensure_ascii=False))
 
 
 def _readable(status: status_pb2.Status) -> status_pb2.Status:
