@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zart import errors, models, testing
     from zart.calls.dispatch import Completed, Failed, Lease, Outcome, Released, TimedOut
     from zart.calls.execution import Start
+    from zart.calls.payload import JsonText
     from zart.client import Client, Handle, connect
     from zart.credentials import Credentials
     from zart.dispatcher.service import Dispatcher
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOME = {
     "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
     "calls.execution": ("Start",),
+    "calls.payload": ("JsonText",),
     "client": ("Client", "Handle", "connect"),
     "credentials": ("Credentials",),
     "dispatcher.service": ("Dispatcher",),
@@ -70,6 +72,7 @@ __all__ = [
     "Handle",
     "IfExists",
     "IfRunning",
+    "JsonText",
     "Lease",
     "OperationKind",
     "Outcome",

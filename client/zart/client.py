@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import grpc
 import grpc.aio
@@ -15,10 +14,11 @@ from google.protobuf.message import Message
 from zart.caller import default_caller
 from zart.calls import admin, dispatch, execution
 from zart.calls.call import Call, ListCall
-from zart.calls.payload import UNSET, Unset
+from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
+from zart.likeness import like
 from zart.models import (
     Execution,
     ExecutionState,
@@ -28,12 +28,12 @@ from zart.models import (
     StepSpec,
 )
 from zart.models import Run as _Run
-from zart.tasks import Task
+from zart.step_context import Payload
+from zart.tasks import Result, Task
 from zart.waiting import Reconnecting, result_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -53,13 +53,7 @@ def _listing(
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Listing[T]:
         return Listing(self, build(*args, **kwargs))
 
-    return like(build, method)
-
-
-def like(build: Callable[..., Any], method: F) -> F:
-    """Let a method be documented as the call that it sends."""
-    functools.update_wrapper(method, build)
-    return method
+    return like(build, method, "Listing[{}]")
 
 
 class Listing(Generic[T]):
@@ -146,10 +140,36 @@ class Client:
             raise from_call(error) from error
         return answer
 
+    @overload
     async def start(
         self,
-        task: Task | str,
-        payload: Json | Unset = UNSET,
+        task: Task[Payload, Result],
+        payload: Payload | JsonText | Unset = ...,
+        *,
+        execution_id: str = ...,
+        steps: Sequence[StepSpec] = ...,
+        if_exists: IfExists | str | None = ...,
+        triggered_by: str = ...,
+        reason: str = ...,
+        request_id: str = ...,
+    ) -> Handle[Result]: ...
+    @overload
+    async def start(
+        self,
+        task: str,
+        payload: Json | JsonText | Unset = ...,
+        *,
+        execution_id: str = ...,
+        steps: Sequence[StepSpec] = ...,
+        if_exists: IfExists | str | None = ...,
+        triggered_by: str = ...,
+        reason: str = ...,
+        request_id: str = ...,
+    ) -> Handle[Json]: ...
+    async def start(
+        self,
+        task: Task[Any, Any] | str,
+        payload: Json | JsonText | Unset = UNSET,
         *,
         execution_id: str = "",
         steps: Sequence[StepSpec] = (),
@@ -157,11 +177,12 @@ class Client:
         triggered_by: str = "",
         reason: str = "",
         request_id: str = "",
-    ) -> Handle:
+    ) -> Handle[Any]:
         """Start an execution of a task, on its registered graph or on ``steps``.
 
-        The execution_id is made by the server where none is given. Raises ExecutionExists,
-        TaskDefinitionNotFound, InvalidField or PayloadTooLarge.
+        ``zart.JsonText`` as payload is sent as it is written. The execution_id is made by the
+        server where none is given. Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or
+        PayloadTooLarge.
         """
         name = task.name if isinstance(task, Task) else task
         started = await self.send(
@@ -174,8 +195,19 @@ class Client:
         )
         return Handle(self, started.execution_id, started)
 
-    def handle(self, execution_id: str) -> Handle:
-        """Give a handle of an execution started elsewhere; asks nothing of the server."""
+    @overload
+    def handle(self, execution_id: str) -> Handle[Json]: ...
+    @overload
+    def handle(self, execution_id: str, task: Task[Any, Result]) -> Handle[Result]: ...
+    def handle(
+        self,
+        execution_id: str,
+        task: Task[Any, Any] | None = None,  # noqa: ARG002 - for its type
+    ) -> Handle[Any]:
+        """Give a handle of an execution started elsewhere; asks nothing of the server.
+
+        ``task`` only says of which type its result is.
+        """
         return Handle(self, execution_id)
 
     async def watch_execution(
@@ -229,8 +261,8 @@ class Client:
     extend_leases = _method(dispatch.extend_leases)
 
 
-class Handle:
-    """An execution, as who started it holds it."""
+class Handle(Generic[Result]):
+    """An execution, as who started it holds it; ``Result`` is the type of its result."""
 
     def __init__(
         self, client: Client, execution_id: str, execution: Execution | None = None
@@ -256,13 +288,14 @@ class Handle:
                 raise Unreachable(f"the watch of {self.execution_id!r} ended without a message")
             return run
 
-    async def result(self, *, timeout: float | None = None) -> Json:
+    async def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and give its result.
 
         Raises RunFailed where it ended FAILED or CANCELLED, TimeoutError after ``timeout``
         seconds.
         """
-        return result_of(await self.run(timeout=timeout))
+        found: Result = result_of(await self.run(timeout=timeout))
+        return found
 
 
 def connect(

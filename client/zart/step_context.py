@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from typing_extensions import TypeVar as TypeVarWithDefault
 
 from zart.calls.payload import UNSET
 from zart.models import Json
@@ -15,10 +17,14 @@ if TYPE_CHECKING:  # `import zart` loads no proto
     from zart.v1.dispatch_service_pb2 import LeasedTask
 
 T = TypeVar("T")
+Payload = TypeVarWithDefault("Payload", default=Any)
+Payload_co = TypeVarWithDefault("Payload_co", covariant=True, default=Any)
 
 
-class StepContext:
+class StepContext(Generic[Payload_co]):
     """What a step is given: its input, its place, and its dependencies' results.
+
+    ``StepContext[Order]`` says of which type the payload is; nothing checks that it is.
 
     A step may run more than once. ``idempotency_key`` is the same in every attempt: hand it to
     whatever must not happen twice. JSON is parsed when it is first asked for.
@@ -68,12 +74,13 @@ class StepContext:
         return self._task.max_attempts
 
     @property
-    def payload(self) -> Json:
+    def payload(self) -> Payload_co:
         """The run's payload; None where it has none."""
         if self._payload is UNSET:
             has = self._task.HasField("payload_json")
             self._payload = json.loads(self._task.payload_json) if has else None
-        return self._payload
+        found: Payload_co = self._payload
+        return found
 
     @property
     def input(self) -> Json:

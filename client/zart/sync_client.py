@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import grpc
 from google.protobuf.message import Message
@@ -13,13 +13,15 @@ from google.protobuf.message import Message
 from zart.caller import default_caller
 from zart.calls import admin, dispatch, execution
 from zart.calls.call import Call, ListCall
-from zart.calls.payload import UNSET, Unset
+from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
-from zart.client import DEFAULT_TIMEOUT, like
+from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
+from zart.likeness import like
 from zart.models import Execution, ExecutionState, IfExists, Json, Page, Run, StepSpec
-from zart.tasks import Task
+from zart.step_context import Payload
+from zart.tasks import Result, Task
 from zart.waiting import Reconnecting, result_of
 
 P = ParamSpec("P")
@@ -39,7 +41,7 @@ def _listing(
     def method(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> SyncListing[T]:
         return SyncListing(self, build(*args, **kwargs))
 
-    return like(build, method)
+    return like(build, method, "SyncListing[{}]")
 
 
 class SyncListing(Generic[T]):
@@ -153,10 +155,36 @@ class SyncClient:
         for message in self.watch_raw(execution_id, run_number=run_number, timeout=timeout):
             yield call.read(message)
 
+    @overload
     def start(
         self,
-        task: Task | str,
-        payload: Json | Unset = UNSET,
+        task: Task[Payload, Result],
+        payload: Payload | JsonText | Unset = ...,
+        *,
+        execution_id: str = ...,
+        steps: Sequence[StepSpec] = ...,
+        if_exists: IfExists | str | None = ...,
+        triggered_by: str = ...,
+        reason: str = ...,
+        request_id: str = ...,
+    ) -> SyncHandle[Result]: ...
+    @overload
+    def start(
+        self,
+        task: str,
+        payload: Json | JsonText | Unset = ...,
+        *,
+        execution_id: str = ...,
+        steps: Sequence[StepSpec] = ...,
+        if_exists: IfExists | str | None = ...,
+        triggered_by: str = ...,
+        reason: str = ...,
+        request_id: str = ...,
+    ) -> SyncHandle[Json]: ...
+    def start(
+        self,
+        task: Task[Any, Any] | str,
+        payload: Json | JsonText | Unset = UNSET,
         *,
         execution_id: str = "",
         steps: Sequence[StepSpec] = (),
@@ -164,7 +192,7 @@ class SyncClient:
         triggered_by: str = "",
         reason: str = "",
         request_id: str = "",
-    ) -> SyncHandle:
+    ) -> SyncHandle[Any]:
         """Start an execution of a task, on its registered graph or on ``steps``.
 
         Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or PayloadTooLarge.
@@ -180,8 +208,19 @@ class SyncClient:
         )
         return SyncHandle(self, started.execution_id, started)
 
-    def handle(self, execution_id: str) -> SyncHandle:
-        """Give a handle of an execution started elsewhere; asks nothing of the server."""
+    @overload
+    def handle(self, execution_id: str) -> SyncHandle[Json]: ...
+    @overload
+    def handle(self, execution_id: str, task: Task[Any, Result]) -> SyncHandle[Result]: ...
+    def handle(
+        self,
+        execution_id: str,
+        task: Task[Any, Any] | None = None,  # noqa: ARG002 - for its type
+    ) -> SyncHandle[Any]:
+        """Give a handle of an execution started elsewhere; asks nothing of the server.
+
+        ``task`` only says of which type its result is.
+        """
         return SyncHandle(self, execution_id)
 
     retry_step = _method(admin.retry_step)
@@ -208,8 +247,8 @@ class SyncClient:
     extend_leases = _method(dispatch.extend_leases)
 
 
-class SyncHandle:
-    """An execution, as who started it holds it."""
+class SyncHandle(Generic[Result]):
+    """An execution, as who started it holds it; ``Result`` is the type of its result."""
 
     def __init__(
         self, client: SyncClient, execution_id: str, execution: Execution | None = None
@@ -231,9 +270,10 @@ class SyncHandle:
             raise Unreachable(f"the watch of {self.execution_id!r} ended without a message")
         return run
 
-    def result(self, *, timeout: float | None = None) -> Json:
+    def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and give its result. Raises RunFailed."""
-        return result_of(self.run(timeout=timeout))
+        found: Result = result_of(self.run(timeout=timeout))
+        return found
 
 
 def connect_sync(

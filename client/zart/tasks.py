@@ -6,12 +6,15 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast, overload
 
+from typing_extensions import TypeVar as TypeVarWithDefault
+
 from zart.models import Json, Retry, StepSpec
-from zart.step_context import StepContext
+from zart.step_context import Payload, StepContext
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
+Result = TypeVarWithDefault("Result", default=Any)
 
 _NO_RETRY = Retry()
 
@@ -44,7 +47,7 @@ class Step(Generic[T_co, R_co]):
     """
 
     def __init__(
-        self, function: Callable[[StepContext], R_co], spec: StepSpec, *, is_async: bool
+        self, function: Callable[[StepContext[Any]], R_co], spec: StepSpec, *, is_async: bool
     ) -> None:
         self.function = function
         self.spec = spec
@@ -52,7 +55,7 @@ class Step(Generic[T_co, R_co]):
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", spec.step_name)
 
-    def __call__(self, ctx: StepContext) -> R_co:
+    def __call__(self, ctx: StepContext[Any]) -> R_co:
         """Run the function, as in a unit test."""
         return self.function(ctx)
 
@@ -65,25 +68,29 @@ class Step(Generic[T_co, R_co]):
         return self.spec.step_name
 
 
-class _Decorator:
+class _Decorator(Generic[Payload]):
     """Makes steps of functions."""
 
-    def __init__(self, make: Callable[[Callable[[StepContext], Any]], Step[Any, Any]]) -> None:
+    def __init__(
+        self, make: Callable[[Callable[[StepContext[Payload]], Any]], Step[Any, Any]]
+    ) -> None:
         self._make = make
 
     @overload
     def __call__(
-        self, function: Callable[[StepContext], Coroutine[Any, Any, T]]
+        self, function: Callable[[StepContext[Payload]], Coroutine[Any, Any, T]]
     ) -> Step[T, Coroutine[Any, Any, T]]: ...
     @overload
-    def __call__(self, function: Callable[[StepContext], T]) -> Step[T, T]: ...
-    def __call__(self, function: Callable[[StepContext], Any]) -> Step[Any, Any]:
+    def __call__(self, function: Callable[[StepContext[Payload]], T]) -> Step[T, T]: ...
+    def __call__(self, function: Callable[[StepContext[Payload]], Any]) -> Step[Any, Any]:
         return self._make(function)
 
 
-class Task:
+class Task(Generic[Payload, Result]):
     """A kind of job: a name and a graph of steps.
 
+    ``zart.Task[Order, str]("order")`` says of which types its payload and its result are, for
+    type checkers: steps take a ``zart.StepContext[Order]``, ``handle.result()`` gives a ``str``.
     ``sequential``: a step without depends_on follows the one declared before it.
     """
 
@@ -103,7 +110,7 @@ class Task:
         retry: Retry = _NO_RETRY,
         timeout: float | timedelta = 600.0,
         input: Json = None,  # noqa: A002 - the contract's name
-    ) -> _Decorator:
+    ) -> _Decorator[Payload]:
         """Declare a step: ``@task.step(depends_on=[other])``.
 
         Its name is the function's, with dashes, unless one is given. ``timeout`` (seconds or a
@@ -112,7 +119,7 @@ class Task:
         """
         given = None if depends_on is None else list(depends_on)
 
-        def make(function: Callable[[StepContext], Any]) -> Step[Any, Any]:
+        def make(function: Callable[[StepContext[Payload]], Any]) -> Step[Any, Any]:
             step_name = name or function.__name__.replace("_", "-")
             if step_name in self.steps:
                 raise ValueError(f"task {self.name!r} has two steps {step_name!r}")

@@ -19,12 +19,18 @@ UNSET: Final = Unset()
 
 
 class JsonText:
-    """A value by its exact JSON text, which is sent as it is. Raises ValueError for other text."""
+    """A value by its exact JSON text, which is sent as it is: as payload, input or result.
+
+    Numbers keep all their digits, and an object all its keys. Raises ValueError for other text.
+    """
 
     __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        json.loads(text, parse_constant=_refuse, parse_int=len, parse_float=len)
+        try:
+            json.loads(text, parse_constant=_refuse, parse_int=len, parse_float=len)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         self.text = text
 
 

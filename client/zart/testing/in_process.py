@@ -17,8 +17,8 @@ from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.models import Json, Run, RunStatus, RunTrigger
-from zart.step_context import StepContext
-from zart.tasks import Step, Task
+from zart.step_context import Payload, StepContext
+from zart.tasks import Result, Step, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
@@ -26,7 +26,7 @@ _LEASE = 3600.0
 
 def context(
     *,
-    payload: Json = None,
+    payload: Payload | None = None,
     input: Json = None,  # noqa: A002 - the name it has in StepContext
     results: Mapping[Step[Any, Any] | str, Json] | None = None,
     step_name: str = "step",
@@ -35,7 +35,7 @@ def context(
     attempt: int = 1,
     max_attempts: int = 3,
     timeout: float = 600.0,
-) -> StepContext:
+) -> StepContext[Payload]:
     """Make what a step is given: ``charge_card(zart.testing.context(results={lookup: {...}}))``.
 
     ``results`` are those of the steps that it depends on, by step or by name.
@@ -49,7 +49,7 @@ def context(
         max_attempts=max_attempts,
         timeout=span(timeout),
     )
-    made = StepContext(task, datetime.now(UTC))
+    made: StepContext[Payload] = StepContext(task, datetime.now(UTC))
     # What is given is taken as it is: a test may use what is not JSON.
     made._payload = payload  # noqa: SLF001 - the testing kit's half of it
     made._input = input  # noqa: SLF001 - likewise
@@ -62,18 +62,19 @@ def _name(step: Step[Any, Any] | str) -> str:
 
 
 async def run(
-    task: Task,
-    payload: Json = None,
+    task: Task[Payload, Result],
+    payload: Payload | None = None,
     *,
     results: Mapping[Step[Any, Any] | str, Json] | None = None,
     execution_id: str = "test",
-) -> Json:
+) -> Result:
     """Run a whole task in process and give the run's result.
 
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
     limits hold. ``results`` stand for steps that are not to run. Raises RunFailed.
     """
-    return await _InProcess(task, payload, results or {}, execution_id).run()
+    found: Result = await _InProcess(task, payload, results or {}, execution_id).run()
+    return found
 
 
 class _InProcess:
