@@ -1,0 +1,111 @@
+"""Starts, operations of executions, and what makes their repeats safe."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.scenario import scenario
+from hot.states import MANY
+from zart_server.domain.commands import (
+    Caller,
+    CancelExecution,
+    Rerun,
+    Restart,
+    RetryStep,
+    StartExecution,
+)
+from zart_server.domain.model import IfExists, IfRunning
+from zart_server.engine.cancel import cancel_execution
+from zart_server.engine.requests import RequestKey, find_answers, store_answers
+from zart_server.engine.rerun import rerun
+from zart_server.engine.restart import restart
+from zart_server.engine.retry_step import retry_steps
+from zart_server.engine.start import start_executions
+from zart_server.store.executions import Kind, NewExecution
+from zart_server.store.requests import Answered, complete_response
+from zart_server.store.runs import run_exists
+from zart_server.store.starting import start_one
+from zart_server.store.takers import Takers
+
+CALLER = Caller("tester")
+QUEUED = MANY + 2  # an execution; the one before is held
+
+
+@scenario(100)
+async def starting(tx: Explained) -> None:
+    starts = [
+        StartExecution(f"new-{n}", "many", "1", (), IfExists.FAIL, CALLER) for n in range(100)
+    ]
+    results = await start_executions(tx.tx, starts)
+    assert {type(result).__name__ for result in results} == {"Execution"}
+
+
+@scenario(1)
+async def starting_one(tx: Explained) -> None:
+    key, version = await tx.sql.fetchrow(
+        "SELECT definition_key, version FROM zart.definitions WHERE task_name = 'many'"
+    )
+    await tx.tx.pauses.refresh(tx.tx)
+    new = NewExecution("new", Kind("many", key, version, Caller()), "1")
+    answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
+    to = Takers()
+    to.add(None)
+    assert await start_one(tx.tx, new, [], to, tx.tx.pauses.epoch, answer)
+
+
+async def _restart(tx: Explained, first: int) -> None:
+    wanted = [
+        (Restart(f"x-{n}", None, IfRunning.SUPERSEDE, None), CALLER)
+        for n in range(first, first + 20)
+    ]
+    for wait in (False, True):
+        done = await restart(tx.tx, wanted, wait=wait)
+        assert {type(result).__name__ for result in done} == {"Restarted"}
+
+
+@scenario(20)
+async def restarting_finished(tx: Explained) -> None:
+    await _restart(tx, 1)
+
+
+@scenario(20)
+async def restarting_begun(tx: Explained) -> None:
+    await _restart(tx, QUEUED - 1)
+
+
+@scenario(20)
+async def rerunning(tx: Explained) -> None:
+    wanted = [
+        (Rerun(f"x-{n}", ("b",), (), True, False, "", IfRunning.SUPERSEDE, None), CALLER)
+        for n in range(1, 21)
+    ]
+    done = await rerun(tx.tx, wanted, wait=True)
+    assert {type(result).__name__ for result in done} == {"Rerunned"}
+
+
+@scenario(20)
+async def retrying(tx: Explained) -> None:
+    wanted = [(RetryStep(f"x-{n}", "b", None, None, None), CALLER) for n in range(5, 105, 5)]
+    done = await retry_steps(tx.tx, wanted, wait=True)
+    assert {type(result).__name__ for result in done} == {"RetriedStep"}
+
+
+@scenario(1)
+async def cancelling(tx: Explained) -> None:
+    for n in (QUEUED, QUEUED - 1):
+        cancelled = await cancel_execution(tx.tx, CancelExecution(f"x-{n}", None), CALLER)
+        assert cancelled.run.run_number == 0
+
+
+@scenario(20)
+async def repeating(tx: Explained) -> None:
+    keys = [RequestKey("", "Restart", f"{n}") for n in range(2 * MANY - 10, 2 * MANY + 10)]
+    known = await find_answers(tx.tx, dict.fromkeys(keys, b""))
+    new = [Answered(key, b"", b"response") for key in keys if key not in known]
+    await store_answers(tx.tx, new)
+    await complete_response(tx.tx, keys[0], b"response")
+    assert len(new) == 9
+
+
+@scenario(1)
+async def looking_for_a_run(tx: Explained) -> None:
+    assert await run_exists(tx.tx, QUEUED, 0)

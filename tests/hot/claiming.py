@@ -1,0 +1,57 @@
+"""Claims past rules that settle, and looks for what is due."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.pausing import QUEUED, paused
+from hot.scenario import BATCH, scenario
+from zart_server.domain.model import PauseScope
+from zart_server.store.leases import expired_leases
+from zart_server.store.queue import (
+    Claim,
+    are_any_due,
+    claim_past_settling,
+    due_lanes,
+    lock_queued,
+)
+
+WANTED = Claim(["many"], None, BATCH, "d", "", 30)
+
+
+@scenario()
+async def peeking(tx: Explained) -> None:
+    assert await are_any_due(tx.tx, ("many",), ())
+    assert not await are_any_due(tx.tx, ("many",), ("b",))
+    await due_lanes(tx.tx, ("many",))
+    await expired_leases(tx.tx, BATCH)
+
+
+@scenario()
+async def locking_what_is_queued(tx: Explained) -> None:
+    await lock_queued(tx.tx, list(range(20_001, 20_001 + BATCH)))
+
+
+async def _claim(tx: Explained, scope: PauseScope, expected: tuple[int, int]) -> None:
+    await paused(tx, scope)
+    claimed, moved = await claim_past_settling(tx.tx, WANTED)
+    assert (len(claimed), moved) == expected
+
+
+@scenario()
+async def claiming_while_a_lane_settles(tx: Explained) -> None:
+    await _claim(tx, PauseScope(None, "many", None), (0, 0))
+
+
+@scenario()
+async def claiming_while_others_settle(tx: Explained) -> None:
+    await _claim(tx, PauseScope(None, None, "b"), (BATCH, 0))
+
+
+@scenario()
+async def claiming_while_a_finished_one_settles(tx: Explained) -> None:
+    await _claim(tx, PauseScope("x-1", None, None), (BATCH, 0))
+
+
+@scenario()
+async def claiming_while_an_execution_settles(tx: Explained) -> None:
+    await _claim(tx, PauseScope(QUEUED, None, None), (BATCH, 1))

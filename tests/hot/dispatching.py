@@ -1,0 +1,152 @@
+"""Leases, reports and extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from hot.explained import Explained
+from hot.scenario import BATCH, scenario
+from zart_server.domain.commands import (
+    Caller,
+    Completed,
+    Failed,
+    LeasedTask,
+    LeaseNext,
+    LeaseTasks,
+    Lost,
+    Outcome,
+    Released,
+    StartExecution,
+)
+from zart_server.domain.model import IfExists, ReportStatus, StepError
+from zart_server.engine.lease import lease_tasks
+from zart_server.engine.low_water import LowWater
+from zart_server.engine.report import record_outcomes
+from zart_server.engine.start import start_executions
+from zart_server.store.leases import LeaseKey, extend, read_lease, recorded_leases, unclaim
+from zart_server.store.queue import Claim, claim, parse_task_id
+
+SPAN = timedelta(seconds=30)
+TO = LeaseNext("d", "", frozenset({"many"}), frozenset(), BATCH, SPAN)
+
+
+async def leased(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
+    """Lease the first tasks."""
+    wanted = LeaseTasks("d", ("many",), ("a",), count, timedelta(0), SPAN)
+    found = await lease_tasks(tx.tx, wanted, LowWater())
+    assert len(found) == count
+    return found
+
+
+def lease_of(task: LeasedTask) -> LeaseKey:
+    """Name a lease as the store does."""
+    run_key, step_no, _ = parse_task_id(task.task_id) or (0, 0, 0)
+    return run_key, step_no, task.lease_token, ""
+
+
+def completed(tasks: Sequence[LeasedTask]) -> list[Outcome]:
+    """Complete tasks, and lease what follows."""
+    return [Outcome(t.task_id, t.lease_token, Completed("1"), "", TO) for t in tasks]
+
+
+async def recorded(tx: Explained, outcomes: Sequence[Outcome], **how: bool) -> list[LeasedTask]:
+    """Record outcomes; gives what was leased next."""
+    done = await record_outcomes(tx.tx, outcomes, **{"wait": False, **how})
+    assert set(done.statuses.values()) == {ReportStatus.RECORDED}
+    return [task for _, task in done.tasks]
+
+
+@scenario()
+async def leasing(tx: Explained) -> None:
+    await leased(tx)
+
+
+@scenario()
+async def leasing_on_from_a_mark(tx: Explained) -> None:
+    low_water = LowWater()
+    wanted = LeaseTasks("d", ("many",), ("a",), BATCH, timedelta(0), SPAN)
+    for _ in range(2):
+        assert len(await lease_tasks(tx.tx, wanted, low_water)) == BATCH
+
+
+@scenario()
+async def leasing_too_much(tx: Explained) -> None:
+    wanted = Claim(["many"], ["a"], BATCH, "d", "", 30)
+    await unclaim(tx.tx, await claim(tx.tx, wanted, {}))
+
+
+@scenario()
+async def completing_in_one_statement(tx: Explained) -> None:
+    tasks = await leased(tx)
+    await tx.tx.pauses.refresh(tx.tx)
+    for step in "ab":
+        tx.plans.clear()
+        tx.tx.has_begun = False
+        tasks = await recorded(tx, completed(tasks))
+        assert len(tasks) == (BATCH if step == "a" else 0)
+        assert len(tx.plans) in (0, 1)  # 0: nobody judges
+
+
+@scenario()
+async def completing_in_general(tx: Explained) -> None:
+    tasks = await leased(tx)
+    for _ in "ab":
+        tasks = await recorded(tx, completed(tasks), wait=True)
+
+
+@scenario()
+async def completing_what_others_wait_for(tx: Explained) -> None:
+    starts = [
+        StartExecution(f"fan-{n}", "fan", None, (), IfExists.FAIL, Caller())
+        for n in range(BATCH // 2)
+    ]
+    await start_executions(tx.tx, starts)
+    wanted = LeaseTasks("d", ("fan",), (), BATCH, timedelta(0), SPAN)
+    tasks = await lease_tasks(tx.tx, wanted, LowWater())
+    assert len(tasks) == BATCH
+    await recorded(tx, completed(tasks))
+    found = await lease_tasks(tx.tx, wanted, LowWater())
+    assert {task.step.step_name for task in found} == {"m"}
+
+
+@scenario()
+async def dying(tx: Explained) -> None:
+    tasks = await leased(tx)
+    failed = Failed(StepError("Broken", "no"), retryable=False, retry_after=None)
+    await recorded(tx, [Outcome(t.task_id, t.lease_token, failed, "") for t in tasks])
+    assert len(await recorded_leases(tx.tx, [lease_of(task) for task in tasks])) == BATCH
+
+
+@scenario()
+async def failing_and_releasing(tx: Explained) -> None:
+    tasks = await leased(tx)
+    failed = Failed(StepError("Broken", "no"), retryable=True, retry_after=None)
+    endings: list[Failed | Released] = [failed, Released(None)] * (BATCH // 2)
+    outcomes = [
+        Outcome(t.task_id, t.lease_token, ending, "")
+        for t, ending in zip(tasks, endings, strict=True)
+    ]
+    await recorded(tx, outcomes)
+
+
+@scenario()
+async def sweeping(tx: Explained) -> None:
+    tasks = await leased(tx)
+    await tx.sql.execute(
+        "UPDATE zart.leases SET lease_expires_at = now() WHERE run_key > 0 AND lease_token >= $1",
+        min(task.lease_token for task in tasks),
+    )
+    lost = [Outcome(t.task_id, t.lease_token, Lost("d", is_overdue=False), "") for t in tasks]
+    await recorded(tx, lost, swept=True)
+
+
+@scenario()
+async def extending(tx: Explained) -> None:
+    tasks = await leased(tx)
+    leases = [lease_of(task) for task in tasks]
+    assert len(await extend(tx.tx, leases)) == BATCH
+    run_key, step_no, token, _ = leases[0]
+    lost = (run_key, step_no, token - 1, "")
+    assert len(await extend(tx.tx, [*leases[1:], lost])) == BATCH - 1
+    assert await read_lease(tx.tx, leases[0])

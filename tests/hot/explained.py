@@ -1,0 +1,197 @@
+"""A transaction whose statements are explained as they run, with the plan that its session keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from zart_server.store.db import Database, Tx
+from zart_server.store.pause_cache import PauseCache
+
+_STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE")
+# What this transaction has read of each table so far, in functions and triggers too: rows of the
+# table by themselves, and entries of its indexes.
+_READ = """
+    SELECT c.relname, (pg_stat_get_xact_tuples_returned(c.oid)
+        + pg_stat_get_xact_tuples_fetched(c.oid)
+        + (SELECT COALESCE(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0)
+           FROM pg_index i WHERE i.indrelid = c.oid))::bigint
+    FROM pg_class c WHERE c.relnamespace = 'zart'::regnamespace AND c.relkind = 'r'
+"""
+
+
+@dataclass
+class Plan:
+    """How one statement was executed: its nodes, and what it read of each table."""
+
+    function: str  # of the store, which sent it
+    sql: str
+    nodes: list[dict[str, Any]]
+    read: dict[str, int]
+
+    @property
+    def indexes(self) -> set[str]:
+        """The indexes that are used."""
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    @property
+    def most_at_a_node(self) -> tuple[int, str]:
+        """Give how many rows the busiest node looked at, and which node that is."""
+        return max((_rows_of(node), _named(node)) for node in self.nodes)
+
+
+def _rows_of(node: dict[str, Any]) -> int:
+    removed: float = sum(n for key, n in node.items() if key.startswith("Rows Removed by"))
+    rows: float = node["Actual Rows"]
+    return round((rows + removed) * int(node["Actual Loops"]))
+
+
+def _named(node: dict[str, Any]) -> str:
+    of = node.get("Index Name") or node.get("Relation Name") or node.get("CTE Name") or ""
+    return f"{node['Node Type']} {of} {node.get('Subplan Name', '')}".strip()
+
+
+@dataclass
+class Raw:
+    """Stands for a Tx's connection: runs each statement as it does, and keeps its plan."""
+
+    raw: Any
+    is_judged: bool
+    plans: list[Plan] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)  # function and text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Run a statement."""
+        await self._explain(sql, args)
+        found: list[asyncpg.Record] = await self.raw.fetch(sql, *args)
+        return found
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """Run a statement."""
+        await self._explain(sql, args)
+        found: asyncpg.Record | None = await self.raw.fetchrow(sql, *args)
+        return found
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        """Run a statement."""
+        await self._explain(sql, args)
+        return await self.raw.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Run a statement."""
+        await self._explain(sql, args)
+        status: str = await self.raw.execute(sql, *args)
+        return status
+
+    async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for each row; the first stands for all."""
+        await self._explain(sql, next(iter(rows)))
+        await self.raw.executemany(sql, rows)
+
+    async def _explain(self, sql: str, args: Sequence[object]) -> None:
+        if not sql.lstrip().startswith(_STATEMENTS):
+            return
+        function = _sender()
+        self.sent.append((function, sql))
+        if not self.is_judged:
+            return
+        execute = await executing(self.raw, sql, args)
+        await self.raw.execute("SAVEPOINT before")
+        before = dict(await self.raw.fetch(_READ))
+        (text,) = await self.raw.fetch(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {execute}")
+        after = dict(await self.raw.fetch(_READ))
+        await self.raw.execute("ROLLBACK TO SAVEPOINT before")
+        read = {table: number - before[table] for table, number in after.items()}
+        self.plans.append(Plan(function, sql, list(_nodes(json.loads(text[0])[0]["Plan"])), read))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _sender() -> str:
+    """Name the innermost function of the server, but for db's, that is running."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("zart_server.") and not module.endswith(".store.db"):
+            name = module.removeprefix("zart_server.").removeprefix("store.")
+            return f"{name}.{frame.f_code.co_qualname}"
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    return ""
+
+
+async def prepared(raw: Any, sql: str) -> tuple[str, list[str]]:
+    """Give name and types of a statement as this session keeps it prepared; it is prepared by this.
+
+    As asyncpg does it, and keeps it: the server's own statement is the same one.
+    """
+    await raw._get_statement(sql, None)
+    (found,) = await raw.fetch(
+        "SELECT name, parameter_types::text[] FROM pg_prepared_statements WHERE statement = $1", sql
+    )
+    return found[0], found[1]
+
+
+async def executing(raw: Any, sql: str, args: Sequence[object]) -> str:
+    """Give the EXECUTE for a statement that this session keeps prepared."""
+    name, types = await prepared(raw, sql)
+    if not types:
+        return f'EXECUTE "{name}"'
+    texts = ", ".join(f"quote_nullable(${n}::{kind}::text)" for n, kind in enumerate(types, 1))
+    values = await raw.fetchval(f"SELECT ARRAY[{texts}]", *args)
+    return f'EXECUTE "{name}"({", ".join(values)})'
+
+
+class _Undone(Exception):
+    """Rolls back what was done."""
+
+
+@dataclass
+class Explained:
+    """A transaction: ``tx`` is explained, ``sql`` is a connection to its database for the rest."""
+
+    tx: Tx
+    raw: Raw
+
+    @property
+    def sql(self) -> Any:
+        """Its connection, for what is not to be judged."""
+        return self.raw.raw
+
+    @property
+    def plans(self) -> list[Plan]:
+        """What was executed."""
+        return self.raw.plans
+
+
+@contextlib.asynccontextmanager
+async def explained(
+    db: Database, *, first: str = "", is_judged: bool = True
+) -> AsyncIterator[Explained]:
+    """Open a transaction as the server does; what is done in it is undone."""
+    with contextlib.suppress(_Undone):
+        async with db.transaction(first=first) as tx:
+            raw = Raw(tx._raw, is_judged)
+            tx._raw = raw  # type: ignore[assignment]  # it does what one does
+            tx.pauses = PauseCache()  # what another one had read is undone
+            try:
+                yield Explained(tx, raw)
+            finally:
+                tx._raw = raw.raw
+            await _undo()
+
+
+async def _undo() -> None:
+    raise _Undone

@@ -1,0 +1,14 @@
+"""All scenarios: each module of them adds its own to the list."""
+
+from hot import administering, claiming, dispatching, pausing, reading
+from hot.scenario import SCENARIOS, Scenario
+
+__all__ = [
+    "SCENARIOS",
+    "Scenario",
+    "administering",
+    "claiming",
+    "dispatching",
+    "pausing",
+    "reading",
+]

@@ -1,0 +1,128 @@
+"""Rules: what they match is found by index, and moved piece by piece."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.scenario import scenario
+from hot.states import MANY
+from zart_server.domain.commands import Caller, Pause, Resume
+from zart_server.domain.model import PauseScope
+from zart_server.engine.moving import settle_rule_of_execution
+from zart_server.engine.pause import count_paused, pause
+from zart_server.engine.resume import resume
+from zart_server.store.held import held_by, held_in_runs, release
+from zart_server.store.matching import find_matching
+from zart_server.store.rules import end_releases, read_changed
+from zart_server.store.runs import lock_runs
+from zart_server.store.settling import lanes_to_settle, settle_lane
+
+QUEUED = f"x-{MANY + 2}"
+ALL = 10_001  # what is counted at most
+
+
+async def paused(tx: Explained, scope: PauseScope) -> int:
+    """Add a rule; gives its key."""
+    rule = await pause(tx.tx, Pause(scope, None, None), Caller())
+    key: int = await tx.sql.fetchval(
+        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
+    )
+    return key
+
+
+async def counted(tx: Explained, scope: PauseScope) -> int:
+    """Add a rule and count what it matches."""
+    rule = await pause(tx.tx, Pause(scope, None, None), Caller())
+    return (await count_paused(tx.tx, rule.rule_id)).paused_steps
+
+
+@scenario(ALL)
+async def counting_a_task(tx: Explained) -> None:
+    assert await counted(tx, PauseScope(None, "many", None)) == ALL - 1
+
+
+@scenario(ALL)
+async def counting_some_steps(tx: Explained) -> None:
+    assert await counted(tx, PauseScope(None, None, "a*")) == ALL - 1
+
+
+@scenario(1)
+async def counting_nothing(tx: Explained) -> None:
+    assert await counted(tx, PauseScope(None, "other", None)) == 0
+
+
+@scenario(1)
+async def pausing_an_execution(tx: Explained) -> None:
+    assert await counted(tx, PauseScope(QUEUED, None, None)) == 1
+
+
+@scenario(ALL)
+async def counting_everything(tx: Explained) -> None:
+    assert await counted(tx, PauseScope(None, None, None, everything=True)) == ALL - 1
+
+
+@scenario(100)
+async def settling(tx: Explained) -> None:
+    key = await paused(tx, PauseScope(None, None, "a*"))
+    lanes = await lanes_to_settle(tx.tx, key)
+    assert lanes is not None
+    assert len(lanes) == 1
+    first = await settle_lane(tx.tx, key, lanes[0], None, 100)
+    second = await settle_lane(tx.tx, key, lanes[0], first.end, 100)
+    assert first.end is not None
+    assert second.end is not None
+    assert first.end < second.end
+
+
+@scenario(1)
+async def settling_an_execution(tx: Explained) -> None:
+    key = await paused(tx, PauseScope(QUEUED, None, None))
+    await settle_rule_of_execution(tx.tx, key)
+    assert not await tx.sql.fetchval("SELECT EXISTS (SELECT FROM zart.pause_work)")
+
+
+@scenario(100)
+async def releasing(tx: Explained) -> None:
+    first = await held_by(tx.tx, 1, None, 100)
+    second = await held_by(tx.tx, 1, first[-1], 100)
+    runs = await lock_runs(tx.tx, [at.run_key for at in second], wait=False)
+    steps = await held_in_runs(tx.tx, 1, list(runs), 100)
+    moves = [(step.run_key, step.step_no, 7 if n % 2 else None) for n, step in enumerate(steps)]
+    assert await release(tx.tx, moves, 0)
+    assert len(moves) == 100
+
+
+@scenario(100)
+async def ending_releases(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_work (rule_key, work)"
+        " SELECT n, 'release' FROM generate_series(1, 500) n"
+    )
+    await end_releases(tx.tx)
+    assert await tx.sql.fetchval("SELECT array_agg(rule_key) FROM zart.pause_work") == [1]
+
+
+@scenario(1)
+async def resuming_an_execution(tx: Explained) -> None:
+    await paused(tx, PauseScope(QUEUED, None, None))
+    resumed = await resume(tx.tx, Resume(None, PauseScope(None, None, None)), Caller())
+    assert (resumed.rules_deleted, resumed.released_steps) == (1, 1)
+
+
+@scenario(20)
+async def finding_some(tx: Explained) -> None:
+    keys = [
+        await paused(tx, PauseScope(None, "many", None)),
+        await paused(tx, PauseScope(QUEUED, None, None)),
+    ]
+    assert len(await find_matching(tx.tx, keys, 20)) == 20
+
+
+@scenario(10)
+async def reading_what_changed_of_the_rules(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, execution_id, everything, reason, created_by,"
+        " epoch) SELECT 'pr-' || n, 'y-' || n, false, '', '', n FROM generate_series(1, 10000) n"
+    )
+    changed = await read_changed(tx.tx, 9_990)
+    assert changed is not None
+    assert len(changed.added) == 10

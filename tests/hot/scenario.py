@@ -1,0 +1,42 @@
+"""The one list of what runs hot statements.
+
+A scenario is a function of an ``Explained``: it calls the store or the engine as the server does.
+Every statement that its ``tx`` is given is judged in every state of the statistics, by the size of
+its batch: see ``judged``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from hot.explained import Explained
+
+BATCH = 50
+Run = Callable[[Explained], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is run: a batch of how many, and what its transaction begins with."""
+
+    name: str
+    run: Run
+    batch: int
+    first: str
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(batch: int = BATCH, *, first: str = "") -> Callable[[Run], Run]:
+    """Add a function to the list: it asks for at most so many of something.
+
+    ``first`` is what its transaction begins with, such as ``db.BY_TIME``.
+    """
+
+    def add(run: Run) -> Run:
+        SCENARIOS.append(Scenario(run.__name__, run, batch, first))
+        return run
+
+    return add

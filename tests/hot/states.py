@@ -1,0 +1,133 @@
+"""States of PostgreSQL's statistics, and the burst of executions that comes afterwards.
+
+Executions ``x-1`` … ``x-20000`` end: each fifth has a dead step. ``x-20001`` … ``x-40000`` are the
+burst: each second is queued, the others are held by rule 1. Leases of others lie about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+from zart.testing.fixtures import database_url
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import StepSpec, TaskDefinition
+from zart_server.engine.register_task import register_task
+from zart_server.store.db import Database
+
+MANY = 20_000
+OTHERS = 2_000  # leases
+_numbers = itertools.count()
+
+# Autovacuum comes when it likes: here nothing comes by itself.
+_NEVER_BY_ITSELF = """
+    DO $$ DECLARE t regclass; BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'zart'::regnamespace AND relkind = 'r'
+        LOOP EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', t); END LOOP;
+    END $$
+"""
+_BEGIN = f"""
+    INSERT INTO zart.executions (execution_id, task_name)
+    SELECT 'x-' || n, 'many' FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
+    INSERT INTO zart.runs (execution_key, run_number, definition_key, status, "trigger",
+        triggered_by, reason)
+    SELECT execution_key, 0, (SELECT definition_key FROM zart.task_names WHERE task_name = 'many'),
+        'scheduled', 'initial', '', ''
+    FROM zart.executions WHERE execution_key >= {{first}} ORDER BY execution_key;
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+    SELECT run_key, s, 'open', s FROM zart.runs, generate_series(0, 1) s
+    WHERE run_key >= {{first}};
+    INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, queue_no, not_before, scheduled_at, step_name)
+    SELECT run_key, 0, (SELECT lane FROM zart.lanes WHERE handler = 'a'), 1, 0, 0, 3, 600, run_key,
+        now(), now(), 'a'
+    FROM zart.runs WHERE completed_at IS NULL AND run_key % 2 = 0;
+    INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, queue_no, not_before, scheduled_at, step_name, rule_key)
+    SELECT run_key, 0, (SELECT lane FROM zart.lanes WHERE handler = 'a'), 1, 0, 0, 3, 600, run_key,
+        now(), now(), 'a', 1
+    FROM zart.runs WHERE completed_at IS NULL AND run_key % 2 = 1;
+    INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, queue_no, not_before, scheduled_at, lease_token, started_at,
+        lease_expires_at, lease_seconds, step_name, dispatcher_id, principal)
+    SELECT -n, 0, (SELECT lane FROM zart.lanes WHERE handler = 'b'), 1, 0, 0, 3, 600, n, now(),
+        now(), n, now(), now(), 30, 'b', 'd', ''
+    FROM generate_series(1, {OTHERS}) n;
+    INSERT INTO zart.operations (kind, execution_id, triggered_by, reason, request_id)
+    SELECT 'start', 'x-' || n, '', '', ''
+    FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
+    INSERT INTO zart.requests (caller, rpc, request_id, fingerprint)
+    SELECT '', 'Restart', n::text, ''
+    FROM generate_series({{first}}, {{first}} + {MANY - 1}) n
+"""
+_END = """
+    DELETE FROM zart.queue;
+    DELETE FROM zart.held;
+    DELETE FROM zart.leases;
+    UPDATE zart.runs SET completed_at = now(), dead_steps = (execution_key % 5 = 0)::int,
+        status = CASE WHEN execution_key % 5 = 0 THEN 'failed' ELSE 'completed' END;
+    UPDATE zart.steps SET completed_at = now(),
+        status = CASE WHEN step_no = 1 AND run_key IN (
+            SELECT run_key FROM zart.runs WHERE dead_steps > 0) THEN 'dead' ELSE 'completed' END;
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+                               principal, lease_token, started_at, completed_at)
+    SELECT run_key, 1, 1, 'failed', false, 'd', '', run_key, now(), now()
+    FROM zart.runs WHERE dead_steps > 0
+"""
+FINISHED, BURST = _BEGIN.format(first=1), _BEGIN.format(first=MANY + 1)
+_VACUUM = "VACUUM ANALYZE"
+_TO_NOTHING = "VACUUM zart.queue; VACUUM zart.leases; VACUUM zart.held"
+
+# What happened before the burst and, where all is as it should be, after it.
+STATES = {
+    "never analyzed": (FINISHED, _END),
+    "analyzed while empty": ("ANALYZE", FINISHED, _END),
+    "vacuumed and analyzed after the end": (FINISHED, _END, _VACUUM),
+    "vacuumed twice": (FINISHED, _VACUUM, _END, _VACUUM, _VACUUM),
+    "queue vacuumed to nothing": (FINISHED, "ANALYZE", _END, _TO_NOTHING),
+    "analyzed after the end": (FINISHED, _END, "ANALYZE"),
+    "analyzed while full": (FINISHED, _VACUUM, _END),
+    "analyzed after the burst": (FINISHED, _END),
+}
+AFTERWARDS = {"analyzed after the burst": (_VACUUM,)}
+
+
+@contextlib.asynccontextmanager
+async def made(zart_postgres: str, state: str) -> AsyncIterator[str]:
+    """Give the URL of a database in a state, without the burst; it is dropped afterwards."""
+    name = f"hot_{next(_numbers)}"
+    other = database_url(zart_postgres, "zart")
+    await run(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
+    url = database_url(zart_postgres, name)
+    try:
+        await _register(url)
+        await run(url, _NEVER_BY_ITSELF, *STATES[state])
+        yield url
+    finally:
+        await run(other, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _register(url: str) -> None:
+    db = await Database.open(url, pool_size=1)
+    steps = (StepSpec("a", (), "a"), StepSpec("b", ("a",), "b"))
+    fan = (StepSpec("k", (), "k"), StepSpec("l", (), "l"), StepSpec("m", ("k", "l"), "m"))
+    try:
+        async with db.transaction() as tx:
+            await register_task(tx, TaskDefinition("many", 0, steps), Caller())
+            await register_task(tx, TaskDefinition("fan", 0, fan), Caller())
+    finally:
+        await db.close()
+
+
+async def run(url: str, *scripts: str) -> None:
+    """Run statements, each by itself, as VACUUM must be."""
+    connection = await asyncpg.connect(url)
+    try:
+        for script in scripts:
+            for statement in [script] if "$$" in script else script.split(";"):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
