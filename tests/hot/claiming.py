@@ -6,23 +6,19 @@ from hot.explained import Explained
 from hot.pausing import QUEUED, paused
 from hot.scenario import BATCH, scenario
 from zart_server.domain.model import PauseScope
+from zart_server.store.claims import Claim, claim_past_settling
+from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.leases import expired_leases
-from zart_server.store.queue import (
-    Claim,
-    are_any_due,
-    claim_past_settling,
-    due_lanes,
-    lock_queued,
-)
+from zart_server.store.queue import lock_queued
 
 WANTED = Claim(["many"], None, BATCH, "d", "", 30)
 
 
 @scenario()
 async def peeking(tx: Explained) -> None:
-    assert await are_any_due(tx.tx, ("many",), ())
-    assert not await are_any_due(tx.tx, ("many",), ("b",))
-    await due_lanes(tx.tx, ("many",))
+    assert await are_any_due(tx.tx, ("many",), None, Begin())
+    assert not await are_any_due(tx.tx, ("many",), ("b",), Begin())
+    await due_lanes(tx.tx, ("many",), Begin())
     await expired_leases(tx.tx, BATCH)
 
 
@@ -33,7 +29,7 @@ async def locking_what_is_queued(tx: Explained) -> None:
 
 async def _claim(tx: Explained, scope: PauseScope, expected: tuple[int, int]) -> None:
     await paused(tx, scope)
-    claimed, moved = await claim_past_settling(tx.tx, WANTED)
+    claimed, moved = await claim_past_settling(tx.tx, WANTED, Begin())
     assert (len(claimed), moved) == expected
 
 

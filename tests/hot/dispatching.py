@@ -24,8 +24,10 @@ from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.start import start_executions
+from zart_server.store.claims import Claim, claim
+from zart_server.store.due import Begin
 from zart_server.store.leases import LeaseKey, extend, read_lease, recorded_leases, unclaim
-from zart_server.store.queue import Claim, claim, parse_task_id
+from zart_server.store.queue import parse_task_id
 
 SPAN = timedelta(seconds=30)
 TO = LeaseNext("d", "", frozenset({"many"}), frozenset(), BATCH, SPAN)
@@ -73,7 +75,9 @@ async def leasing_on_from_a_mark(tx: Explained) -> None:
 @scenario()
 async def leasing_too_much(tx: Explained) -> None:
     wanted = Claim(["many"], ["a"], BATCH, "d", "", 30)
-    await unclaim(tx.tx, await claim(tx.tx, wanted, {}))
+    found = await claim(tx.tx, wanted, Begin())
+    assert len(found.claimed) == BATCH
+    await unclaim(tx.tx, found.claimed)
 
 
 @scenario()
