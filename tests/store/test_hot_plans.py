@@ -41,6 +41,7 @@ WAITING = frozenset(
         "leasing_on_from_a_mark",
         "leasing_too_much",
         "pausing_an_execution",
+        "peeking",
         "releasing",
         "restarting_begun",
         "restarting_finished",
