@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
@@ -90,3 +90,11 @@ async def _fill(url: str, *, is_analyzed: bool) -> None:
             await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def store(zart_database: str) -> AsyncIterator[Database]:
+    """A database without a server."""
+    opened = await Database.open(zart_database)
+    yield opened
+    await opened.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, cast
 
 import asyncpg
 import pytest
+from lanes import names, queue, wanting
 from plans import explained
 
-from zart_server.domain.commands import Caller, LeasedTask, LeaseTasks, StartExecution
+from zart_server.domain.commands import Caller, LeasedTask, StartExecution
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
@@ -21,35 +21,8 @@ from zart_server.store.db import Database, Tx
 from zart_server.store.rules import SHARE_PAUSE_LOCK
 
 
-@pytest.fixture
-async def store(zart_database: str) -> AsyncIterator[Database]:
-    """A database without a server."""
-    opened = await Database.open(zart_database)
-    yield opened
-    await opened.close()
-
-
-async def queue(store: Database, lanes: int, tasks: int, task_name: str = "t") -> None:
-    """Queue so many tasks in each of so many lanes, of one task each."""
-    steps = tuple(StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes))
-    starts = [
-        StartExecution(f"{task_name}-{n}", task_name, "1", steps, IfExists.FAIL, Caller())
-        for n in range(tasks)
-    ]
-    async with store.transaction() as tx:
-        await start_executions(tx, starts)
-
-
-def wanting(count: int, handlers: tuple[str, ...] = ()) -> LeaseTasks:
-    return LeaseTasks("d", ("t",), handlers, count, timedelta(0), timedelta(seconds=30))
-
-
 async def leased(tx: Any, count: int, handlers: tuple[str, ...] = ()) -> list[LeasedTask]:
     return await lease_tasks(tx, wanting(count, handlers), LowWater())
-
-
-def names(tasks: Sequence[LeasedTask]) -> set[tuple[str, int]]:
-    return {(task.execution_id, task.step_no) for task in tasks}
 
 
 async def test_it_locks_what_it_takes_and_reads_little_more(

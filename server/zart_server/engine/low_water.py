@@ -24,6 +24,7 @@ _KEPT = 0.25  # seconds between two looks at all lanes while claims get what the
 _CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
 _SHARE = 20  # what it takes beyond that may be one in so many of all seconds
 _OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
+_USED = 30.0  # seconds
 _MOST = 1000  # sets of lanes that are kept in mind
 _Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -45,17 +46,18 @@ class _Marks:
     rests_until: float = 0.0
     old: _Look | None = None
     last: _Look | None = None
+    used_at: float = field(default_factory=time.monotonic)
 
     @property
     def begin(self) -> Begin:
         """Where a look at all lanes begins."""
         return Begin() if self.old is None else self.old.begin
 
-    def looked(self, at: datetime, begin: Begin) -> None:
-        """Note what a look at all lanes has found; it counts once it is old enough."""
+    def looked(self, at: datetime, begin: Begin, old: timedelta) -> None:
+        """Note what a look at all lanes has found; it counts once it is ``old``."""
         if self.last is None:
             self.last = _Look(at, begin)
-        elif at - self.last.at >= _OLD:
+        elif at - self.last.at >= old:
             self.old, self.last = self.last, _Look(at, begin)
 
     def lower(self, lane: int, place: Place) -> None:
@@ -78,15 +80,20 @@ def _lowered(begin: Begin, lane: int, place: Place) -> Begin:
 
 
 class LowWater:
-    """The marks of one server, for each set of tasks and handlers that is asked for."""
+    """The marks of one server, for each set of tasks and handlers that is asked for.
 
-    def __init__(self) -> None:
+    A look at all lanes begins where one ended that is ``old``.
+    """
+
+    def __init__(self, old: timedelta = _OLD) -> None:
+        self._old = old
         self._marks: dict[_Lanes, _Marks] = {}
 
     def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
         """Give from where on a claim looks now: the lanes of the last ones, or all."""
         marks = self._of(task_names, handlers)
-        if marks.hot and time.monotonic() < marks.is_hot_until:
+        marks.used_at = time.monotonic()
+        if marks.hot and marks.used_at < marks.is_hot_until:
             return Begin(marks.hot, is_only=True)
         return marks.begin
 
@@ -116,7 +123,7 @@ class LowWater:
             hot = {**found.heads}
             heads = list(found.heads.values())
             since = found.now if found.is_all_told else heads[-1][0]
-            marks.looked(found.now, Begin(found.heads, since))
+            marks.looked(found.now, Begin(found.heads, since), self._old)
             marks.rests_until = now + max(found.seconds - _CHEAP, 0) * _SHARE
             marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
         for item in found.claimed:
@@ -125,11 +132,21 @@ class LowWater:
                 hot[item.lane] = place
         marks.hot = hot
 
+    def task_names(self) -> set[str]:
+        """Give the tasks that somebody claimed lately, or tried to."""
+        since = time.monotonic() - _USED
+        return {
+            name
+            for (task_names, _), marks in self._marks.items()
+            if marks.used_at > since
+            for name in task_names
+        }
+
     def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
         """Note what a look at all lanes of these tasks has found."""
         if due.is_all:
             places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
-            self._of(task_names, ()).looked(due.now, Begin(places, due.now))
+            self._of(task_names, ()).looked(due.now, Begin(places, due.now), self._old)
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
         """Note that tasks stand in these places, which may be before the marks."""

@@ -15,14 +15,14 @@ from zart_server.domain.commands import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import Dispatch
+from zart_server.engine.looks import DueLooks, ExpiredLooks
 from zart_server.engine.moving import Moves
 from zart_server.engine.report import record_outcomes
 from zart_server.engine.resume import expire
 from zart_server.engine.watch import Watches
-from zart_server.store.db import BY_TIME, Database, Tx
+from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
-from zart_server.store.due import DueLane, due_lanes
-from zart_server.store.leases import ExpiredLease, expired_leases
+from zart_server.store.leases import ExpiredLease
 from zart_server.store.queue import task_id_of
 from zart_server.store.requests import purge_requests
 from zart_server.store.rules import pauses_due
@@ -30,7 +30,6 @@ from zart_server.store.rules import pauses_due
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
 _SHORTEST = 0.01
-_LEASES = 500
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
 _PURGE_EVERY = 60.0
@@ -49,6 +48,8 @@ class Maintenance:
         self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
+        self._expired = ExpiredLooks()
+        self._due = DueLooks(dispatch.low_water)
         self._next = {"asked": 0.0, "watches": 0.0, "purge": 0.0}
 
     def start(self) -> None:
@@ -96,10 +97,11 @@ class Maintenance:
     async def tick(self) -> float:
         """Do whatever is due; give the seconds until more is known to be."""
         names = self._dispatch.waiters.task_names()
+        lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.looking() as tx:
-            expired = await expired_leases(tx, _LEASES)
+            expired = await self._expired.look(tx)
             rule_in, is_to_move = await pauses_due(tx)
-            due = await self._due(tx, sorted(names)) if names else []
+            due = await self._due.look(tx, lanes) if lanes else []
         self._dispatch.waiters.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
@@ -112,17 +114,10 @@ class Maintenance:
                 await expire(tx)
             self.kick()
         await self._now_and_then(names)
-        later = [lane.due_in for lane in due if lane.due_in > 0]
+        later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
         if rule_in is not None and rule_in > 0:
             later.append(rule_in)
-        return 0.05 if len(expired) == _LEASES else min(later, default=_TICK)
-
-    async def _due(self, tx: Tx, names: Sequence[str]) -> list[DueLane]:
-        """Look for what is due in all lanes that somebody waits for."""
-        low_water = self._dispatch.low_water
-        due = await due_lanes(tx, names, low_water.to_look(names))
-        low_water.looked(names, due)
-        return due.lanes
+        return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
 
     async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""

@@ -7,6 +7,7 @@ from zart_server.engine.maintenance import Maintenance
 from zart_server.engine.moving import Moves
 from zart_server.engine.watch import Watches
 from zart_server.store.db import Changes, Database
+from zart_server.store.due import DueLane
 from zart_server.store.notifications import Notifications
 
 
@@ -50,6 +51,13 @@ class Runtime:
 
     def _heard(self, changes: Changes) -> None:
         """Wake whoever waits here for what changed here or elsewhere."""
+        if changes.places:
+            self.dispatch.low_water.put_back(
+                [
+                    DueLane(lane, task_name, handler, place, 0.0)
+                    for (task_name, handler), (lane, place) in changes.places.items()
+                ]
+            )
         self.dispatch.waiters.wake(changes.lanes)
         self.watches.changed(changes.executions, changes.ended)
         if changes.rules:

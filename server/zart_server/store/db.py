@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
@@ -58,6 +59,9 @@ class Changes:
     ended: set[int] = field(default_factory=set)  # those of them whose run ended
     rules: bool = False  # pause rules were added or deleted
     due_in: float | None = None  # seconds until the first task that was queued with a delay
+    # Of lanes, by (task, handler), whose tasks were queued where they had stood before: the lane
+    # and the first place.
+    places: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
@@ -65,6 +69,14 @@ class Changes:
             self.due_in = delay if self.due_in is None else min(self.due_in, delay)
         else:
             self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
+
+    def put_back(
+        self, task_name: str, handler: str, lane: int, place: tuple[datetime, int]
+    ) -> None:
+        """Note that a task was queued where it had stood before: looks may be past that."""
+        known = self.places.get((task_name, handler))
+        if known is None or place < known[1]:
+            self.places[task_name, handler] = lane, place
 
     def __bool__(self) -> bool:
         return bool(self.lanes or self.executions or self.rules or self.due_in is not None)

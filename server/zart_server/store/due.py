@@ -119,6 +119,46 @@ async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes
     )
 
 
+class DueBefore(NamedTuple):
+    """Lanes that have something due before where looks begin, and the seconds that took to find."""
+
+    seconds: float
+    lanes: list[DueLane]
+
+
+_DUE_BEFORE = f"""
+    WITH found AS MATERIALIZED (
+        SELECT a.lane, h.not_before, h.queue_no FROM ({asked(1)}) a CROSS JOIN LATERAL (
+            SELECT not_before, queue_no FROM zart.queue
+            WHERE lane = a.lane AND (not_before, queue_no) < (a.since, a.since_no)
+                AND not_before >= COALESCE($6::timestamptz, '-infinity')
+                AND not_before < $7::timestamptz
+            ORDER BY not_before, queue_no LIMIT 1) h
+    ), looked AS MATERIALIZED (
+        SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+        FROM (SELECT count(*) FROM found) f
+    )
+    SELECT seconds, f.lane, l.task_name, l.handler, f.not_before, f.queue_no
+    FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
+        SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true
+"""
+
+
+async def due_before(
+    tx: Tx, task_names: Sequence[str], begin: Begin, since: datetime | None, before: datetime
+) -> DueBefore:
+    """Give what is queued between these times in lanes of which ``begin`` says that nothing is."""
+    rows = await tx.fetch(_DUE_BEFORE, *begin.arguments(task_names), since, before)
+    return DueBefore(
+        rows[0][0],
+        [
+            DueLane(row[1], row[2], row[3], (row[4], row[5]), 0.0)
+            for row in rows
+            if row[1] is not None
+        ],
+    )
+
+
 def _are_any_due(lanes: str) -> str:
     return f"""
         SELECT EXISTS (SELECT FROM ({lanes}) a CROSS JOIN LATERAL (

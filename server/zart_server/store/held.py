@@ -24,6 +24,14 @@ class HeldStep:
     handler: str
     step_name: str
     execution_key: int
+    lane: int
+    not_before: datetime
+    queue_no: int
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where it stands in its lane."""
+        return self.not_before, self.queue_no
 
 
 class HeldAt(NamedTuple):
@@ -55,7 +63,7 @@ async def held_in_runs(
     rows = await tx.fetch(
         """
         SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
-               e.execution_key
+               e.execution_key, h.lane, h.not_before, h.queue_no
         FROM zart.held h JOIN zart.lanes l USING (lane) JOIN zart.runs USING (run_key)
         JOIN zart.executions e USING (execution_key)
         WHERE h.rule_key = $1 AND h.run_key = ANY($2::bigint[])

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -31,6 +31,15 @@ class ExpiredLease:
     dispatcher_id: str
     timeout_seconds: float
     is_overdue: bool
+
+
+class ExpiredLeases(NamedTuple):
+    """Leases past their end, as of ``now``, and how many seconds it took to find them."""
+
+    now: datetime
+    seconds: float
+    first: datetime | None  # the earliest end
+    leases: list[ExpiredLease]
 
 
 def error_to_json(error: StepError | None) -> str | None:
@@ -137,16 +146,36 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
     return found
 
 
-async def expired_leases(tx: Tx, limit: int) -> list[ExpiredLease]:
-    """Give leases past their end, oldest first; locks nothing."""
+async def expired_leases(
+    tx: Tx, limit: int, since: datetime | None = None, before: datetime | None = None
+) -> ExpiredLeases:
+    """Give leases past their end, which is within these times, oldest first; locks nothing."""
     rows = await tx.fetch(
-        "SELECT run_key, step_no, lease_token, principal, dispatcher_id, timeout_seconds,"
-        " started_at + timeout_seconds * interval '1 second' <= statement_timestamp()"
-        " FROM zart.leases WHERE lease_expires_at <= statement_timestamp()"
-        " ORDER BY lease_expires_at LIMIT $1",
+        """
+        WITH found AS MATERIALIZED (
+            SELECT * FROM zart.leases WHERE lease_expires_at <= statement_timestamp()
+                AND lease_expires_at >= COALESCE($2::timestamptz, '-infinity')
+                AND lease_expires_at < COALESCE($3::timestamptz, 'infinity')
+            ORDER BY lease_expires_at LIMIT $1
+        ), looked AS MATERIALIZED (
+            SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+            FROM (SELECT count(*) FROM found) f
+        )
+        SELECT statement_timestamp(), seconds, lease_expires_at, run_key, step_no, lease_token,
+            principal, dispatcher_id, timeout_seconds,
+            started_at + timeout_seconds * interval '1 second' <= statement_timestamp()
+        FROM looked LEFT JOIN found ON true ORDER BY lease_expires_at
+        """,
         limit,
+        since,
+        before,
     )
-    return [ExpiredLease((row[0], row[1], row[2], row[3]), row[4], row[5], row[6]) for row in rows]
+    leases = [
+        ExpiredLease((row[3], row[4], row[5], row[6]), row[7], row[8], row[9])
+        for row in rows
+        if row[3] is not None
+    ]
+    return ExpiredLeases(rows[0][0], rows[0][1], rows[0][2], leases)
 
 
 async def read_lease(tx: Tx, lease: LeaseKey) -> asyncpg.Record | None:

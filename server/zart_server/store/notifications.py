@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -94,6 +95,8 @@ class Notifications:
             return
         for lane, count in changes.lanes.items():
             self._pending.lanes[lane] = self._pending.lanes.get(lane, 0) + count
+        for (task, handler), (lane_key, place) in changes.places.items():
+            self._pending.put_back(task, handler, lane_key, place)
         if any(peer.watches for peer in self._peers.values()):
             self._pending.executions |= changes.executions
             self._pending.ended |= changes.ended
@@ -153,6 +156,10 @@ class Notifications:
                     set(said["ended"]),
                     said["rules"],
                     said["due_in"],
+                    {
+                        (task, handler): (lane, (datetime.fromisoformat(not_before), queue_no))
+                        for task, handler, lane, not_before, queue_no in said.get("places", ())
+                    },
                 )
             )
 
@@ -190,6 +197,10 @@ class Notifications:
             "ended": sorted(changes.ended),
             "rules": changes.rules,
             "due_in": changes.due_in,
+            "places": [
+                [*names, lane, not_before.isoformat(), queue_no]
+                for names, (lane, (not_before, queue_no)) in changes.places.items()
+            ],
         }
         payload = json.dumps(said, separators=(",", ":"))
         if len(payload) <= _PAYLOAD_BYTES:

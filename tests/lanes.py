@@ -1,0 +1,32 @@
+"""Tasks in lanes of a database without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from zart_server.domain.commands import Caller, LeasedTask, LeaseTasks, StartExecution
+from zart_server.domain.model import IfExists, StepSpec
+from zart_server.engine.start import start_executions
+from zart_server.store.db import Database
+
+
+async def queue(store: Database, lanes: int, tasks: int, called: str = "x") -> None:
+    """Queue so many tasks in each of so many lanes of the task ``t``."""
+    steps = tuple(StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes))
+    starts = [
+        StartExecution(f"{called}-{n}", "t", "1", steps, IfExists.FAIL, Caller())
+        for n in range(tasks)
+    ]
+    async with store.transaction() as tx:
+        await start_executions(tx, starts)
+
+
+def wanting(count: int, handlers: tuple[str, ...] = ()) -> LeaseTasks:
+    """Ask for so many of them."""
+    return LeaseTasks("d", ("t",), handlers, count, timedelta(0), timedelta(seconds=30))
+
+
+def names(tasks: Sequence[LeasedTask]) -> set[tuple[str, int]]:
+    """Tell leased tasks apart."""
+    return {(task.execution_id, task.step_no) for task in tasks}
