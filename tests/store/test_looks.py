@@ -142,7 +142,10 @@ async def test_the_past_is_gone_through_without_gaps_in_pieces_that_are_quick() 
 
 async def test_other_servers_hear_where_tasks_were_put_back() -> None:
     heard: list[Changes] = []
-    one, other = (Notifications("", heard.append, lambda: None, lambda: False) for _ in range(2))
+    one, other = (
+        Notifications("postgresql://localhost/zart", heard.append, lambda: None, lambda: False)
+        for _ in range(2)
+    )
     changes = Changes()
     changes.queued("t", "h")
     later = datetime(2026, 1, 2, tzinfo=UTC), 7
