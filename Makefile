@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test lint fmt types proto proto-check lock lock-check check bench clean
+.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check check bench clean
 
 help: ## show this
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "making $(VENV), once: it takes a minute or three"
@@ -25,6 +25,9 @@ run: $(VENV)/.installed ## start everything with example work; Ctrl-C stops it
 
 test: $(VENV)/.installed ## run the tests; ARGS='-k pause' some of them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-under-load: $(VENV)/.installed ## run the tests three times beside six busy loops
+	$(BIN)/python tools/under_load.py $(ARGS)
 
 lint: $(VENV)/.installed build/protos ## style, import rules, protos
 	$(BIN)/ruff check
