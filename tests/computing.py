@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pytest
+
+_TICK = 0.001  # seconds
 
 
 @contextmanager
@@ -24,3 +28,41 @@ def cpu_seconds(most: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+class Steps:
+    """Measures what keeps an event loop from going on: both in seconds of CPU.
+
+    ``longest``: its longest step, in time of its own thread. ``starved``: how long the process
+    computed at most until the loop went on, which another thread may keep it from by holding the
+    interpreter's lock.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.longest = self.starved = 0.0
+        self._loop = loop
+        self._last = 0.0, 0.0
+        self._is_over = False
+
+    def _tick(self) -> None:
+        own, all_ = now = time.thread_time(), time.process_time()
+        self.longest = max(self.longest, own - self._last[0])
+        self.starved = max(self.starved, all_ - self._last[1])
+        self._last = now
+        if not self._is_over:
+            self._loop.call_later(_TICK, self._tick)
+
+    async def _begin(self) -> None:
+        self._last = time.thread_time(), time.process_time()
+        self._tick()
+
+    async def _end(self) -> None:
+        self._is_over = True
+        self._tick()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._begin(), self._loop))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._end(), self._loop))

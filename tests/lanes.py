@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from zart_server.domain.commands import Caller, LeasedTask, LeaseTasks, StartExecution
+from zart_server.domain.graph import Graph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.start import start_executions
 from zart_server.store.db import Database
@@ -13,9 +14,9 @@ from zart_server.store.db import Database
 
 async def queue(store: Database, lanes: int, tasks: int, called: str = "x") -> None:
     """Queue so many tasks in each of so many lanes of the task ``t``."""
-    steps = tuple(StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes))
+    graph = Graph.of([StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes)])
     starts = [
-        StartExecution(f"{called}-{n}", "t", "1", steps, IfExists.FAIL, Caller())
+        StartExecution(f"{called}-{n}", "t", "1", graph, IfExists.FAIL, Caller())
         for n in range(tasks)
     ]
     async with store.transaction() as tx:

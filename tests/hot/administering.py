@@ -33,7 +33,7 @@ QUEUED = MANY + 2  # an execution; the one before is held
 @scenario(100)
 async def starting(tx: Explained) -> None:
     starts = [
-        StartExecution(f"new-{n}", "many", "1", (), IfExists.FAIL, CALLER) for n in range(100)
+        StartExecution(f"new-{n}", "many", "1", None, IfExists.FAIL, CALLER) for n in range(100)
     ]
     results = await start_executions(tx.tx, starts)
     assert {type(result).__name__ for result in results} == {"Execution"}

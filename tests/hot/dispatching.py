@@ -102,7 +102,7 @@ async def completing_in_general(tx: Explained) -> None:
 @scenario()
 async def completing_what_others_wait_for(tx: Explained) -> None:
     starts = [
-        StartExecution(f"fan-{n}", "fan", None, (), IfExists.FAIL, Caller())
+        StartExecution(f"fan-{n}", "fan", None, None, IfExists.FAIL, Caller())
         for n in range(BATCH // 2)
     ]
     await start_executions(tx.tx, starts)

@@ -13,6 +13,7 @@ from lanes import names, queue, wanting
 from plans import explained
 
 from zart_server.domain.commands import Caller, LeasedTask, StartExecution
+from zart_server.domain.graph import Graph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
@@ -79,11 +80,11 @@ async def test_of_few_lanes_the_oldest_tasks_are_leased(store: Database) -> None
 async def test_all_is_leased_where_lanes_have_unequally_much(store: Database) -> None:
     await queue(store, lanes=30, tasks=1)
     async with store.transaction() as tx:
-        steps = (StepSpec("s0", (), "h0"),)
+        graph = Graph.of([StepSpec("s0", (), "h0")])
         await start_executions(
             tx,
             [
-                StartExecution(f"more-{n}", "t", "1", steps, IfExists.FAIL, Caller())
+                StartExecution(f"more-{n}", "t", "1", graph, IfExists.FAIL, Caller())
                 for n in range(60)
             ],
         )

@@ -27,7 +27,7 @@ CALLER = Caller("tester")
 async def test_starting(many: str) -> None:
     async with explained(many) as tx:
         starts = [
-            StartExecution(f"new-{n}", "many", "1", (), IfExists.FAIL, CALLER) for n in range(100)
+            StartExecution(f"new-{n}", "many", "1", None, IfExists.FAIL, CALLER) for n in range(100)
         ]
         results = await start_executions(cast("Any", tx), starts)
 

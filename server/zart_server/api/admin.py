@@ -12,6 +12,7 @@ from zart_server.api.fields import name_of
 from zart_server.api.gathered import Gathered
 from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.aside import decoded
 from zart_server.domain.commands import (
     Rerun,
     Rerunned,
@@ -46,19 +47,23 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
-        return await self._retries.run(request, *with_caller(decode.retry_step, request))
+        return await self._retries.run(
+            request, *await decoded(with_caller, decode.retry_step, request)
+        )
 
     async def Restart(  # noqa: N802 - the proto's name
         self, request: pb.RestartRequest, context: Context
     ) -> pb.RestartResponse:
         """Create the next run from scratch."""
-        return await self._restarts.run(request, *with_caller(decode.restart, request))
+        return await self._restarts.run(
+            request, *await decoded(with_caller, decode.restart, request)
+        )
 
     async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
         """Create the next run with some results carried over, or only plan it."""
-        command, caller = with_caller(decode.rerun, request)
+        command, caller = await decoded(with_caller, decode.rerun, request)
         if not command.validate_only:
             return await self._reruns.run(request, command, caller)
         # It changes nothing, so there is nothing to remember.

@@ -8,7 +8,7 @@ from typing import ParamSpec, Protocol, Self, TypeVar, cast
 from zart_server.api.fields import MAX_TEXT, text_of
 from zart_server.api.identity import principal
 from zart_server.domain.commands import Caller
-from zart_server.domain.errors import InvalidField
+from zart_server.domain.errors import SHOWN, InvalidField
 
 _REQUEST_ID_BYTES = 64
 
@@ -38,6 +38,8 @@ class Checks:
             return check(*args, **kwargs)
         except InvalidField as error:
             self._found.append(error)
+            if len(self._found) >= SHOWN:  # nobody would be told of more
+                raise InvalidField.of(self._found) from None
             return cast("T", None)
 
     def fail(self, field: str, description: str) -> None:
@@ -48,7 +50,7 @@ class Checks:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, InvalidField):
+        if isinstance(error, InvalidField) and len(self._found) < SHOWN:
             self._found.append(error)
         if self._found:
             raise InvalidField.of(self._found) from None
@@ -58,7 +60,7 @@ def caller_of(request: MutatingRequest) -> Caller:
     """Check who asks and why. The reason may have line breaks, as people paste it."""
     reason = request.reason
     with Checks() as check:
-        if len(reason.encode()) > MAX_TEXT:
+        if len(reason) > MAX_TEXT or len(reason.encode()) > MAX_TEXT:
             check.fail("reason", f"has more than {MAX_TEXT} bytes")
         if "\x00" in reason:
             check.fail("reason", "has a NUL character")

@@ -16,7 +16,6 @@ from zart_server.api.fields import (
     items_of,
     json_of,
     name_of,
-    names_of,
     optional_number,
     text_of,
     time_of,
@@ -55,15 +54,14 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
         if request.if_exists not in _IF_EXISTS:
             check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
         steps = check(steps_of, request.steps, "steps")
-        if steps:
-            Graph.of(steps, "steps")
+        graph = Graph.of(steps, "steps") if steps else None
         return StartExecution(
             execution_id=check(name_of, request.execution_id, "execution_id")
             if request.execution_id
             else "",
             task_name=check(name_of, request.task_name, "task_name"),
             payload_json=check(json_of, request, "payload_kind", "payload"),
-            steps=steps,
+            graph=graph,
             if_exists=_IF_EXISTS[request.if_exists],
             caller=check(caller_of, request),
         )
@@ -77,7 +75,7 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
                 name_of(request.execution_id, "execution_id") if request.execution_id else "",
                 name_of(request.task_name, "task_name"),
                 json_of(request, "payload_kind", "payload"),
-                (),
+                None,
                 _IF_EXISTS[request.if_exists],
                 batch,
             )
@@ -114,7 +112,7 @@ def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
             )
         return StepSpec(
             step_name=name,
-            depends_on=check(names_of, spec.depends_on, f"{path}.depends_on", MAX_STEPS),
+            depends_on=tuple(spec.depends_on),  # names of other steps, or no graph is made of them
             handler=check(name_of, spec.handler, f"{path}.handler") if spec.handler else name,
             input_json=check(json_of, spec, "input_kind", "input", f"{path}."),
             retry_policy=policy,

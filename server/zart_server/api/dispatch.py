@@ -15,6 +15,7 @@ from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
 from zart_server.api.outliving import outcome_of
+from zart_server.aside import decoded
 from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
@@ -48,7 +49,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.RegisterTaskRequest, context: Context
     ) -> pb.RegisterTaskResponse:
         """Make a definition current."""
-        definition = decode.register_task(request)
+        definition = await decoded(decode.register_task, request)
         check_tasks([definition.task_name])
         async with self._db.transaction() as tx:
             stored = await register_task(tx, definition, Caller(principal=principal()))
@@ -58,7 +59,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
-        command = decode.lease_tasks(request)
+        command = await decoded(decode.lease_tasks, request)
         check_tasks(command.task_names)
         call = _LeaseCall(command.principal)
         tasks = await self._answer(call, self._dispatch.lease(command, call.gone), context)
@@ -105,7 +106,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.GetStepResultsRequest, context: Context
     ) -> pb.GetStepResultsResponse:
         """Read results of direct dependencies."""
-        lease, names = decode.step_results(request)
+        lease, names = await decoded(decode.step_results, request)
         results = await self._dispatch.step_results(lease, names)
         return pb.GetStepResultsResponse(results=results)
 
@@ -113,22 +114,22 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.ReportTasksRequest, context: Context
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
-        decoded = decode.outcomes_of(request)
+        items = await decoded(decode.outcomes_of, request)
         check_tasks(request.lease_next.task_names)
-        good = [item for item in decoded if isinstance(item, Outcome)]
+        good = [item for item in items if isinstance(item, Outcome)]
         reporting = self._dispatch.report(request.dispatcher_id, good)
         if request.HasField("lease_next"):
             reported = await self._answer(_LeaseCall(principal()), reporting, context)
         else:
             reported = await reporting
         results = reported.results
-        if len(good) < len(decoded):
+        if len(good) < len(items):
             recorded = iter(results)
             results = [
                 ReportResult(sent.task_id, ReportStatus.REJECTED, item.message)
                 if isinstance(item, ZartError)
                 else next(recorded)
-                for sent, item in zip(request.outcomes, decoded, strict=True)
+                for sent, item in zip(request.outcomes, items, strict=True)
             ]
         response = pb.ReportTasksResponse(results=map(encode.report_result, results))
         self._leased.add(reported.tasks, response)
@@ -138,6 +139,6 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.ExtendLeasesRequest, context: Context
     ) -> pb.ExtendLeasesResponse:
         """Extend leases."""
-        refs = decode.lease_refs(request)
+        refs = await decoded(decode.lease_refs, request)
         results = await self._dispatch.extend(refs)
         return pb.ExtendLeasesResponse(results=map(encode.extend_result, results))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
+from zart_server import aside
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
 from zart_server.api.checks import Checks, caller_of, with_caller
@@ -24,6 +25,8 @@ from zart_server.engine.watch import Watches
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
 
+_STEP_BYTES = 200  # about, of an encoded step
+
 
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
@@ -41,7 +44,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         """Start one execution."""
-        command = decode.start_execution(request)
+        command = await aside.decoded(decode.start_execution, request)
         return await self._starts.run(request, command, command.caller)
 
     async def BatchStartExecutions(  # noqa: N802 - the proto's name
@@ -50,7 +53,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Start many executions, each by itself."""
         items_of(request.requests, "requests")
         batch = caller_of(request)
-        items = [_item(item, batch) for item in request.requests]
+        items = await aside.decoded(_items, request.requests, batch)
         good = [item for item in items if isinstance(item, StartExecution)]
 
         async def operate(tx: Tx) -> pb.BatchStartExecutionsResponse:
@@ -67,10 +70,13 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         execution_id, run_number = decode.run_of(request)
         async with self._db.looking() as tx:
             view = await reads.get_execution(tx, execution_id, run_number)
-        return pb.GetExecutionResponse(
-            execution=encode.execution(view.execution),
-            run=encode.run(view.run),
-            steps=map(encode.step, view.steps),
+        return await aside.done(
+            _STEP_BYTES * len(view.steps),
+            lambda: pb.GetExecutionResponse(
+                execution=encode.execution(view.execution),
+                run=encode.run(view.run),
+                steps=map(encode.step, view.steps),
+            ),
         )
 
     async def GetStep(  # noqa: N802 - the proto's name
@@ -119,7 +125,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Stream what changes."""
         execution_id, run_number = decode.run_of(request)
         async for view in self._watches.watch(execution_id, run_number):
-            yield _watched(view)
+            yield await aside.done(_STEP_BYTES * len(view.steps), _watched, view)
 
     async def ListTaskDefinitions(  # noqa: N802 - the proto's name
         self, request: pb.ListTaskDefinitionsRequest, context: Context
@@ -128,9 +134,12 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         size, cursor = page_of(request, str)
         async with self._db.transaction() as tx:
             page = await reads.list_task_definitions(tx, cursor, size)
-        return pb.ListTaskDefinitionsResponse(
-            task_definitions=[encode.task_definition(d, with_inputs=False) for d in page.items],
-            next_page_token=encode_cursor(request, page.next_cursor),
+        return await aside.done(
+            _STEP_BYTES * sum(len(definition.steps) for definition in page.items),
+            lambda: pb.ListTaskDefinitionsResponse(
+                task_definitions=[encode.task_definition(d, with_inputs=False) for d in page.items],
+                next_page_token=encode_cursor(request, page.next_cursor),
+            ),
         )
 
     async def GetTaskDefinition(  # noqa: N802 - the proto's name
@@ -141,7 +150,18 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         version = optional_number(request, "version", 1)
         async with self._db.transaction() as tx:
             definition = await reads.get_task_definition(tx, task_name, version)
-        return pb.GetTaskDefinitionResponse(task_definition=encode.task_definition(definition))
+        return await aside.done(
+            _STEP_BYTES * len(definition.steps),
+            lambda: pb.GetTaskDefinitionResponse(
+                task_definition=encode.task_definition(definition)
+            ),
+        )
+
+
+def _items(
+    requests: Sequence[pb.StartExecutionRequest], batch: Caller
+) -> list[StartExecution | ZartError]:
+    return [_item(item, batch) for item in requests]
 
 
 def _item(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution | ZartError:

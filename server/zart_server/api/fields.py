@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from zart_server.domain.errors import InvalidField, TooManyItems
-from zart_server.domain.json_text import MAX_DEPTH, check_json
+from zart_server.domain.errors import InvalidField, PayloadTooLarge, TooManyItems
+from zart_server.domain.json_text import MAX_BYTES, MAX_DEPTH, check_json
 
 MAX_NAME = 255
 MAX_TEXT = 1000
@@ -33,16 +33,18 @@ def has(message: Message, field: str) -> bool:
 
 def name_of(text: str, field: str) -> str:
     """Check an id or a name: 1 to 255 bytes, something to see, no control characters."""
-    if not text.strip():
+    if not text or text.isspace():
         raise InvalidField(field, "is empty")
     return text_of(text, field, MAX_NAME)
 
 
 def text_of(text: str, field: str, limit: int = MAX_TEXT) -> str:
     """Check a short text, which may be empty, for length and control characters."""
-    size = len(text.encode())
+    size = len(text)  # at least so many bytes
+    if size <= limit:
+        size = len(text.encode())
     if size > limit:
-        raise InvalidField(field, f"has {size} bytes, at most {limit} are taken")
+        raise InvalidField(field, f"has more than {limit} bytes")
     if not text.isprintable() and any(unicodedata.category(char) == "Cc" for char in text):
         raise InvalidField(field, "has a control character")
     return text
@@ -128,29 +130,52 @@ def value_to_json(value: Value, field: str) -> str:
     """Give the JSON text of a Value; numbers without a fraction become integers.
 
     Raises InvalidField for NaN and infinity, for whole numbers beyond 2^53, which may have been
-    damaged on their way, and for what is nested too deep.
+    damaged on their way, and for what is nested too deep; PayloadTooLarge as soon as it is clear.
     """
-    return json.dumps(_plain(value, field, 0), ensure_ascii=False, separators=(",", ":"))
+    plain = _Plain(field).of(value, 0)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
-def _plain(value: Value, field: str, depth: int) -> object:
-    if depth > MAX_DEPTH:
-        raise InvalidField(field, f"is nested more than {MAX_DEPTH} deep")
-    kind = value.WhichOneof("kind")
-    if kind == "number_value":
-        return _number(value.number_value, field)
-    if kind == "string_value":
-        return value.string_value
-    if kind == "bool_value":
-        return value.bool_value
-    if kind == "struct_value":
-        members = value.struct_value.fields
-        return {name: _plain(members[name], field, depth + 1) for name in sorted(members)}
-    if kind == "list_value":
-        return [_plain(item, field, depth + 1) for item in value.list_value.values]
-    if kind == "null_value":
-        return None
-    raise InvalidField(field, "has a value without a kind")
+class _Plain:
+    """Makes Python values of a Value, until their text would be too large."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._room = MAX_BYTES
+
+    def of(self, value: Value, depth: int) -> object:
+        if depth > MAX_DEPTH:
+            raise InvalidField(self._field, f"is nested more than {MAX_DEPTH} deep")
+        kind = value.WhichOneof("kind")
+        if kind == "number_value":
+            return _number(value.number_value, self._field)
+        if kind == "string_value":
+            text = value.string_value
+            self._take(len(text))
+            return text
+        if kind == "bool_value":
+            return value.bool_value
+        if kind == "struct_value":
+            return self._members(value.struct_value.fields, depth)
+        if kind == "list_value":
+            items = value.list_value.values
+            self._take(2 * len(items))  # each has at least a character and a comma
+            return [self.of(item, depth + 1) for item in items]
+        if kind == "null_value":
+            return None
+        raise InvalidField(self._field, "has a value without a kind")
+
+    def _members(self, members: MutableMapping[str, Value], depth: int) -> dict[str, object]:
+        self._take(5 * len(members))
+        names = sorted(members)
+        self._take(sum(map(len, names)))
+        return {name: self.of(members[name], depth + 1) for name in names}
+
+    def _take(self, size: int) -> None:
+        """Count characters that the text will have at least."""
+        self._room -= size
+        if self._room < 0:
+            raise PayloadTooLarge(self._field, MAX_BYTES - self._room, MAX_BYTES)
 
 
 def _number(number: float, field: str) -> int | float:

@@ -24,6 +24,7 @@ from zart_server.api.mutation import (
 )
 from zart_server.api.operate import Alone, Operate, Request
 from zart_server.api.outliving import outcome_of
+from zart_server.aside import decoded
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
@@ -103,7 +104,7 @@ class Gathered(Generic[Command, Done, Response]):
             command,
             caller,
             self._target(command),
-            None if key is None else Request(key, fingerprint(request)),
+            None if key is None else Request(key, await decoded(fingerprint, request)),
         )
         self._waiting.append(item)
         if self._workers < _AT_ONCE:

@@ -17,22 +17,27 @@ from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from zart_server import aside
 from zart_server.api.access import Access, Verdict
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
 from zart_server.api.limits import Limits, Room
 from zart_server.api.unknown_fields import refusing
+from zart_server.api.wire import check_parts
 from zart_server.domain.errors import (
+    MAX_VALUE,
     InvalidField,
     RoleRequired,
     Unauthenticated,
     UnknownMethod,
     ZartError,
+    cut,
 )
 from zart_server.observability import CALLS, SECONDS
 
@@ -98,7 +103,7 @@ class Entry:
 def _refused(
     method: str, entry: Entry
 ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[object]]:
-    def run() -> AsyncIterator[object]:  # of a caller who may know
+    async def run() -> AsyncIterator[object]:  # of a caller who may know
         raise UnknownMethod(method)
 
     async def refuse(_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[object]:
@@ -118,19 +123,32 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
     inner, make = _behavior_of(handler), _maker_of(handler)
     parse = refusing(method, handler.request_deserializer)
 
-    def asked(call: _Call, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator of them
+    kind = _kind_of(handler)
+
+    async def asked(call: _Call, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
         if handler.request_streaming:
             return _all_parsed(parse, raw)
-        call.request = _parse(parse, raw)
+        aside.REQUEST_BYTES.set(len(raw))
+        if kind is not None and len(raw) >= aside.LARGE:
+            await aside.decoded(check_parts, raw, kind)
+        call.request = await aside.decoded(_parse, parse, raw)
         return call.request
 
     async def answer(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
         call = _Call(method, context, entry)
-        return await call.answer(lambda: inner(asked(call, raw), context))
+
+        async def run() -> object:
+            return await inner(await asked(call, raw), context)
+
+        return await call.answer(run)
 
     async def stream(raw: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         call = _Call(method, context, entry)
-        async with aclosing(call.stream(lambda: inner(asked(call, raw), context))) as responses:
+
+        async def run() -> AsyncIterator[object]:
+            return cast("AsyncIterator[object]", inner(await asked(call, raw), context))
+
+        async with aclosing(call.stream(run)) as responses:
             async for response in responses:
                 yield response
 
@@ -163,6 +181,13 @@ async def _all_parsed(
 ) -> AsyncIterator[Any]:
     async for one in raw:
         yield _parse(parse, one)
+
+
+def _kind_of(handler: Handler) -> Descriptor | None:
+    """Give what a handler is asked with, where it is a message."""
+    message = getattr(handler.request_deserializer, "__self__", None)
+    kind: Descriptor | None = getattr(message, "DESCRIPTOR", None)
+    return kind
 
 
 def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: ANN401
@@ -199,12 +224,14 @@ class _Call:
         self._tell(grpc.StatusCode.OK, "")
         return answer
 
-    async def stream(self, run: Callable[[], AsyncIterator[object]]) -> AsyncGenerator[object]:
+    async def stream(
+        self, run: Callable[[], Awaitable[AsyncIterator[object]]]
+    ) -> AsyncGenerator[object]:
         """Let the call in and yield what ``run`` yields; ends with the status of what it raises."""
         self._peer = self.context.peer()
         try:
             await self._enter()
-            async with aclosing(cast("AsyncGenerator[object]", run())) as responses:
+            async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
                     yield response
         except BaseException as error:
@@ -274,7 +301,7 @@ class _Call:
             return
         log = _log.debug if is_quiet else _log.info
         said: dict[str, Any] = {
-            name: value
+            name: cut(value, MAX_VALUE)
             for name in ("execution_id", "step_name", "task_name", "rule_id", "triggered_by",
                          "request_id", "dispatcher_id")
             if isinstance(value := getattr(self.request, name, None), str) and value

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from zart_server.api.identity import principal
 from zart_server.api.outliving import outcome_of
+from zart_server.aside import decoded
 from zart_server.domain.errors import OperationTimeout, RequestIdReused, StoreConflict, ZartError
 from zart_server.engine.requests import (
     Answered,
@@ -98,12 +99,12 @@ class Mutations:
         is_complete: bool,
     ) -> tuple[Response, bool]:
         key = request_key(request, principal())
+        wanted = {} if key is None else {key: await decoded(fingerprint, request)}
         for attempt in range(ATTEMPTS):
             if key is not None and key in self._storing:
                 await asyncio.wait([self._storing[key]])
             try:
                 async with self.db.transaction(first=first) as tx:
-                    wanted = {} if key is None else {key: fingerprint(request)}
                     for answer in (await find_answers(tx, wanted)).values() if attempt else ():
                         return replay(answer, response_type)
                     try:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from zart_server.domain.errors import ZartError
+from zart_server.domain.graph import Graph
 from zart_server.domain.model import (
     Execution,
     FencedStep,
@@ -47,12 +48,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class StartExecution:
-    """Start one execution. ``steps`` empty: the task's current definition."""
+    """Start one execution. ``graph`` None: the task's current definition."""
 
     execution_id: str
     task_name: str
     payload_json: str | None
-    steps: tuple[StepSpec, ...]
+    graph: Graph | None
     if_exists: IfExists
     caller: Caller
 

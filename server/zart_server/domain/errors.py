@@ -29,12 +29,12 @@ from typing import ClassVar
 
 MAX_MESSAGE = 1024  # bytes; what is longer is cut, or trailers of more than 8 KiB would be lost
 MAX_VALUE = 300  # bytes of a value or the path of a field; every id fits
-_SHOWN = 12  # bad fields of one request
+SHOWN = 12  # bad fields of one request
 
 
 def cut(text: str, most: int) -> str:
     """Shorten a text to so many bytes of UTF-8, by whole characters; the end shows that it was."""
-    encoded = text.encode(errors="replace")
+    encoded = text[: most + 1].encode(errors="replace")
     if len(encoded) <= most:
         return text
     end = "…"
@@ -70,9 +70,9 @@ class InvalidField(ZartError):
         violations = tuple(each for error in errors for each in error.violations)
         if len(violations) == 1:
             return first
-        others = ", ".join(dict.fromkeys(each.field for each in violations[1:_SHOWN]))
+        others = ", ".join(dict.fromkeys(each.field for each in violations[1:SHOWN]))
         joined = cls(first.field, f"{first.description}; also wrong: {others}")
-        joined.violations = (first.violations[0], *violations[1:_SHOWN])
+        joined.violations = (first.violations[0], *violations[1:SHOWN])
         return joined
 
 

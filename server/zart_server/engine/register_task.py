@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from zart_server import aside
 from zart_server.domain.commands import Caller
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import Made, OperationKind, TaskDefinition
@@ -25,7 +26,8 @@ async def register_task(
 
     Raises InvalidField for a graph that cannot be run.
     """
-    graph = Graph.of(definition.steps, "definition.steps")
+    size = 150 * len(definition.steps)  # about, in bytes
+    graph = await aside.done(size, Graph.of, definition.steps, "definition.steps")
     task_name = definition.task_name
     current = await lock_task_name(tx, task_name)
     stored = await find_registered(tx, task_name, graph)

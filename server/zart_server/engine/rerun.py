@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from zart_server import aside
 from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
 from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
 from zart_server.domain.model import OperationKind, RunTrigger, StepStatus
@@ -46,7 +47,13 @@ async def rerun(
             found.append(current)
             continue
         try:
-            plan, token = _plan(current, statuses[current.run.run_key], command)
+            plan, token = await aside.done(
+                current.definition.graph.size,
+                _plan,
+                current,
+                statuses[current.run.run_key],
+                command,
+            )
         except ZartError as error:
             found.append(error)
             continue

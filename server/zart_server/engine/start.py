@@ -9,7 +9,6 @@ from datetime import datetime
 
 from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
-from zart_server.domain.graph import Graph
 from zart_server.domain.model import Execution, IfExists, RunStatus
 from zart_server.engine.new_runs import NewRun, begin_runs
 from zart_server.engine.waiters import Waiters
@@ -65,16 +64,16 @@ async def start_executions(
 
 async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definition | ZartError]:
     """Give the graph of each: its own, stored where it is new, or its task's current one."""
-    named = {item.task_name for item in starts if not item.steps}
+    named = {item.task_name for item in starts if item.graph is None}
     keys = await current_keys(tx, named) if named else {}
     current = await tx.definitions.get(tx, keys.values()) if keys else {}
     for definition in current.values():
         tx.definitions.add_current(definition)
-    inline = [(item.task_name, 0, Graph.of(item.steps)) for item in starts if item.steps]
+    inline = [(item.task_name, 0, item.graph) for item in starts if item.graph is not None]
     stored = iter(await insert_definitions(tx, inline) if inline else ())
     found: list[Definition | ZartError] = []
     for item in starts:
-        if item.steps:
+        if item.graph is not None:
             definition = next(stored)
             tx.definitions.add(definition)
             found.append(definition)

@@ -31,7 +31,9 @@ async def start_execution(
     execution whose time of creation is not known yet. None, doing nothing, where it takes more, as
     ``store.starting.start_one`` says, or a graph that is not at hand.
     """
-    definition = None if command.steps else tx.definitions.last_current(command.task_name)
+    definition = (
+        None if command.graph is not None else tx.definitions.last_current(command.task_name)
+    )
     if definition is None:
         return None
     command = with_id(command)

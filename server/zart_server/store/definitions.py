@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from zart_server import aside
 from zart_server.domain.graph import Graph, content_hash, from_json, to_json
 from zart_server.store.db import Tx
 
@@ -129,22 +130,10 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
         tx,
         ((task, step.handler, step.step_name) for task, _, graph in new for step in graph.steps),
     )
-    rows = []
-    for task, version, graph in new:
-        steps = graph.steps
-        rows.append(
-            (
-                task,
-                version,
-                content_hash(steps),
-                to_json(steps),
-                [step.step_name for step in steps],
-                [len(deps) for deps in graph.depends_on],
-                [step.retry_policy.max_attempts for step in steps],
-                [lanes[task, step.handler] for step in steps],
-                [step.timeout.total_seconds() for step in steps],
-            )
-        )
+    rows = await aside.done(
+        sum(graph.size for _, _, graph in new),
+        lambda: [_row(task, version, graph, lanes) for task, version, graph in new],
+    )
     # Rows of one level in key order, so that two batches cannot wait for each other.
     await tx.executemany(
         "INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names,"
@@ -171,13 +160,31 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
     ]
 
 
+def _row(
+    task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], int]
+) -> tuple[Any, ...]:
+    """Give the columns of a definition but its key."""
+    text = to_json(graph.steps)
+    return (
+        task,
+        version,
+        content_hash(text),
+        text,
+        [step.step_name for step in graph.steps],
+        [len(deps) for deps in graph.depends_on],
+        [step.retry_policy.max_attempts for step in graph.steps],
+        [lanes[task, step.handler] for step in graph.steps],
+        [step.timeout.total_seconds() for step in graph.steps],
+    )
+
+
 async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | None:
     """Give the registered definition with this content, None where there is none."""
     row = await tx.fetchrow(
         "SELECT definition_key, version, lanes FROM zart.definitions"
         " WHERE task_name = $1 AND content_hash = $2 AND version > 0",
         task_name,
-        content_hash(graph.steps),
+        await aside.done(graph.size, lambda: content_hash(to_json(graph.steps))),
     )
     if row is None:
         return None
@@ -206,11 +213,17 @@ async def read_definitions(tx: Tx, keys: Iterable[int]) -> list[Definition]:
             row["definition_key"],
             row["task_name"],
             row["version"],
-            Graph.of(from_json(row["steps"])),
+            await aside.done(
+                len(row["steps"]), lambda text: Graph.of(from_json(text)), row["steps"]
+            ),
             tuple(row["lanes"]),
         )
         for row in rows
     ]
+
+
+def _graph_of(text: str) -> Graph:
+    return Graph.of(from_json(text))
 
 
 async def touch_asked(tx: Tx, task_names: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zart_server import aside
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import TaskDefinitionNotFound
 from zart_server.domain.graph import from_json
@@ -40,14 +41,16 @@ async def list_task_definitions(
     shown = [row for row in rows[:limit] if row["steps"] is not None]
     return Page(
         tuple(
-            TaskDefinition(
-                row["task_name"],
-                row["version"],
-                from_json(row["steps"]),
-                row["last_asked_at"],
-                row["created_at"],
-            )
-            for row in shown
+            [
+                TaskDefinition(
+                    row["task_name"],
+                    row["version"],
+                    await aside.done(len(row["steps"]), from_json, row["steps"]),
+                    row["last_asked_at"],
+                    row["created_at"],
+                )
+                for row in shown
+            ]
         ),
         (shown[-1]["task_name"],) if len(rows) > len(shown) else None,
     )
@@ -72,7 +75,7 @@ async def get_task_definition(tx: Tx, task_name: str, version: int | None) -> Ta
     return TaskDefinition(
         row["task_name"],
         row["version"],
-        from_json(row["steps"]),
+        await aside.done(len(row["steps"]), from_json, row["steps"]),
         row["last_asked_at"],
         row["created_at"],
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from zart_server import aside
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound
 from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
@@ -50,6 +51,7 @@ _VIEW = f"""
         CASE WHEN COALESCE(step_no, 0) = 0 THEN payload END AS payload
     FROM run LEFT JOIN steps ON true ORDER BY step_no
 """
+_STEP_BYTES = 200  # about, of a step that is read
 
 
 async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> ExecutionView:
@@ -65,7 +67,7 @@ async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> Ex
         raise RunNotFound(execution_id, run_number or 0)
     definition = await tx.definitions.one(tx, row["definition_key"])
     place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
-    steps = steps_of(rows, place)
+    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, place)
     if row["run_key"] == row["current_key"]:
         waits = waits_for(rows, steps)
     else:

@@ -1,0 +1,200 @@
+"""The worst requests within the limits: while one is served, the others are answered."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+import pytest
+from computing import Steps
+from fuzzing.bases import rpcs
+from fuzzing.over_grpc import DEFECTS, answer
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from rig import Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2 as admin
+from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import dispatch_service_pb2 as dispatch
+from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import task_definition_pb2 as definition
+
+MIB = 1024 * 1024
+MESSAGE = 16 * MIB - 1024
+RPCS = {rpc.name: rpc for rpc in rpcs()}
+
+
+def filled(begin: str, part: str, end: str) -> str:
+    """Make JSON text of 1 MiB."""
+    room = MIB - len(begin) - len(end) - len(part)
+    return begin + part + ("," + part) * (room // (len(part) + 1)) + end
+
+
+DEEP = filled("[", "[" * 63 + "]" * 63, "]")
+FLOATS = filled("[", "1e308", "]")
+CUT = "[" * 65 + '"' + '\\"' * ((MIB - 66) // 2)
+NAME = "n" * 250
+
+
+def names(count: int) -> list[str]:
+    return [f"{NAME}{n:05}" for n in range(count)]
+
+
+def graph(steps: int, each: int, **options: Any) -> list[definition.StepSpec]:
+    """Make steps that depend on as many before them."""
+    known = [f"s{n}" for n in range(steps)]
+    return [
+        definition.StepSpec(step_name=name, depends_on=known[max(0, n - each) : n], **options)
+        for n, name in enumerate(known)
+    ]
+
+
+def start(**fields: Any) -> execution.StartExecutionRequest:
+    return execution.StartExecutionRequest(task_name="t", **fields)
+
+
+def batch(*items: execution.StartExecutionRequest) -> execution.BatchStartExecutionsRequest:
+    return execution.BatchStartExecutionsRequest(requests=items)
+
+
+def value(part: Value, count: int) -> Value:
+    return Value(list_value=ListValue(values=[part] * count))
+
+
+def outcomes(*texts: str) -> dispatch.ReportTasksRequest:
+    return dispatch.ReportTasksRequest(
+        dispatcher_id="d",
+        outcomes=[
+            dispatch.TaskOutcome(
+                task_id="1-1-1", lease_token=1, completed=dispatch.TaskCompleted(result_json=text)
+            )
+            for text in texts
+        ],
+    )
+
+
+STEP = definition.StepSpec(step_name="a")
+NESTED = Value(list_value=ListValue(values=[Value(list_value=ListValue())]))
+WORST: dict[str, tuple[str, Callable[[], Any]]] = {
+    "deep JSON": ("StartExecution", lambda: start(steps=[STEP], payload_json=DEEP)),
+    "JSON that is cut": ("StartExecution", lambda: start(steps=[STEP], payload_json=CUT)),
+    "floats": ("Restart", lambda: admin.RestartRequest(execution_id="x", payload_json=FLOATS)),
+    "many JSON texts": ("BatchStartExecutions", lambda: batch(*[start(payload_json=DEEP)] * 5)),
+    "many results": ("ReportTasks", lambda: outcomes(*[DEEP] * 5)),
+    "a value of numbers": (
+        "StartExecution", lambda: start(steps=[STEP], payload=value(Value(number_value=1), 300_000))),
+    "a value of all that fits": (
+        "StartExecution", lambda: start(steps=[STEP], payload=value(Value(bool_value=True), 4_000_000))),
+    "nested values": ("Restart", lambda: admin.RestartRequest(
+        execution_id="x", payload=value(NESTED, 100_000))),
+    "a value of members": ("StartExecution", lambda: start(steps=[STEP], payload=Value(
+        struct_value=Struct(fields={f"{n:x}": Value(number_value=1) for n in range(50_000)})))),
+    "many steps": ("StartExecution", lambda: start(steps=graph(10_000, 10))),
+    "many edges": ("StartExecution", lambda: start(steps=graph(446, 446))),
+    "too many edges": ("StartExecution", lambda: start(steps=graph(1500, 1500))),
+    "many inputs": ("StartExecution", lambda: start(steps=graph(1500, 1, input_json="[1" + ",1" * 5000 + "]"))),
+    "many bad steps": ("StartExecution", lambda: start(steps=[definition.StepSpec()] * 10_000)),
+    "many graphs": ("BatchStartExecutions", lambda: batch(*[start(steps=graph(20, 1))] * 1000)),
+    "a definition": ("RegisterTask", lambda: dispatch.RegisterTaskRequest(
+        definition=definition.TaskDefinition(task_name="t", steps=graph(10_000, 10)))),
+    "many names": ("Rerun", lambda: admin.RerunRequest(
+        execution_id="x", force_rerun=names(10_000), preserve=names(10_000))),
+    "many handlers": ("LeaseTasks", lambda: dispatch.LeaseTasksRequest(
+        dispatcher_id="d", task_names=names(1000), handlers=names(10_000), max_tasks=1)),
+    "many results asked for": ("GetStepResults", lambda: dispatch.GetStepResultsRequest(
+        task_id="1-1-1", lease_token=1, step_names=names(10_000))),
+    "many leases": ("ExtendLeases", lambda: dispatch.ExtendLeasesRequest(
+        dispatcher_id="d", leases=[dispatch.LeaseRef(task_id=f"{n}-1-1") for n in range(1000)])),
+    "a long token": ("ListRuns", lambda: admin.ListRunsRequest(
+        execution_id="x", page_token="W1tb" * (MESSAGE // 4))),
+    "a long name": ("ListRuns", lambda: admin.ListRunsRequest(execution_id=" " * MESSAGE)),
+    "a long name of an audit": ("ListOperations", lambda: audit.ListOperationsRequest(
+        execution_id="é" * (MESSAGE // 2))),
+    "a long reason": ("Restart", lambda: admin.RestartRequest(
+        execution_id="x", reason="é" * (MESSAGE // 2), request_id="r")),
+    "a long pattern": ("Pause", lambda: admin.PauseRequest(step_pattern="{" * MESSAGE)),
+    "a pattern of alternatives": ("Pause", lambda: admin.PauseRequest(
+        step_pattern="{*,?}" * 16 + "[!a-z]" * 20 + "{a,b}" * 10)),
+    "statuses": ("ListExecutions", lambda: b"\x10\x01" * (MESSAGE // 2)),
+    "packed statuses": ("ListExecutions", lambda: execution.ListExecutionsRequest(
+        statuses=[1] * (MESSAGE - 100))),  # type: ignore[list-item]
+    "empty steps": ("StartExecution", lambda: b"\x2a\x00" * (MESSAGE // 2)),
+    "empty requests": ("BatchStartExecutions", lambda: b"\x0a\x00" * (MESSAGE // 2)),
+    "requests of empty steps": ("BatchStartExecutions", lambda: (b"\x0a\x7e" + b"\x2a\x00" * 63) * (MESSAGE // 128)),
+    "empty outcomes": ("ReportTasks", lambda: b"\x12\x02\x1a\x00" * (MESSAGE // 4)),
+    "empty names": ("Rerun", lambda: b"\x12\x00" * (MESSAGE // 2)),
+    "unknown fields": ("Restart", lambda: b"\xa0\x06\x00" * (MESSAGE // 3)),
+    "unknown groups": ("Restart", lambda: b"\xa3\x06\xa4\x06" * (MESSAGE // 4)),
+}  # fmt: skip
+PATIENCE = 120.0
+Code = grpc.StatusCode
+# Seconds of CPU: 0.05 on a machine of its own, and room for one that is shared.
+LONGEST = 0.15
+STARVED = 0.6
+
+
+@pytest.fixture(autouse=True)
+def collected_as_a_server_does() -> Iterator[None]:
+    """Have the collector pass over what the tests themselves have made, as ``zart serve`` does."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+async def test_the_loop_goes_on(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    too_long: dict[str, tuple[float, float]] = {}
+    for name, (rpc, make) in WORST.items():
+        request = make()
+        sent = request if isinstance(request, bytes) else request.SerializeToString()
+        assert len(sent) <= 16 * MIB, name
+        async with Steps(zart_server.loop) as steps:
+            told = await answer(rig.client.channel, RPCS[rpc], sent, PATIENCE)
+        assert told.code not in DEFECTS | {Code.DEADLINE_EXCEEDED}, (name, told)
+        if steps.longest > LONGEST or steps.starved > STARVED:
+            too_long[name] = steps.longest, steps.starved
+    assert not too_long
+
+
+async def test_a_large_run(rig: Rig, zart_server: ServerUnderTest) -> None:
+    roots = [zart.StepSpec(f"s{n}", handler="h", input=n) for n in range(4000)]
+    client = rig.client
+    leased: list[Any] = []
+
+    async def lease() -> None:
+        leased.extend(await client.lease_tasks("d", ["t"], max_tasks=1000))
+
+    async def report() -> None:
+        await rig.complete(*leased, result="x" * 200)
+
+    async def watch() -> None:
+        async with aclosing(client.watch_execution("x")) as states:
+            await anext(states)
+
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "register": lambda: client.register_task("t", roots),
+        "start": lambda: client.start("t", execution_id="x"),
+        "lease": lease,
+        "report": report,
+        "get": lambda: client.get_execution("x"),
+        "watch": watch,
+        "definition": lambda: client.get_task_definition("t"),
+        "rerun": lambda: client.rerun("x", include_downstream=True),
+        "restart": lambda: client.restart("x"),
+        "cancel": lambda: client.cancel_execution("x"),
+    }
+    too_long: dict[str, tuple[float, float]] = {}
+    for name, call in calls.items():
+        async with Steps(zart_server.loop) as steps:
+            await call()
+        if steps.longest > LONGEST or steps.starved > STARVED:
+            too_long[name] = steps.longest, steps.starved
+    assert not too_long
