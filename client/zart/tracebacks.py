@@ -32,12 +32,16 @@ def places_of(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-class PlacesFormatter(logging.Formatter):
-    """Formats records as usual, without control characters, and exceptions by their places."""
+class PrintableFormatter(logging.Formatter):
+    """Formats records as usual, without what would steer a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Give a record as text that is fit to be printed."""
         return escaped(super().format(record))
+
+
+class PlacesFormatter(PrintableFormatter):
+    """Formats exceptions by their places, the rest as usual."""
 
     def formatException(  # noqa: N802 - logging's name
         self,

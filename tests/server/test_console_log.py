@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from zart.tracebacks import PlacesFormatter
+from zart.tracebacks import PlacesFormatter, PrintableFormatter
 from zart_server.observability import configure_logging, log_through_logging
 
 HOSTILE = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202e\nlevel=info all is well"
@@ -55,6 +55,13 @@ def test_a_traceback_keeps_its_lines(log: io.StringIO) -> None:
     assert len(log.getvalue().splitlines()) > 1
 
 
-def test_the_plain_log_is_escaped_too() -> None:
-    record = logging.LogRecord("zart", logging.INFO, "", 0, "told: %s", (HOSTILE,), None)
-    assert control_characters(PlacesFormatter("%(message)s").format(record)) == set()
+@pytest.mark.parametrize("kind", [PlacesFormatter, PrintableFormatter])
+def test_the_plain_logs_of_gateway_and_dispatcher_are_escaped_too(
+    kind: type[logging.Formatter],
+) -> None:
+    try:
+        int(HOSTILE)
+    except ValueError:
+        raised = sys.exc_info()
+    record = logging.LogRecord("zart", logging.INFO, "", 0, "told: %s", (HOSTILE,), raised)
+    assert control_characters(kind("%(message)s").format(record)) == set()

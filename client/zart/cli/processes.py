@@ -17,6 +17,7 @@ from zart.cli.gateway import is_installed
 from zart.cli.options import example, reads
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
+from zart.tracebacks import PrintableFormatter
 
 app = typer.Typer()
 
@@ -119,10 +120,10 @@ def dispatch(
     )
     from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
 
-    logging.basicConfig(
-        level=os.environ.get("ZART_LOG_LEVEL", "info").upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    level = os.environ.get("ZART_LOG_LEVEL", "info").upper()
+    logging.basicConfig(level=level, handlers=[handler])
     try:
         tasks = load_tasks(targets)
     except LoadError as error:
