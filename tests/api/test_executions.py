@@ -14,6 +14,10 @@ from waiting import until
 import zart
 from zart import errors
 from zart.models import DeadStep, StepError
+from zart_server.api import encode
+from zart_server.domain import model
+from zart_server.domain.waiting import waiting_for_rule
+from zart_server.store.reads import dead_steps
 
 
 async def test_the_server_makes_an_id_where_none_is_given(rig: Rig) -> None:
@@ -200,7 +204,7 @@ async def test_dead_steps_are_told_in_lists(rig: Rig) -> None:
     assert listed["revived"] == ()
     assert listed["retried"] == (DeadStep("a", StepError("Broken", "at last", "")),)
     assert [step.step_name for step in listed["many"]] == ["b", "c", "d"]
-    assert all(s.error and len(s.error.message) == 1000 for s in listed["many"])
+    assert all(s.error and len(s.error.message) == 500 for s in listed["many"])
 
 
 async def test_get_execution_of_an_earlier_run(rig: Rig) -> None:
@@ -303,3 +307,14 @@ async def test_result_raises_where_the_run_did_not_complete(rig: Rig) -> None:
     await rig.start("slow", CHAIN)
     with pytest.raises(TimeoutError):
         await rig.client.handle("slow").result(timeout=0.2)
+
+
+def test_the_largest_page_of_a_list_fits_into_a_message() -> None:
+    wide = "\U0001f4a5"  # four bytes
+    error = model.StepError(wide * dead_steps.TYPE, wide * dead_steps.MESSAGE)
+    largest = model.Execution(
+        "x" * 255, "t" * 255, 2**31 - 1, model.RunStatus.FAILED, datetime.now(UTC),
+        f"{'s' * 255}: {waiting_for_rule('pr-abcd1234', 'b' * 1000, 'r' * 1000)}",
+        (model.DeadStep("s" * 255, error),) * dead_steps.MOST,
+    )  # fmt: skip
+    assert encode.execution(largest).ByteSize() * 1000 < 15 * 1024 * 1024

@@ -115,7 +115,7 @@ class Session:
         """Send a call for up to ``limit`` items (0: all), and print each page as it comes."""
         writer: ListWriter | None = None
         table = Table(self.out, columns)
-        shown, token, size = 0, "", _FIRST_PAGE if limit == 0 else _PAGE
+        shown, token, size = 0, "", _PAGE if 0 < limit <= _PAGE else _FIRST_PAGE
         while True:
             message, page = self._page(call, min(size, limit - shown) if limit else size, token)
             shown, token, size = shown + len(page.items), page.next_page_token, _PAGE

@@ -240,8 +240,8 @@ class DeadStep(_message.Message):
     """Names the step."""
     @_builtins.property
     def error(self) -> Global___StepError:
-        """Its last error, with a message of at most 1,000 characters and without details: GetStep has
-        it whole.
+        """Its last error, without details, with a type of at most 100 and a message of at most 500
+        characters: GetStep has it whole.
         """
 
     def __init__(

@@ -8,7 +8,9 @@ from zart_server.domain.model import DeadStep, StepError
 from zart_server.store.db import Tx
 
 MOST = 3  # of a run
-_MESSAGE = 1_000  # characters: a page has a thousand executions, and an answer 16 MiB
+# Characters of up to four bytes: a thousand executions with three dead steps each must fit into an
+# answer of 16 MiB, with all their names and what they wait for.
+TYPE, MESSAGE = 100, 500
 
 # A dead step is found by the attempt that it died of: most attempts have no row, since one that
 # completes is part of its step's, so this reads what went wrong and not the whole run.
@@ -21,8 +23,8 @@ _DEAD = f"""
         SELECT a.step_no,
             (SELECT step_names[a.step_no + 1] FROM zart.definitions d
              WHERE d.definition_key = r.definition_key) AS step_name,
-            a.error IS NOT NULL AS has_error, a.error->>'type' AS type,
-            left(a.error->>'message', {_MESSAGE}) AS message
+            a.error IS NOT NULL AS has_error, left(a.error->>'type', {TYPE}) AS type,
+            left(a.error->>'message', {MESSAGE}) AS message
         FROM (
             SELECT step_no, attempt, error FROM zart.attempts
             WHERE run_key = u.run_key ORDER BY step_no, attempt OFFSET 0) a
