@@ -29,12 +29,15 @@ test: $(VENV)/.installed ## run the tests; ARGS='-k pause' some of them
 test-under-load: $(VENV)/.installed ## run the tests three times beside six busy loops
 	$(BIN)/python tools/under_load.py $(ARGS)
 
+# What callers were built with: no change of the protos may break them.
+PUBLISHED := protos/published.binpb
 lint: $(VENV)/.installed build/protos ## style, import rules, protos
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking --against $(PUBLISHED)
 
 fmt: $(VENV)/.installed ## format code and protos, and mend what can be mended
 	$(BIN)/ruff check --fix
@@ -62,6 +65,9 @@ OPENAPI := $(BIN)/buf build -o build/zart.binpb && $(BIN)/python tools/openapi.p
 proto: $(PROTO_VENV)/.installed build/protos ## generate client/zart/v1 and the OpenAPI from protos/
 	$(PROTO_VENV)/bin/python tools/generate.py client
 	$(OPENAPI) client/zart/gateway/openapi.json
+
+proto-publish: $(VENV)/.installed build/protos ## callers may rely on the protos as they are: compare with these from now on
+	$(BIN)/buf build --path protos/zart --exclude-source-info -o $(PUBLISHED)
 
 proto-check: $(PROTO_VENV)/.installed build/protos ## is the generated code up to date?
 	rm -rf build/generated && mkdir -p build/generated

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -65,12 +64,11 @@ class Document:
     def add(self, binding: Binding) -> None:
         """Describe one way to reach an RPC."""
         rpc, method = binding.rpc, binding.http_method.lower()
-        used = {op["operationId"] for item in self.paths.values() for op in item.values()}
-        name = rpc.name if rpc.name not in used else f"{rpc.name}2"
         parameters = [self._path_parameter(field) for field in binding.variables]
         operation: Schema = {
-            "operationId": name,
+            "operationId": _operation_id(binding),
             "tags": [rpc.containing_service.name],
+            "summary": _first_sentence(self._comments.text(rpc.full_name)),
             **self._comments.of(rpc.full_name),
         }
         if binding.takes_body:
@@ -145,13 +143,12 @@ class Document:
         }
         if is_request:
             schema["additionalProperties"] = False
-            clashes = [
-                {"not": {"required": [one.json_name, other.json_name]}}
-                for oneof in kind.oneofs
-                for one, other in combinations(oneof.fields, 2)
-            ]
-            if clashes:
-                schema["allOf"] = clashes
+            # Said in words: generators drop what they cannot express in types.
+            for oneof in kind.oneofs:
+                if len(oneof.fields) > 1:
+                    names = ", ".join(field.json_name for field in oneof.fields)
+                    said = schema.get("description", "")
+                    schema["description"] = f"{said}\n\nAt most one of: {names}.".strip()
         return schema
 
     def _field(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
@@ -184,6 +181,27 @@ class Document:
                 "enum": names,
             }
         return {"$ref": f"#/components/schemas/{kind.name}"}
+
+
+def _operation_id(binding: Binding) -> str:
+    """Name an operation: by service too, for a schema may have the RPC's name with a suffix.
+
+    Of several ways to one RPC the one with the fewest fields in its path has the plain name.
+    """
+    rpc = binding.rpc
+    ways = [way for way in bindings_of([rpc.containing_service]) if way.rpc is rpc]
+    plain = min(ways, key=lambda way: len(way.variables))
+    more = [field.name for field in binding.variables if field not in plain.variables]
+    by = "By" + "And".join(map(_camel, more)) if more else ""
+    return f"{rpc.containing_service.name}_{rpc.name}{by}"
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition("\n")[0].partition(". ")[0].removesuffix(".")
 
 
 def _or_null(schema: Schema) -> Schema:

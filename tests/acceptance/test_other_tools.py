@@ -107,6 +107,41 @@ def test_zart_protos_writes_what_tools_without_reflection_need(
     assert "pr-" in listed
 
 
+def test_protos_say_where_code_in_go_and_java_belongs(tmp_path: Path) -> None:
+    """And the set has what the details of a status are, which no proto of ours imports."""
+    subprocess.run([sys.executable, "-m", "zart.cli", "protos", str(tmp_path)], check=True)
+    files = descriptor_pb2.FileDescriptorSet.FromString((tmp_path / "zart.binpb").read_bytes()).file
+
+    for file in files:
+        if file.package == "zart.v1":
+            assert file.options.go_package == "zart/v1;zartv1", file.name
+            assert file.options.java_package == "zart.v1", file.name
+            assert file.options.java_multiple_files, file.name
+    (details,) = [file for file in files if file.name == "google/rpc/error_details.proto"]
+    assert {"ErrorInfo", "BadRequest", "RetryInfo"} <= {m.name for m in details.message_type}
+    assert (tmp_path / details.name).exists()
+
+
+def test_lint_refuses_protos_that_break_callers(tmp_path: Path) -> None:
+    root = HERE.parents[1]
+    shutil.copytree(root / "protos", tmp_path / "protos")
+    shutil.copy(root / "buf.yaml", tmp_path)
+    changed = tmp_path / "protos" / "zart" / "v1" / "admin_service.proto"
+    subprocess.run(["make", "-s", "build/protos"], cwd=root, check=True)
+    shutil.copytree(root / "build" / "protos", tmp_path / "build" / "protos")
+    compare = next(line.strip() for line in (root / "Makefile").read_text().splitlines()
+                   if "buf breaking" in line)  # fmt: skip
+    command = compare.replace("$(BIN)", str(BIN)).replace("$(PUBLISHED)", "protos/published.binpb")
+
+    assert subprocess.run(command.split(), cwd=tmp_path, check=False).returncode == 0
+    changed.write_text(changed.read_text().replace("rules_deleted = 1", "rules_gone = 1"))
+    broken = subprocess.run(
+        command.split(), cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert broken.returncode != 0
+    assert "rules_deleted" in broken.stdout
+
+
 @pytest.mark.skipif(shutil.which("npm") is None, reason="node is not here")
 def test_a_dispatcher_in_node_needs_only_the_protos(
     tmp_path: Path, zart_server: ServerUnderTest

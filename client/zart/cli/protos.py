@@ -8,7 +8,7 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from zart.descriptors import copy_with_json_names
 from zart.v1 import (
@@ -23,6 +23,7 @@ _ROOTS = (
     admin_service_pb2,
     audit_service_pb2,
     dispatch_service_pb2,
+    error_details_pb2,  # what the details of a status are, which no proto of ours imports
     error_reason_pb2,
     execution_service_pb2,
 )
