@@ -275,30 +275,6 @@ async def test_a_watch_follows_across_a_restart_unless_it_names_a_run(rig: Rig) 
     assert follower[-1] == (1, "COMPLETED")
 
 
-async def test_watches_cost_no_query_each_and_tick(rig: Rig) -> None:
-    await rig.start("x", CHAIN)
-    watching = [asyncio.create_task(rig.client.handle("x").run()) for _ in range(20)]
-
-    async def commits() -> int:
-        # Idle connections tell of their commits with the next one, a second later at the least.
-        await asyncio.sleep(1.2)
-        await asyncio.gather(*(rig.client.get_execution("x") for _ in range(10)))
-        found: int = await rig.db.fetchval(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-        )
-        return found
-
-    await commits()
-    before = await commits()
-    await asyncio.sleep(3)
-    after = await commits()
-    await rig.work()
-    await asyncio.wait_for(asyncio.gather(*watching), 10)
-    # Ten for the look itself, two or three a second for health and maintenance. A query for
-    # each watcher and second would make more than eighty.
-    assert after - before < 45
-
-
 async def test_result_raises_where_the_run_did_not_complete(rig: Rig) -> None:
     await rig.dead(step="b")
     with pytest.raises(zart.RunFailed) as failed:

@@ -93,9 +93,9 @@ async def test_a_caller_that_goes_away_ends_the_watch_in_the_server(
     watches = zart_server.running.runtime.watches
     with watching(http_, "/api/v1/executions/x/watch") as response:
         await line_of(response)
-        assert watches._watches
+        assert watches._followed
 
     async def gone() -> bool:
-        return not watches._watches
+        return not watches._followed
 
     await eventually(gone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
@@ -124,8 +125,13 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> AsyncIterator[pb.WatchExecutionResponse]:
         """Stream what changes."""
         execution_id, run_number = decode.run_of(request)
-        async for view in self._watches.watch(execution_id, run_number):
-            yield await aside.done(_STEP_BYTES * len(view.steps), _watched, view)
+        async with aclosing(self._watches.watch(execution_id, run_number)) as all_told:
+            async for told in all_told:
+                view = told.view
+                if told.message is None:  # else another watch of the same was faster
+                    size = _STEP_BYTES * len(view.steps)
+                    told.message = await aside.done(size, _watched, view)
+                yield told.message
 
     async def ListTaskDefinitions(  # noqa: N802 - the proto's name
         self, request: pb.ListTaskDefinitionsRequest, context: Context

@@ -204,7 +204,7 @@ class ExecutionView:
     execution: Execution
     run: Run
     steps: tuple[Step, ...]
-    execution_key: int
+    run_key: int
 
 
 @dataclass(frozen=True, slots=True)

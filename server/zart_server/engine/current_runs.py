@@ -86,8 +86,6 @@ async def lock_current(
             continue
         error = await _mistake(tx, item, execution)
         found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
-        if error is None:
-            tx.changes.executions.add(execution.execution_key)
     return found
 
 

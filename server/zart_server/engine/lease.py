@@ -49,7 +49,6 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
         left = parts[len(kept) :]
         await unclaim(tx, [part.claimed for part in left])
         low_water.put_back([_place_of(part) for part in left])
-    tx.changes.executions.update(part.run.execution_key for part in kept)
     large = await _read_large(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]

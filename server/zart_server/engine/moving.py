@@ -200,7 +200,6 @@ async def _release(tx: Tx, rule_key: int, run_keys: list[int]) -> None:
             break
         await tx.pauses.refresh(tx)
     for step, key in zip(steps, keys, strict=True):
-        tx.changes.executions.add(step.execution_key)
         if key is None:
             tx.changes.queued(step.task_name, step.handler)
             tx.changes.put_back(step.task_name, step.handler, step.lane, step.place)

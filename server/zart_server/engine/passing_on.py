@@ -65,9 +65,6 @@ async def pass_on(
     for n, item, rule in zip(followers.after, followers.ready, rules, strict=True):
         if n in ended and rule is None:
             item.tell_of(tx)
-    recorded = [lease[0] for lease, n in firsts.items() if n in ended]
-    tx.changes.executions.update(runs[run_key].execution_key for run_key in recorded)
-    tx.changes.ended.update(runs[run_key].execution_key for run_key in followed.finished)
     return PassedOn(ended, followers.leased(followed.leases))
 
 

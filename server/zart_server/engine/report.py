@@ -137,7 +137,6 @@ class _Batch:
         # Last, since a Pause waits for whoever has taken the pause lock.
         placed = await place(self.tx, self.followers.ready)
         self.tasks = self.followers.leased(placed.leases)
-        self.tx.changes.executions.update(self.runs[item.run_key].execution_key for item in ended)
         return set(found)
 
     def _definition(self, run: RunFacts) -> Definition:
@@ -228,5 +227,4 @@ class _Batch:
             )
         }
         if maybe:
-            ended_runs = await finish_runs(self.tx, sorted(maybe))
-            self.tx.changes.ended.update(self.runs[key].execution_key for key in ended_runs)
+            await finish_runs(self.tx, sorted(maybe))

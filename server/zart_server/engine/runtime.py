@@ -59,8 +59,9 @@ class Runtime:
                 ]
             )
         self.dispatch.waiters.wake(changes.lanes)
-        self.watches.changed(changes.executions, changes.ended)
+        self.watches.changed(changes.runs, changes.at_once)
         if changes.rules:
+            self.watches.changed_all()  # a step is paused from the commit of its rule on
             self.maintenance.kick()
             self.moves.kick()
         if changes.due_in is not None:

@@ -196,6 +196,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Found:
             heads[row[6]] = row[7], row[8]
         else:
             claimed.append(Claimed(*row))
+    tx.changes.changed(item.run_key for item in claimed)
     return Found(
         claimed,
         heads,
@@ -285,4 +286,6 @@ async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list
     """
     statement = _PAST_SETTLING_OF_TASKS if wanted.handlers is None else _PAST_SETTLING_OF_HANDLERS
     *rows, aside = await tx.fetch(statement, *_arguments(wanted, begin))
-    return [Claimed(*row) for row in rows], aside[4]
+    claimed = [Claimed(*row) for row in rows]
+    tx.changes.changed(item.run_key for item in claimed)
+    return claimed, aside[4]

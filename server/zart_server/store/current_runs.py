@@ -60,6 +60,8 @@ async def lock_current_runs(
             found[id_] = LockedExecution(
                 key, id_, task_name, created_at, definition_key, RunRow.from_values(run)
             )
+    # Who locks them is to change them.
+    tx.changes.changed((item.run.run_key for item in found.values()), at_once=True)
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -55,8 +55,8 @@ class Changes:
     """What a transaction changed that somebody may wait for; told to them after its commit."""
 
     lanes: dict[tuple[str, str], int] = field(default_factory=dict)  # (task, handler) → queued
-    executions: set[int] = field(default_factory=set)  # execution keys
-    ended: set[int] = field(default_factory=set)  # those of them whose run ended
+    runs: set[int] = field(default_factory=set)  # run keys, told of by whatever locks or claims
+    at_once: set[int] = field(default_factory=set)  # those that ended, or an operator changed
     rules: bool = False  # pause rules were added or deleted
     due_in: float | None = None  # seconds until the first task that was queued with a delay
     # Of lanes, by (task, handler), whose tasks were queued where they had stood before: the lane
@@ -78,8 +78,15 @@ class Changes:
         if known is None or place < known[1]:
             self.places[task_name, handler] = lane, place
 
+    def changed(self, run_keys: Iterable[int], *, at_once: bool = False) -> None:
+        """Note that something of runs changed: called by the statements that lock or claim them."""
+        keys = set(run_keys)
+        self.runs |= keys
+        if at_once:
+            self.at_once |= keys
+
     def __bool__(self) -> bool:
-        return bool(self.lanes or self.executions or self.rules or self.due_in is not None)
+        return bool(self.lanes or self.runs or self.rules or self.due_in is not None)
 
 
 class Tx:

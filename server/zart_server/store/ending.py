@@ -132,14 +132,15 @@ async def end_leases(
         *_arguments(told, swept=swept),
     )
     locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
-    return locked, [Ended(*row) for row in rows if row[1] is not None]
+    ended = [Ended(*row) for row in rows if row[1] is not None]
+    tx.changes.changed(item.run_key for item in ended)
+    return locked, ended
 
 
 class Followed(NamedTuple):
-    """Run key and step number of the leases that ended, runs completed, and what was leased."""
+    """Run key and step number of the leases that ended, and what was leased."""
 
     ended: set[tuple[int, int]]
-    finished: list[int]
     leases: Leases
 
 
@@ -190,8 +191,12 @@ async def end_and_place(
     )
     if not all(row[0] for row in rows):
         return None
+    ended = {(row[1], row[2]) for row in rows if row[2] is not None and row[3] is None}
+    tx.changes.changed(run_key for run_key, _ in ended)
+    tx.changes.changed(
+        (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True
+    )
     return Followed(
-        {(row[1], row[2]) for row in rows if row[2] is not None and row[3] is None},
-        [row[1] for row in rows if row[1] is not None and row[2] is None],
+        ended,
         {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
     )

@@ -23,7 +23,6 @@ class HeldStep:
     task_name: str
     handler: str
     step_name: str
-    execution_key: int
     lane: int
     not_before: datetime
     queue_no: int
@@ -63,7 +62,7 @@ async def held_in_runs(
     rows = await tx.fetch(
         """
         SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
-               e.execution_key, h.lane, h.not_before, h.queue_no
+               h.lane, h.not_before, h.queue_no
         FROM zart.held h JOIN zart.lanes l USING (lane) JOIN zart.runs USING (run_key)
         JOIN zart.executions e USING (execution_key)
         WHERE h.rule_key = $1 AND h.run_key = ANY($2::bigint[])

@@ -98,8 +98,8 @@ class Notifications:
         for (task, handler), (lane_key, place) in changes.places.items():
             self._pending.put_back(task, handler, lane_key, place)
         if any(peer.watches for peer in self._peers.values()):
-            self._pending.executions |= changes.executions
-            self._pending.ended |= changes.ended
+            self._pending.runs |= changes.runs
+            self._pending.at_once |= changes.at_once
         self._pending.rules |= changes.rules
         if changes.due_in is not None:
             due = self._pending.due_in
@@ -152,8 +152,8 @@ class Notifications:
             self._on_changes(
                 Changes(
                     {(task, handler): count for task, handler, count in said["lanes"]},
-                    set(said["executions"]),
-                    set(said["ended"]),
+                    set(said.get("runs", ())),
+                    set(said.get("at_once", ())),
                     said["rules"],
                     said["due_in"],
                     {
@@ -193,8 +193,10 @@ class Notifications:
         said: dict[str, Any] = {
             "from": self._me,
             "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
-            "executions": sorted(changes.executions),
-            "ended": sorted(changes.ended),
+            "runs": sorted(changes.runs),
+            "at_once": sorted(changes.at_once),
+            "executions": [],  # what servers before this version look for
+            "ended": [],
             "rules": changes.rules,
             "due_in": changes.due_in,
             "places": [

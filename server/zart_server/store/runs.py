@@ -84,7 +84,9 @@ async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int,
         f" ORDER BY run_key FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}",
         numbers(sorted(set(run_keys))),
     )
-    return {row[0]: LockedRun(*row) for row in rows}
+    locked = {row[0]: LockedRun(*row) for row in rows}
+    tx.changes.changed(locked)
+    return locked
 
 
 async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
@@ -111,12 +113,11 @@ async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
     )
 
 
-async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
+async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     """Finish those of the runs, all held by this transaction, in which nothing can move.
 
     A pending step waits for one that is not completed; with nothing queued, held or leased that
     chain ends in a dead step. So such a run is FAILED when it has one, and COMPLETED otherwise.
-    Gives the new status by run key.
     """
     rows = await tx.fetch(
         """
@@ -139,11 +140,11 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
             started_at = COALESCE(r.started_at, statement_timestamp()),
             completed_at = statement_timestamp()
         FROM finished f WHERE r.run_key = f.run_key AND r.status IN ('scheduled', 'running')
-        RETURNING r.run_key, r.status
+        RETURNING r.run_key
         """,
         numbers(run_keys),
     )
-    return {row["run_key"]: row["status"] for row in rows}
+    tx.changes.changed((row[0] for row in rows), at_once=True)
 
 
 async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:

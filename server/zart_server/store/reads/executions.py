@@ -8,7 +8,7 @@ import asyncpg
 
 from zart_server import aside
 from zart_server.domain.commands import ExecutionView
-from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound
+from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound, ZartError
 from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
@@ -23,8 +23,9 @@ from zart_server.store.reads.steps import (
 )
 from zart_server.store.reads.waiting import execution_waits
 
+# The wanted runs, $2 of which executions, $3 of which numbers, NULL: the current one.
 _RUN = """
-    SELECT NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
+    SELECT u.n, NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
         e.created_at AS execution_created_at,
         c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
         r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
@@ -32,24 +33,28 @@ _RUN = """
         r.source_run_number AS run_source, r.error AS run_error,
         COALESCE(r.payload, p.payload) AS payload, r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
-    FROM zart.executions e
-    JOIN zart.runs c ON c.execution_key = e.execution_key AND c.is_current
+    FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY u(execution_id, run_number, n)
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
+    CROSS JOIN LATERAL (  -- the newest is the current one
+        SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY runs.run_number DESC LIMIT 1) c
     LEFT JOIN LATERAL (
-        SELECT * FROM zart.runs WHERE execution_key = e.execution_key
-            AND run_number = COALESCE($3, c.run_number)
-        OFFSET 0) r ON true  -- apart: else the planner may look for the number in all runs
-    LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
-    WHERE e.execution_id = $2
+        SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
+            AND runs.run_number = COALESCE(u.run_number, c.run_number)
+        OFFSET 0) r ON true
+    LEFT JOIN LATERAL (
+        SELECT payload FROM zart.runs WHERE runs.run_key = r.payload_run_key OFFSET 0) p ON true
 """
-# The payload, which may be long, stands in the first row only.
+# The payload, which may be long, stands in the first row of its run only.
 _VIEW = f"""
     WITH {STEPS.format(run=_RUN)}
-    SELECT steps.*, execution_key, execution_created_at, current_number, current_status,
+    SELECT steps.*, n, execution_key, execution_created_at, current_number, current_status,
         current_key, run.run_key, run_number, run_status, "trigger", triggered_by, run_principal,
         run_reason, definition_key, run_source, run_error, created_at, run_started_at,
         run_completed_at, run.task_name,
         CASE WHEN COALESCE(step_no, 0) = 0 THEN payload END AS payload
-    FROM run LEFT JOIN steps ON true ORDER BY step_no
+    FROM run LEFT JOIN steps ON steps_of = run.run_key ORDER BY n, step_no
 """
 _STEP_BYTES = 200  # about, of a step that is read
 
@@ -59,13 +64,42 @@ async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> Ex
 
     Results are left out past 4 MiB together. Raises ExecutionNotFound or RunNotFound.
     """
-    rows = await tx.fetch(_VIEW, RESULT_BYTES, execution_id, run_number)
-    if not rows:
-        raise ExecutionNotFound(execution_id)
+    (view,) = await get_executions(tx, [(execution_id, run_number)])
+    if isinstance(view, ZartError):
+        raise view
+    return view
+
+
+async def get_executions(
+    tx: Tx, wanted: Sequence[tuple[str, int | None]]
+) -> list[ExecutionView | ZartError]:
+    """Read executions as ``get_execution`` does, in one statement. No run may be wanted twice.
+
+    An error is ExecutionNotFound or RunNotFound.
+    """
+    found: dict[int, list[asyncpg.Record]] = {}
+    ids, numbers = zip(*wanted, strict=True)
+    for row in await tx.fetch(_VIEW, RESULT_BYTES, ids, numbers):
+        found.setdefault(row["n"], []).append(row)
+    keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
+    definitions = await tx.definitions.get(tx, keys)
+    views: list[ExecutionView | ZartError] = []
+    for n, (execution_id, number) in enumerate(wanted, 1):
+        rows = found.get(n)
+        if rows is None:
+            views.append(ExecutionNotFound(execution_id))
+        elif rows[0]["run_key"] is None:
+            views.append(RunNotFound(execution_id, number or 0))
+        else:
+            definition = definitions[rows[0]["definition_key"]]
+            views.append(await _view(tx, rows, execution_id, definition))
+    return views
+
+
+async def _view(
+    tx: Tx, rows: Sequence[asyncpg.Record], execution_id: str, definition: Definition
+) -> ExecutionView:
     row = rows[0]
-    if row["run_key"] is None:
-        raise RunNotFound(execution_id, run_number or 0)
-    definition = await tx.definitions.one(tx, row["definition_key"])
     place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
     steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, place)
     if row["run_key"] == row["current_key"]:
@@ -77,7 +111,7 @@ async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> Ex
         _execution(row, execution_id, waits),
         _run(row, execution_id, definition, await _result(tx, row, place, steps)),
         tuple(steps),
-        execution_key=row["execution_key"],
+        run_key=row["run_key"],
     )
 
 

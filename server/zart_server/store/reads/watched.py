@@ -1,4 +1,4 @@
-"""Reads, in one statement, whether any of many watched executions changed."""
+"""Reads, in one statement, whether any of many watched runs changed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from zart_server.store.db import Tx
 
 
-async def run_digests(tx: Tx, execution_keys: Sequence[int]) -> dict[int, str]:
-    """Give, by execution key, a digest that is another one once the current run has changed."""
+async def run_digests(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
+    """Give, by run key, a digest that is another one once the run has changed."""
     rows = await tx.fetch(
         """
-        SELECT r.execution_key, concat_ws('/', r.run_number, r.status,
+        SELECT r.run_key, concat_ws('/', r.status, r.is_current,
             (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
              WHERE s.run_key = r.run_key),
             (SELECT sum(hashtextextended(concat(attempt, '/', lease_token), step_no))
-             FROM zart.tasks q WHERE q.run_key = r.run_key),
+             FROM zart.leases q WHERE q.run_key = r.run_key),
+            (SELECT sum(hashtextextended(attempt::text, step_no))
+             FROM zart.queue q WHERE q.run_key = r.run_key),
             (SELECT sum(hashtextextended(rule_key::text, step_no)) FROM zart.held h
              WHERE h.run_key = r.run_key)) AS digest
-        FROM zart.runs r WHERE r.is_current AND r.execution_key = ANY($1::bigint[])
+        FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
         """,
-        execution_keys,
+        run_keys,
     )
-    return {row["execution_key"]: row["digest"] for row in rows}
+    return {row["run_key"]: row["digest"] for row in rows}
