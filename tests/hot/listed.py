@@ -1,6 +1,6 @@
 """All scenarios: each module of them adds its own to the list."""
 
-from hot import administering, claiming, dispatching, pausing, reading
+from hot import administering, claiming, dispatching, listing, pausing, reading
 from hot.scenario import SCENARIOS, Scenario
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "administering",
     "claiming",
     "dispatching",
+    "listing",
     "pausing",
     "reading",
 ]

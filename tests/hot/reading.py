@@ -1,11 +1,20 @@
-"""Reads of single executions, and what is found by time."""
+"""Reads of executions, one by one and as many as are watched."""
 
 from __future__ import annotations
 
 from hot.explained import Explained
 from hot.scenario import scenario
 from hot.states import MANY
-from zart_server.store.reads.executions import get_execution
+from zart_server.domain.commands import ExecutionView
+from zart_server.store.reads.executions import (
+    find_executions,
+    get_execution,
+    get_executions,
+    get_step,
+)
+from zart_server.store.reads.watched import run_digests
+
+SOME = range(MANY - 10, MANY + 10)
 
 
 @scenario(1)
@@ -13,3 +22,14 @@ async def reading_executions(tx: Explained) -> None:
     for number in (1, 5, MANY + 1, MANY + 2):
         view = await get_execution(tx.tx, f"x-{number}", None)
         assert len(view.steps) == 2
+        step = await get_step(tx.tx, f"x-{number}", "b", None)
+        assert step.step_name == "b"
+
+
+@scenario(len(SOME))
+async def reading_what_is_watched(tx: Explained) -> None:
+    names = [f"x-{number}" for number in SOME]
+    views = await get_executions(tx.tx, [(name, None) for name in names])
+    keys = [view.run_key for view in views if isinstance(view, ExecutionView)]
+    assert len(await run_digests(tx.tx, keys)) == len(SOME)
+    assert len(await find_executions(tx.tx, names)) == len(SOME)

@@ -31,7 +31,8 @@ _RUN = """
         r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
         r.principal AS run_principal, r.reason AS run_reason, r.definition_key,
         r.source_run_number AS run_source, r.error AS run_error,
-        COALESCE(r.payload, p.payload) AS payload, r.created_at,
+        CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
+        r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
     FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY u(execution_id, run_number, n)
     CROSS JOIN LATERAL (
@@ -43,18 +44,17 @@ _RUN = """
         SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
             AND runs.run_number = COALESCE(u.run_number, c.run_number)
         OFFSET 0) r ON true
-    LEFT JOIN LATERAL (
-        SELECT payload FROM zart.runs WHERE runs.run_key = r.payload_run_key OFFSET 0) p ON true
 """
+_COLUMNS = """n, execution_key, execution_created_at, current_number, current_status, current_key,
+    run_key, run_number, run_status, "trigger", triggered_by, run_principal, run_reason,
+    definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
+    payload_key, task_name,"""
 # The payload, which may be long, stands in the first row of its run only.
 _VIEW = f"""
-    WITH {STEPS.format(run=_RUN)}
-    SELECT steps.*, n, execution_key, execution_created_at, current_number, current_status,
-        current_key, run.run_key, run_number, run_status, "trigger", triggered_by, run_principal,
-        run_reason, definition_key, run_source, run_error, created_at, run_started_at,
-        run_completed_at, run.task_name,
-        CASE WHEN COALESCE(step_no, 0) = 0 THEN payload END AS payload
-    FROM run LEFT JOIN steps ON steps_of = run.run_key ORDER BY n, step_no
+    WITH {STEPS.format(run=_RUN, columns=_COLUMNS)}
+    SELECT steps.*, CASE WHEN COALESCE(step_no, 0) = 0 THEN (
+        SELECT payload FROM zart.runs WHERE runs.run_key = payload_key OFFSET 0) END AS payload
+    FROM steps ORDER BY n, step_no
 """
 _STEP_BYTES = 200  # about, of a step that is read
 
