@@ -6,11 +6,7 @@ read by many; kinds and places are enough to find the fault by.
 
 from __future__ import annotations
 
-import logging
 import traceback
-from types import TracebackType
-
-from zart.printable import escaped
 
 
 def places_of(error: BaseException) -> str:
@@ -30,23 +26,3 @@ def places_of(error: BaseException) -> str:
         if at is not None:
             lines.append("after")
     return "\n".join(lines)
-
-
-class PrintableFormatter(logging.Formatter):
-    """Formats records as usual, without what would steer a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Give a record as text that is fit to be printed."""
-        return escaped(super().format(record))
-
-
-class PlacesFormatter(PrintableFormatter):
-    """Formats exceptions by their places, the rest as usual."""
-
-    def formatException(  # noqa: N802 - logging's name
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None]
-        | tuple[None, None, None],
-    ) -> str:
-        """Give kinds and places."""
-        return "" if ei[1] is None else places_of(ei[1])

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from zart.tracebacks import PlacesFormatter, PrintableFormatter
-from zart_server.observability import configure_logging, log_through_logging
+from zart.logs import configure_logging
+from zart_server.observability import log_through_logging
 
 HOSTILE = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202e\nlevel=info all is well"
 
@@ -55,13 +55,15 @@ def test_a_traceback_keeps_its_lines(log: io.StringIO) -> None:
     assert len(log.getvalue().splitlines()) > 1
 
 
-@pytest.mark.parametrize("kind", [PlacesFormatter, PrintableFormatter])
-def test_the_plain_logs_of_gateway_and_dispatcher_are_escaped_too(
-    kind: type[logging.Formatter],
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_dispatchers_log_has_all_that_an_exception_says_and_escapes_it(
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch, style: str
 ) -> None:
+    monkeypatch.setattr(sys, "stderr", log)
+    configure_logging("info", style, tracebacks=True)
     try:
         int(HOSTILE)
     except ValueError:
-        raised = sys.exc_info()
-    record = logging.LogRecord("zart", logging.INFO, "", 0, "told: %s", (HOSTILE,), raised)
-    assert control_characters(kind("%(message)s").format(record)) == set()
+        logging.getLogger("tasks").exception("told: %s", HOSTILE)
+    assert control_characters(log.getvalue()) == set()
+    assert "invalid literal" in log.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Final
 
 from zart.models import Json
@@ -28,10 +29,15 @@ class JsonText:
 
     def __init__(self, text: str) -> None:
         try:
-            json.loads(text, parse_constant=_refuse, parse_int=len, parse_float=len)
+            json.loads(text, parse_constant=_refuse, parse_int=len, parse_float=_bounded)
         except RecursionError:
             raise ValueError("it is nested too deep") from None
         self.text = text
+
+
+def _bounded(text: str) -> None:
+    if math.isinf(float(text)):
+        raise ValueError("a number is out of range")
 
 
 def _refuse(name: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import logging
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +13,6 @@ from zart.cli.options import Address, example
 from zart.cli.session import Session
 from zart.credentials import Credentials
 from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
-from zart.tracebacks import PlacesFormatter
 
 app = typer.Typer()
 
@@ -79,11 +76,9 @@ def gateway(
             "the gateway is not installed: pip install 'zart-control[gateway]'"
         )
     from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
+    from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(PlacesFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    level = os.environ.get("ZART_LOG_LEVEL", "info").upper()
-    logging.basicConfig(level=level, handlers=[handler])
+    log_as_the_environment_says()
     try:
         credentials = Credentials.of_gateway()
         settings = Settings(

@@ -17,7 +17,6 @@ from zart.cli.gateway import is_installed
 from zart.cli.options import example, reads
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
-from zart.tracebacks import PrintableFormatter
 
 app = typer.Typer()
 
@@ -119,11 +118,9 @@ def dispatch(
         load_tasks,
     )
     from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
+    from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    level = os.environ.get("ZART_LOG_LEVEL", "info").upper()
-    logging.basicConfig(level=level, handlers=[handler])
+    log_as_the_environment_says(tracebacks=True)
     try:
         tasks = load_tasks(targets)
     except LoadError as error:

@@ -32,6 +32,7 @@ class Held:
     lost: bool = False
     expired: bool = False
     ended: bool = False
+    raised_at: str = ""  # where its handler's error was, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def extended(self, ttl: float, asked_at: float) -> None:

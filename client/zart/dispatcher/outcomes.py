@@ -8,6 +8,7 @@ from typing import Any
 from zart.calls.call import span
 from zart.calls.payload import json_text
 from zart.dispatcher.held import Held
+from zart.dispatcher.places import place_of
 from zart.tasks import StepFailed
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import execution_pb2
@@ -47,6 +48,7 @@ def completed(held: Held, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what
 
 def failed_with(held: Held, error: BaseException) -> pb.TaskOutcome:
     """Tell of an exception; every one but ``StepFailed(retryable=False)`` is retried."""
+    held.raised_at = place_of(error)
     details = error.details[:_DETAILS] if isinstance(error, StepFailed) else ""
     step_error = execution_pb2.StepError(
         type=type(error).__name__,

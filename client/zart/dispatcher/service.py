@@ -20,6 +20,7 @@ from zart.client import Client
 from zart.credentials import Credentials
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.failures import tell_failure
 from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
 from zart.dispatcher.leases import Extend, LeaseKeeper
@@ -171,6 +172,7 @@ class Dispatcher:
         return set(given)
 
     def _report(self, held: Held, outcome: pb.TaskOutcome) -> None:
+        tell_failure(held, outcome)
         self._reporter.report(held, outcome)
 
     def _look(self) -> None:
