@@ -149,7 +149,7 @@ async def main() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     work = asyncio.create_task(_work(stop))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _stop, stop, work)
     with contextlib.suppress(asyncio.CancelledError):
         await work

@@ -36,14 +36,16 @@ from zart_server.api.mutation import Mutations
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.runtime import Runtime
+from zart_server.identity.authenticator import Authenticator
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
-from zart_server.security import SecurityError, authenticator_of, credentials_of
+from zart_server.security import SecurityError, authenticator_of, certificate_of
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.connecting import check_sessions
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import cause_of, translate
 from zart_server.store.migrate import SchemaOutdated, check_schema, migrate
 from zart_server.store.sessions import SessionRefused
+from zart_server.tls import Certificate
 
 _log = logging.getLogger(__name__)
 _SERVICES = tuple(
@@ -88,6 +90,15 @@ class Running:
     address: str
     runtime: Runtime
     health: Health
+    certificate: Certificate | None
+    authenticator: Authenticator | None
+
+    def reread(self) -> None:
+        """Read certificate, tokens and keys anew, as SIGHUP asks; where there are none, nothing."""
+        _log.info("certificate, tokens and keys are read anew")
+        for part in (self.certificate, self.authenticator):
+            if part is not None:
+                part.reread()
 
 
 @contextlib.asynccontextmanager
@@ -95,7 +106,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """Run a server until the context is left, then drain it. Raises StartError."""
     log_through_logging()
     try:
-        credentials = credentials_of(settings)
+        certificate = certificate_of(settings)
         authenticator = authenticator_of(settings)
     except SecurityError as error:
         raise StartError(str(error)) from None
@@ -114,8 +125,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     try:
         port = (
             server.add_insecure_port(settings.listen)
-            if credentials is None
-            else server.add_secure_port(settings.listen, credentials)
+            if certificate is None
+            else server.add_secure_port(settings.listen, certificate.credentials())
         )
     except RuntimeError:
         await db.close()
@@ -132,7 +143,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
     host = settings.listen.rpartition(":")[0]
     try:
-        yield Running(f"{host}:{port}", runtime, health)
+        yield Running(f"{host}:{port}", runtime, health, certificate, authenticator)
     finally:
         for task in background:
             task.cancel()
@@ -207,15 +218,17 @@ async def _prepare_database(settings: Settings) -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Run a server until SIGTERM or SIGINT. Raises StartError."""
+    """Run a server until SIGTERM or SIGINT; SIGHUP rereads who may come. Raises StartError."""
     configure_logging(settings.log_level, settings.log_format)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port)
     async with running(settings) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reread)
         _log.info("zart serves on %s", server.address)
         _collect_garbage_seldom()
         await stop.wait()

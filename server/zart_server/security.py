@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import grpc
-
 from zart_server.identity.authenticator import Authenticator
 from zart_server.identity.certificates import Certificates
 from zart_server.identity.grants import IdentityFileError
@@ -18,15 +16,14 @@ class SecurityError(Exception):
     """A file that the settings name cannot be used; the message says which and why."""
 
 
-def credentials_of(settings: Settings) -> grpc.ServerCredentials | None:
-    """Give what the port is opened with; None: without TLS. Raises SecurityError."""
+def certificate_of(settings: Settings) -> Certificate | None:
+    """Give whose credentials the port is opened with; None: without TLS. Raises SecurityError."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     try:
-        certificate = Certificate(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        return Certificate(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     except TlsError as error:
         raise SecurityError(str(error)) from None
-    return certificate.credentials()
 
 
 def authenticator_of(settings: Settings) -> Authenticator | None:

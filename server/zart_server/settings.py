@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ZART_", extra="ignore", frozen=True)
 
     database_url: str = Field(description="postgresql://user:password@host:port/database")
+    database_url_file: Path | None = Field(default=None, description="a file that holds it")
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT; port 0 takes a free one")
     migrate: bool = Field(default=True, description="bring the schema up to date at the start")
     insecure: bool = Field(
@@ -54,6 +56,12 @@ class Settings(BaseSettings):
     auth_roles_claim: str = "roles"
     auth_tasks_claim: str = "tasks"
     auth_skew: Annotated[float, Field(ge=0, le=600)] = 30.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_url(cls, given: dict[str, Any]) -> dict[str, Any]:
+        url, file = given.get("database_url"), given.get("database_url_file")
+        return given if file is None else {**given, "database_url": database_url_of(url, file)}
 
     @field_validator("database_url")
     @classmethod
@@ -115,6 +123,26 @@ class Settings(BaseSettings):
                 what = problem["msg"].removeprefix("Value error, ")
                 lines.append(f"{name}: {what}" if problem["loc"] else what)
             raise SettingsError("; ".join(lines)) from None
+
+
+def database_url_of(url: str | None, file: Path | str | None) -> str:
+    """Give the URL, or what the file holds. Raises ValueError, which says what is wrong with it."""
+    if file is None:
+        return url or ""
+    if url:
+        raise ValueError("set ZART_DATABASE_URL or ZART_DATABASE_URL_FILE, not both")
+    try:
+        found = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"ZART_DATABASE_URL_FILE: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        found = ""
+    if not found or len(found.split()) > 1:
+        raise ValueError(
+            f"ZART_DATABASE_URL_FILE: {file} must hold one line,"
+            " postgresql://user:password@host:port/database"
+        )
+    return found
 
 
 def _is_loopback(host: str) -> bool:

@@ -39,6 +39,10 @@ class Certificate:
             require_client_authentication=self._client_ca is not None,
         )
 
+    def reread(self) -> None:
+        """Read the files at the next handshake, whether or not they seem to have changed."""
+        self._stamp = ()
+
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Give a new configuration, None to stay with the last; called in gRPC's own threads."""
         stamp = stamp_of(*self._files)

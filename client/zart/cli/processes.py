@@ -23,8 +23,15 @@ app = typer.Typer()
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        "--database-url", envvar="ZART_DATABASE_URL", help="postgresql://user@host/database",
-        show_envvar=True,
+        "--database-url", envvar="ZART_DATABASE_URL", show_envvar=True,
+        help="postgresql://user@host/database; others can see it among the processes",
+    ),
+]  # fmt: skip
+DatabaseUrlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--database-url-file", envvar="ZART_DATABASE_URL_FILE", show_envvar=True,
+        metavar="FILE", help="A file that holds it.",
     ),
 ]  # fmt: skip
 Targets = Annotated[list[str], typer.Argument(metavar="MODULE[:NAME]...")]
@@ -36,7 +43,8 @@ AuthTokens = Annotated[
 TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="In PEM.")]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="In PEM.")]
 _NEEDS_DATABASE = (
-    "a database is needed: --database-url or ZART_DATABASE_URL; `zart dev` brings one of its own"
+    "a database is needed: ZART_DATABASE_URL, or ZART_DATABASE_URL_FILE; `zart dev` brings one of"
+    " its own"
 )
 
 
@@ -44,6 +52,7 @@ _NEEDS_DATABASE = (
 def serve(
     listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT")] = None,
     database_url: DatabaseUrl = None,
+    database_url_file: DatabaseUrlFile = None,
     migrate: Annotated[
         bool, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date.")
     ] = True,
@@ -52,12 +61,13 @@ def serve(
     tls_key: TlsKey = None,
 ) -> int:
     """Run a server on a database."""
-    if not database_url:
+    if not database_url and database_url_file is None:
         raise typer.BadParameter(_NEEDS_DATABASE)
     app_module, settings_module = _server("app"), _server("settings")
     try:
         settings = settings_module.Settings.load(
             database_url=database_url,
+            database_url_file=database_url_file,
             listen=listen,
             migrate=None if migrate else False,
             auth_tokens=auth_tokens,
@@ -71,13 +81,21 @@ def serve(
 
 
 @app.command("migrate", epilog=example("migrate"))
-def migrate_command(ctx: typer.Context, database_url: DatabaseUrl = None) -> int:
+def migrate_command(
+    ctx: typer.Context,
+    database_url: DatabaseUrl = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> int:
     """Bring a database's schema up to date."""
-    if not database_url:
+    try:
+        url = _server("settings").database_url_of(database_url, database_url_file)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not url:
         raise typer.BadParameter(_NEEDS_DATABASE)
     session: Session = ctx.obj
     try:
-        asyncio.run(_server("store.migrate").migrate(database_url))
+        asyncio.run(_server("store.migrate").migrate(url))
     except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line
         cause = _server("store.driver_errors").cause_of(error)
         session.err.line(
@@ -131,8 +149,11 @@ def dispatch(
 
     async def run() -> None:
         stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
+        # What it calls the server with is followed by the channel: nothing is left to reread.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         await Dispatcher(tasks, address=session.address, concurrency=concurrency, grace=grace).run(
             stop
         )
@@ -173,7 +194,7 @@ def dev(
 
     async def run() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # its terminal is closed
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Stack(
             targets or (),

@@ -33,7 +33,8 @@ class StackError(Exception):
 class Stack:
     """``async with Stack(["examples.order"]) as stack: await stack.wait(stop)``.
 
-    ``ZART_DATABASE_URL`` goes before the embedded PostgreSQL, whose data is in ``folder``.
+    ``ZART_DATABASE_URL`` or ``ZART_DATABASE_URL_FILE`` goes before the embedded PostgreSQL, whose
+    data is in ``folder``.
     ``http`` is where a gateway listens (None: there is none).
     ``quiet`` sends what the children say to log files in ``folder``. Entering raises StackError.
     """
@@ -65,10 +66,12 @@ class Stack:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._http is not None:
                 self._check_free(self._http)
-            url = os.environ.get("ZART_DATABASE_URL") or self._start_postgres()
+            environment = dict(os.environ)
+            if not any(environment.get(f"ZART_DATABASE_URL{end}") for end in ("", "_FILE")):
+                environment["ZART_DATABASE_URL"] = self._start_postgres()
             self._server = await self._start(
                 "server",
-                {**os.environ, "ZART_DATABASE_URL": url},
+                environment,
                 "serve",
                 "--listen",
                 self._listen,

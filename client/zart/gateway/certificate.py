@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from pathlib import Path
@@ -24,6 +25,7 @@ class Certificate:
         self._chain = chain
         self._key = key
         self._stamp = stamp_of(chain, key)
+        self._reread = asyncio.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._load(self.context)
@@ -44,10 +46,13 @@ class Certificate:
     async def follow(self) -> None:
         """Follow the files until cancelled; what cannot be used changes nothing."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._reread.wait()
             stamp = stamp_of(self._chain, self._key)
-            if stamp == self._stamp:
+            if stamp == self._stamp and not self._reread.is_set():
                 continue
+            self._reread.clear()
             try:
                 # Half of it may be there: looked at by itself before it counts.
                 self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
@@ -57,6 +62,10 @@ class Certificate:
             else:
                 _log.info("the certificate was read anew")
             self._stamp = stamp
+
+    def reread(self) -> None:
+        """Read the files now, whether or not they seem to have changed."""
+        self._reread.set()
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:

@@ -32,9 +32,12 @@ _WAITING = 1024  # connections without a whole request
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
-    """Run a gateway until the context is left; gives its address. Raises GatewayError."""
-    certificate = Certificate.of(settings)
+async def running(settings: Settings, certificate: Certificate | None = None) -> AsyncIterator[str]:
+    """Run a gateway until the context is left; gives its address. Raises GatewayError.
+
+    ``certificate`` is that of the settings, for who wants to have it read anew.
+    """
+    certificate = certificate or Certificate.of(settings)
     host = settings.listen.rpartition(":")[0]
     async with _channel(settings) as channel:
         if settings.must_be_guarded:
@@ -115,11 +118,19 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings) -> None:
-    """Run a gateway until SIGTERM or SIGINT. Raises GatewayError."""
+    """Run a gateway until SIGTERM or SIGINT; SIGHUP rereads certificates. Raises GatewayError.
+
+    What it calls the server with is followed by the channel, whatever happens here.
+    """
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as address:
+        loop.add_signal_handler(number, stop.set)
+    certificate = Certificate.of(settings)
+    loop.add_signal_handler(
+        signal.SIGHUP, (lambda: None) if certificate is None else certificate.reread
+    )
+    async with running(settings, certificate) as address:
         scheme = "https" if settings.tls_cert else "http"
         _log.info("%s://%s passes on to %s", scheme, address, address_of(settings.address))
         await stop.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ class Authenticator:
         self._keys = keys
         self._web_tokens = web_tokens
         self._certificates = certificates
+        self._reread = asyncio.Event()
 
     @property
     def asks_for_certificates(self) -> bool:
@@ -72,12 +74,20 @@ class Authenticator:
     async def keep_fresh(self) -> None:
         """Follow the files and the URL, until cancelled."""
         while True:
+            anew = self._reread.is_set()
+            self._reread.clear()
             try:
                 for file in (self._tokens, self._certificates):
                     if file is not None:
-                        file.refresh()
+                        file.refresh(anew=anew)
                 if self._keys is not None:
-                    await self._keys.refresh()
+                    await self._keys.refresh(anew=anew)
             except Exception:  # noqa: BLE001 - told in full; it must go on
                 _log.exception("identities could not be read anew")
-            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._reread.wait()
+
+    def reread(self) -> None:
+        """Read the files and ask the URL now, whether or not they seem to have changed."""
+        self._reread.set()

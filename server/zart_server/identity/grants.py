@@ -47,10 +47,10 @@ class GrantFile(Generic[G]):
         self._stamp = stamp_of(path)
         self.learn(_read(path, kind))
 
-    def refresh(self) -> None:
-        """Read the file anew if it changed; what was known stays while it cannot be used."""
+    def refresh(self, *, anew: bool = False) -> None:
+        """Read the file if it changed, or ``anew``; what was known stays if it cannot be used."""
         stamp = stamp_of(self._path)
-        if stamp == self._stamp:
+        if stamp == self._stamp and not anew:
             return
         self._stamp = stamp
         try:

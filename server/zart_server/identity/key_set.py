@@ -64,16 +64,18 @@ class KeySet:
             return next(iter(self._keys.values())) if len(self._keys) == 1 else None
         return self._keys.get(key_id)
 
-    async def refresh(self) -> None:
-        """Read the file anew if it changed; ask the URL every five minutes."""
+    async def refresh(self, *, anew: bool = False) -> None:
+        """Read the file if it changed, ask the URL every five minutes; ``anew``: both now."""
         if self._url is not None:
-            if time.monotonic() - self._fetched_at >= _REFRESH_EVERY or (
-                not self._keys and self._may_fetch()
+            if (
+                anew
+                or time.monotonic() - self._fetched_at >= _REFRESH_EVERY
+                or (not self._keys and self._may_fetch())
             ):
                 await self._fetch()
             return
         stamp = stamp_of(self._path)
-        if stamp == self._stamp:
+        if stamp == self._stamp and not anew:
             return
         self._stamp = stamp
         try:

@@ -1,0 +1,127 @@
+"""SIGHUP reads anew who may come, and stops nothing: servers, gateways, dispatchers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from acceptance.serve_process import ServeProcess, serve_processes
+from acceptance.test_make_run import free_port
+from gateway.conftest import Http
+from issuing import TokenFile
+from waiting import block_until, eventually
+
+import zart
+from zart.testing.server import ServerUnderTest
+from zart_server.domain.identity import Role
+
+NOOP = "import zart\nnoop = zart.Task('noop')\n\n@noop.step()\ndef only(ctx): return 1\n"
+
+
+@contextlib.contextmanager
+def zart_process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zart.cli", *arguments], env=environment, cwd=folder
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def hang_up(server: ServeProcess) -> None:
+    assert server._process is not None
+    server._process.send_signal(signal.SIGHUP)
+
+
+async def answers(address: str, token: str = "") -> bool:
+    async with zart.connect(address, credentials=zart.Credentials(token=token)) as client:
+        with contextlib.suppress(zart.ZartError):
+            await client.list_pause_rules()
+            return True
+    return False
+
+
+async def test_a_server_without_identity_goes_on(zart_database: str, tmp_path: Path) -> None:
+    with serve_processes(1, zart_database, tmp_path) as (server,):
+        assert await answers(server.address)
+        for _ in range(3):
+            hang_up(server)
+        assert await answers(server.address)
+        assert server.is_running
+        assert server.stop() == 0
+
+
+async def test_a_server_reads_its_tokens_whatever_their_file_looks_like(
+    zart_database: str, tmp_path: Path
+) -> None:
+    """The file has the time, the size and the place that it had: nothing else would notice."""
+    old, new = TokenFile(tmp_path / "tokens"), TokenFile(tmp_path / "new")
+    old.add("old", Role.VIEWER)
+    new.add("new", Role.VIEWER)
+    settings = {"ZART_AUTH_TOKENS": str(old.path)}
+    with serve_processes(1, zart_database, tmp_path, **settings) as (server,):
+        assert await answers(server.address, "zart_token-of-old")
+        before = old.path.stat()
+        text = new.path.read_text()
+        assert len(text) == before.st_size
+        with old.path.open("r+") as file:  # in place
+            file.write(text)
+        os.utime(old.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        hang_up(server)
+
+        async def is_known() -> bool:
+            return await answers(server.address, "zart_token-of-new")
+
+        await eventually(is_known)
+        assert not await answers(server.address, "zart_token-of-old")
+        assert server.stop() == 0
+
+
+def test_a_gateway_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> None:
+    http_ = Http(f"127.0.0.1:{free_port()}")
+
+    def is_up() -> bool:
+        with contextlib.suppress(OSError):
+            return http_.get("/readyz").status == 200
+        return False
+
+    arguments = ("gateway", "--listen", http_.address, "--address", zart_server.address)
+    with zart_process(tmp_path, *arguments) as gateway:
+        block_until(is_up)
+        gateway.send_signal(signal.SIGHUP)
+        assert http_.get("/readyz").status == 200
+        gateway.terminate()
+        assert gateway.wait(30) == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_dispatcher_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(NOOP)
+    arguments = ("--address", zart_server.address, "dispatch", "work")
+    with (
+        zart_process(tmp_path, *arguments) as dispatcher,
+        zart.connect_sync(zart_server.address) as client,
+    ):
+
+        def is_registered() -> bool:
+            with contextlib.suppress(zart.ZartError):
+                client.start("noop", execution_id="before")
+                return True
+            return False
+
+        block_until(is_registered)
+        assert client.handle("before").result(timeout=60) == 1
+        dispatcher.send_signal(signal.SIGHUP)
+        assert client.start("noop", execution_id="after").result(timeout=60) == 1
+        dispatcher.terminate()
+        assert dispatcher.wait(30) == 0
