@@ -130,6 +130,8 @@ class Rig:
         """Wait until so many backends of this database wait for a lock, seen by PostgreSQL."""
 
         async def are_waiting() -> bool:
+            # Within a transaction the first look would be the last.
+            await self.db.execute("SELECT pg_stat_clear_snapshot()")
             waiting: int = await self.db.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                 " AND datname = current_database()"

@@ -74,9 +74,7 @@ _OPTIONS = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
-_PING_EVERY = 1.0  # seconds
-_PING_TIMEOUT = 3.0
-_DATABASE_WAIT = 10.0
+_DATABASE_WAIT = 10.0  # seconds
 
 
 class StartError(Exception):
@@ -177,20 +175,10 @@ def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutation
 
 async def _follow_database(db: Database, health: Health) -> None:
     """Say of each service whether it can serve; of the process ("") only that it is up."""
-    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
-    while True:
-        status = health_pb2.HealthCheckResponse.SERVING
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT):
-                await db.ping()
-        except (StoreUnavailable, TimeoutError):
-            status = not_serving
-        except Exception:  # noqa: BLE001 - told in full; it must go on
-            _log.exception("the database's health could not be told")
-            status = not_serving
+    kinds = health_pb2.HealthCheckResponse
+    async for is_up in db.liveness.follow():
         for service in _SERVICES:
-            health.set(service, status)
-        await asyncio.sleep(_PING_EVERY)
+            health.set(service, kinds.SERVING if is_up else kinds.NOT_SERVING)
 
 
 async def _prepare_database(settings: Settings) -> None:

@@ -22,7 +22,7 @@ ALL = 10_001  # what is counted at most
 
 async def paused(tx: Explained, scope: PauseScope) -> int:
     """Add a rule; gives its key."""
-    rule = await pause(tx.tx, Pause(scope, None, None), Caller())
+    rule = await pause(tx.tx, Pause(scope, None, None), Caller(), 1.0)
     key: int = await tx.sql.fetchval(
         "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
     )
@@ -31,7 +31,7 @@ async def paused(tx: Explained, scope: PauseScope) -> int:
 
 async def counted(tx: Explained, scope: PauseScope) -> int:
     """Add a rule and count what it matches."""
-    rule = await pause(tx.tx, Pause(scope, None, None), Caller())
+    rule = await pause(tx.tx, Pause(scope, None, None), Caller(), 1.0)
     return (await count_paused(tx.tx, rule.rule_id)).paused_steps
 
 
@@ -104,7 +104,7 @@ async def ending_releases(tx: Explained) -> None:
 @scenario(1)
 async def resuming_an_execution(tx: Explained) -> None:
     await paused(tx, PauseScope(QUEUED, None, None))
-    resumed = await resume(tx.tx, Resume(None, PauseScope(None, None, None)), Caller())
+    resumed = await resume(tx.tx, Resume(None, PauseScope(None, None, None)), Caller(), 1.0)
     assert (resumed.rules_deleted, resumed.released_steps) == (1, 1)
 
 

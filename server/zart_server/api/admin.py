@@ -94,7 +94,8 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         command, caller = with_caller(decode.pause, request)
 
         async def operate(tx: Tx) -> pb.PauseResponse:
-            return pb.PauseResponse(rule=encode.pause_rule(await pause.pause(tx, command, caller)))
+            rule = await pause.pause(tx, command, caller, self._mutations.patience)
+            return pb.PauseResponse(rule=encode.pause_rule(rule))
 
         async def complete(tx: Tx, response: pb.PauseResponse) -> None:
             counts = await pause.count_paused(tx, response.rule.rule_id)
@@ -102,7 +103,9 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             response.paused_steps_is_lower_bound = counts.is_lower_bound
             response.running_steps = counts.running_steps
 
-        return await self._mutations.run(request, pb.PauseResponse, operate, complete, pause.FIRST)
+        return await self._mutations.run(
+            request, pb.PauseResponse, operate, complete, at_once=False
+        )
 
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context
@@ -111,7 +114,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         command, caller = with_caller(decode.resume, request)
 
         async def operate(tx: Tx) -> pb.ResumeResponse:
-            done = await resume.resume(tx, command, caller)
+            done = await resume.resume(tx, command, caller, self._mutations.patience)
             return pb.ResumeResponse(
                 rules_deleted=done.rules_deleted,
                 rules=map(encode.pause_rule, done.rules),
@@ -120,7 +123,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
                 still_paused_steps=done.still_paused_steps,
             )
 
-        return await self._mutations.run(request, pb.ResumeResponse, operate)
+        return await self._mutations.run(request, pb.ResumeResponse, operate, at_once=False)
 
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context

@@ -38,6 +38,7 @@ class Mutations:
     def __init__(self, db: Database, timeout: float) -> None:
         self.db = db
         self.timeout = timeout
+        self.patience = timeout / 2  # with what somebody holds: who it is can be told in time
         self._running: set[asyncio.Task[Any]] = set()
         self._storing: dict[RequestKey, asyncio.Task[None]] = {}
 
@@ -47,16 +48,19 @@ class Mutations:
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None = None,
-        first: str = "",
+        *,
+        at_once: bool = True,
     ) -> Response:
         """Answer a stored response, or operate in one transaction and store the response there.
 
-        The transaction begins with the statement ``first``. ``complete`` fills in what can only be
-        told after the commit, each statement for itself unless it begins a second transaction;
-        what it made of the response is stored while the caller has it already.
+        Without ``at_once`` it is ``operate`` that begins the transaction. ``complete`` fills in
+        what can only be told after the commit, each statement for itself unless it begins a second
+        transaction; what it made of the response is stored while the caller has it already.
         Neither a caller's deadline nor its disconnection stops what has begun.
         """
-        running = asyncio.create_task(self._run(request, response_type, operate, complete, first))
+        running = asyncio.create_task(
+            self._run(request, response_type, operate, complete, at_once=at_once)
+        )
         return await outcome_of(self.keep(running))
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
@@ -76,12 +80,17 @@ class Mutations:
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None,
-        first: str,
+        *,
+        at_once: bool,
     ) -> Response:
         try:
             async with asyncio.timeout(self.timeout):
                 response, is_complete = await self._operate(
-                    request, response_type, operate, first, is_complete=complete is None
+                    request,
+                    response_type,
+                    operate,
+                    at_once=at_once,
+                    is_complete=complete is None,
                 )
                 if complete is not None and not is_complete:
                     await self._complete(request, response, complete)
@@ -94,8 +103,8 @@ class Mutations:
         request: Message,
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
-        first: str,
         *,
+        at_once: bool,
         is_complete: bool,
     ) -> tuple[Response, bool]:
         key = request_key(request, principal())
@@ -104,7 +113,7 @@ class Mutations:
             if key is not None and key in self._storing:
                 await asyncio.wait([self._storing[key]])
             try:
-                async with self.db.transaction(first=first) as tx:
+                async with self.db.transaction(at_once=at_once) as tx:
                     for answer in (await find_answers(tx, wanted)).values() if attempt else ():
                         return replay(answer, response_type)
                     try:

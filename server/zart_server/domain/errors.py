@@ -300,12 +300,23 @@ class TooManyItems(ZartError):
 
 
 class OperationTimeout(ZartError):
-    """The operation took too long in the server."""
+    """The operation took too long in the server.
+
+    ``held_by`` names who held the pause lock, where that is why, and nothing was changed.
+    """
 
     reason = "OPERATION_TIMEOUT"
 
-    def __init__(self) -> None:
-        super().__init__("the operation took too long: repeat it with the same request_id")
+    def __init__(self, held_by: Sequence[str] | None = None) -> None:
+        if held_by is None:
+            super().__init__("the operation took too long: repeat it with the same request_id")
+            return
+        who = " and ".join(held_by) or "others, in turn"
+        super().__init__(
+            f"the pause lock was held by {who}: nothing was changed;"
+            " repeat it with the same request_id",
+            held_by=", ".join(held_by),
+        )
 
 
 class StoreUnavailable(ZartError):

@@ -47,6 +47,7 @@ class Maintenance:
         self._kicked = asyncio.Event()
         self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._expired = ExpiredLooks()
         self._due = DueLooks(dispatch.low_water)
@@ -61,9 +62,10 @@ class Maintenance:
         self._is_stopping = True
         for timer in self._timers:
             timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        running = [task for task in (self._task, self._expiring) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def kick(self) -> None:
         """Look now."""
@@ -110,14 +112,27 @@ class Maintenance:
         if expired:
             await self._sweep(expired)
         if rule_in is not None and rule_in <= 0:
-            async with self._db.transaction() as tx:
-                await expire(tx)
-            self.kick()
+            self._begin_to_expire()
         await self._now_and_then(names)
         later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
         if rule_in is not None and rule_in > 0:
             later.append(rule_in)
         return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
+
+    def _begin_to_expire(self) -> None:
+        """Delete rules whose time is up, apart: all else goes on while the pause lock is held."""
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self._expire(), name="expiry")
+
+    async def _expire(self) -> None:
+        try:
+            async with self._db.transaction(at_once=False) as tx:
+                await expire(tx)
+            self.kick()
+        except ZartError as error:
+            _log.warning("the end of pause rules has to wait: %s", error.message)
+        except Exception:  # noqa: BLE001 - told in full; it is tried again
+            _log.exception("the end of pause rules failed; it is tried again")
 
     async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
         """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""

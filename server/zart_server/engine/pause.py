@@ -11,21 +11,22 @@ from zart_server.domain.model import PauseRule
 from zart_server.engine.moving import settle_rule_of_execution
 from zart_server.store.db import Tx
 from zart_server.store.matching import count_matching
-from zart_server.store.rules import SEIZE_PAUSE_LOCK, end_settling, insert_rule
+from zart_server.store.pause_lock import seize_pause_lock
+from zart_server.store.rules import end_settling, insert_rule
 
-FIRST = SEIZE_PAUSE_LOCK  # a round trip less
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
-async def pause(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
+async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseRule:
     """Add a rule. Once this has committed no matching step is leased, on any server.
 
-    The transaction began with ``FIRST``, the pause lock, alone: every claim and every decision to
-    queue a step is before it, and done, or after it, and sees the rule. Raises InvalidField for a
-    past expiry.
+    Begins the transaction with the pause lock, alone: every claim and every decision to queue a
+    step is before it, and done, or after it, and sees the rule. Raises InvalidField for a past
+    expiry, and OperationTimeout where it was not to be had ``within`` so many seconds.
     """
+    await seize_pause_lock(tx, within)
     pattern = command.scope.step_pattern
     row = await insert_rule(
         tx,

@@ -11,20 +11,23 @@ from zart_server.engine.pause import EXACT_TO
 from zart_server.store.db import Tx
 from zart_server.store.matching import find_matching
 from zart_server.store.operations import record_deleted_rules
+from zart_server.store.pause_lock import seize_pause_lock
 from zart_server.store.rules import (
     RuleRow,
     active_rule_keys,
     delete_expired,
     delete_rules,
     find_rule,
-    seize_pause_lock,
 )
 
+_EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
-async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
+
+async def resume(tx: Tx, command: Resume, caller: Caller, within: float) -> Resumed:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Their steps are queued by ``engine.moving`` after the commit. Raises PauseRuleNotFound.
+    Begins the transaction. Their steps are queued by ``engine.moving`` after the commit. Raises
+    PauseRuleNotFound, and OperationTimeout where that was not to be had ``within`` so many seconds.
     """
     known = None
     if command.rule_id is not None:
@@ -34,7 +37,7 @@ async def resume(tx: Tx, command: Resume, caller: Caller) -> Resumed:
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(tx, command.rule_id, command.scope)
     free, others = await _count(tx, keys) if keys else (0, 0)
-    await seize_pause_lock(tx)
+    await seize_pause_lock(tx, within)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
@@ -58,8 +61,11 @@ async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
 
 
 async def expire(tx: Tx) -> int:
-    """Delete the rules whose time is up by the database's clock; give how many."""
-    await seize_pause_lock(tx)
+    """Delete the rules whose time is up by the database's clock; give how many.
+
+    Begins the transaction. Raises OperationTimeout.
+    """
+    await seize_pause_lock(tx, _EXPIRY_WAIT)
     deleted = await delete_expired(tx)
     await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
     return len(deleted)

@@ -25,9 +25,11 @@ class Runtime:
         )
         self.watches.on_first = self._notifications.begins_to_watch
         db.on_commit = self._committed
+        db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Begin to listen and to maintain."""
+        """Begin to look after the database, to listen and to maintain."""
+        self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
         self.moves.start()

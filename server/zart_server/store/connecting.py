@@ -6,7 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -26,12 +26,20 @@ _SOCKET = (
 )
 
 
+class Greeted(Protocol):
+    """A connection, or what stands for one."""
+
+    def get_server_pid(self) -> int:
+        """Give the process that the server named when it greeted."""
+
+
 class Connector:
     """Makes connections to one database whose sessions are set as they must be."""
 
     def __init__(self, url: str, session: Session, **arguments: Any) -> None:  # noqa: ANN401 - the driver's
         self._arguments = {**to_asyncpg_arguments(url), **arguments}
         self._session = session
+        self._behind_pooler: dict[int, int] = {}  # processes, by those that a pooler makes up
         self._last: dict[str, Any] = {}  # the host that answered last
 
     async def connect(self, timeout: float = _TIMEOUT, **arguments: Any) -> Connection:  # noqa: ANN401 - the driver's
@@ -60,12 +68,19 @@ class Connector:
             try:
                 async with asyncio.timeout(share):
                     _notice_loss(connection)
-                    await self._session.prepare(connection)
+                    pid = await self._session.prepare(connection)
             except BaseException:
                 connection.terminate()
                 raise
+            if not is_direct(connection, pid):
+                self._behind_pooler[connection.get_server_pid()] = pid
             return connection
         raise OSError("no host is given")
+
+    def pid_of(self, connection: Greeted) -> int:
+        """Give the process that has a connection's session."""
+        greeted: int = connection.get_server_pid()
+        return self._behind_pooler.get(greeted, greeted)
 
 
 async def check_sessions(url: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translated
 from zart_server.store.history import join_history
+from zart_server.store.liveness import Liveness
 from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from zart_server.store.run_facts import RunFactsCache
 
 _CLOSE_WAIT = 1.0  # seconds
+_ROLLBACK = 1.0
 # What is found by time needs bitmaps, which hot statements do without (``Database.open``).
 BY_TIME = "SET LOCAL enable_bitmapscan = on;"
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
@@ -37,17 +40,23 @@ async def _leave(_connection: object) -> None:
 
 
 async def _roll_back(raw: Raw) -> None:
-    """Leave no transaction behind: a connection that cannot be told so is closed.
+    """Leave no transaction behind: a connection that cannot be told so in time is closed.
 
     What led to this is what the caller hears of.
     """
     try:
-        await raw.execute("ROLLBACK")
+        async with asyncio.timeout(_ROLLBACK):
+            await raw.execute("ROLLBACK")
     except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use any more
-        raw.terminate()
+        _terminate(raw)
     except BaseException:
-        raw.terminate()
+        _terminate(raw)
         raise
+
+
+def _terminate(raw: Raw) -> None:
+    with contextlib.suppress(asyncpg.InterfaceError):  # somebody else has
+        raw.terminate()
 
 
 @dataclass
@@ -150,8 +159,12 @@ class Database:
         self.url = url
         self._acquire_timeout = acquire_timeout
         self._pool: asyncpg.Pool[asyncpg.Record]
+        self._connector: Connector
+        self.liveness: Liveness
         self._history: str | None = None
         self._forget()
+        self._in_use: dict[Raw, float] = {}
+        self.on_loss: Callable[[], None] = lambda: None
         self.on_commit: Callable[[Changes], None] = lambda _changes: None
 
     def _forget(self) -> None:
@@ -197,6 +210,8 @@ class Database:
             return await connector.connect(acquire_timeout, **arguments)
 
         db = cls(url, acquire_timeout)
+        db._connector = connector
+        db.liveness = Liveness(url, db._waiting, db._all_lost)
         db._pool = await asyncpg.create_pool(
             init=db._join,
             min_size=0,
@@ -223,6 +238,7 @@ class Database:
         with translated():
             async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
                 tx = self._tx(raw)
+                self._in_use[raw] = time.monotonic()
                 try:
                     if at_once:
                         await tx.begin(begin + first)
@@ -233,6 +249,8 @@ class Database:
                     tx.ended(is_committed=False)
                     await _roll_back(raw)
                     raise
+                finally:
+                    del self._in_use[raw]
                 tx.ended(is_committed=True)
         if tx.changes:
             self.on_commit(tx.changes)
@@ -248,15 +266,27 @@ class Database:
         """
         with translated():
             async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
-                yield self._tx(raw)
+                self._in_use[raw] = time.monotonic()
+                try:
+                    yield self._tx(raw)
+                finally:
+                    del self._in_use[raw]
 
-    async def ping(self) -> None:
-        """Raise StoreUnavailable unless the database answers."""
-        async with self.looking() as tx:
-            await tx.fetchval("SELECT 1")
+    def _waiting(self, seconds: float) -> dict[int, Raw]:
+        """Give the connections that were taken so many seconds ago, by their sessions' process."""
+        since = time.monotonic() - seconds
+        return {
+            self._connector.pid_of(raw): raw for raw, begun in self._in_use.items() if begun < since
+        }
+
+    async def _all_lost(self) -> None:
+        """Have each connection replaced before it is used again."""
+        await self._pool.expire_connections()
+        self.on_loss()
 
     async def close(self) -> None:
         """Close all connections; those of calls that were cancelled once they are rolled back."""
+        await self.liveness.stop()
         try:
             async with asyncio.timeout(_CLOSE_WAIT):
                 await self._pool.close()

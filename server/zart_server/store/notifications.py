@@ -22,7 +22,7 @@ import asyncpg
 
 from zart_server.store.connecting import Connector
 from zart_server.store.db import Changes
-from zart_server.store.sessions import Session, SessionRefused
+from zart_server.store.sessions import Connection, Session, SessionRefused
 
 _log = logging.getLogger(__name__)
 _CHANNEL = "zart"
@@ -63,6 +63,7 @@ class Notifications:
         self._says_it_watches = False
         self._missed = False  # by some server, which is to look at everything
         self._something = asyncio.Event()
+        self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -75,6 +76,11 @@ class Notifications:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def reconnect(self) -> None:
+        """Let go of the connection, which is lost, and make another."""
+        if self._connection is not None:
+            self._connection.terminate()
 
     def greet(self) -> None:
         """Tell the other servers anew that this one is there, and whether anybody watches here."""
@@ -121,7 +127,7 @@ class Notifications:
             await asyncio.sleep(_RECONNECT)
 
     async def _serve(self) -> None:
-        connection = await self._connector.connect()
+        connection = self._connection = await self._connector.connect()
         try:
             await connection.add_listener(_CHANNEL, self._hear)
             connection.add_termination_listener(lambda _connection: self._something.set())

@@ -13,7 +13,7 @@ from zart_server.store.db import Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 
 # Any number that no other program is likely to lock in the same database.
-_PAUSE_LOCK = 0x7A61_7274_0002
+PAUSE_LOCK = 0x7A61_7274_0002
 _MOVES_LOCK = 0x7A61_7274
 _MAX_CHANGES = 1000  # of the rules, read one by one: with more, all active ones are read
 
@@ -60,22 +60,17 @@ async def share_pause_lock(tx: Tx) -> None:
     Taken before rules are read, and after the last row lock: nothing may be waited for after it,
     or a Pause, and behind it every claim, would wait too.
     """
-    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", _PAUSE_LOCK)
+    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", PAUSE_LOCK)
 
 
 # The same as the first thing that a transaction does.
-SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({_PAUSE_LOCK})"
-SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({_PAUSE_LOCK})"
+SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({PAUSE_LOCK})"
+SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({PAUSE_LOCK})"
 
 # The same within a statement: gives the epoch as it stays until this transaction ends.
-SHARED_EPOCH = f"zart.shared_epoch({_PAUSE_LOCK})"
+SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
 # Likewise, where something was done before: true, or StoreConflict unless the epoch is {epoch}.
-EXPECT_EPOCH = f"zart.expect_epoch({_PAUSE_LOCK}, {{epoch}})"
-
-
-async def seize_pause_lock(tx: Tx) -> None:
-    """Wait until nobody shares the pause lock and keep everybody off it until the end."""
-    await tx.execute(SEIZE_PAUSE_LOCK)
+EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
 
 
 async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:

@@ -126,8 +126,11 @@ class Session:
         whole = self.statement_timeout and 2 * self.statement_timeout
         yield "transaction_timeout", _milliseconds(whole)
 
-    async def prepare(self, connection: Connection) -> None:
-        """Set a session and read it back. Raises SessionRefused where it does not hold."""
+    async def prepare(self, connection: Connection) -> int:
+        """Set a session, read it back, and give the process that has it.
+
+        Raises SessionRefused where it does not hold.
+        """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()}"
         helps = _quoted({"application_name": name, **_NETWORK})
@@ -152,6 +155,8 @@ class Session:
                 "session_replication_role must be origin, or what guards history does not hold:"
                 " ALTER ROLE or ALTER DATABASE … RESET session_replication_role"
             )
+        pid: int = found["pid"]
+        return pid
 
 
 def is_direct(connection: Connection, pid: int) -> bool:

@@ -1,0 +1,191 @@
+"""Looks each second whether the database answers, and ends what only seems to be connected.
+
+A network may lose connections without a word: what waits for an answer over one of them would wait
+for its timeout. So a connection of its own asks PostgreSQL what it does for those that have waited
+for a while. What it does nothing for is lost, and all is lost where that connection is silent and a
+new one, which takes longer to make, answers before it. And a session of any server that holds locks
+while its client, frozen or out of reach, neither reads nor writes is ended for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import Protocol
+
+import asyncpg
+
+from zart_server.store.connecting import Connector
+from zart_server.store.driver_errors import translate
+from zart_server.store.sessions import IDLE_IN_TRANSACTION, Connection, Session
+
+_log = logging.getLogger(__name__)
+_EVERY = 1.0  # seconds
+_EVERY_WHEN_LOST = 0.25
+_ALERT = 5.0  # after a loss: what began shortly before it waits too
+_SILENT = 1.0  # without an answer: another connection is tried
+_CONNECT = 2.0
+_WAITS = 1.0  # for so long before PostgreSQL is asked what it does
+_DOWN = 3.0  # without any connection: whoever waits is told
+
+# A statement that is being sent to a client, or whose next part a client owes, is active too, and
+# no timeout of PostgreSQL's ends it.
+_LOOK = f"""
+    SELECT pid, is_at_work, CASE WHEN is_stuck THEN pg_terminate_backend(pid) END AS is_ended
+    FROM (
+        SELECT pid, is_recent OR state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
+                AS is_at_work,
+            NOT is_recent AND state = 'active' AND wait_event_type = 'Client'
+                AND xact_start IS NOT NULL
+                AND usename = current_user AND application_name LIKE 'zart-%' AS is_stuck
+        FROM pg_stat_activity CROSS JOIN LATERAL (SELECT state_change
+            > clock_timestamp() - {IDLE_IN_TRANSACTION} * interval '1 second' AS is_recent) r
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        OFFSET 0) a
+    WHERE is_stuck OR pid = ANY($1::int[])
+"""
+
+
+class Terminable(Protocol):
+    """A connection."""
+
+    def terminate(self) -> None:
+        """Close it at once; whoever waits for it is told."""
+
+
+class Liveness:
+    """The watch over the connections of one pool.
+
+    ``waiting`` gives those that have been in use for some seconds, by the session's process; each
+    can be terminated. ``on_loss`` is told that all that were made until now are lost.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        waiting: Callable[[float], Mapping[int, Terminable]],
+        on_loss: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._connector = Connector(url, Session("watch"), command_timeout=_CONNECT)
+        self._waiting = waiting
+        self._on_loss = on_loss
+        self._connection: Connection | None = None
+        self._down_since: float | None = None
+        self._lost_at = -math.inf
+        self._is_told = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.is_up: bool | None = None  # not known yet
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="liveness")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.terminate()
+
+    async def follow(self) -> AsyncIterator[bool]:
+        """Give whether the database answers, and again whenever that changes."""
+        told: bool | None = None
+        while True:
+            if self.is_up is not None and self.is_up is not told:
+                told = self.is_up
+                yield told
+            else:
+                self._is_told.clear()
+                await self._is_told.wait()
+
+    async def _run(self) -> None:
+        while True:
+            is_well = True
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
+                is_well = False
+                if translate(error) is None:
+                    _log.exception("the database's health could not be told")
+            self._tell(is_up=is_well)
+            is_calm = is_well and time.monotonic() > self._lost_at + _ALERT
+            await asyncio.sleep(_EVERY if is_calm else _EVERY_WHEN_LOST)
+
+    def _tell(self, *, is_up: bool) -> None:
+        now = time.monotonic()
+        if is_up:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = now
+        elif now > self._down_since + _DOWN:
+            self._end(self._waiting(_DOWN))
+        if is_up is not self.is_up:
+            self.is_up = is_up
+            self._is_told.set()
+
+    async def _look(self) -> None:
+        """Look once. Raises what the database or its driver says."""
+        suspects = self._waiting(_WAITS)
+        if self._connection is None:
+            await self._look_anew(suspects, None)
+            return
+        asked = asyncio.create_task(_at_work(self._connection, suspects))
+        try:
+            await asyncio.wait([asked], timeout=_SILENT)
+            if _has_answered(asked):
+                self._judge(suspects, asked.result())
+            else:
+                await self._look_anew(suspects, asked)
+        finally:
+            asked.cancel()
+
+    async def _look_anew(
+        self, suspects: Mapping[int, Terminable], asked: asyncio.Task[set[int]] | None
+    ) -> None:
+        """Look by another connection; where it is the first to answer all others are lost."""
+        fresh = await self._connector.connect(_CONNECT)
+        try:
+            found = await _at_work(fresh, suspects)
+        except BaseException:
+            fresh.terminate()
+            raise
+        if asked is not None and _has_answered(asked):  # it is as busy as we are
+            fresh.terminate()
+        else:
+            await self._replace(fresh)
+        self._judge(suspects, found)
+
+    async def _replace(self, fresh: Connection) -> None:
+        lost, self._connection = self._connection, fresh
+        if lost is not None:
+            lost.terminate()
+            self._lost_at = time.monotonic()
+            _log.warning("the connections to the database are lost: new ones are made")
+            await self._on_loss()
+
+    def _judge(self, suspects: Mapping[int, Terminable], at_work: Collection[int]) -> None:
+        self._end({pid: raw for pid, raw in suspects.items() if pid not in at_work})
+
+    def _end(self, lost: Mapping[int, Terminable]) -> None:
+        for raw in lost.values():
+            with contextlib.suppress(asyncpg.InterfaceError):  # it is no longer in use
+                raw.terminate()
+        if lost:
+            _log.warning("%d statements will not be answered any more: given up", len(lost))
+
+
+async def _at_work(connection: Connection, pids: Collection[int]) -> set[int]:
+    """Give those of the sessions that PostgreSQL does something for; end those that hang."""
+    rows = await connection.fetch(_LOOK, list(pids))
+    if ended := sum(bool(row["is_ended"]) for row in rows):
+        _log.warning("ended %d sessions whose clients hang", ended)
+    return {row["pid"] for row in rows if row["is_at_work"]}
+
+
+def _has_answered(asked: asyncio.Task[set[int]]) -> bool:
+    return asked.done() and not asked.cancelled() and asked.exception() is None
