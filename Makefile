@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check check bench clean
+.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check check bench fuzz clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -94,6 +94,9 @@ $(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json
 
 bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installed) ## measure; ARGS=--quick only proves that it runs
 	$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS=--seed N repeats a run
+	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
 
 check: lint types proto-check lock-check test ## everything that CI checks
 

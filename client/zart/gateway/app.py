@@ -22,7 +22,7 @@ from zart.gateway.headers import metadata_of
 from zart.gateway.hosts import OnlyKnownHosts
 from zart.gateway.settings import Settings
 from zart.gateway.shares import Room
-from zart.gateway.statuses import refusal, response_of, retry_in, status_of_call
+from zart.gateway.statuses import Refusal, refusal, response_of, retry_in, status_of_call
 
 _HEALTH_TIMEOUT = 3.0  # seconds
 _BODY_BYTES = 256 * 1024 * 1024  # of bodies that wait for their end, together
@@ -42,15 +42,18 @@ def application(channel: grpc.aio.Channel, calls: Calls, settings: Settings) -> 
     async def ready(request: Request) -> Response:
         """Tell whether the server can serve what is reached through here."""
         try:
+            metadata = metadata_of(request.headers)
             for service in sorted(services):
                 answer = await health.Check(
                     health_pb2.HealthCheckRequest(service=service),
-                    metadata=metadata_of(request.headers),
+                    metadata=metadata,
                     timeout=_HEALTH_TIMEOUT,
                 )
                 if answer.status != _SERVING:
                     message = f"{service} is not serving"
                     return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
+        except Refusal as error:
+            return response_of(error.status)
         except grpc.aio.AioRpcError as error:
             return response_of(status_of_call(error))
         return JSONResponse({"status": "SERVING"})

@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 from starlette.responses import Response, StreamingResponse
 
+from zart.gateway import aside
 from zart.gateway.bindings import Binding
 from zart.gateway.headers import Metadata
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in, status_of_call
@@ -39,7 +40,8 @@ class Calls:
             response = await call(request, metadata=metadata, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
             raise Refusal(status_of_call(error)) from None
-        return Response(json_of(response) + "\n", media_type="application/json")
+        text = await aside.done(response.ByteSize(), json_of, response)
+        return Response(text + "\n", media_type="application/json")
 
     async def _stream(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
         """Answer once the first message is there, so that an error can still be a status."""
@@ -64,7 +66,7 @@ class Calls:
         """Write each message as a line; an error, which has no status left, as the last one."""
         try:
             while message is not None:
-                yield json_of(message) + "\n"
+                yield await aside.done(message.ByteSize(), json_of, message) + "\n"
                 reading = asyncio.ensure_future(anext(messages, None))
                 done, _ = await asyncio.wait(
                     (self._draining, reading), return_when=asyncio.FIRST_COMPLETED

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from zart.gateway import aside
 from zart.gateway.bindings import Binding
 from zart.gateway.calls import Calls
 from zart.gateway.headers import (
@@ -86,7 +87,9 @@ class Endpoint:
         body = await _body_of(request, taken)
         if body and binding.takes_body:
             check_type(request.headers)
-        asked = message_of(
+        asked = await aside.done(
+            len(body),
+            message_of,
             binding,
             request.path_params,
             request.scope["query_string"],

@@ -35,7 +35,6 @@ def message_of(
         if query:
             raise invalid([("query", "is not taken here: everything stands in the body")])
         members = parse_object(body)
-        _refuse_null_scope(message, members)
         fill(message, members)
     else:
         if body:
@@ -122,13 +121,6 @@ def _add_request_id(message: Message, idempotency_key: str) -> None:
 def _has_scope(message: Message) -> bool:
     """Tell whether leaving fields out makes a request mean more."""
     return "everything" in message.DESCRIPTOR.fields_by_name
-
-
-def _refuse_null_scope(message: Message, members: Mapping[str, Any]) -> None:
-    """Null is as good as left out elsewhere; a program that had no value must not pause more."""
-    nulls = [name for name, value in members.items() if value is None]
-    if nulls and _has_scope(message):
-        raise invalid([(name, "is null: leave it out if that is meant") for name in nulls])
 
 
 def _refuse_everything_unsaid(message: Message) -> None:

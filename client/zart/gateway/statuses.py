@@ -16,7 +16,7 @@ from zart import errors
 from zart.printable import escaped_json
 
 DOMAIN = "zart"
-_SHOWN = 12  # bad fields of one request, as the server has it
+SHOWN = 12  # bad fields of one request, as the server has it
 
 # The mapping of google.rpc.Code; 499 is what proxies log for a caller that went away.
 _HTTP = {
@@ -80,13 +80,13 @@ def refusal(
 
 def invalid(violations: Sequence[tuple[str, str]], http: int | None = None) -> Refusal:
     """Refuse fields, each with what is wrong with it, as the server does."""
-    (field, description), *others = violations[:_SHOWN]
+    (field, description), *others = violations[:SHOWN]
     message = f"{field}: {description}"
     if others:
         message += "; also wrong: " + ", ".join(dict.fromkeys(name for name, _ in others))
     violation = error_details_pb2.BadRequest.FieldViolation
     bad = error_details_pb2.BadRequest(
-        field_violations=[violation(field=f, description=d) for f, d in violations[:_SHOWN]]
+        field_violations=[violation(field=f, description=d) for f, d in violations[:SHOWN]]
     )
     return refusal(
         code_pb2.INVALID_ARGUMENT,

@@ -7,7 +7,9 @@ where one is null, false for a number, and numbers that a google.protobuf.Value 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -15,18 +17,23 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from zart.gateway.statuses import invalid
+from zart.gateway.statuses import SHOWN, invalid
 
 Violation: TypeAlias = tuple[str, str]
 _VALUES = {"google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.ListValue"}
 _EXACT = 2**53
 _MOST_DIGITS = 400
+_MOST_LISTS = 2_000_000  # of one body: they are read in one go, in which nothing else is done
+_TOLD = 300  # characters of what is wrong with a field
+_NAMED = 100  # characters of a name that is none
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object; nothing at all is an empty one. Raises Refusal."""
     if not body:
         return {}
+    if body.count(b"[") > _MOST_LISTS:
+        raise invalid([("body", f"has more than {_MOST_LISTS} lists")])
     try:
         value = _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
@@ -45,7 +52,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def fill(message: Message, members: Mapping[str, Any]) -> None:
     """Set the fields of an empty message from JSON. Raises Refusal naming each bad one."""
-    violations = list(_violations(members, cast("Descriptor", message.DESCRIPTOR), ""))
+    found = _violations(members, cast("Descriptor", message.DESCRIPTOR), "")
+    violations = list(itertools.islice(found, SHOWN))
     if not violations:
         for name, value in members.items():  # one by one, to know which it was
             try:
@@ -66,6 +74,7 @@ def field_named(kind: Descriptor, name: str) -> FieldDescriptor | None:
 
 def unknown(kind: Descriptor, name: str, path: str = "") -> Violation:
     """Say that there is no such field, and which may have been meant."""
+    name = name[:_NAMED]
     close = difflib.get_close_matches(name, [field.json_name for field in kind.fields], n=1)
     hint = f": did you mean {close[0]}?" if close else ""
     return path + name, f"is not a field of {kind.name}{hint}"
@@ -103,7 +112,11 @@ def _clashes(
 def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
     # json_format takes false for 0, as a number or a value of an enum; and 0.5 for the latter.
     wrong = bool | float if field.enum_type is not None else bool
-    if _is_value(field):
+    if item is None and not _is_value(field):
+        # To json_format null is as good as left out. To a program that had no value it is not:
+        # a guard that is left out guards nothing.
+        yield path, "is null: leave it out if that is meant"
+    elif _is_value(field):
         yield from _damaged(item, path)
     elif field.type != FieldDescriptor.TYPE_BOOL and any(isinstance(x, wrong) for x in _each(item)):
         yield path, f"is {json.dumps(item)[:40]}, which it cannot be"
@@ -148,14 +161,14 @@ def _is_too_large(item: object) -> bool:
 
 def _told(name: str, error: Exception) -> str:
     text = str(error).removeprefix(f"Failed to parse {name} field: ")
-    return f"cannot be read: {text.rstrip('.')}"
+    return f"cannot be read: {text[:_TOLD].rstrip('.')}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name in counts if counts[name] > 1)
         raise ValueError(f"the member {twice[:100]!r} is there twice")
     return found
 
