@@ -2,7 +2,8 @@
 
 gRPC's own way to add a token needs TLS, and its interceptors cost a third of a call's time; here
 the token is one entry of the call's metadata. A channel's certificates are fixed when it is made,
-so a changed file means a new channel; calls under way end on the old one.
+so a changed file means a new channel; calls under way end on the old one, however often the files
+change meanwhile.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import grpc.aio
 from zart.credentials import Credentials
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the files
+_KEPT = 120.0  # seconds: longer than any call may take, watches excepted
+_WATCHED = 86_400.0
 _HEADER = "authorization"
 
 C = TypeVar("C")
 
 
 class _Renewed(Generic[C]):
-    """The channel of now, and the one before it, on which calls may still be under way."""
+    """The channel of now, and those before it, on which calls may still be under way."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class _Renewed(Generic[C]):
         self._look_at = time.monotonic() + _LOOK_EVERY
         self._metadata = self._read_metadata()
         self.channel = make(credentials.to_grpc())
-        self.before: C | None = None
+        self.before: list[tuple[float, C]] = []  # and since when they are not used
 
     def look(self) -> None:
         """Follow the files, at most once a second; what cannot be read is as it was."""
@@ -67,9 +70,16 @@ class _Renewed(Generic[C]):
         if stamp != self._tls_stamp:
             renewed = self._make(self._credentials.to_grpc())
             self._tls_stamp = stamp
-            if self.before is not None:
-                self._drop(self.before)
-            self.before, self.channel = self.channel, renewed
+            now = time.monotonic()
+            for since, channel in self.before:
+                if now - since >= _KEPT:
+                    self._drop(channel)
+            kept = [each for each in self.before if now - each[0] < _KEPT]
+            self.before, self.channel = [*kept, (now, self.channel)], renewed
+
+    def every(self) -> list[C]:
+        """Give all channels."""
+        return [*(channel for _, channel in self.before), self.channel]
 
     def metadata(self, given: Any) -> Any:  # noqa: ANN401 - as gRPC takes it
         """Give a call's metadata with the token, unless the call brings one of its own."""
@@ -142,7 +152,8 @@ class RenewingAioChannel(grpc.aio.Channel):
     stream_stream = _maker("stream_stream")
 
     def _drop(self, channel: grpc.aio.Channel) -> None:
-        closing = asyncio.get_running_loop().create_task(channel.close())
+        # Only watches may go on for so long: they end, or are cut with the last of the channels.
+        closing = asyncio.get_running_loop().create_task(channel.close(_WATCHED))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -159,9 +170,10 @@ class RenewingAioChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close it, and the ones before it."""
-        for channel in (self.renewed.before, self.renewed.channel):
-            if channel is not None:
-                await channel.close(grace)
+        for closing in self._closing:
+            closing.cancel()
+        for channel in self.renewed.every():
+            await channel.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - gRPC's
         """Tell how the channel of now stands."""
@@ -200,9 +212,8 @@ class RenewingChannel(grpc.Channel):
 
     def close(self) -> None:
         """Close it, and the ones before it."""
-        for channel in (self.renewed.before, self.renewed.channel):
-            if channel is not None:
-                channel.close()
+        for channel in self.renewed.every():
+            channel.close()
 
     def subscribe(
         self,

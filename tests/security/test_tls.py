@@ -201,11 +201,13 @@ async def test_a_callers_own_files_are_replaced_without_a_restart(
             token_file.write_text("zart_token-of-second\n")
             await client.start("t", steps=specs({"a": ()}))
 
-            # A watch goes on although its channel was replaced.
+            # A watch goes on although its channel was replaced, and more than once.
             [execution] = await client.list_executions()
             watch = client.watch_execution(execution.execution_id)
             await anext(watch)
-            os.utime(bundle)
+            for _ in range(3):
+                os.utime(bundle)
+                assert len(await client.list_executions()) == 1
             await client.cancel_execution(execution.execution_id)
             assert [state.run.status.value async for state in watch][-1] == "CANCELLED"
         with zart.connect_sync(server.address, credentials=credentials) as plain:
