@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 from dispatching import dispatching, registered, start
 from rig import QUICK, Rig, eventually
+from waiting import block_until, for_ever, until
 
 import zart
 from zart.testing.server import ServerUnderTest
+
+
+async def is_extended(rig: Rig, step_name: str, seconds: float) -> bool:
+    """Tell whether a running step's lease lasts so long, counted from its begin."""
+    found: bool = await rig.db.fetchval(
+        "SELECT bool_or(lease_expires_at > started_at + $2 * interval '1 second')"
+        " FROM zart.leases WHERE step_name = $1", step_name, seconds,
+    )  # fmt: skip
+    return found
 
 
 async def test_async_and_plain_handlers_run_and_results_are_typed(
@@ -89,12 +98,17 @@ async def test_a_result_too_large_kills_the_step(rig: Rig, zart_server: ServerUn
 async def test_concurrency_is_bounded(rig: Rig, zart_server: ServerUnderTest) -> None:
     task = zart.Task("t")
     running, most = 0, 0
+    are_three = asyncio.Event()
 
     async def handler(ctx: zart.StepContext) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.05)
+        if running == 3:
+            are_three.set()
+        await are_three.wait()
+        for _ in range(20):  # a fourth would begin meanwhile
+            await asyncio.sleep(0)
         running -= 1
 
     for n in range(20):
@@ -133,11 +147,11 @@ async def test_leases_are_extended_while_a_handler_runs(
 
     @task.step()
     async def slow(ctx: zart.StepContext) -> int:
-        await asyncio.sleep(2.5)
+        await eventually(lambda: is_extended(rig, "slow", 2))
         return ctx.attempt
 
     async with dispatching(zart_server, task, lease=1):
-        assert await (await start(rig, task)).result(timeout=20) == 1
+        assert await (await start(rig, task)).result(timeout=60) == 1
 
 
 async def test_a_timeout_cancels_an_async_handler_and_a_plain_one_sees_it(
@@ -150,15 +164,14 @@ async def test_a_timeout_cancels_an_async_handler_and_a_plain_one_sees_it(
     @task.step(timeout=0.3, retry=once)
     async def sleeper(ctx: zart.StepContext) -> None:
         try:
-            await asyncio.sleep(30)
+            await for_ever()
         except asyncio.CancelledError:
             ended.append("cancelled")
             raise
 
     @task.step(timeout=0.3, retry=once)
     def blocker(ctx: zart.StepContext) -> None:
-        while not ctx.cancelled:
-            time.sleep(0.01)
+        block_until(lambda: ctx.cancelled)
         ended.append("saw it")
 
     async with dispatching(zart_server, task):
@@ -179,7 +192,7 @@ async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
     async def first(ctx: zart.StepContext) -> int:
         if ctx.run_number == 0:
             try:
-                await asyncio.sleep(30)
+                await for_ever()
             except asyncio.CancelledError:
                 cancelled.set()
                 raise
@@ -202,12 +215,12 @@ async def test_stopping_lets_handlers_finish_and_gives_back_what_has_not_begun(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     task = zart.Task("t")
-    begun = asyncio.Event()
+    begun, is_stopping = asyncio.Event(), asyncio.Event()
 
     @task.step()
     async def slow(ctx: zart.StepContext) -> str:
         begun.set()
-        await asyncio.sleep(0.5)
+        await is_stopping.wait()
         return "done"
 
     @task.step(depends_on=[slow])
@@ -218,6 +231,8 @@ async def test_stopping_lets_handlers_finish_and_gives_back_what_has_not_begun(
         await start(rig, task)
         await begun.wait()
         stop.set()
+        await asyncio.sleep(0)
+        is_stopping.set()
     assert await rig.statuses() == {"slow": "COMPLETED", "after": "SCHEDULED"}
 
 
@@ -230,12 +245,11 @@ async def test_what_does_not_finish_in_the_grace_period_is_released_and_does_not
     @task.step(retry=zart.Retry(max_attempts=1))
     async def endless(ctx: zart.StepContext) -> None:
         begun.set()
-        await asyncio.sleep(60)
+        await for_ever()
 
     @task.step(retry=zart.Retry(max_attempts=1))
     def stubborn(ctx: zart.StepContext) -> None:
-        while not ctx.cancelled:
-            time.sleep(0.01)
+        block_until(lambda: ctx.cancelled)
 
     async with dispatching(zart_server, task, grace=0.1) as stop:
         await start(rig, task)
@@ -255,7 +269,14 @@ async def test_stopping_under_load_leaves_no_lease_behind(
     for round_ in range(5):
         async with dispatching(zart_server, task, concurrency=4) as stop:
             await start(rig, task, execution_id=f"x{round_}")
-            await asyncio.sleep(0.05 * round_)
+
+            async def are_some_done(least: int = 30 * round_) -> bool:
+                done: int = await rig.db.fetchval(
+                    "SELECT count(*) FROM zart.steps WHERE status = 'completed'"
+                )
+                return done >= least
+
+            await eventually(are_some_done)
             stop.set()
         leased = await rig.db.fetchval("SELECT count(*) FROM zart.leases")
         assert leased == 0
@@ -309,10 +330,10 @@ async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUn
 
     @task.step(depends_on=["quick0"])
     async def slow(ctx: zart.StepContext) -> None:
-        await asyncio.sleep(2.5)
+        await eventually(lambda: is_extended(rig, "slow", 2))
 
     async with dispatching(zart_server, task, lease=1, concurrency=1):
-        run = await (await start(rig, task)).run(timeout=30)
+        run = await (await start(rig, task)).run(timeout=90)
     assert run.status == "COMPLETED"
     state = await rig.client.get_execution("x")
     assert all(len([a for a in s.attempts if a.status != "RELEASED"]) == 1 for s in state.steps)
@@ -379,12 +400,14 @@ async def test_large_upstream_results_reach_the_handler(
         assert await (await start(rig, task)).result(timeout=30) == 10_000_000
 
 
-async def test_a_dispatcher_waits_for_a_server_for_ever(zart_server: ServerUnderTest) -> None:
+async def test_a_dispatcher_waits_for_a_server_for_ever(
+    zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
     task = zart.Task("t")
     task.step(name="a")(lambda _: None)
     stop = asyncio.Event()
     running = asyncio.create_task(zart.Dispatcher([task], address="127.0.0.1:9").run(stop))
-    await asyncio.sleep(1)
+    await until(lambda: caplog.records)  # it says that it has to wait
     assert not running.done()
     stop.set()
     await asyncio.wait_for(running, 15)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import pytest
+from waiting import block_until, for_ever
 
 import zart
 from zart.models import RunStatus
@@ -138,12 +137,11 @@ async def test_in_process_results_go_through_json_and_time_limits_hold() -> None
 
     @slow.step(timeout=0.05, retry=zart.Retry(max_attempts=1))
     async def sleeper(ctx: zart.StepContext) -> None:
-        await asyncio.sleep(10)
+        await for_ever()
 
     @slow.step(timeout=0.05, retry=zart.Retry(max_attempts=1))
     def blocker(ctx: zart.StepContext) -> None:
-        while not ctx.cancelled:
-            time.sleep(0.01)
+        block_until(lambda: ctx.cancelled)
 
     with pytest.raises(zart.RunFailed, match="timed out"):
         await zart.testing.run(slow)

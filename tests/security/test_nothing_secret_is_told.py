@@ -20,6 +20,7 @@ from acceptance.test_make_run import free_port
 from gateway.conftest import Http
 from issuing import Issuer, TokenFile
 from rig import eventually
+from waiting import until
 
 import zart
 from zart import errors
@@ -260,7 +261,8 @@ async def _the_database_goes_wrong(run: Processes, admin: zart.Client, url: str)
         await run.refused(admin.get_execution("held"))
         await db.execute("ALTER TABLE zart.gone RENAME TO attempts")
         await db.execute("ALTER TABLE zart.pause_work RENAME TO gone")
-        await asyncio.sleep(1.5)  # maintenance fails meanwhile
+        log = run.folder / "server.log"
+        await until(lambda: "maintenance failed" in log.read_text())
         await db.execute("ALTER TABLE zart.gone RENAME TO pause_work")
         await db.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

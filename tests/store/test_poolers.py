@@ -10,7 +10,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from acceptance.test_make_run import free_port
 from rig import CHAIN, specs
+from waiting import block_until
 
 import zart
 from zart.testing.server import serving
@@ -98,13 +98,14 @@ def pgbouncer(database: str, folder: Path, mode: str) -> Iterator[str]:
             parent.chmod(parent.stat().st_mode | 0o011)
     process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError), _connected(port):
-                break
+
+        def takes_connections() -> bool:
             assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+            with contextlib.suppress(OSError), _connected(port):
+                return True
+            return False
+
+        block_until(takes_connections)
         yield database.replace(f":{target.port}/", f":{port}/")
     finally:
         process.kill()
