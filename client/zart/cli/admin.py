@@ -8,7 +8,7 @@ import typer
 
 from zart.calls import admin, execution
 from zart.cli import render
-from zart.cli.options import ExecutionId, Limit, example, mutates, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, span_of
 from zart.models import Paused, PauseRule, Rerun, Restarted, Resumed, RetriedStep, StepStatus
@@ -21,7 +21,7 @@ IfRunningOption = Annotated[
 ]
 ExpectRun = Annotated[
     int | None,
-    typer.Option("--expect-run", min=0, help="Refuse unless this is the current run."),
+    typer.Option("--expect-run", min=0, max=MOST, help="Refuse unless this is the current run."),
 ]
 ScopeExecution = Annotated[str | None, typer.Option("--execution-id", help="Of this execution.")]
 ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task.")]
@@ -62,7 +62,7 @@ def retry_step(
     execution_id: ExecutionId,
     step_name: Annotated[str, typer.Argument(metavar="STEP_NAME")],
     max_attempts: Annotated[
-        int | None, typer.Option("--max-attempts", min=1, help="The new budget of attempts.")
+        int | None, typer.Option("--max-attempts", min=1, max=MOST, help="The new budget.")
     ] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="Must be the current run.")] = None,
     expect_run: ExpectRun = None,

@@ -11,7 +11,7 @@ from zart.calls import execution
 from zart.cli import render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
 from zart.cli.details import show_state, show_step
-from zart.cli.options import ExecutionId, Limit, example, mutates, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, time_of
 from zart.decoding import decode
@@ -27,7 +27,9 @@ from zart.models import (
 
 app = typer.Typer()
 
-RunNumber = Annotated[int | None, typer.Option("--run", min=0, help="Default: the current one.")]
+RunNumber = Annotated[
+    int | None, typer.Option("--run", min=0, max=MOST, help="Default: the current one.")
+]
 
 
 @app.command(epilog=example("""start order --payload '{"user": 7}' --wait"""))

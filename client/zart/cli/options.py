@@ -45,6 +45,7 @@ def example(line: str) -> str:
     return f"Example: zart {line}"
 
 
+MOST = 2**31 - 1  # what a number of the protos holds
 ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
 

@@ -13,6 +13,7 @@ from zart.calls.payload import UNSET, JsonText, Unset
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_LONGEST = timedelta(days=365_000)  # a Duration holds ten times that; nobody means it
 _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
@@ -44,9 +45,12 @@ def span_of(text: str | None, option: str) -> timedelta | None:
         )
     parts = re.findall(r"([\d.]+)([smhd])", text)
     try:
-        return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in parts), timedelta())
+        found = sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in parts), timedelta())
     except OverflowError:
-        raise typer.BadParameter(f"{text!r} is too long", param_hint=option) from None
+        found = timedelta.max
+    if found > _LONGEST:
+        raise typer.BadParameter(f"{text!r} is too long", param_hint=option)
+    return found
 
 
 def time_of(text: str | None, option: str) -> datetime | None:
