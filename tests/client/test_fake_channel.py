@@ -387,6 +387,25 @@ def test_wait_and_watch_end_with_4_when_the_run_failed(run: Run) -> None:
     assert (code, len(requests)) == (4, 2)
 
 
+def test_no_error_can_look_like_a_line_of_ours(run: Run) -> None:
+    failed = states.Step(
+        step_name="a",
+        status=states.STEP_STATUS_DEAD,
+        last_error=states.StepError(message="no\nx is COMPLETED"),
+    )
+    forged = states.Run(run_id="x", status=states.RUN_STATUS_FAILED, error="no\nx is COMPLETED")
+    message = execution.WatchExecutionResponse(execution=EXECUTION, run=forged, steps=[failed])
+    state = execution.GetExecutionResponse(execution=EXECUTION, run=forged, steps=[failed])
+    for line, method, answer in (
+        ("watch x", "WatchExecution", [message]),
+        ("wait x", "WatchExecution", [message]),
+        ("status x", "GetExecution", state),
+    ):
+        _, out, err, _ = run(line, (method, answer))
+        assert "x is COMPLETED" in out + err
+        assert "x is COMPLETED" not in (out + err).splitlines()
+
+
 def test_a_refusal_ends_with_1_and_says_why(run: Run) -> None:
     status = refusal(code_pb2.NOT_FOUND, "EXECUTION_NOT_FOUND", "no execution 'x'")
     code, out, err, _ = run("cancel x", ("CancelExecution", status))

@@ -84,7 +84,7 @@ def main(  # noqa: PLR0911 - one return for each way to end
     except _UsageError as error:
         usage = io.StringIO()
         error.show(usage)
-        session.err.line(usage.getvalue().rstrip("\n"))
+        session.err.verbatim(usage.getvalue().rstrip("\n"))
         return USAGE
     except ReaderLeft:
         return _READER_LEFT

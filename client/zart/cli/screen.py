@@ -53,14 +53,17 @@ class Screen:
             return _COLUMNS
 
     def line(self, text: str) -> None:
-        """Print text for people, broken between words where a terminal ends."""
-        for part in escaped(text).split("\n"):
-            for one in wrapped(part, self.width) if self.width else [part]:
-                self._write(one + "\n")
+        """Print a line for people, broken between words where a terminal ends.
+
+        A newline in it is shown, too: no error can look like a line of ours.
+        """
+        shown = escaped(text).replace("\n", "\\n")
+        for one in wrapped(shown, self.width) if self.width else [shown]:
+            self._write(one + "\n")
         self.flush()
 
     def verbatim(self, text: str) -> None:
-        """Print text that may be copied from here: in one line, however long."""
+        """Print text that may be copied from here, its lines as they are, however long."""
         self._write(escaped(text) + "\n")
         self.flush()
 
