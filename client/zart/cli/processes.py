@@ -43,8 +43,8 @@ AuthTokens = Annotated[
 TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="In PEM.")]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="In PEM.")]
 _NEEDS_DATABASE = (
-    "a database is needed: ZART_DATABASE_URL, or ZART_DATABASE_URL_FILE; `zart dev` brings one of"
-    " its own"
+    "a database is needed: ZART_DATABASE_URL, ZART_DATABASE_URL_FILE, or --database-url, which"
+    " everybody on the machine sees; `zart dev` brings one of its own"
 )
 
 
