@@ -74,6 +74,11 @@ _OPTIONS = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
+# Calls that came at one moment and were not looked at yet. gRPC cancels some by itself beyond the
+# first of these, and all beyond the second, 1,000 and 3,000 unless told otherwise: nobody logs it,
+# and callers do not repeat it. ``api.limits`` refuses what is too much, as UNAVAILABLE.
+_PENDING = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
+_MORE_PENDING = 10  # times what a server takes, which is a few hundred bytes for each call
 _DATABASE_WAIT = 10.0  # seconds
 
 
@@ -118,7 +123,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     mutations = Mutations(db, settings.operation_timeout)
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = Access(authenticator) if authenticator is not None else None
-    server = grpc.aio.server(interceptors=[CallInterceptor(limits, access)], options=_OPTIONS)
+    pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(limits, access)],
+        options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
+    )
     health = _add_services(server, runtime, mutations)
     try:
         port = (
