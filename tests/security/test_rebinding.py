@@ -25,6 +25,7 @@ from zart.gateway.hosts import OnlyKnownHosts
 from zart.gateway.settings import Settings
 from zart.testing.fixtures import database_url, execute
 from zart.testing.server import ServerUnderTest, serving
+from zart_server.observability import serve_metrics
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -122,6 +123,14 @@ async def test_beyond_loopback(
         scope = {"type": "http", "path": "/", "headers": [(b"host", host.encode())]}
         await known(scope, None, send)  # type: ignore[arg-type]
         assert sent[0] == (HTTPStatus.OK if host in served else HTTPStatus.FORBIDDEN), host
+
+
+def test_metrics_are_for_this_machine_too() -> None:
+    http_ = Http(f"127.0.0.1:{serve_metrics(0)}")
+
+    assert "zart_calls_total" in http_.get("/metrics", Host="localhost:9").text
+    refused = http_.get("/metrics", Host="evil.example")
+    assert (refused.status, refused.text) == (403, "call it by localhost\n")
 
 
 class Attacker(http.server.BaseHTTPRequestHandler):
