@@ -33,8 +33,8 @@ class AdminServiceStub:
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
-    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
     (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
     for the role viewer, all else for operator, everything for admin.
     """
@@ -89,8 +89,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
-    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
     (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
     for the role viewer, all else for operator, everything for admin.
     """
@@ -141,8 +141,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
     same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
-    SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
+    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
     (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
     for the role viewer, all else for operator, everything for admin.
     """
