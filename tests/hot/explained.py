@@ -15,12 +15,12 @@ from zart_server.store.db import Database, Tx
 from zart_server.store.pause_cache import PauseCache
 
 _STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE")
-# What this transaction has read of each table so far, in functions and triggers too: rows of the
-# table by themselves, and entries of its indexes.
+# What this transaction has read of each table so far, in functions and triggers too: by itself,
+# and by its indexes. What is dead is left out: that is a matter of vacuum, not of plans.
 _READ = """
     SELECT c.relname, (pg_stat_get_xact_tuples_returned(c.oid)
         + pg_stat_get_xact_tuples_fetched(c.oid)
-        + (SELECT COALESCE(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0)
+        + (SELECT COALESCE(sum(pg_stat_get_xact_tuples_fetched(i.indexrelid)), 0)
            FROM pg_index i WHERE i.indrelid = c.oid))::bigint
     FROM pg_class c WHERE c.relnamespace = 'zart'::regnamespace AND c.relkind = 'r'
 """

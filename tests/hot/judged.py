@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from hot.explained import Plan
 
@@ -13,8 +14,14 @@ LARGE = frozenset(
 _SLACK = 20
 
 
-def faults(plan: Plan, batch: int, leading: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with a plan for a batch; ``leading`` has the first column of each index."""
+def faults(
+    plan: Plan, batch: int, leading: Mapping[str, str], whole: AbstractSet[str] = frozenset()
+) -> list[str]:
+    """Say what is wrong with a plan for a batch; ``leading`` has the first column of each index.
+
+    The tables ``whole`` it may read from end to end, as long as that is no more.
+    """
+    large = LARGE - whole
     most = 5 * batch + _SLACK
     found = [
         f"{table}: {read} rows or entries read"
@@ -27,9 +34,9 @@ def faults(plan: Plan, batch: int, leading: Mapping[str, str]) -> list[str]:
     for node in plan.nodes:
         kind, table = node["Node Type"], node.get("Relation Name")
         index = node.get("Index Name", "")
-        if kind == "Seq Scan" and table in LARGE:
+        if kind == "Seq Scan" and table in large:
             found.append(f"{table}: read from end to end")
         # A condition on later columns only does not keep it from reading the whole index.
-        if index.startswith(tuple(LARGE)) and leading[index] not in node.get("Index Cond", ""):
+        if index.startswith(tuple(large)) and leading[index] not in node.get("Index Cond", ""):
             found.append(f"{index}: read from end to end")
     return [f"{plan.function}: {what}\n{plan.sql}" for what in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hot.explained import Explained
 from hot.scenario import scenario
-from hot.states import MANY
+from hot.states import MANY, OTHERS
 from zart_server.domain.commands import Caller, Pause, Resume
 from zart_server.domain.model import PauseScope
 from zart_server.engine.moving import settle_rule_of_execution
@@ -35,27 +35,31 @@ async def counted(tx: Explained, scope: PauseScope) -> int:
     return (await count_paused(tx.tx, rule.rule_id)).paused_steps
 
 
-@scenario(ALL)
+# Whatever is in flight is counted.
+@scenario(ALL, whole="leases")
 async def counting_a_task(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, "many", None)) == ALL - 1
 
 
-@scenario(ALL)
+# Whatever is in flight is counted.
+@scenario(ALL, whole="leases")
 async def counting_some_steps(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, None, "a*")) == ALL - 1
 
 
-@scenario(1)
+@scenario(OTHERS, whole="leases")
 async def counting_nothing(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, "other", None)) == 0
 
 
-@scenario(1)
+# A rule of more than an execution would count all that is in flight.
+@scenario(1, whole="leases")
 async def pausing_an_execution(tx: Explained) -> None:
     assert await counted(tx, PauseScope(QUEUED, None, None)) == 1
 
 
-@scenario(ALL)
+# Whatever is in flight is counted.
+@scenario(ALL, whole="leases")
 async def counting_everything(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, None, None, everything=True)) == ALL - 1
 

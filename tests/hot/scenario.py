@@ -18,25 +18,29 @@ Run = Callable[[Explained], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run: a batch of how many, and what its transaction begins with."""
+    """What is run: a batch of how many, what its transaction begins with, what it may read whole."""
 
     name: str
     run: Run
     batch: int
     first: str
+    whole: frozenset[str]
 
 
 SCENARIOS: list[Scenario] = []
 
 
-def scenario(batch: int = BATCH, *, first: str = "") -> Callable[[Run], Run]:
+def scenario(batch: int = BATCH, *, first: str = "", whole: str = "") -> Callable[[Run], Run]:
     """Add a function to the list: it asks for at most so many of something.
 
-    ``first`` is what its transaction begins with, such as ``db.BY_TIME``.
+    ``first`` is what its transaction begins with, such as ``db.BY_TIME``; ``whole`` a table that it
+    is to read from end to end.
     """
 
     def add(run: Run) -> Run:
-        SCENARIOS.append(Scenario(run.__name__, run, batch, first))
+        SCENARIOS.append(
+            Scenario(run.__name__, run, batch, first, frozenset(filter(None, [whole])))
+        )
         return run
 
     return add

@@ -17,42 +17,6 @@ from hot.listed import SCENARIOS, Scenario
 
 from zart_server.store.db import Database
 
-# Their statements are still to be mended: whoever mends them takes them out.
-WAITING = frozenset(
-    [
-        "cancelling",
-        "claiming_while_a_finished_one_settles",
-        "claiming_while_a_lane_settles",
-        "claiming_while_an_execution_settles",
-        "claiming_while_others_settle",
-        "completing_in_general",
-        "completing_in_one_statement",
-        "completing_what_others_wait_for",
-        "counting_a_task",
-        "counting_everything",
-        "counting_nothing",
-        "counting_some_steps",
-        "dying",
-        "ending_releases",
-        "extending",
-        "failing_and_releasing",
-        "finding_some",
-        "leasing",
-        "leasing_on_from_a_mark",
-        "leasing_too_much",
-        "pausing_an_execution",
-        "peeking",
-        "releasing",
-        "restarting_begun",
-        "restarting_finished",
-        "resuming_an_execution",
-        "retrying",
-        "settling",
-        "settling_an_execution",
-        "sweeping",
-    ]
-)
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -136,12 +100,14 @@ async def _planned(db: Database, first: str, sql: str) -> None:
 @pytest.mark.parametrize("when", ["early", "late"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_a_batch_costs_its_own_size(burst: Burst, when: str, scenario: Scenario) -> None:
-    if scenario.name in WAITING:
-        pytest.skip("still to be mended")
     db: Database = getattr(burst, when)
     async with explained(db, first=scenario.first) as tx:
         await scenario.run(tx)
-    found = [what for plan in tx.plans for what in faults(plan, scenario.batch, burst.leading)]
+    found = [
+        what
+        for plan in tx.plans
+        for what in faults(plan, scenario.batch, burst.leading, scenario.whole)
+    ]
 
     assert not found, "\n\n".join(found)
 

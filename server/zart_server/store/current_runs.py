@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.store.db import Tx
+from zart_server.store.lookups import only
 from zart_server.store.new_runs import beginning, roots, steps_of
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.rules import SHARED_EPOCH
@@ -43,7 +44,8 @@ async def lock_current_runs(
         f"""
         SELECT e.*, n.definition_key AS task_definition_key, r.* FROM (
             SELECT execution_key, execution_id, task_name, created_at AS execution_created_at
-            FROM zart.executions WHERE execution_id = ANY($1::text[])
+            FROM zart.executions WHERE execution_key = ANY(ARRAY(
+                SELECT execution_key FROM zart.executions WHERE execution_id = ANY($1::text[])))
             ORDER BY execution_key FOR NO KEY UPDATE {skip}) e
         CROSS JOIN LATERAL (
             SELECT {RUN_COLUMNS}, is_current FROM zart.runs
@@ -114,7 +116,7 @@ async def insert_next_runs(
                 error = CASE WHEN r.completed_at IS NULL
                     THEN 'superseded by run ' || r.run_number + 1 ELSE r.error END,
                 completed_at = COALESCE(r.completed_at, statement_timestamp())
-            FROM u WHERE r.run_key = u.run_key AND r.is_current
+            FROM u WHERE r.run_key = {only("u.run_key")} AND r.is_current
             RETURNING nextval('zart.runs_run_key_seq') AS next_key, u.n, r.execution_key,
                 r.listed_task, r.listed_at, r.run_number, u.definition_key,
                 u.triggered_by, u.principal, u.reason,

@@ -13,6 +13,7 @@ from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.store.arrays import numbers, words
 from zart_server.store.db import Tx
 from zart_server.store.leases import LeaseKey, columns_of, error_to_json
+from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.placing import Leases, Placements, placing
 from zart_server.store.rules import SHARED_EPOCH
 from zart_server.store.runs import LockedRun
@@ -54,19 +55,19 @@ _LOCKED = """
     SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($10::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
 """
-# {{if}} says whether anything is to be done at all. IS TRUE keeps what follows it from becoming a
+# {only_if} says whether anything is to be done at all. IS TRUE keeps what follows it from becoming a
 # join: it is looked up in a hash table.
-_ENDED = """
+_ENDED = f"""
     told AS MATERIALIZED (
         SELECT u.*, ($5::text[])[of_principal] AS principal
         FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
             $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
         WITH ORDINALITY
             u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
-        WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND {only_if}
+        WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND {{only_if}}
     ), ended AS (
         DELETE FROM zart.leases l USING told t
-        WHERE l.run_key = t.run_key AND l.step_no = t.step_no
+        WHERE l.run_key = {only("t.run_key")} AND l.step_no = t.step_no
           AND l.lease_token = t.lease_token AND l.principal = t.principal
           AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
         RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
@@ -90,7 +91,7 @@ _ENDED = """
             completed_at = statement_timestamp(), lease_token = e.lease_token,
             dispatcher_id = e.dispatcher_id, principal = e.principal
         FROM ended e
-        WHERE e.final IS NOT NULL AND s.run_key = e.run_key AND s.step_no = e.step_no
+        WHERE e.final IS NOT NULL AND s.run_key = {only("e.run_key")} AND s.step_no = e.step_no
           AND s.status = 'open'
     )
 """
@@ -170,7 +171,7 @@ async def end_and_place(
         {_ENDED.format(only_if="(SELECT yes FROM fine)")},
         finished AS (
             UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
-            WHERE status = 'running' AND run_key = ANY(ARRAY(
+            WHERE {UNINDEXED_STATUS} = 'running' AND run_key = ANY(ARRAY(
                 SELECT run_key FROM ended
                 WHERE (n IN (SELECT unnest($29::text::bigint[]))) IS TRUE))
             RETURNING run_key

@@ -63,10 +63,16 @@ async def held_in_runs(
         """
         SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
                h.lane, h.not_before, h.queue_no
-        FROM zart.held h JOIN zart.lanes l USING (lane) JOIN zart.runs USING (run_key)
-        JOIN zart.executions e USING (execution_key)
-        WHERE h.rule_key = $1 AND h.run_key = ANY($2::bigint[])
-        ORDER BY h.not_before, h.queue_no LIMIT $3
+        FROM (
+            SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
+                SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
+            WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
+        CROSS JOIN LATERAL (SELECT handler FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
+        CROSS JOIN LATERAL (
+            SELECT execution_key FROM zart.runs WHERE run_key = h.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (SELECT * FROM zart.executions
+            WHERE execution_key = r.execution_key OFFSET 0) e
+        ORDER BY h.not_before, h.queue_no
         """,
         rule_key,
         run_keys,
@@ -92,8 +98,8 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
                 SELECT ctid AS tid FROM zart.held
                 WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
         ), kept AS (
-            UPDATE zart.held h SET rule_key = (SELECT rule FROM picked p WHERE p.tid = h.ctid)
-            WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NOT NULL))
+            UPDATE zart.held h SET rule_key = p.rule FROM picked p
+            WHERE h.ctid = p.tid AND p.rule IS NOT NULL
         ), gone AS (
             DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
             RETURNING {_COLUMNS}

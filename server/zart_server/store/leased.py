@@ -8,6 +8,15 @@ from zart_server.store.db import Tx
 
 # Longer texts are only read once it is known that they fit into the response.
 _AT_ONCE = 8192
+# Steps s, and o, where the result of each stands: that of a preserved one in an earlier run.
+_RESULTS = """{keys} u(run_key, step_no)
+        CROSS JOIN LATERAL (
+            SELECT run_key, step_no, source_run_key FROM zart.steps
+            WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
+        CROSS JOIN LATERAL (
+            SELECT result FROM zart.steps
+            WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
+            OFFSET 0) o"""
 
 
 async def read_upstream(
@@ -15,13 +24,10 @@ async def read_upstream(
 ) -> dict[tuple[int, int], tuple[str | None, int]]:
     """Read results by (run key, step number): the text where it is short, and its size in bytes."""
     rows = await tx.fetch(
-        """
+        f"""
         SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
             CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result
-        FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
-        JOIN zart.steps s USING (run_key, step_no)
-        JOIN zart.steps o
-            ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
+        FROM {_RESULTS.format(keys="unnest($1::bigint[], $2::integer[])")}
         """,
         [run_key for run_key, _ in wanted],
         [step_no for _, step_no in wanted],
@@ -35,16 +41,16 @@ async def read_large(
 ) -> dict[tuple[int, int], str]:
     """Read long texts: payloads of runs, under step number -1, and results of steps."""
     rows = await tx.fetch(
-        """
+        f"""
         SELECT r.run_key, -1 AS step_no, COALESCE(r.payload, p.payload) AS text
-        FROM zart.runs r LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
-        WHERE r.run_key = ANY($1::bigint[])
+        FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT run_key, payload, payload_run_key FROM zart.runs
+            WHERE run_key = u.run_key OFFSET 0) r
+        LEFT JOIN LATERAL (
+            SELECT payload FROM zart.runs WHERE run_key = r.payload_run_key OFFSET 0) p ON true
         UNION ALL
         SELECT s.run_key, s.step_no, o.result
-        FROM unnest($2::bigint[], $3::integer[]) u(run_key, step_no)
-        JOIN zart.steps s USING (run_key, step_no)
-        JOIN zart.steps o
-            ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
+        FROM {_RESULTS.format(keys="unnest($2::bigint[], $3::integer[])")}
         """,
         run_keys,
         [run_key for run_key, _ in wanted],

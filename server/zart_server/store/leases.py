@@ -18,6 +18,7 @@ from zart_server.domain.model import StepError
 from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.claims import Claimed
 from zart_server.store.db import Tx
+from zart_server.store.lookups import only
 
 # A lease: run key, step number, token, and the principal whose it is.
 LeaseKey: TypeAlias = tuple[int, int, int, str]
@@ -86,11 +87,13 @@ async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
 async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
     """Undo leases of this very transaction that do not fit into the response."""
     await tx.execute(
-        """
+        f"""
         WITH gone AS (
-            DELETE FROM zart.leases WHERE lease_token = ANY($3::bigint[])
-                AND (run_key, step_no) IN (SELECT * FROM unnest($1::bigint[], $2::integer[]))
-            RETURNING *
+            DELETE FROM zart.leases l
+            USING unnest($1::bigint[], $2::integer[], $3::bigint[]) u(run_key, step_no, token)
+            WHERE l.run_key = {only("u.run_key")} AND l.step_no = u.step_no
+              AND l.lease_token = u.token
+            RETURNING l.*
         )
         INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base,
             max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
@@ -116,10 +119,11 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
     rows = await tx.fetch(
         f"""
         WITH free AS MATERIALIZED (
-            SELECT l.ctid AS tid FROM zart.leases l
-            JOIN {_NAMED} u(r, s, t, place) ON l.run_key = r AND l.step_no = s
-                AND l.lease_token = t AND l.principal = ($5::text[])[place]
-            FOR UPDATE OF l SKIP LOCKED
+            SELECT l.tid FROM {_NAMED} u(r, s, t, place) CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM zart.leases
+                WHERE run_key = r AND step_no = s AND lease_token = t
+                  AND principal = ($5::text[])[place]
+                FOR UPDATE SKIP LOCKED) l
         )
         UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
             statement_timestamp() + l.lease_seconds * interval '1 second',
@@ -136,9 +140,9 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
             f"""
             SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
                 GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
-            FROM zart.leases l
-            JOIN {_NAMED} u(r, s, t, place) ON l.run_key = r AND l.step_no = s
-                AND l.lease_token = t AND l.principal = ($5::text[])[place]
+            FROM {_NAMED} u(r, s, t, place) CROSS JOIN LATERAL (
+                SELECT * FROM zart.leases WHERE run_key = r AND step_no = s OFFSET 0) l
+            WHERE l.lease_token = t AND l.principal = ($5::text[])[place]
             """,
             *columns,
         )

@@ -22,6 +22,18 @@ TASK_OF_LANE_MATCHES = (
 )
 
 
+# The unfinished run of the execution that a rule r names, if it has one: its last.
+UNFINISHED_RUN = """
+    SELECT l.run_key, e.task_name FROM (
+        SELECT execution_key, task_name FROM zart.executions
+        WHERE execution_id = r.execution_id OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) l
+    WHERE l.status IN ('scheduled', 'running')
+"""
+
+
 def tasks_matched(table: str, limit: str) -> str:
     """Give a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
@@ -29,12 +41,10 @@ def tasks_matched(table: str, limit: str) -> str:
     """
     return f"""
         (SELECT t.run_key, t.step_no, t.step_name
-         FROM zart.executions e
-         JOIN zart.runs u ON u.execution_key = e.execution_key
-            AND u.status IN ('scheduled', 'running')
-         JOIN zart.{table} t ON t.run_key = u.run_key
-         WHERE e.execution_id = r.execution_id
-           AND (r.task_name IS NULL OR r.task_name = e.task_name)
+         FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+            SELECT run_key, step_no, step_name FROM zart.{table}
+            WHERE run_key = u.run_key OFFSET 0) t
+         WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
          LIMIT {limit})
         UNION ALL
@@ -57,6 +67,20 @@ class Matching(NamedTuple):
     running: int
 
 
+_RUNNING = f"""
+    SELECT COALESCE(sum(t.n), 0)::bigint FROM (
+        SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
+    CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+    WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
+"""
+_RUNNING_OF_EXECUTION = f"""
+    SELECT count(*) FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+        SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+    WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+      AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+"""
+
+
 async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
     """Count what a rule matches, ready steps up to ``limit``; None: there is no such rule."""
     row = await tx.fetchrow(
@@ -65,16 +89,9 @@ async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
             SELECT FROM (
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             LIMIT $2) ready),
-            EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q), (
-            SELECT count(*) FROM zart.leases t JOIN zart.lanes l USING (lane)
-            WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
-              AND (r.execution_id IS NULL OR t.run_key = own.run_key))
-        FROM zart.pause_rules r LEFT JOIN LATERAL (
-            SELECT u.run_key FROM zart.executions e
-            JOIN zart.runs u ON u.execution_key = e.execution_key
-                AND u.status IN ('scheduled', 'running')
-            WHERE e.execution_id = r.execution_id) own ON true
-        WHERE r.rule_id = $1
+            EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q),
+            CASE WHEN r.execution_id IS NULL THEN ({_RUNNING}) ELSE ({_RUNNING_OF_EXECUTION}) END
+        FROM zart.pause_rules r WHERE r.rule_id = $1
         """,
         rule_id,
         limit,
@@ -92,8 +109,8 @@ async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tu
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
         CROSS JOIN LATERAL (
-            SELECT execution_id, task_name FROM zart.runs JOIN zart.executions USING (execution_key)
-            WHERE runs.run_key = m.run_key OFFSET 0) e
+            SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
+                SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e
         """,
         rule_keys,
         limit,

@@ -15,7 +15,8 @@ def steps_of(new: str) -> str:
     return f"""
         INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
         SELECT run_key, c.no - 1, 'open', c.deps
-        FROM {new} JOIN zart.definitions USING (definition_key)
+        FROM (SELECT * FROM {new}) new CROSS JOIN LATERAL (SELECT dep_counts FROM zart.definitions
+            WHERE definition_key = new.definition_key OFFSET 0) d
         CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
     """
 
@@ -30,7 +31,8 @@ def beginning(new: str, first: int) -> str:
         roots AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
                 s.timeout_seconds, row_number() OVER (ORDER BY n, s.no) AS n
-            FROM {new} JOIN zart.definitions d USING (definition_key)
+            FROM {new} new CROSS JOIN LATERAL (SELECT * FROM zart.definitions
+                WHERE definition_key = new.definition_key OFFSET 0) d
             CROSS JOIN LATERAL unnest(
                 d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
                 WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)

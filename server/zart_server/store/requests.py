@@ -34,9 +34,10 @@ class Answered(NamedTuple):
 async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, Answered]:
     """Give those of the requests that were answered before."""
     rows = await tx.fetch(
-        "SELECT caller, rpc, request_id, fingerprint, response, is_complete FROM zart.requests"
-        " JOIN unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
-        " USING (caller, rpc, request_id)",
+        "SELECT r.* FROM unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
+        " CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete"
+        " FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc"
+        " AND request_id = u.request_id OFFSET 0) r",
         *_columns(keys),
     )
     found = [Answered(RequestKey(*row[:3]), row[3], row[4] or b"", row[5]) for row in rows]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zart_server.domain.model import OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
+from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.placing import placed
 from zart_server.store.rules import SHARED_EPOCH
@@ -38,22 +39,23 @@ async def revive_steps(
             SELECT u.*, s.error
             FROM json_to_recordset($1::text::json) u(n integer, run_key bigint, step_no integer,
                 budget integer, rule_key bigint, lane integer, timeout_seconds float8, {RECORD})
-            JOIN zart.steps s USING (run_key, step_no)
+            CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
+                WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
             WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
         ), revived AS (
             UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
                 retryable = false
-            FROM dead d WHERE s.run_key = d.run_key AND s.step_no = d.step_no AND s.status = 'dead'
-            RETURNING s.run_key, s.attempt, s.counted
+            FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
+            RETURNING d.*, s.attempt + 1 AS attempt, s.counted
         ), runs AS (
             UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
                 completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
-            FROM revived v WHERE r.run_key = v.run_key
-              AND r.status IN ('scheduled', 'running', 'failed')
+            FROM revived v WHERE r.run_key = {only("v.run_key")}
+              AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
         ), ready AS MATERIALIZED (
-            SELECT d.*, v.attempt + 1 AS attempt, v.counted, v.counted AS backoff_base,
-                v.counted + d.budget AS max_attempts, 0 AS delay, 0 AS taker
-            FROM revived v JOIN dead d USING (run_key)
+            SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
+                0 AS taker
+            FROM revived
         ), {placed()}, done AS (
             SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
                 principal, reason, request_id,

@@ -66,9 +66,12 @@ async def _read(tx: Tx, run_keys: Collection[int]) -> list[RunFacts]:
             r.source_run_number IS NOT NULL, COALESCE(octet_length(
                 COALESCE(r.payload, p.payload)::text), 0),
             CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END
-        FROM zart.runs r JOIN zart.executions e ON e.execution_key = r.execution_key
-        LEFT JOIN zart.runs p ON p.run_key = r.payload_run_key
-        WHERE r.run_key = ANY($1::bigint[])
+        FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT * FROM zart.runs WHERE run_key = u.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
+            WHERE execution_key = r.execution_key OFFSET 0) e
+        LEFT JOIN LATERAL (
+            SELECT payload FROM zart.runs WHERE run_key = r.payload_run_key OFFSET 0) p ON true
         """,
         run_keys if isinstance(run_keys, list) else list(run_keys),
         _AT_ONCE,

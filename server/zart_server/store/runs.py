@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.arrays import numbers
 from zart_server.store.db import Tx
+from zart_server.store.lookups import UNINDEXED_STATUS, only
 
 RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
@@ -95,10 +96,15 @@ async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     Whoever holds a run row next sets it otherwise (reports start what they hold).
     """
     await tx.execute(
-        "UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()"
-        " WHERE run_key = ANY(ARRAY(SELECT run_key FROM zart.runs"
-        " WHERE run_key = ANY($1::text::bigint[]) AND status = 'scheduled'"
-        " FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'scheduled'",
+        f"""
+        UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+        WHERE run_key = ANY(ARRAY(
+            SELECT r.run_key FROM unnest($1::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
+                SELECT run_key FROM zart.runs
+                WHERE run_key = u.run_key AND {UNINDEXED_STATUS} = 'scheduled'
+                FOR NO KEY UPDATE SKIP LOCKED) r))
+          AND {UNINDEXED_STATUS} = 'scheduled'
+        """,
         numbers(run_keys),
     )
 
@@ -107,7 +113,7 @@ async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
     """Add to the number of dead steps of runs that this transaction holds."""
     await tx.execute(
         "UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n"
-        " FROM unnest($1::bigint[], $2::integer[]) u(k, n) WHERE r.run_key = u.k",
+        f" FROM unnest($1::bigint[], $2::integer[]) u(k, n) WHERE r.run_key = {only('u.k')}",
         list(deaths),
         list(deaths.values()),
     )
@@ -120,8 +126,8 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     chain ends in a dead step. So such a run is FAILED when it has one, and COMPLETED otherwise.
     """
     rows = await tx.fetch(
-        """
-        WITH finished AS (
+        f"""
+        WITH finished AS MATERIALIZED (
             SELECT r.run_key, CASE WHEN r.dead_steps = 0 THEN 'completed' ELSE 'failed' END
                 AS status, CASE WHEN r.dead_steps > 0 THEN (
                     SELECT d.step_names[s.step_no + 1]
@@ -130,16 +136,18 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
                         ON d.definition_key = r.definition_key
                     WHERE s.run_key = r.run_key AND s.status = 'dead'
                     ORDER BY s.completed_at, s.step_no LIMIT 1) END AS error
-            FROM zart.runs r
-            WHERE r.run_key = ANY($1::text::bigint[]) AND r.status IN ('scheduled', 'running')
-              AND NOT EXISTS (SELECT FROM zart.queue q WHERE q.run_key = r.run_key)
-              AND NOT EXISTS (SELECT FROM zart.leases l WHERE l.run_key = r.run_key)
-              AND NOT EXISTS (SELECT FROM zart.held h WHERE h.run_key = r.run_key)
+            FROM unnest($1::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
+                SELECT run_key, status, dead_steps, definition_key FROM zart.runs
+                WHERE run_key = u.run_key OFFSET 0) r
+            WHERE r.status IN ('scheduled', 'running')
+              AND (SELECT true FROM zart.queue WHERE run_key = r.run_key LIMIT 1) IS NULL
+              AND (SELECT true FROM zart.leases WHERE run_key = r.run_key LIMIT 1) IS NULL
+              AND (SELECT true FROM zart.held WHERE run_key = r.run_key LIMIT 1) IS NULL
         )
         UPDATE zart.runs r SET status = f.status, error = COALESCE(f.error, ''),
             started_at = COALESCE(r.started_at, statement_timestamp()),
             completed_at = statement_timestamp()
-        FROM finished f WHERE r.run_key = f.run_key AND r.status IN ('scheduled', 'running')
+        FROM finished f WHERE r.run_key = {only("f.run_key")}
         RETURNING r.run_key
         """,
         numbers(run_keys),
@@ -152,7 +160,8 @@ async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
     row = await tx.fetchrow(
         "UPDATE zart.runs"
         " SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
-        f" WHERE run_key = $1 AND status IN ('scheduled', 'running') RETURNING {RUN_COLUMNS}",
+        f" WHERE run_key = $1 AND {UNINDEXED_STATUS} IN ('scheduled', 'running')"
+        f" RETURNING {RUN_COLUMNS}",
         run_key,
         error,
     )

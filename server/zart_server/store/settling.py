@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from zart_server.store.db import Tx
-from zart_server.store.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES
+from zart_server.store.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
 
 # Where in a lane's queue a sweep has come to: (not_before, queue_no).
 Place: TypeAlias = tuple[datetime, int]
@@ -92,13 +92,12 @@ async def settle_execution(tx: Tx, rule_key: int) -> int:
     left: int | None = await tx.fetchval(
         f"""
         WITH seen AS MATERIALIZED (
-            SELECT t.ctid AS tid, true AS matches FROM zart.pause_rules r
-            JOIN zart.executions e USING (execution_id)
-            JOIN zart.runs u ON u.execution_key = e.execution_key
-                AND u.status IN ('scheduled', 'running')
-            JOIN zart.queue t ON t.run_key = u.run_key
-            WHERE r.rule_key = $1 AND r.deleted_at IS NULL
-              AND (r.task_name IS NULL OR r.task_name = e.task_name)
+            SELECT t.tid, true AS matches
+            FROM (SELECT * FROM zart.pause_rules WHERE rule_key = $1 OFFSET 0) r
+            CROSS JOIN LATERAL ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+                SELECT ctid AS tid, step_name FROM zart.queue WHERE run_key = u.run_key OFFSET 0) t
+            WHERE r.deleted_at IS NULL
+              AND (r.task_name IS NULL OR r.task_name = u.task_name)
               AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
         ), {_MOVE}
         SELECT (SELECT count(*) FROM seen) - (SELECT count(*) FROM moved)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import FencedStep
 from zart_server.store.db import Tx
+from zart_server.store.lookups import only
 
 
 async def open_dependants(
@@ -17,10 +18,10 @@ async def open_dependants(
     ``completed`` counts them by (run key, step number). The caller holds the run rows.
     """
     rows = await tx.fetch(
-        """
+        f"""
         UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
         FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
-        WHERE s.run_key = u.run_key AND s.step_no = u.step_no AND s.status = 'open'
+        WHERE s.run_key = {only("u.run_key")} AND s.step_no = u.step_no AND s.status = 'open'
         RETURNING s.run_key, s.step_no, s.pending_deps = 0
         """,
         [run_key for run_key, _ in completed],
@@ -57,7 +58,8 @@ def rerun_steps(first: int, only_if: str) -> str:
                    s.completed_at
             FROM unnest({p[0]}::bigint[], {p[1]}::bigint[], {p[2]}::integer[])
                 u(run_key, source, step_no)
-            JOIN zart.steps s ON s.run_key = u.source AND s.step_no = u.step_no
+            CROSS JOIN LATERAL (SELECT * FROM zart.steps
+                WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
             WHERE {only_if}
         ), again AS (
             INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
@@ -90,8 +92,9 @@ async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]
 async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
     """Give (run key, step number, stored status) of steps by their keys."""
     rows = await tx.fetch(
-        "SELECT run_key, step_no, status FROM unnest($1::bigint[], $2::integer[])"
-        " u(run_key, step_no) JOIN zart.steps USING (run_key, step_no)",
+        "SELECT s.* FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)"
+        " CROSS JOIN LATERAL (SELECT run_key, step_no, status FROM zart.steps"
+        " WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s",
         [run_key for run_key, _ in steps],
         [step_no for _, step_no in steps],
     )
@@ -105,7 +108,7 @@ async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedS
     sweep moved aside meanwhile is seen here. Gives the steps that were in flight by run key.
     """
     rows = await tx.fetch(
-        """
+        f"""
         WITH held AS (
             DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
         ), queued AS (
@@ -119,15 +122,18 @@ async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedS
             SELECT run_key, step_no, attempt, 'abandoned', true, dispatcher_id, principal,
                    lease_token, started_at, statement_timestamp()
             FROM leased
-        ), steps AS (
+        ), tried AS MATERIALIZED (
+            SELECT run_key, step_no, attempt - 1 AS attempt FROM queued
+            UNION ALL SELECT run_key, step_no, attempt FROM leased
+        ), tried_steps AS (
             UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),
-                attempt = GREATEST(s.attempt, COALESCE((
-                    SELECT attempt - 1 FROM queued q
-                    WHERE q.run_key = s.run_key AND q.step_no = s.step_no
-                    UNION ALL
-                    SELECT attempt FROM leased l
-                    WHERE l.run_key = s.run_key AND l.step_no = s.step_no), 0))
-            WHERE s.run_key = ANY($1::bigint[]) AND s.status = 'open'
+                attempt = GREATEST(s.attempt, t.attempt)
+            FROM tried t
+            WHERE s.run_key = {only("t.run_key")} AND s.step_no = t.step_no AND s.status = 'open'
+        ), other_steps AS (
+            UPDATE zart.steps SET status = 'cancelled', completed_at = statement_timestamp()
+            WHERE run_key = ANY($1::bigint[]) AND status = 'open'
+              AND ((run_key, step_no) IN (SELECT run_key, step_no FROM tried)) IS NOT TRUE
         )
         SELECT run_key, step_name, attempt, dispatcher_id FROM leased ORDER BY run_key, step_no
         """,
