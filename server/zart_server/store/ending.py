@@ -55,7 +55,7 @@ _LOCKED = """
     SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($10::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
 """
-# {only_if} says whether anything is to be done at all. IS TRUE keeps what is before it from becoming
+# {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
 # a join: it is looked up in a hash table.
 _ENDED = f"""
     told AS MATERIALIZED (

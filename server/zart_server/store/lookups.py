@@ -2,7 +2,7 @@
 
 What it thinks of a table is often wrong: statistics are made when a table is empty, plans are kept
 while it fills. A plan that is the cheapest for an empty table may read all of a full one for each
-row of a batch. So hot statements leave no choice (docs/adr/0016-plans-without-luck.md):
+row of a batch. So hot statements leave no choice (docs/adr/0022-plans-without-luck.md):
 
 - rows to be read: ``FROM keys k CROSS JOIN LATERAL (SELECT ... WHERE key = k.key OFFSET 0) x``, and
   whatever else they must be is asked outside of it. OFFSET 0 keeps it a lookup for each key.
