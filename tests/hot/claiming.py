@@ -7,7 +7,7 @@ from hot.pausing import QUEUED, paused
 from hot.scenario import BATCH, scenario
 from zart_server.domain.model import PauseScope
 from zart_server.store.claims import Claim, claim_past_settling
-from zart_server.store.due import Begin, are_any_due, due_lanes
+from zart_server.store.due import Begin, are_any_due, due_before, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.queue import lock_queued
 
@@ -20,6 +20,9 @@ async def peeking(tx: Explained) -> None:
     assert not await are_any_due(tx.tx, ("many",), ("b",), Begin())
     await due_lanes(tx.tx, ("many",), Begin())
     await expired_leases(tx.tx, BATCH)
+    now = await tx.sql.fetchval("SELECT now()")
+    found = await due_before(tx.tx, ("many",), Begin(since=now), None, now)
+    assert [lane.handler for lane in found.lanes] == ["a"]
 
 
 @scenario()
