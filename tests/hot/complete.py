@@ -32,7 +32,6 @@ EXCEPTIONS: dict[str, str] = {
     "rules.pauses_due": "its scenario is to come",
     "runs.start_runs": "its scenario is to come",
     "steps.insert_rerun_steps": "its scenario is to come",
-    "steps.step_statuses": "its scenario is to come",
 }
 
 
