@@ -19,6 +19,8 @@ MEASUREMENTS = (
     "admin",
     "pause",
     "many",
+    "bursts",
+    "wide",
     "soak",
 )
 

@@ -7,6 +7,7 @@ import zart
 noop3 = zart.Task("noop3", sequential=True)
 single = zart.Task("single")
 ten = zart.Task("ten")
+dying = zart.Task("dying", sequential=True)
 
 
 @noop3.step()
@@ -32,11 +33,22 @@ async def only(_ctx: zart.StepContext) -> None:
     """Do nothing; inline graphs are made of it too."""
 
 
+@dying.step()
+async def alive(_ctx: zart.StepContext) -> None:
+    """Do nothing."""
+
+
+@dying.step()
+async def dead(_ctx: zart.StepContext) -> None:
+    """Fail for good."""
+    raise zart.StepFailed("meant to", retryable=False)
+
+
 for _n in range(10):
 
     @ten.step(name=f"step-{_n}")
     async def _nothing(_ctx: zart.StepContext) -> None: ...
 
 
-TASKS = (noop3, single, ten)
+TASKS = (noop3, single, ten, dying)
 """All of them."""
