@@ -36,6 +36,7 @@ from zart_server.api.mutation import Mutations
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.runtime import Runtime
+from zart_server.engine.waiting_room import WaitingRoom, places_of
 from zart_server.identity.authenticator import Authenticator
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
 from zart_server.security import SecurityError, authenticator_of, certificate_of
@@ -119,8 +120,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         pool_size=settings.pool_size,
         statement_timeout=settings.statement_timeout,
     )
-    runtime = Runtime(db)
-    mutations = Mutations(db, settings.operation_timeout)
+    for_mutations, for_reports = places_of(settings.pool_size)
+    runtime = Runtime(db, WaitingRoom(for_reports))
+    mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = Access(authenticator) if authenticator is not None else None
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)

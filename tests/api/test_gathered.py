@@ -16,6 +16,7 @@ from zart_server.api.gathered import Gathered
 from zart_server.api.mutation import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
+from zart_server.engine.waiting_room import WaitingRoom
 
 MANY = 30
 
@@ -118,7 +119,7 @@ async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
         return [number for number, _ in wanted]
 
     gathered: Gathered[int, int, Any] = Gathered(
-        Mutations(cast("Any", _LostAtCommit()), 5.0), pb.RestartResponse, cast("Any", operate),
+        Mutations(cast("Any", _LostAtCommit()), 5.0, WaitingRoom(1)), pb.RestartResponse, cast("Any", operate),
         lambda number: pb.RestartResponse(new_run_number=number), str,
     )  # fmt: skip
     answers = await asyncio.gather(

@@ -83,11 +83,11 @@ async def test_an_exhausted_pool_is_unavailable(
 ) -> None:
     with serving(zart_database, pool_size=2, operation_timeout=30) as server:
         async with zart.connect(server.address) as client:
+            rig = Rig(client, db)
             await client.start("t", execution_id="x", steps=specs(CHAIN))
-            async with db.transaction():
-                await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
-                stuck = [asyncio.create_task(client.restart("x")) for _ in range(2)]
-                await Rig(client, db).until_waiting(2)
+            async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
+                stuck = [asyncio.create_task(client.get_execution("x")) for _ in range(2)]
+                await rig.until_waiting(2)
                 # A channel of its own, since ours would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
                     with pytest.raises(errors.StoreUnavailable) as busy:

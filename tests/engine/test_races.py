@@ -19,7 +19,7 @@ async def test_a_retry_and_a_restart_meet_on_the_execution_row(rig: Rig) -> None
     async with rig.locked("SELECT FROM zart.executions FOR NO KEY UPDATE"):
         retrying = asyncio.create_task(rig.client.retry_step("x", "b"))
         restarting = asyncio.create_task(rig.client.restart("x"))
-        await rig.until_waiting(2)
+        await rig.until_waiting()
     answers = await asyncio.gather(retrying, restarting, return_exceptions=True)
 
     assert not isinstance(answers[1], BaseException)

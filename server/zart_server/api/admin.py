@@ -14,6 +14,7 @@ from zart_server.api.mutation import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.aside import decoded
 from zart_server.domain.commands import (
+    Caller,
     Rerun,
     Rerunned,
     RerunPlan,
@@ -29,6 +30,8 @@ from zart_server.engine.restart import restart
 from zart_server.engine.retry_step import retry_steps
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
+
+_PAUSE_LOCK = "\0pause lock"  # no execution is called so
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
@@ -67,8 +70,10 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         if not command.validate_only:
             return await self._reruns.run(request, command, caller)
         # It changes nothing, so there is nothing to remember.
-        async with self._db.transaction() as tx:
-            [plan] = await rerun(tx, [(command, caller)], wait=True)
+        plan = await _plan(self._db, command, caller, wait=False)
+        if plan is None:
+            async with self._mutations.room.turn(command.execution_id):
+                plan = await _plan(self._db, command, caller, wait=True)
         if isinstance(plan, ZartError) or plan is None:
             raise plan or LookupError("a lock that was waited for was not got")
         return _rerunned(plan)
@@ -104,7 +109,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             response.running_steps = counts.running_steps
 
         return await self._mutations.run(
-            request, pb.PauseResponse, operate, complete, at_once=False
+            request, pb.PauseResponse, operate, complete, target=_PAUSE_LOCK, at_once=False
         )
 
     async def Resume(  # noqa: N802 - the proto's name
@@ -123,7 +128,9 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
                 still_paused_steps=done.still_paused_steps,
             )
 
-        return await self._mutations.run(request, pb.ResumeResponse, operate, at_once=False)
+        return await self._mutations.run(
+            request, pb.ResumeResponse, operate, target=_PAUSE_LOCK, at_once=False
+        )
 
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context
@@ -138,6 +145,14 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             rules=map(encode.pause_rule, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
+
+
+async def _plan(
+    db: Database, command: Rerun, caller: Caller, *, wait: bool
+) -> Rerunned | ZartError | None:
+    async with db.transaction() as tx:
+        [plan] = await rerun(tx, [(command, caller)], wait=wait)
+    return plan
 
 
 def _execution_id(command: RetryStep | Restart | Rerun) -> str:

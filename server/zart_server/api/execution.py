@@ -29,6 +29,9 @@ from zart_server.store.db import Database, Tx
 _STEP_BYTES = 200  # about, of an encoded step
 
 
+_BATCHES = "\0batches"  # no execution is called so
+
+
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
 
@@ -62,7 +65,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             results = [item if isinstance(item, ZartError) else next(started) for item in items]
             return pb.BatchStartExecutionsResponse(results=map(_result, results))
 
-        return await self._mutations.run(request, pb.BatchStartExecutionsResponse, operate)
+        return await self._mutations.run(
+            request, pb.BatchStartExecutionsResponse, operate, target=_BATCHES
+        )
 
     async def GetExecution(  # noqa: N802 - the proto's name
         self, request: pb.GetExecutionRequest, context: Context
@@ -118,7 +123,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
                 fenced_steps=map(encode.fenced_step, done.fenced_steps),
             )
 
-        return await self._mutations.run(request, pb.CancelExecutionResponse, operate)
+        return await self._mutations.run(
+            request, pb.CancelExecutionResponse, operate, target=command.execution_id
+        )
 
     async def WatchExecution(  # noqa: N802 - the proto's name
         self, request: pb.WatchExecutionRequest, context: Context

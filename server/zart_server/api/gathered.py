@@ -7,6 +7,7 @@ holds is taken out and waits alone, and where a batch fails before its commit ea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -106,9 +107,12 @@ class Gathered(Generic[Command, Done, Response]):
             self._target(command),
             None if key is None else Request(key, await decoded(fingerprint, request)),
         )
-        self._waiting.append(item)
-        if self._workers < _AT_ONCE:
-            self._begin()
+        if self._mutations.room.is_waited_for(item.target):
+            self._mutations.keep(asyncio.create_task(self._alone(item, is_first=False)))
+        else:
+            self._waiting.append(item)
+            if self._workers < _AT_ONCE:
+                self._begin()
         return await outcome_of(item.done)
 
     def _begin(self) -> None:
@@ -182,22 +186,35 @@ class Gathered(Generic[Command, Done, Response]):
         return left
 
     async def _alone(self, item: _Item[Command, Response], *, is_first: bool) -> None:
-        """Do one in a transaction of its own, which waits for locks; repeated on conflict."""
+        """Do one in a transaction of its own, which waits for locks; repeated on conflict.
+
+        What ``is_first`` tries without waiting, and stands in line only where that will not do.
+        """
         try:
             async with asyncio.timeout(self._mutations.timeout):
-                for attempt in range(ATTEMPTS):
-                    try:
-                        answer = await self._attempt(item, is_first=is_first and not attempt)
-                        break
-                    except StoreConflict:
-                        if attempt == ATTEMPTS - 1:
-                            raise
-                        await asyncio.sleep(backoff(attempt))
+                answer = await self._try_alone(item) if is_first else None
+                if answer is None:
+                    async with self._mutations.room.turn(item.target):
+                        answer = await self._repeat(item)
             _settle(item, answer)
         except TimeoutError:
             _settle(item, OperationTimeout())
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             _settle(item, error)
+
+    async def _try_alone(self, item: _Item[Command, Response]) -> Response | None:
+        """Give None where it has to wait, or others got in the way."""
+        try:
+            return await self._attempt(item, is_first=True)
+        except StoreConflict:
+            return None
+
+    async def _repeat(self, item: _Item[Command, Response]) -> Response | None:
+        for attempt in range(ATTEMPTS - 1):
+            with contextlib.suppress(StoreConflict):
+                return await self._attempt(item, is_first=False)
+            await asyncio.sleep(backoff(attempt))
+        return await self._attempt(item, is_first=False)
 
     async def _attempt(self, item: _Item[Command, Response], *, is_first: bool) -> Response | None:
         async with self._mutations.db.transaction(at_once=False) as tx:
@@ -206,7 +223,7 @@ class Gathered(Generic[Command, Done, Response]):
                 if done is not None:
                     return self._encode(done)
             await tx.begin()
-            [answer] = await self._answer(tx, [item], is_first=is_first, wait=True)
+            [answer] = await self._answer(tx, [item], is_first=is_first, wait=not is_first)
             if isinstance(answer, ZartError):
                 raise answer
         return answer

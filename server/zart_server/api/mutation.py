@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -22,10 +23,13 @@ from zart_server.engine.requests import (
     find_answers,
     store_answers,
 )
+from zart_server.engine.waiting_room import WaitingRoom
 from zart_server.store.db import Database, Tx
 
 _log = logging.getLogger(__name__)
 ATTEMPTS = 6
+# The first attempt does not wait for locks for long: it does not stand in line for them.
+_BRIEFLY = "SET LOCAL lock_timeout = 100;"
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
 
 Response = TypeVar("Response", bound=Message)
@@ -35,10 +39,11 @@ T = TypeVar("T")
 class Mutations:
     """Runs mutations so that each happens once or not at all, whatever its caller does."""
 
-    def __init__(self, db: Database, timeout: float) -> None:
+    def __init__(self, db: Database, timeout: float, room: WaitingRoom) -> None:
         self.db = db
         self.timeout = timeout
         self.patience = timeout / 2  # with what somebody holds: who it is can be told in time
+        self.room = room
         self._running: set[asyncio.Task[Any]] = set()
         self._storing: dict[RequestKey, asyncio.Task[None]] = {}
 
@@ -49,17 +54,20 @@ class Mutations:
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None = None,
         *,
+        target: str = "",
         at_once: bool = True,
     ) -> Response:
         """Answer a stored response, or operate in one transaction and store the response there.
 
-        Without ``at_once`` it is ``operate`` that begins the transaction. ``complete`` fills in
-        what can only be told after the commit, each statement for itself unless it begins a second
-        transaction; what it made of the response is stored while the caller has it already.
+        ``target`` names what it has to lock, if that is one thing: it is tried without waiting
+        first, and then stands in line for it. Without ``at_once`` it is ``operate`` that begins the
+        transaction. ``complete`` fills in what can only be told after the commit, each statement
+        for itself unless it begins a second transaction; what it made of the response is stored
+        while the caller has it already.
         Neither a caller's deadline nor its disconnection stops what has begun.
         """
         running = asyncio.create_task(
-            self._run(request, response_type, operate, complete, at_once=at_once)
+            self._run(request, response_type, operate, complete, target, at_once=at_once)
         )
         return await outcome_of(self.keep(running))
 
@@ -80,6 +88,7 @@ class Mutations:
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None,
+        target: str,
         *,
         at_once: bool,
     ) -> Response:
@@ -89,6 +98,7 @@ class Mutations:
                     request,
                     response_type,
                     operate,
+                    target,
                     at_once=at_once,
                     is_complete=complete is None,
                 )
@@ -103,6 +113,7 @@ class Mutations:
         request: Message,
         response_type: type[Response],
         operate: Callable[[Tx], Awaitable[Response]],
+        target: str,
         *,
         at_once: bool,
         is_complete: bool,
@@ -112,8 +123,13 @@ class Mutations:
         for attempt in range(ATTEMPTS):
             if key is not None and key in self._storing:
                 await asyncio.wait([self._storing[key]])
+            waits = attempt > 0 or self.room.is_waited_for(target)
+            first = "" if waits else _BRIEFLY
             try:
-                async with self.db.transaction(at_once=at_once) as tx:
+                async with (
+                    self._turn(target, waits=waits, at_once=at_once),
+                    self.db.transaction(first=first, at_once=at_once) as tx,
+                ):
                     for answer in (await find_answers(tx, wanted)).values() if attempt else ():
                         return replay(answer, response_type)
                     try:
@@ -131,6 +147,17 @@ class Mutations:
                     raise
                 await asyncio.sleep(backoff(attempt))
         raise StoreConflict
+
+    def _turn(
+        self, target: str, *, waits: bool, at_once: bool
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Stand in line for what has to be locked, but for the first attempt, which hardly waits.
+
+        Who begins its transaction itself asks for the pause lock: one of this server at a time.
+        """
+        if not at_once:
+            return self.room.line(target)
+        return self.room.turn(target) if waits else contextlib.nullcontext()
 
     async def _complete(
         self,

@@ -22,6 +22,7 @@ from zart_server.engine.lease import lease_tasks
 from zart_server.engine.low_water import LowWater
 from zart_server.engine.turns import let_others_go_first
 from zart_server.engine.waiters import Waiters
+from zart_server.engine.waiting_room import WaitingRoom
 from zart_server.store.db import Database
 from zart_server.store.due import are_any_due
 from zart_server.store.leased import read_large, read_upstream
@@ -37,9 +38,9 @@ _DRY = 1000
 class Dispatch:
     """What dispatchers ask of one server."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
         self._db = db
-        self._gatherer = ReportGatherer(db)
+        self._gatherer = ReportGatherer(db, room)
         self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False

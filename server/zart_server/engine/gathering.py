@@ -12,6 +12,7 @@ from zart_server.domain.commands import LeasedTask, Outcome, Released, Reported,
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.report import record_outcomes
+from zart_server.engine.waiting_room import WaitingRoom
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import DataError
 
@@ -45,7 +46,8 @@ _Item: TypeAlias = tuple[_Call, int]
 class ReportGatherer:
     """Records outcomes batch after batch; a call's cancellation never touches a batch."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
+        self._room = room
         self._db = db
         self._waiting: list[_Item] = []
         self._worker: asyncio.Task[None] | None = None
@@ -113,7 +115,17 @@ class ReportGatherer:
         held = [batch[number] for number in recorded.stragglers]
         if held:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
-            self._go_on(self._settle(held, wait=True), "stragglers")
+            by_run: dict[str, list[_Item]] = {}
+            for call, place in held:
+                run, _, _ = call.outcomes[place].task_id.partition("-")
+                by_run.setdefault(run, []).append((call, place))
+            for run, items in by_run.items():
+                self._go_on(self._wait_for(run, items), "stragglers")
+
+    async def _wait_for(self, run: str, items: list[_Item]) -> None:
+        """Record outcomes of a run that somebody holds: one transaction waits for it at a time."""
+        async with self._room.turn(run):
+            await self._settle(items, wait=True)
 
     def _go_on(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zart_server.engine.dispatch import Dispatch
 from zart_server.engine.maintenance import Maintenance
 from zart_server.engine.moving import Moves
+from zart_server.engine.waiting_room import WaitingRoom
 from zart_server.engine.watch import Watches
 from zart_server.store.db import Changes, Database
 from zart_server.store.due import DueLane
@@ -14,9 +15,9 @@ from zart_server.store.notifications import Notifications
 class Runtime:
     """Everything that runs besides the calls themselves. All of it can be lost at any moment."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
         self.db = db
-        self.dispatch = Dispatch(db)
+        self.dispatch = Dispatch(db, room)
         self.watches = Watches(db)
         self.moves = Moves(db)
         self.maintenance = Maintenance(db, self.dispatch, self.watches, self.moves)
