@@ -22,7 +22,7 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", module="typer|click")  # between two of their versions
 import zart
 import zart.cli.main
-for name in ("sqlalchemy", "asyncpg", "alembic", "pydantic_settings", "structlog"):
+for name in ("sqlalchemy", "asyncpg", "alembic", "pydantic_settings"):
     assert importlib.util.find_spec(name) is None, name
 task = zart.Task("wheel", sequential=True)
 
