@@ -21,6 +21,8 @@ MEASUREMENTS = (
     "many",
     "bursts",
     "wide",
+    "lanes",
+    "snapshot",
     "soak",
 )
 

@@ -57,7 +57,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
                 memory = made.servers[0].rss / 2**20
                 told(series, name, steps_per_second=rate, server_mib=memory, **latency)
         held = run.size(60, 2)
-        async with _snapshot(full):
+        async with snapshot(full):
             await _drained(full, held * 2 / 3)
             told(series, HELD, steps_per_second=await _drained(full, held / 3))
     return {
@@ -144,7 +144,7 @@ async def _leased(made: Product, count: int) -> dict[str, float]:
 
 
 @contextlib.asynccontextmanager
-async def _snapshot(made: Product) -> AsyncIterator[None]:
+async def snapshot(made: Product) -> AsyncIterator[None]:
     """Hold a snapshot open: no vacuum removes what dies meanwhile."""
     connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(made.url)
     try:

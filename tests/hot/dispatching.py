@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from hot.claiming import without_the_dead
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
 from zart_server.domain.commands import (
@@ -74,6 +75,7 @@ async def leasing_on_from_a_mark(tx: Explained) -> None:
 
 @scenario()
 async def leasing_too_much(tx: Explained) -> None:
+    await without_the_dead(tx)
     wanted = Claim(["many"], ["a"], BATCH, "d", "", 30)
     found = await claim(tx.tx, wanted, Begin())
     assert len(found.claimed) == BATCH

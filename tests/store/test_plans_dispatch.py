@@ -95,8 +95,8 @@ async def test_leasing_on_from_a_mark(many: str) -> None:
 
 async def test_peeking(many: str) -> None:
     async with explained(many) as tx:
-        assert await are_any_due(cast("Any", tx), ("many",), None, Begin())
-        assert not await are_any_due(cast("Any", tx), ("many",), ("b",), Begin())
+        assert (await are_any_due(cast("Any", tx), ("many",), None, Begin()))[1]
+        assert not (await are_any_due(cast("Any", tx), ("many",), ("b",), Begin()))[1]
         await due_lanes(cast("Any", tx), ("many",), Begin())
         await expired_leases(cast("Any", tx), BATCH)
 

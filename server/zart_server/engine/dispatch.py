@@ -78,7 +78,10 @@ class Dispatch:
             await let_others_go_first()
             async with self._db.looking() as tx:
                 begin = self.low_water.to_look(*lanes)
-                if not await are_any_due(tx, command.task_names, command.handlers or None, begin):
+                handlers = command.handlers or None
+                now, is_any = await are_any_due(tx, command.task_names, handlers, begin)
+                if not is_any:
+                    self.low_water.looked_in_vain(*lanes, now)
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
             tasks = await lease_tasks(tx, command, self.low_water)

@@ -32,10 +32,11 @@ class ExpiredLooks:
         mark = self._mark
         found = await expired_leases(tx, self.MOST, mark)
         self._mark = min(found.first or found.now, found.now - _LATE)
-        if mark is None:
-            return found.leases
-        self._mark = max(mark, self._mark)
+        if mark is not None:
+            self._mark = max(mark, self._mark)
         piece = self._back.piece(mark)
+        if piece is None:
+            return found.leases
         missed = await expired_leases(tx, self.MOST, *piece)
         if len(missed.leases) < self.MOST:
             self._back.looked(piece, missed.seconds)
@@ -58,9 +59,9 @@ class DueLooks:
         due = await due_lanes(tx, task_names, begin)
         self._low_water.looked(task_names, due)
         self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
-        if begin.since is None:
-            return due.lanes
         piece = self._back.piece(begin.since)
+        if piece is None:
+            return due.lanes
         missed = await due_before(tx, task_names, begin, *piece)
         self._back.looked(piece, missed.seconds)
         self._low_water.put_back(missed.lanes)

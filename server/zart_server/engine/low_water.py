@@ -148,6 +148,12 @@ class LowWater:
             places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
             self._of(task_names, ()).looked(due.now, Begin(places, due.now), self._old)
 
+    def looked_in_vain(
+        self, task_names: Sequence[str], handlers: Sequence[str], now: datetime
+    ) -> None:
+        """Note that nothing is due."""
+        self._of(task_names, handlers).looked(now, Begin({}, now), self._old)
+
     def put_back(self, lanes: Sequence[DueLane]) -> None:
         """Note that tasks stand in these places, which may be before the marks."""
         for (task_names, handlers), marks in self._marks.items():

@@ -161,7 +161,7 @@ async def due_before(
 
 def _are_any_due(lanes: str) -> str:
     return f"""
-        SELECT EXISTS (SELECT FROM ({lanes}) a CROSS JOIN LATERAL (
+        SELECT statement_timestamp(), EXISTS (SELECT FROM ({lanes}) a CROSS JOIN LATERAL (
             SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
                 AND (not_before, queue_no) >= (a.since, a.since_no)
             ORDER BY not_before, queue_no LIMIT 1) h)
@@ -174,8 +174,11 @@ _ARE_ANY_DUE_OF_HANDLERS = _are_any_due(asked(1, of_handlers=True))
 
 async def are_any_due(
     tx: Tx, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
-) -> bool:
-    """Tell whether anything is queued and due in these lanes. ``handlers`` None: any."""
+) -> tuple[datetime, bool]:
+    """Tell whether anything is queued and due in these lanes, and when that was so.
+
+    ``handlers`` None: any.
+    """
     statement = _ARE_ANY_DUE if handlers is None else _ARE_ANY_DUE_OF_HANDLERS
-    found: bool = await tx.fetchval(statement, *begin.arguments(task_names, handlers))
-    return found
+    (row,) = await tx.fetch(statement, *begin.arguments(task_names, handlers))
+    return row[0], row[1]
