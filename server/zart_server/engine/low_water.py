@@ -44,6 +44,7 @@ class _Marks:
     hot: dict[int, Place] = field(default_factory=dict)
     is_hot_until: float = 0.0
     rests_until: float = 0.0
+    seconds: float = 0.0  # that the last look at all lanes took
     old: _Look | None = None
     last: _Look | None = None
     used_at: float = field(default_factory=time.monotonic)
@@ -124,7 +125,10 @@ class LowWater:
             heads = list(found.heads.values())
             since = found.now if found.is_all_told else heads[-1][0]
             marks.looked(found.now, Begin(found.heads, since), self._old)
-            marks.rests_until = now + max(found.seconds - _CHEAP, 0) * _SHARE
+            # Once may have been the machine's doing.
+            seconds = min(found.seconds, marks.seconds)
+            marks.seconds = found.seconds
+            marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
             marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
         for item in found.claimed:
             place = item.not_before, item.queue_no
