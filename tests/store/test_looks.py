@@ -56,7 +56,7 @@ async def test_a_snapshot_held_open_makes_nothing_dearer(
     store: Database, zart_database: str
 ) -> None:
     low_water = LowWater(timedelta(0))
-    due, expired = DueLooks(low_water), ExpiredLooks()
+    due, expired = DueLooks(low_water, LookingBack(share=0)), ExpiredLooks(LookingBack(share=0))
     found: list[list[int]] = []
     async with snapshot(zart_database):
         for number in range(5):
@@ -89,7 +89,7 @@ async def test_a_snapshot_held_open_makes_nothing_dearer(
 
 async def test_what_is_due_before_the_marks_is_found(store: Database) -> None:
     low_water = LowWater(timedelta(0))
-    due = DueLooks(low_water)
+    due = DueLooks(low_water, LookingBack(share=0))
     await queue(store, 1, 5)
     for _ in range(3):
         assert len(await leased(store, low_water, 1)) == 1
@@ -104,7 +104,7 @@ async def test_what_is_due_before_the_marks_is_found(store: Database) -> None:
 
 
 async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> None:
-    expired = ExpiredLooks()
+    expired = ExpiredLooks(LookingBack(share=0))
     await queue(store, 1, 1)
     await leased(store, LowWater(), 1)
     async with store.looking() as tx:
@@ -114,7 +114,7 @@ async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> N
 
 
 async def test_a_lease_that_cannot_be_swept_yet_is_found_again(store: Database) -> None:
-    expired = ExpiredLooks()
+    expired = ExpiredLooks(LookingBack(share=0))
     await queue(store, 1, 2)
     await leased(store, LowWater(), 2)
     async with store.looking() as tx:

@@ -23,9 +23,9 @@ class ExpiredLooks:
 
     MOST = 500
 
-    def __init__(self) -> None:
+    def __init__(self, back: LookingBack | None = None) -> None:
         self._mark: datetime | None = None
-        self._back = LookingBack()
+        self._back = back or LookingBack()
 
     async def look(self, tx: Tx) -> list[ExpiredLease]:
         """Give leases past their end, oldest first."""
@@ -46,9 +46,9 @@ class ExpiredLooks:
 class DueLooks:
     """Looks for what is due."""
 
-    def __init__(self, low_water: LowWater) -> None:
+    def __init__(self, low_water: LowWater, back: LookingBack | None = None) -> None:
         self._low_water = low_water
-        self._back = LookingBack()
+        self._back = back or LookingBack()
 
     async def look(self, tx: Tx, task_names: Sequence[str]) -> list[DueLane]:
         """Give the lanes of these tasks that have something queued, due or not.
