@@ -23,6 +23,8 @@ MEASUREMENTS = (
     "wide",
     "lanes",
     "snapshot",
+    "lists",
+    "watchers",
     "soak",
 )
 
