@@ -244,7 +244,7 @@ async def test_all_watches_of_an_execution_are_told_by_one_read(
 ) -> None:
     await rig.start("x", CHAIN)
     watches = zart_server.running.runtime.watches
-    async with asyncio.TaskGroup() as group, zart.connect(zart_server.address) as others:
+    async with zart.connect(zart_server.address) as others, asyncio.TaskGroup() as group:
         rigs = [rig, Rig(others, rig.db)]
         ends = [group.create_task(rigs[n % 2].client.handle("x").run()) for n in range(60)]
 

@@ -20,7 +20,7 @@ from zart_server.store.reads.executions import get_executions
 from zart_server.store.reads.watched import run_digests
 
 _GATHER = 0.015  # seconds, for what is in no hurry
-_REST = 9  # times as long as a read of it took
+_REST = 19  # times as long as a read of it took
 # What is urgent is read at once; where there is much of it, a third of the time.
 _REST_URGENT = 2
 _AT_ONCE = 0.05  # seconds of reading and rest that may be made up for later
