@@ -13,25 +13,8 @@ _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany", "
 
 # What sends SQL and is not explained in every state.
 EXCEPTIONS: dict[str, str] = {
-    "definitions._find_lanes": "its scenario is to come",
-    "definitions.ensure_lanes": "its scenario is to come",
-    "definitions.find_registered": "its scenario is to come",
-    "definitions.insert_definitions": "its scenario is to come",
-    "definitions.lock_task_name": "its scenario is to come",
-    "definitions.next_version": "its scenario is to come",
-    "definitions.set_current": "its scenario is to come",
-    "definitions.touch_asked": "its scenario is to come",
-    "leased.read_large": "its scenario is to come",
     "pause_lock._holders": "sessions, and their locks: no table",
     "pause_lock.seize_pause_lock": "BEGIN, ROLLBACK",
-    "requests.purge_requests": "its scenario is to come",
-    "rules.delete_expired": "its scenario is to come",
-    "rules.find_rule": "its scenario is to come",
-    "rules.has_rule_to_itself": "its scenario is to come",
-    "rules.pause_work": "its scenario is to come",
-    "rules.pauses_due": "its scenario is to come",
-    "runs.start_runs": "its scenario is to come",
-    "steps.insert_rerun_steps": "its scenario is to come",
 }
 
 

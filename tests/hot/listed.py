@@ -1,6 +1,14 @@
 """All scenarios: each module of them adds its own to the list."""
 
-from hot import administering, claiming, dispatching, listing, pausing, reading
+from hot import (
+    administering,
+    claiming,
+    dispatching,
+    listing,
+    maintaining,
+    pausing,
+    reading,
+)
 from hot.scenario import SCENARIOS, Scenario
 
 __all__ = [
@@ -10,6 +18,7 @@ __all__ = [
     "claiming",
     "dispatching",
     "listing",
+    "maintaining",
     "pausing",
     "reading",
 ]

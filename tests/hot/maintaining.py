@@ -1,0 +1,66 @@
+"""What happens now and then: tasks registered, rules looked after, old requests deleted."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.pausing import QUEUED, paused
+from hot.scenario import scenario
+from hot.states import MANY
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import PauseScope, StepSpec, TaskDefinition
+from zart_server.engine.register_task import register_task
+from zart_server.engine.resume import expire
+from zart_server.store.db import BY_TIME
+from zart_server.store.definitions import touch_asked
+from zart_server.store.leased import read_large
+from zart_server.store.requests import purge_requests
+from zart_server.store.rules import find_rule, has_rule_to_itself, pause_work, pauses_due
+from zart_server.store.runs import start_runs
+from zart_server.store.steps import RerunSteps, insert_rerun_steps
+
+
+@scenario(1)
+async def registering(tx: Explained) -> None:
+    steps = (StepSpec("a", (), "new"), StepSpec("b", ("a",), "new"))
+    for graph in (steps, steps[:1]):
+        await register_task(tx.tx, TaskDefinition("new", 0, graph), Caller())
+    await touch_asked(tx.tx, ["new", "other"])
+
+
+@scenario(1)
+async def looking_after_rules(tx: Explained) -> None:
+    key = await paused(tx, PauseScope(QUEUED, None, None))
+    rule_id = await tx.sql.fetchval("SELECT rule_id FROM zart.pause_rules WHERE rule_key = $1", key)
+    assert await find_rule(tx.tx, rule_id)
+    assert await has_rule_to_itself(tx.tx, key)
+    assert await pause_work(tx.tx) == [(key, "settle")]
+    await tx.sql.execute("UPDATE zart.pause_rules SET expires_at = now()")
+    assert await pauses_due(tx.tx)
+    assert await expire(tx.tx) == 1
+
+
+# Times are found by blocks of the table, of which some hold what is younger.
+@scenario(2 * MANY, first=BY_TIME, whole="requests")
+async def purging_requests(tx: Explained) -> None:
+    await purge_requests(tx.tx, 1000)
+
+
+@scenario(2)
+async def reading_what_is_large(tx: Explained) -> None:
+    assert len(await read_large(tx.tx, [1, 2], [(1, 0), (2, 1)])) == 4
+
+
+@scenario(20)
+async def starting_runs(tx: Explained) -> None:
+    await start_runs(tx.tx, list(range(MANY + 1, MANY + 21)))
+
+
+@scenario(20)
+async def inserting_steps_of_reruns(tx: Explained) -> None:
+    new = 10**9  # a run that nobody has
+    steps = RerunSteps(
+        [(new + n, n, 0) for n in range(1, 21)], [(new + n, 1, 0) for n in range(1, 21)]
+    )
+    await insert_rerun_steps(tx.tx, steps)
+    count = await tx.sql.fetchval("SELECT count(*) FROM zart.steps WHERE run_key > $1", new)
+    assert count == 40
