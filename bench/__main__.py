@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def measurement(name: str) -> ModuleType:
-    """Give the module that measures it."""
+    """Return the module that measures it."""
     return importlib.import_module(f"bench.{name}")
 
 

@@ -115,7 +115,7 @@ async def draining(made: Product, steps: int = 0) -> AsyncIterator[Drained]:
 
 
 async def _boot_cpu(made: Product, db: asyncpg.Connection[asyncpg.Record], known: object) -> float:
-    """Give the CPU that the dispatchers had used when the first outcome was recorded."""
+    """Return the CPU that the dispatchers had used when the first outcome was recorded."""
     while not await db.fetchval(
         "SELECT EXISTS (SELECT FROM zart_step_attempts WHERE completed_at > $1)", known
     ):

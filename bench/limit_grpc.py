@@ -44,7 +44,7 @@ async def _many(request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
 
 
 async def rates(seconds: float) -> dict[str, float]:
-    """Give unary calls per second, and items per second in messages of a hundred."""
+    """Return unary calls per second, and items per second in messages of a hundred."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", __name__, str(port)], cwd=ROOT)
     try:

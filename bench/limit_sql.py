@@ -36,7 +36,7 @@ INSERT INTO done SELECT id, $2, '1', statement_timestamp() FROM gone
 
 
 async def rate(steps: int) -> float:
-    """Give the steps per second of a backlog of so many."""
+    """Return the steps per second of a backlog of so many."""
     with (
         tempfile.TemporaryDirectory(prefix="zart-bench-", ignore_cleanup_errors=True) as folder,
         postgres.running(Path(folder) / "postgres") as database,

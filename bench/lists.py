@@ -70,7 +70,7 @@ def targets(series: Series) -> list[Target]:
 
 
 def _requests(group: str) -> Iterator[Message]:
-    """Give a request for each filter of a group."""
+    """Return a request for each filter of a group."""
     tasks = ("noop3", "ten", "nobody's") if group.endswith("of a task") else ("",)
     runs = [[value] for value in execution_pb2.RunStatus.values() if value]
     steps = [[value] for value in execution_pb2.StepStatus.values() if value]

@@ -149,7 +149,7 @@ async def _paused(made: Product, client: zart.Client, window: float) -> dict[str
 
 
 async def _others(db: Connection, seconds: float) -> float:
-    """Give the steps per second of the other task, for so long."""
+    """Return the steps per second of the other task, for so long."""
     known: datetime = await db.fetchval("SELECT clock_timestamp()")
     await asyncio.sleep(seconds)
     ended: datetime = await db.fetchval("SELECT clock_timestamp()")

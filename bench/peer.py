@@ -54,7 +54,7 @@ PEERS = (RESTATE, ABSURD, DBOS, PGQUEUER)
 
 
 def installed(what: str) -> list[Peer]:
-    """Give the peers that are there and can measure it."""
+    """Return the peers that are there and can measure it."""
     if not PYTHON.exists():
         return []
     return [
@@ -83,7 +83,7 @@ async def measured(peer: Peer, what: str, count: int) -> dict[str, float]:
 
 
 async def versions() -> dict[str, str]:
-    """Give the peers' versions."""
+    """Return the peers' versions."""
     if not PYTHON.exists():
         return {}
     found = dict(await _said(["-c", _VERSIONS]))

@@ -48,7 +48,7 @@ def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None
 
 
 def postgres_version() -> str:
-    """Give the version of the PostgreSQL that is measured, the embedded one."""
+    """Return the version of the PostgreSQL that is measured, the embedded one."""
     program = binaries() / "postgres"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.split()[2]
@@ -86,7 +86,7 @@ class Process:
 
 
 def cpu_of(pid: int) -> float:
-    """Give the CPU seconds of a process."""
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

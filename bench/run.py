@@ -33,7 +33,7 @@ class Run:
         return quick if self.quick else full
 
     def times(self, full: int) -> range:
-        """Give the rounds."""
+        """Return the rounds."""
         return range(self.rounds or (1 if self.quick else full))
 
     @property

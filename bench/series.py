@@ -25,22 +25,22 @@ class Series:
         return bool(self.numbers.get(name, {}).get(figure))
 
     def median(self, name: str, figure: str) -> float:
-        """Give the median of the rounds."""
+        """Return the median of the rounds."""
         return statistics.median(self.numbers[name][figure])
 
     def ratio(self, above: tuple[str, str], below: tuple[str, str]) -> list[float]:
-        """Give the quotients of two figures, round by round: what both rounds share cancels."""
+        """Return the quotients of two figures, round by round: what both rounds share cancels."""
         (a, of_a), (b, of_b) = above, below
         pairs = zip(self.numbers[a][of_a], self.numbers[b][of_b], strict=False)
         return [x / y for x, y in pairs if y]
 
 
 def percentile(numbers: Iterable[float], share: float) -> float:
-    """Give the number below which a share (0 to 1) of them lies."""
+    """Return the number below which a share (0 to 1) of them lies."""
     ordered = sorted(numbers)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def p50_p99(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Give the two figures that a latency is told by."""
+    """Return the two figures that a latency is told by."""
     return {"p50_ms": percentile(milliseconds, 0.50), "p99_ms": percentile(milliseconds, 0.99)}

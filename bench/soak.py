@@ -97,7 +97,7 @@ async def _feed(made: Product, backlog: int, stop: asyncio.Event) -> int:
 
 
 async def _queued(db: asyncpg.Connection[asyncpg.Record]) -> int:
-    """Give about how much waits: what is counted is bounded."""
+    """Return about how much waits: what is counted is bounded."""
     found: int = await db.fetchval(
         "SELECT count(*) FROM (SELECT FROM zart.queue LIMIT $1)", _BACKLOG
     )

@@ -79,5 +79,5 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def serial_of(path: Path) -> int:
-    """Give the serial number of a certificate in a file."""
+    """Return the serial number of a certificate in a file."""
     return x509.load_pem_x509_certificate(path.read_bytes()).serial_number

@@ -66,7 +66,7 @@ def guarded(zart_database: str, tokens: TokenFile) -> Iterator[ServerUnderTest]:
 
 @pytest.fixture
 async def connect(guarded: ServerUnderTest) -> AsyncIterator[Connect]:
-    """Give a client that shows the static token of this name (empty: none)."""
+    """Return a client that shows the static token of this name (empty: none)."""
     async with AsyncExitStack() as stack:
         opened: list[zart.Client] = []
 

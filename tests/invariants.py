@@ -96,7 +96,7 @@ SETTLED_INVARIANTS = {
 
 
 async def broken(db: asyncpg.Connection[Any], *, settled: bool = False) -> dict[str, list[Any]]:
-    """Give the invariants that are broken, with the rows that break them."""
+    """Return the invariants that are broken, with the rows that break them."""
     found = {}
     for name, query in {**INVARIANTS, **(SETTLED_INVARIANTS if settled else {})}.items():
         rows = await db.fetch(query)

@@ -72,7 +72,7 @@ class Issuer:
         return {"keys": [self.jwk]}
 
     def sign(self, subject: str = "alice", *roles: str, **claims: Any) -> str:
-        """Give a token that holds, unless ``claims`` say otherwise; None leaves one out."""
+        """Return a token that holds, unless ``claims`` say otherwise; None leaves one out."""
         now = int(time.time())
         said = {
             "iss": ISSUER,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from zart_server.domain.commands import Caller, LeasedTask, LeaseTasks, StartExecution
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import IfExists, StepSpec
-from zart_server.engine.start import start_executions
+from zart_server.engine.operations.start import start_executions
 from zart_server.store.db import Database
 
 

@@ -23,7 +23,7 @@ class Plan:
     nodes: list[dict[str, Any]]
 
     def read(self, table: str) -> int:
-        """Give how many rows of a table, or entries of its indexes, were looked at."""
+        """Return how many rows of a table, or entries of its indexes, were looked at."""
         rows: float = sum(
             (
                 node["Actual Rows"]

@@ -106,12 +106,12 @@ class Rig:
                     await self.fail(t)
 
     async def statuses(self, execution_id: str = "x", **options: Any) -> dict[str, str]:
-        """Give the steps' statuses by name."""
+        """Return the steps' statuses by name."""
         state = await self.client.get_execution(execution_id, **options)
         return {s.step_name: s.status.value for s in state.steps}
 
     async def run_status(self, execution_id: str = "x", **options: Any) -> str:
-        """Give the run's status."""
+        """Return the run's status."""
         return (await self.client.get_execution(execution_id, **options)).run.status.value
 
     async def dead(self, execution_id: str = "x", graph: Any = None, step: str = "b") -> None:

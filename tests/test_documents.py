@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )
-# What a document calls `engine/report.py` is the server's, for short.
+# What a document calls `engine/dispatch/report.py` is the server's, for short.
 ROOTS = (ROOT, ROOT / "server/zart_server", ROOT / "client/zart", ROOT / "tests", ROOT / "examples")
 # Of the reader's own making.
 THEIRS = {"tasks.py"}
@@ -24,7 +24,7 @@ LINKED = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
 
 def found(name: str) -> list[Path]:
-    """Give the files that a document may mean by this name."""
+    """Return the files that a document may mean by this name."""
     return [root / name for root in ROOTS if (root / name).is_file()]
 
 

@@ -11,7 +11,7 @@ PACES = {"acceptance/load.py", "engine/test_pause_guarantee.py"}
 
 
 def sleeps(path: Path) -> list[int]:
-    """Give the lines of a file where something sleeps for longer than a turn of the loop."""
+    """Return the lines of a file where something sleeps for longer than a turn of the loop."""
     return [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))

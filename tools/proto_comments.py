@@ -26,11 +26,11 @@ class Comments:
                     self._found[name] = _flowing(texts[path])
 
     def text(self, name: str) -> str:
-        """Give what is said of an element; empty for one of Google's that has no comment."""
+        """Return what is said of an element; empty for one of Google's that has no comment."""
         return self._found.get(name, "")
 
     def of(self, name: str) -> dict[str, str]:
-        """Give the description of an element, as a member of a schema."""
+        """Return the description of an element, as a member of a schema."""
         return {"description": self._found[name]} if name in self._found else {}
 
 

@@ -22,7 +22,7 @@ def say(**found: object) -> None:
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Give the milliseconds that a call took."""
+    """Return the milliseconds that a call took."""
     begun = time.perf_counter()
     call()
     return (time.perf_counter() - begun) * 1000

@@ -8,7 +8,7 @@ import socket
 
 
 def default_caller() -> str:
-    """Give ``ZART_TRIGGERED_BY``, or user@host."""
+    """Return ``ZART_TRIGGERED_BY``, or user@host."""
     return os.environ.get("ZART_TRIGGERED_BY") or f"{_user()}@{socket.gethostname()}"
 
 

@@ -62,7 +62,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 def keepalive_of(keepalive: float | None) -> float:
-    """Give the seconds between pings: those given, ``ZART_KEEPALIVE``, or the default.
+    """Return the seconds between pings: those given, ``ZART_KEEPALIVE``, or the default.
 
     Raises ValueError where they are none.
     """
@@ -78,7 +78,7 @@ def keepalive_of(keepalive: float | None) -> float:
 
 
 def options(keepalive: float) -> list[tuple[str, Any]]:
-    """Give the options of a channel with so many seconds between pings."""
+    """Return the options of a channel with so many seconds between pings."""
     if not keepalive:
         return _OPTIONS
     return [
@@ -92,7 +92,7 @@ def options(keepalive: float) -> list[tuple[str, Any]]:
 
 
 def address_of(address: str | None) -> str:
-    """Give the server's address: the one given, ``ZART_ADDRESS``, or the default."""
+    """Return the server's address: the one given, ``ZART_ADDRESS``, or the default."""
     return address or os.environ.get("ZART_ADDRESS") or DEFAULT_ADDRESS
 
 

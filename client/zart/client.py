@@ -67,7 +67,7 @@ class Listing(Generic[T]):
         self._call = call
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Give page after page."""
+        """Return page after page."""
         call = self._call
         while True:
             page = await self._client.send(call)
@@ -204,7 +204,7 @@ class Client:
         execution_id: str,
         task: Task[Any, Any] | None = None,  # noqa: ARG002 - for its type
     ) -> Handle[Any]:
-        """Give a handle of an execution started elsewhere; asks nothing of the server.
+        """Return a handle of an execution started elsewhere; asks nothing of the server.
 
         ``task`` only says of which type its result is.
         """

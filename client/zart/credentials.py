@@ -84,7 +84,7 @@ class Credentials:
         return not self.has_token and self.ca is None
 
     def read_token(self) -> str:
-        """Give the token. Raises ValueError where it cannot be read or sent."""
+        """Return the token. Raises ValueError where it cannot be read or sent."""
         token = self.token
         if self.token_file is not None:
             token = _read(self.token_file, "ZART_TOKEN_FILE").decode(errors="replace").strip()
@@ -110,12 +110,12 @@ class Credentials:
             )
 
     def tls_stamp(self) -> Stamp:
-        """Give what changes with the files of TLS."""
+        """Return what changes with the files of TLS."""
         ca = None if self.ca in (None, SYSTEM) else Path(str(self.ca))
         return stamp_of(ca, self.certificate, self.key)
 
     def token_stamp(self) -> Stamp:
-        """Give what changes with the file of the token."""
+        """Return what changes with the file of the token."""
         return stamp_of(self.token_file)
 
 
@@ -131,7 +131,7 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def stamp_of(*paths: Path | None) -> Stamp:
-    """Give what changes when a file is replaced or written to."""
+    """Return what changes when a file is replaced or written to."""
     found: list[tuple[int, int, int] | None] = []
     for path in paths:
         try:
@@ -145,7 +145,7 @@ def stamp_of(*paths: Path | None) -> Stamp:
 
 
 def _is_local(address: str) -> bool:
-    """Tell whether every server of an address is on this machine."""
+    """Return whether every server of an address is on this machine."""
     scheme, colon, rest = address.partition(":")
     if colon and scheme in ("unix", "unix-abstract"):
         return True

@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def like(build: Callable[..., Any], method: F, answer: str = "{}") -> F:
-    """Give a method the name, the words and the signature of the call that it sends.
+    """Return a method the name, the words and the signature of the call that it sends.
 
     ``answer`` is what it returns, with braces for what the call answers.
     """
@@ -29,5 +29,5 @@ def like(build: Callable[..., Any], method: F, answer: str = "{}") -> F:
 
 
 def _answered(annotation: str) -> str:
-    """Give ``X`` of ``Call[X]`` or ``ListCall[X]``, as it is written there."""
+    """Return ``X`` of ``Call[X]`` or ``ListCall[X]``, as it is written there."""
     return annotation.partition("[")[2].removesuffix("]")

@@ -238,7 +238,7 @@ class ExecutionState:
     steps: tuple[Step, ...]
 
     def step(self, step_name: str) -> Step:
-        """Give one step. Raises KeyError."""
+        """Return one step. Raises KeyError."""
         for step in self.steps:
             if step.step_name == step_name:
                 return step

@@ -78,11 +78,11 @@ class _Renewed(Generic[C]):
             self.before, self.channel = [*kept, (now, self.channel)], renewed
 
     def every(self) -> list[C]:
-        """Give all channels."""
+        """Return all channels."""
         return [*(channel for _, channel in self.before), self.channel]
 
     def metadata(self, given: Any) -> Any:  # noqa: ANN401 - as gRPC takes it
-        """Give a call's metadata with the token, unless the call brings one of its own."""
+        """Return a call's metadata with the token, unless the call brings one of its own."""
         if not self._metadata:
             return given
         if given is None:

@@ -120,7 +120,7 @@ class StepContext(Generic[Payload_co]):
     @overload
     def result_of(self, step: str) -> Json: ...
     def result_of(self, step: Step[Any, Any] | str) -> Json:
-        """Give the result of a direct dependency. Raises LookupError for any other step."""
+        """Return the result of a direct dependency. Raises LookupError for any other step."""
         name = step if isinstance(step, str) else step.name
         if name not in self._results:
             texts = self._task.upstream_json

@@ -52,7 +52,7 @@ class SyncListing(Generic[T]):
         self._call = call
 
     def pages(self) -> Iterator[Page[T]]:
-        """Give page after page."""
+        """Return page after page."""
         call = self._call
         while True:
             page = self._client.send(call)
@@ -217,7 +217,7 @@ class SyncClient:
         execution_id: str,
         task: Task[Any, Any] | None = None,  # noqa: ARG002 - for its type
     ) -> SyncHandle[Any]:
-        """Give a handle of an execution started elsewhere; asks nothing of the server.
+        """Return a handle of an execution started elsewhere; asks nothing of the server.
 
         ``task`` only says of which type its result is.
         """

@@ -10,7 +10,7 @@ import traceback
 
 
 def places_of(error: BaseException) -> str:
-    """Give the kinds of an exception and of those behind it, each with its frames."""
+    """Return the kinds of an exception and of those behind it, each with its frames."""
     lines: list[str] = []
     seen: set[int] = set()
     at: BaseException | None = error

@@ -24,7 +24,7 @@ class Reconnecting:
         self._delays = self._fresh()
 
     def delay_after(self, problem: ZartError) -> float:
-        """Give the seconds to wait before watching again; raises what no repeat can cure."""
+        """Return the seconds to wait before watching again; raises what no repeat can cure."""
         if isinstance(problem, Unavailable):
             return next(self._delays)
         if isinstance(problem, Unreachable) and self._was_answered:
@@ -40,7 +40,7 @@ class Reconnecting:
 
 
 def result_of(run: Run) -> Json:
-    """Give the result of a finished run. Raises RunFailed."""
+    """Return the result of a finished run. Raises RunFailed."""
     if run.status is not RunStatus.COMPLETED:
         raise RunFailed(run)
     return run.result

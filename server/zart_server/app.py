@@ -32,11 +32,11 @@ from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
-from zart_server.api.mutation import Mutations
+from zart_server.api.mutations.single import Mutations
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
-from zart_server.engine.runtime import Runtime
-from zart_server.engine.waiting_room import WaitingRoom, places_of
+from zart_server.engine.background.runtime import Runtime
+from zart_server.engine.dispatch.waiting_room import WaitingRoom, places_of
 from zart_server.identity.authenticator import Authenticator
 from zart_server.observability import configure_logging, log_through_logging, serve_metrics
 from zart_server.security import SecurityError, authenticator_of, certificate_of

@@ -17,7 +17,7 @@ class SecurityError(Exception):
 
 
 def certificate_of(settings: Settings) -> Certificate | None:
-    """Give whose credentials the port is opened with; None: without TLS. Raises SecurityError."""
+    """Return whose credentials the port is opened with; None: without TLS. Raises SecurityError."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     try:
@@ -27,7 +27,7 @@ def certificate_of(settings: Settings) -> Certificate | None:
 
 
 def authenticator_of(settings: Settings) -> Authenticator | None:
-    """Give what finds out who calls; None: nobody is asked. Raises SecurityError."""
+    """Return what finds out who calls; None: nobody is asked. Raises SecurityError."""
     if not settings.asks_who_calls:
         return None
     claims = Claims(

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
 
 
 def database_url_of(url: str | None, file: Path | str | None) -> str:
-    """Give the URL, or what the file holds. Raises ValueError, which says what is wrong with it."""
+    """Return the URL, or the content of the file. Raises ValueError, which says what is wrong."""
     if file is None:
         return url or ""
     if url:

@@ -32,7 +32,7 @@ class Certificate:
         self._first = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Give what a port is opened with; it asks for the certificate at each handshake."""
+        """Return what a port is opened with; it asks for the certificate at each handshake."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
             self._fetch,  # type: ignore[arg-type]  # None is a documented answer
@@ -44,7 +44,7 @@ class Certificate:
         self._stamp = ()
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Give a new configuration, None to stay with the last; called in gRPC's own threads."""
+        """Return a new configuration, None to stay with the last; called in gRPC's own threads."""
         stamp = stamp_of(*self._files)
         if stamp == self._stamp:
             return None

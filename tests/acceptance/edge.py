@@ -71,7 +71,7 @@ class Edge:
             return json.loads(connection.getresponse().read())
 
     def healthy(self, cluster: str = "servers") -> set[int]:
-        """Give the ports of the servers that calls may go to."""
+        """Return the ports of the servers that calls may go to."""
         return {
             port
             for port, host in self._hosts(cluster).items()
@@ -79,7 +79,7 @@ class Edge:
         }
 
     def connections(self, address: str) -> int:
-        """Give how many connections for calls are open to a server."""
+        """Return how many connections for calls are open to a server."""
         host = self._hosts("servers")[int(address.rpartition(":")[2])]
         return sum(int(s.get("value", 0)) for s in host["stats"] if s["name"] == "cx_active")
 
@@ -92,7 +92,7 @@ class Edge:
         }
 
     def counter(self, name: str) -> int:
-        """Give one of its counters."""
+        """Return one of its counters."""
         stats = self.ask(f"/stats?format=json&filter=^{name}$")["stats"]
         return sum(stat["value"] for stat in stats)
 

@@ -41,7 +41,7 @@ class Answer(Generic[T]):
                 yield self.kind.FromString(body)
 
     def status(self) -> status_pb2.Status:
-        """Give the details of an error."""
+        """Return the details of an error."""
         text = self.ending["grpc-status-details-bin"]
         return status_pb2.Status.FromString(base64.b64decode(text + "=" * (-len(text) % 4)))
 

@@ -35,7 +35,7 @@ async def one(ctx: zart.StepContext) -> int:
 
 @task.step()
 async def two(ctx: zart.StepContext) -> int:
-    """Give what the execution's result is."""
+    """Return what the execution's result is."""
     return ctx.result_of(one) + 1
 
 

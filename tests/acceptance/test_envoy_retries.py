@@ -55,7 +55,7 @@ class Pair:
             cutter.withhold()
 
     def serving_now(self) -> int:
-        """Tell which of the two has a call under way."""
+        """Return which of the two has a call under way."""
         clusters = self.edge.ask("/clusters?format=json")["cluster_statuses"]
         (servers,) = [c for c in clusters if c["name"] == "servers"]
         busy = {

@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def processes_of(*marks: str) -> list[str]:
-    """Give the command lines of running processes that have one of the marks."""
+    """Return the command lines of running processes that have one of the marks."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

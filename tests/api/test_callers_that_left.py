@@ -33,7 +33,7 @@ async def test_nobody_is_told(rig: Rig, zart_server: ServerUnderTest, call: Any)
         await asyncio.wait([leaving])
 
     async def is_over() -> bool:
-        """Tell whether the server has refused what was asked."""
+        """Return whether the server has refused what was asked."""
         waiting = await rig.db.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND state <> 'idle' AND pid <> pg_backend_pid()"

@@ -20,7 +20,7 @@ VALUES = ["x" * 20_000, "🚀" * 5_000, "%" * 20_000, "\U0010ffff" * 1000, "é" 
 
 
 def trailers_of(error: errors.ZartError) -> int:
-    """Give the bytes that the status of an error takes on the wire."""
+    """Return the bytes that the status of an error takes on the wire."""
     status = status_of(error)
     message = quote(status.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
     return len(message) + len(base64.b64encode(status.SerializeToString()))

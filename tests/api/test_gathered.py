@@ -12,17 +12,17 @@ from rig import Rig
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
-from zart_server.api.gathered import Gathered
-from zart_server.api.mutation import Mutations
+from zart_server.api.mutations.batched import Gathered
+from zart_server.api.mutations.single import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
-from zart_server.engine.waiting_room import WaitingRoom
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
 
 MANY = 30
 
 
 async def runs_of(rig: Rig) -> list[int]:
-    """Give how many runs each execution has."""
+    """Return how many runs each execution has."""
     rows = await rig.db.fetch("SELECT count(*) FROM zart.runs GROUP BY execution_key ORDER BY 1")
     return [row[0] for row in rows]
 

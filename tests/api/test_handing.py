@@ -13,7 +13,7 @@ from rig import CHAIN, Rig, eventually, specs
 import zart
 from zart.models import LeasedTask
 from zart.testing.server import ServerUnderTest, serving
-from zart_server.store.rules import SHARE_PAUSE_LOCK
+from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 Poll = Callable[..., "asyncio.Task[tuple[LeasedTask, ...]]"]
 KEEP_THE_PAUSE_LOCK = SHARE_PAUSE_LOCK.removesuffix(")").replace("_shared", "") + ")"

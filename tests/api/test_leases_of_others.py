@@ -10,7 +10,7 @@ from zart import errors
 from zart.models import LeasedTask
 from zart_server.domain.commands import Completed, Outcome
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.report import record_outcomes
+from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.db import Database
 
 

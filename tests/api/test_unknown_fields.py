@@ -23,7 +23,7 @@ REFUSING = [*ADMIN.methods, EXECUTION.methods_by_name["CancelExecution"]]
 
 
 def nested(descriptor: Descriptor, path: str = "") -> Iterator[tuple[str, Message]]:
-    """Give each message of ours within a request: its path, and a request that has it."""
+    """Return each message of ours within a request: its path, and a request that has it."""
     made = message_factory.GetMessageClass(descriptor)
     for field in descriptor.fields:
         inner = field.message_type

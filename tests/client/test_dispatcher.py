@@ -15,7 +15,7 @@ from zart.testing.server import ServerUnderTest
 
 
 async def is_extended(rig: Rig, step_name: str, seconds: float) -> bool:
-    """Tell whether a running step's lease lasts so long, counted from its begin."""
+    """Return whether a running step's lease lasts so long, counted from its begin."""
     found: bool = await rig.db.fetchval(
         "SELECT bool_or(lease_expires_at > started_at + $2 * interval '1 second')"
         " FROM zart.leases WHERE step_name = $1", step_name, seconds,

@@ -219,7 +219,7 @@ async def test_each_attempt_ends_at_its_own_deadline(
 
 
 async def is_extended(rig: Rig) -> bool:
-    """Tell whether the only lease there is was extended."""
+    """Return whether the only lease there is was extended."""
     found: bool = await rig.db.fetchval(
         "SELECT lease_expires_at > started_at + lease_seconds * interval '1.1 seconds'"
         " FROM zart.leases"

@@ -38,7 +38,7 @@ class Waits(grpc.GenericRpcHandler):
 
 @contextlib.asynccontextmanager
 async def strict() -> AsyncIterator[str]:
-    """Give the address of a server of gRPC's default policy."""
+    """Return the address of a server of gRPC's default policy."""
     server = grpc.aio.server(handlers=[Waits()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

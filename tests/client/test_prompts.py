@@ -29,7 +29,7 @@ class Terminal:
         return self.paste(shlex.join(self.words(*arguments)), answer=answer)
 
     def words(self, *arguments: str) -> list[str]:
-        """Give the words of the command."""
+        """Return the words of the command."""
         return [sys.executable, "-m", "zart.cli", "--address", self.address, *arguments]
 
     def paste(self, line: str, answer: str = "") -> tuple[int, str]:

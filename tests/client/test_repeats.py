@@ -18,7 +18,7 @@ from zart.v1 import admin_service_pb2 as admin
 async def refusing_the_first(
     code: grpc.StatusCode, asked: list[bytes]
 ) -> AsyncIterator[zart.Client]:
-    """Give a client of a server that refuses its first call; ``asked`` has what it was asked."""
+    """Return a client of a server that refuses its first call; ``asked`` has what it was asked."""
 
     async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         asked.append(request)

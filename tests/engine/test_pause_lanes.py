@@ -21,7 +21,7 @@ async def start_fan(rig: Rig, execution_id: str, names: list[str], task: str = "
 
 
 async def settled(rig: Rig) -> bool:
-    """Tell whether nothing is left to be moved."""
+    """Return whether nothing is left to be moved."""
     return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.pause_work)")
 
 

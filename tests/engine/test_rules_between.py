@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rig import CHAIN, Rig, specs
 
-from zart_server.store.rules import SEIZE_PAUSE_LOCK
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
 
 MANY = {f"s{n:03}": () for n in range(300)}
 ADD_RULE = """

@@ -43,7 +43,7 @@ STEPS = [
 
 
 def rpcs() -> list[MethodDescriptor]:
-    """Give every RPC of ours."""
+    """Return every RPC of ours."""
     return [rpc for service in all_services() for rpc in service.methods]
 
 

@@ -68,7 +68,7 @@ TEXTS = (*_ANY, *(text for texts in _BY_NAME.values() for text in texts))
 
 
 def bounds_of(field: FieldDescriptor) -> Sequence[Any]:
-    """Give the values of a field, or of one item of a repeated one, that is no message of ours."""
+    """Return the values of a field, or of one item of a repeated one, that is no message of ours."""
     kind = field.cpp_type
     if field.enum_type is not None:
         known = [value.number for value in field.enum_type.values]
@@ -87,7 +87,7 @@ def bounds_of(field: FieldDescriptor) -> Sequence[Any]:
 
 
 def messages_of(kind: Descriptor) -> Sequence[Message] | None:
-    """Give the values of one of Google's own messages; None for a message of ours."""
+    """Return the values of one of Google's own messages; None for a message of ours."""
     if kind.full_name == "google.protobuf.Timestamp":
         return [
             *(Timestamp(seconds=seconds) for seconds in _TIMES),

@@ -49,7 +49,7 @@ def _named(path: str, found: Any) -> Iterator[Mutant]:
 
 
 def _items(field: FieldDescriptor, where: str) -> Iterator[Mutant]:
-    """Give lists of items: none, too many, and one that is extreme."""
+    """Return lists of items: none, too many, and one that is extreme."""
     kind = field.message_type
     if kind is None:
         values = bounds_of(field)
@@ -106,7 +106,7 @@ def _values(field: FieldDescriptor) -> Any:
 
 
 def fields_of(message: Message) -> list[FieldDescriptor]:
-    """Give the fields of a message."""
+    """Return the fields of a message."""
     return list(cast("Descriptor", message.DESCRIPTOR).fields)
 
 

@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 
 
 def bindings() -> list[Binding]:
-    """Give every way to reach an RPC but the one that streams."""
+    """Return every way to reach an RPC but the one that streams."""
     return [b for b in bindings_of(all_services()) if not b.rpc.server_streaming]
 
 

@@ -35,7 +35,7 @@ SPANS = [
 
 
 def nulls(kind: Descriptor, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Give bodies with one null each, and the path of it: in what is repeated too."""
+    """Return bodies with one null each, and the path of it: in what is repeated too."""
     for field in kind.fields:
         inner = field.message_type
         if inner is not None and inner.full_name == "google.protobuf.Value":

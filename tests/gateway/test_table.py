@@ -51,7 +51,7 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 async def everything(db: asyncpg.Connection[asyncpg.Record]) -> dict[str, list[str]]:
-    """Give all that the database holds, as text."""
+    """Return all that the database holds, as text."""
     tables = await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'zart'")
     return {
         name: sorted(str(row[0]) for row in await db.fetch(f"SELECT t::text FROM zart.{name} t"))

@@ -14,17 +14,17 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.model import IfExists, IfRunning
-from zart_server.engine.cancel import cancel_execution
-from zart_server.engine.requests import RequestKey, find_answers, store_answers
-from zart_server.engine.rerun import rerun
-from zart_server.engine.restart import restart
-from zart_server.engine.retry_step import retry_steps
-from zart_server.engine.start import start_executions
+from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.requests import RequestKey, find_answers, store_answers
+from zart_server.engine.operations.rerun import rerun
+from zart_server.engine.operations.restart import restart
+from zart_server.engine.operations.retry_step import retry_steps
+from zart_server.engine.operations.start import start_executions
 from zart_server.store.executions import Kind, NewExecution
+from zart_server.store.lessees import Takers
 from zart_server.store.requests import Answered, complete_response
 from zart_server.store.runs import run_exists
-from zart_server.store.starting import start_one
-from zart_server.store.takers import Takers
+from zart_server.store.start_fast import start_one
 
 CALLER = Caller("tester")
 QUEUED = MANY + 2  # an execution; the one before is held

@@ -19,7 +19,7 @@ EXCEPTIONS: dict[str, str] = {
 
 
 def sending() -> set[str]:
-    """Give all functions that send SQL through a Tx, as ``<module>.<name>``."""
+    """Return all functions that send SQL through a Tx, as ``<module>.<name>``."""
     found: set[str] = set()
     for path in _ROOT.rglob("*.py"):
         module = ".".join(path.relative_to(_ROOT).with_suffix("").parts).removeprefix("store.")

@@ -21,10 +21,10 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.model import IfExists, ReportStatus, StepError
-from zart_server.engine.lease import lease_tasks
-from zart_server.engine.low_water import LowWater
-from zart_server.engine.report import record_outcomes
-from zart_server.engine.start import start_executions
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim
 from zart_server.store.due import Begin
 from zart_server.store.leases import LeaseKey, extend, read_lease, recorded_leases, unclaim

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 
+from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.db import Database, Tx
-from zart_server.store.pause_cache import PauseCache
 
 _STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE")
 # What this transaction has read of each table so far, in functions and triggers too: by itself,
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def most_at_a_node(self) -> tuple[int, str]:
-        """Give how many rows the busiest node looked at, and which node that is."""
+        """Return how many rows the busiest node looked at, and which node that is."""
         return max((_rows_of(node), _named(node)) for node in self.nodes)
 
 
@@ -133,7 +133,7 @@ def _sender() -> str:
 
 
 async def prepared(raw: Any, sql: str) -> tuple[str, list[str]]:
-    """Give name and types of a statement as this session keeps it prepared; it is prepared by this.
+    """Return name and types of a statement as this session keeps it prepared; it is prepared by this.
 
     As asyncpg does it, and keeps it: the server's own statement is the same one.
     """
@@ -145,7 +145,7 @@ async def prepared(raw: Any, sql: str) -> tuple[str, list[str]]:
 
 
 async def executing(raw: Any, sql: str, args: Sequence[object]) -> str:
-    """Give the EXECUTE for a statement that this session keeps prepared."""
+    """Return the EXECUTE for a statement that this session keeps prepared."""
     name, types = await prepared(raw, sql)
     if not types:
         return f'EXECUTE "{name}"'

@@ -8,13 +8,13 @@ from hot.scenario import scenario
 from hot.states import MANY
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope, StepSpec, TaskDefinition
-from zart_server.engine.register_task import register_task
-from zart_server.engine.resume import expire
+from zart_server.engine.operations.register_task import register_task
+from zart_server.engine.operations.resume import expire
 from zart_server.store.db import BY_TIME
 from zart_server.store.definitions import touch_asked
-from zart_server.store.leased import read_large
+from zart_server.store.handler_inputs import read_large
+from zart_server.store.pausing.rules import find_rule, has_rule_to_itself, pause_work, pauses_due
 from zart_server.store.requests import purge_requests
-from zart_server.store.rules import find_rule, has_rule_to_itself, pause_work, pauses_due
 from zart_server.store.runs import start_runs
 from zart_server.store.steps import RerunSteps, insert_rerun_steps
 

@@ -15,7 +15,7 @@ import asyncpg
 from zart.testing.fixtures import database_url
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import StepSpec, TaskDefinition
-from zart_server.engine.register_task import register_task
+from zart_server.engine.operations.register_task import register_task
 from zart_server.store.db import Database
 
 MANY = 20_000
@@ -97,7 +97,7 @@ AFTERWARDS = {"analyzed after the burst": (_VACUUM,)}
 
 @contextlib.asynccontextmanager
 async def made(zart_postgres: str, state: str) -> AsyncIterator[str]:
-    """Give the URL of a database in a state, without the burst; it is dropped afterwards."""
+    """Return the URL of a database in a state, without the burst; it is dropped afterwards."""
     name = f"hot_{next(_numbers)}"
     other = database_url(zart_postgres, "zart")
     await run(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")

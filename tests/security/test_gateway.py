@@ -145,7 +145,7 @@ async def test_it_serves_and_calls_over_tls_and_its_certificate_is_replaced(
 
 
 def served_serial(address: str, trusted: Authority, shown: tuple[Path, Path]) -> int:
-    """Give the serial number of the certificate that a new connection gets."""
+    """Return the serial number of the certificate that a new connection gets."""
     host, _, port = address.rpartition(":")
     context = ssl.create_default_context(cafile=trusted.ca)
     context.load_cert_chain(*shown)

@@ -82,7 +82,7 @@ async def code_of(client: zart.Client, method: MethodDescriptor) -> grpc.StatusC
 
 
 def expected(path: str, caller: str) -> grpc.StatusCode | None:
-    """Give the refusal that the policy says; None: let in."""
+    """Return the refusal that the policy says; None: let in."""
     need = POLICY[path]
     if need is Access.OPEN:
         return None

@@ -64,7 +64,7 @@ async def works(server: ServerUnderTest, credentials: zart.Credentials) -> bool:
 
 
 def served_serial(server: ServerUnderTest) -> int:
-    """Give the serial number of the certificate that a new connection gets."""
+    """Return the serial number of the certificate that a new connection gets."""
     host, _, port = server.address.rpartition(":")
     certificate = ssl.get_server_certificate((host, int(port)))
     return x509.load_pem_x509_certificate(certificate.encode()).serial_number

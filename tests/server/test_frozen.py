@@ -16,7 +16,7 @@ from rig import CHAIN, Rig, specs
 import zart
 from zart import errors
 from zart.testing.server import serving
-from zart_server.store.rules import PAUSE_LOCK
+from zart_server.store.pausing.rules import PAUSE_LOCK
 
 STANDSTILL = 5.0  # seconds; at most 3 where nothing else keeps the machine busy
 

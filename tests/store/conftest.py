@@ -12,7 +12,7 @@ from plans import MANY
 from zart.testing.fixtures import database_url, execute
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import StepSpec, TaskDefinition
-from zart_server.engine.register_task import register_task
+from zart_server.engine.operations.register_task import register_task
 from zart_server.store.db import Database
 
 # Of the first half of the executions each fifth has one dead step, of the second half each second

@@ -11,15 +11,15 @@ import asyncpg
 from lanes import names, queue, wanting
 from plans import Plan, explained
 
-from zart_server.engine.lease import lease_tasks
-from zart_server.engine.looking_back import LookingBack
-from zart_server.engine.looks import DueLooks, ExpiredLooks
-from zart_server.engine.low_water import LowWater
+from zart_server.engine.background.looking_back import LookingBack
+from zart_server.engine.background.looks import DueLooks, ExpiredLooks
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.store.db import Changes, Database
 from zart_server.store.due import Begin, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.notifications import Notifications
-from zart_server.store.rules import SHARE_PAUSE_LOCK
+from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 ROUND = 300
 OUT_OF_PLACE = (
@@ -42,7 +42,7 @@ async def snapshot(url: str) -> AsyncIterator[None]:
 
 
 def blocks(plan: Plan) -> int:
-    """Give how many pages a statement touched: what is dead was looked up on one too."""
+    """Return how many pages a statement touched: what is dead was looked up on one too."""
     top = plan.nodes[0]
     return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
 

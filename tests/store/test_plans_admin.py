@@ -15,11 +15,11 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.model import IfExists, IfRunning
-from zart_server.engine.requests import Answered, RequestKey, find_answers, store_answers
-from zart_server.engine.rerun import rerun
-from zart_server.engine.restart import restart
-from zart_server.engine.retry_step import retry_steps
-from zart_server.engine.start import start_executions
+from zart_server.engine.operations.requests import Answered, RequestKey, find_answers, store_answers
+from zart_server.engine.operations.rerun import rerun
+from zart_server.engine.operations.restart import restart
+from zart_server.engine.operations.retry_step import retry_steps
+from zart_server.engine.operations.start import start_executions
 
 CALLER = Caller("tester")
 

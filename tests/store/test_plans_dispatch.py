@@ -19,17 +19,17 @@ from zart_server.domain.commands import (
     Outcome,
 )
 from zart_server.domain.model import ReportStatus, StepError
-from zart_server.engine.lease import lease_tasks
-from zart_server.engine.low_water import LowWater
-from zart_server.engine.report import record_outcomes
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import expired_leases, extend, recorded_leases
+from zart_server.store.lessees import Takers
 from zart_server.store.queue import parse_task_id
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.requests import Answered, RequestKey
-from zart_server.store.starting import start_one
-from zart_server.store.takers import Takers
+from zart_server.store.start_fast import start_one
 
 BATCH = 50
 ALSO = ("leases", "attempts")

@@ -9,14 +9,14 @@ from plans import MANY, Explained, check, explained
 
 from zart_server.domain.commands import Caller, Pause, Resume
 from zart_server.domain.model import PauseScope
-from zart_server.engine.moving import settle_rule_of_execution
-from zart_server.engine.pause import count_paused, pause
-from zart_server.engine.resume import resume
+from zart_server.engine.operations.pause import count_paused, pause
+from zart_server.engine.operations.resume import resume
+from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.claims import Claim, claim_past_settling
 from zart_server.store.due import Begin
-from zart_server.store.held import held_by, held_in_runs, release
-from zart_server.store.rules import end_releases, read_changed
-from zart_server.store.settling import lanes_to_settle, settle_lane
+from zart_server.store.pausing.paused import held_by, held_in_runs, release
+from zart_server.store.pausing.rules import end_releases, read_changed
+from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
 
 QUEUED = MANY // 2
 LIMIT = 10_001

@@ -20,7 +20,7 @@ from zart_server.domain.model import PauseScope
 from zart_server.embedded import postgres
 from zart_server.store.connecting import Connector
 from zart_server.store.db import Database
-from zart_server.store.rules import SEIZE_PAUSE_LOCK, insert_rule
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK, insert_rule
 from zart_server.store.sessions import Session, SessionRefused
 
 WHERE = ("DATABASE {database}", "ROLE {user} IN DATABASE {database}")
@@ -69,7 +69,7 @@ SINCE_17 = {"transaction_timeout": "1s"}
 async def alter(
     db: asyncpg.Connection[asyncpg.Record], url: str, where: str, settings: dict[str, str]
 ) -> None:
-    """Give a database, or a role in it, other defaults."""
+    """Return a database, or a role in it, other defaults."""
     parsed = urlsplit(url)
     who = where.format(user=parsed.username, database=parsed.path[1:])
     for name, value in settings.items():

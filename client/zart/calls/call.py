@@ -65,7 +65,7 @@ class ListCall(Call[Page[T]]):
     """A call that answers a page."""
 
     def after(self, page_token: str) -> ListCall[T]:
-        """Give the call for the next page."""
+        """Return the call for the next page."""
         request: Any = type(self.request)()
         request.CopyFrom(self.request)
         request.page_token = page_token  # a list request has one

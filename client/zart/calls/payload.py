@@ -49,5 +49,5 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def json_text(value: Json) -> str:
-    """Give the JSON text of a value. Raises TypeError or ValueError naming what is not JSON."""
+    """Return the JSON text of a value. Raises TypeError or ValueError naming what is not JSON."""
     return value.text if isinstance(value, JsonText) else _ENCODER.encode(value)

@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 def is_installed() -> bool:
-    """Tell whether the libraries of the gateway are there."""
+    """Return whether the libraries of the gateway are there."""
     names = ("starlette", "uvicorn", "grpc_health")
     return all(importlib.util.find_spec(name) is not None for name in names)
 

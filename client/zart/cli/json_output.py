@@ -14,7 +14,7 @@ from zart.cli.screen import Screen
 
 
 def json_of(message: Message, *, one_line: bool = False) -> str:
-    """Give a message in proto JSON, with what is zero or empty, so that scripts find it."""
+    """Return a message in proto JSON, with what is zero or empty, so that scripts find it."""
     if isinstance(message, status_pb2.Status):
         message = _readable(message)
     text: str = json_format.MessageToJson(

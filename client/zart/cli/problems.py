@@ -58,7 +58,7 @@ def say_unknown(session: Session, error: Exception) -> None:
 
 
 def command_to_repeat(session: Session) -> str:
-    """Give the command line that asks the same again, under the same request_id."""
+    """Return the command line that asks the same again, under the same request_id."""
     words = ["zart", *session.argv]
     for option, value in (
         ("--request-id", session.mutation.request_id),

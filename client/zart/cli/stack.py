@@ -267,7 +267,7 @@ async def _end(process: asyncio.subprocess.Process | None) -> None:
 
 
 def _callers_environment() -> dict[str, str]:
-    """Give the environment for the children that call the server.
+    """Return the environment for the children that call the server.
 
     ZART_TLS_CERT and ZART_TLS_KEY are the server's. Callers trust that very certificate unless
     ZART_TLS_CA names whom to trust, and show it only where the server asks for one.
@@ -282,7 +282,7 @@ def _callers_environment() -> dict[str, str]:
 
 
 def _gateways_environment() -> dict[str, str]:
-    """Give the environment for the gateway: it listens as the server does, and calls it."""
+    """Return the environment for the gateway: it listens as the server does, and calls it."""
     found = dict(os.environ)
     if "ZART_TLS_CA" in (callers := _callers_environment()):
         found["ZART_TLS_CA"] = callers["ZART_TLS_CA"]

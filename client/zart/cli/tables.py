@@ -91,7 +91,7 @@ class Table:
         return sum(map(self._least, shown)) + _GAP * (len(shown) - 1)
 
     def _least(self, n: int) -> int:
-        """Give the width below which a column is not worth it."""
+        """Return the width below which a column is not worth it."""
         column = self._columns[n]
         natural = max(self._natural[n], len(column.title))
         if not column.words:
@@ -99,7 +99,7 @@ class Table:
         return min(natural, max(len(column.title), min(self._longest[n], column.words), _NARROW))
 
     def _widths(self, shown: list[int]) -> list[int]:
-        """Give each column its least width, and what is left to those that ask for more."""
+        """Return each column its least width, and what is left to those that ask for more."""
         natural = {n: max(self._natural[n], len(self._columns[n].title)) for n in shown}
         if self._screen.width is None:
             return [natural[n] for n in shown]

@@ -104,5 +104,5 @@ def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
 
 
 def seconds_of(span: Duration) -> float:
-    """Give a span in seconds, at a fifth of ToTimedelta's cost."""
+    """Return a span in seconds, at a fifth of ToTimedelta's cost."""
     return span.seconds + span.nanos / 1e9

@@ -86,7 +86,7 @@ def timed_out(held: Held) -> pb.TaskOutcome:
 
 
 def released(held: Held, retry_after: float = 0.0) -> pb.TaskOutcome:
-    """Give the task back."""
+    """Return the task back."""
     outcome = _outcome(held)
     outcome.released.SetInParent()
     if retry_after:

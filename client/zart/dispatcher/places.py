@@ -9,7 +9,7 @@ _OURS = str(Path(__file__).parent)
 
 
 def place_of(error: BaseException) -> str:
-    """Give the last line of the file that the step is in, or of whatever was called instead.
+    """Return the last line of the file that the step is in, or of whatever was called instead.
 
     What a library did below it is in the traceback, which is recorded.
     """

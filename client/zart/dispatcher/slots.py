@@ -48,7 +48,7 @@ class Slots:
             self._start(self._waiting.popleft())
 
     def give_back(self, which: Iterable[Held] | None = None) -> list[Held]:
-        """Give those that have not begun, of ``which`` or all."""
+        """Return those that have not begun, of ``which`` or all."""
         wanted = set(self._waiting if which is None else which)
         given = [held for held in self._waiting if held in wanted]
         if given:

@@ -65,7 +65,7 @@ class Standstill:
 
 
 def _place(frame: FrameType | None) -> str:
-    """Give where a step's own function stands; of other code, where it stands innermost."""
+    """Return where a step's own function stands; of other code, where it stands innermost."""
     found = frame
     inner: FrameType | None = None
     while frame is not None:

@@ -40,7 +40,7 @@ def application(channel: grpc.aio.Channel, calls: Calls, settings: Settings) -> 
     health = health_pb2_grpc.HealthStub(channel)
 
     async def ready(request: Request) -> Response:
-        """Tell whether the server can serve what is reached through here."""
+        """Return whether the server can serve what is reached through here."""
         try:
             metadata = metadata_of(request.headers)
             for service in sorted(services):

@@ -49,7 +49,7 @@ class Binding:
 
 
 def all_services() -> list[ServiceDescriptor]:
-    """Give the services of zart."""
+    """Return the services of zart."""
     modules = (admin_service_pb2, audit_service_pb2, dispatch_service_pb2, execution_service_pb2)
     return [
         service for module in modules for service in module.DESCRIPTOR.services_by_name.values()

@@ -20,7 +20,7 @@ _VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
 
 
 def metadata_of(headers: Headers) -> Metadata:
-    """Give the metadata that a call passes on. Raises Refusal for what metadata cannot hold."""
+    """Return the metadata that a call passes on. Raises Refusal for what metadata cannot hold."""
     found = []
     for name, value in headers.items():
         if name in _PASSED_ON:
@@ -31,7 +31,7 @@ def metadata_of(headers: Headers) -> Metadata:
 
 
 def idempotency_key_of(headers: Headers) -> str:
-    """Give the key, with or without the quotes that its standard asks for."""
+    """Return the key, with or without the quotes that its standard asks for."""
     keys = headers.getlist("idempotency-key")
     if len(keys) > 1:
         raise invalid([("Idempotency-Key", "the header is there twice")])
@@ -39,7 +39,7 @@ def idempotency_key_of(headers: Headers) -> str:
 
 
 def request_id_header(request: Message) -> dict[str, str]:
-    """Give the header that tells the request_id of a mutation, made here or not."""
+    """Return the header that tells the request_id of a mutation, made here or not."""
     request_id = getattr(request, "request_id", "")
     return {"Idempotency-Key": request_id} if _VISIBLE.fullmatch(request_id) else {}
 

@@ -77,7 +77,7 @@ def _members(binding: Binding, query: bytes) -> dict[str, Any]:
 
 
 def _value(field: FieldDescriptor, text: str) -> object:
-    """Give the JSON value of a parameter; what is no value is left to be refused."""
+    """Return the JSON value of a parameter; what is no value is left to be refused."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "false": False}.get(text, text)
     if field.cpp_type in {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}:
@@ -119,7 +119,7 @@ def _add_request_id(message: Message, idempotency_key: str) -> None:
 
 
 def _has_scope(message: Message) -> bool:
-    """Tell whether leaving fields out makes a request mean more."""
+    """Return whether leaving fields out makes a request mean more."""
     return "everything" in message.DESCRIPTOR.fields_by_name
 
 

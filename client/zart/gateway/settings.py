@@ -71,7 +71,7 @@ def host_and_port(listen: str) -> tuple[str, int]:
 
 
 def host_of(text: str) -> str:
-    """Give the name in HOST or HOST:PORT as it is compared."""
+    """Return the name in HOST or HOST:PORT as it is compared."""
     if text.startswith("["):
         name = text[1:].partition("]")[0]
     else:

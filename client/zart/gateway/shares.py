@@ -28,7 +28,7 @@ class Shares:
         self._taken += amount
 
     def give_back(self, address: str, amount: int = 1) -> None:
-        """Give some back."""
+        """Return some back."""
         self._taken -= amount
         self._by_address[address] -= amount
         if not self._by_address[address]:
@@ -69,7 +69,7 @@ class Taken:
             self._bytes = 0
 
     def end(self) -> None:
-        """Give everything back."""
+        """Return everything back."""
         self.drop_bytes()
         if self._calls:
             self._room.calls.give_back(self._address, self._calls)

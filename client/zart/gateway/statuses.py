@@ -104,7 +104,7 @@ def retry_in(seconds: int) -> error_details_pb2.RetryInfo:
 
 
 def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """Give the server's status, or say that there was no answer, and nothing of where it is."""
+    """Return the server's status, or say that there was no answer, and nothing of where it is."""
     told = errors.from_call(error)
     if isinstance(told, errors.Refused):
         return told.status

@@ -76,7 +76,7 @@ class Waiting:
 
 
 def address_of(host: str) -> str:
-    """Give what counts as one address: of IPv6 the network of one customer."""
+    """Return what counts as one address: of IPv6 the network of one customer."""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 def database_url(url: str, database: str) -> str:
-    """Give the URL of another database on the same server."""
+    """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 

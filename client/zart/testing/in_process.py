@@ -156,7 +156,7 @@ class _InProcess:
         return told[0]
 
     def _result(self) -> Json:
-        """Give the result as the server does: of the only last step, or of all by name."""
+        """Return the result as the server does: of the only last step, or of all by name."""
         needed = {name for step in self._task.steps.values() for name in step.spec.depends_on}
         last = [name for name in self._task.steps if name not in needed]
         results = {name: json.loads(self._results[name]) for name in last}

@@ -103,7 +103,7 @@ def check_tasks(task_names: Sequence[str]) -> None:
 
 
 def _header(metadata: Metadata) -> str | None:
-    """Give the Authorization header. Raises InvalidCredentials where there are several."""
+    """Return the Authorization header. Raises InvalidCredentials where there are several."""
     found = [value for name, value in metadata or () if name == _HEADER]
     if len(found) > 1 or not all(isinstance(value, str) for value in found):
         raise InvalidCredentials("not one Authorization header")
@@ -111,7 +111,7 @@ def _header(metadata: Metadata) -> str | None:
 
 
 def _certificate(context: Context) -> Sequence[str]:
-    """Give the names of the caller's certificate, which TLS verified: alternative names first."""
+    """Return the names of the caller's certificate, which TLS verified: alternative names first."""
     return tuple(_names(context))
 
 

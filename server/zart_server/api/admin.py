@@ -9,8 +9,8 @@ from zart_server.api import encode
 from zart_server.api.checks import Checks, with_caller
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
-from zart_server.api.gathered import Gathered
-from zart_server.api.mutation import Mutations
+from zart_server.api.mutations.batched import Gathered
+from zart_server.api.mutations.single import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.aside import decoded
 from zart_server.domain.commands import (
@@ -24,10 +24,10 @@ from zart_server.domain.commands import (
     RetryStep,
 )
 from zart_server.domain.errors import ZartError
-from zart_server.engine import pause, resume
-from zart_server.engine.rerun import rerun
-from zart_server.engine.restart import restart
-from zart_server.engine.retry_step import retry_steps
+from zart_server.engine.operations import pause, resume
+from zart_server.engine.operations.rerun import rerun
+from zart_server.engine.operations.restart import restart
+from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
 

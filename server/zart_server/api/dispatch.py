@@ -19,8 +19,8 @@ from zart_server.aside import decoded
 from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch import Dispatch
-from zart_server.engine.register_task import register_task
+from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.operations.register_task import register_task
 from zart_server.store.db import Database
 
 T = TypeVar("T")

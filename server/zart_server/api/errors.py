@@ -59,7 +59,7 @@ _RETRIED_SOON = (
 
 
 def status_of(error: errors.ZartError) -> status_pb2.Status:
-    """Give the google.rpc.Status of a domain error, with its details."""
+    """Return the google.rpc.Status of a domain error, with its details."""
     status = status_pb2.Status(code=_number(CODES[type(error)]), message=_sendable(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details: list[Message] = [info]
@@ -89,7 +89,7 @@ def _sendable(message: str) -> str:
 
 
 def internal_status(error_id: str) -> status_pb2.Status:
-    """Give the status of a defect: an id to look up in the log, and nothing else."""
+    """Return the status of a defect: an id to look up in the log, and nothing else."""
     status = status_pb2.Status(
         code=code_pb2.INTERNAL, message=f"internal error {error_id}: see the server's log"
     )

@@ -14,15 +14,15 @@ from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
-from zart_server.api.mutation import Mutations
+from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.starts import gathered_starts
 from zart_server.api.page_tokens import encode_cursor, page_of
-from zart_server.api.starting import gathered_starts
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
-from zart_server.engine.cancel import cancel_execution
-from zart_server.engine.start import start_executions
-from zart_server.engine.waiters import Waiters
-from zart_server.engine.watch import Watches
+from zart_server.engine.background.watches import Watches
+from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.start import start_executions
 from zart_server.store import reads
 from zart_server.store.db import Database, Tx
 

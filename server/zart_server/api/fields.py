@@ -27,7 +27,7 @@ _MAX_DURATION = 315_576_000_000  # seconds: 10,000 years, as google.protobuf.Dur
 
 
 def has(message: Message, field: str) -> bool:
-    """Tell whether an optional field or message is set."""
+    """Return whether an optional field or message is set."""
     return message.HasField(field)
 
 
@@ -114,7 +114,7 @@ def duration_of(span: Duration, field: str, least: timedelta, most: timedelta) -
 
 
 def json_of(message: Message, kind: str, value_field: str, path: str = "") -> str | None:
-    """Give the JSON text of a ``oneof`` of a Value and exact text; None where neither is set."""
+    """Return the JSON text of a ``oneof`` of a Value and exact text; None where neither is set."""
     which = message.WhichOneof(kind)
     if which is None:
         return None
@@ -127,7 +127,7 @@ def json_of(message: Message, kind: str, value_field: str, path: str = "") -> st
 
 
 def value_to_json(value: Value, field: str) -> str:
-    """Give the JSON text of a Value; numbers without a fraction become integers.
+    """Return the JSON text of a Value; numbers without a fraction become integers.
 
     Raises InvalidField for NaN and infinity, for whole numbers beyond 2^53, which may have been
     damaged on their way, and for what is nested too deep; PayloadTooLarge as soon as it is clear.

@@ -115,7 +115,7 @@ def _refused(
 
 
 def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
-    """Give a handler of the same kind that takes raw bytes.
+    """Return a handler of the same kind that takes raw bytes.
 
     One whose responses stream is an async generator, and so must the wrapped one be: what else
     wraps handlers of grpc.aio (OpenTelemetry's agent) iterates over them.
@@ -184,7 +184,7 @@ async def _all_parsed(
 
 
 def _kind_of(handler: Handler) -> Descriptor | None:
-    """Give what a handler is asked with, where it is a message."""
+    """Return what a handler is asked with, where it is a message."""
     message = getattr(handler.request_deserializer, "__self__", None)
     kind: Descriptor | None = getattr(message, "DESCRIPTOR", None)
     return kind

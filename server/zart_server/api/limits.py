@@ -36,7 +36,7 @@ class Room:
         self.entered += 1
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Return the place back."""
         self._left += 1
 
 
@@ -63,5 +63,5 @@ class Limits:
                 return
 
     def room_for(self, method: str) -> Room:
-        """Give where a call has to find a place."""
+        """Return where a call has to find a place."""
         return self._by_method.get(method, self._calls)

@@ -32,7 +32,7 @@ ListRequest: TypeAlias = (
 
 
 def page_size_of(size: int) -> int:
-    """Give how many items a page may have."""
+    """Return how many items a page may have."""
     if size < 0:
         raise InvalidField("page_size", f"is {size}, must not be negative")
     return min(size or DEFAULT_SIZE, MAX_SIZE)
@@ -53,7 +53,7 @@ def encode_cursor(request: ListRequest, cursor: Cursor | None) -> str:
 
 
 def decode_cursor(request: ListRequest, kind: type[int | str] = int) -> Cursor | None:
-    """Give where the page begins. Raises InvalidField for a token of another call or filter."""
+    """Return where the page begins. Raises InvalidField for a token of another call or filter."""
     if not request.page_token:
         return None
     match _content(request.page_token):
@@ -77,7 +77,7 @@ def _content(token: str) -> object:
 
 
 def _is_position(position: int | str) -> bool:
-    """Tell whether a position can be one: the database would fail on any other."""
+    """Return whether a position can be one: the database would fail on any other."""
     if isinstance(position, int):
         return 0 <= position <= _MOST
     try:

@@ -61,5 +61,5 @@ def need_of(method: str, *, exists: bool) -> Need:
 
 
 def may(identity: Identity, need: Need) -> bool:
-    """Tell whether a caller has what a call needs."""
+    """Return whether a caller has what a call needs."""
     return isinstance(need, Access) or need in identity.roles or Role.ADMIN in identity.roles

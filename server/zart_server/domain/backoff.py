@@ -9,7 +9,7 @@ from zart_server.domain.model import RetryPolicy
 
 
 def backoff(policy: RetryPolicy, failures: int, fraction: float) -> timedelta:
-    """Give the wait after ``failures`` (at least 1) attempts since the start or the last revival.
+    """Return the wait after ``failures`` (at least 1) attempts since the start or the last revival.
 
     ``initial_backoff * backoff_multiplier ** (failures - 1)``, at most ``max_backoff``; of that
     the upper half is jitter, spread by ``fraction`` in [0, 1), so that steps that failed together

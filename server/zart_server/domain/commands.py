@@ -285,7 +285,7 @@ class LeaseNext:
     lease_duration: timedelta
 
     def takes(self, task_name: str, handler: str) -> bool:
-        """Tell whether it asks for this lane."""
+        """Return whether it asks for this lane."""
         return task_name in self.task_names and (not self.handlers or handler in self.handlers)
 
 

@@ -53,7 +53,7 @@ def to_regex(pattern: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Tell whether a glob matches the whole of ``name``; in time pattern times name."""
+    """Return whether a glob matches the whole of ``name``; in time pattern times name."""
     return Glob.of(pattern).matches(name)
 
 
@@ -73,7 +73,7 @@ class Glob:
         return cls(prefix, parts[len(prefix) :])
 
     def matches(self, name: str) -> bool:
-        """Tell whether it matches the whole of a name; in time pattern times name."""
+        """Return whether it matches the whole of a name; in time pattern times name."""
         if not name.startswith(self.prefix):
             return False
         if not self.rest:
@@ -84,7 +84,7 @@ class Glob:
 
 
 def _ends(parts: tuple[_Part, ...], name: str, starts: set[int]) -> set[int]:
-    """Give where a match of ``parts`` can end that begins at any of ``starts``."""
+    """Return where a match of ``parts`` can end that begins at any of ``starts``."""
     for part in parts:
         if not starts:
             break

@@ -72,7 +72,7 @@ class Graph:
         return 150 * len(self.steps) + 30 * sum(map(len, self.depends_on)) + inputs
 
     def in_order(self) -> list[int]:
-        """Give the step numbers with dependencies first; shorter than ``steps`` in a cycle."""
+        """Return the step numbers with dependencies first; shorter than ``steps`` in a cycle."""
         waiting = [len(deps) for deps in self.depends_on]
         order = list(self.roots)
         for number in order:  # grows while it is read
@@ -129,7 +129,7 @@ def _link(
 
 
 def to_json(steps: Sequence[StepSpec]) -> str:
-    """Give the canonical stored form: the same steps give the same text, inputs stay exact."""
+    """Return the canonical stored form: the same steps give the same text, inputs stay exact."""
     return json.dumps(
         [
             {

@@ -7,7 +7,7 @@ from zart_server.domain.model import PauseScope
 
 
 def rule_matches(scope: PauseScope, execution_id: str, task_name: str, step_name: str) -> bool:
-    """Tell whether a rule with this scope withholds a step: each field that is set must match."""
+    """Return whether a rule with this scope withholds a step: each field that is set must match."""
     return (
         scope.execution_id in (None, execution_id)
         and scope.task_name in (None, task_name)
@@ -16,7 +16,7 @@ def rule_matches(scope: PauseScope, execution_id: str, task_name: str, step_name
 
 
 def equals_scope(rule: PauseScope, asked: PauseScope) -> bool:
-    """Tell whether Resume with ``asked`` deletes a rule: its own fields equal each field given."""
+    """Return whether Resume with ``asked`` deletes a rule: its fields equal each one given."""
     return (
         asked.execution_id in (None, rule.execution_id)
         and asked.task_name in (None, rule.task_name)

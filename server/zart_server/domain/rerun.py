@@ -72,7 +72,7 @@ def _numbers(graph: Graph, names: Sequence[str], field: str) -> set[int]:
 
 
 def _downstream(graph: Graph, sources: set[int]) -> set[int]:
-    """Give all transitive dependants of ``sources``."""
+    """Return all transitive dependants of ``sources``."""
     found: set[int] = set()
     queue = list(sources)
     for number in queue:  # grows while it is read
@@ -107,7 +107,7 @@ def _stale(names: Sequence[str], again: set[int], causes: Sequence[int]) -> Iter
 
 
 def _lowest(bits: int, most: int) -> Iterator[int]:
-    """Give the numbers of the lowest bits that are set, at most so many."""
+    """Return the numbers of the lowest bits that are set, at most so many."""
     text = f"{bits:b}"[::-1]
     found = text.find("1")
     while found >= 0 and most > 0:

@@ -90,12 +90,12 @@ class RuleSet:
                 del self._of_execution[scope.execution_id]
 
     def matching(self, execution_id: str, task_name: str, step_name: str) -> Iterator[int]:
-        """Give the keys of the rules that withhold a step, in no order."""
+        """Return the keys of the rules that withhold a step, in no order."""
         yield from _matching(self._of_execution.get(execution_id), task_name, step_name)
         yield from _matching(self._of_task, task_name, step_name)
 
     def oldest(self, execution_id: str, task_name: str, step_name: str) -> int | None:
-        """Give the key of the oldest rule that withholds a step, None where none does."""
+        """Return the key of the oldest rule that withholds a step, None where none does."""
         oldest = self._oldest.get((task_name, step_name))
         if oldest is None:
             if len(self._oldest) >= _MAX_ENTRIES:

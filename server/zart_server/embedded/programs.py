@@ -41,7 +41,7 @@ def _binaries_of(site: Path) -> Path:
 
 
 def program(name: str, *arguments: str) -> list[str]:
-    """Give the command that runs a program unprivileged, and that ends with this process."""
+    """Return the command that runs a program unprivileged, and that ends with this process."""
     return [
         sys.executable,
         "-IS",
@@ -53,7 +53,7 @@ def program(name: str, *arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Give what the programs may know of ours. Their messages are to be in English."""
+    """Return what the programs may know of ours. Their messages are to be in English."""
     kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
     return {**kept, "LC_ALL": "C", "LANG": "C"}
 
@@ -76,7 +76,7 @@ def run(
 
 @contextlib.contextmanager
 def passage(folder: Path) -> Iterator[tuple[str, int]]:
-    """Give a name by which a child finds ``folder``, and the descriptor that it must inherit.
+    """Return a name by which a child finds ``folder``, and the descriptor that it must inherit.
 
     What root started is nobody's and may not pass through the folders above (a checkout below
     /root, a private temporary folder). The descriptor leads there, and nowhere else.
@@ -90,7 +90,7 @@ def passage(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def hand_over(path: Path) -> None:
-    """Give a file or folder to whoever the programs run as."""
+    """Return a file or folder to whoever the programs run as."""
     if os.geteuid() == 0:
         os.chown(path, unprivileged.NOBODY, unprivileged.NOBODY)
 

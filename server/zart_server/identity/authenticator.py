@@ -42,7 +42,7 @@ class Authenticator:
         return self._certificates is not None
 
     async def identify(self, authorization: str | None, certificate: Sequence[str]) -> Identity:
-        """Give who sends this Authorization header, or else has a certificate of these names.
+        """Return who sends this Authorization header, or else has a certificate of these names.
 
         Raises MissingCredentials, InvalidCredentials or KeysUnavailable. A header that does not
         hold is refused whatever the certificate says: it was sent to be believed. An empty one is

@@ -21,5 +21,5 @@ class Certificates(GrantFile[Grant]):
         self._known = {grant.name: grant.to_identity() for grant in grants}
 
     def find(self, names: Iterable[str]) -> Identity | None:
-        """Give who has a verified certificate of these names: the first one that the file has."""
+        """Return who has a verified certificate of these names: the first one that the file has."""
         return next((self._known[name] for name in names if name in self._known), None)

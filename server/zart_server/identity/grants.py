@@ -31,7 +31,7 @@ class Grant(BaseModel):
     tasks: frozenset[str] | None = None
 
     def to_identity(self) -> Identity:
-        """Give the identity that it stands for."""
+        """Return the identity that it stands for."""
         return Identity(self.name, self.roles, self.tasks)
 
 

@@ -46,7 +46,7 @@ class KeySet:
             self._keys = self._read()
 
     async def find(self, key_id: str | None) -> PyJWK | None:
-        """Give the key of this id, asking for new keys where it is not known.
+        """Return the key of this id, asking for new keys where it is not known.
 
         Without an id: the only key, where there is only one. Raises KeysUnavailable until the URL
         was read once: until then nobody's token can be judged.
@@ -132,7 +132,7 @@ def _text(key: PyJWK) -> str:
 
 
 def _keys_of(document: object) -> dict[str | None, PyJWK]:
-    """Give the keys that verify signatures. Raises ValueError where there is none."""
+    """Return the keys that verify signatures. Raises ValueError where there is none."""
     listed = document.get("keys") if isinstance(document, Mapping) else None
     found: dict[str | None, PyJWK] = {}
     for each in listed if isinstance(listed, list) else ():

@@ -9,7 +9,7 @@ Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
 def stamp_of(*paths: Path) -> Stamp:
-    """Give what changes with the files; follows links, which is how secrets are often mounted."""
+    """Return what changes with the files; follows links, which is how secrets are often mounted."""
     return tuple(_of(path) for path in paths)
 
 

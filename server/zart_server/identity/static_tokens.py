@@ -36,7 +36,7 @@ class StaticTokens(GrantFile[_Token]):
         }
 
     def find(self, digest: bytes) -> Identity | None:
-        """Give whose token has this SHA-256.
+        """Return whose token has this SHA-256.
 
         Found by the hash, of which a caller cannot choose a part: how long a look-up takes says
         nothing of any token.

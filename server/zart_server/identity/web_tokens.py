@@ -44,7 +44,7 @@ class WebTokens:
         self._refused: dict[bytes, tuple[float, str]] = {}
 
     def find(self, digest: bytes) -> Identity | None:
-        """Give whose token has this SHA-256, if it was verified before and still holds.
+        """Return whose token has this SHA-256, if it was verified before and still holds.
 
         Raises InvalidCredentials where it did not hold a moment ago.
         """
@@ -124,7 +124,7 @@ def _claim(said: Mapping[str, Any], name: str) -> object:
 
 
 def _words(value: object) -> list[str]:
-    """Give the roles of a list, or of a text with spaces between them."""
+    """Return the roles of a list, or of a text with spaces between them."""
     if value is None:
         return []
     return value.split() if isinstance(value, str) else _names.validate_python(value)

@@ -29,7 +29,7 @@ class Distinct(Generic[T]):
         self._places: dict[T, int] = {}
 
     def place(self, value: T) -> int:
-        """Give the place of a value."""
+        """Return the place of a value."""
         places = self._places
         found = places.get(value)
         if found is None:

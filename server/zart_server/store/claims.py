@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.due import Begin, asked, marked
-from zart_server.store.matching import LANE_MAY_MATCH
+from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import Place
 
 _TOLD = 128  # lanes of which a look at all tells where they begin; more where more is wanted

@@ -30,7 +30,7 @@ class Greeted(Protocol):
     """A connection, or what stands for one."""
 
     def get_server_pid(self) -> int:
-        """Give the process that the server named when it greeted."""
+        """Return the process that the server named when it greeted."""
 
 
 class Connector:
@@ -78,7 +78,7 @@ class Connector:
         raise OSError("no host is given")
 
     def pid_of(self, connection: Greeted) -> int:
-        """Give the process that has a connection's session."""
+        """Return the process that has a connection's session."""
         greeted: int = connection.get_server_pid()
         return self._behind_pooler.get(greeted, greeted)
 
@@ -114,7 +114,7 @@ async def _check_pooler(one: Connection, other: Connection) -> None:
 
 
 def _hosts(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the arguments that tell the hosts apart."""
+    """Return the arguments that tell the hosts apart."""
     hosts, ports = arguments.get("host"), arguments.get("port")
     if not isinstance(hosts, (list, tuple)):
         yield {}

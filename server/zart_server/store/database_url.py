@@ -43,7 +43,7 @@ def _with_hosts_in_query(url: str) -> str:
 
 
 def to_asyncpg_arguments(url: str) -> dict[str, Any]:
-    """Give the arguments of ``asyncpg.connect`` for the same URL."""
+    """Return the arguments of ``asyncpg.connect`` for the same URL."""
     parsed = to_sqlalchemy_url(url)
     from sqlalchemy.dialects.postgresql.asyncpg import dialect  # noqa: PLC0415 - it loads slowly
 

@@ -23,9 +23,9 @@ from zart_server.store.liveness import Liveness
 from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
-    from zart_server.store.definition_cache import DefinitionCache
-    from zart_server.store.pause_cache import PauseCache
-    from zart_server.store.run_facts import RunFactsCache
+    from zart_server.store.caches.definitions import DefinitionCache
+    from zart_server.store.caches.pause_rules import PauseCache
+    from zart_server.store.caches.runs import RunFactsCache
 
 _CLOSE_WAIT = 1.0  # seconds
 _ROLLBACK = 1.0
@@ -169,9 +169,9 @@ class Database:
 
     def _forget(self) -> None:
         """Begin with nothing at hand; transactions under way keep what they began with."""
-        from zart_server.store.definition_cache import DefinitionCache  # noqa: PLC0415 - they need Tx
-        from zart_server.store.pause_cache import PauseCache  # noqa: PLC0415 - they need Tx
-        from zart_server.store.run_facts import RunFactsCache  # noqa: PLC0415 - they need Tx
+        from zart_server.store.caches.definitions import DefinitionCache  # noqa: PLC0415 - they need Tx
+        from zart_server.store.caches.pause_rules import PauseCache  # noqa: PLC0415 - they need Tx
+        from zart_server.store.caches.runs import RunFactsCache  # noqa: PLC0415 - they need Tx
 
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
@@ -260,7 +260,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[Tx]:
-        """Give a connection for looks that need not agree: each statement sees its own moment.
+        """Return a connection for looks that need not agree: each statement sees its own moment.
 
         Without a transaction, and the two round trips that one costs. Raises as ``transaction``.
         """
@@ -273,7 +273,7 @@ class Database:
                     del self._in_use[raw]
 
     def _waiting(self, seconds: float) -> dict[int, Raw]:
-        """Give the connections that were taken so many seconds ago, by their sessions' process."""
+        """Return the connections taken so many seconds ago, by the process of their sessions."""
         since = time.monotonic() - seconds
         return {
             self._connector.pid_of(raw): raw for raw, begun in self._in_use.items() if begun < since

@@ -67,7 +67,7 @@ async def set_current(tx: Tx, task_name: str, definition_key: int) -> None:
 
 
 async def next_version(tx: Tx, task_name: str) -> int:
-    """Give the version that new content gets; the caller has locked the task's row."""
+    """Return the version that new content gets; the caller has locked the task's row."""
     version: int = await tx.fetchval(
         "SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1", task_name
     )
@@ -77,7 +77,7 @@ async def next_version(tx: Tx, task_name: str) -> int:
 async def ensure_lanes(
     tx: Tx, wanted: Iterable[tuple[str, str, str]]
 ) -> dict[tuple[str, str], int]:
-    """Give the lane of each (task, handler, step name) by task and handler; made where missing.
+    """Return the lane of each (task, handler, step name) by task and handler; made where missing.
 
     A lane knows its step as long as it has but one. Locks new rows in order.
     """
@@ -163,7 +163,7 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
 def _row(
     task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], int]
 ) -> tuple[Any, ...]:
-    """Give the columns of a definition but its key."""
+    """Return the columns of a definition but its key."""
     text = to_json(graph.steps)
     return (
         task,
@@ -179,7 +179,7 @@ def _row(
 
 
 async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | None:
-    """Give the registered definition with this content, None where there is none."""
+    """Return the registered definition with this content, None where there is none."""
     row = await tx.fetchrow(
         "SELECT definition_key, version, lanes FROM zart.definitions"
         " WHERE task_name = $1 AND content_hash = $2 AND version > 0",
@@ -192,7 +192,7 @@ async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | 
 
 
 async def current_keys(tx: Tx, task_names: Iterable[str]) -> dict[str, int]:
-    """Give the keys of the tasks' current definitions; tasks without one are missing."""
+    """Return the keys of the tasks' current definitions; tasks without one are missing."""
     rows = await tx.fetch(
         "SELECT task_name, definition_key FROM zart.task_names"
         " WHERE task_name = ANY($1::text[]) AND definition_key IS NOT NULL",

@@ -62,7 +62,7 @@ class DataError(Exception):
 
 
 def translate(error: BaseException) -> Exception | None:
-    """Give the domain error for a driver error, None where the error is not the driver's."""
+    """Return the domain error for a driver error, None where the error is not the driver's."""
     if isinstance(error, sqlalchemy.exc.TimeoutError):  # the pool is exhausted
         return StoreUnavailable()
     if isinstance(error, sqlalchemy.exc.DBAPIError):

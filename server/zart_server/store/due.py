@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
-from zart_server.store.matching import LANE_MAY_MATCH
+from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import Place
 
 
@@ -26,7 +26,7 @@ class Begin:
     def arguments(
         self, task_names: Sequence[str], handlers: Sequence[str] | None = None
     ) -> list[object]:
-        """Give the values that ``asked`` takes, or ``marked`` where no others are looked at."""
+        """Return the values that ``asked`` takes, or ``marked`` where no others are looked at."""
         places = [
             list(self.places),
             [place[0] for place in self.places.values()],
@@ -38,7 +38,7 @@ class Begin:
 
 
 def marked(first: int) -> str:
-    """Give a query for the lanes that have a place of their own: (lane, since, since_no).
+    """Return a query for the lanes that have a place of their own: (lane, since, since_no).
 
     Its arguments begin at $first.
     """
@@ -49,7 +49,7 @@ def marked(first: int) -> str:
 
 
 def asked(first: int, *, of_handlers: bool = False) -> str:
-    """Give a query for all lanes that are asked for, each with where to begin."""
+    """Return a query for all lanes that are asked for, each with where to begin."""
     handlers = f"AND handler = ANY(${first + 5}::text[])" if of_handlers else ""
     # Not a join: with some hundreds of lanes on either side that would compare each with each.
     return f"""
@@ -103,7 +103,7 @@ _DUE_LANES = f"""
 
 
 async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes:
-    """Give the lanes of these tasks that have queued tasks, due or not.
+    """Return the lanes of these tasks that have queued tasks, due or not.
 
     Lanes that a settling rule matches as a whole are left out.
     """
@@ -147,7 +147,7 @@ _DUE_BEFORE = f"""
 async def due_before(
     tx: Tx, task_names: Sequence[str], begin: Begin, since: datetime | None, before: datetime
 ) -> DueBefore:
-    """Give what is queued between these times in lanes of which ``begin`` says that nothing is."""
+    """Return what is queued between these times in lanes that ``begin`` takes for empty."""
     rows = await tx.fetch(_DUE_BEFORE, *begin.arguments(task_names), since, before)
     return DueBefore(
         rows[0][0],
@@ -175,7 +175,7 @@ _ARE_ANY_DUE_OF_HANDLERS = _are_any_due(asked(1, of_handlers=True))
 async def are_any_due(
     tx: Tx, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
 ) -> tuple[datetime, bool]:
-    """Tell whether anything is queued and due in these lanes, and when that was so.
+    """Return whether anything is queued and due in these lanes, and when that was so.
 
     ``handlers`` None: any.
     """

@@ -44,7 +44,7 @@ class ExpiredLeases(NamedTuple):
 
 
 def error_to_json(error: StepError | None) -> str | None:
-    """Give the stored form of an error."""
+    """Return the stored form of an error."""
     return None if error is None else json.dumps(asdict(error), ensure_ascii=False)
 
 
@@ -54,7 +54,7 @@ def error_from_json(text: str | None) -> StepError | None:
 
 
 def columns_of(leases: Sequence[LeaseKey]) -> tuple[str, str, str, str, list[str]]:
-    """Give run keys, step numbers, tokens, places of principals, and the principals."""
+    """Return run keys, step numbers, tokens, places of principals, and the principals."""
     run_keys, step_nos, tokens, principals = zip(*leases, strict=True)
     distinct: Distinct[str] = Distinct()
     places = numbers(map(distinct.place, principals))
@@ -67,7 +67,7 @@ _NAMED = """unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
 
 
 async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
-    """Tell which leases ended by a report of the principal's own, not by the server."""
+    """Return which leases ended by a report of the principal's own, not by the server."""
     rows = await tx.fetch(
         f"""
         SELECT r, s, t, p FROM (
@@ -153,7 +153,7 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
 async def expired_leases(
     tx: Tx, limit: int, since: datetime | None = None, before: datetime | None = None
 ) -> ExpiredLeases:
-    """Give leases past their end, which is within these times, oldest first; locks nothing."""
+    """Return leases past their end, which is within these times, oldest first; locks nothing."""
     rows = await tx.fetch(
         """
         WITH found AS MATERIALIZED (
@@ -183,7 +183,7 @@ async def expired_leases(
 
 
 async def read_lease(tx: Tx, lease: LeaseKey) -> asyncpg.Record | None:
-    """Give a leased task's run and definition; None where it is not the principal's lease now."""
+    """Return a leased task's run and definition; None where it is not the principal's lease now."""
     return await tx.fetchrow(
         "SELECT r.run_key, r.definition_key FROM zart.leases l JOIN zart.runs r USING (run_key)"
         " WHERE l.run_key = $1 AND l.step_no = $2 AND l.lease_token = $3 AND l.principal = $4",

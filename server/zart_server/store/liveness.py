@@ -93,7 +93,7 @@ class Liveness:
             self._connection.terminate()
 
     async def follow(self) -> AsyncIterator[bool]:
-        """Give whether the database answers, and again whenever that changes."""
+        """Return whether the database answers, and again whenever that changes."""
         told: bool | None = None
         while True:
             if self.is_up is not None and self.is_up is not told:
@@ -180,7 +180,7 @@ class Liveness:
 
 
 async def _at_work(connection: Connection, pids: Collection[int]) -> set[int]:
-    """Give those of the sessions that PostgreSQL does something for; end those that hang."""
+    """Return those of the sessions that PostgreSQL does something for; end those that hang."""
     rows = await connection.fetch(_LOOK, list(pids))
     if ended := sum(bool(row["is_ended"]) for row in rows):
         _log.warning("ended %d sessions whose clients hang", ended)

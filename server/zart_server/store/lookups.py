@@ -17,7 +17,7 @@ from __future__ import annotations
 
 
 def only(key: str) -> str:
-    """Give the right side of a comparison with the leading column of a key.
+    """Return the right side of a comparison with the leading column of a key.
 
     A plain equality could be met by reading the whole index in its order, too, as for a merge join.
     Nothing but a lookup by the key meets this one.

@@ -178,7 +178,7 @@ class Notifications:
             self.greet()
 
     def _take_payloads(self) -> list[str]:
-        """Give what is to be said: that this server is there, and what changed."""
+        """Return what is to be said: that this server is there, and what changed."""
         payloads = []
         if self._is_greeting:
             self._is_greeting = False

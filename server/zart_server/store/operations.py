@@ -36,7 +36,7 @@ class NewOperation(NamedTuple):
 
 
 def recorded(source: str, kind: str) -> str:
-    """Give the statement that records operations of a kind (a parameter), as part of another one.
+    """Return the statement that records operations of a kind (a parameter), as part of another one.
 
     They are those of ``source``, which has at least the columns of ``RECORD``.
     """
@@ -55,7 +55,7 @@ RECORD = """execution_id text, run_number integer, step_name text, rule_id text,
 
 
 def record_of(operation: NewOperation) -> dict[str, object]:
-    """Give an operation as it is told to the database: one text for all costs less than arrays."""
+    """Return an operation as the database takes it: one text for all costs less than arrays."""
     caller = operation.caller
     return {
         "execution_id": operation.execution_id,
@@ -73,7 +73,7 @@ def record_of(operation: NewOperation) -> dict[str, object]:
 
 
 def to_text(records: Sequence[Mapping[str, object]]) -> str:
-    """Give the JSON text of records."""
+    """Return the JSON text of records."""
     return json.dumps(records, default=_encode, ensure_ascii=False)
 
 

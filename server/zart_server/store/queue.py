@@ -23,7 +23,7 @@ def task_id_of(run_key: int, step_no: int, attempt: int) -> str:
 
 
 def parse_task_id(task_id: str) -> tuple[int, int, int] | None:
-    """Give run key, step number and attempt; None where the text is no task id."""
+    """Return run key, step number and attempt; None where the text is no task id."""
     match = _TASK_ID.fullmatch(task_id)
     return None if match is None else (int(match[1], 16), int(match[2], 16), int(match[3], 16))
 

@@ -32,7 +32,7 @@ class Answered(NamedTuple):
 
 
 async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, Answered]:
-    """Give those of the requests that were answered before."""
+    """Return those of the requests that were answered before."""
     rows = await tx.fetch(
         "SELECT r.* FROM unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
         " CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete"

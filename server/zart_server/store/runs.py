@@ -42,7 +42,7 @@ class RunRow(NamedTuple):
         return found._replace(status=RunStatus(found.status), trigger=RunTrigger(found.trigger))
 
     def to_run(self, execution_id: str, definition_version: int) -> Run:
-        """Give the run as callers see it, without payload and result."""
+        """Return the run as callers see it, without payload and result."""
         return Run(
             execution_id=execution_id,
             run_number=self.run_number,
@@ -69,7 +69,7 @@ class LockedRun(NamedTuple):
 
 
 async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
-    """Tell whether an execution has a run of this number."""
+    """Return whether an execution has a run of this number."""
     found: bool = await tx.fetchval(
         "SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $2)",
         execution_key,

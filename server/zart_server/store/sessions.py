@@ -96,7 +96,7 @@ class SessionRefused(Exception):
 
 
 def pooled() -> SessionRefused:
-    """Give the refusal of a pooler that gives each transaction another session."""
+    """Return the refusal of a pooler that gives each transaction another session."""
     return SessionRefused(
         "the database is reached through a pooler that gives each transaction another session,"
         f" where settings, prepared statements and LISTEN are lost: {_POOLER}"
@@ -160,7 +160,7 @@ class Session:
 
 
 def is_direct(connection: Connection, pid: int) -> bool:
-    """Tell whether nothing stands between but a network: who answers is who greeted."""
+    """Return whether nothing stands between but a network: who answers is who greeted."""
     return connection.get_server_pid() == pid
 
 

@@ -42,12 +42,12 @@ class RerunSteps(NamedTuple):
     again: list[tuple[int, int, int]]
 
     def arguments(self) -> tuple[object, ...]:
-        """Give the six values that ``rerun_steps`` takes."""
+        """Return the six values that ``rerun_steps`` takes."""
         return tuple([row[n] for row in rows] for rows in self for n in range(3))
 
 
 def rerun_steps(first: int, only_if: str) -> str:
-    """Give the parts of a WITH that insert the steps of reruns; their arguments begin at $first."""
+    """Return the parts of a WITH that insert steps of reruns; $first is their first argument."""
     p = [f"${number}" for number in range(first, first + 6)]
     return f"""
         preserved AS (
@@ -77,7 +77,7 @@ async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
 
 
 async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]:
-    """Give the stored status of each step of runs: by run key, in the order of the steps."""
+    """Return the stored status of each step of runs: by run key, in the order of the steps."""
     rows = await tx.fetch(
         "SELECT run_key, status FROM zart.steps WHERE run_key = ANY($1::bigint[])"
         " ORDER BY run_key, step_no",
@@ -90,7 +90,7 @@ async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]
 
 
 async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
-    """Give (run key, step number, stored status) of steps by their keys."""
+    """Return (run key, step number, stored status) of steps by their keys."""
     rows = await tx.fetch(
         "SELECT s.* FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)"
         " CROSS JOIN LATERAL (SELECT run_key, step_no, status FROM zart.steps"

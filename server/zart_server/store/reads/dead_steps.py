@@ -36,7 +36,7 @@ _DEAD = f"""
 
 
 async def read_dead_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, tuple[DeadStep, ...]]:
-    """Give the first dead steps of each run, by run key; runs without one are missing."""
+    """Return the first dead steps of each run, by run key; runs without one are missing."""
     found: dict[int, tuple[DeadStep, ...]] = {}
     for row in await tx.fetch(_DEAD, run_keys) if run_keys else ():
         error = StepError(row["type"] or "", row["message"] or "") if row["has_error"] else None

@@ -43,7 +43,7 @@ async def list_executions(
 
 
 async def _executions(tx: Tx, run_keys: Sequence[int]) -> list[Execution]:
-    """Give the executions of current runs, in the same order."""
+    """Return the executions of current runs, in the same order."""
     if not run_keys:
         return []
     rows = await tx.fetch(

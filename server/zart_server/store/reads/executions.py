@@ -151,7 +151,7 @@ def _run(
 async def _result(
     tx: Tx, row: asyncpg.Record, place: RunPlace, steps: Sequence[Step]
 ) -> str | None:
-    """Give a completed run's result: of the steps' where all of those are at hand."""
+    """Return a completed run's result: of the steps' where all of those are at hand."""
     if row["run_status"] != "completed":
         return None
     sinks = [steps[number] for number in place.definition.graph.sinks]
@@ -187,7 +187,7 @@ async def get_step(tx: Tx, execution_id: str, step_name: str, run_number: int | 
 
 
 async def find_executions(tx: Tx, execution_ids: Sequence[str]) -> dict[str, Execution]:
-    """Give executions by id, as they are now; unknown ids are missing."""
+    """Return executions by id, as they are now; unknown ids are missing."""
     rows = await tx.fetch(
         "SELECT e.execution_id, e.task_name, r.run_number, r.status, e.created_at"
         " FROM zart.executions e JOIN zart.runs r USING (execution_key)"

@@ -48,7 +48,7 @@ _WORK = "EXISTS (SELECT FROM zart.pause_work WHERE work = '{}')"
 
 
 def _some(table: str, condition: str) -> str:
-    """Give the runs of some tasks of a table, $4 at most: read from the end of its index."""
+    """Return the runs of some tasks of a table, $4 at most: read from the end of its index."""
     return f"""(SELECT run_key FROM zart.{table} WHERE run_key < {2**63 - 1} AND ({condition})
          ORDER BY run_key DESC LIMIT $4::bigint)"""
 
@@ -98,7 +98,7 @@ _HAS = f"""CASE
 
 
 def _looked(candidates: str) -> str:
-    """Give the query that looks at candidates in their order, $12 is how many steps to look at.
+    """Return the query that looks at candidates in their order, $12 is how many steps to look at.
 
     A row for each that it looked at: whether it has such a step, and how many candidates there are.
     """
@@ -142,7 +142,7 @@ class Found(NamedTuple):
 
 
 async def find_by_steps(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> Found:
-    """Give the first runs of a range whose steps are in any of some states, ``limit`` at most."""
+    """Return the first runs of a range whose steps are in any of some states, ``limit`` at most."""
     found = [Found(await find_runs(tx, wanted, limit, DEAD))] if StepStatus.DEAD in states else []
     by_run = {_ALL_HAVE[state] for state in states if state in _ALL_HAVE} & set(wanted.statuses)
     if by_run:
@@ -189,7 +189,7 @@ async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: in
 
 
 async def _runs_of_few_tasks(tx: Tx, states: Iterable[StepStatus]) -> list[int] | None:
-    """Give the runs in which steps of these states can be; None: of too many tasks."""
+    """Return the runs in which steps of these states can be; None: of too many tasks."""
     flags = [state in states for state in _OF_TASKS]
     rows = await tx.fetch(_TASKS, *flags, _FEW_TASKS)
     return None if sum(row[1] for row in rows) >= _FEW_TASKS else [row[0] for row in rows]

@@ -43,7 +43,7 @@ class Range(NamedTuple):
     created_from: datetime
 
     def arguments(self, limit: int) -> tuple[object, ...]:
-        """Give the six values that ``by_status`` takes."""
+        """Return the six values that ``by_status`` takes."""
         statuses = [status.value for status in self.statuses]
         return statuses, *self.before, self.created_from, limit, self.task_name
 
@@ -55,7 +55,7 @@ async def range_of(
     created: tuple[datetime | None, datetime | None],
     after_key: int | None,
 ) -> Range | None:
-    """Give the range after an execution of the list (None: from its beginning) within times.
+    """Return the range after an execution of the list (None: from its beginning) within times.
 
     None: nothing can be in it.
     """
@@ -75,7 +75,7 @@ async def range_of(
 
 
 def by_status(where: str, *, of_task: bool) -> str:
-    """Give the query for the first $5 runs of a range: statuses $1, place $2 and $3, time $4, $6.
+    """Return the query for the first $5 runs of a range: statuses $1, place $2 and $3, time $4, $6.
 
     ``where`` is what the index is partial by. Its columns are those of ``Listed``, the status, the
     task's name and the number of dead steps.
@@ -100,7 +100,7 @@ DEAD = "CASE WHEN is_current THEN dead_steps ELSE 0 END > 0"
 
 
 async def find_runs(tx: Tx, wanted: Range, limit: int, where: str = CURRENT) -> list[Listed]:
-    """Give the first runs of a range; ``where`` DEAD: those that have dead steps."""
+    """Return the first runs of a range; ``where`` DEAD: those that have dead steps."""
     rows = await tx.fetch(
         by_status(where, of_task=bool(wanted.task_name)), *wanted.arguments(limit)
     )

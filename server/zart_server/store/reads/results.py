@@ -13,7 +13,7 @@ _RESULT_BYTES = 4 * 1024 * 1024
 
 
 async def run_result(tx: Tx, place: RunPlace) -> str | None:
-    """Give the exact JSON text of a completed run's result; None where it is too large to send."""
+    """Return the exact JSON text of a completed run's result; None if it is too large to send."""
     graph = place.definition.graph
     rows = await tx.fetch(
         """

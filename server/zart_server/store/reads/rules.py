@@ -5,13 +5,13 @@ from __future__ import annotations
 from zart_server.domain.commands import Page
 from zart_server.domain.model import PauseRule, PauseScope
 from zart_server.store.db import Tx
-from zart_server.store.rules import RuleRow
+from zart_server.store.pausing.rules import RuleRow
 
 _LOOKED_AT = 5_000
 
 
 def _statement(where: str, order: str) -> str:
-    """Give the query that looks at rules in order, and gives those with all of a scope's fields.
+    """Return the query that looks at rules in order, and gives those with all of a scope's fields.
 
     `until` is the last that was looked at if others follow.
     """

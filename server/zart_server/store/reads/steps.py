@@ -168,7 +168,7 @@ def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
 
 
 def _attempts(row: asyncpg.Record) -> list[Attempt]:
-    """Give the attempts that have ended; the one that completed a step is part of its row."""
+    """Return the attempts that have ended; the one that completed a step is part of its row."""
     found = []
     for item in json.loads(row["attempts"]) if row["attempts"] else ():
         error = item["error"]

@@ -1,0 +1,1 @@
+"""The one path of mutating calls, one by one or several in one transaction."""

@@ -1,0 +1,87 @@
+"""One execution that is watched, by anybody: how it was read last, and what changed since when."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zart_server.domain.commands import ExecutionView
+
+_WHOLE = -1
+
+
+@dataclass(eq=False, slots=True)
+class Told:
+    """What watches of an execution are told. ``message`` is for whoever encodes it first."""
+
+    view: ExecutionView
+    version: int
+    message: Any = None
+
+
+class Followed:
+    """An execution, or one run of it, as all of its watches see it."""
+
+    def __init__(self, execution_id: str, run_number: int | None) -> None:
+        self.wanted = (execution_id, run_number)
+        self.watches = 0
+        self.view: ExecutionView | None = None
+        self.digest = ""
+        self.reads_begun = 0
+        self.reads_done = 0
+        self.changed = asyncio.Event()  # another one each time
+        self.error: Exception | None = None
+        self._version = 0
+        self._changed_at: list[int] = []  # the version, by step
+        self._told: dict[int, Told] = {}  # by the version before
+
+    @property
+    def size(self) -> int:
+        """About how many steps it takes to read."""
+        return 100 if self.view is None else len(self.view.steps)
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
+
+    def take(self, view: ExecutionView) -> None:
+        """Take what was read, and wake the watches; those that know it all wait on."""
+        known, self.view = self.view, view
+        if known is None or known.run_key != view.run_key:
+            changed = list(range(len(view.steps)))
+            self._changed_at = [0] * len(view.steps)
+        else:
+            pairs = zip(known.steps, view.steps, strict=True)
+            changed = [number for number, (was, now) in enumerate(pairs) if was != now]
+        is_other = known is None or (known.execution, known.run) != (view.execution, view.run)
+        if changed or is_other:
+            self._version += 1
+            self._told.clear()
+            for number in changed:
+                self._changed_at[number] = self._version
+        self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """End its watches by an error."""
+        self.error = error
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the watches look."""
+        woken, self.changed = self.changed, asyncio.Event()
+        woken.set()
+
+    def since(self, version: int | None) -> Told:
+        """Return what changed after a version, None: the whole state; once for all who ask."""
+        view = self.view
+        if view is None:
+            raise LookupError("it was not read yet")
+        known = _WHOLE if version is None else version
+        told = self._told.get(known)
+        if told is None:
+            changed = zip(view.steps, self._changed_at, strict=True)
+            steps = tuple(step for step, at in changed if at > known)
+            told = self._told[known] = Told(replace(view, steps=steps), self._version)
+        return told

@@ -1,0 +1,53 @@
+"""Looks at the past in pieces that take a bounded time each, the newest first.
+
+Looks for what is due begin at marks, before which nothing was. Should there be something all the
+same, it is found here. All of the past is one piece as long as that is quick. It is not while
+somebody holds a snapshot open for long: then whatever died since is read too, and the past is gone
+through piece by piece, with rests.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+_SLOW = 0.02  # seconds
+_QUICK = 0.005
+_SHARE = 200  # it takes one in so many of all seconds
+_FIRST = timedelta(seconds=1)
+_LONG = timedelta(days=1)  # what is before is one piece
+# From (None: the beginning) and to.
+Piece: TypeAlias = tuple[datetime | None, datetime]
+
+
+class LookingBack:
+    """How far a look at the past has come."""
+
+    def __init__(self, share: int = _SHARE) -> None:
+        self._share = share
+        self._rests_until = 0.0
+        self._before: datetime | None = None  # where it has come to; None: it begins
+        self._span: timedelta | None = None  # of a piece; None: all of the past
+        self._seconds = 0.0  # that it took so far
+
+    def piece(self, mark: datetime | None) -> Piece | None:
+        """Return from where to where to look next, before a mark; None: not now."""
+        if mark is None or time.monotonic() < self._rests_until:
+            return None
+        before = mark if self._before is None else min(self._before, mark)
+        is_rest = self._span is None or self._span >= _LONG
+        return (None if is_rest else before - (self._span or _LONG)), before
+
+    def looked(self, piece: Piece, seconds: float) -> None:
+        """Note that a piece was looked at, and how long that took."""
+        self._rests_until = time.monotonic() + seconds * self._share
+        self._before = piece[0]
+        self._seconds += seconds
+        if piece[0] is None:
+            self._span = None if self._seconds < _SLOW else _FIRST
+            self._seconds = 0.0
+        elif self._span is not None and seconds > _SLOW:
+            self._span /= 2
+        elif self._span is not None and seconds < _QUICK:
+            self._span *= 2

@@ -1,0 +1,68 @@
+"""The looks that maintenance takes each second: for leases past their end, and for what is due.
+
+Each begins at a mark and costs what there is, not what there was. What stands before the mark all
+the same is found by ``LookingBack``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from zart_server.engine.background.looking_back import LookingBack
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.store.db import Tx
+from zart_server.store.due import DueLane, due_before, due_lanes
+from zart_server.store.leases import ExpiredLease, expired_leases
+
+_LATE = timedelta(seconds=5)  # no lease is committed so long after its end
+
+
+class ExpiredLooks:
+    """Looks for leases past their end."""
+
+    MOST = 500
+
+    def __init__(self, back: LookingBack | None = None) -> None:
+        self._mark: datetime | None = None
+        self._back = back or LookingBack()
+
+    async def look(self, tx: Tx) -> list[ExpiredLease]:
+        """Return leases past their end, oldest first."""
+        mark = self._mark
+        found = await expired_leases(tx, self.MOST, mark)
+        self._mark = min(found.first or found.now, found.now - _LATE)
+        if mark is not None:
+            self._mark = max(mark, self._mark)
+        piece = self._back.piece(mark)
+        if piece is None:
+            return found.leases
+        missed = await expired_leases(tx, self.MOST, *piece)
+        if len(missed.leases) < self.MOST:
+            self._back.looked(piece, missed.seconds)
+        return missed.leases + found.leases
+
+
+class DueLooks:
+    """Looks for what is due."""
+
+    def __init__(self, low_water: LowWater, back: LookingBack | None = None) -> None:
+        self._low_water = low_water
+        self._back = back or LookingBack()
+
+    async def look(self, tx: Tx, task_names: Sequence[str]) -> list[DueLane]:
+        """Return the lanes of these tasks that have something queued, due or not.
+
+        Has claims look there, where they would not have.
+        """
+        begin = self._low_water.to_look(task_names)
+        due = await due_lanes(tx, task_names, begin)
+        self._low_water.looked(task_names, due)
+        self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
+        piece = self._back.piece(begin.since)
+        if piece is None:
+            return due.lanes
+        missed = await due_before(tx, task_names, begin, *piece)
+        self._back.looked(piece, missed.seconds)
+        self._low_water.put_back(missed.lanes)
+        return due.lanes + missed.lanes

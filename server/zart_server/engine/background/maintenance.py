@@ -1,0 +1,165 @@
+"""What must happen although nobody calls: expiry of leases and rules, due tasks.
+
+Safe to run on every replica: each piece of work is a guarded transaction that skips what another
+replica holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from zart_server.domain.commands import Lost, Outcome
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.background.looks import DueLooks, ExpiredLooks
+from zart_server.engine.background.pause_sweeps import Moves
+from zart_server.engine.background.watches import Watches
+from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.operations.resume import expire
+from zart_server.store.db import BY_TIME, Database
+from zart_server.store.definitions import touch_asked
+from zart_server.store.leases import ExpiredLease
+from zart_server.store.pausing.rules import pauses_due
+from zart_server.store.queue import task_id_of
+from zart_server.store.requests import purge_requests
+
+_log = logging.getLogger(__name__)
+_TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
+_SHORTEST = 0.01
+_ASKED_EVERY = 5.0
+_WATCHES_EVERY = 5.0
+_PURGE_EVERY = 60.0
+_PURGE = 5_000
+
+
+class Maintenance:
+    """The loop of one server."""
+
+    def __init__(self, db: Database, dispatch: Dispatch, watches: Watches, moves: Moves) -> None:
+        self._db = db
+        self._moves = moves
+        self._dispatch = dispatch
+        self._watches = watches
+        self._kicked = asyncio.Event()
+        self._is_stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._expired = ExpiredLooks()
+        self._due = DueLooks(dispatch.low_water)
+        self._next = {"asked": 0.0, "watches": 0.0, "purge": 0.0}
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name="maintenance")
+
+    async def stop(self) -> None:
+        """End the loop; work under way is rolled back and found again by another replica."""
+        self._is_stopping = True
+        for timer in self._timers:
+            timer.cancel()
+        running = [task for task in (self._task, self._expiring) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Look now."""
+        self._kicked.set()
+
+    def kick_in(self, seconds: float) -> None:
+        """Look when something is due, if that is before the next look."""
+        if seconds < _TICK:
+            timer: asyncio.TimerHandle
+            timer = asyncio.get_running_loop().call_later(seconds, lambda: self._is_due(timer))
+            self._timers.add(timer)
+
+    def _is_due(self, timer: asyncio.TimerHandle) -> None:
+        self._timers.discard(timer)
+        self.kick()
+
+    async def _run(self) -> None:
+        while not self._is_stopping:
+            pause = _TICK
+            try:
+                pause = await self.tick()
+            except ZartError as error:
+                _log.warning("maintenance has to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it must go on
+                _log.exception("maintenance failed; it goes on")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(pause, _SHORTEST), _TICK)):
+                    await self._kicked.wait()
+            self._kicked.clear()
+
+    async def tick(self) -> float:
+        """Do whatever is due; give the seconds until more is known to be."""
+        names = self._dispatch.waiters.task_names()
+        lanes = sorted(names | self._dispatch.low_water.task_names())
+        async with self._db.looking() as tx:
+            expired = await self._expired.look(tx)
+            rule_in, is_to_move = await pauses_due(tx)
+            due = await self._due.look(tx, lanes) if lanes else []
+        self._dispatch.waiters.wake(
+            {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
+        )
+        if is_to_move:
+            self._moves.kick()
+        if expired:
+            await self._sweep(expired)
+        if rule_in is not None and rule_in <= 0:
+            self._begin_to_expire()
+        await self._now_and_then(names)
+        later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
+        if rule_in is not None and rule_in > 0:
+            later.append(rule_in)
+        return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
+
+    def _begin_to_expire(self) -> None:
+        """Delete rules whose time is up, apart: all else goes on while the pause lock is held."""
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self._expire(), name="expiry")
+
+    async def _expire(self) -> None:
+        try:
+            async with self._db.transaction(at_once=False) as tx:
+                await expire(tx)
+            self.kick()
+        except ZartError as error:
+            _log.warning("the end of pause rules has to wait: %s", error.message)
+        except Exception:  # noqa: BLE001 - told in full; it is tried again
+            _log.exception("the end of pause rules failed; it is tried again")
+
+    async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
+        """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""
+        outcomes = []
+        for item in expired:
+            run_key, step_no, token, principal = item.lease
+            lost = Lost(item.dispatcher_id, item.is_overdue)
+            # The attempt's number is not part of the guard: the token is.
+            outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
+        async with self._db.transaction() as tx:
+            recorded = await record_outcomes(tx, outcomes, wait=False, swept=True)
+        swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
+        if swept:
+            _log.info("swept %d expired leases", swept)
+
+    async def _now_and_then(self, names: set[str]) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next["asked"]:
+            self._next["asked"] = now + _ASKED_EVERY
+            asked, self._dispatch.asked = self._dispatch.asked | names, set()
+            if asked:
+                async with self._db.transaction() as tx:
+                    await touch_asked(tx, asked)
+        if now >= self._next["watches"]:
+            self._next["watches"] = now + _WATCHES_EVERY
+            await self._watches.poll()
+        if now >= self._next["purge"]:
+            self._next["purge"] = now + _PURGE_EVERY
+            async with self._db.transaction(first=BY_TIME) as tx:
+                await purge_requests(tx, _PURGE)

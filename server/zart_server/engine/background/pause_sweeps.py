@@ -1,0 +1,198 @@
+"""Moves steps between queue and held after a Pause and after a Resume, in small transactions.
+
+In its own time: it rests after each of them, so that whatever else goes on keeps going.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from zart_server.domain.errors import ZartError
+from zart_server.engine.operations.settle_rule import settle_rule_of_execution
+from zart_server.store.db import Database, Tx
+from zart_server.store.pausing.paused import HeldAt, held_by, held_in_runs, release
+from zart_server.store.pausing.rules import (
+    end_releases,
+    end_settling,
+    has_rule_to_itself,
+    pause_work,
+    share_pause_lock,
+)
+from zart_server.store.pausing.settling import (
+    Place,
+    lanes_to_settle,
+    settle_lane,
+)
+from zart_server.store.runs import lock_runs
+
+_log = logging.getLogger(__name__)
+_AGAIN = 0.05  # seconds until what somebody else held is looked at again
+_BATCH = 500
+_BATCHES = 5  # of one rule before the next has its turn
+# Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
+_REST_SETTLING = 6.0
+_REST_RELEASING = 1.0
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """How far the settling of a rule has come: what is left of its lanes, and where in the first.
+
+    ``missed``: matching tasks that somebody else held were passed over.
+    """
+
+    lanes: list[int]
+    after: Place | None = None
+    missed: bool = False
+
+
+class Moves:
+    """The loop of one server. Two servers may move for one rule; each piece is one server's."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._kicked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._sweeps: dict[int, _Sweep] = {}
+        self._released: dict[int, HeldAt] = {}  # how far the release for a rule has come
+
+    def start(self) -> None:
+        """Begin the loop; whoever kicks it looks each second whether there is something to do."""
+        self._task = asyncio.create_task(self._run(), name="moves")
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and done by another server or later."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Look now."""
+        self._kicked.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._kicked.wait()
+            self._kicked.clear()
+            try:
+                if await self.move():
+                    await asyncio.sleep(_AGAIN)
+                    self._kicked.set()
+            except ZartError as error:
+                _log.warning("moving paused and resumed steps has to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it is kicked again
+                _log.exception("moving paused and resumed steps failed; it goes on")
+
+    async def move(self) -> bool:
+        """Go on with each rule that has work left; False where none has, or others are at it."""
+        async with self._db.transaction() as tx:
+            await share_pause_lock(tx)
+            await end_releases(tx)
+            work = await pause_work(tx)
+        has_moved = False
+        # Somebody waits for what was resumed, nobody for what is moved aside.
+        for rule_key, kind in sorted(work, key=lambda item: item[1] == "settle"):
+            go_on = self._move_aside if kind == "settle" else self._release_held
+            has_moved |= await go_on(rule_key)
+        return has_moved
+
+    async def _move_aside(self, rule_key: int) -> bool:
+        """Hold the queued tasks that a new rule matches; claims pass them by meanwhile."""
+        sweep = self._sweeps.get(rule_key)
+        if sweep is None:
+            async with self._db.transaction() as tx:
+                lanes = await lanes_to_settle(tx, rule_key)
+                if lanes is None:
+                    await settle_rule_of_execution(tx, rule_key)
+                    return True
+            sweep = self._sweeps[rule_key] = _Sweep(lanes)
+        for number in range(_BATCHES):
+            if number and self._kicked.is_set():  # perhaps by a Resume
+                break
+            if not sweep.lanes:
+                await self._end_settling(rule_key, sweep)
+                break
+            async with self._piece(rule_key, _REST_SETTLING) as tx:
+                if tx is None:
+                    return False
+                await share_pause_lock(tx)
+                moved = await settle_lane(tx, rule_key, sweep.lanes[0], sweep.after, _BATCH)
+            # Only now that it has committed.
+            sweep.missed = sweep.missed or moved.left > 0
+            sweep.after = moved.end
+            if moved.end is None:
+                sweep.lanes.pop(0)
+        return True
+
+    async def _end_settling(self, rule_key: int, sweep: _Sweep) -> None:
+        """Note that a rule is settled where its sweep has passed over nothing, else begin anew.
+
+        Nothing that it matches is queued after its commit: what one sweep found none of is gone.
+        """
+        del self._sweeps[rule_key]
+        if not sweep.missed:
+            async with self._db.transaction() as tx:
+                await end_settling(tx, rule_key)
+
+    async def _release_held(self, rule_key: int) -> bool:
+        """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
+        self._sweeps.pop(rule_key, None)
+        for _ in range(_BATCHES):
+            async with self._piece(rule_key, _REST_RELEASING) as tx:
+                if tx is None:
+                    return False
+                after = self._released.get(rule_key)
+                end = await _release_some(tx, rule_key, after)
+            if end is None:
+                self._released.pop(rule_key, None)
+                break
+            self._released[rule_key] = end
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _piece(self, rule_key: int, rest: float) -> AsyncIterator[Tx | None]:
+        """Open a transaction for a piece of work, and rest after it.
+
+        None where another server is at work for the rule.
+        """
+        begun = time.monotonic()
+        async with self._db.transaction() as tx:
+            yield tx if await has_rule_to_itself(tx, rule_key) else None
+        await asyncio.sleep((time.monotonic() - begun) * rest)
+
+
+async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt | None:
+    """Release one batch and give its end; None at the end of what the rule held.
+
+    Runs that somebody else holds are passed over, and met again when this begins anew.
+    """
+    held = await held_by(tx, rule_key, after, _BATCH)
+    if not held:
+        return None
+    # The run row is the mutex of its steps: a Restart must not miss a step on its way.
+    locked = list(await lock_runs(tx, {step.run_key for step in held}, wait=False))
+    if locked:
+        await share_pause_lock(tx)
+        await _release(tx, rule_key, locked)
+    return held[-1]
+
+
+async def _release(tx: Tx, rule_key: int, run_keys: list[int]) -> None:
+    steps = await held_in_runs(tx, rule_key, run_keys, _BATCH)
+    while True:
+        keys = await tx.pauses.judge(
+            tx, [(step.execution_id, step.task_name, step.step_name) for step in steps]
+        )
+        moves = [(s.run_key, s.step_no, key) for s, key in zip(steps, keys, strict=True)]
+        if await release(tx, moves, tx.pauses.epoch):
+            break
+        await tx.pauses.refresh(tx)
+    for step, key in zip(steps, keys, strict=True):
+        if key is None:
+            tx.changes.queued(step.task_name, step.handler)
+            tx.changes.put_back(step.task_name, step.handler, step.lane, step.place)

@@ -1,0 +1,76 @@
+"""One server's share of the engine: its dispatch path, watches, hints and maintenance."""
+
+from __future__ import annotations
+
+from zart_server.engine.background.maintenance import Maintenance
+from zart_server.engine.background.pause_sweeps import Moves
+from zart_server.engine.background.watches import Watches
+from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.store.db import Changes, Database
+from zart_server.store.due import DueLane
+from zart_server.store.notifications import Notifications
+
+
+class Runtime:
+    """Everything that runs besides the calls themselves. All of it can be lost at any moment."""
+
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
+        self.db = db
+        self.dispatch = Dispatch(db, room)
+        self.watches = Watches(db)
+        self.moves = Moves(db)
+        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.moves)
+        self._notifications = Notifications(
+            db.url, self._heard, self._lost_count, lambda: bool(self.watches)
+        )
+        self.watches.on_first = self._notifications.begins_to_watch
+        db.on_commit = self._committed
+        db.on_loss = self._notifications.reconnect
+
+    def start(self) -> None:
+        """Begin to look after the database, to listen and to maintain."""
+        self.db.liveness.start()
+        self._notifications.start()
+        self.maintenance.start()
+        self.moves.start()
+
+    def drain(self) -> None:
+        """Lease nothing more and end the watches; reports are still taken."""
+        self.dispatch.drain()
+        self.watches.stop()
+
+    async def stop(self) -> None:
+        """Record what was reported, then end."""
+        self.drain()
+        await self.dispatch.stop()
+        await self.maintenance.stop()
+        await self.moves.stop()
+        await self._notifications.stop()
+
+    def _committed(self, changes: Changes) -> None:
+        self._heard(changes)
+        self._notifications.publish(changes)
+
+    def _heard(self, changes: Changes) -> None:
+        """Wake whoever waits here for what changed here or elsewhere."""
+        if changes.places:
+            self.dispatch.low_water.put_back(
+                [
+                    DueLane(lane, task_name, handler, place, 0.0)
+                    for (task_name, handler), (lane, place) in changes.places.items()
+                ]
+            )
+        self.dispatch.waiters.wake(changes.lanes)
+        self.watches.changed(changes.runs, changes.at_once)
+        if changes.rules:
+            self.watches.changed_all()  # a step is paused from the commit of its rule on
+            self.maintenance.kick()
+            self.moves.kick()
+        if changes.due_in is not None:
+            self.maintenance.kick_in(changes.due_in)
+
+    def _lost_count(self) -> None:
+        """Look at everything: hints may have been missed."""
+        self.watches.changed_all()
+        self.maintenance.kick()

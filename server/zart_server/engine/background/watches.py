@@ -1,0 +1,225 @@
+"""Watches: tell whoever follows an execution what changed of it.
+
+One reader for all watches of a server. It reads what changed, of many executions in one statement:
+at once what an operator did and what ended, the rest when some has gathered, with a share of the
+time that stays small however many are watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+
+from zart_server.domain.errors import ShuttingDown, ZartError
+from zart_server.engine.background.followed import Followed, Told
+from zart_server.engine.dispatch.yielding import let_others_go_first
+from zart_server.store.db import Database
+from zart_server.store.reads.executions import get_executions
+from zart_server.store.reads.watched import run_digests
+
+_GATHER = 0.015  # seconds, for what is in no hurry
+_REST = 19  # times as long as a read of it took
+# What is urgent is read at once; where there is much of it, a third of the time.
+_REST_URGENT = 2
+_AT_ONCE = 0.05  # seconds of reading and rest that may be made up for later
+_STEPS = 2_000  # about so many are read at a time
+_DIGESTS = 500  # runs
+
+
+class Watches:
+    """All watches of one server: fed by its own commits and by one LISTEN."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._followed: dict[tuple[str, int | None], Followed] = {}
+        self._by_run: dict[int, set[Followed]] = {}
+        self._urgent: dict[Followed, None] = {}
+        self._others: dict[Followed, None] = {}
+        self._heard: dict[int, bool] = {}  # runs, since the read that is under way began
+        self._something = asyncio.Event()
+        self._urgent_at = 0.0  # when they may be read next
+        self._others_at = 0.0
+        self._stopping = False
+        self._reader: asyncio.Task[None] | None = None
+        self.on_first: Callable[[], None] = lambda: None
+
+    async def watch(self, execution_id: str, run_number: int | None) -> AsyncGenerator[Told]:
+        """Return the whole state first, then what changed, until the watched run is finished.
+
+        Without ``run_number`` it goes over to the next run after a restart or rerun. Raises
+        ExecutionNotFound, RunNotFound, what keeps the database from being read, or ShuttingDown
+        when this server stops.
+        """
+        followed = self._join(execution_id, run_number)
+        try:
+            first = followed.reads_begun + 1  # of those that begin from now on
+            self._hint(followed, at_once=True)
+            known: int | None = None
+            while True:
+                while followed.reads_done < first or followed.version == known:
+                    await self._next_change(followed)
+                if self._stopping and known is not None:
+                    raise ShuttingDown
+                told = followed.since(known)
+                known = told.version
+                yield told
+                if told.view.run.status.is_finished:
+                    return
+        finally:
+            self._leave(followed)
+
+    async def _next_change(self, followed: Followed) -> None:
+        if followed.error is None and not self._stopping:
+            await followed.changed.wait()
+        if followed.error is not None:
+            raise followed.error.with_traceback(None)
+        if self._stopping:
+            raise ShuttingDown
+
+    def _join(self, execution_id: str, run_number: int | None) -> Followed:
+        is_first = not self
+        wanted = (execution_id, run_number)
+        followed = self._followed.get(wanted)
+        if followed is None or followed.error is not None:
+            followed = self._followed[wanted] = Followed(*wanted)
+        followed.watches += 1
+        if is_first:
+            self.on_first()
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read_all(), name="watches")
+        return followed
+
+    def _leave(self, followed: Followed) -> None:
+        followed.watches -= 1
+        if not followed.watches:
+            if self._followed.get(followed.wanted) is followed:
+                del self._followed[followed.wanted]
+            self._urgent.pop(followed, None)
+            self._others.pop(followed, None)
+            self._forget_run(followed)
+            self._something.set()
+
+    def _forget_run(self, followed: Followed) -> None:
+        if followed.view is not None:
+            found = self._by_run.get(followed.view.run_key, set())
+            found.discard(followed)
+            if not found:
+                self._by_run.pop(followed.view.run_key, None)
+
+    def __bool__(self) -> bool:
+        return bool(self._followed)
+
+    def _hint(self, followed: Followed, *, at_once: bool) -> None:
+        if at_once:
+            self._others.pop(followed, None)
+            self._urgent[followed] = None
+        elif followed not in self._urgent:
+            if not self._others:
+                soon = asyncio.get_running_loop().time() + _GATHER
+                self._others_at = max(self._others_at, soon)
+            self._others[followed] = None
+        self._something.set()
+
+    def changed(self, run_keys: Iterable[int], at_once: Collection[int] = ()) -> None:
+        """Have these runs read anew, if they are watched; ``at_once`` are some of them."""
+        if not self:
+            return
+        for key in run_keys:
+            self._heard[key] = key in at_once or self._heard.get(key, False)
+            for followed in self._by_run.get(key, ()):
+                self._hint(followed, at_once=key in at_once)
+
+    def changed_all(self) -> None:
+        """Have everything read anew: hints may have been lost, or pause rules have changed."""
+        for followed in self._followed.values():
+            self._hint(followed, at_once=False)
+
+    async def poll(self) -> None:
+        """Find what changed without a hint, for many watches in one statement."""
+        keys = list(self._by_run)
+        for begin in range(0, len(keys), _DIGESTS):
+            async with self._db.looking() as tx:
+                digests = await run_digests(tx, keys[begin : begin + _DIGESTS])
+            for key, digest in digests.items():
+                for followed in self._by_run.get(key, ()):
+                    # One that has none yet may have missed a hint since it was read.
+                    if followed.digest != digest:
+                        self._hint(followed, at_once=False)
+                    followed.digest = digest
+
+    def stop(self) -> None:
+        """End all watches; their callers watch again elsewhere."""
+        self._stopping = True
+        for followed in self._followed.values():
+            followed.wake()
+        self._something.set()
+
+    async def _read_all(self) -> None:
+        """Read whatever is hinted at, as long as anybody watches."""
+        clock = asyncio.get_running_loop().time
+        while self._followed and not self._stopping:
+            urgent = self._urgent_at if self._urgent else math.inf
+            others = self._others_at if self._others else math.inf
+            begun = clock()
+            if min(urgent, others) > begun:
+                await self._something_until(min(urgent, others))
+            elif urgent <= begun:
+                await self._read(self._take(self._urgent))
+                cost = (clock() - begun) * (1 + _REST_URGENT)
+                self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + cost
+            else:
+                await self._read(self._take(self._others))
+                self._others_at = clock() + (clock() - begun) * _REST
+
+    async def _something_until(self, when: float) -> None:
+        """Wait for a hint, at most until a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(None if when == math.inf else when):
+                await self._something.wait()
+        self._something.clear()
+
+    @staticmethod
+    def _take(hinted: dict[Followed, None]) -> list[Followed]:
+        """Take some out of those that are hinted at: no execution twice."""
+        taken: dict[str, Followed] = {}
+        size = 0
+        for followed in hinted:
+            if followed.wanted[0] not in taken:
+                if taken and size + followed.size > _STEPS:
+                    break
+                taken[followed.wanted[0]] = followed
+                size += followed.size
+        for followed in taken.values():
+            del hinted[followed]
+        return list(taken.values())
+
+    async def _read(self, batch: Sequence[Followed]) -> None:
+        await let_others_go_first()
+        self._heard.clear()
+        for followed in batch:
+            followed.reads_begun += 1
+        try:
+            async with self._db.looking() as tx:
+                views = await get_executions(tx, [followed.wanted for followed in batch])
+        except Exception as error:  # noqa: BLE001 - the watches raise it
+            if len(batch) > 1 and not isinstance(error, ZartError):
+                for followed in batch:  # which of them it is about, they tell by themselves
+                    followed.reads_begun -= 1
+                    await self._read([followed])
+                return
+            for followed in batch:
+                followed.fail(error)
+            return
+        for followed, view in zip(batch, views, strict=True):
+            followed.reads_done = followed.reads_begun
+            if isinstance(view, ZartError):
+                followed.fail(view)
+                continue
+            self._forget_run(followed)
+            followed.take(view)
+            if followed.watches:
+                self._by_run.setdefault(view.run_key, set()).add(followed)
+            if view.run_key in self._heard:
+                self._hint(followed, at_once=self._heard[view.run_key])

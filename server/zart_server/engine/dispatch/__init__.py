@@ -1,0 +1,1 @@
+"""The dispatch path: what is ready is enqueued, leased, reported."""

@@ -1,0 +1,175 @@
+"""Where looks have come to in each lane's queue, so that they need not begin at its head.
+
+While somebody holds a snapshot open, PostgreSQL cannot forget the index entries of tasks that are
+gone, and a look from the head reads all of them first. So claims that get all they want go on from
+where the last one came to. What comes to stand before such a mark, since it was committed late or
+was locked by a claim that did not take it, is found by a look at all lanes, after a moment or when
+a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
+stand before those is looked for by maintenance (``looking_back``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from zart_server.store.claims import Found
+from zart_server.store.due import Begin, DueLane, DueLanes
+from zart_server.store.queue import Place
+
+_KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
+_CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
+_SHARE = 20  # what it takes beyond that may be one in so many of all seconds
+_OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
+_USED = 30.0  # seconds
+_MOST = 1000  # sets of lanes that are kept in mind
+_Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at all lanes has found: nothing stood before this then."""
+
+    at: datetime
+    begin: Begin
+
+
+@dataclass(slots=True)
+class _Marks:
+    """The marks of one set of lanes, for claims and for looks at all of it."""
+
+    hot: dict[int, Place] = field(default_factory=dict)
+    is_hot_until: float = 0.0
+    rests_until: float = 0.0
+    seconds: float = 0.0  # that the last look at all lanes took
+    old: _Look | None = None
+    last: _Look | None = None
+    used_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def begin(self) -> Begin:
+        """Where a look at all lanes begins."""
+        return Begin() if self.old is None else self.old.begin
+
+    def looked(self, at: datetime, begin: Begin, old: timedelta) -> None:
+        """Note what a look at all lanes has found; it counts once it is ``old``."""
+        if self.last is None:
+            self.last = _Look(at, begin)
+        elif at - self.last.at >= old:
+            self.old, self.last = self.last, _Look(at, begin)
+
+    def lower(self, lane: int, place: Place) -> None:
+        """Have the next looks see what was put back there."""
+        if lane in self.hot:
+            self.hot[lane] = min(self.hot[lane], place)
+        self.old, self.last = (
+            look and _Look(look.at, _lowered(look.begin, lane, place))
+            for look in (self.old, self.last)
+        )
+
+
+def _lowered(begin: Begin, lane: int, place: Place) -> Begin:
+    known = begin.places.get(lane)
+    if known is None and begin.since is not None:
+        known = begin.since, 0
+    if known is None or known <= place:
+        return begin
+    return Begin({**begin.places, lane: place}, begin.since)
+
+
+class LowWater:
+    """The marks of one server, for each set of tasks and handlers that is asked for.
+
+    A look at all lanes begins where one ended that is ``old``.
+    """
+
+    def __init__(self, old: timedelta = _OLD) -> None:
+        self._old = old
+        self._marks: dict[_Lanes, _Marks] = {}
+
+    def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
+        """Return from where on a claim looks now: the lanes of the last ones, or all."""
+        marks = self._of(task_names, handlers)
+        marks.used_at = time.monotonic()
+        if marks.hot and marks.used_at < marks.is_hot_until:
+            return Begin(marks.hot, is_only=True)
+        return marks.begin
+
+    def to_look(self, task_names: Sequence[str], handlers: Sequence[str] = ()) -> Begin:
+        """Return from where on to look at all lanes."""
+        return self._of(task_names, handlers).begin
+
+    def may_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        """Return whether a claim that found less than it wants may look at all lanes already."""
+        return time.monotonic() >= self._of(task_names, handlers).rests_until
+
+    def claimed(
+        self,
+        task_names: Sequence[str],
+        handlers: Sequence[str],
+        begin: Begin,
+        found: Found,
+        *,
+        is_enough: bool,
+    ) -> None:
+        """Note what a claim has found that began at ``begin``."""
+        marks = self._of(task_names, handlers)
+        now = time.monotonic()
+        if begin.is_only:
+            hot = {**marks.hot}
+        else:
+            hot = {**found.heads}
+            heads = list(found.heads.values())
+            since = found.now if found.is_all_told else heads[-1][0]
+            marks.looked(found.now, Begin(found.heads, since), self._old)
+            # Once may have been the machine's doing.
+            seconds = min(found.seconds, marks.seconds)
+            marks.seconds = found.seconds
+            marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
+            marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
+        for item in found.claimed:
+            place = item.not_before, item.queue_no
+            if item.lane not in hot or hot[item.lane] < place:
+                hot[item.lane] = place
+        marks.hot = hot
+
+    def task_names(self) -> set[str]:
+        """Return the tasks that somebody claimed lately, or tried to."""
+        since = time.monotonic() - _USED
+        return {
+            name
+            for (task_names, _), marks in self._marks.items()
+            if marks.used_at > since
+            for name in task_names
+        }
+
+    def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
+        """Note what a look at all lanes of these tasks has found."""
+        if due.is_all:
+            places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
+            self._of(task_names, ()).looked(due.now, Begin(places, due.now), self._old)
+
+    def looked_in_vain(
+        self, task_names: Sequence[str], handlers: Sequence[str], now: datetime
+    ) -> None:
+        """Note that nothing is due."""
+        self._of(task_names, handlers).looked(now, Begin({}, now), self._old)
+
+    def put_back(self, lanes: Sequence[DueLane]) -> None:
+        """Note that tasks stand in these places, which may be before the marks."""
+        for (task_names, handlers), marks in self._marks.items():
+            for lane in lanes:
+                if lane.task_name in task_names and (not handlers or lane.handler in handlers):
+                    marks.lower(lane.lane, lane.place)
+
+    def _of(self, task_names: Sequence[str], handlers: Sequence[str]) -> _Marks:
+        key = tuple(task_names), tuple(handlers)
+        marks = self._marks.get(key)
+        if marks is None:
+            if len(self._marks) >= _MOST:
+                self._marks.clear()
+            marks = self._marks[key] = _Marks()
+        return marks

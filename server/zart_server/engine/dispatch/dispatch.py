@@ -1,0 +1,173 @@
+"""The dispatch path: long polls, gathered reports, extensions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from zart_server.domain.commands import (
+    ExtendResult,
+    LeasedTask,
+    LeaseRef,
+    LeaseTasks,
+    Outcome,
+    Released,
+    Reported,
+)
+from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.report_batches import ReportGatherer
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.engine.dispatch.yielding import let_others_go_first
+from zart_server.store.db import Database
+from zart_server.store.due import are_any_due
+from zart_server.store.handler_inputs import read_large, read_upstream
+from zart_server.store.leases import extend, read_lease
+from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
+from zart_server.store.queue import parse_task_id
+
+_log = logging.getLogger(__name__)
+_RESULTS_BYTES = 15 * 1024 * 1024
+_DRY = 1000
+
+
+class Dispatch:
+    """What dispatchers ask of one server."""
+
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
+        self._db = db
+        self._gatherer = ReportGatherer(db, room)
+        self.low_water = LowWater()
+        self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
+        self._draining = False
+        self.waiters = Waiters()
+        self.asked: set[str] = set()  # tasks asked for since the last note of it
+
+    async def lease(
+        self, command: LeaseTasks, gone: asyncio.Event | None = None
+    ) -> list[LeasedTask]:
+        """Lease tasks, waiting for the first one up to ``wait``; none once draining.
+
+        ``gone`` is set when the caller is gone: nothing more is leased for it. What has been
+        leased by then is returned all the same, for the servicer to give back.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + command.wait.total_seconds()
+        self.asked.update(command.task_names)
+        is_told = False
+        with self.waiters.register(command, gone) as waiter:
+            while not self._draining and not (gone and gone.is_set()):
+                tasks = await self._look(command, is_told=is_told)
+                left = deadline - loop.time()
+                if tasks or left <= 0:
+                    return tasks
+                is_told = await waiter.wait(left)
+                if waiter.handed or not is_told:
+                    return waiter.handed
+                self.waiters.requeue(waiter)
+        return []
+
+    async def _look(self, command: LeaseTasks, *, is_told: bool) -> list[LeasedTask]:
+        """Lease what there is; where there was nothing, and nobody told of any, peek first."""
+        lanes = command.task_names, command.handlers
+        if lanes in self._dry and not is_told:
+            await let_others_go_first()
+            async with self._db.looking() as tx:
+                begin = self.low_water.to_look(*lanes)
+                handlers = command.handlers or None
+                now, is_any = await are_any_due(tx, command.task_names, handlers, begin)
+                if not is_any:
+                    self.low_water.looked_in_vain(*lanes, now)
+                    return []
+        async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
+            tasks = await lease_tasks(tx, command, self.low_water)
+        if tasks:
+            self._dry.discard(lanes)
+        elif len(self._dry) < _DRY:
+            self._dry.add(lanes)
+        return tasks
+
+    async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> Reported:
+        """Record outcomes, together with those of other calls; answers after the commit.
+
+        A server that drains leases nothing in return.
+        """
+        if self._draining:
+            outcomes = [outcome._replace(lease_next=None) for outcome in outcomes]
+        reported = await self._gatherer.record(outcomes)
+        lost = sum(result.status is ReportStatus.LEASE_LOST for result in reported.results)
+        if lost:
+            _log.info("%d outcomes of %s came too late", lost, dispatcher_id)
+        return reported
+
+    async def extend(self, refs: Sequence[LeaseRef]) -> list[ExtendResult]:
+        """Extend leases whose token is current."""
+        keys = []
+        for ref in refs:
+            parsed = parse_task_id(ref.task_id)
+            keys.append(
+                None if parsed is None else (parsed[0], parsed[1], ref.lease_token, ref.principal)
+            )
+        async with self._db.transaction() as tx:
+            extended = await extend(tx, [key for key in keys if key is not None])
+        results = []
+        for ref, key in zip(refs, keys, strict=True):
+            found = extended.get(key) if key is not None else None
+            if found is None:
+                results.append(ExtendResult(ref.task_id, extended=False))
+            else:
+                results.append(ExtendResult(ref.task_id, True, *found))  # noqa: FBT003 - extended
+        return results
+
+    async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
+        """Return tasks back whose lease did not reach its dispatcher, who is ``principal``.
+
+        Where that is refused they are left to expire: nobody waits for it.
+        """
+        outcomes = [
+            Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+        ]
+        try:
+            await self._gatherer.record(outcomes)
+        except ZartError as error:
+            _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
+            return
+        _log.info("released %d tasks whose lease could not be delivered", len(tasks))
+
+    async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:
+        """Read results of direct dependencies of a leased task; at most 15 MiB together."""
+        parsed = parse_task_id(ref.task_id)
+        if parsed is None:
+            raise InvalidField("task_id", "is not one that LeaseTasks gave")
+        async with self._db.transaction() as tx:
+            lease = await read_lease(tx, (parsed[0], parsed[1], ref.lease_token, ref.principal))
+            if lease is None:
+                raise InvalidField("lease_token", "is not current: the lease was lost")
+            graph = (await tx.definitions.one(tx, lease["definition_key"])).graph
+            direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[parsed[1]]}
+            for place, name in enumerate(step_names):
+                if name not in direct:
+                    raise InvalidField(f"step_names[{place}]", f"{name!r} is no direct dependency")
+            keys = sorted({(parsed[0], direct[name]) for name in step_names})
+            sizes = await read_upstream(tx, keys)
+            total = sum(size for _, size in sizes.values())
+            if total > _RESULTS_BYTES:
+                raise PayloadTooLarge("step_names", total, _RESULTS_BYTES)
+            texts = await read_large(tx, [], keys)
+        return {graph.steps[number].step_name: text for (_, number), text in texts.items()}
+
+    def drain(self) -> None:
+        """Lease nothing more; calls that wait answer now, with nothing."""
+        self._draining = True
+        self.waiters.wake_all()
+
+    async def stop(self) -> None:
+        """Finish what was reported."""
+        try:
+            await self._gatherer.stop()
+        except ZartError:
+            _log.warning("the last reports could not be recorded; their dispatchers repeat them")

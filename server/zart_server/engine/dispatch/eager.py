@@ -1,0 +1,97 @@
+"""Leases what is made ready to whoever asked for it, in the same transaction.
+
+Such a step is never queued, and what its handler needs is at hand, so nothing is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from zart_server.domain.commands import LeasedTask, LeaseNext
+from zart_server.store.caches.runs import RunFacts
+from zart_server.store.definitions import Definition
+from zart_server.store.lessees import Taker
+from zart_server.store.queue import task_id_of
+
+_BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
+
+
+@dataclass(slots=True)
+class _Room:
+    """How much more a call takes on."""
+
+    tasks: int
+    bytes: int = _BYTES
+
+
+class NextTasks:
+    """What the calls of one batch of outcomes take on."""
+
+    def __init__(self) -> None:
+        self._results: dict[tuple[int, int], str] = {}
+        self._rooms: dict[LeaseNext, _Room] = {}
+
+    def completed(self, run_key: int, step_no: int, result_json: str) -> None:
+        """Keep a result at hand for the steps that wait for it."""
+        self._results[run_key, step_no] = result_json
+
+    def takes(self, to: LeaseNext, run: RunFacts, definition: Definition, step_no: int) -> bool:
+        """Return whether a caller can take a step on now, with all that its handler needs."""
+        if not to.takes(definition.task_name, definition.graph.steps[step_no].handler):
+            return False
+        if run.payload_bytes and run.payload_json is None:
+            return False
+        size = run.payload_bytes + 1024
+        for dep in definition.graph.depends_on[step_no]:
+            result = self._results.get((run.run_key, dep))
+            if result is None:
+                return False
+            size += len(result)
+        room = self._rooms.get(to)
+        if room is None:
+            room = self._rooms[to] = _Room(to.max_tasks)
+        if room.tasks <= 0 or size > room.bytes:
+            return False
+        room.tasks -= 1
+        room.bytes -= size
+        return True
+
+    def leased(
+        self,
+        definition: Definition,
+        step_no: int,
+        attempt: int,
+        to: LeaseNext,
+        run: RunFacts,
+        token: int,
+        expires_at: datetime,
+    ) -> LeasedTask:
+        """Return a step that was taken on, with what its handler needs."""
+        graph = definition.graph
+        step = graph.steps[step_no]
+        return LeasedTask(
+            task_id=task_id_of(run.run_key, step_no, attempt),
+            lease_token=token,
+            execution_id=run.execution_id,
+            run_number=run.run_number,
+            task_name=definition.task_name,
+            definition_key=run.definition_key,
+            step_no=step_no,
+            step=step,
+            attempt=attempt,
+            max_attempts=step.retry_policy.max_attempts,
+            payload_json=run.payload_json,
+            upstream_json={
+                graph.steps[dep].step_name: self._results[run.run_key, dep]
+                for dep in graph.depends_on[step_no]
+            },
+            upstream_omitted=(),
+            lease_expires_at=expires_at,
+            lease_ttl=to.lease_duration,
+        )
+
+
+def taker_of(to: LeaseNext) -> Taker:
+    """Return who leases, as it is stored."""
+    return Taker(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())

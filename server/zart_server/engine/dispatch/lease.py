@@ -1,0 +1,175 @@
+"""Leases queued tasks in one transaction, and fills in what their handlers need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from zart_server.domain.commands import LeasedTask, LeaseTasks
+from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.store.caches.runs import RunFacts
+from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition
+from zart_server.store.due import Begin, DueLane
+from zart_server.store.handler_inputs import read_large, read_upstream
+from zart_server.store.leases import unclaim
+from zart_server.store.queue import task_id_of
+
+_RESPONSE_BYTES = 8 * 1024 * 1024
+_UPSTREAM_BYTES = 4 * 1024 * 1024
+_MOVES_AT_MOST = 20  # batches that a claim moves aside before it gives up for now
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The texts that belong to one leased task; None stands for one still to be read."""
+
+    claimed: Claimed
+    run: RunFacts
+    definition: Definition
+    upstream: dict[int, str | None] = field(default_factory=dict)
+    omitted: list[int] = field(default_factory=list)
+    size: int = 0
+
+
+async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
+    """Lease up to ``max_tasks`` that are due, oldest first; ends early at 8 MiB.
+
+    The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
+    before a Pause, and committed, or sees its rule. Waits for no row.
+    """
+    claimed = await _claim(tx, command, low_water)
+    if not claimed:
+        return []
+    parts = await _gather(tx, claimed)
+    kept = _fitting(parts)
+    if len(kept) < len(parts):
+        left = parts[len(kept) :]
+        await unclaim(tx, [part.claimed for part in left])
+        low_water.put_back([_place_of(part) for part in left])
+    large = await _read_large(tx, kept)
+    ttl = command.lease_duration
+    return [_leased(part, large, ttl) for part in kept]
+
+
+async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
+    """Claim from where the last claims came to; where that is too little, from all lanes."""
+    wanted = Claim(
+        command.task_names,
+        command.handlers or None,
+        command.max_tasks,
+        command.dispatcher_id,
+        command.principal,
+        command.lease_duration.total_seconds(),
+    )
+    lanes = command.task_names, command.handlers
+    begin = low_water.to_claim(*lanes)
+    claimed: list[Claimed] = []
+    while True:
+        found = await claim(tx, wanted, begin)
+        if found.stood_aside:
+            return claimed + await _claim_past_settling(tx, wanted, low_water.to_look(*lanes))
+        claimed += found.claimed
+        is_enough = len(claimed) == command.max_tasks
+        low_water.claimed(*lanes, begin, found, is_enough=is_enough)
+        if is_enough:
+            return claimed
+        if not found.is_more:
+            if not begin.is_only or not low_water.may_look(*lanes):
+                return claimed
+            begin = low_water.to_look(*lanes)
+        wanted = replace(wanted, max_tasks=command.max_tasks - len(claimed))
+
+
+async def _claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> list[Claimed]:
+    for _ in range(_MOVES_AT_MOST):
+        claimed, moved = await claim_past_settling(tx, wanted, begin)
+        if claimed or not moved:
+            return claimed
+    return []
+
+
+def _place_of(part: _Parts) -> DueLane:
+    claimed, step = part.claimed, part.definition.graph.steps[part.claimed.step_no]
+    place = claimed.not_before, claimed.queue_no
+    return DueLane(claimed.lane, part.definition.task_name, step.handler, place, 0)
+
+
+async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:
+    runs = await tx.runs.get(tx, {c.run_key for c in claimed})
+    definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
+    parts = [_Parts(c, run := runs[c.run_key], definitions[run.definition_key]) for c in claimed]
+    wanted = {
+        (p.claimed.run_key, dep)
+        for p in parts
+        for dep in p.definition.graph.depends_on[p.claimed.step_no]
+    }
+    results = await read_upstream(tx, sorted(wanted)) if wanted else {}
+    for part in parts:
+        spec = part.definition.graph.steps[part.claimed.step_no]
+        part.size = part.run.payload_bytes + len(spec.input_json or "") + 1024
+        room = _UPSTREAM_BYTES
+        for dep in part.definition.graph.depends_on[part.claimed.step_no]:
+            text, size = results[part.claimed.run_key, dep]
+            if size > room:
+                part.omitted.append(dep)
+                continue
+            room -= size
+            part.size += size
+            part.upstream[dep] = text
+    return parts
+
+
+def _fitting(parts: Sequence[_Parts]) -> list[_Parts]:
+    """Return the first tasks, at least one, that fit into one response."""
+    total = 0
+    for number, part in enumerate(parts):
+        total += part.size
+        if total > _RESPONSE_BYTES and number:
+            return list(parts[:number])
+    return list(parts)
+
+
+async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], str]:
+    """Read the texts that were too large to read before it was known that they fit.
+
+    Payloads stand under step number -1.
+    """
+    payloads = {
+        p.claimed.run_key for p in parts if p.run.payload_bytes and p.run.payload_json is None
+    }
+    results = {
+        (p.claimed.run_key, dep) for p in parts for dep, text in p.upstream.items() if text is None
+    }
+    if not payloads and not results:
+        return {}
+    return await read_large(tx, sorted(payloads), sorted(results))
+
+
+def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> LeasedTask:
+    claimed, run, steps = part.claimed, part.run, part.definition.graph.steps
+    payload = run.payload_json
+    if payload is None:
+        payload = large.get((claimed.run_key, -1))
+    return LeasedTask(
+        task_id=task_id_of(claimed.run_key, claimed.step_no, claimed.attempt),
+        lease_token=claimed.lease_token,
+        execution_id=run.execution_id,
+        run_number=run.run_number,
+        task_name=part.definition.task_name,
+        definition_key=run.definition_key,
+        step_no=claimed.step_no,
+        step=steps[claimed.step_no],
+        attempt=claimed.attempt,
+        max_attempts=claimed.max_attempts,
+        payload_json=payload,
+        upstream_json={
+            steps[dep].step_name: large[claimed.run_key, dep] if text is None else text
+            for dep, text in part.upstream.items()
+        },
+        upstream_omitted=[steps[dep].step_name for dep in part.omitted],
+        lease_expires_at=claimed.lease_expires_at,
+        lease_ttl=ttl,
+    )

@@ -1,0 +1,164 @@
+"""Gathers the reports of many calls while a transaction is under way, and commits them together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from zart_server.domain.commands import LeasedTask, Outcome, Released, Reported, ReportResult
+from zart_server.domain.errors import StoreConflict, ZartError
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.store.db import Database
+from zart_server.store.driver_errors import DataError
+
+_log = logging.getLogger(__name__)
+_BATCH = 1000
+_ATTEMPTS = 5
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """A call and what is known of its outcomes so far, in their order."""
+
+    outcomes: Sequence[Outcome]
+    done: asyncio.Future[Reported]
+    left: int
+    results: list[ReportResult | None]
+    tasks: list[LeasedTask] = field(default_factory=list)
+
+    def settle(self, place: int, status: ReportStatus, error: str = "") -> None:
+        """Answer one outcome, and the call with the last."""
+        self.results[place] = ReportResult(self.outcomes[place].task_id, status, error)
+        self.left -= 1
+        if self.left == 0 and not self.done.done():
+            results = [result for result in self.results if result is not None]
+            self.done.set_result(Reported(results, self.tasks))
+
+
+_Item: TypeAlias = tuple[_Call, int]
+
+
+class ReportGatherer:
+    """Records outcomes batch after batch; a call's cancellation never touches a batch."""
+
+    def __init__(self, db: Database, room: WaitingRoom) -> None:
+        self._room = room
+        self._db = db
+        self._waiting: list[_Item] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._stragglers: set[asyncio.Task[None]] = set()
+
+    async def record(self, outcomes: Sequence[Outcome]) -> Reported:
+        """Record outcomes; the answer comes after their commit."""
+        if not outcomes:
+            return Reported([], [])
+        count = len(outcomes)
+        done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
+        call = _Call(outcomes, done, count, [None] * count)
+        self._waiting += [(call, place) for place in range(count)]
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name="reports")
+        return await done
+
+    async def stop(self) -> None:
+        """Wait until everything gathered is recorded."""
+        while self._worker is not None or self._stragglers:
+            running = [*self._stragglers, *([self._worker] if self._worker else [])]
+            await asyncio.wait(running)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                await self._settle(batch, wait=False)
+        finally:
+            self._worker = None
+            if self._waiting:  # told of while the last batch failed
+                self._worker = asyncio.create_task(self._work(), name="reports")
+
+    async def _settle(self, batch: list[_Item], *, wait: bool) -> None:
+        """Record a batch and answer its calls; whatever goes wrong, every call is answered."""
+        try:
+            await self._record(batch, wait=wait)
+        except DataError:
+            await self._split(batch, wait=wait)
+        except asyncio.CancelledError:
+            for call in {call for call, _ in batch}:
+                call.done.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the callers', one by one
+            for call in {call for call, _ in batch}:
+                if not call.done.done():
+                    call.done.set_exception(error)
+                self._give_back(call)
+
+    async def _record(self, batch: list[_Item], *, wait: bool) -> None:
+        outcomes = [call.outcomes[place] for call, place in batch]
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self._db.transaction(at_once=wait) as tx:
+                    recorded = await record_outcomes(tx, outcomes, wait=wait)
+                break
+            except StoreConflict:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        for number, task in recorded.tasks:
+            batch[number][0].tasks.append(task)
+        for number, status in recorded.statuses.items():
+            call, place = batch[number]
+            call.settle(place, status)
+        held = [batch[number] for number in recorded.stragglers]
+        if held:
+            # They wait for their runs apart, so that one slow Restart holds up nobody else.
+            by_run: dict[str, list[_Item]] = {}
+            for call, place in held:
+                run, _, _ = call.outcomes[place].task_id.partition("-")
+                by_run.setdefault(run, []).append((call, place))
+            for run, items in by_run.items():
+                self._go_on(self._wait_for(run, items), "stragglers")
+
+    async def _wait_for(self, run: str, items: list[_Item]) -> None:
+        """Record outcomes of a run that somebody holds: one transaction waits for it at a time."""
+        async with self._room.turn(run):
+            await self._settle(items, wait=True)
+
+    def _go_on(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._stragglers.add(task)
+        task.add_done_callback(self._stragglers.discard)
+
+    def _give_back(self, call: _Call) -> None:
+        """Release what a call took on that is answered with an error, from a batch before it."""
+        tasks, call.tasks = call.tasks, []
+        if tasks:
+            principal = call.outcomes[0].principal
+            released = [
+                Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+            ]
+            self._go_on(self._release(released), "releases")
+
+    async def _release(self, outcomes: Sequence[Outcome]) -> None:
+        try:
+            await self.record(outcomes)
+        except ZartError as error:
+            _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
+
+    async def _split(self, batch: list[_Item], *, wait: bool) -> None:
+        """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
+        if len(batch) == 1:
+            call, place = batch[0]
+            _log.warning("rejected an outcome of %s", call.outcomes[place].task_id)
+            call.settle(
+                place,
+                ReportStatus.REJECTED,
+                "the outcome holds a value that cannot be stored",
+            )
+            return
+        half = len(batch) // 2
+        await self._settle(batch[:half], wait=wait)
+        await self._settle(batch[half:], wait=wait)

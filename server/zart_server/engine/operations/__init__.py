@@ -1,0 +1,1 @@
+"""Operations on executions, steps and rules: one file for each verb."""

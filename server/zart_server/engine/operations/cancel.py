@@ -1,0 +1,38 @@
+"""CancelExecution: ends the current run."""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Caller, CancelExecution, Cancelled
+from zart_server.domain.errors import RunFinished, ZartError
+from zart_server.domain.model import OperationKind
+from zart_server.engine.operations.replaced import replaced_run
+from zart_server.engine.operations.supersede import Meant, fence_runs, lock_current
+from zart_server.store.db import Tx
+from zart_server.store.operations import NewOperation, record_operations
+from zart_server.store.runs import cancel_run
+
+
+async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> Cancelled:
+    """Cancel the current run and its unfinished steps; late results will be refused.
+
+    Raises ExecutionNotFound, RunChanged or RunFinished.
+    """
+    meant = Meant(command.execution_id, command.expected_run_number)
+    [current] = await lock_current(tx, [meant], wait=True)
+    if isinstance(current, ZartError) or current is None:
+        raise current or LookupError("a lock that was waited for was not got")
+    if current.run.status.is_finished:
+        raise RunFinished(current.run_id, current.run.status)
+    why = ": ".join(part for part in (caller.triggered_by, caller.reason) if part)
+    fenced = (await fence_runs(tx, [current])).get(current.run.run_key, ())
+    run = await cancel_run(tx, current.run.run_key, f"cancelled by {why}" if why else "cancelled")
+    execution = current.execution
+    operation = NewOperation(
+        caller,
+        execution_id=execution.execution_id,
+        run_number=run.run_number,
+        task_name=execution.task_name,
+        replaced=replaced_run(current.run, fenced),
+    )
+    await record_operations(tx, OperationKind.CANCEL, [operation])
+    return Cancelled(run.to_run(execution.execution_id, current.definition.version), fenced)

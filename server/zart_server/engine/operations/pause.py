@@ -1,0 +1,60 @@
+"""Pause: adds a rule that withholds matching steps from the moment it has committed."""
+
+from __future__ import annotations
+
+import secrets
+
+from zart_server.domain.commands import Caller, Pause, PauseCounts
+from zart_server.domain.errors import InvalidField, PauseRuleNotFound
+from zart_server.domain.globs import to_regex
+from zart_server.domain.model import PauseRule
+from zart_server.engine.operations.settle_rule import settle_rule_of_execution
+from zart_server.store.db import Tx
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.matching import count_matching
+from zart_server.store.pausing.rules import end_settling, insert_rule
+
+EXACT_TO = 10_000
+# Letters and digits that cannot be taken for one another.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseRule:
+    """Add a rule. Once this has committed no matching step is leased, on any server.
+
+    Begins the transaction with the pause lock, alone: every claim and every decision to queue a
+    step is before it, and done, or after it, and sees the rule. Raises InvalidField for a past
+    expiry, and OperationTimeout where it was not to be had ``within`` so many seconds.
+    """
+    await seize_pause_lock(tx, within)
+    pattern = command.scope.step_pattern
+    row = await insert_rule(
+        tx,
+        "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
+        command.scope,
+        None if pattern is None else to_regex(pattern),
+        caller=caller,
+        expires_at=command.expires_at,
+        expires_in=command.expires_in,
+    )
+    if row is None:
+        raise InvalidField("expires_at", "lies in the past")
+    tx.changes.rules = True
+    return row.rule
+
+
+async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
+    """Count what a rule withholds; for after its commit, when nothing withheld can leave.
+
+    A rule that names an execution is settled with it, and so is one that finds nothing queued.
+    Nothing of this needs a transaction but what settles, which begins it.
+    """
+    found = await count_matching(tx, rule_id, EXACT_TO + 1)
+    if found is None:
+        raise PauseRuleNotFound(rule_id)
+    if found.is_of_execution:
+        await tx.begin()
+        await settle_rule_of_execution(tx, found.rule_key)
+    elif not found.is_any_queued:
+        await end_settling(tx, found.rule_key)  # nothing that it matches is queued from now on
+    return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)

@@ -1,0 +1,119 @@
+"""Rerun: creates next runs on the same graphs, with some results carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zart_server import aside
+from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
+from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
+from zart_server.domain.model import OperationKind, RunTrigger, StepStatus
+from zart_server.domain.rerun import plan_rerun, plan_token
+from zart_server.engine.dispatch.enqueue import Ready, place
+from zart_server.engine.operations.supersede import (
+    CurrentRun,
+    Following,
+    Meant,
+    Superseded,
+    lock_current,
+    refused,
+    supersede,
+)
+from zart_server.store.db import Tx
+from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_statuses
+
+_FEW = 200  # steps
+
+
+async def rerun(
+    tx: Tx, wanted: Sequence[tuple[Rerun, Caller]], *, wait: bool
+) -> list[Rerunned | ZartError | None]:
+    """Plan under the executions' locks, and create the runs of those without validate_only.
+
+    Preserved steps refer to where their result was made; nothing is copied. An error is
+    InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged or NothingToRerun; None,
+    without ``wait``: somebody else holds it. Each execution once.
+    """
+    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    locked = await lock_current(tx, meant, wait=wait)
+    keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
+    statuses = await read_statuses(tx, keys) if keys else {}
+    found: list[Rerunned | ZartError | None] = []
+    planned: dict[int, Rerunned] = {}
+    following: list[Following] = []
+    for number, (current, (command, caller)) in enumerate(zip(locked, wanted, strict=True)):
+        if not isinstance(current, CurrentRun):
+            found.append(current)
+            continue
+        try:
+            plan, token = await aside.done(
+                current.definition.graph.size,
+                _plan,
+                current,
+                statuses[current.run.run_key],
+                command,
+            )
+        except ZartError as error:
+            found.append(error)
+            continue
+        would_do = Rerunned("", current.run.run_number + 1, plan, (), token)
+        found.append(would_do)
+        if not command.validate_only:
+            planned[number] = would_do
+            following.append(Following(current, current.definition, None, caller, plan))
+    superseded = await supersede(tx, following, RunTrigger.SELECTIVE_RERUN, OperationKind.RERUN)
+    if superseded:
+        await _place_steps(tx, superseded)
+    for (number, plan_of), done in zip(planned.items(), superseded, strict=True):
+        run_id = done.following.run_id
+        found[number] = replace(plan_of, new_run_id=run_id, fenced_steps=done.fenced)
+    return found
+
+
+def _plan(current: CurrentRun, stored: Sequence[str], command: Rerun) -> tuple[RerunPlan, str]:
+    # To the plan, open steps are alike: not completed.
+    statuses = [StepStatus.SCHEDULED if s == "open" else StepStatus(s) for s in stored]
+    plan = plan_rerun(
+        current.definition.graph,
+        statuses,
+        command.force_rerun,
+        command.preserve,
+        command.include_downstream,
+    )
+    token = plan_token(current.run_id, command, plan)
+    if command.plan_token and command.plan_token != token:
+        raise PlanChanged(current.run_id)
+    error = refused(current, command.if_running)
+    if error is not None:
+        raise error
+    if not plan.effective_rerun:
+        raise NothingToRerun(current.run_id)
+    return plan, token
+
+
+async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
+    """Insert the steps; those whose dependencies are all preserved are ready."""
+    steps = RerunSteps([], [])
+    ready: list[Ready] = []
+    for done in superseded:
+        current, definition, _, _, plan = done.following
+        graph, run_key = definition.graph, done.next.run_key
+        names = plan.effective_rerun if plan else ()
+        numbers = {graph.index[name] for name in names}
+        steps.preserved.extend(
+            (run_key, current.run.run_key, number)
+            for number in range(len(graph.steps))
+            if number not in numbers
+        )
+        for number in sorted(numbers):
+            waits_for = sum(dep in numbers for dep in graph.depends_on[number])
+            steps.again.append((run_key, number, waits_for))
+            if not waits_for:
+                ready.append(Ready(definition, current.execution.execution_id, run_key, number))
+    if len(steps.preserved) + len(steps.again) > _FEW:
+        # They take their time: better spent before the pause lock is taken.
+        await insert_rerun_steps(tx, steps)
+        await place(tx, ready)
+    else:
+        await place(tx, ready, steps)

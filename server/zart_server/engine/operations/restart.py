@@ -1,0 +1,90 @@
+"""Restart: ends current runs and creates the next from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.domain.commands import Caller, Restart, Restarted
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import OperationKind, RunTrigger
+from zart_server.engine.operations.begin_runs import (
+    FEW,
+    NewRun,
+    begin_runs,
+    judge_roots,
+    tell_of_queued,
+)
+from zart_server.engine.operations.supersede import (
+    CurrentRun,
+    Following,
+    Meant,
+    Superseded,
+    lock_current,
+    refused,
+    supersede,
+)
+from zart_server.store.db import Tx
+from zart_server.store.supersede import Judged
+
+
+async def restart(
+    tx: Tx, wanted: Sequence[tuple[Restart, Caller]], *, wait: bool
+) -> list[Restarted | ZartError | None]:
+    """Create next runs with the same or a new payload and the tasks' current definitions.
+
+    Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
+    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: somebody else holds it.
+    Each execution once.
+    """
+    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    found: list[Restarted | ZartError | None] = []
+    runs: list[tuple[int, CurrentRun, Restart, Caller]] = []
+    for current, (command, caller) in zip(
+        await lock_current(tx, meant, wait=wait), wanted, strict=True
+    ):
+        if isinstance(current, CurrentRun):
+            error = refused(current, command.if_running)
+            if error is None:
+                runs.append((len(found), current, command, caller))
+            found.append(error)
+        else:
+            found.append(current)
+    keys = [_definition_key(current) for _, current, _, _ in runs]
+    definitions = await tx.definitions.get(tx, set(keys))
+    following = [
+        Following(current, definitions[key], command.payload_json, caller)
+        for key, (_, current, command, caller) in zip(keys, runs, strict=True)
+    ]
+    superseded = await _begin(tx, following)
+    for (place, _, _, _), done in zip(runs, superseded, strict=True):
+        found[place] = Restarted(done.run, done.fenced)
+    return found
+
+
+def _definition_key(current: CurrentRun) -> int:
+    """Return the task's current definition; an inline graph stays what it is."""
+    registered = current.execution.task_definition_key
+    if current.definition.version == 0 or registered is None:
+        return current.definition.definition_key
+    return registered
+
+
+async def _begin(tx: Tx, following: Sequence[Following]) -> list[Superseded]:
+    """Have the next runs begin, few of them by the statement that inserts them."""
+    kinds = RunTrigger.RESTART, OperationKind.RESTART
+    if len(following) > FEW:
+        superseded = await supersede(tx, following, *kinds)
+        await begin_runs(tx, [_new_run(done.following, done.next.run_key) for done in superseded])
+        return superseded
+    runs = [_new_run(item, 0) for item in following]
+
+    async def judge() -> Judged:
+        return Judged(await judge_roots(tx, runs), tx.pauses.epoch)
+
+    superseded = await supersede(tx, following, *kinds, judge)
+    tell_of_queued(tx, runs)
+    return superseded
+
+
+def _new_run(following: Following, run_key: int) -> NewRun:
+    return NewRun(following.definition, following.current.execution.execution_id, run_key)

@@ -1,0 +1,76 @@
+"""Resume and expiry: delete rules softly; a sweep then queues what they withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.domain.commands import Caller, Resume, Resumed
+from zart_server.domain.errors import PauseRuleNotFound
+from zart_server.domain.model import OperationKind
+from zart_server.engine.operations.pause import EXACT_TO
+from zart_server.store.db import Tx
+from zart_server.store.operations import record_deleted_rules
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.matching import find_matching
+from zart_server.store.pausing.rules import (
+    RuleRow,
+    active_rule_keys,
+    delete_expired,
+    delete_rules,
+    find_rule,
+)
+
+_EXPIRY_WAIT = 10.0  # seconds; then it is tried again
+
+
+async def resume(tx: Tx, command: Resume, caller: Caller, within: float) -> Resumed:
+    """Delete the rules meant, one or those whose own fields equal every field given.
+
+    Begins the transaction. Their steps are queued by ``engine.moving`` after the commit. Raises
+    PauseRuleNotFound, and OperationTimeout where that was not to be had ``within`` so many seconds.
+    """
+    known = None
+    if command.rule_id is not None:
+        known = await find_rule(tx, command.rule_id)
+        if known is None:
+            raise PauseRuleNotFound(command.rule_id)
+    # Counted before the lock is seized, so that counting keeps nobody from leasing.
+    keys = await active_rule_keys(tx, command.rule_id, command.scope)
+    free, others = await _count(tx, keys) if keys else (0, 0)
+    await seize_pause_lock(tx, within)
+    deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
+    await _record(tx, OperationKind.RESUME, deleted, caller)
+    rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
+    return Resumed(
+        rules_deleted=len(deleted),
+        rules=tuple(rules),
+        released_steps=min(free, EXACT_TO),
+        is_lower_bound=free + others > EXACT_TO,
+        still_paused_steps=min(others, EXACT_TO),
+    )
+
+
+async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
+    """Count the ready steps that rules withhold: only they, others as well."""
+    await tx.pauses.refresh(tx)
+    steps = await find_matching(tx, rule_keys, EXACT_TO + 1)
+    leaving = set(rule_keys)
+    matching = tx.pauses.rules.matching
+    others = sum(any(key not in leaving for key in matching(*step)) for step in steps)
+    return len(steps) - others, others
+
+
+async def expire(tx: Tx) -> int:
+    """Delete the rules whose time is up by the database's clock; give how many.
+
+    Begins the transaction. Raises OperationTimeout.
+    """
+    await seize_pause_lock(tx, _EXPIRY_WAIT)
+    deleted = await delete_expired(tx)
+    await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
+    return len(deleted)
+
+
+async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:
+    await record_deleted_rules(tx, kind, caller, [row.rule for row in deleted])
+    tx.changes.rules = tx.changes.rules or bool(deleted)

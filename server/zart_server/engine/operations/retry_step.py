@@ -1,0 +1,128 @@
+"""RetryStep: revives dead steps of current runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zart_server.domain.commands import Caller, RetriedStep, RetryStep
+from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
+from zart_server.domain.model import Replaced, RunStatus, StepStatus
+from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
+from zart_server.store.db import Tx
+from zart_server.store.operations import NewOperation
+from zart_server.store.reads.steps import RunPlace, read_steps
+from zart_server.store.retry_step import DeadStep, revive_steps
+
+
+class _Dead(NamedTuple):
+    """A step that is to be revived, if it is dead indeed."""
+
+    place: int
+    current: CurrentRun
+    step_no: int
+    command: RetryStep
+    caller: Caller
+
+    @property
+    def budget(self) -> int:
+        """Return the number of attempts that may count from now on."""
+        policy = self.current.definition.graph.steps[self.step_no].retry_policy
+        return self.command.max_attempts or policy.max_attempts
+
+
+async def retry_steps(
+    tx: Tx, wanted: Sequence[tuple[RetryStep, Caller]], *, wait: bool
+) -> list[RetriedStep | ZartError | None]:
+    """Return dead steps a new budget of attempts; queue them, or hold them where they are paused.
+
+    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
+    ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, RunFinished or
+    StepNotDead; None, without ``wait``: somebody else holds it. Each execution once.
+    """
+    meant = [
+        Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
+    ]
+    found: list[RetriedStep | ZartError | None] = []
+    dead: list[_Dead] = []
+    for current, (command, caller) in zip(
+        await lock_current(tx, meant, wait=wait), wanted, strict=True
+    ):
+        if not isinstance(current, CurrentRun):
+            found.append(current)
+            continue
+        step_no = current.definition.graph.index.get(command.step_name)
+        if step_no is None:
+            found.append(StepNotFound(current.run_id, command.step_name))
+        elif current.run.status is RunStatus.CANCELLED:
+            found.append(RunFinished(current.run_id, current.run.status))
+        else:
+            dead.append(_Dead(len(found), current, step_no, command, caller))
+            found.append(None)
+    for item, result in zip(dead, await _revive(tx, dead), strict=True):
+        found[item.place] = result
+    return found
+
+
+async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
+    if not dead:
+        return []
+    rules, revived = await _make_ready(tx, dead)
+    results: list[RetriedStep | ZartError] = []
+    now_are = await read_steps(tx, [(_place(item), item.step_no) for item in dead], result_bytes=0)
+    for item, rule, now in zip(dead, rules, now_are, strict=True):
+        run_id = item.current.run_id
+        if item.current.run.run_key not in revived:
+            results.append(StepNotDead(run_id, item.command.step_name, now.status))
+            continue
+        if rule is None:
+            definition = item.current.definition
+            tx.changes.queued(definition.task_name, definition.graph.steps[item.step_no].handler)
+        results.append(RetriedStep("" if rule is not None else now.task_id, run_id, now))
+    return results
+
+
+async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
+    """Revive steps; gives the rule that holds each, if it was dead, and the runs of those."""
+    steps = list(map(_dead_step, dead))
+    names = [
+        (item.current.execution.execution_id, item.current.execution.task_name, step.queued)
+        for item, step in zip(dead, steps, strict=True)
+    ]
+    while True:
+        rules = await tx.pauses.judge(tx, [(id_, task, as_.step_name) for id_, task, as_ in names])
+        revived = await revive_steps(tx, steps, rules, tx.pauses.epoch)
+        if revived is not None:
+            return rules, revived
+        # The rules changed before we had the lock; now they cannot, so this happens once.
+        await tx.pauses.refresh(tx)
+
+
+def _place(item: _Dead) -> RunPlace:
+    current = item.current
+    return RunPlace(
+        current.run.run_key,
+        current.execution.execution_id,
+        current.execution.task_name,
+        current.definition,
+    )
+
+
+def _dead_step(item: _Dead) -> DeadStep:
+    run = item.current.run
+    operation = NewOperation(
+        item.caller,
+        execution_id=item.current.execution.execution_id,
+        run_number=run.run_number,
+        step_name=item.command.step_name,
+        task_name=item.current.execution.task_name,
+        replaced=Replaced(
+            run_number=run.run_number,
+            status=run.status,
+            error=run.error,
+            completed_at=run.completed_at,
+            step_status=StepStatus.DEAD,
+        ),
+    )
+    queued = item.current.definition.queued[item.step_no]
+    return DeadStep(run.run_key, item.step_no, item.budget, queued, operation)

@@ -1,0 +1,131 @@
+"""Starts executions: run 0 of each, its steps, and what is ready of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from zart_server.domain.commands import StartExecution, StartResult
+from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
+from zart_server.domain.model import Execution, IfExists, RunStatus
+from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.operations.begin_runs import NewRun, begin_runs
+from zart_server.store.caches.runs import RunFacts
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition, current_keys, insert_definitions
+from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
+from zart_server.store.reads.executions import find_executions
+
+
+def with_id(command: StartExecution) -> StartExecution:
+    """Return an execution an id where its caller chose none."""
+    if command.execution_id:
+        return command
+    return replace(command, execution_id=str(uuid.uuid4()))
+
+
+async def start_executions(
+    tx: Tx, starts: Sequence[StartExecution], waiters: Waiters | None = None
+) -> list[StartResult]:
+    """Start executions, each by itself: a refused one leaves an error in its place.
+
+    A fixed number of statements, however many there are. Of two with the same id the first wins.
+    ``waiters`` may be handed the first steps.
+    """
+    starts = list(map(with_id, starts))
+    graphs = await _find_graphs(tx, starts)
+    firsts: dict[str, tuple[int, Definition]] = {}
+    for number, (item, graph) in enumerate(zip(starts, graphs, strict=True)):
+        if isinstance(graph, Definition):
+            firsts.setdefault(item.execution_id, (number, graph))
+    new = [new_execution(starts[number], graph) for number, graph in firsts.values()]
+    started = await insert_executions(tx, new) if new else {}
+    if started:
+        # In the order of the request, which is the order in which they are leased.
+        runs = [
+            new_run(starts[number], graph, started[execution_id])
+            for execution_id, (number, graph) in firsts.items()
+            if execution_id in started
+        ]
+        await begin_runs(tx, runs, waiters)
+    taken = [
+        item.execution_id
+        for number, item in enumerate(starts)
+        if item.execution_id not in started or firsts[item.execution_id][0] != number
+    ]
+    existing = await find_executions(tx, taken) if taken else {}
+    return [
+        _result(item, graph, number, firsts, started, existing)
+        for number, (item, graph) in enumerate(zip(starts, graphs, strict=True))
+    ]
+
+
+async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definition | ZartError]:
+    """Return the graph of each: its own, stored where it is new, or its task's current one."""
+    named = {item.task_name for item in starts if item.graph is None}
+    keys = await current_keys(tx, named) if named else {}
+    current = await tx.definitions.get(tx, keys.values()) if keys else {}
+    for definition in current.values():
+        tx.definitions.add_current(definition)
+    inline = [(item.task_name, 0, item.graph) for item in starts if item.graph is not None]
+    stored = iter(await insert_definitions(tx, inline) if inline else ())
+    found: list[Definition | ZartError] = []
+    for item in starts:
+        if item.graph is not None:
+            definition = next(stored)
+            tx.definitions.add(definition)
+            found.append(definition)
+        elif item.task_name in keys:
+            found.append(current[keys[item.task_name]])
+        else:
+            found.append(TaskDefinitionNotFound(item.task_name))
+    return found
+
+
+def new_execution(item: StartExecution, definition: Definition) -> NewExecution:
+    """Return what is stored of an execution."""
+    kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
+    return NewExecution(item.execution_id, kind, item.payload_json)
+
+
+def new_run(item: StartExecution, definition: Definition, started: Started) -> NewRun:
+    """Return the run that an execution begins with."""
+    facts = RunFacts(
+        started.run_key,
+        started.execution_key,
+        item.execution_id,
+        0,
+        definition.definition_key,
+        is_rerun=False,
+        payload_bytes=len((item.payload_json or "").encode()),
+        payload_json=item.payload_json,
+    )
+    return NewRun(definition, item.execution_id, started.run_key, facts)
+
+
+def begun(item: StartExecution, created_at: datetime) -> Execution:
+    """Return an execution as callers see it that has just begun."""
+    return Execution(item.execution_id, item.task_name, 0, RunStatus.SCHEDULED, created_at)
+
+
+def _result(
+    item: StartExecution,
+    graph: Definition | ZartError,
+    number: int,
+    firsts: dict[str, tuple[int, Definition]],
+    started: dict[str, Started],
+    existing: dict[str, Execution],
+) -> StartResult:
+    execution_id = item.execution_id
+    new = started.get(execution_id)
+    if new is not None and firsts[execution_id][0] == number:
+        return begun(item, new.created_at)
+    there = existing.get(execution_id)
+    if there is None:
+        # Only an item without a definition is neither started nor there.
+        return graph if isinstance(graph, ZartError) else TaskDefinitionNotFound(item.task_name)
+    if item.if_exists is IfExists.RETURN and there.task_name == item.task_name:
+        return there
+    return ExecutionExists(execution_id, there.task_name)

@@ -1,0 +1,210 @@
+"""Locks the current runs of executions, the way every admin operation begins, and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from zart_server.domain.commands import Caller, RerunPlan
+from zart_server.domain.errors import (
+    ExecutionNotFound,
+    RunActive,
+    RunChanged,
+    RunNotCurrent,
+    RunNotFound,
+    ZartError,
+)
+from zart_server.domain.model import (
+    FencedStep,
+    IfRunning,
+    Made,
+    OperationKind,
+    Run,
+    RunTrigger,
+    run_id_of,
+)
+from zart_server.engine.operations.replaced import replaced_run
+from zart_server.store.db import Tx
+from zart_server.store.definitions import Definition
+from zart_server.store.operations import NewOperation
+from zart_server.store.queue import lock_queued
+from zart_server.store.runs import RunRow, run_exists
+from zart_server.store.steps import fence_steps
+from zart_server.store.supersede import (
+    Judged,
+    LockedExecution,
+    NextRun,
+    insert_next_runs,
+    lock_current_runs,
+)
+
+
+class CurrentRun(NamedTuple):
+    """An execution and its current run, both rows held by this transaction."""
+
+    execution: LockedExecution
+    definition: Definition
+
+    @property
+    def run(self) -> RunRow:
+        """The run."""
+        return self.execution.run
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return run_id_of(self.execution.execution_id, self.run.run_number)
+
+
+class Meant(NamedTuple):
+    """Which run a caller means: the current one, which must have these numbers if given."""
+
+    execution_id: str
+    expected_run_number: int | None
+    run_number: int | None = None
+
+
+async def lock_current(
+    tx: Tx, meant: Sequence[Meant], *, wait: bool
+) -> list[CurrentRun | ZartError | None]:
+    """Lock executions and their current runs, and check that they are the runs that callers mean.
+
+    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: somebody else
+    holds it or there is none, which only ``wait`` tells. No two may mean the same execution.
+    """
+    ids = [item.execution_id for item in meant]
+    locked = await lock_current_runs(tx, ids, wait=wait)
+    if wait and len(locked) < len(ids):
+        # Superseded while it was waited for: now that the execution is held it stays as it is.
+        locked |= await lock_current_runs(tx, [id_ for id_ in ids if id_ not in locked], wait=True)
+    definitions = await tx.definitions.get(tx, {e.run.definition_key for e in locked.values()})
+    found: list[CurrentRun | ZartError | None] = []
+    for item in meant:
+        execution = locked.get(item.execution_id)
+        if execution is None:
+            found.append(ExecutionNotFound(item.execution_id) if wait else None)
+            continue
+        error = await _mistake(tx, item, execution)
+        found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
+    return found
+
+
+async def _mistake(tx: Tx, meant: Meant, execution: LockedExecution) -> ZartError | None:
+    id_, number = execution.execution_id, execution.run.run_number
+    if meant.expected_run_number not in (None, number):
+        return RunChanged(id_, meant.expected_run_number or 0, number)
+    if meant.run_number is not None and meant.run_number != number:
+        if not await run_exists(tx, execution.execution_key, meant.run_number):
+            return RunNotFound(id_, meant.run_number)
+        return RunNotCurrent(run_id_of(id_, meant.run_number), number)
+    return None
+
+
+def refused(current: CurrentRun, if_running: IfRunning) -> RunActive | None:
+    """Return the error where the run is unfinished and the caller asked to refuse then."""
+    if if_running is IfRunning.FAIL and not current.run.status.is_finished:
+        return RunActive(current.run_id, current.run.status)
+    return None
+
+
+async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[FencedStep, ...]]:
+    """End the steps of unfinished runs, fencing their leases; say what was in flight by run key.
+
+    Finished runs stay as they are.
+    """
+    order = {c.run.run_key: c.definition.graph.index for c in runs if not c.run.status.is_finished}
+    if not order:
+        return {}
+    # First wait for claims and sweeps that hold queue rows: what they moved is seen after that.
+    await lock_queued(tx, list(order))
+    fenced = await fence_steps(tx, list(order))
+    return {
+        run_key: tuple(sorted(steps, key=lambda step: order[run_key][step.step_name]))
+        for run_key, steps in fenced.items()
+    }
+
+
+class Following(NamedTuple):
+    """What is to follow a current run. ``payload_json`` None: the same payload."""
+
+    current: CurrentRun
+    definition: Definition
+    payload_json: str | None
+    caller: Caller
+    plan: RerunPlan | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id that the next run gets."""
+        return run_id_of(self.current.execution.execution_id, self.current.run.run_number + 1)
+
+
+class Superseded(NamedTuple):
+    """A run that was followed by the next one: what was in flight of it, and the next."""
+
+    following: Following
+    fenced: tuple[FencedStep, ...]
+    next: RunRow
+
+    @property
+    def run(self) -> Run:
+        """The next run as callers see it."""
+        execution_id = self.following.current.execution.execution_id
+        return self.next.to_run(execution_id, self.following.definition.version)
+
+
+async def supersede(
+    tx: Tx,
+    runs: Sequence[Following],
+    trigger: RunTrigger,
+    kind: OperationKind,
+    judge: Callable[[], Awaitable[Judged]] | None = None,
+) -> list[Superseded]:
+    """End current runs, insert those that follow, and record it.
+
+    With ``judge``, which gives the rules that withhold their roots, they begin too.
+    """
+    if not runs:
+        return []
+    fenced = await fence_runs(tx, [run.current for run in runs])
+    following = [
+        NextRun(
+            run.current.run.run_key,
+            run.definition.definition_key,
+            run.payload_json,
+            _operation(run, fenced.get(run.current.run.run_key, ())),
+        )
+        for run in runs
+    ]
+    while True:
+        judged = None if judge is None else await judge()
+        inserted = await insert_next_runs(tx, following, trigger, kind, judged)
+        if inserted is not None:
+            break
+        # The rules changed before we had the lock; now they cannot, so this happens once.
+        await tx.pauses.refresh(tx)
+    return [
+        Superseded(
+            run,
+            fenced.get(run.current.run.run_key, ()),
+            inserted[run.current.execution.execution_key],
+        )
+        for run in runs
+    ]
+
+
+def _operation(run: Following, fenced: tuple[FencedStep, ...]) -> NewOperation:
+    execution = run.current.execution
+    return NewOperation(
+        run.caller,
+        execution_id=execution.execution_id,
+        run_number=execution.run.run_number + 1,
+        task_name=execution.task_name,
+        replaced=replaced_run(execution.run, fenced),
+        made=Made(
+            run_id=run.run_id,
+            effective_rerun=run.plan.effective_rerun if run.plan else (),
+            preserved=run.plan.preserved if run.plan else (),
+            definition_version=run.definition.version,
+        ),
+    )

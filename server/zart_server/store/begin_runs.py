@@ -1,0 +1,109 @@
+"""Runs that begin from scratch: all their steps, and what is ready of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.store.db import Tx
+from zart_server.store.enqueue import Leases, placed
+from zart_server.store.lessees import Takers
+from zart_server.store.pausing.rules import SHARED_EPOCH
+
+
+def steps_of(new: str) -> str:
+    """Return the statement that inserts all steps of new runs, which have a ``definition_key``."""
+    return f"""
+        INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+        SELECT run_key, c.no - 1, 'open', c.deps
+        FROM (SELECT * FROM {new}) new CROSS JOIN LATERAL (SELECT dep_counts FROM zart.definitions
+            WHERE definition_key = new.definition_key OFFSET 0) d
+        CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
+    """
+
+
+def beginning(new: str, first: int) -> str:
+    """Return the parts of a WITH that place the roots of new runs, the last of them ``leased``.
+
+    ``new`` has them in their order ``n``. Their arguments are those of ``roots``, from $first.
+    """
+    rules, takers, *taker = (f"${number}" for number in range(first, first + 5))
+    return f"""
+        roots AS MATERIALIZED (
+            SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
+                s.timeout_seconds, row_number() OVER (ORDER BY n, s.no) AS n
+            FROM {new} new CROSS JOIN LATERAL (SELECT * FROM zart.definitions
+                WHERE definition_key = new.definition_key OFFSET 0) d
+            CROSS JOIN LATERAL unnest(
+                d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
+                WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
+            WHERE s.deps = 0
+        ), ready AS MATERIALIZED (
+            SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
+                COALESCE(({rules}::bigint[])[n], 0) AS rule_key,
+                COALESCE(({takers}::integer[])[n], 0) AS taker
+            FROM roots
+        ), {placed(*taker)}
+    """
+
+
+def roots(rules: Sequence[int], takers: Takers) -> tuple[object, ...]:
+    """Return what places the roots of new runs, root for root of run after run.
+
+    ``rules`` has the key of the rule that withholds it, or 0, and may be empty where none does;
+    ``takers`` who leases it at once. What nobody takes and nothing withholds is queued.
+    """
+    who = takers.values.values
+    return (
+        rules,
+        takers.places,
+        [taker.dispatcher_id for taker in who],
+        [taker.principal for taker in who],
+        [taker.lease_seconds for taker in who],
+    )
+
+
+async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
+    """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
+    await tx.execute(
+        steps_of("unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
+        [run_key for run_key, _ in runs],
+        [definition_key for _, definition_key in runs],
+    )
+
+
+async def insert_new_runs(
+    tx: Tx,
+    runs: Sequence[tuple[int, int]],
+    rules: Sequence[int],
+    takers: Takers,
+    epoch: int,
+    *,
+    with_steps: bool,
+) -> Leases | None:
+    """Place the roots of new runs, (run key, definition key), and insert all their steps.
+
+    ``rules``, of ``epoch``, and ``takers`` are as ``roots`` takes them. Gives token and end of the
+    leases by (run key, step number); None, doing nothing, where the rules have changed since. Takes
+    the pause lock, shared, before it looks.
+    """
+    steps = f", steps AS ({steps_of('new')})" if with_steps else ""
+    rows = await tx.fetch(
+        f"""
+        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
+            SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
+                WITH ORDINALITY u(run_key, definition_key, n)
+            WHERE $3 = (SELECT epoch FROM now)
+        ){steps}, {beginning("new", 4)}, started AS (
+            UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+            WHERE run_key = ANY(ARRAY(SELECT run_key FROM leased))
+        )
+        SELECT $3 = epoch, leased.* FROM now LEFT JOIN leased ON true
+        """,
+        [run_key for run_key, _ in runs],
+        [definition_key for _, definition_key in runs],
+        epoch,
+        *roots(rules, takers),
+    )
+    if not rows[0][0]:
+        return None
+    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}

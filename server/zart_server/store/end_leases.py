@@ -1,0 +1,203 @@
+"""Ends leases: the runs are locked, the leases deleted, the attempts recorded, in one statement.
+
+Its snapshot is older than the locks it takes. That does no harm: whatever else ends a lease holds
+its run and deletes it, and a lease that is gone by then ends nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zart_server.domain.model import AttemptStatus, StepError
+from zart_server.store.arrays import numbers, words
+from zart_server.store.db import Tx
+from zart_server.store.enqueue import Leases, Placements, placing
+from zart_server.store.leases import LeaseKey, columns_of, error_to_json
+from zart_server.store.lookups import UNINDEXED_STATUS, only
+from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.runs import LockedRun
+
+
+class Told(NamedTuple):
+    """How an attempt ended, as its dispatcher or the sweep tells."""
+
+    lease: LeaseKey
+    status: AttemptStatus
+    result_json: str | None = None
+    retryable: bool = True
+    error: StepError | None = None
+
+
+class Ended(NamedTuple):
+    """A lease that ended. ``final`` is 'completed' or 'dead', None: the step is queued again.
+
+    ``counted`` includes this attempt where it counts.
+    """
+
+    run_key: int
+    step_no: int
+    lease_token: int
+    principal: str
+    attempt: int
+    counted: int
+    backoff_base: int
+    max_attempts: int
+    final: str | None
+
+    @property
+    def lease(self) -> LeaseKey:
+        """What it was told of by."""
+        return self.run_key, self.step_no, self.lease_token, self.principal
+
+
+_LOCKED = """
+    SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($10::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+"""
+# {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
+# a join: it is looked up in a hash table.
+_ENDED = f"""
+    told AS MATERIALIZED (
+        SELECT u.*, ($5::text[])[of_principal] AS principal
+        FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
+            $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
+        WITH ORDINALITY
+            u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
+        WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND {{only_if}}
+    ), ended AS (
+        DELETE FROM zart.leases l USING told t
+        WHERE l.run_key = {only("t.run_key")} AND l.step_no = t.step_no
+          AND l.lease_token = t.lease_token AND l.principal = t.principal
+          AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+        RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
+            t.error::json AS error,
+            l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
+            CASE WHEN t.status = 'completed' THEN 'completed'
+                 WHEN t.status <> 'released'
+                      AND (NOT t.retryable OR l.counted + 1 >= l.max_attempts)
+                 THEN 'dead' END AS final
+    ), attempts AS (
+        INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+                                   principal, lease_token, error, started_at, completed_at)
+        SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+               error, started_at, statement_timestamp()
+        FROM ended WHERE status <> 'completed'
+    ), steps AS (
+        UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
+            counted = e.now_counted, max_attempts = e.max_attempts,
+            retryable = e.retryable AND e.final = 'dead', result = e.result, error = e.error,
+            scheduled_at = e.scheduled_at, started_at = e.started_at,
+            completed_at = statement_timestamp(), lease_token = e.lease_token,
+            dispatcher_id = e.dispatcher_id, principal = e.principal
+        FROM ended e
+        WHERE e.final IS NOT NULL AND s.run_key = {only("e.run_key")} AND s.step_no = e.step_no
+          AND s.status = 'open'
+    )
+"""
+
+
+def _arguments(told: Sequence[Told], *, swept: bool) -> tuple[object, ...]:
+    leases, statuses, results, retryable, errors = zip(*told, strict=True)
+    return (
+        *columns_of(leases),
+        words(statuses),
+        words("t" if yes else "f" for yes in retryable),
+        results,
+        [None if error is None else error_to_json(error) for error in errors],
+        numbers(sorted({lease[0] for lease in leases})),
+        swept,
+    )
+
+
+async def end_leases(
+    tx: Tx, told: Sequence[Told], *, wait: bool, swept: bool
+) -> tuple[dict[int, LockedRun], list[Ended]]:
+    """End the leases that are current: delete them, record the attempts, finish their steps.
+
+    Locks their runs first; with ``wait`` those that somebody else holds are waited for, else left
+    out. Gives the runs that this transaction holds now, and what ended. A completed attempt
+    becomes part of its step's row. With ``swept`` leases that were extended meanwhile stay. No
+    lease may be told of twice.
+    """
+    rows = await tx.fetch(
+        f"""
+        WITH locked AS MATERIALIZED ({_LOCKED} {"" if wait else "SKIP LOCKED"}),
+        {_ENDED.format(only_if="true")}
+        SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+               NULL::integer, NULL::integer, NULL::text FROM locked
+        UNION ALL
+        SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+               max_attempts, final FROM ended
+        """,
+        *_arguments(told, swept=swept),
+    )
+    locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
+    ended = [Ended(*row) for row in rows if row[1] is not None]
+    tx.changes.changed(item.run_key for item in ended)
+    return locked, ended
+
+
+class Followed(NamedTuple):
+    """Run key and step number of the leases that ended, and what was leased."""
+
+    ended: set[tuple[int, int]]
+    leases: Leases
+
+
+async def end_and_place(
+    tx: Tx,
+    told: Sequence[Told],
+    lasts: Sequence[int],
+    ready: Placements,
+    epoch: int,
+) -> Followed | None:
+    """End leases, complete runs and place what is ready, in one statement without a transaction.
+
+    ``lasts`` gives the places, from 1, of those told that complete their run, ``ready.after`` of
+    what each ready step follows: what did not end completes and makes ready nothing. None, doing
+    nothing, unless all the runs are running, nobody else holds one, and the pause rules are still
+    those of ``epoch``. Locks runs, then the pause lock, then leases.
+    """
+    rows = await tx.fetch(
+        f"""
+        WITH locked AS MATERIALIZED ({_LOCKED} SKIP LOCKED), now AS MATERIALIZED (
+            SELECT {SHARED_EPOCH} AS epoch, l.n, l.are_running FROM (
+                SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
+        ), fine AS MATERIALIZED (
+            SELECT are_running AND n = cardinality($10::text::bigint[]) AND epoch = $30 AS yes
+            FROM now
+        ),
+        {_ENDED.format(only_if="(SELECT yes FROM fine)")},
+        finished AS (
+            UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
+            WHERE {UNINDEXED_STATUS} = 'running' AND run_key = ANY(ARRAY(
+                SELECT run_key FROM ended
+                WHERE (n IN (SELECT unnest($29::text::bigint[]))) IS TRUE))
+            RETURNING run_key
+        ),
+        {placing(12, "(after IN (SELECT n FROM ended)) IS TRUE")}
+        SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
+        UNION ALL
+        SELECT true, run_key, step_no, NULL, NULL FROM ended
+        UNION ALL
+        SELECT true, run_key, NULL, NULL, NULL FROM finished
+        UNION ALL
+        SELECT true, * FROM leased
+        """,
+        *_arguments(told, swept=False),
+        *ready.arguments(),
+        numbers(lasts),
+        epoch,
+    )
+    if not all(row[0] for row in rows):
+        return None
+    ended = {(row[1], row[2]) for row in rows if row[2] is not None and row[3] is None}
+    tx.changes.changed(run_key for run_key, _ in ended)
+    tx.changes.changed(
+        (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True
+    )
+    return Followed(
+        ended,
+        {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
+    )

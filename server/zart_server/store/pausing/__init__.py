@@ -1,0 +1,1 @@
+"""Pause rules: what they match, and the steps that they withhold."""

@@ -1,0 +1,68 @@
+"""Seizes the pause lock without standing in anybody's way: who asks for it holds up all who share.
+
+It is asked for a moment at a time, and in between others go on. So a transaction that hangs while
+it shares the lock, as of a server that is frozen, delays a Pause, and nothing else, until
+PostgreSQL ends it (``idle_in_transaction_session_timeout``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import asyncpg
+
+from zart_server.domain.errors import OperationTimeout
+from zart_server.store.db import Tx
+from zart_server.store.pausing.rules import PAUSE_LOCK, SEIZE_PAUSE_LOCK
+
+_SHORTEST = 0.1  # seconds for which it is asked at first
+# At last: longer than any transaction that goes on, so that it is not passed over for ever.
+_LONGEST = 1.0
+_GAP = 0.5
+_SHOWN = 3
+
+_HOLDERS = f"""
+    SELECT a.pid, a.application_name, host(a.client_addr) AS client, a.state,
+        round(EXTRACT(epoch FROM clock_timestamp() - a.state_change), 1) AS seconds
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.classid = {PAUSE_LOCK >> 32} AND l.objid = {PAUSE_LOCK & 0xFFFF_FFFF}
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND a.state_change < clock_timestamp() - {_SHORTEST} * interval '1 second'
+    ORDER BY a.state_change LIMIT {_SHOWN}
+"""
+
+
+async def seize_pause_lock(tx: Tx, within: float) -> None:
+    """Begin the transaction with the pause lock: nobody shares it, and nobody will until the end.
+
+    What it waits for from then on it waits for but a moment too. Raises OperationTimeout, with the
+    names of those who hold it, where it was not to be had within so many seconds.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    wait = _SHORTEST
+    while True:
+        try:
+            await tx.begin(f"BEGIN;SET LOCAL lock_timeout = {int(wait * 1000)};{SEIZE_PAUSE_LOCK}")
+        except asyncpg.LockNotAvailableError:
+            await tx.execute("ROLLBACK")
+        else:
+            return
+        gap = min(wait, _GAP) * random.uniform(1.0, 1.5)  # noqa: S311 - keeps servers apart, guards nothing
+        if loop.time() + gap > deadline:
+            raise OperationTimeout(await _holders(tx))
+        await asyncio.sleep(gap)
+        wait = min(wait * 1.5, _LONGEST)
+
+
+async def _holders(tx: Tx) -> list[str]:
+    """Name the sessions that hold the pause lock, and have done nothing else for a while."""
+    return [
+        f"{row['application_name'] or 'a session'} (pid {row['pid']}"
+        + (f" at {row['client']}" if row["client"] else "")
+        + (f", {row['state']} for {row['seconds']} s" if row["state"] else "")
+        + ")"
+        for row in await tx.fetch(_HOLDERS)
+    ]

@@ -1,0 +1,118 @@
+"""What pause rules match, found by index: an execution's tasks by its run, all else by lane.
+
+Most lanes are of one step only. Then a rule matches all tasks of a lane or none, and the tasks need
+not be looked at; where a lane has several steps, each task's name is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zart_server.store.db import Tx
+
+# A lane l that a rule r without an execution may match.
+LANE_MAY_MATCH = """
+    (r.task_name IS NULL OR r.task_name = l.task_name)
+    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+"""
+# A task t of such a lane that it does match.
+TASK_OF_LANE_MATCHES = (
+    "(r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)"
+)
+
+
+# The unfinished run of the execution that a rule r names, if it has one: its last.
+UNFINISHED_RUN = """
+    SELECT l.run_key, e.task_name FROM (
+        SELECT execution_key, task_name FROM zart.executions
+        WHERE execution_id = r.execution_id OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) l
+    WHERE l.status IN ('scheduled', 'running')
+"""
+
+
+def tasks_matched(table: str, limit: str) -> str:
+    """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
+
+    Of the rule r beside it: (run_key, step_no, step_name), in no order.
+    """
+    return f"""
+        (SELECT t.run_key, t.step_no, t.step_name
+         FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+            SELECT run_key, step_no, step_name FROM zart.{table}
+            WHERE run_key = u.run_key OFFSET 0) t
+         WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+         LIMIT {limit})
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.{table} t
+            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
+            ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
+         WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+         LIMIT {limit})
+    """
+
+
+class Matching(NamedTuple):
+    """What a rule matches: ready steps, whether any of them is queued, and steps in flight."""
+
+    rule_key: int
+    is_of_execution: bool  # the rule names one
+    ready: int
+    is_any_queued: bool
+    running: int
+
+
+_RUNNING = f"""
+    SELECT COALESCE(sum(t.n), 0)::bigint FROM (
+        SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
+    CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+    WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
+"""
+_RUNNING_OF_EXECUTION = f"""
+    SELECT count(*) FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+        SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+    WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+      AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+"""
+
+
+async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
+    """Count what a rule matches, ready steps up to ``limit``; None: there is no such rule."""
+    row = await tx.fetchrow(
+        f"""
+        SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
+            SELECT FROM (
+                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
+            LIMIT $2) ready),
+            EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q),
+            CASE WHEN r.execution_id IS NULL THEN ({_RUNNING}) ELSE ({_RUNNING_OF_EXECUTION}) END
+        FROM zart.pause_rules r WHERE r.rule_id = $1
+        """,
+        rule_id,
+        limit,
+    )
+    return None if row is None else Matching(*row)
+
+
+async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:
+    """Give up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
+    rows = await tx.fetch(
+        f"""
+        SELECT e.execution_id, e.task_name, m.step_name FROM (
+            SELECT DISTINCT t.run_key, t.step_no, t.step_name
+            FROM zart.pause_rules r CROSS JOIN LATERAL (
+                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
+            WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+        CROSS JOIN LATERAL (
+            SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
+                SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e
+        """,
+        rule_keys,
+        limit,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]

@@ -1,0 +1,117 @@
+"""Held steps: what stands in the order of a pause rule, and how it is released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.store.db import Tx
+
+_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStep:
+    """A held step of a run whose row this transaction holds."""
+
+    run_key: int
+    step_no: int
+    execution_id: str
+    task_name: str
+    handler: str
+    step_name: str
+    lane: int
+    not_before: datetime
+    queue_no: int
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where it stands in its lane."""
+        return self.not_before, self.queue_no
+
+
+class HeldAt(NamedTuple):
+    """Where a held step stands in the order of those of its rule, and its run."""
+
+    not_before: datetime
+    queue_no: int
+    run_key: int
+
+
+async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> list[HeldAt]:
+    """Return the oldest held steps attributed to a rule, after one of them; locks nothing."""
+    rows = await tx.fetch(
+        "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
+        " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
+        " ORDER BY not_before, queue_no LIMIT $4",
+        rule_key,
+        None if after is None else after.not_before,
+        -1 if after is None else after.queue_no,
+        limit,
+    )
+    return [HeldAt(*row) for row in rows]
+
+
+async def held_in_runs(
+    tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
+) -> list[HeldStep]:
+    """Return the oldest held steps, attributed to a rule, of runs that this transaction holds."""
+    rows = await tx.fetch(
+        """
+        SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
+               h.lane, h.not_before, h.queue_no
+        FROM (
+            SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
+                SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
+            WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
+        CROSS JOIN LATERAL (SELECT handler FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
+        CROSS JOIN LATERAL (
+            SELECT execution_key FROM zart.runs WHERE run_key = h.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (SELECT * FROM zart.executions
+            WHERE execution_key = r.execution_key OFFSET 0) e
+        ORDER BY h.not_before, h.queue_no
+        """,
+        rule_key,
+        run_keys,
+        limit,
+    )
+    return [HeldStep(*row) for row in rows]
+
+
+async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:
+    """Queue held steps, as (run key, step number, rule key); a rule key re-attributes instead.
+
+    Place in the queue, not_before and attempts stay. The caller holds the run rows and the pause
+    lock shared; False, doing nothing, where the rules have changed since ``epoch``.
+    """
+    found = await tx.fetchval(
+        f"""
+        WITH steps AS MATERIALIZED (
+            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
+                u(run_key, step_no, rule)
+            WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
+        ), picked AS MATERIALIZED (
+            SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM zart.held
+                WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
+        ), kept AS (
+            UPDATE zart.held h SET rule_key = p.rule FROM picked p
+            WHERE h.ctid = p.tid AND p.rule IS NOT NULL
+        ), gone AS (
+            DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
+            RETURNING {_COLUMNS}
+        ), queued AS (
+            INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone
+            ORDER BY not_before, queue_no
+        )
+        SELECT epoch FROM zart.pause_epoch
+        """,
+        [run_key for run_key, _, _ in steps],
+        [step_no for _, step_no, _ in steps],
+        [rule for _, _, rule in steps],
+        epoch,
+    )
+    return bool(found == epoch)

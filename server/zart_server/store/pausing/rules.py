@@ -1,0 +1,295 @@
+"""Pause rules, the pause lock that orders them against every claim, and what is left to move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
+from zart_server.store.db import Tx
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+
+# Any number that no other program is likely to lock in the same database.
+PAUSE_LOCK = 0x7A61_7274_0002
+_MOVES_LOCK = 0x7A61_7274
+_MAX_CHANGES = 1000  # of the rules, read one by one: with more, all active ones are read
+
+_SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
+COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired"""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A pause rule by its key."""
+
+    rule_key: int
+    rule: PauseRule
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> RuleRow:
+        """Make it of a row of ``COLUMNS``."""
+        status = PauseRuleStatus.ACTIVE
+        if row["deleted_at"] is not None:
+            status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
+        return cls(
+            row["rule_key"],
+            PauseRule(
+                rule_id=row["rule_id"],
+                scope=_scope(row),
+                reason=row["reason"],
+                status=status,
+                created_at=row["created_at"],
+                created_by=row["created_by"],
+                expires_at=row["expires_at"],
+                deleted_at=row["deleted_at"],
+                deleted_by=row["deleted_by"],
+                principal=row["principal"],
+                deleted_by_principal=row["deleted_by_principal"],
+            ),
+        )
+
+
+async def share_pause_lock(tx: Tx) -> None:
+    """Hold off changes of the rules until this transaction ends.
+
+    Taken before rules are read, and after the last row lock: nothing may be waited for after it,
+    or a Pause, and behind it every claim, would wait too.
+    """
+    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", PAUSE_LOCK)
+
+
+# The same as the first thing that a transaction does.
+SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({PAUSE_LOCK})"
+SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({PAUSE_LOCK})"
+
+# The same within a statement: gives the epoch as it stays until this transaction ends.
+SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
+# Likewise, where something was done before: true, or StoreConflict unless the epoch is {epoch}.
+EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
+
+
+async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:
+    """Return the epoch, the number of changes of the rules, and the active rules by key."""
+    rows = await tx.fetch(
+        f"SELECT p.epoch AS now, {_SCOPE} FROM zart.pause_epoch p"
+        " LEFT JOIN zart.pause_rules ON deleted_at IS NULL ORDER BY rule_key"
+    )
+    active = [(row["rule_key"], _scope(row)) for row in rows if row["rule_key"] is not None]
+    return rows[0]["now"], active
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRules:
+    """The rules that changed, as they are in ``epoch``."""
+
+    epoch: int
+    added: list[tuple[int, PauseScope]]
+    deleted: list[int]
+
+
+async def read_changed(tx: Tx, since: int) -> ChangedRules | None:
+    """Return what changed after the epoch ``since``; None where that is too much to tell."""
+    rows = await tx.fetch(
+        f"""
+        SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
+            SELECT {_SCOPE}, deleted_at IS NOT NULL AS is_deleted FROM zart.pause_rules
+            WHERE epoch > $1 ORDER BY epoch LIMIT {_MAX_CHANGES}) r ON true
+        """,
+        since,
+    )
+    if len(rows) == _MAX_CHANGES:
+        return None
+    changed = [row for row in rows if row["rule_key"] is not None]
+    return ChangedRules(
+        rows[0]["now"],
+        [(row["rule_key"], _scope(row)) for row in changed if not row["is_deleted"]],
+        [row["rule_key"] for row in changed if row["is_deleted"]],
+    )
+
+
+def _scope(row: asyncpg.Record) -> PauseScope:
+    return PauseScope(row["execution_id"], row["task_name"], row["step_pattern"], row["everything"])
+
+
+async def insert_rule(
+    tx: Tx,
+    rule_id: str,
+    scope: PauseScope,
+    regex: str | None,
+    *,
+    caller: Caller,
+    expires_at: datetime | None,
+    expires_in: timedelta | None,
+) -> RuleRow | None:
+    """Insert an active rule that is to be settled, and record it.
+
+    None where it would have ended already. The caller holds the pause lock.
+    """
+    operation = NewOperation(
+        caller,
+        execution_id=scope.execution_id or "",
+        rule_id=rule_id,
+        task_name=scope.task_name or "",
+    )
+    row = await tx.fetchrow(
+        f"""
+        WITH rule AS (
+            INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
+                step_regex, everything, reason, created_by, principal, expires_at, epoch)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
+                COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
+                (SELECT epoch + 1 FROM zart.pause_epoch)
+            WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
+            RETURNING {COLUMNS}
+        ), work AS (
+            INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
+        ), epoch AS (
+            UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
+        ), told AS (
+            SELECT u.* FROM rule, json_to_recordset($12::text::json) u({RECORD})
+        ), operations AS ({recorded("told", "'pause'")})
+        SELECT {COLUMNS} FROM rule
+        """,
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+        regex,
+        scope.everything,
+        caller.reason,
+        caller.triggered_by,
+        caller.principal,
+        expires_at,
+        expires_in,
+        to_text([record_of(operation)]),
+    )
+    return None if row is None else RuleRow.from_row(row)
+
+
+async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> list[int]:
+    """Return active rules: the one named, or those whose own fields equal every field of scope."""
+    rows = await tx.fetch(
+        """
+        SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
+          AND ($1::text IS NULL OR rule_id = $1)
+          AND ($2::text IS NULL OR execution_id = $2)
+          AND ($3::text IS NULL OR task_name = $3)
+          AND ($4::text IS NULL OR step_pattern = $4)
+        ORDER BY rule_key
+        """,
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+    )
+    return [row["rule_key"] for row in rows]
+
+
+async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
+    """Return a rule by its id, deleted or not."""
+    row = await tx.fetchrow(f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id)
+    return None if row is None else RuleRow.from_row(row)
+
+
+_DELETE = f"""
+    WITH deleted AS (
+        UPDATE zart.pause_rules
+        SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
+            expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+        WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
+            SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
+            ORDER BY rule_key FOR NO KEY UPDATE))
+        RETURNING {COLUMNS}
+    ), work AS (
+        INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
+        ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
+    ), epoch AS (
+        UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+    )
+    SELECT {COLUMNS} FROM deleted ORDER BY rule_key
+"""
+
+
+async def delete_rules(
+    tx: Tx, rule_id: str | None, scope: PauseScope, caller: Caller
+) -> list[RuleRow]:
+    """Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
+
+    The caller holds the pause lock.
+    """
+    rows = await tx.fetch(
+        _DELETE.format(
+            which="($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR execution_id = $5)"
+            " AND ($6::text IS NULL OR task_name = $6) AND ($7::text IS NULL OR step_pattern = $7)"
+        ),
+        caller.triggered_by,
+        caller.principal,
+        False,  # noqa: FBT003 - a bind parameter
+        rule_id,
+        scope.execution_id,
+        scope.task_name,
+        scope.step_pattern,
+    )
+    return [RuleRow.from_row(row) for row in rows]
+
+
+async def delete_expired(tx: Tx) -> list[RuleRow]:
+    """Delete rules whose time is up by the database's clock; the caller holds the pause lock."""
+    rows = await tx.fetch(
+        _DELETE.format(which="expires_at <= statement_timestamp()"),
+        "expiry",
+        "",
+        True,  # noqa: FBT003 - a bind parameter
+    )
+    return [RuleRow.from_row(row) for row in rows]
+
+
+async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
+    """Return the seconds until the next active rule ends, and whether steps are left to be moved.
+
+    Below 0 where a rule should have ended, None where none will. Locks nothing.
+    """
+    row = await tx.fetchrow(
+        "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
+        " EXISTS (SELECT FROM zart.pause_work)"
+        " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
+    )
+    return (None, False) if row is None else (row[0], row[1])
+
+
+async def pause_work(tx: Tx) -> list[tuple[int, str]]:
+    """Return what is left to move, oldest rule first: (rule key, 'settle' or 'release')."""
+    rows = await tx.fetch("SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000")
+    return [(row["rule_key"], row["work"]) for row in rows]
+
+
+async def end_settling(tx: Tx, rule_key: int) -> None:
+    """Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile."""
+    await tx.execute(
+        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
+    )
+
+
+async def end_releases(tx: Tx) -> None:
+    """Note for which deleted rules nothing is held any more; nothing will be again.
+
+    The caller holds the pause lock shared.
+    """
+    await tx.execute(
+        "DELETE FROM zart.pause_work w WHERE work = 'release' AND ("
+        "SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key"
+        " ORDER BY not_before, queue_no LIMIT 1) IS NULL"
+    )
+
+
+async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:
+    """Make this the only transaction that moves steps for a rule; False where another one is."""
+    is_alone: bool = await tx.fetchval(
+        "SELECT pg_try_advisory_xact_lock($1, $2)", _MOVES_LOCK, rule_key % 2**31
+    )
+    return is_alone

@@ -1,0 +1,107 @@
+"""Moves queued tasks that a new pause rule matches to the held ones, piece by piece."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from zart_server.store.db import Tx
+from zart_server.store.pausing.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
+
+# Where in a lane's queue a sweep has come to: (not_before, queue_no).
+Place: TypeAlias = tuple[datetime, int]
+
+_MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+_MOVE = f"""
+    picked AS MATERIALIZED (
+        SELECT ctid AS tid FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM seen
+            WHERE matches)) FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked)) RETURNING {_MOVED}
+    ), moved AS (
+        INSERT INTO zart.held ({_MOVED}, rule_key) SELECT {_MOVED}, $1 FROM gone RETURNING run_key
+    )
+"""
+
+
+class Moved(NamedTuple):
+    """What a piece of work came to. ``left``: matching tasks that somebody else held."""
+
+    left: int
+    end: Place | None  # of what was read; None where there was nothing
+
+
+async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
+    """Return the lanes that may have tasks which an active rule matches.
+
+    None for a rule of one execution: it is settled as a whole.
+    """
+    rows = await tx.fetch(
+        f"""
+        SELECT r.execution_id, l.lane FROM zart.pause_rules r
+        LEFT JOIN zart.lanes l ON r.execution_id IS NULL AND {LANE_MAY_MATCH}
+        WHERE r.rule_key = $1 AND r.deleted_at IS NULL ORDER BY l.lane
+        """,
+        rule_key,
+    )
+    if rows and rows[0]["execution_id"] is not None:
+        return None
+    return [row["lane"] for row in rows if row["lane"] is not None]
+
+
+async def settle_lane(tx: Tx, rule_key: int, lane: int, after: Place | None, limit: int) -> Moved:
+    """Look at the next ``limit`` tasks of a lane, and hold those that an active rule matches.
+
+    The caller holds the pause lock shared. Skips rows that somebody holds.
+    """
+    row = await tx.fetchrow(
+        f"""
+        WITH seen AS MATERIALIZED (
+            SELECT t.ctid AS tid, t.not_before, t.queue_no, {TASK_OF_LANE_MATCHES} AS matches
+            FROM zart.pause_rules r CROSS JOIN zart.lanes l CROSS JOIN LATERAL (
+                SELECT ctid, not_before, queue_no, step_name FROM zart.queue
+                WHERE queue.lane = $2
+                  AND (not_before, queue_no) > (COALESCE($3, '-infinity'::timestamptz), $4::bigint)
+                ORDER BY not_before, queue_no LIMIT $5) t
+            WHERE r.rule_key = $1 AND r.deleted_at IS NULL AND l.lane = $2
+        ), {_MOVE}
+        SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),
+            last.not_before, last.queue_no
+        FROM (SELECT) one LEFT JOIN LATERAL (
+            SELECT not_before, queue_no FROM seen
+            ORDER BY not_before DESC, queue_no DESC LIMIT 1) last ON true
+        """,
+        rule_key,
+        lane,
+        None if after is None else after[0],
+        0 if after is None else after[1],
+        limit,
+    )
+    if row is None:
+        return Moved(0, None)
+    return Moved(row[0], None if row[1] is None else (row[1], row[2]))
+
+
+async def settle_execution(tx: Tx, rule_key: int) -> int:
+    """Hold the queued tasks of an execution that an active rule, which names it, matches.
+
+    A run has at most 10,000. Gives how many somebody else held. The caller holds the pause lock
+    shared.
+    """
+    left: int | None = await tx.fetchval(
+        f"""
+        WITH seen AS MATERIALIZED (
+            SELECT t.tid, true AS matches
+            FROM (SELECT * FROM zart.pause_rules WHERE rule_key = $1 OFFSET 0) r
+            CROSS JOIN LATERAL ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+                SELECT ctid AS tid, step_name FROM zart.queue WHERE run_key = u.run_key OFFSET 0) t
+            WHERE r.deleted_at IS NULL
+              AND (r.task_name IS NULL OR r.task_name = u.task_name)
+              AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+        ), {_MOVE}
+        SELECT (SELECT count(*) FROM seen) - (SELECT count(*) FROM moved)
+        """,
+        rule_key,
+    )
+    return left or 0

@@ -1,0 +1,157 @@
+"""Current runs: locked with their executions, and followed by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.model import OperationKind, RunTrigger
+from zart_server.store.begin_runs import beginning, roots, steps_of
+from zart_server.store.db import Tx
+from zart_server.store.lessees import Takers
+from zart_server.store.lookups import only
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.runs import RUN_COLUMNS, RunRow
+
+# A longer payload that stays the same is not copied to the next run, which refers to it.
+_COPIED = 2000
+
+
+class LockedExecution(NamedTuple):
+    """An execution whose row, and whose current run's row, this transaction holds."""
+
+    execution_key: int
+    execution_id: str
+    task_name: str
+    created_at: datetime
+    task_definition_key: int | None  # the task's current definition
+    run: RunRow
+
+
+async def lock_current_runs(
+    tx: Tx, execution_ids: Sequence[str], *, wait: bool
+) -> dict[str, LockedExecution]:
+    """Lock executions and their current runs; gives what it got by execution id.
+
+    Left out are ids that nobody has, and executions of which somebody else holds a row or, with
+    ``wait``, whose current run was another when this began: asked for again they are there.
+    """
+    skip = "" if wait else "SKIP LOCKED"
+    # The newest run is the current one unless it was superseded before its lock was got.
+    rows = await tx.fetch(
+        f"""
+        SELECT e.*, n.definition_key AS task_definition_key, r.* FROM (
+            SELECT execution_key, execution_id, task_name, created_at AS execution_created_at
+            FROM zart.executions WHERE execution_key = ANY(ARRAY(
+                SELECT execution_key FROM zart.executions WHERE execution_id = ANY($1::text[])))
+            ORDER BY execution_key FOR NO KEY UPDATE {skip}) e
+        CROSS JOIN LATERAL (
+            SELECT {RUN_COLUMNS}, is_current FROM zart.runs
+            WHERE runs.execution_key = e.execution_key
+            ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE {skip}) r
+        LEFT JOIN zart.task_names n ON n.task_name = e.task_name
+        """,
+        execution_ids,
+    )
+    found = {}
+    for row in rows:
+        key, id_, task_name, created_at, definition_key, *run, is_current = row
+        if is_current:
+            found[id_] = LockedExecution(
+                key, id_, task_name, created_at, definition_key, RunRow.from_values(run)
+            )
+    # Who locks them is to change them.
+    tx.changes.changed((item.run.run_key for item in found.values()), at_once=True)
+    return found
+
+
+class NextRun(NamedTuple):
+    """A run that is to follow a current one, whose key it has. No ``payload_json``: the same."""
+
+    run_key: int
+    definition_key: int
+    payload_json: str | None
+    operation: NewOperation
+
+
+class Judged(NamedTuple):
+    """The rule that withholds each root of run after run, as ``roots`` takes it, of an epoch."""
+
+    rules: Sequence[int]
+    epoch: int
+
+
+_BEGIN = f""", begun AS MATERIALIZED (
+            SELECT next_key AS run_key, definition_key, n FROM past
+        ), steps AS ({steps_of("begun")}), {beginning("begun", 6)}
+"""
+
+
+async def insert_next_runs(
+    tx: Tx,
+    following: Sequence[NextRun],
+    trigger: RunTrigger,
+    kind: OperationKind,
+    begin: Judged | None = None,
+) -> dict[int, RunRow] | None:
+    """Retire current runs, held by this transaction; insert and give the next, by execution key.
+
+    Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
+    With ``begin`` the runs begin as well: their steps are inserted and their roots placed, under
+    the pause lock, shared; None, doing nothing, where the rules have changed since.
+    """
+    judged = "" if begin is None else "WHERE $5 = (SELECT epoch FROM now)"
+    rows = await tx.fetch(
+        f"""
+        WITH {"" if begin is None else f"now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),"}
+        u AS MATERIALIZED (
+            SELECT u.*, ($2::text[])[n] AS payload
+            FROM json_to_recordset($1::text::json)
+                u(n integer, run_key bigint, definition_key bigint, {RECORD}) {judged}
+        ), past AS (
+            UPDATE zart.runs r SET is_current = false,
+                status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
+                error = CASE WHEN r.completed_at IS NULL
+                    THEN 'superseded by run ' || r.run_number + 1 ELSE r.error END,
+                completed_at = COALESCE(r.completed_at, statement_timestamp())
+            FROM u WHERE r.run_key = {only("u.run_key")} AND r.is_current
+            RETURNING nextval('zart.runs_run_key_seq') AS next_key, u.n, r.execution_key,
+                r.listed_task, r.listed_at, r.run_number, u.definition_key,
+                u.triggered_by, u.principal, u.reason,
+                COALESCE(u.payload::json,
+                    CASE WHEN pg_column_size(r.payload) <= {_COPIED} THEN r.payload END) AS payload,
+                CASE WHEN u.payload IS NULL AND (
+                        r.payload IS NULL OR pg_column_size(r.payload) > {_COPIED})
+                    THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
+                    END AS payload_run_key
+        ), new AS (
+            INSERT INTO zart.runs (run_key, execution_key, listed_task, listed_at,
+                                   run_number, definition_key, "trigger", triggered_by, principal,
+                                   reason, source_run_number, payload, payload_run_key)
+                OVERRIDING SYSTEM VALUE
+            SELECT next_key, execution_key, listed_task, listed_at, run_number + 1,
+                definition_key, $3::text, triggered_by, principal, reason,
+                CASE WHEN $3::text = 'selective_rerun' THEN run_number END, payload,
+                payload_run_key
+            FROM past
+            RETURNING {RUN_COLUMNS}
+        ), operations AS ({recorded("u", "$4")}) {"" if begin is None else _BEGIN}
+        SELECT {RUN_COLUMNS} FROM new
+        """,
+        to_text(
+            [
+                {"n": n, "run_key": run.run_key, "definition_key": run.definition_key}
+                | record_of(run.operation)
+                for n, run in enumerate(following, 1)
+            ]
+        ),
+        [run.payload_json for run in following],
+        trigger.value,
+        kind.value,
+        *(() if begin is None else (begin.epoch, *roots(begin.rules, Takers()))),
+    )
+    if begin is not None and not rows:
+        return None
+    return {row["execution_key"]: RunRow.from_values(row) for row in rows}
