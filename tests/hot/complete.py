@@ -13,8 +13,8 @@ _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany", "
 
 # What sends SQL and is not explained in every state.
 EXCEPTIONS: dict[str, str] = {
-    "pause_lock._holders": "sessions, and their locks: no table",
-    "pause_lock.seize_pause_lock": "BEGIN, ROLLBACK",
+    "pausing.lock._holders": "sessions, and their locks: no table",
+    "pausing.lock.seize_pause_lock": "BEGIN, ROLLBACK",
 }
 
 
