@@ -172,7 +172,7 @@ def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutation
     db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
-        ExecutionServicer(db, mutations, runtime.watches, runtime.dispatch.waiters), server
+        ExecutionServicer(db, mutations, runtime.watches, runtime.dispatch.long_polls), server
     )
     dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
         DispatchServicer(db, runtime.dispatch), server

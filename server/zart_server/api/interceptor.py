@@ -23,7 +23,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from zart_server import aside
-from zart_server.api.access import Access, Verdict
+from zart_server.api.access import Access, AccessVerdict
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
@@ -96,7 +96,7 @@ class Entry:
     """How one call came in. ``verdict`` None: nobody asks, or its certificate tells."""
 
     door: Door
-    verdict: Verdict | None
+    verdict: AccessVerdict | None
     exists: bool
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zart_server.store.db import Tx
 from zart_server.store.due import Begin, asked, marked
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
-from zart_server.store.queue import Place
+from zart_server.store.queue import LaneCursor
 
 _TOLD = 128  # lanes of which a look at all tells where they begin; more where more is wanted
 
@@ -47,7 +47,7 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Found:
+class Claims:
     """What a claim came to.
 
     ``heads`` is where lanes began, oldest first, and ``is_all_told`` that no other lane has
@@ -56,7 +56,7 @@ class Found:
     """
 
     claimed: list[Claimed]
-    heads: dict[int, Place]
+    heads: dict[int, LaneCursor]
     is_all_told: bool
     stood_aside: bool  # for a rule that is settling
     is_more: bool
@@ -178,7 +178,7 @@ def _arguments(wanted: Claim, begin: Begin) -> list[object]:
     ]
 
 
-async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Found:
+async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Claims:
     """Lease queued tasks that are due, the oldest first; none while a rule is settling.
 
     Of four lanes and more each gives at most three times its share, so that none keeps the others
@@ -190,14 +190,14 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Found:
         statement = _CLAIM_OF_TASKS if wanted.handlers is None else _CLAIM_OF_HANDLERS
     *rows, said = await tx.fetch(statement, *_arguments(wanted, begin))
     claimed: list[Claimed] = []
-    heads: dict[int, Place] = {}
+    heads: dict[int, LaneCursor] = {}
     for row in rows:
         if row[0] is None:
             heads[row[6]] = row[7], row[8]
         else:
             claimed.append(Claimed(*row))
     tx.changes.changed(item.run_key for item in claimed)
-    return Found(
+    return Claims(
         claimed,
         heads,
         len(heads) == said[4],

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
-from zart_server.store.queue import Place
+from zart_server.store.queue import LaneCursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Begin:
     Without a time they are read from their heads. ``is_only``: no others are looked at.
     """
 
-    places: Mapping[int, Place] = field(default_factory=dict)
+    cursors: Mapping[int, LaneCursor] = field(default_factory=dict)
     since: datetime | None = None
     is_only: bool = False
 
@@ -27,14 +27,14 @@ class Begin:
         self, task_names: Sequence[str], handlers: Sequence[str] | None = None
     ) -> list[object]:
         """Return the values that ``asked`` takes, or ``marked`` where no others are looked at."""
-        places = [
-            list(self.places),
-            [place[0] for place in self.places.values()],
-            [place[1] for place in self.places.values()],
+        cursors = [
+            list(self.cursors),
+            [cursor[0] for cursor in self.cursors.values()],
+            [cursor[1] for cursor in self.cursors.values()],
         ]
         if self.is_only:
-            return [*places]
-        return [*places, self.since, task_names, *([] if handlers is None else [handlers])]
+            return [*cursors]
+        return [*cursors, self.since, task_names, *([] if handlers is None else [handlers])]
 
 
 def marked(first: int) -> str:
@@ -66,7 +66,7 @@ class DueLane(NamedTuple):
     lane: int
     task_name: str
     handler: str
-    place: Place
+    cursor: LaneCursor
     due_in: float
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zart_server.store.arrays import Distinct
 
 
-class Taker(NamedTuple):
+class Lessee(NamedTuple):
     """Who leases a ready step at once. ``lease_seconds`` is how long the lease lasts."""
 
     dispatcher_id: str
@@ -17,12 +17,12 @@ class Taker(NamedTuple):
 
 
 @dataclass(slots=True)
-class Takers:
-    """Takers, each once, and the place, from 1, of that of each step; 0: nobody takes it."""
+class Lessees:
+    """Lessees, each once, and the index, from 1, of that of each step; 0: nobody takes it."""
 
-    places: list[int] = field(default_factory=list)
-    values: Distinct[Taker] = field(default_factory=Distinct)
+    indexes: list[int] = field(default_factory=list)
+    values: Distinct[Lessee] = field(default_factory=Distinct)
 
-    def add(self, taker: Taker | None) -> None:
+    def add(self, lessee: Lessee | None) -> None:
         """Note who takes the next step."""
-        self.places.append(0 if taker is None else self.values.place(taker))
+        self.indexes.append(0 if lessee is None else self.values.index(lessee))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from zart_server.engine.background.looking_back import LookingBack
-from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.db import Tx
 from zart_server.store.due import DueLane, due_before, due_lanes
 from zart_server.store.leases import ExpiredLease, expired_leases

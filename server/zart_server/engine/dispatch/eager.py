@@ -11,7 +11,7 @@ from datetime import datetime
 from zart_server.domain.commands import LeasedTask, LeaseNext
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.definitions import Definition
-from zart_server.store.lessees import Taker
+from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
 
 _BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
@@ -25,7 +25,7 @@ class _Room:
     bytes: int = _BYTES
 
 
-class NextTasks:
+class EagerDispatch:
     """What the calls of one batch of outcomes take on."""
 
     def __init__(self) -> None:
@@ -92,6 +92,6 @@ class NextTasks:
         )
 
 
-def taker_of(to: LeaseNext) -> Taker:
+def lessee_of(to: LeaseNext) -> Lessee:
     """Return who leases, as it is stored."""
-    return Taker(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())
+    return Lessee(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zart_server.domain.commands import LeaseNext
-from zart_server.engine.dispatch.eager import taker_of
+from zart_server.engine.dispatch.eager import lessee_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.enqueue import Leases, Placements, insert_ready
+from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
 from zart_server.store.steps import RerunSteps
 
 
@@ -29,24 +29,24 @@ class Ready:
     backoff_base: int = 0
     max_attempts: int | None = None
     delay: float = 0.0
-    lease_to: LeaseNext | None = None
+    lessee: LeaseNext | None = None
 
-    def tell_of(self, tx: Tx) -> None:
+    def announce(self, tx: Tx) -> None:
         """Have those who wait for it told that it is queued, if that is where it went."""
-        if self.lease_to is None:
+        if self.lessee is None:
             handler = self.definition.graph.steps[self.step_no].handler
             tx.changes.queued(self.definition.task_name, handler, self.delay)
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Enqueued:
     """Where ready steps went: the rule that holds each, and the leases of those taken on."""
 
     rules: list[int | None]
     leases: Leases = field(default_factory=dict)
 
 
-async def place(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Placed:
+async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Enqueued:
     """Queue ready steps or lease them, or hold those that an active pause rule matches.
 
     ``steps`` are those of their reruns, to be inserted before.
@@ -56,18 +56,18 @@ async def place(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None)
     step number).
     """
     if not ready and steps is None:
-        return Placed([])
+        return Enqueued([])
     while True:
         rules = await judge(tx, ready)
-        placed = await insert_ready(tx, placements(ready, rules), tx.pauses.epoch, steps)
-        if placed is not None:
+        enqueued = await enqueue_ready(tx, rows_of(ready, rules), tx.pauses.epoch, steps)
+        if enqueued is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)
     for item, rule in zip(ready, rules, strict=True):
         if rule is None:
-            item.tell_of(tx)
-    return Placed(rules, placed)
+            item.announce(tx)
+    return Enqueued(rules, enqueued)
 
 
 async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
@@ -79,10 +79,10 @@ async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
     )  # fmt: skip
 
 
-def placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placements:
+def rows_of(ready: Sequence[Ready], rules: Sequence[int | None]) -> ReadyRows:
     """Return what is stored of ready steps as they were judged."""
-    found = Placements()
-    takers: dict[LeaseNext, int] = {}
+    found = ReadyRows()
+    lessees: dict[LeaseNext, int] = {}
     for item, rule in zip(ready, rules, strict=True):
         kind = item.definition.queued[item.step_no]
         found.run_keys.append(item.run_key)
@@ -93,13 +93,13 @@ def placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placement
         found.max_attempts.append(item.max_attempts or kind.max_attempts)
         found.delays.append(item.delay)
         found.rule_keys.append(rule or 0)
-        found.kinds.append(found.of_kind.place(kind))
-        to = item.lease_to if rule is None else None
-        taker = 0
+        found.kinds.append(found.of_kind.index(kind))
+        to = item.lessee if rule is None else None
+        lessee = 0
         if to is not None:
-            taker = takers.get(to, 0)
-            if not taker:
-                taker = takers[to] = found.of_taker.place(taker_of(to))
-        found.takers.append(taker)
+            lessee = lessees.get(to, 0)
+            if not lessee:
+                lessee = lessees[to] = found.of_lessee.index(lessee_of(to))
+        found.lessees.append(lessee)
         found.after.append(0)
     return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zart_server.domain.commands import LeasedTask, Outcome
-from zart_server.engine.dispatch.eager import NextTasks
+from zart_server.engine.dispatch.eager import EagerDispatch
 from zart_server.engine.dispatch.enqueue import Ready
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
 
 
-class Followers:
+class ReadySteps:
     """The ready steps of one batch, and beside each the place of the outcome that led to it."""
 
     def __init__(
@@ -24,7 +24,7 @@ class Followers:
         self._runs = runs
         self._definitions = definitions
         self._outcomes = outcomes
-        self._next = NextTasks()
+        self._next = EagerDispatch()
         self.ready: list[Ready] = []
         self.after: list[int] = []
 
@@ -49,7 +49,7 @@ class Followers:
         to = self._outcomes[n].lease_next
         if to is not None and not self._next.takes(to, run, definition, step_no):
             to = None
-        self.add(Ready(definition, run.execution_id, run_key, step_no, lease_to=to), n)
+        self.add(Ready(definition, run.execution_id, run_key, step_no, lessee=to), n)
 
     def add(self, ready: Ready, n: int) -> None:
         """Add a step that became ready by the outcome at this place."""
@@ -61,12 +61,12 @@ class Followers:
         found = []
         for n, item in zip(self.after, self.ready, strict=True) if leases else ():
             lease = leases.get((item.run_key, item.step_no))
-            if item.lease_to is not None and lease is not None:
+            if item.lessee is not None and lease is not None:
                 task = self._next.leased(
                     item.definition,
                     item.step_no,
                     item.attempt,
-                    item.lease_to,
+                    item.lessee,
                     self._runs[item.run_key],
                     *lease,
                 )

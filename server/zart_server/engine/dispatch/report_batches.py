@@ -31,9 +31,9 @@ class _Call:
     results: list[ReportResult | None]
     tasks: list[LeasedTask] = field(default_factory=list)
 
-    def settle(self, place: int, status: ReportStatus, error: str = "") -> None:
+    def settle(self, index: int, status: ReportStatus, error: str = "") -> None:
         """Answer one outcome, and the call with the last."""
-        self.results[place] = ReportResult(self.outcomes[place].task_id, status, error)
+        self.results[index] = ReportResult(self.outcomes[index].task_id, status, error)
         self.left -= 1
         if self.left == 0 and not self.done.done():
             results = [result for result in self.results if result is not None]
@@ -43,7 +43,7 @@ class _Call:
 _Item: TypeAlias = tuple[_Call, int]
 
 
-class ReportGatherer:
+class ReportBatches:
     """Records outcomes batch after batch; a call's cancellation never touches a batch."""
 
     def __init__(self, db: Database, room: WaitingRoom) -> None:
@@ -60,7 +60,7 @@ class ReportGatherer:
         count = len(outcomes)
         done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
         call = _Call(outcomes, done, count, [None] * count)
-        self._waiting += [(call, place) for place in range(count)]
+        self._waiting += [(call, index) for index in range(count)]
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
         return await done
@@ -98,7 +98,7 @@ class ReportGatherer:
                 self._give_back(call)
 
     async def _record(self, batch: list[_Item], *, wait: bool) -> None:
-        outcomes = [call.outcomes[place] for call, place in batch]
+        outcomes = [call.outcomes[index] for call, index in batch]
         for attempt in range(_ATTEMPTS):
             try:
                 async with self._db.transaction(at_once=wait) as tx:
@@ -110,15 +110,15 @@ class ReportGatherer:
         for number, task in recorded.tasks:
             batch[number][0].tasks.append(task)
         for number, status in recorded.statuses.items():
-            call, place = batch[number]
-            call.settle(place, status)
+            call, index = batch[number]
+            call.settle(index, status)
         held = [batch[number] for number in recorded.stragglers]
         if held:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
             by_run: dict[str, list[_Item]] = {}
-            for call, place in held:
-                run, _, _ = call.outcomes[place].task_id.partition("-")
-                by_run.setdefault(run, []).append((call, place))
+            for call, index in held:
+                run, _, _ = call.outcomes[index].task_id.partition("-")
+                by_run.setdefault(run, []).append((call, index))
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
 
@@ -151,10 +151,10 @@ class ReportGatherer:
     async def _split(self, batch: list[_Item], *, wait: bool) -> None:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) == 1:
-            call, place = batch[0]
-            _log.warning("rejected an outcome of %s", call.outcomes[place].task_id)
+            call, index = batch[0]
+            _log.warning("rejected an outcome of %s", call.outcomes[index].task_id)
             call.settle(
-                place,
+                index,
                 ReportStatus.REJECTED,
                 "the outcome holds a value that cannot be stored",
             )

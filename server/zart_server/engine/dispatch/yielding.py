@@ -7,7 +7,7 @@ import asyncio
 _TURNS = 5  # of the event loop, which a report takes from its arrival to its statement
 
 
-async def let_others_go_first() -> None:
+async def yield_to_others() -> None:
     """Wait while others that came just now get to where they wait for the database."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.engine.dispatch.eager_start import Handing
-from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.eager_start import EagerStart
+from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.store.begin_runs import insert_new_runs, insert_steps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
@@ -29,31 +29,31 @@ class NewRun(NamedTuple):
     facts: RunFacts | None = None
 
 
-async def begin_runs(tx: Tx, runs: Sequence[NewRun], waiters: Waiters | None = None) -> None:
+async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | None = None) -> None:
     """Insert all steps of new runs and queue the first, or hold those that a pause rule matches.
 
     Of few runs the first steps are leased at once to calls that wait for them. Like
-    ``placing.place``, the last thing a transaction does that may wait.
+    ``enqueue``, the last thing a transaction does that may wait.
     """
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
     # Of many runs the steps take their time: better spent before the pause lock is taken.
     with_steps = len(runs) <= FEW
     if not with_steps:
         await insert_steps(tx, keys)
-    handing = Handing(tx, waiters if with_steps else None)
+    eager = EagerStart(tx, long_polls if with_steps else None)
     while True:
         rules = await judge_roots(tx, runs)
-        takers = handing.promise(runs, rules)
+        lessees = eager.reserve(runs, rules)
         leases = await insert_new_runs(
-            tx, keys, rules, takers, tx.pauses.epoch, with_steps=with_steps
+            tx, keys, rules, lessees, tx.pauses.epoch, with_steps=with_steps
         )
         if leases is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
-        handing.call_off()
+        eager.call_off()
         await tx.pauses.refresh(tx)
-    handing.leased(runs, leases)
-    tell_of_queued(tx, runs, leases)
+    eager.leased(runs, leases)
+    announce_queued(tx, runs, leases)
 
 
 async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
@@ -74,7 +74,7 @@ async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
     return [rule or 0 for rule in rules]
 
 
-def tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
+def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
     """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}

@@ -12,13 +12,13 @@ from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_curr
 from zart_server.store.db import Tx
 from zart_server.store.operations import NewOperation
 from zart_server.store.reads.steps import RunPlace, read_steps
-from zart_server.store.retry_step import DeadStep, revive_steps
+from zart_server.store.retry_step import StepToRevive, revive_steps
 
 
 class _Dead(NamedTuple):
     """A step that is to be revived, if it is dead indeed."""
 
-    place: int
+    number: int
     current: CurrentRun
     step_no: int
     command: RetryStep
@@ -60,7 +60,7 @@ async def retry_steps(
             dead.append(_Dead(len(found), current, step_no, command, caller))
             found.append(None)
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
-        found[item.place] = result
+        found[item.number] = result
     return found
 
 
@@ -84,7 +84,7 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
 
 async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
     """Revive steps; gives the rule that holds each, if it was dead, and the runs of those."""
-    steps = list(map(_dead_step, dead))
+    steps = list(map(_step_to_revive, dead))
     names = [
         (item.current.execution.execution_id, item.current.execution.task_name, step.queued)
         for item, step in zip(dead, steps, strict=True)
@@ -108,7 +108,7 @@ def _place(item: _Dead) -> RunPlace:
     )
 
 
-def _dead_step(item: _Dead) -> DeadStep:
+def _step_to_revive(item: _Dead) -> StepToRevive:
     run = item.current.run
     operation = NewOperation(
         item.caller,
@@ -125,4 +125,4 @@ def _dead_step(item: _Dead) -> DeadStep:
         ),
     )
     queued = item.current.definition.queued[item.step_no]
-    return DeadStep(run.run_key, item.step_no, item.budget, queued, operation)
+    return StepToRevive(run.run_key, item.step_no, item.budget, queued, operation)

@@ -14,7 +14,7 @@ _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attemp
 
 
 @dataclass(frozen=True, slots=True)
-class HeldStep:
+class PausedStep:
     """A held step of a run whose row this transaction holds."""
 
     run_key: int
@@ -28,12 +28,12 @@ class HeldStep:
     queue_no: int
 
     @property
-    def place(self) -> tuple[datetime, int]:
+    def cursor(self) -> tuple[datetime, int]:
         """Where it stands in its lane."""
         return self.not_before, self.queue_no
 
 
-class HeldAt(NamedTuple):
+class PausedAt(NamedTuple):
     """Where a held step stands in the order of those of its rule, and its run."""
 
     not_before: datetime
@@ -41,7 +41,9 @@ class HeldAt(NamedTuple):
     run_key: int
 
 
-async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> list[HeldAt]:
+async def paused_by_rule(
+    tx: Tx, rule_key: int, after: PausedAt | None, limit: int
+) -> list[PausedAt]:
     """Return the oldest held steps attributed to a rule, after one of them; locks nothing."""
     rows = await tx.fetch(
         "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
@@ -52,12 +54,12 @@ async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> li
         -1 if after is None else after.queue_no,
         limit,
     )
-    return [HeldAt(*row) for row in rows]
+    return [PausedAt(*row) for row in rows]
 
 
-async def held_in_runs(
+async def paused_in_runs(
     tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
-) -> list[HeldStep]:
+) -> list[PausedStep]:
     """Return the oldest held steps, attributed to a rule, of runs that this transaction holds."""
     rows = await tx.fetch(
         """
@@ -78,7 +80,7 @@ async def held_in_runs(
         run_keys,
         limit,
     )
-    return [HeldStep(*row) for row in rows]
+    return [PausedStep(*row) for row in rows]
 
 
 async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:

@@ -1,4 +1,4 @@
-"""Moves queued tasks that a new pause rule matches to the held ones, piece by piece."""
+"""Moves queued tasks that a new pause rule matches to the paused ones, piece by piece."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zart_server.store.db import Tx
 from zart_server.store.pausing.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
 
 # Where in a lane's queue a sweep has come to: (not_before, queue_no).
-Place: TypeAlias = tuple[datetime, int]
+LaneCursor: TypeAlias = tuple[datetime, int]
 
 _MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
@@ -29,7 +29,7 @@ class Moved(NamedTuple):
     """What a piece of work came to. ``left``: matching tasks that somebody else held."""
 
     left: int
-    end: Place | None  # of what was read; None where there was nothing
+    end: LaneCursor | None  # of what was read; None where there was nothing
 
 
 async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
@@ -50,7 +50,9 @@ async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
     return [row["lane"] for row in rows if row["lane"] is not None]
 
 
-async def settle_lane(tx: Tx, rule_key: int, lane: int, after: Place | None, limit: int) -> Moved:
+async def settle_lane(
+    tx: Tx, rule_key: int, lane: int, after: LaneCursor | None, limit: int
+) -> Moved:
     """Look at the next ``limit`` tasks of a lane, and hold those that an active rule matches.
 
     The caller holds the pause lock shared. Skips rows that somebody holds.

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from zart_server.store.claims import Found
+from zart_server.store.claims import Claims
 from zart_server.store.due import Begin, DueLane, DueLanes
-from zart_server.store.queue import Place
+from zart_server.store.queue import LaneCursor
 
 _KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
 _CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
@@ -41,7 +41,7 @@ class _Look:
 class _Marks:
     """The marks of one set of lanes, for claims and for looks at all of it."""
 
-    hot: dict[int, Place] = field(default_factory=dict)
+    hot: dict[int, LaneCursor] = field(default_factory=dict)
     is_hot_until: float = 0.0
     rests_until: float = 0.0
     seconds: float = 0.0  # that the last look at all lanes took
@@ -61,23 +61,23 @@ class _Marks:
         elif at - self.last.at >= old:
             self.old, self.last = self.last, _Look(at, begin)
 
-    def lower(self, lane: int, place: Place) -> None:
+    def lower(self, lane: int, cursor: LaneCursor) -> None:
         """Have the next looks see what was put back there."""
         if lane in self.hot:
-            self.hot[lane] = min(self.hot[lane], place)
+            self.hot[lane] = min(self.hot[lane], cursor)
         self.old, self.last = (
-            look and _Look(look.at, _lowered(look.begin, lane, place))
+            look and _Look(look.at, _lowered(look.begin, lane, cursor))
             for look in (self.old, self.last)
         )
 
 
-def _lowered(begin: Begin, lane: int, place: Place) -> Begin:
-    known = begin.places.get(lane)
+def _lowered(begin: Begin, lane: int, cursor: LaneCursor) -> Begin:
+    known = begin.cursors.get(lane)
     if known is None and begin.since is not None:
         known = begin.since, 0
-    if known is None or known <= place:
+    if known is None or known <= cursor:
         return begin
-    return Begin({**begin.places, lane: place}, begin.since)
+    return Begin({**begin.cursors, lane: cursor}, begin.since)
 
 
 class LowWater:
@@ -111,7 +111,7 @@ class LowWater:
         task_names: Sequence[str],
         handlers: Sequence[str],
         begin: Begin,
-        found: Found,
+        found: Claims,
         *,
         is_enough: bool,
     ) -> None:
@@ -131,9 +131,9 @@ class LowWater:
             marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
             marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
         for item in found.claimed:
-            place = item.not_before, item.queue_no
-            if item.lane not in hot or hot[item.lane] < place:
-                hot[item.lane] = place
+            cursor = item.not_before, item.queue_no
+            if item.lane not in hot or hot[item.lane] < cursor:
+                hot[item.lane] = cursor
         marks.hot = hot
 
     def task_names(self) -> set[str]:
@@ -149,8 +149,8 @@ class LowWater:
     def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
         """Note what a look at all lanes of these tasks has found."""
         if due.is_all:
-            places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
-            self._of(task_names, ()).looked(due.now, Begin(places, due.now), self._old)
+            cursors = {lane.lane: lane.cursor for lane in due.lanes if lane.due_in <= 0}
+            self._of(task_names, ()).looked(due.now, Begin(cursors, due.now), self._old)
 
     def looked_in_vain(
         self, task_names: Sequence[str], handlers: Sequence[str], now: datetime
@@ -159,11 +159,11 @@ class LowWater:
         self._of(task_names, handlers).looked(now, Begin({}, now), self._old)
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
-        """Note that tasks stand in these places, which may be before the marks."""
+        """Note that tasks stand at these cursors, which may be before the marks."""
         for (task_names, handlers), marks in self._marks.items():
             for lane in lanes:
                 if lane.task_name in task_names and (not handlers or lane.handler in handlers):
-                    marks.lower(lane.lane, lane.place)
+                    marks.lower(lane.lane, lane.cursor)
 
     def _of(self, task_names: Sequence[str], handlers: Sequence[str]) -> _Marks:
         key = tuple(task_names), tuple(handlers)
