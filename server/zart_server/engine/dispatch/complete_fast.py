@@ -1,4 +1,4 @@
-"""Passes on from completed steps to the next ones, or to their run's end, in one statement.
+"""The fast path of a report: completes steps and enqueues the next ones by one statement.
 
 Without a transaction: most outcomes that come one by one are such, and a round trip is felt.
 """
@@ -23,7 +23,7 @@ _FEW = 50
 
 @dataclass(frozen=True, slots=True)
 class CompletedFast:
-    """The places of what was recorded, and what was leased, by the place of what led to it."""
+    """The indexes of the recorded outcomes; the tasks leased at once, each with its outcome's."""
 
     ended: set[int]
     tasks: list[tuple[int, LeasedTask]]
@@ -36,12 +36,12 @@ async def complete_fast(
     runs: Mapping[int, RunFacts],
     definitions: Mapping[int, Definition],
 ) -> CompletedFast | None:
-    """Record completed steps, by lease and index, whose runs go on or are completed by that alone.
+    """Record completed steps, given by lease with the index of their outcome.
 
-    None, doing nothing, where it takes more: a step that is retried, or of a rerun; one after it
-    that waits for others as well; a run that somebody holds; rules that have changed. And where
-    there are many, which would keep a Pause waiting, since the pause lock is taken before they are
-    ended.
+    Return None, having done nothing, if the general path is needed: a step failed or belongs to a
+    rerun; a dependant waits for other steps too; another transaction has locked a run; the pause
+    rules have changed; or the steps are many, which would keep a Pause waiting, since the pause
+    lock is taken before the leases end. Locks the runs, then the pause lock, then the leases.
     """
     lasts = _lasts(firsts, runs, definitions) if 0 < len(firsts) <= _FEW else None
     if lasts is None:
@@ -73,7 +73,7 @@ def _lasts(
     runs: Mapping[int, RunFacts],
     definitions: Mapping[int, Definition],
 ) -> list[int] | None:
-    """Return the indexes, from 1, of the last steps of their runs; None: one needs more."""
+    """Return the indexes, from 1, of the last steps of runs; None: the fast path will not do."""
     lasts = []
     for index, (run_key, step_no, _, _) in enumerate(firsts, 1):
         run = runs[run_key]

@@ -1,4 +1,4 @@
-"""The dispatch path: long polls, gathered reports, extensions."""
+"""What dispatchers ask of a server: long polls, reports in batches, extensions."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Dispatch:
     ) -> list[LeasedTask]:
         """Lease tasks, waiting for the first one up to ``wait``; none once draining.
 
-        ``gone`` is set when the caller is gone: nothing more is leased for it. What has been
-        leased by then is returned all the same, for the servicer to give back.
+        ``gone`` is set when the caller is gone: no more tasks are leased for it. The tasks leased
+        by then are returned all the same, for the servicer to release.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + command.wait.total_seconds()
@@ -72,7 +72,7 @@ class Dispatch:
         return []
 
     async def _look(self, command: LeaseTasks, *, is_told: bool) -> list[LeasedTask]:
-        """Lease what there is; where there was nothing, and nobody told of any, peek first."""
+        """Lease tasks that are due; peek first if there were none and none was announced since."""
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
             await yield_to_others()
@@ -124,9 +124,9 @@ class Dispatch:
         return results
 
     async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
-        """Return tasks back whose lease did not reach its dispatcher, who is ``principal``.
+        """Queue tasks again whose lease did not reach its dispatcher, ``principal``.
 
-        Where that is refused they are left to expire: nobody waits for it.
+        If that fails the leases are left to expire: no caller waits for the outcome.
         """
         outcomes = [
             Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
@@ -166,7 +166,7 @@ class Dispatch:
         self.long_polls.wake_all()
 
     async def stop(self) -> None:
-        """Finish what was reported."""
+        """Record the outcomes that are still waiting for their transaction."""
         try:
             await self._reports.stop()
         except ZartError:

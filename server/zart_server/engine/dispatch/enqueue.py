@@ -1,4 +1,4 @@
-"""Decides whether ready steps are queued, held, or leased at once, and does it."""
+"""Decides whether ready steps are queued, paused, or leased at once, and does it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zart_server.store.steps import RerunSteps
 
 @dataclass(slots=True)
 class Ready:
-    """A step that became ready, and who takes it on at once where no rule withholds it.
+    """A step that became ready, and the lessee that leases it at once if no rule withholds it.
 
     ``attempt`` is the next one, ``delay`` is in seconds, ``max_attempts`` None: the definition's.
     """
@@ -32,7 +32,7 @@ class Ready:
     lessee: LeaseNext | None = None
 
     def announce(self, tx: Tx) -> None:
-        """Have those who wait for it told that it is queued, if that is where it went."""
+        """Announce the step to the calls that wait for its lane, if it was queued."""
         if self.lessee is None:
             handler = self.definition.graph.steps[self.step_no].handler
             tx.changes.queued(self.definition.task_name, handler, self.delay)
@@ -40,20 +40,19 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """Where ready steps went: the rule that holds each, and the leases of those taken on."""
+    """Where ready steps went: the rule that withholds each; token and end of each lease."""
 
     rules: list[int | None]
     leases: Leases = field(default_factory=dict)
 
 
 async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Enqueued:
-    """Queue ready steps or lease them, or hold those that an active pause rule matches.
+    """Queue ready steps, or lease them at once; pause those that an active rule matches.
 
     ``steps`` are those of their reruns, to be inserted before.
     The last thing a transaction does that may wait: it takes the pause lock, shared, and keeps it
     to the commit, so that a Pause either is seen here or sees what is queued or leased here.
-    Gives the rule key of each, None where none matches, and (token, end) of leases by (run key,
-    step number).
+    The caller has locked the runs.
     """
     if not ready and steps is None:
         return Enqueued([])
@@ -80,7 +79,7 @@ async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
 
 
 def rows_of(ready: Sequence[Ready], rules: Sequence[int | None]) -> ReadyRows:
-    """Return what is stored of ready steps as they were judged."""
+    """Return the rows of ready steps as they were judged."""
     found = ReadyRows()
     lessees: dict[LeaseNext, int] = {}
     for item, rule in zip(ready, rules, strict=True):

@@ -35,7 +35,7 @@ class _Parts:
 
 
 async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
-    """Lease up to ``max_tasks`` that are due, oldest first; ends early at 8 MiB.
+    """Lease up to ``max_tasks`` tasks that are due, oldest first; fewer if they exceed 8 MiB.
 
     The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
     before a Pause, and committed, or sees its rule. Waits for no row.
@@ -55,7 +55,7 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
 
 
 async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
-    """Claim from where the last claims came to; where that is too little, from all lanes."""
+    """Claim from the low-water marks on; if that yields too few, from all lanes."""
     wanted = Claim(
         command.task_names,
         command.handlers or None,

@@ -22,7 +22,7 @@ class LongPoll:
     _is_reserved: bool = False
 
     def takes(self, task_name: str, handler: str) -> bool:
-        """Return whether it asked for this lane."""
+        """Return whether the call asked for this lane."""
         return self.lessee.takes(task_name, handler)
 
     async def wait(self, seconds: float) -> bool:
@@ -41,7 +41,7 @@ class LongPoll:
         return True
 
     def wake(self) -> None:
-        """Have it look."""
+        """Have the call look for tasks."""
         self._event.set()
 
     def reserve(self) -> bool:
@@ -58,7 +58,7 @@ class LongPoll:
 
 
 class LongPolls:
-    """Wakes as many waiting calls as were told of tasks: oldest first, not all for one task."""
+    """Wakes as many calls as there are announced tasks: oldest first, not all for one task."""
 
     def __init__(self) -> None:
         self._waiting: dict[LongPoll, None] = {}
@@ -119,5 +119,5 @@ class LongPolls:
         self._waiting.clear()
 
     def task_names(self) -> set[str]:
-        """Return the tasks that somebody waits for."""
+        """Return the names of the tasks that calls wait for."""
         return {name for long_poll in self._waiting for name in long_poll.lessee.task_names}

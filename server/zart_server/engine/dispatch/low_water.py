@@ -1,4 +1,4 @@
-"""Where looks have come to in each lane's queue, so that they need not begin at its head.
+"""Low-water marks: where looks have come to in each lane, so that none begins at its head.
 
 While somebody holds a snapshot open, PostgreSQL cannot forget the index entries of tasks that are
 gone, and a look from the head reads all of them first. So claims that get all they want go on from
@@ -31,7 +31,7 @@ _Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look at all lanes has found: nothing stood before this then."""
+    """The findings of a look at all lanes: no task stood before ``begin`` at that time."""
 
     at: datetime
     begin: Begin
@@ -62,7 +62,7 @@ class _Marks:
             self.old, self.last = self.last, _Look(at, begin)
 
     def lower(self, lane: int, cursor: LaneCursor) -> None:
-        """Have the next looks see what was put back there."""
+        """Have the next looks see a task that was put back at this cursor."""
         if lane in self.hot:
             self.hot[lane] = min(self.hot[lane], cursor)
         self.old, self.last = (
@@ -81,7 +81,7 @@ def _lowered(begin: Begin, lane: int, cursor: LaneCursor) -> Begin:
 
 
 class LowWater:
-    """The marks of one server, for each set of tasks and handlers that is asked for.
+    """The low-water marks of one server, for each set of tasks and handlers that is asked for.
 
     A look at all lanes begins where one ended that is ``old``.
     """

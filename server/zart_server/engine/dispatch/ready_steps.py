@@ -1,4 +1,4 @@
-"""What outcomes make ready: steps that wait for one alone follow it at once."""
+"""The steps that outcomes make ready: those with a single dependency are ready at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zart_server.store.enqueue import Leases
 
 
 class ReadySteps:
-    """The ready steps of one batch, and beside each the place of the outcome that led to it."""
+    """The ready steps of one batch, each with the index of the outcome that made it ready."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class ReadySteps:
         self.after: list[int] = []
 
     def completed(self, run_key: int, step_no: int, result_json: str, n: int) -> list[int]:
-        """Add what waits for this step alone; gives its other dependants, which may wait on."""
+        """Add the dependants that wait for this step alone; return the others."""
         run = self._runs[run_key]
         graph = self._definitions[run.definition_key].graph
         self._next.completed(run_key, step_no, result_json)
@@ -43,7 +43,7 @@ class ReadySteps:
         return others
 
     def add_next(self, run_key: int, step_no: int, n: int) -> None:
-        """Add a step whose dependencies are all completed; it may be leased to who asked."""
+        """Add a step, all its dependencies completed; the reporting call may lease it at once."""
         run = self._runs[run_key]
         definition = self._definitions[run.definition_key]
         to = self._outcomes[n].lease_next
@@ -52,12 +52,12 @@ class ReadySteps:
         self.add(Ready(definition, run.execution_id, run_key, step_no, lessee=to), n)
 
     def add(self, ready: Ready, n: int) -> None:
-        """Add a step that became ready by the outcome at this place."""
+        """Add a step that the outcome at this index made ready."""
         self.ready.append(ready)
         self.after.append(n)
 
     def leased(self, leases: Leases) -> list[tuple[int, LeasedTask]]:
-        """Return what was leased at once, each with the place of the outcome that it followed."""
+        """Return the tasks leased at once, each with the index of the outcome that it followed."""
         found = []
         for n, item in zip(self.after, self.ready, strict=True) if leases else ():
             lease = leases.get((item.run_key, item.step_no))

@@ -32,9 +32,9 @@ from zart_server.store.steps import open_dependants
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a batch: a status by place, and the places whose run somebody else holds.
+    """A status by the index of the outcome, and the stragglers, whose run another has locked.
 
-    ``tasks`` are what was leased at once, each with the index of the outcome that it followed.
+    ``tasks`` were leased at once, each with the index of the outcome that it followed.
     """
 
     statuses: dict[int, ReportStatus]
@@ -45,11 +45,12 @@ class Recorded:
 async def record_outcomes(
     tx: Tx, outcomes: Sequence[Outcome], *, wait: bool, swept: bool = False
 ) -> Recorded:
-    """Record outcomes whose token is current; one run's lock holds up only its own.
+    """Record outcomes whose token is current: by the fast path, or else in a transaction.
 
-    Locks the runs, then the leases, then the pause lock. With ``wait`` runs that somebody else
-    holds are waited for. ``swept``: the server found the leases expired; those that were extended
-    meanwhile stay. A transaction that has not begun begins where one statement is not enough.
+    Locks the runs, then the leases, then the pause lock. A run that another transaction has locked
+    is waited for with ``wait``; else its outcomes are stragglers. ``swept``: the server found the
+    leases expired; those that were extended meanwhile stay. Begins the transaction, unless it has
+    begun, if the fast path (``complete_fast``) will not do.
     """
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
     runs = await tx.runs.get(tx, {lease[0] for lease in leases.values()})
@@ -120,7 +121,7 @@ class _Batch:
         self.ready_steps = ReadySteps(self.runs, self.definitions, self.outcomes)
 
     async def end(self, firsts: dict[LeaseKey, int], *, wait: bool) -> set[int]:
-        """End leases and do whatever follows; give the places of those that were current."""
+        """End leases with all that follows; return the indexes of those that were current."""
         verdicts = [self._verdict(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
         self.locked, ended = await end_leases(self.tx, verdicts, wait=wait, swept=self.swept)
         if not ended:
@@ -143,7 +144,7 @@ class _Batch:
         return self.definitions[run.definition_key]
 
     def _verdict(self, lease: LeaseKey, ending: object) -> Verdict:
-        """Judge how an attempt ended, and whether a repeat may cure it."""
+        """Return how an attempt ended, and whether a repeat may cure it."""
         if isinstance(ending, Completed):
             return Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
         if isinstance(ending, Failed):
@@ -162,7 +163,7 @@ class _Batch:
         raise TypeError(ending)
 
     async def _open_dependants(self, found: dict[int, EndedLease]) -> None:
-        """Find what is ready now: at once where a step waited for one alone, else by counting."""
+        """Find the steps that are ready now: those with one dependency, and others by counting."""
         counted: dict[tuple[int, int], int] = {}
         last: dict[tuple[int, int], int] = {}
         for n, item in found.items():
@@ -205,9 +206,9 @@ class _Batch:
         self.ready_steps.add(ready, n)
 
     async def _finish_runs(self, ended: Sequence[EndedLease]) -> None:
-        """Finish runs in which nothing is left to move.
+        """Finish runs in which no step can go on.
 
-        That is looked for where it can be: after a death, and where a step completed that nothing
+        Only runs are asked in which that may be: a step died, or one completed that no other step
         waits for. In a rerun that may be any step: its dependants may be preserved.
         """
         deaths: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Gathers the reports of many calls while a transaction is under way, and commits them together."""
+"""Group commit: reports that come while a transaction is under way are committed together."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ReportBatches:
         return await done
 
     async def stop(self) -> None:
-        """Wait until everything gathered is recorded."""
+        """Wait until all outcomes are recorded."""
         while self._worker is not None or self._stragglers:
             running = [*self._stragglers, *([self._worker] if self._worker else [])]
             await asyncio.wait(running)
@@ -82,7 +82,7 @@ class ReportBatches:
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
     async def _settle(self, batch: list[_Item], *, wait: bool) -> None:
-        """Record a batch and answer its calls; whatever goes wrong, every call is answered."""
+        """Record a batch and answer its calls; every call is answered, whatever goes wrong."""
         try:
             await self._record(batch, wait=wait)
         except DataError:
@@ -112,18 +112,18 @@ class ReportBatches:
         for number, status in recorded.statuses.items():
             call, index = batch[number]
             call.settle(index, status)
-        held = [batch[number] for number in recorded.stragglers]
-        if held:
+        locked = [batch[number] for number in recorded.stragglers]
+        if locked:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
             by_run: dict[str, list[_Item]] = {}
-            for call, index in held:
+            for call, index in locked:
                 run, _, _ = call.outcomes[index].task_id.partition("-")
                 by_run.setdefault(run, []).append((call, index))
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
 
     async def _wait_for(self, run: str, items: list[_Item]) -> None:
-        """Record outcomes of a run that somebody holds: one transaction waits for it at a time."""
+        """Record outcomes of a locked run: one transaction waits for it at a time."""
         async with self._room.turn(run):
             await self._settle(items, wait=True)
 
@@ -133,7 +133,7 @@ class ReportBatches:
         task.add_done_callback(self._stragglers.discard)
 
     def _give_back(self, call: _Call) -> None:
-        """Release what a call took on that is answered with an error, from a batch before it."""
+        """Release the tasks that a call leased in a former batch: it is answered with an error."""
         tasks, call.tasks = call.tasks, []
         if tasks:
             principal = call.outcomes[0].principal

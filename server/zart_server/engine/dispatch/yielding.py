@@ -1,4 +1,4 @@
-"""Whose turn it is: what nobody is in a hurry for lets calls that are under way go first."""
+"""Yields to the event loop: work without a hurry lets calls that are under way go first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _TURNS = 5  # of the event loop, which a report takes from its arrival to its st
 
 
 async def yield_to_others() -> None:
-    """Wait while others that came just now get to where they wait for the database."""
+    """Wait while the calls that came just now get to their statements."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)

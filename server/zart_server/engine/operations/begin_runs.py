@@ -1,4 +1,4 @@
-"""Lets runs begin from scratch: their steps, and what is ready of them queued, held or leased."""
+"""Begins runs from scratch: inserts their steps; the ready ones are queued, paused or leased."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class NewRun(NamedTuple):
 
 
 async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | None = None) -> None:
-    """Insert all steps of new runs and queue the first, or hold those that a pause rule matches.
+    """Insert all steps of new runs; enqueue their roots, or pause those that a rule matches.
 
-    Of few runs the first steps are leased at once to calls that wait for them. Like
+    The roots of few runs are leased at once to calls that wait for them. Like
     ``enqueue``, the last thing a transaction does that may wait.
     """
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
@@ -57,9 +57,9 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | Non
 
 
 async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
-    """Return the rule that withholds each first step of each run, 0 where none does.
+    """Return the rule that withholds each root of each run, 0: none does.
 
-    Nothing at all where there are no rules. As of ``tx.pauses.epoch``.
+    Return an empty list if there are no rules. As of ``tx.pauses.epoch``.
     """
     if await tx.pauses.are_none(tx):
         return []
@@ -75,7 +75,10 @@ async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
 
 
 def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
-    """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
+    """Note the lanes of the queued roots, for calls that wait. Paused ones count too.
+
+    That does no harm: a call that looks and finds no task goes on waiting.
+    """
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}
     for definition_key, count in Counter(run.definition.definition_key for run in runs).items():

@@ -33,7 +33,7 @@ async def rerun(
 
     Preserved steps refer to where their result was made; nothing is copied. An error is
     InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged or NothingToRerun; None,
-    without ``wait``: somebody else holds it. Each execution once.
+    without ``wait``: another transaction has locked the execution. No two may name the same one.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)

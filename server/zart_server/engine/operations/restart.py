@@ -33,8 +33,8 @@ async def restart(
     """Create next runs with the same or a new payload and the tasks' current definitions.
 
     Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
-    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: somebody else holds it.
-    Each execution once.
+    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: another transaction has
+    locked the execution. No two may name the same execution.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []

@@ -34,11 +34,12 @@ class _Dead(NamedTuple):
 async def retry_steps(
     tx: Tx, wanted: Sequence[tuple[RetryStep, Caller]], *, wait: bool
 ) -> list[RetriedStep | ZartError | None]:
-    """Return dead steps a new budget of attempts; queue them, or hold them where they are paused.
+    """Give dead steps a new budget of attempts; queue them, or pause those that a rule matches.
 
     Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, RunFinished or
-    StepNotDead; None, without ``wait``: somebody else holds it. Each execution once.
+    StepNotDead; None, without ``wait``: another transaction has locked the execution. No two may
+    name the same execution.
     """
     meant = [
         Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
@@ -83,7 +84,7 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
 
 
 async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
-    """Revive steps; gives the rule that holds each, if it was dead, and the runs of those."""
+    """Revive steps; return the rule that withholds each, and the runs of those that were dead."""
     steps = list(map(_step_to_revive, dead))
     names = [
         (item.current.execution.execution_id, item.current.execution.task_name, step.queued)

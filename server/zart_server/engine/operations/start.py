@@ -20,7 +20,7 @@ from zart_server.store.reads.executions import find_executions
 
 
 def with_id(command: StartExecution) -> StartExecution:
-    """Return an execution an id where its caller chose none."""
+    """Give an execution an id if its caller chose none."""
     if command.execution_id:
         return command
     return replace(command, execution_id=str(uuid.uuid4()))
@@ -29,7 +29,7 @@ def with_id(command: StartExecution) -> StartExecution:
 async def start_executions(
     tx: Tx, starts: Sequence[StartExecution], long_polls: LongPolls | None = None
 ) -> list[StartResult]:
-    """Start executions, each by itself: a refused one leaves an error in its place.
+    """Start executions, each by itself: the result of a refused one is an error.
 
     A fixed number of statements, however many there are. Of two with the same id the first wins.
     The first steps may be leased at once to ``long_polls``.
@@ -85,7 +85,7 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
 
 
 def new_execution(item: StartExecution, definition: Definition) -> NewExecution:
-    """Return what is stored of an execution."""
+    """Return the row of an execution."""
     kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
     return NewExecution(item.execution_id, kind, item.payload_json)
 

@@ -27,10 +27,10 @@ async def start_execution(
 ) -> Execution | None:
     """Start an execution of a registered task; waiting calls may lease its first steps at once.
 
-    Without a transaction. ``answer`` gives what to store as the answer to the request, of an
-    execution whose time of creation is not known yet. Return None,
-    having done nothing, if the general path (``start_executions``) is needed: the graph is not at
-    hand, or for a reason that ``store.start_fast`` names.
+    The fast path: one statement without a transaction. ``answer`` returns the answer to store with
+    the request, for an execution whose time of creation is not known yet. Return None, having done
+    nothing, if the general path (``start_executions``) is needed: the graph is not at hand, or one
+    of the reasons in ``store.start_fast``.
     """
     definition = (
         None if command.graph is not None else tx.definitions.last_current(command.task_name)
