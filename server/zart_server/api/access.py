@@ -31,7 +31,7 @@ class AccessVerdict:
     error: Exception | None = None
 
 
-class Access:
+class AccessControl:
     """What stands before every call of a server that asks who calls.
 
     It judges before anything is looked at: what is there and what is not look alike to who may

@@ -1,4 +1,4 @@
-"""Runs that begin from scratch: all their steps, and what is ready of them."""
+"""Runs that begin from scratch: inserts all their steps and enqueues the roots."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def insert_steps_of(new: str) -> str:
 
 
 def beginning(new: str, first: int) -> str:
-    """Return the parts of a WITH that place the roots of new runs, the last of them ``leased``.
+    """Return the parts of a WITH that enqueue the roots of new runs, the last of them ``leased``.
 
-    ``new`` has them in their order ``n``. Their arguments are those of ``roots``, from $first.
+    ``new`` has the runs in their order ``n``. Their arguments are those of ``roots``, from $first.
     """
     rules, lessees, *lessee = (f"${number}" for number in range(first, first + 5))
     return f"""
@@ -47,10 +47,10 @@ def beginning(new: str, first: int) -> str:
 
 
 def roots(rules: Sequence[int], lessees: Lessees) -> tuple[object, ...]:
-    """Return what places the roots of new runs, root for root of run after run.
+    """Return the arguments that enqueue the roots of new runs, root for root of run after run.
 
-    ``rules`` has the key of the rule that withholds it, or 0, and may be empty where none does;
-    ``lessees`` who leases it at once. What nobody takes and nothing withholds is queued.
+    ``rules`` has the key of the rule that withholds each root, or 0, and is empty if there are no
+    rules; ``lessees`` has the call that leases each. A root without a rule or lessee is queued.
     """
     who = lessees.values.values
     return (
@@ -80,11 +80,11 @@ async def insert_new_runs(
     *,
     with_steps: bool,
 ) -> Leases | None:
-    """Place the roots of new runs, (run key, definition key), and insert all their steps.
+    """Enqueue the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Gives token and end of the
-    leases by (run key, step number); None, doing nothing, where the rules have changed since. Takes
-    the pause lock, shared, before it looks.
+    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return the leases; None,
+    having done nothing, if the rules have changed since. Takes the pause lock, shared, before it
+    reads the epoch.
     """
     steps = f", steps AS ({insert_steps_of('new')})" if with_steps else ""
     rows = await tx.fetch(

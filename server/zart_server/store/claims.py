@@ -1,4 +1,4 @@
-"""Claims: leases the oldest tasks that are due, of many lanes, at the cost of the batch.
+"""ClaimResult: leases the oldest tasks that are due, of many lanes, at the cost of the batch.
 
 Of each lane that is asked for the first task is looked up, and some more of those lanes that have
 the oldest: which of them are the oldest says how many tasks each lane is to give. Up to here
@@ -47,7 +47,7 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Claims:
+class ClaimResult:
     """What a claim came to.
 
     ``heads`` is where lanes began, oldest first, and ``is_all_told`` that no other lane has
@@ -178,7 +178,7 @@ def _arguments(wanted: Claim, begin: Begin) -> list[object]:
     ]
 
 
-async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Claims:
+async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
     """Lease queued tasks that are due, the oldest first; none while a rule is settling.
 
     Of four lanes and more each gives at most three times its share, so that none keeps the others
@@ -197,7 +197,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> Claims:
         else:
             claimed.append(Claimed(*row))
     tx.changes.changed(item.run_key for item in claimed)
-    return Claims(
+    return ClaimResult(
         claimed,
         heads,
         len(heads) == said[4],

@@ -1,7 +1,7 @@
 """Ends leases: the runs are locked, the leases deleted, the attempts recorded, in one statement.
 
-Its snapshot is older than the locks it takes. That does no harm: whatever else ends a lease holds
-its run and deletes it, and a lease that is gone by then ends nothing here.
+The statement's snapshot is older than the locks it takes. That does no harm: any other statement
+that ends a lease locks its run and deletes it, and a lease that is gone by then is not ended here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zart_server.store.runs import LockedRun
 
 
 class Verdict(NamedTuple):
-    """How an attempt ended, as its dispatcher or the sweep tells."""
+    """How an attempt ended, as its dispatcher reports it or the sweep judges."""
 
     lease: LeaseKey
     status: AttemptStatus
@@ -47,7 +47,7 @@ class EndedLease(NamedTuple):
 
     @property
     def lease(self) -> LeaseKey:
-        """What it was told of by."""
+        """The key by which the verdict names the lease."""
         return self.run_key, self.step_no, self.lease_token, self.principal
 
 
@@ -115,10 +115,10 @@ async def end_leases(
 ) -> tuple[dict[int, LockedRun], list[EndedLease]]:
     """End the leases that are current: delete them, record the attempts, finish their steps.
 
-    Locks their runs first; with ``wait`` those that somebody else holds are waited for, else left
-    out. Gives the runs that this transaction holds now, and what ended. A completed attempt
-    becomes part of its step's row. With ``swept`` leases that were extended meanwhile stay. No
-    lease may be told of twice.
+    Locks their runs first; those that another transaction has locked are waited for with ``wait``,
+    else left out. Return the runs that this transaction has locked now, and the ended leases. A
+    completed attempt becomes part of its step's row. With ``swept`` leases that were extended
+    meanwhile stay. No two verdicts may name the same lease.
     """
     rows = await tx.fetch(
         f"""
@@ -139,7 +139,7 @@ async def end_leases(
 
 
 class EndedAndEnqueued(NamedTuple):
-    """Run key and step number of the leases that ended, and what was leased."""
+    """Run key and step number of the leases that ended, and the leases of the ready steps."""
 
     ended: set[tuple[int, int]]
     leases: Leases

@@ -1,4 +1,4 @@
-"""Places ready steps: in the queue, aside for a pause rule, or leased at once to a lessee."""
+"""Enqueues ready steps: into the queue, aside for a pause rule, or leased to a lessee."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Leases: TypeAlias = dict[tuple[int, int], tuple[int, datetime]]
 
 @dataclass(slots=True)
 class ReadyRows:
-    """Ready steps, column by column: to be held by a rule, leased by a lessee, or else queued."""
+    """Ready steps, column by column: to be paused by a rule, leased by a lessee, or else queued."""
 
     run_keys: list[int] = field(default_factory=list)
     step_nos: list[int] = field(default_factory=list)
@@ -31,7 +31,7 @@ class ReadyRows:
     rule_keys: list[int] = field(default_factory=list)  # 0: none
     kinds: list[int] = field(default_factory=list)
     lessees: list[int] = field(default_factory=list)  # 0: none
-    after: list[int] = field(default_factory=list)  # what each follows, as the caller counts
+    after: list[int] = field(default_factory=list)  # of the verdict that made it ready, if any
     of_kind: Distinct[QueuedAs] = field(default_factory=Distinct)
     of_lessee: Distinct[Lessee] = field(default_factory=Distinct)
 
@@ -64,11 +64,11 @@ _READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts
 
 
 def enqueued(ids: str = "'{}'", principals: str = "'{}'", seconds: str = "'{}'") -> str:
-    """Return the parts of a WITH that place the steps of ``ready``, the last of them ``leased``.
+    """Return the parts of a WITH that enqueue the steps of ``ready``, the last of them ``leased``.
 
-    It has the columns of a queued task, ``n``, by which they are queued, a ``delay`` in seconds,
-    the ``rule_key`` that holds it and the ``lessee`` that leases it, 0: none. The others are arrays
-    of what is stored of lessees: who they are, and for how many seconds they lease.
+    ``ready`` has the columns of a queued task, ``n``, the order in which steps are queued, a
+    ``delay`` in seconds, the ``rule_key`` that withholds a step, 0: none, and the index of its
+    ``lessee``, 0: none. The arguments are arrays: ids, principals and lease seconds of lessees.
     """
     return f"""
         queued AS (
@@ -96,9 +96,9 @@ def enqueued(ids: str = "'{}'", principals: str = "'{}'", seconds: str = "'{}'")
 
 
 def enqueue_parts(first: int, only_if: str) -> str:
-    """Return the parts of a WITH that place ready steps, the last of them ``leased``.
+    """Return the parts of a WITH that enqueue ready steps, the last of them ``leased``.
 
-    Their arguments begin at $first; ``only_if`` says of each step whether it is to be placed.
+    Their arguments begin at $first; ``only_if`` is true of the steps that are to be enqueued.
     """
     p = [f"${number}" for number in range(first, first + 17)]
     return f"""
@@ -119,10 +119,11 @@ def enqueue_parts(first: int, only_if: str) -> str:
 async def enqueue_ready(
     tx: Tx, ready: ReadyRows, epoch: int, steps: RerunSteps | None = None
 ) -> Leases | None:
-    """Queue, hold or lease ready steps; None, doing nothing, where the rules have changed since.
+    """Queue, pause or lease ready steps, and return the leases.
 
-    Inserts the ``steps`` of their reruns before. Gives the leases. The caller holds the run rows,
-    and judged the steps by the rules of ``epoch``. Takes the pause lock, shared, before it looks.
+    Return None, having done nothing, if the rules have changed since ``epoch``, by which the caller
+    judged the steps. Inserts the ``steps`` of their reruns before. The caller has locked the runs.
+    Takes the pause lock, shared, before it reads the epoch.
     """
     is_still = "$18 = (SELECT epoch FROM now)"
     rows = await tx.fetch(

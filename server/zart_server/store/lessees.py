@@ -1,4 +1,4 @@
-"""Who leases steps at once, in the transaction that makes them ready."""
+"""Lessees: the calls that lease steps at once, in the transaction that makes these ready."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zart_server.store.arrays import Distinct
 
 
 class Lessee(NamedTuple):
-    """Who leases a ready step at once. ``lease_seconds`` is how long the lease lasts."""
+    """A call that leases a ready step at once, for ``lease_seconds``."""
 
     dispatcher_id: str
     principal: str
@@ -18,11 +18,11 @@ class Lessee(NamedTuple):
 
 @dataclass(slots=True)
 class Lessees:
-    """Lessees, each once, and the index, from 1, of that of each step; 0: nobody takes it."""
+    """Lessees, each once, and for each step the index, from 1, of its lessee; 0: it has none."""
 
     indexes: list[int] = field(default_factory=list)
     values: Distinct[Lessee] = field(default_factory=Distinct)
 
     def add(self, lessee: Lessee | None) -> None:
-        """Note who takes the next step."""
+        """Note the lessee of the next step."""
         self.indexes.append(0 if lessee is None else self.values.index(lessee))

@@ -1,4 +1,4 @@
-"""Revives dead steps and places them, in one statement."""
+"""Revives dead steps, enqueues them and records it, in one statement."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class StepToRevive(NamedTuple):
 async def revive_steps(
     tx: Tx, steps: Sequence[StepToRevive], rules: Sequence[int | None], epoch: int
 ) -> set[int] | None:
-    """Make dead steps ready and their runs running, and record it; gives the keys of the runs.
+    """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
-    One of each run; those that are not dead are left out. Each is queued, or held by its rule of
-    ``epoch``; None, doing nothing, where the rules have changed since. The caller holds the run
-    rows. Takes the pause lock, shared, before it looks.
+    One step of each run; steps that are not dead are left out. Each is queued, or paused by its
+    rule of ``epoch``. Return None, having done nothing, if the rules have changed since. The caller
+    has locked the runs. Takes the pause lock, shared, before it reads the epoch.
     """
     rows = await tx.fetch(
         f"""

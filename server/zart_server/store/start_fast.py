@@ -14,7 +14,7 @@ from zart_server.store.pausing.rules import EXPECT_EPOCH
 from zart_server.store.requests import Answered
 
 # What waits for others comes in the order in which everybody waits: the id, the pause lock, the
-# request. By then rows were inserted, so who waited in vain is refused altogether.
+# request. By then rows were inserted, so a statement that waited in vain is refused altogether.
 _START = f"""
     WITH new AS MATERIALIZED (
         SELECT $1::text AS execution_id, $2::text AS payload, $3::text AS task_name,
@@ -54,11 +54,11 @@ async def start_fast(
     epoch: int,
     answer: Answered | None,
 ) -> StartedFast | None:
-    """Insert an execution, place its roots and store the incomplete answer to its request.
+    """Insert an execution, enqueue its roots and store the incomplete answer to its request.
 
-    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. None, doing nothing, where
-    its id is taken, its task has another definition by now, or the request was answered before.
-    Raises StoreConflict where that, or a change of the rules, happens in this very moment.
+    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return None, having done
+    nothing, if the id is taken, the task has another definition by now, or the request was answered
+    before. Raises StoreConflict if one of these, or a change of the rules, happens meanwhile.
     """
     kind = new.kind
     key = (None, None, None) if answer is None else answer.key

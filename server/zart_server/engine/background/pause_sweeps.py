@@ -24,10 +24,10 @@ from zart_server.store.pausing.rules import (
     share_pause_lock,
 )
 from zart_server.store.pausing.settling import (
-    LaneCursor,
     lanes_to_settle,
     settle_lane,
 )
+from zart_server.store.queue import LaneCursor
 from zart_server.store.runs import lock_runs
 
 _log = logging.getLogger(__name__)

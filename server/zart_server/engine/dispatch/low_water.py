@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from zart_server.store.claims import Claims
+from zart_server.store.claims import ClaimResult
 from zart_server.store.due import Begin, DueLane, DueLanes
 from zart_server.store.queue import LaneCursor
 
@@ -111,7 +111,7 @@ class LowWater:
         task_names: Sequence[str],
         handlers: Sequence[str],
         begin: Begin,
-        found: Claims,
+        found: ClaimResult,
         *,
         is_enough: bool,
     ) -> None:

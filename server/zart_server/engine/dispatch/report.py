@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zart_server.domain.backoff import backoff
+from zart_server.domain.backoff import retry_delay
 from zart_server.domain.commands import (
     Completed,
     Failed,
@@ -191,7 +191,7 @@ class _Batch:
             policy = definition.graph.steps[item.step_no].retry_policy
             jitter = random.random()  # noqa: S311 - spreads load, guards nothing
             tries = max(item.counted - item.backoff_base, 1)
-            delay = backoff(policy, tries, jitter).total_seconds()
+            delay = retry_delay(policy, tries, jitter).total_seconds()
         ready = Ready(
             definition,
             run.execution_id,

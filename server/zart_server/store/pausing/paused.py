@@ -1,4 +1,4 @@
-"""Held steps: what stands in the order of a pause rule, and how it is released."""
+"""Paused steps, which ``zart.held`` keeps in the order of each rule, and their release."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attemp
 
 @dataclass(frozen=True, slots=True)
 class PausedStep:
-    """A held step of a run whose row this transaction holds."""
+    """A paused step of a run whose row this transaction has locked."""
 
     run_key: int
     step_no: int
@@ -29,12 +29,12 @@ class PausedStep:
 
     @property
     def cursor(self) -> tuple[datetime, int]:
-        """Where it stands in its lane."""
+        """Where the step stands in its lane."""
         return self.not_before, self.queue_no
 
 
 class PausedAt(NamedTuple):
-    """Where a held step stands in the order of those of its rule, and its run."""
+    """Where a paused step stands in the order of its rule's steps, and its run."""
 
     not_before: datetime
     queue_no: int
@@ -44,7 +44,7 @@ class PausedAt(NamedTuple):
 async def paused_by_rule(
     tx: Tx, rule_key: int, after: PausedAt | None, limit: int
 ) -> list[PausedAt]:
-    """Return the oldest held steps attributed to a rule, after one of them; locks nothing."""
+    """Return the oldest paused steps attributed to a rule, after one of them; locks nothing."""
     rows = await tx.fetch(
         "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
         " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
@@ -60,7 +60,7 @@ async def paused_by_rule(
 async def paused_in_runs(
     tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
 ) -> list[PausedStep]:
-    """Return the oldest held steps, attributed to a rule, of runs that this transaction holds."""
+    """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked."""
     rows = await tx.fetch(
         """
         SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
@@ -84,10 +84,10 @@ async def paused_in_runs(
 
 
 async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:
-    """Queue held steps, as (run key, step number, rule key); a rule key re-attributes instead.
+    """Queue paused steps, as (run key, step number, rule key); a rule key re-attributes instead.
 
-    Place in the queue, not_before and attempts stay. The caller holds the run rows and the pause
-    lock shared; False, doing nothing, where the rules have changed since ``epoch``.
+    Their lane cursors and attempts stay. The caller has locked the runs and holds the pause lock,
+    shared. Return False, having done nothing, if the rules have changed since ``epoch``.
     """
     found = await tx.fetchval(
         f"""
