@@ -145,7 +145,7 @@ async def until_polled(server: ServerUnderTest, calls: int = 1) -> None:
     """Wait until so many LeaseTasks calls stand in the server's line, and do nothing but wait."""
 
     async def are_in_line() -> bool:
-        line = server.running.runtime.dispatch.waiters._waiting
+        line = server.running.runtime.dispatch.long_polls._waiting
         return sum(waiter._is_idle for waiter in list(line)) >= calls
 
     await eventually(are_in_line)

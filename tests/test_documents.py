@@ -65,6 +65,31 @@ def test_names_within_files_are_defined_there(document: Path) -> None:
     assert missing == []
 
 
+WALKS = ("RetryStep", "LeaseTasks", "ReportTasks")
+
+
+@pytest.mark.parametrize("call", WALKS)
+def test_a_walk_goes_where_the_code_goes(call: str) -> None:
+    """Each function is called by another file of the walk, but for the servicer's, the first."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    walk = re.search(rf"^### {call}$(.*?)^##", text, re.MULTILINE | re.DOTALL)
+    assert walk is not None
+    steps = [(found(path)[0], name) for path, name in NAMED.findall(walk.group(1))]
+    sources = {path: path.read_text() for path, _ in steps}
+    named = [(path, name.rpartition(".")[2]) for path, name in steps if name]
+    lost = [
+        (str(path), name)
+        for path, name in named
+        if name != call
+        and not any(
+            re.search(rf"\b{name}\b", source) for other, source in sources.items() if other != path
+        )
+    ]
+
+    assert len(named) > 5
+    assert lost == []
+
+
 @pytest.mark.parametrize(
     "decision", sorted((ROOT / "docs/adr").glob("0*.md")), ids=lambda path: str(path.stem)
 )

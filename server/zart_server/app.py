@@ -24,7 +24,7 @@ from zart.v1 import (
     execution_service_pb2,
     execution_service_pb2_grpc,
 )
-from zart_server.api.access import Access
+from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.dispatch import DispatchServicer
@@ -124,7 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     runtime = Runtime(db, WaitingRoom(for_reports))
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
-    access = Access(authenticator) if authenticator is not None else None
+    access = AccessControl(authenticator) if authenticator is not None else None
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
         interceptors=[CallInterceptor(limits, access)],
@@ -172,7 +172,7 @@ def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutation
     db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
-        ExecutionServicer(db, mutations, runtime.watches, runtime.dispatch.waiters), server
+        ExecutionServicer(db, mutations, runtime.watches, runtime.dispatch.long_polls), server
     )
     dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
         DispatchServicer(db, runtime.dispatch), server

@@ -32,7 +32,7 @@ async def poll(rig: Rig, zart_server: ServerUnderTest) -> AsyncIterator[Poll]:
     polls: list[asyncio.Task[Any]] = []
 
     def waiting() -> int:
-        return sum(w._is_idle for w in zart_server.running.runtime.dispatch.waiters._waiting)
+        return sum(w._is_idle for w in zart_server.running.runtime.dispatch.long_polls._waiting)
 
     async def begin(**options: Any) -> asyncio.Task[tuple[LeasedTask, ...]]:
         before = waiting()
@@ -183,20 +183,20 @@ async def test_who_is_gone_at_the_commit_has_nothing(rig: Rig, poll: Any) -> Non
     assert (task.step_name, released.status.value) == ("a", "RELEASED")
 
 
-async def test_who_is_promised_something_waits_for_it(
+async def test_who_is_reserved_something_waits_for_it(
     rig: Rig, poll: Any, zart_server: ServerUnderTest
 ) -> None:
     """Past the end of its wait, which a busy machine may reach before anything is promised."""
-    line = zart_server.running.runtime.dispatch.waiters._waiting
+    line = zart_server.running.runtime.dispatch.long_polls._waiting
     for number in range(5):
         wait = 0.2 * 4**number
         polling = await poll(wait=wait)
         waiter = next(iter(line), None)
         async with nearly_started(rig, f"x{number}"):
-            if is_promised := waiter is not None and waiter._is_promised:
+            if is_reserved := waiter is not None and waiter._is_reserved:
                 await asyncio.wait([polling], timeout=2 * wait)
                 assert not polling.done()
-        if is_promised:
+        if is_reserved:
             break
         await rig.work()
 

@@ -21,10 +21,10 @@ from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.executions import Kind, NewExecution
-from zart_server.store.lessees import Takers
+from zart_server.store.lessees import Lessees
 from zart_server.store.requests import Answered, complete_response
 from zart_server.store.runs import run_exists
-from zart_server.store.start_fast import start_one
+from zart_server.store.start_fast import start_fast
 
 CALLER = Caller("tester")
 QUEUED = MANY + 2  # an execution; the one before is held
@@ -47,9 +47,9 @@ async def starting_one(tx: Explained) -> None:
     await tx.tx.pauses.refresh(tx.tx)
     new = NewExecution("new", Kind("many", key, version, Caller()), "1")
     answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
-    to = Takers()
+    to = Lessees()
     to.add(None)
-    assert await start_one(tx.tx, new, [], to, tx.tx.pauses.epoch, answer)
+    assert await start_fast(tx.tx, new, [], to, tx.tx.pauses.epoch, answer)
 
 
 async def _restart(tx: Explained, first: int) -> None:

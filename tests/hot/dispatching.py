@@ -21,8 +21,8 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.model import IfExists, ReportStatus, StepError
-from zart_server.engine.dispatch.claim_marks import LowWater
 from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim

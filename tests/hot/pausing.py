@@ -11,7 +11,7 @@ from zart_server.engine.operations.pause import count_paused, pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.pausing.matching import find_matching
-from zart_server.store.pausing.paused import held_by, held_in_runs, release
+from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.rules import end_releases, read_changed
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
 from zart_server.store.runs import lock_runs
@@ -86,10 +86,10 @@ async def settling_an_execution(tx: Explained) -> None:
 
 @scenario(100)
 async def releasing(tx: Explained) -> None:
-    first = await held_by(tx.tx, 1, None, 100)
-    second = await held_by(tx.tx, 1, first[-1], 100)
+    first = await paused_by_rule(tx.tx, 1, None, 100)
+    second = await paused_by_rule(tx.tx, 1, first[-1], 100)
     runs = await lock_runs(tx.tx, [at.run_key for at in second], wait=False)
-    steps = await held_in_runs(tx.tx, 1, list(runs), 100)
+    steps = await paused_in_runs(tx.tx, 1, list(runs), 100)
     moves = [(step.run_key, step.step_no, 7 if n % 2 else None) for n, step in enumerate(steps)]
     assert await release(tx.tx, moves, 0)
     assert len(moves) == 100

@@ -19,7 +19,7 @@ import zart
 from zart.testing.server import serving
 from zart_server.embedded import postgres
 from zart_server.embedded.postgres import Postgres
-from zart_server.embedded.programs import hand_over, passage, run
+from zart_server.embedded.programs import hand_over, passage, run_program
 from zart_server.embedded.unprivileged import NOBODY
 
 IS_ROOT = os.geteuid() == 0
@@ -111,11 +111,11 @@ def make_old(folder: Path) -> str:
     shutil.copy(password, for_initdb)
     hand_over(for_initdb)
     with passage(folder / "data") as (name, descriptor):
-        made = run("initdb", f"--pgdata={name}", "--username=zart", f"--pwfile={for_initdb}",
+        made = run_program("initdb", f"--pgdata={name}", "--username=zart", f"--pwfile={for_initdb}",
                    "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync",
                    data=descriptor)  # fmt: skip
         assert made.returncode == 0, made.stderr
-        said = run("postgres", "--single", "-D", name, "postgres",
+        said = run_program("postgres", "--single", "-D", name, "postgres",
                    said="CREATE DATABASE zart\n", data=descriptor)  # fmt: skip
         assert said.returncode == 0, said.stderr
     for_initdb.unlink()

@@ -217,7 +217,7 @@ async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnde
             " AND state <> 'idle' AND pid <> pg_backend_pid()"
         )
         runtime = zart_server.running.runtime
-        return bool(busy == 0 and not runtime.dispatch.waiters.task_names())
+        return bool(busy == 0 and not runtime.dispatch.long_polls.task_names())
 
     await eventually(quiet)
 

@@ -13,8 +13,8 @@ from plans import Plan, explained
 
 from zart_server.engine.background.looking_back import LookingBack
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
-from zart_server.engine.dispatch.claim_marks import LowWater
 from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.db import Changes, Database
 from zart_server.store.due import Begin, due_lanes
 from zart_server.store.leases import expired_leases
@@ -161,4 +161,4 @@ async def test_other_servers_hear_where_tasks_were_put_back() -> None:
     other._hear(None, 0, "", one._payload(changes))
 
     assert heard == [changes]
-    assert heard[0].places == {("t", "h"): (1, (later[0], 6))}
+    assert heard[0].cursors == {("t", "h"): (1, (later[0], 6))}

@@ -19,17 +19,17 @@ from zart_server.domain.commands import (
     Outcome,
 )
 from zart_server.domain.model import ReportStatus, StepError
-from zart_server.engine.dispatch.claim_marks import LowWater
 from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import expired_leases, extend, recorded_leases
-from zart_server.store.lessees import Takers
+from zart_server.store.lessees import Lessees
 from zart_server.store.queue import parse_task_id
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.requests import Answered, RequestKey
-from zart_server.store.start_fast import start_one
+from zart_server.store.start_fast import start_fast
 
 BATCH = 50
 ALSO = ("leases", "attempts")
@@ -67,9 +67,9 @@ async def test_starting(many: str) -> None:
         tx.plans.clear()
         new = NewExecution("new", Kind("many", key, version, Caller()), "1")
         answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
-        to = Takers()
+        to = Lessees()
         to.add(None)
-        found = await start_one(cast("Any", tx), new, [], to, tx.pauses.epoch, answer)
+        found = await start_fast(cast("Any", tx), new, [], to, tx.pauses.epoch, answer)
 
         assert found is not None
         check(tx.plans, 5, *ALSO)

@@ -14,7 +14,7 @@ from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.claims import Claim, claim_past_settling
 from zart_server.store.due import Begin
-from zart_server.store.pausing.paused import held_by, held_in_runs, release
+from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.rules import end_releases, read_changed
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
 
@@ -102,9 +102,9 @@ async def test_claiming_while_rules_settle(many: str, scope: PauseScope, most: i
 
 async def test_releasing(many: str) -> None:
     async with explained(many) as tx:
-        first = await held_by(cast("Any", tx), 1, None, 100)
-        second = await held_by(cast("Any", tx), 1, first[-1], 100)
-        steps = await held_in_runs(cast("Any", tx), 1, [at.run_key for at in second], 100)
+        first = await paused_by_rule(cast("Any", tx), 1, None, 100)
+        second = await paused_by_rule(cast("Any", tx), 1, first[-1], 100)
+        steps = await paused_in_runs(cast("Any", tx), 1, [at.run_key for at in second], 100)
         moves = [(step.run_key, step.step_no, None) for step in steps]
         assert await release(cast("Any", tx), moves, 0)
 

@@ -24,14 +24,14 @@ STRANGER = Identity("", frozenset())  # whoever makes a call that is open to all
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AccessVerdict:
     """Who calls, and what the call is refused with, if it is."""
 
     identity: Identity
     error: Exception | None = None
 
 
-class Access:
+class AccessControl:
     """What stands before every call of a server that asks who calls.
 
     It judges before anything is looked at: what is there and what is not look alike to who may
@@ -43,29 +43,31 @@ class Access:
         self._failures = Failures()
         self._held = 0
 
-    async def judge(self, method: str, metadata: Metadata, *, exists: bool) -> Verdict | None:
+    async def judge(self, method: str, metadata: Metadata, *, exists: bool) -> AccessVerdict | None:
         """Judge a call by what it brings along, before its message is read.
 
         None: its certificate tells, which is known only once the call is taken.
         """
         need = policy.need_of(method, exists=exists)
         if need is policy.Access.OPEN:
-            return Verdict(STRANGER)
+            return AccessVerdict(STRANGER)
         try:
             header = _header(metadata)
             if header is None and self._authenticator.asks_for_certificates:
                 return None
             return _judged(await self._authenticator.identify(header, ()), need)
         except Exception as error:  # noqa: BLE001 - a defect must not let anybody in either
-            return Verdict(STRANGER, error)
+            return AccessVerdict(STRANGER, error)
 
-    async def judge_certificate(self, method: str, context: Context, *, exists: bool) -> Verdict:
+    async def judge_certificate(
+        self, method: str, context: Context, *, exists: bool
+    ) -> AccessVerdict:
         """Judge a call by its caller's certificate."""
         need = policy.need_of(method, exists=exists)
         try:
             return _judged(await self._authenticator.identify(None, _certificate(context)), need)
         except Unauthenticated as error:
-            return Verdict(STRANGER, error)
+            return AccessVerdict(STRANGER, error)
 
     def note(self, error: Unauthenticated, peer: str) -> None:
         """Count a failure of an address, and note in it what is to become of it."""
@@ -86,10 +88,10 @@ class Access:
             self._held -= 1
 
 
-def _judged(identity: Identity, need: policy.Need) -> Verdict:
+def _judged(identity: Identity, need: policy.Need) -> AccessVerdict:
     if policy.may(identity, need):
-        return Verdict(identity)
-    return Verdict(identity, RoleRequired(need.value))
+        return AccessVerdict(identity)
+    return AccessVerdict(identity, RoleRequired(need.value))
 
 
 def check_tasks(task_names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from zart.v1 import dispatch_service_pb2 as pb
 from zart_server.api.checks import Checks
-from zart_server.api.decode_execution import steps_of
+from zart_server.api.decode_execution import decode_steps
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.api.identity import principal
 from zart_server.domain.commands import (
@@ -40,7 +40,7 @@ def register_task(request: pb.RegisterTaskRequest) -> TaskDefinition:
         return TaskDefinition(
             check(name_of, definition.task_name, "definition.task_name"),
             0,
-            check(steps_of, definition.steps, "definition.steps"),
+            check(decode_steps, definition.steps, "definition.steps"),
         )
 
 

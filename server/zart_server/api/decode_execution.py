@@ -53,7 +53,7 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
     with Checks() as check:
         if request.if_exists not in _IF_EXISTS:
             check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
-        steps = check(steps_of, request.steps, "steps")
+        steps = check(decode_steps, request.steps, "steps")
         graph = Graph.of(steps, "steps") if steps else None
         return StartExecution(
             execution_id=check(name_of, request.execution_id, "execution_id")
@@ -91,12 +91,12 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
     return replace(item, caller=caller)
 
 
-def steps_of(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:
+def decode_steps(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:
     """Decode the steps of a graph; what is unset gets its default."""
     with Checks() as check:
         items_of(specs, field, MAX_STEPS)
         refuse_edges(sum(len(spec.depends_on) for spec in specs), field)
-        return tuple(check(_step, spec, f"{field}[{place}]") for place, spec in enumerate(specs))
+        return tuple(check(_step, spec, f"{field}[{index}]") for index, spec in enumerate(specs))
 
 
 def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:

@@ -87,7 +87,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             # for, and would keep all the tasks of the answer for as long.
             return
         call.gone.set()
-        self._dispatch.waiters.drop_gone()
+        self._dispatch.long_polls.drop_gone()
         release = asyncio.create_task(self._release(leasing, call.principal))
         self._releases.add(release)
         release.add_done_callback(self._releases.discard)

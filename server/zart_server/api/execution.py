@@ -15,12 +15,12 @@ from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
 from zart_server.api.mutations.single import Mutations
-from zart_server.api.mutations.starts import gathered_starts
+from zart_server.api.mutations.starts import batched_starts
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
 from zart_server.engine.background.watches import Watches
-from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.cancel import cancel_execution
 from zart_server.engine.operations.start import start_executions
 from zart_server.store import reads
@@ -36,13 +36,13 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
 
     def __init__(
-        self, db: Database, mutations: Mutations, watches: Watches, waiters: Waiters
+        self, db: Database, mutations: Mutations, watches: Watches, long_polls: LongPolls
     ) -> None:
         self._db = db
         self._mutations = mutations
         self._watches = watches
-        self._waiters = waiters
-        self._starts = gathered_starts(mutations, waiters)
+        self._long_polls = long_polls
+        self._starts = batched_starts(mutations, long_polls)
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
@@ -61,7 +61,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         good = [item for item in items if isinstance(item, StartExecution)]
 
         async def operate(tx: Tx) -> pb.BatchStartExecutionsResponse:
-            started = iter(await start_executions(tx, good, self._waiters))
+            started = iter(await start_executions(tx, good, self._long_polls))
             results = [item if isinstance(item, ZartError) else next(started) for item in items]
             return pb.BatchStartExecutionsResponse(results=map(_result, results))
 

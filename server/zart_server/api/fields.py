@@ -78,7 +78,7 @@ def items_of(items: Sequence[object], field: str, limit: int = MAX_ITEMS) -> Non
 def names_of(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
     """Check a list of names."""
     items_of(names, field, limit)
-    return tuple(name_of(name, f"{field}[{place}]") for place, name in enumerate(names))
+    return tuple(name_of(name, f"{field}[{index}]") for index, name in enumerate(names))
 
 
 def time_of(time: Timestamp, field: str) -> datetime:

@@ -23,7 +23,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from zart_server import aside
-from zart_server.api.access import Access, Verdict
+from zart_server.api.access import AccessControl, AccessVerdict
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
@@ -54,7 +54,7 @@ _QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler. ``access`` None: the server asks nobody who they are."""
 
-    def __init__(self, limits: Limits, access: Access | None = None) -> None:
+    def __init__(self, limits: Limits, access: AccessControl | None = None) -> None:
         self._door = Door(limits, access)
         self._unasked = Entry(self._door, None, exists=True)
         self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
@@ -88,7 +88,7 @@ class Door:
     """What every call passes before it is looked at."""
 
     limits: Limits
-    access: Access | None
+    access: AccessControl | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Entry:
     """How one call came in. ``verdict`` None: nobody asks, or its certificate tells."""
 
     door: Door
-    verdict: Verdict | None
+    verdict: AccessVerdict | None
     exists: bool
 
 
@@ -253,7 +253,7 @@ class _Call:
         if room is not None:
             room.leave()
 
-    async def _admit(self, access: Access) -> None:
+    async def _admit(self, access: AccessControl) -> None:
         """Let the rest of the call know who makes it; raises what it is refused with."""
         method, exists = self.method, self._entry.exists
         verdict = self._entry.verdict or await access.judge_certificate(

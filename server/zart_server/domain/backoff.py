@@ -8,7 +8,7 @@ from datetime import timedelta
 from zart_server.domain.model import RetryPolicy
 
 
-def backoff(policy: RetryPolicy, failures: int, fraction: float) -> timedelta:
+def retry_delay(policy: RetryPolicy, failures: int, fraction: float) -> timedelta:
     """Return the wait after ``failures`` (at least 1) attempts since the start or the last revival.
 
     ``initial_backoff * backoff_multiplier ** (failures - 1)``, at most ``max_backoff``; of that

@@ -20,7 +20,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Graph:
-    """Steps by number (their place in ``steps``), with their edges in both directions.
+    """Steps by number (their index in ``steps``), with their edges in both directions.
 
     ``roots`` depend on nothing, nothing depends on ``sinks``.
     """

@@ -30,9 +30,9 @@ def plan_rerun(
     """
     forced = _numbers(graph, force_rerun, "force_rerun")
     kept = _numbers(graph, preserve, "preserve")
-    for place, name in enumerate(preserve):
+    for index, name in enumerate(preserve):
         if graph.index[name] in forced:
-            raise InvalidField(f"preserve[{place}]", f"{name!r} is in force_rerun as well")
+            raise InvalidField(f"preserve[{index}]", f"{name!r} is in force_rerun as well")
     again = forced | {n for n, s in enumerate(statuses) if s is not StepStatus.COMPLETED}
     if include_downstream:
         again |= _downstream(graph, again) - kept
@@ -65,9 +65,9 @@ def plan_token(run_id: str, request: Rerun, plan: RerunPlan) -> str:
 
 
 def _numbers(graph: Graph, names: Sequence[str], field: str) -> set[int]:
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if name not in graph.index:
-            raise InvalidField(f"{field}[{place}]", f"the run has no step {name!r}")
+            raise InvalidField(f"{field}[{index}]", f"the run has no step {name!r}")
     return {graph.index[name] for name in names}
 
 

@@ -22,7 +22,7 @@ from zart_server.embedded.programs import (
     last_line,
     passage,
     program,
-    run,
+    run_program,
 )
 from zart_server.embedded.set_up import DATABASE, SUPERUSER, USER, set_up
 
@@ -123,7 +123,7 @@ def _initialize(folder: Path, data: Path) -> None:
     for rest in ("set-up", "database-made"):  # of a data folder that was moved away
         (folder / rest).unlink(missing_ok=True)
     with passage(side) as (name, descriptor):
-        done = run(
+        done = run_program(
             "initdb",
             f"--pgdata={name}",
             f"--username={SUPERUSER}",

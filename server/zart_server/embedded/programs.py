@@ -58,7 +58,7 @@ def environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "LANG": "C"}
 
 
-def run(
+def run_program(
     name: str, *arguments: str, said: str = "", data: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program unprivileged to its end; ``said`` is its input."""

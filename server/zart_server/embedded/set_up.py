@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from zart_server.embedded.programs import PostgresError, last_line, passage, run
+from zart_server.embedded.programs import PostgresError, last_line, passage, run_program
 
 USER = "zart"
 DATABASE = "zart"
@@ -101,7 +101,7 @@ def set_up(folder: Path, settings: Sequence[str], attributes: Sequence[str]) -> 
 def _say(folder: Path, database: str, settings: Sequence[str], *statements: str) -> None:
     flags = [part for setting in settings for part in ("-c", setting)]
     with passage(folder / "data") as (data, descriptor):
-        done = run(
+        done = run_program(
             "postgres", "--single", "-j", "-D", data, *flags, database,
             said="".join(statement.strip() + _END for statement in statements), data=descriptor,
         )  # fmt: skip

@@ -23,20 +23,20 @@ def words(values: Iterable[str]) -> str:
 
 
 class Distinct(Generic[T]):
-    """Values of which a batch has few: each once, and its place, from 1, for each row."""
+    """Values of which a batch has few: each once, and its index, from 1, for each row."""
 
     def __init__(self) -> None:
-        self._places: dict[T, int] = {}
+        self._indexes: dict[T, int] = {}
 
-    def place(self, value: T) -> int:
-        """Return the place of a value."""
-        places = self._places
-        found = places.get(value)
+    def index(self, value: T) -> int:
+        """Return the index of a value."""
+        indexes = self._indexes
+        found = indexes.get(value)
         if found is None:
-            found = places[value] = len(places) + 1
+            found = indexes[value] = len(indexes) + 1
         return found
 
     @property
     def values(self) -> list[T]:
-        """The values by place."""
-        return list(self._places)
+        """The values by index."""
+        return list(self._indexes)

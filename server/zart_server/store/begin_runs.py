@@ -1,16 +1,16 @@
-"""Runs that begin from scratch: all their steps, and what is ready of them."""
+"""Runs that begin from scratch: inserts all their steps and enqueues the roots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from zart_server.store.db import Tx
-from zart_server.store.enqueue import Leases, placed
-from zart_server.store.lessees import Takers
+from zart_server.store.enqueue import Leases, enqueued
+from zart_server.store.lessees import Lessees
 from zart_server.store.pausing.rules import SHARED_EPOCH
 
 
-def steps_of(new: str) -> str:
+def insert_steps_of(new: str) -> str:
     """Return the statement that inserts all steps of new runs, which have a ``definition_key``."""
     return f"""
         INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
@@ -22,11 +22,11 @@ def steps_of(new: str) -> str:
 
 
 def beginning(new: str, first: int) -> str:
-    """Return the parts of a WITH that place the roots of new runs, the last of them ``leased``.
+    """Return the parts of a WITH that enqueue the roots of new runs, the last of them ``leased``.
 
-    ``new`` has them in their order ``n``. Their arguments are those of ``roots``, from $first.
+    ``new`` has the runs in their order ``n``. Their arguments are those of ``roots``, from $first.
     """
-    rules, takers, *taker = (f"${number}" for number in range(first, first + 5))
+    rules, lessees, *lessee = (f"${number}" for number in range(first, first + 5))
     return f"""
         roots AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
@@ -40,32 +40,32 @@ def beginning(new: str, first: int) -> str:
         ), ready AS MATERIALIZED (
             SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
                 COALESCE(({rules}::bigint[])[n], 0) AS rule_key,
-                COALESCE(({takers}::integer[])[n], 0) AS taker
+                COALESCE(({lessees}::integer[])[n], 0) AS lessee
             FROM roots
-        ), {placed(*taker)}
+        ), {enqueued(*lessee)}
     """
 
 
-def roots(rules: Sequence[int], takers: Takers) -> tuple[object, ...]:
-    """Return what places the roots of new runs, root for root of run after run.
+def roots(rules: Sequence[int], lessees: Lessees) -> tuple[object, ...]:
+    """Return the arguments that enqueue the roots of new runs, root for root of run after run.
 
-    ``rules`` has the key of the rule that withholds it, or 0, and may be empty where none does;
-    ``takers`` who leases it at once. What nobody takes and nothing withholds is queued.
+    ``rules`` has the key of the rule that withholds each root, or 0, and is empty if there are no
+    rules; ``lessees`` has the call that leases each. A root without a rule or lessee is queued.
     """
-    who = takers.values.values
+    who = lessees.values.values
     return (
         rules,
-        takers.places,
-        [taker.dispatcher_id for taker in who],
-        [taker.principal for taker in who],
-        [taker.lease_seconds for taker in who],
+        lessees.indexes,
+        [lessee.dispatcher_id for lessee in who],
+        [lessee.principal for lessee in who],
+        [lessee.lease_seconds for lessee in who],
     )
 
 
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
     """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
     await tx.execute(
-        steps_of("unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
+        insert_steps_of("unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
     )
@@ -75,18 +75,18 @@ async def insert_new_runs(
     tx: Tx,
     runs: Sequence[tuple[int, int]],
     rules: Sequence[int],
-    takers: Takers,
+    lessees: Lessees,
     epoch: int,
     *,
     with_steps: bool,
 ) -> Leases | None:
-    """Place the roots of new runs, (run key, definition key), and insert all their steps.
+    """Enqueue the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``rules``, of ``epoch``, and ``takers`` are as ``roots`` takes them. Gives token and end of the
-    leases by (run key, step number); None, doing nothing, where the rules have changed since. Takes
-    the pause lock, shared, before it looks.
+    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return the leases; None,
+    having done nothing, if the rules have changed since. Takes the pause lock, shared, before it
+    reads the epoch.
     """
-    steps = f", steps AS ({steps_of('new')})" if with_steps else ""
+    steps = f", steps AS ({insert_steps_of('new')})" if with_steps else ""
     rows = await tx.fetch(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
@@ -102,7 +102,7 @@ async def insert_new_runs(
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
         epoch,
-        *roots(rules, takers),
+        *roots(rules, lessees),
     )
     if not rows[0][0]:
         return None

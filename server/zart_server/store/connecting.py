@@ -53,7 +53,7 @@ class Connector:
             hosts.remove(self._last)
             hosts.insert(0, self._last)
         share = max(timeout / len(hosts), _LEAST)
-        for place, host in enumerate(hosts, 1):
+        for index, host in enumerate(hosts, 1):
             try:
                 connection: Connection = await asyncpg.connect(
                     **{**self._arguments, **arguments, **host}, timeout=share
@@ -61,7 +61,7 @@ class Connector:
             except (OSError, TimeoutError, asyncpg.PostgresConnectionError,
                     asyncpg.CannotConnectNowError, asyncpg.InterfaceError,
                     asyncpg.InternalClientError):  # fmt: skip
-                if place == len(hosts):
+                if index == len(hosts):
                     raise
                 continue
             self._last = host

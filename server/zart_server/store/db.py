@@ -69,8 +69,8 @@ class Changes:
     rules: bool = False  # pause rules were added or deleted
     due_in: float | None = None  # seconds until the first task that was queued with a delay
     # Of lanes, by (task, handler), whose tasks were queued where they had stood before: the lane
-    # and the first place.
-    places: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
+    # and the first cursor.
+    cursors: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
@@ -80,12 +80,12 @@ class Changes:
             self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
 
     def put_back(
-        self, task_name: str, handler: str, lane: int, place: tuple[datetime, int]
+        self, task_name: str, handler: str, lane: int, cursor: tuple[datetime, int]
     ) -> None:
         """Note that a task was queued where it had stood before: looks may be past that."""
-        known = self.places.get((task_name, handler))
-        if known is None or place < known[1]:
-            self.places[task_name, handler] = lane, place
+        known = self.cursors.get((task_name, handler))
+        if known is None or cursor < known[1]:
+            self.cursors[task_name, handler] = lane, cursor
 
     def changed(self, run_keys: Iterable[int], *, at_once: bool = False) -> None:
         """Note that something of runs changed: called by the statements that lock or claim them."""

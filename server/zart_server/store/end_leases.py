@@ -1,7 +1,7 @@
 """Ends leases: the runs are locked, the leases deleted, the attempts recorded, in one statement.
 
-Its snapshot is older than the locks it takes. That does no harm: whatever else ends a lease holds
-its run and deletes it, and a lease that is gone by then ends nothing here.
+The statement's snapshot is older than the locks it takes. That does no harm: any other statement
+that ends a lease locks its run and deletes it, and a lease that is gone by then is not ended here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import NamedTuple
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.store.arrays import numbers, words
 from zart_server.store.db import Tx
-from zart_server.store.enqueue import Leases, Placements, placing
+from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts
 from zart_server.store.leases import LeaseKey, columns_of, error_to_json
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.pausing.rules import SHARED_EPOCH
 from zart_server.store.runs import LockedRun
 
 
-class Told(NamedTuple):
-    """How an attempt ended, as its dispatcher or the sweep tells."""
+class Verdict(NamedTuple):
+    """How an attempt ended, as its dispatcher reports it or the sweep judges."""
 
     lease: LeaseKey
     status: AttemptStatus
@@ -29,7 +29,7 @@ class Told(NamedTuple):
     error: StepError | None = None
 
 
-class Ended(NamedTuple):
+class EndedLease(NamedTuple):
     """A lease that ended. ``final`` is 'completed' or 'dead', None: the step is queued again.
 
     ``counted`` includes this attempt where it counts.
@@ -47,7 +47,7 @@ class Ended(NamedTuple):
 
     @property
     def lease(self) -> LeaseKey:
-        """What it was told of by."""
+        """The key by which the verdict names the lease."""
         return self.run_key, self.step_no, self.lease_token, self.principal
 
 
@@ -58,7 +58,7 @@ _LOCKED = """
 # {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
 # a join: it is looked up in a hash table.
 _ENDED = f"""
-    told AS MATERIALIZED (
+    verdicts AS MATERIALIZED (
         SELECT u.*, ($5::text[])[of_principal] AS principal
         FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
             $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
@@ -66,7 +66,7 @@ _ENDED = f"""
             u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
         WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND {{only_if}}
     ), ended AS (
-        DELETE FROM zart.leases l USING told t
+        DELETE FROM zart.leases l USING verdicts t
         WHERE l.run_key = {only("t.run_key")} AND l.step_no = t.step_no
           AND l.lease_token = t.lease_token AND l.principal = t.principal
           AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
@@ -97,8 +97,8 @@ _ENDED = f"""
 """
 
 
-def _arguments(told: Sequence[Told], *, swept: bool) -> tuple[object, ...]:
-    leases, statuses, results, retryable, errors = zip(*told, strict=True)
+def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> tuple[object, ...]:
+    leases, statuses, results, retryable, errors = zip(*verdicts, strict=True)
     return (
         *columns_of(leases),
         words(statuses),
@@ -111,14 +111,14 @@ def _arguments(told: Sequence[Told], *, swept: bool) -> tuple[object, ...]:
 
 
 async def end_leases(
-    tx: Tx, told: Sequence[Told], *, wait: bool, swept: bool
-) -> tuple[dict[int, LockedRun], list[Ended]]:
+    tx: Tx, verdicts: Sequence[Verdict], *, wait: bool, swept: bool
+) -> tuple[dict[int, LockedRun], list[EndedLease]]:
     """End the leases that are current: delete them, record the attempts, finish their steps.
 
-    Locks their runs first; with ``wait`` those that somebody else holds are waited for, else left
-    out. Gives the runs that this transaction holds now, and what ended. A completed attempt
-    becomes part of its step's row. With ``swept`` leases that were extended meanwhile stay. No
-    lease may be told of twice.
+    Locks their runs first; those that another transaction has locked are waited for with ``wait``,
+    else left out. Return the runs that this transaction has locked now, and the ended leases. A
+    completed attempt becomes part of its step's row. With ``swept`` leases that were extended
+    meanwhile stay. No two verdicts may name the same lease.
     """
     rows = await tx.fetch(
         f"""
@@ -130,34 +130,35 @@ async def end_leases(
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
                max_attempts, final FROM ended
         """,
-        *_arguments(told, swept=swept),
+        *_arguments(verdicts, swept=swept),
     )
     locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
-    ended = [Ended(*row) for row in rows if row[1] is not None]
+    ended = [EndedLease(*row) for row in rows if row[1] is not None]
     tx.changes.changed(item.run_key for item in ended)
     return locked, ended
 
 
-class Followed(NamedTuple):
-    """Run key and step number of the leases that ended, and what was leased."""
+class EndedAndEnqueued(NamedTuple):
+    """Run key and step number of the leases that ended, and the leases of the ready steps."""
 
     ended: set[tuple[int, int]]
     leases: Leases
 
 
-async def end_and_place(
+async def end_and_enqueue(
     tx: Tx,
-    told: Sequence[Told],
+    verdicts: Sequence[Verdict],
     lasts: Sequence[int],
-    ready: Placements,
+    ready: ReadyRows,
     epoch: int,
-) -> Followed | None:
-    """End leases, complete runs and place what is ready, in one statement without a transaction.
+) -> EndedAndEnqueued | None:
+    """End leases, complete runs and enqueue ready steps by one statement, without a transaction.
 
-    ``lasts`` gives the places, from 1, of those told that complete their run, ``ready.after`` of
-    what each ready step follows: what did not end completes and makes ready nothing. None, doing
-    nothing, unless all the runs are running, nobody else holds one, and the pause rules are still
-    those of ``epoch``. Locks runs, then the pause lock, then leases.
+    ``lasts`` are the indexes, from 1, of the verdicts that complete their run; ``ready.after`` has
+    the index of the verdict that made each step ready. A lease that is not current completes no
+    run and makes no step ready. Return None, having done nothing, unless all the runs are running,
+    no other transaction has locked one, and ``epoch`` is still that of the pause rules. Locks the
+    runs, then the pause lock, then the leases.
     """
     rows = await tx.fetch(
         f"""
@@ -176,7 +177,7 @@ async def end_and_place(
                 WHERE (n IN (SELECT unnest($29::text::bigint[]))) IS TRUE))
             RETURNING run_key
         ),
-        {placing(12, "(after IN (SELECT n FROM ended)) IS TRUE")}
+        {enqueue_parts(12, "(after IN (SELECT n FROM ended)) IS TRUE")}
         SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
         UNION ALL
         SELECT true, run_key, step_no, NULL, NULL FROM ended
@@ -185,7 +186,7 @@ async def end_and_place(
         UNION ALL
         SELECT true, * FROM leased
         """,
-        *_arguments(told, swept=False),
+        *_arguments(verdicts, swept=False),
         *ready.arguments(),
         numbers(lasts),
         epoch,
@@ -197,7 +198,7 @@ async def end_and_place(
     tx.changes.changed(
         (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True
     )
-    return Followed(
+    return EndedAndEnqueued(
         ended,
         {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
     )

@@ -54,11 +54,11 @@ def error_from_json(text: str | None) -> StepError | None:
 
 
 def columns_of(leases: Sequence[LeaseKey]) -> tuple[str, str, str, str, list[str]]:
-    """Return run keys, step numbers, tokens, places of principals, and the principals."""
+    """Return run keys, step numbers, tokens, indexes of principals, and the principals."""
     run_keys, step_nos, tokens, principals = zip(*leases, strict=True)
     distinct: Distinct[str] = Distinct()
-    places = numbers(map(distinct.place, principals))
-    return numbers(run_keys), numbers(step_nos), numbers(tokens), places, distinct.values
+    indexes = numbers(map(distinct.index, principals))
+    return numbers(run_keys), numbers(step_nos), numbers(tokens), indexes, distinct.values
 
 
 # As the arguments that columns_of makes; $5 are the principals.
@@ -71,7 +71,8 @@ async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
     rows = await tx.fetch(
         f"""
         SELECT r, s, t, p FROM (
-            SELECT r, s, t, ($5::text[])[place] AS p FROM {_NAMED} u(r, s, t, place)) u
+            SELECT r, s, t, ($5::text[])[of_principal] AS p
+            FROM {_NAMED} u(r, s, t, of_principal)) u
         -- Not EXISTS: for many leases the planner would rather read all steps there are.
         WHERE COALESCE((
             SELECT true FROM zart.steps WHERE run_key = r AND step_no = s AND lease_token = t
@@ -119,10 +120,10 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
     rows = await tx.fetch(
         f"""
         WITH free AS MATERIALIZED (
-            SELECT l.tid FROM {_NAMED} u(r, s, t, place) CROSS JOIN LATERAL (
+            SELECT l.tid FROM {_NAMED} u(r, s, t, of_principal) CROSS JOIN LATERAL (
                 SELECT ctid AS tid FROM zart.leases
                 WHERE run_key = r AND step_no = s AND lease_token = t
-                  AND principal = ($5::text[])[place]
+                  AND principal = ($5::text[])[of_principal]
                 FOR UPDATE SKIP LOCKED) l
         )
         UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
@@ -140,9 +141,9 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
             f"""
             SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
                 GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
-            FROM {_NAMED} u(r, s, t, place) CROSS JOIN LATERAL (
+            FROM {_NAMED} u(r, s, t, of_principal) CROSS JOIN LATERAL (
                 SELECT * FROM zart.leases WHERE run_key = r AND step_no = s OFFSET 0) l
-            WHERE l.lease_token = t AND l.principal = ($5::text[])[place]
+            WHERE l.lease_token = t AND l.principal = ($5::text[])[of_principal]
             """,
             *columns,
         )

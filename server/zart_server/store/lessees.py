@@ -1,4 +1,4 @@
-"""Who leases steps at once, in the transaction that makes them ready."""
+"""Lessees: the calls that lease steps at once, in the transaction that makes these ready."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from zart_server.store.arrays import Distinct
 
 
-class Taker(NamedTuple):
-    """Who leases a ready step at once. ``lease_seconds`` is how long the lease lasts."""
+class Lessee(NamedTuple):
+    """A call that leases a ready step at once, for ``lease_seconds``."""
 
     dispatcher_id: str
     principal: str
@@ -17,12 +17,12 @@ class Taker(NamedTuple):
 
 
 @dataclass(slots=True)
-class Takers:
-    """Takers, each once, and the place, from 1, of that of each step; 0: nobody takes it."""
+class Lessees:
+    """Lessees, each once, and for each step the index, from 1, of its lessee; 0: it has none."""
 
-    places: list[int] = field(default_factory=list)
-    values: Distinct[Taker] = field(default_factory=Distinct)
+    indexes: list[int] = field(default_factory=list)
+    values: Distinct[Lessee] = field(default_factory=Distinct)
 
-    def add(self, taker: Taker | None) -> None:
-        """Note who takes the next step."""
-        self.places.append(0 if taker is None else self.values.place(taker))
+    def add(self, lessee: Lessee | None) -> None:
+        """Note the lessee of the next step."""
+        self.indexes.append(0 if lessee is None else self.values.index(lessee))

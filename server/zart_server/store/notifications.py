@@ -82,7 +82,7 @@ class Notifications:
         if self._connection is not None:
             self._connection.terminate()
 
-    def greet(self) -> None:
+    def announce(self) -> None:
         """Tell the other servers anew that this one is there, and whether anybody watches here."""
         self._is_greeting = True
         self._something.set()
@@ -93,7 +93,7 @@ class Notifications:
         Who is not heard of yet is told this once it is.
         """
         if self._peers and not self._says_it_watches:
-            self.greet()
+            self.announce()
 
     def publish(self, changes: Changes) -> None:
         """Tell the other servers soon; whatever is said in the meantime goes along."""
@@ -101,8 +101,8 @@ class Notifications:
             return
         for lane, count in changes.lanes.items():
             self._pending.lanes[lane] = self._pending.lanes.get(lane, 0) + count
-        for (task, handler), (lane_key, place) in changes.places.items():
-            self._pending.put_back(task, handler, lane_key, place)
+        for (task, handler), (lane_key, cursor) in changes.cursors.items():
+            self._pending.put_back(task, handler, lane_key, cursor)
         if any(peer.watches for peer in self._peers.values()):
             self._pending.runs |= changes.runs
             self._pending.at_once |= changes.at_once
@@ -175,7 +175,7 @@ class Notifications:
         self._peers[name] = _Peer(time.monotonic(), watches)
         if known is None or (watches and not known.watches):
             self._missed = True
-            self.greet()
+            self.announce()
 
     def _take_payloads(self) -> list[str]:
         """Return what is to be said: that this server is there, and what changed."""
@@ -207,7 +207,7 @@ class Notifications:
             "due_in": changes.due_in,
             "places": [
                 [*names, lane, not_before.isoformat(), queue_no]
-                for names, (lane, (not_before, queue_no)) in changes.places.items()
+                for names, (lane, (not_before, queue_no)) in changes.cursors.items()
             ],
         }
         payload = json.dumps(said, separators=(",", ":"))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from zart_server.store.db import Tx
 
 # Where a task stands in its lane: (not_before, queue_no).
-Place: TypeAlias = tuple[datetime, int]
+LaneCursor: TypeAlias = tuple[datetime, int]
 _TASK_ID = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,7})-([0-9a-f]{1,7})")
 
 

@@ -1,4 +1,4 @@
-"""Revives dead steps and places them, in one statement."""
+"""Revives dead steps, enqueues them and records it, in one statement."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from zart_server.domain.model import OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
-from zart_server.store.enqueue import placed
+from zart_server.store.enqueue import enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.pausing.rules import SHARED_EPOCH
 
 
-class DeadStep(NamedTuple):
+class StepToRevive(NamedTuple):
     """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task."""
 
     run_key: int
@@ -25,13 +25,13 @@ class DeadStep(NamedTuple):
 
 
 async def revive_steps(
-    tx: Tx, steps: Sequence[DeadStep], rules: Sequence[int | None], epoch: int
+    tx: Tx, steps: Sequence[StepToRevive], rules: Sequence[int | None], epoch: int
 ) -> set[int] | None:
-    """Make dead steps ready and their runs running, and record it; gives the keys of the runs.
+    """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
-    One of each run; those that are not dead are left out. Each is queued, or held by its rule of
-    ``epoch``; None, doing nothing, where the rules have changed since. The caller holds the run
-    rows. Takes the pause lock, shared, before it looks.
+    One step of each run; steps that are not dead are left out. Each is queued, or paused by its
+    rule of ``epoch``. Return None, having done nothing, if the rules have changed since. The caller
+    has locked the runs. Takes the pause lock, shared, before it reads the epoch.
     """
     rows = await tx.fetch(
         f"""
@@ -54,9 +54,9 @@ async def revive_steps(
               AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
         ), ready AS MATERIALIZED (
             SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
-                0 AS taker
+                0 AS lessee
             FROM revived
-        ), {placed()}, done AS (
+        ), {enqueued()}, done AS (
             SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
                 principal, reason, request_id,
                 CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.store.begin_runs import beginning, roots, steps_of
+from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.db import Tx
 from zart_server.store.enqueue import Leases
 from zart_server.store.executions import STORING, NewExecution, Started
-from zart_server.store.lessees import Takers
+from zart_server.store.lessees import Lessees
 from zart_server.store.pausing.rules import EXPECT_EPOCH
 from zart_server.store.requests import Answered
 
 # What waits for others comes in the order in which everybody waits: the id, the pause lock, the
-# request. By then rows were inserted, so who waited in vain is refused altogether.
+# request. By then rows were inserted, so a statement that waited in vain is refused altogether.
 _START = f"""
     WITH new AS MATERIALIZED (
         SELECT $1::text AS execution_id, $2::text AS payload, $3::text AS task_name,
@@ -28,7 +28,7 @@ _START = f"""
                             WHERE caller = $11 AND rpc = $12 AND request_id = $13)
     ), {STORING}, begun AS MATERIALIZED (
         SELECT * FROM started WHERE {EXPECT_EPOCH.format(epoch="$16")}
-    ), steps AS ({steps_of("begun")}), {beginning("begun", 17)}, answered AS (
+    ), steps AS ({insert_steps_of("begun")}), {beginning("begun", 17)}, answered AS (
         INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
         SELECT $11::text, $12::text, $13::text, $14::bytea, $15::bytea, false FROM begun
         WHERE $13 IS NOT NULL
@@ -39,26 +39,26 @@ _START = f"""
 """
 
 
-class Begun(NamedTuple):
+class StartedFast(NamedTuple):
     """An execution that was started, and the leases of its first steps."""
 
     started: Started
     leases: Leases
 
 
-async def start_one(
+async def start_fast(
     tx: Tx,
     new: NewExecution,
     rules: Sequence[int],
-    takers: Takers,
+    lessees: Lessees,
     epoch: int,
     answer: Answered | None,
-) -> Begun | None:
-    """Insert an execution, place its roots and store the incomplete answer to its request.
+) -> StartedFast | None:
+    """Insert an execution, enqueue its roots and store the incomplete answer to its request.
 
-    ``rules``, of ``epoch``, and ``takers`` are as ``roots`` takes them. None, doing nothing, where
-    its id is taken, its task has another definition by now, or the request was answered before.
-    Raises StoreConflict where that, or a change of the rules, happens in this very moment.
+    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return None, having done
+    nothing, if the id is taken, the task has another definition by now, or the request was answered
+    before. Raises StoreConflict if one of these, or a change of the rules, happens meanwhile.
     """
     kind = new.kind
     key = (None, None, None) if answer is None else answer.key
@@ -73,14 +73,14 @@ async def start_one(
         kind.caller.principal,
         kind.caller.reason,
         kind.caller.request_id,
-        any(takers.places),
+        any(lessees.indexes),
         *key,
         None if answer is None else answer.fingerprint,
         None if answer is None else answer.response,
         epoch,
-        *roots(rules, takers),
+        *roots(rules, lessees),
     )
     if not rows:
         return None
     leases = {(row[2], row[4]): (row[5], row[6]) for row in rows if row[4] is not None}
-    return Begun(Started(*rows[0][:4]), leases)
+    return StartedFast(Started(*rows[0][:4]), leases)

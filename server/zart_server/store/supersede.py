@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.model import OperationKind, RunTrigger
-from zart_server.store.begin_runs import beginning, roots, steps_of
+from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.db import Tx
-from zart_server.store.lessees import Takers
+from zart_server.store.lessees import Lessees
 from zart_server.store.lookups import only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.pausing.rules import SHARED_EPOCH
@@ -85,7 +85,7 @@ class Judged(NamedTuple):
 
 _BEGIN = f""", begun AS MATERIALIZED (
             SELECT next_key AS run_key, definition_key, n FROM past
-        ), steps AS ({steps_of("begun")}), {beginning("begun", 6)}
+        ), steps AS ({insert_steps_of("begun")}), {beginning("begun", 6)}
 """
 
 
@@ -150,7 +150,7 @@ async def insert_next_runs(
         [run.payload_json for run in following],
         trigger.value,
         kind.value,
-        *(() if begin is None else (begin.epoch, *roots(begin.rules, Takers()))),
+        *(() if begin is None else (begin.epoch, *roots(begin.rules, Lessees()))),
     )
     if begin is not None and not rows:
         return None

@@ -11,7 +11,7 @@ from zart_server.api.mutations.operate import Request
 from zart_server.api.mutations.single import Mutations
 from zart_server.domain.commands import Caller, StartExecution, StartResult
 from zart_server.domain.model import Execution
-from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.start_fast import start_execution
@@ -21,7 +21,7 @@ from zart_server.store.db import Tx
 Starts = Gathered[StartExecution, Execution, pb.StartExecutionResponse]
 
 
-def gathered_starts(mutations: Mutations, waiters: Waiters) -> Starts:
+def batched_starts(mutations: Mutations, long_polls: LongPolls) -> Starts:
     """Gather starts of one execution each."""
 
     async def together(
@@ -30,7 +30,7 @@ def gathered_starts(mutations: Mutations, waiters: Waiters) -> Starts:
         *,
         wait: bool,  # noqa: ARG001 - it always does
     ) -> list[StartResult]:
-        return await start_executions(tx, [command for command, _ in wanted], waiters)
+        return await start_executions(tx, [command for command, _ in wanted], long_polls)
 
     async def alone(tx: Tx, wanted: StartExecution, request: Request | None) -> Execution | None:
         def answer(execution: Execution) -> Answered | None:
@@ -40,7 +40,7 @@ def gathered_starts(mutations: Mutations, waiters: Waiters) -> Starts:
             response.execution.ClearField("created_at")  # told by ``_complete``
             return Answered(*request, response.SerializeToString())
 
-        return await start_execution(tx, wanted, answer, waiters)
+        return await start_execution(tx, wanted, answer, long_polls)
 
     return Gathered(
         mutations,

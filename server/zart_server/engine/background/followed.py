@@ -12,7 +12,7 @@ _WHOLE = -1
 
 
 @dataclass(eq=False, slots=True)
-class Told:
+class WatchUpdate:
     """What watches of an execution are told. ``message`` is for whoever encodes it first."""
 
     view: ExecutionView
@@ -34,7 +34,7 @@ class Followed:
         self.error: Exception | None = None
         self._version = 0
         self._changed_at: list[int] = []  # the version, by step
-        self._told: dict[int, Told] = {}  # by the version before
+        self._updates: dict[int, WatchUpdate] = {}  # by the version before
 
     @property
     def size(self) -> int:
@@ -58,7 +58,7 @@ class Followed:
         is_other = known is None or (known.execution, known.run) != (view.execution, view.run)
         if changed or is_other:
             self._version += 1
-            self._told.clear()
+            self._updates.clear()
             for number in changed:
                 self._changed_at[number] = self._version
         self.wake()
@@ -73,15 +73,15 @@ class Followed:
         woken, self.changed = self.changed, asyncio.Event()
         woken.set()
 
-    def since(self, version: int | None) -> Told:
+    def since(self, version: int | None) -> WatchUpdate:
         """Return what changed after a version, None: the whole state; once for all who ask."""
         view = self.view
         if view is None:
             raise LookupError("it was not read yet")
         known = _WHOLE if version is None else version
-        told = self._told.get(known)
-        if told is None:
+        update = self._updates.get(known)
+        if update is None:
             changed = zip(view.steps, self._changed_at, strict=True)
             steps = tuple(step for step, at in changed if at > known)
-            told = self._told[known] = Told(replace(view, steps=steps), self._version)
-        return told
+            update = self._updates[known] = WatchUpdate(replace(view, steps=steps), self._version)
+        return update

@@ -6,12 +6,11 @@ the same is found by ``LookingBack``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from zart_server.engine.background.looking_back import LookingBack
-from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.db import Tx
 from zart_server.store.due import DueLane, due_before, due_lanes
 from zart_server.store.leases import ExpiredLease, expired_leases
@@ -57,9 +56,8 @@ class DueLooks:
         Has claims look there, where they would not have.
         """
         begin = self._low_water.to_look(task_names)
-        began = time.monotonic()
         due = await due_lanes(tx, task_names, begin)
-        self._low_water.looked(task_names, begin, due, time.monotonic() - began)
+        self._low_water.looked(task_names, due)
         self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
         piece = self._back.piece(begin.since)
         if piece is None:

@@ -15,7 +15,7 @@ from zart_server.domain.commands import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
-from zart_server.engine.background.pause_sweeps import Moves
+from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.report import record_outcomes
@@ -39,9 +39,11 @@ _PURGE = 5_000
 class Maintenance:
     """The loop of one server."""
 
-    def __init__(self, db: Database, dispatch: Dispatch, watches: Watches, moves: Moves) -> None:
+    def __init__(
+        self, db: Database, dispatch: Dispatch, watches: Watches, sweeps: PauseSweeps
+    ) -> None:
         self._db = db
-        self._moves = moves
+        self._sweeps = sweeps
         self._dispatch = dispatch
         self._watches = watches
         self._kicked = asyncio.Event()
@@ -98,17 +100,17 @@ class Maintenance:
 
     async def tick(self) -> float:
         """Do whatever is due; give the seconds until more is known to be."""
-        names = self._dispatch.waiters.task_names()
+        names = self._dispatch.long_polls.task_names()
         lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.looking() as tx:
             expired = await self._expired.look(tx)
             rule_in, is_to_move = await pauses_due(tx)
             due = await self._due.look(tx, lanes) if lanes else []
-        self._dispatch.waiters.wake(
+        self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
         if is_to_move:
-            self._moves.kick()
+            self._sweeps.kick()
         if expired:
             await self._sweep(expired)
         if rule_in is not None and rule_in <= 0:

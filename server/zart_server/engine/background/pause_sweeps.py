@@ -1,4 +1,4 @@
-"""Moves steps between queue and held after a Pause and after a Resume, in small transactions.
+"""Moves tasks aside after a Pause and back into the queue after a Resume, a few at a time.
 
 In its own time: it rests after each of them, so that whatever else goes on keeps going.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from zart_server.domain.errors import ZartError
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.db import Database, Tx
-from zart_server.store.pausing.paused import HeldAt, held_by, held_in_runs, release
+from zart_server.store.pausing.paused import PausedAt, paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.rules import (
     end_releases,
     end_settling,
@@ -24,10 +24,10 @@ from zart_server.store.pausing.rules import (
     share_pause_lock,
 )
 from zart_server.store.pausing.settling import (
-    Place,
     lanes_to_settle,
     settle_lane,
 )
+from zart_server.store.queue import LaneCursor
 from zart_server.store.runs import lock_runs
 
 _log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ class _Sweep:
     """
 
     lanes: list[int]
-    after: Place | None = None
+    after: LaneCursor | None = None
     missed: bool = False
 
 
-class Moves:
+class PauseSweeps:
     """The loop of one server. Two servers may move for one rule; each piece is one server's."""
 
     def __init__(self, db: Database) -> None:
@@ -59,11 +59,11 @@ class Moves:
         self._kicked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sweeps: dict[int, _Sweep] = {}
-        self._released: dict[int, HeldAt] = {}  # how far the release for a rule has come
+        self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
 
     def start(self) -> None:
         """Begin the loop; whoever kicks it looks each second whether there is something to do."""
-        self._task = asyncio.create_task(self._run(), name="moves")
+        self._task = asyncio.create_task(self._run(), name="pause sweeps")
 
     async def stop(self) -> None:
         """End the loop; a piece under way is rolled back, and done by another server or later."""
@@ -97,7 +97,7 @@ class Moves:
         has_moved = False
         # Somebody waits for what was resumed, nobody for what is moved aside.
         for rule_key, kind in sorted(work, key=lambda item: item[1] == "settle"):
-            go_on = self._move_aside if kind == "settle" else self._release_held
+            go_on = self._move_aside if kind == "settle" else self._release_paused
             has_moved |= await go_on(rule_key)
         return has_moved
 
@@ -139,7 +139,7 @@ class Moves:
             async with self._db.transaction() as tx:
                 await end_settling(tx, rule_key)
 
-    async def _release_held(self, rule_key: int) -> bool:
+    async def _release_paused(self, rule_key: int) -> bool:
         """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
         self._sweeps.pop(rule_key, None)
         for _ in range(_BATCHES):
@@ -166,12 +166,12 @@ class Moves:
         await asyncio.sleep((time.monotonic() - begun) * rest)
 
 
-async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt | None:
+async def _release_some(tx: Tx, rule_key: int, after: PausedAt | None) -> PausedAt | None:
     """Release one batch and give its end; None at the end of what the rule held.
 
     Runs that somebody else holds are passed over, and met again when this begins anew.
     """
-    held = await held_by(tx, rule_key, after, _BATCH)
+    held = await paused_by_rule(tx, rule_key, after, _BATCH)
     if not held:
         return None
     # The run row is the mutex of its steps: a Restart must not miss a step on its way.
@@ -183,16 +183,16 @@ async def _release_some(tx: Tx, rule_key: int, after: HeldAt | None) -> HeldAt |
 
 
 async def _release(tx: Tx, rule_key: int, run_keys: list[int]) -> None:
-    steps = await held_in_runs(tx, rule_key, run_keys, _BATCH)
+    steps = await paused_in_runs(tx, rule_key, run_keys, _BATCH)
     while True:
         keys = await tx.pauses.judge(
             tx, [(step.execution_id, step.task_name, step.step_name) for step in steps]
         )
-        moves = [(s.run_key, s.step_no, key) for s, key in zip(steps, keys, strict=True)]
-        if await release(tx, moves, tx.pauses.epoch):
+        released = [(s.run_key, s.step_no, key) for s, key in zip(steps, keys, strict=True)]
+        if await release(tx, released, tx.pauses.epoch):
             break
         await tx.pauses.refresh(tx)
     for step, key in zip(steps, keys, strict=True):
         if key is None:
             tx.changes.queued(step.task_name, step.handler)
-            tx.changes.put_back(step.task_name, step.handler, step.lane, step.place)
+            tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)

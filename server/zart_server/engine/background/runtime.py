@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zart_server.engine.background.maintenance import Maintenance
-from zart_server.engine.background.pause_sweeps import Moves
+from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -19,8 +19,8 @@ class Runtime:
         self.db = db
         self.dispatch = Dispatch(db, room)
         self.watches = Watches(db)
-        self.moves = Moves(db)
-        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.moves)
+        self.sweeps = PauseSweeps(db)
+        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -33,7 +33,7 @@ class Runtime:
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
-        self.moves.start()
+        self.sweeps.start()
 
     def drain(self) -> None:
         """Lease nothing more and end the watches; reports are still taken."""
@@ -45,7 +45,7 @@ class Runtime:
         self.drain()
         await self.dispatch.stop()
         await self.maintenance.stop()
-        await self.moves.stop()
+        await self.sweeps.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -54,19 +54,19 @@ class Runtime:
 
     def _heard(self, changes: Changes) -> None:
         """Wake whoever waits here for what changed here or elsewhere."""
-        if changes.places:
+        if changes.cursors:
             self.dispatch.low_water.put_back(
                 [
-                    DueLane(lane, task_name, handler, place, 0.0)
-                    for (task_name, handler), (lane, place) in changes.places.items()
+                    DueLane(lane, task_name, handler, cursor, 0.0)
+                    for (task_name, handler), (lane, cursor) in changes.cursors.items()
                 ]
             )
-        self.dispatch.waiters.wake(changes.lanes)
+        self.dispatch.long_polls.wake(changes.lanes)
         self.watches.changed(changes.runs, changes.at_once)
         if changes.rules:
             self.watches.changed_all()  # a step is paused from the commit of its rule on
             self.maintenance.kick()
-            self.moves.kick()
+            self.sweeps.kick()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 

@@ -13,8 +13,8 @@ import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
 from zart_server.domain.errors import ShuttingDown, ZartError
-from zart_server.engine.background.followed import Followed, Told
-from zart_server.engine.dispatch.yielding import let_others_go_first
+from zart_server.engine.background.followed import Followed, WatchUpdate
+from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.reads.executions import get_executions
 from zart_server.store.reads.watched import run_digests
@@ -45,7 +45,7 @@ class Watches:
         self._reader: asyncio.Task[None] | None = None
         self.on_first: Callable[[], None] = lambda: None
 
-    async def watch(self, execution_id: str, run_number: int | None) -> AsyncGenerator[Told]:
+    async def watch(self, execution_id: str, run_number: int | None) -> AsyncGenerator[WatchUpdate]:
         """Return the whole state first, then what changed, until the watched run is finished.
 
         Without ``run_number`` it goes over to the next run after a restart or rerun. Raises
@@ -62,10 +62,10 @@ class Watches:
                     await self._next_change(followed)
                 if self._stopping and known is not None:
                     raise ShuttingDown
-                told = followed.since(known)
-                known = told.version
-                yield told
-                if told.view.run.status.is_finished:
+                update = followed.since(known)
+                known = update.version
+                yield update
+                if update.view.run.status.is_finished:
                     return
         finally:
             self._leave(followed)
@@ -196,7 +196,7 @@ class Watches:
         return list(taken.values())
 
     async def _read(self, batch: Sequence[Followed]) -> None:
-        await let_others_go_first()
+        await yield_to_others()
         self._heard.clear()
         for followed in batch:
             followed.reads_begun += 1

@@ -1,4 +1,4 @@
-"""Passes on from completed steps to the next ones, or to their run's end, in one statement.
+"""The fast path of a report: completes steps and enqueues the next ones by one statement.
 
 Without a transaction: most outcomes that come one by one are such, and a round trip is felt.
 """
@@ -10,62 +10,62 @@ from dataclasses import dataclass
 
 from zart_server.domain.commands import Completed, LeasedTask, Outcome
 from zart_server.domain.model import AttemptStatus
-from zart_server.engine.dispatch.enqueue import judge, placements
-from zart_server.engine.dispatch.ready_steps import Followers
+from zart_server.engine.dispatch.enqueue import judge, rows_of
+from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.end_leases import Told, end_and_place
+from zart_server.store.end_leases import Verdict, end_and_enqueue
 from zart_server.store.leases import LeaseKey
 
 _FEW = 50
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOn:
-    """The places of what was recorded, and what was leased, by the place of what led to it."""
+class CompletedFast:
+    """The indexes of the recorded outcomes; the tasks leased at once, each with its outcome's."""
 
     ended: set[int]
     tasks: list[tuple[int, LeasedTask]]
 
 
-async def pass_on(
+async def complete_fast(
     tx: Tx,
     outcomes: Sequence[Outcome],
     firsts: Mapping[LeaseKey, int],
     runs: Mapping[int, RunFacts],
     definitions: Mapping[int, Definition],
-) -> PassedOn | None:
-    """Record completed steps, by lease and place, whose runs go on or are completed by that alone.
+) -> CompletedFast | None:
+    """Record completed steps, given by lease with the index of their outcome.
 
-    None, doing nothing, where it takes more: a step that is retried, or of a rerun; one after it
-    that waits for others as well; a run that somebody holds; rules that have changed. And where
-    there are many, which would keep a Pause waiting, since the pause lock is taken before they are
-    ended.
+    Return None, having done nothing, if the general path is needed: a step failed or belongs to a
+    rerun; a dependant waits for other steps too; another transaction has locked a run; the pause
+    rules have changed; or the steps are many, which would keep a Pause waiting, since the pause
+    lock is taken before the leases end. Locks the runs, then the pause lock, then the leases.
     """
     lasts = _lasts(firsts, runs, definitions) if 0 < len(firsts) <= _FEW else None
     if lasts is None:
         return None
-    followers = Followers(runs, definitions, outcomes)
-    told = []
+    ready_steps = ReadySteps(runs, definitions, outcomes)
+    verdicts = []
     for lease, n in firsts.items():
         ending = outcomes[n].ending
         if not isinstance(ending, Completed):
             return None
-        told.append(Told(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
-        followers.completed(lease[0], lease[1], ending.result_json, n)
-    rules = await judge(tx, followers.ready)
-    places = {n: place for place, n in enumerate(firsts.values(), 1)}
-    ready = placements(followers.ready, rules)
-    ready.after = [places[n] for n in followers.after]
-    followed = await end_and_place(tx, told, lasts, ready, tx.pauses.epoch)
-    if followed is None:
+        verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
+        ready_steps.completed(lease[0], lease[1], ending.result_json, n)
+    rules = await judge(tx, ready_steps.ready)
+    indexes = {n: index for index, n in enumerate(firsts.values(), 1)}
+    ready = rows_of(ready_steps.ready, rules)
+    ready.after = [indexes[n] for n in ready_steps.after]
+    done = await end_and_enqueue(tx, verdicts, lasts, ready, tx.pauses.epoch)
+    if done is None:
         return None
-    ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in followed.ended}
-    for n, item, rule in zip(followers.after, followers.ready, rules, strict=True):
+    ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in done.ended}
+    for n, item, rule in zip(ready_steps.after, ready_steps.ready, rules, strict=True):
         if n in ended and rule is None:
-            item.tell_of(tx)
-    return PassedOn(ended, followers.leased(followed.leases))
+            item.announce(tx)
+    return CompletedFast(ended, ready_steps.leased(done.leases))
 
 
 def _lasts(
@@ -73,9 +73,9 @@ def _lasts(
     runs: Mapping[int, RunFacts],
     definitions: Mapping[int, Definition],
 ) -> list[int] | None:
-    """Return the indexes, from 1, of the last steps of their runs; None: one needs more."""
+    """Return the indexes, from 1, of the last steps of runs; None: the fast path will not do."""
     lasts = []
-    for place, (run_key, step_no, _, _) in enumerate(firsts, 1):
+    for index, (run_key, step_no, _, _) in enumerate(firsts, 1):
         run = runs[run_key]
         graph = definitions[run.definition_key].graph
         after = graph.dependants[step_no]
@@ -83,7 +83,7 @@ def _lasts(
             return None
         if graph.sinks == (step_no,):
             # All others lead to it, so all of them are completed.
-            lasts.append(place)
+            lasts.append(index)
         elif not after or any(len(graph.depends_on[dep]) > 1 for dep in after):
             return None
     return lasts

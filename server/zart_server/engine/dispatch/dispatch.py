@@ -1,4 +1,4 @@
-"""The dispatch path: long polls, gathered reports, extensions."""
+"""What dispatchers ask of a server: long polls, reports in batches, extensions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from zart_server.domain.commands import (
 )
 from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch.claim_marks import LowWater
 from zart_server.engine.dispatch.lease import lease_tasks
-from zart_server.engine.dispatch.long_polls import Waiters
-from zart_server.engine.dispatch.report_batches import ReportGatherer
+from zart_server.engine.dispatch.long_polls import LongPolls
+from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.engine.dispatch.report_batches import ReportBatches
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
-from zart_server.engine.dispatch.yielding import let_others_go_first
+from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.due import are_any_due
 from zart_server.store.handler_inputs import read_large, read_upstream
@@ -40,11 +40,11 @@ class Dispatch:
 
     def __init__(self, db: Database, room: WaitingRoom) -> None:
         self._db = db
-        self._gatherer = ReportGatherer(db, room)
+        self._reports = ReportBatches(db, room)
         self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False
-        self.waiters = Waiters()
+        self.long_polls = LongPolls()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
 
     async def lease(
@@ -52,36 +52,36 @@ class Dispatch:
     ) -> list[LeasedTask]:
         """Lease tasks, waiting for the first one up to ``wait``; none once draining.
 
-        ``gone`` is set when the caller is gone: nothing more is leased for it. What has been
-        leased by then is returned all the same, for the servicer to give back.
+        ``gone`` is set when the caller is gone: no more tasks are leased for it. The tasks leased
+        by then are returned all the same, for the servicer to release.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + command.wait.total_seconds()
         self.asked.update(command.task_names)
         is_told = False
-        with self.waiters.register(command, gone) as waiter:
+        with self.long_polls.register(command, gone) as long_poll:
             while not self._draining and not (gone and gone.is_set()):
                 tasks = await self._look(command, is_told=is_told)
                 left = deadline - loop.time()
                 if tasks or left <= 0:
                     return tasks
-                is_told = await waiter.wait(left)
-                if waiter.handed or not is_told:
-                    return waiter.handed
-                self.waiters.requeue(waiter)
+                is_told = await long_poll.wait(left)
+                if long_poll.delivered or not is_told:
+                    return long_poll.delivered
+                self.long_polls.requeue(long_poll)
         return []
 
     async def _look(self, command: LeaseTasks, *, is_told: bool) -> list[LeasedTask]:
-        """Lease what there is; where there was nothing, and nobody told of any, peek first."""
+        """Lease tasks that are due; peek first if there were none and none was announced since."""
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
-            await let_others_go_first()
+            await yield_to_others()
             async with self._db.looking() as tx:
                 begin = self.low_water.to_look(*lanes)
                 handlers = command.handlers or None
-                due = await are_any_due(tx, command.task_names, handlers, begin)
-                if not due.is_any:
-                    self.low_water.looked_in_vain(*lanes, begin, due)
+                now, is_any = await are_any_due(tx, command.task_names, handlers, begin)
+                if not is_any:
+                    self.low_water.looked_in_vain(*lanes, now)
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
             tasks = await lease_tasks(tx, command, self.low_water)
@@ -98,7 +98,7 @@ class Dispatch:
         """
         if self._draining:
             outcomes = [outcome._replace(lease_next=None) for outcome in outcomes]
-        reported = await self._gatherer.record(outcomes)
+        reported = await self._reports.record(outcomes)
         lost = sum(result.status is ReportStatus.LEASE_LOST for result in reported.results)
         if lost:
             _log.info("%d outcomes of %s came too late", lost, dispatcher_id)
@@ -124,15 +124,15 @@ class Dispatch:
         return results
 
     async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
-        """Return tasks back whose lease did not reach its dispatcher, who is ``principal``.
+        """Queue tasks again whose lease did not reach its dispatcher, ``principal``.
 
-        Where that is refused they are left to expire: nobody waits for it.
+        If that fails the leases are left to expire: no caller waits for the outcome.
         """
         outcomes = [
             Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
         ]
         try:
-            await self._gatherer.record(outcomes)
+            await self._reports.record(outcomes)
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
             return
@@ -149,9 +149,9 @@ class Dispatch:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
             graph = (await tx.definitions.one(tx, lease["definition_key"])).graph
             direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[parsed[1]]}
-            for place, name in enumerate(step_names):
+            for index, name in enumerate(step_names):
                 if name not in direct:
-                    raise InvalidField(f"step_names[{place}]", f"{name!r} is no direct dependency")
+                    raise InvalidField(f"step_names[{index}]", f"{name!r} is no direct dependency")
             keys = sorted({(parsed[0], direct[name]) for name in step_names})
             sizes = await read_upstream(tx, keys)
             total = sum(size for _, size in sizes.values())
@@ -163,11 +163,11 @@ class Dispatch:
     def drain(self) -> None:
         """Lease nothing more; calls that wait answer now, with nothing."""
         self._draining = True
-        self.waiters.wake_all()
+        self.long_polls.wake_all()
 
     async def stop(self) -> None:
-        """Finish what was reported."""
+        """Record the outcomes that are still waiting for their transaction."""
         try:
-            await self._gatherer.stop()
+            await self._reports.stop()
         except ZartError:
             _log.warning("the last reports could not be recorded; their dispatchers repeat them")

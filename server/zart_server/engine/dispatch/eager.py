@@ -1,6 +1,6 @@
-"""Leases what is made ready to whoever asked for it, in the same transaction.
+"""Eager dispatch: leases a step to the reporting call in the transaction that makes it ready.
 
-Such a step is never queued, and what its handler needs is at hand, so nothing is read.
+Such a step is never queued. Its handler's inputs are at hand, so nothing is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from zart_server.domain.commands import LeasedTask, LeaseNext
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.definitions import Definition
-from zart_server.store.lessees import Taker
+from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
 
 _BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
@@ -19,14 +19,14 @@ _BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
 
 @dataclass(slots=True)
 class _Room:
-    """How much more a call takes on."""
+    """How many more tasks and bytes a call may lease."""
 
     tasks: int
     bytes: int = _BYTES
 
 
-class NextTasks:
-    """What the calls of one batch of outcomes take on."""
+class EagerDispatch:
+    """Chooses the tasks that the calls of one batch of outcomes lease at once."""
 
     def __init__(self) -> None:
         self._results: dict[tuple[int, int], str] = {}
@@ -37,7 +37,7 @@ class NextTasks:
         self._results[run_key, step_no] = result_json
 
     def takes(self, to: LeaseNext, run: RunFacts, definition: Definition, step_no: int) -> bool:
-        """Return whether a caller can take a step on now, with all that its handler needs."""
+        """Return whether a call can lease a step now: it has room, and the inputs are at hand."""
         if not to.takes(definition.task_name, definition.graph.steps[step_no].handler):
             return False
         if run.payload_bytes and run.payload_json is None:
@@ -67,7 +67,7 @@ class NextTasks:
         token: int,
         expires_at: datetime,
     ) -> LeasedTask:
-        """Return a step that was taken on, with what its handler needs."""
+        """Return the leased task of a step, with its handler's inputs."""
         graph = definition.graph
         step = graph.steps[step_no]
         return LeasedTask(
@@ -92,6 +92,6 @@ class NextTasks:
         )
 
 
-def taker_of(to: LeaseNext) -> Taker:
-    """Return who leases, as it is stored."""
-    return Taker(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())
+def lessee_of(to: LeaseNext) -> Lessee:
+    """Return the lessee as it is stored."""
+    return Lessee(to.dispatcher_id, to.principal, to.lease_duration.total_seconds())

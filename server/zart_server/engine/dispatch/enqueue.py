@@ -1,4 +1,4 @@
-"""Decides whether ready steps are queued, held, or leased at once, and does it."""
+"""Decides whether ready steps are queued, paused, or leased at once, and does it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zart_server.domain.commands import LeaseNext
-from zart_server.engine.dispatch.eager import taker_of
+from zart_server.engine.dispatch.eager import lessee_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.enqueue import Leases, Placements, insert_ready
+from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
 from zart_server.store.steps import RerunSteps
 
 
 @dataclass(slots=True)
 class Ready:
-    """A step that became ready, and who takes it on at once where no rule withholds it.
+    """A step that became ready, and the lessee that leases it at once if no rule withholds it.
 
     ``attempt`` is the next one, ``delay`` is in seconds, ``max_attempts`` None: the definition's.
     """
@@ -29,45 +29,44 @@ class Ready:
     backoff_base: int = 0
     max_attempts: int | None = None
     delay: float = 0.0
-    lease_to: LeaseNext | None = None
+    lessee: LeaseNext | None = None
 
-    def tell_of(self, tx: Tx) -> None:
-        """Have those who wait for it told that it is queued, if that is where it went."""
-        if self.lease_to is None:
+    def announce(self, tx: Tx) -> None:
+        """Announce the step to the calls that wait for its lane, if it was queued."""
+        if self.lessee is None:
             handler = self.definition.graph.steps[self.step_no].handler
             tx.changes.queued(self.definition.task_name, handler, self.delay)
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Where ready steps went: the rule that holds each, and the leases of those taken on."""
+class Enqueued:
+    """Where ready steps went: the rule that withholds each; token and end of each lease."""
 
     rules: list[int | None]
     leases: Leases = field(default_factory=dict)
 
 
-async def place(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Placed:
-    """Queue ready steps or lease them, or hold those that an active pause rule matches.
+async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Enqueued:
+    """Queue ready steps, or lease them at once; pause those that an active rule matches.
 
     ``steps`` are those of their reruns, to be inserted before.
     The last thing a transaction does that may wait: it takes the pause lock, shared, and keeps it
     to the commit, so that a Pause either is seen here or sees what is queued or leased here.
-    Gives the rule key of each, None where none matches, and (token, end) of leases by (run key,
-    step number).
+    The caller has locked the runs.
     """
     if not ready and steps is None:
-        return Placed([])
+        return Enqueued([])
     while True:
         rules = await judge(tx, ready)
-        placed = await insert_ready(tx, placements(ready, rules), tx.pauses.epoch, steps)
-        if placed is not None:
+        enqueued = await enqueue_ready(tx, rows_of(ready, rules), tx.pauses.epoch, steps)
+        if enqueued is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
         await tx.pauses.refresh(tx)
     for item, rule in zip(ready, rules, strict=True):
         if rule is None:
-            item.tell_of(tx)
-    return Placed(rules, placed)
+            item.announce(tx)
+    return Enqueued(rules, enqueued)
 
 
 async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
@@ -79,10 +78,10 @@ async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
     )  # fmt: skip
 
 
-def placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placements:
-    """Return what is stored of ready steps as they were judged."""
-    found = Placements()
-    takers: dict[LeaseNext, int] = {}
+def rows_of(ready: Sequence[Ready], rules: Sequence[int | None]) -> ReadyRows:
+    """Return the rows of ready steps as they were judged."""
+    found = ReadyRows()
+    lessees: dict[LeaseNext, int] = {}
     for item, rule in zip(ready, rules, strict=True):
         kind = item.definition.queued[item.step_no]
         found.run_keys.append(item.run_key)
@@ -93,13 +92,13 @@ def placements(ready: Sequence[Ready], rules: Sequence[int | None]) -> Placement
         found.max_attempts.append(item.max_attempts or kind.max_attempts)
         found.delays.append(item.delay)
         found.rule_keys.append(rule or 0)
-        found.kinds.append(found.of_kind.place(kind))
-        to = item.lease_to if rule is None else None
-        taker = 0
+        found.kinds.append(found.of_kind.index(kind))
+        to = item.lessee if rule is None else None
+        lessee = 0
         if to is not None:
-            taker = takers.get(to, 0)
-            if not taker:
-                taker = takers[to] = found.of_taker.place(taker_of(to))
-        found.takers.append(taker)
+            lessee = lessees.get(to, 0)
+            if not lessee:
+                lessee = lessees[to] = found.of_lessee.index(lessee_of(to))
+        found.lessees.append(lessee)
         found.after.append(0)
     return found

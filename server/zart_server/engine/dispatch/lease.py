@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from zart_server.domain.commands import LeasedTask, LeaseTasks
-from zart_server.engine.dispatch.claim_marks import LowWater
+from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
 from zart_server.store.db import Tx
@@ -35,7 +35,7 @@ class _Parts:
 
 
 async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
-    """Lease up to ``max_tasks`` that are due, oldest first; ends early at 8 MiB.
+    """Lease up to ``max_tasks`` tasks that are due, oldest first; fewer if they exceed 8 MiB.
 
     The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
     before a Pause, and committed, or sees its rule. Waits for no row.
@@ -48,14 +48,14 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
     if len(kept) < len(parts):
         left = parts[len(kept) :]
         await unclaim(tx, [part.claimed for part in left])
-        low_water.put_back([_place_of(part) for part in left])
+        low_water.put_back([_cursor_of(part) for part in left])
     large = await _read_large(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]
 
 
 async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
-    """Claim from where the last claims came to; where that is too little, from all lanes."""
+    """Claim from the low-water marks on; if that yields too few, from all lanes."""
     wanted = Claim(
         command.task_names,
         command.handlers or None,
@@ -91,10 +91,10 @@ async def _claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> list[Clai
     return []
 
 
-def _place_of(part: _Parts) -> DueLane:
+def _cursor_of(part: _Parts) -> DueLane:
     claimed, step = part.claimed, part.definition.graph.steps[part.claimed.step_no]
-    place = claimed.not_before, claimed.queue_no
-    return DueLane(claimed.lane, part.definition.task_name, step.handler, place, 0)
+    cursor = claimed.not_before, claimed.queue_no
+    return DueLane(claimed.lane, part.definition.task_name, step.handler, cursor, 0)
 
 
 async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:

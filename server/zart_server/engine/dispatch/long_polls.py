@@ -11,28 +11,28 @@ from zart_server.domain.commands import LeasedTask, LeaseNext, LeaseTasks
 
 
 @dataclass(eq=False, slots=True)
-class Waiter:
+class LongPoll:
     """A call that waits for tasks of certain lanes."""
 
-    taker: LeaseNext
+    lessee: LeaseNext
     gone: asyncio.Event | None = None  # set when its caller is gone
-    handed: list[LeasedTask] = field(default_factory=list)
+    delivered: list[LeasedTask] = field(default_factory=list)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
     _is_idle: bool = False
-    _is_promised: bool = False
+    _is_reserved: bool = False
 
     def takes(self, task_name: str, handler: str) -> bool:
-        """Return whether it asked for this lane."""
-        return self.taker.takes(task_name, handler)
+        """Return whether the call asked for this lane."""
+        return self.lessee.takes(task_name, handler)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait to be woken or handed something; False: the time is up, and nothing is promised."""
+        """Wait to be woken or delivered to; False: the time is up, and nobody reserved this."""
         self._is_idle = True
         try:
             async with asyncio.timeout(seconds):
                 await self._event.wait()
         except TimeoutError:
-            if not self._is_promised:
+            if not self._is_reserved:
                 return False
             await self._event.wait()  # until a commit
         finally:
@@ -41,32 +41,34 @@ class Waiter:
         return True
 
     def wake(self) -> None:
-        """Have it look."""
+        """Have the call look for tasks."""
         self._event.set()
 
-    def promise(self) -> bool:
-        """Promise something, if it does nothing but wait; ``hand`` follows in any case."""
+    def reserve(self) -> bool:
+        """Reserve this call if it does nothing but wait; ``deliver`` must follow in any case."""
         if self._is_idle and not self._event.is_set():
-            self._is_promised = True
-        return self._is_promised
+            self._is_reserved = True
+        return self._is_reserved
 
-    def hand(self, tasks: list[LeasedTask]) -> None:
-        """Hand what was leased for it; without anything it looks itself."""
-        self._is_promised = False
-        self.handed = tasks
+    def deliver(self, tasks: list[LeasedTask]) -> None:
+        """Give the call the tasks leased for it; without any it looks for tasks itself."""
+        self._is_reserved = False
+        self.delivered = tasks
         self._event.set()
 
 
-class Waiters:
-    """Wakes as many waiting calls as were told of tasks: oldest first, not all for one task."""
+class LongPolls:
+    """Wakes as many calls as there are announced tasks: oldest first, not all for one task."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Waiter, None] = {}
+        self._waiting: dict[LongPoll, None] = {}
 
     @contextlib.contextmanager
-    def register(self, command: LeaseTasks, gone: asyncio.Event | None = None) -> Iterator[Waiter]:
+    def register(
+        self, command: LeaseTasks, gone: asyncio.Event | None = None
+    ) -> Iterator[LongPoll]:
         """Wait in line while this is open; entered before the first look, no wake-up is missed."""
-        taker = LeaseNext(
+        lessee = LeaseNext(
             command.dispatcher_id,
             command.principal,
             frozenset(command.task_names),
@@ -74,48 +76,48 @@ class Waiters:
             command.max_tasks,
             command.lease_duration,
         )
-        waiter = Waiter(taker, gone)
-        self._waiting[waiter] = None
+        long_poll = LongPoll(lessee, gone)
+        self._waiting[long_poll] = None
         try:
-            yield waiter
+            yield long_poll
         finally:
-            self._waiting.pop(waiter, None)
+            self._waiting.pop(long_poll, None)
 
-    def requeue(self, waiter: Waiter) -> None:
+    def requeue(self, long_poll: LongPoll) -> None:
         """Take a woken call that found nothing back into the line, at its end."""
-        self._waiting[waiter] = None
+        self._waiting[long_poll] = None
 
-    def promise(self, task_name: str, handler: str) -> Waiter | None:
-        """Take the call out of the line that waits longest for this lane, to be handed a task."""
-        for waiter in self._waiting:
-            if waiter.takes(task_name, handler) and waiter.promise():
-                del self._waiting[waiter]
-                return waiter
+    def reserve(self, task_name: str, handler: str) -> LongPoll | None:
+        """Take the call that waits longest for this lane out of the line, for a delivery."""
+        for long_poll in self._waiting:
+            if long_poll.takes(task_name, handler) and long_poll.reserve():
+                del self._waiting[long_poll]
+                return long_poll
         return None
 
     def wake(self, lanes: Mapping[tuple[str, str], int]) -> None:
         """Wake the calls waiting longest that can take what was queued, by (task, handler)."""
         for (task_name, handler), count in lanes.items():
             left = count
-            for waiter in [w for w in self._waiting if w.takes(task_name, handler)]:
+            for long_poll in [w for w in self._waiting if w.takes(task_name, handler)]:
                 if left <= 0:
                     break
-                left -= waiter.taker.max_tasks
-                del self._waiting[waiter]
-                waiter.wake()
+                left -= long_poll.lessee.max_tasks
+                del self._waiting[long_poll]
+                long_poll.wake()
 
     def drop_gone(self) -> None:
         """Wake the calls whose caller is gone, so that they end."""
-        for waiter in [w for w in self._waiting if w.gone is not None and w.gone.is_set()]:
-            del self._waiting[waiter]
-            waiter.wake()
+        for long_poll in [w for w in self._waiting if w.gone is not None and w.gone.is_set()]:
+            del self._waiting[long_poll]
+            long_poll.wake()
 
     def wake_all(self) -> None:
         """Wake every call, for a server that stops."""
-        for waiter in self._waiting:
-            waiter.wake()
+        for long_poll in self._waiting:
+            long_poll.wake()
         self._waiting.clear()
 
     def task_names(self) -> set[str]:
-        """Return the tasks that somebody waits for."""
-        return {name for waiter in self._waiting for name in waiter.taker.task_names}
+        """Return the names of the tasks that calls wait for."""
+        return {name for long_poll in self._waiting for name in long_poll.lessee.task_names}

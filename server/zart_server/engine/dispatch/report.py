@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zart_server.domain.backoff import backoff
+from zart_server.domain.backoff import retry_delay
 from zart_server.domain.commands import (
     Completed,
     Failed,
@@ -17,13 +17,13 @@ from zart_server.domain.commands import (
     TimedOut,
 )
 from zart_server.domain.model import AttemptStatus, ReportStatus, StepError
-from zart_server.engine.dispatch.complete_fast import pass_on
-from zart_server.engine.dispatch.enqueue import Ready, place
-from zart_server.engine.dispatch.ready_steps import Followers
+from zart_server.engine.dispatch.complete_fast import complete_fast
+from zart_server.engine.dispatch.enqueue import Ready, enqueue
+from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
-from zart_server.store.end_leases import Ended, Told, end_leases
+from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey, recorded_leases
 from zart_server.store.queue import parse_task_id
 from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
@@ -32,9 +32,9 @@ from zart_server.store.steps import open_dependants
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a batch: a status by place, and the places whose run somebody else holds.
+    """A status by the index of the outcome, and the stragglers, whose run another has locked.
 
-    ``tasks`` are what was leased at once, each with the place of the outcome that it followed.
+    ``tasks`` were leased at once, each with the index of the outcome that it followed.
     """
 
     statuses: dict[int, ReportStatus]
@@ -45,11 +45,12 @@ class Recorded:
 async def record_outcomes(
     tx: Tx, outcomes: Sequence[Outcome], *, wait: bool, swept: bool = False
 ) -> Recorded:
-    """Record outcomes whose token is current; one run's lock holds up only its own.
+    """Record outcomes whose token is current: by the fast path, or else in a transaction.
 
-    Locks the runs, then the leases, then the pause lock. With ``wait`` runs that somebody else
-    holds are waited for. ``swept``: the server found the leases expired; those that were extended
-    meanwhile stay. A transaction that has not begun begins where one statement is not enough.
+    Locks the runs, then the leases, then the pause lock. A run that another transaction has locked
+    is waited for with ``wait``; else its outcomes are stragglers. ``swept``: the server found the
+    leases expired; those that were extended meanwhile stay. Begins the transaction, unless it has
+    begun, if the fast path (``complete_fast``) will not do.
     """
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
     runs = await tx.runs.get(tx, {lease[0] for lease in leases.values()})
@@ -57,7 +58,7 @@ async def record_outcomes(
     firsts = _firsts(leases, runs, definitions)
     passed = None
     if not tx.has_begun:
-        passed = await pass_on(tx, outcomes, firsts, runs, definitions)
+        passed = await complete_fast(tx, outcomes, firsts, runs, definitions)
     if passed is not None:
         ended, tasks, held = passed.ended, passed.tasks, set[int]()
     else:
@@ -114,15 +115,15 @@ class _Batch:
     swept: bool = field(kw_only=True)
     locked: dict[int, LockedRun] = field(default_factory=dict)
     tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
-    followers: Followers = field(init=False)
+    ready_steps: ReadySteps = field(init=False)
 
     def __post_init__(self) -> None:
-        self.followers = Followers(self.runs, self.definitions, self.outcomes)
+        self.ready_steps = ReadySteps(self.runs, self.definitions, self.outcomes)
 
     async def end(self, firsts: dict[LeaseKey, int], *, wait: bool) -> set[int]:
-        """End leases and do whatever follows; give the places of those that were current."""
-        told = [self._told(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
-        self.locked, ended = await end_leases(self.tx, told, wait=wait, swept=self.swept)
+        """End leases with all that follows; return the indexes of those that were current."""
+        verdicts = [self._verdict(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
+        self.locked, ended = await end_leases(self.tx, verdicts, wait=wait, swept=self.swept)
         if not ended:
             return set()
         found = {firsts[item.lease]: item for item in ended}
@@ -135,48 +136,50 @@ class _Batch:
             await start_runs(self.tx, sorted(late))
         await self._finish_runs(ended)
         # Last, since a Pause waits for whoever has taken the pause lock.
-        placed = await place(self.tx, self.followers.ready)
-        self.tasks = self.followers.leased(placed.leases)
+        enqueued = await enqueue(self.tx, self.ready_steps.ready)
+        self.tasks = self.ready_steps.leased(enqueued.leases)
         return set(found)
 
     def _definition(self, run: RunFacts) -> Definition:
         return self.definitions[run.definition_key]
 
-    def _told(self, lease: LeaseKey, ending: object) -> Told:
-        """Judge how an attempt ended, and whether a repeat may cure it."""
+    def _verdict(self, lease: LeaseKey, ending: object) -> Verdict:
+        """Return how an attempt ended, and whether a repeat may cure it."""
         if isinstance(ending, Completed):
-            return Told(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
+            return Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
         if isinstance(ending, Failed):
-            return Told(lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error)
+            return Verdict(
+                lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error
+            )
         if isinstance(ending, Released):
-            return Told(lease, AttemptStatus.RELEASED)
+            return Verdict(lease, AttemptStatus.RELEASED)
         if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
             limit = self._definition(self.runs[lease[0]]).queued[lease[1]].timeout_seconds
             error = StepError("TimedOut", f"ran longer than {limit:g} s")
-            return Told(lease, AttemptStatus.TIMED_OUT, error=error)
+            return Verdict(lease, AttemptStatus.TIMED_OUT, error=error)
         if isinstance(ending, Lost):
             message = f"the lease of {ending.dispatcher_id} expired unreported"
-            return Told(lease, AttemptStatus.LOST, error=StepError("LeaseLost", message))
+            return Verdict(lease, AttemptStatus.LOST, error=StepError("LeaseLost", message))
         raise TypeError(ending)
 
-    async def _open_dependants(self, found: dict[int, Ended]) -> None:
-        """Find what is ready now: at once where a step waited for one alone, else by counting."""
+    async def _open_dependants(self, found: dict[int, EndedLease]) -> None:
+        """Find the steps that are ready now: those with one dependency, and others by counting."""
         counted: dict[tuple[int, int], int] = {}
         last: dict[tuple[int, int], int] = {}
         for n, item in found.items():
             ending = self.outcomes[n].ending
             if not isinstance(ending, Completed):
                 continue
-            followers = self.followers.completed(item.run_key, item.step_no, ending.result_json, n)
-            for after in followers:
+            others = self.ready_steps.completed(item.run_key, item.step_no, ending.result_json, n)
+            for after in others:
                 key = item.run_key, after
                 counted[key] = counted.get(key, 0) + 1
                 last[key] = n
         if counted:
             for key in await open_dependants(self.tx, counted):
-                self.followers.add_next(*key, last[key])
+                self.ready_steps.add_next(*key, last[key])
 
-    def _requeue(self, n: int, item: Ended) -> None:
+    def _requeue(self, n: int, item: EndedLease) -> None:
         run = self.runs[item.run_key]
         definition = self._definition(run)
         ending = self.outcomes[n].ending
@@ -188,7 +191,7 @@ class _Batch:
             policy = definition.graph.steps[item.step_no].retry_policy
             jitter = random.random()  # noqa: S311 - spreads load, guards nothing
             tries = max(item.counted - item.backoff_base, 1)
-            delay = backoff(policy, tries, jitter).total_seconds()
+            delay = retry_delay(policy, tries, jitter).total_seconds()
         ready = Ready(
             definition,
             run.execution_id,
@@ -200,12 +203,12 @@ class _Batch:
             max_attempts=item.max_attempts,
             delay=delay,
         )
-        self.followers.add(ready, n)
+        self.ready_steps.add(ready, n)
 
-    async def _finish_runs(self, ended: Sequence[Ended]) -> None:
-        """Finish runs in which nothing is left to move.
+    async def _finish_runs(self, ended: Sequence[EndedLease]) -> None:
+        """Finish runs in which no step can go on.
 
-        That is looked for where it can be: after a death, and where a step completed that nothing
+        Only runs are asked in which that may be: a step died, or one completed that no other step
         waits for. In a rerun that may be any step: its dependants may be preserved.
         """
         deaths: dict[int, int] = {}
@@ -214,7 +217,7 @@ class _Batch:
                 deaths[item.run_key] = deaths.get(item.run_key, 0) + 1
         if deaths:
             await count_dead(self.tx, deaths)
-        moving = {item.run_key for item in self.followers.ready}
+        moving = {item.run_key for item in self.ready_steps.ready}
         maybe = {
             item.run_key
             for item in ended

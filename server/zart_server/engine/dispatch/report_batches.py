@@ -1,4 +1,4 @@
-"""Gathers the reports of many calls while a transaction is under way, and commits them together."""
+"""Group commit: reports that come while a transaction is under way are committed together."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Call:
     results: list[ReportResult | None]
     tasks: list[LeasedTask] = field(default_factory=list)
 
-    def settle(self, place: int, status: ReportStatus, error: str = "") -> None:
+    def settle(self, index: int, status: ReportStatus, error: str = "") -> None:
         """Answer one outcome, and the call with the last."""
-        self.results[place] = ReportResult(self.outcomes[place].task_id, status, error)
+        self.results[index] = ReportResult(self.outcomes[index].task_id, status, error)
         self.left -= 1
         if self.left == 0 and not self.done.done():
             results = [result for result in self.results if result is not None]
@@ -43,7 +43,7 @@ class _Call:
 _Item: TypeAlias = tuple[_Call, int]
 
 
-class ReportGatherer:
+class ReportBatches:
     """Records outcomes batch after batch; a call's cancellation never touches a batch."""
 
     def __init__(self, db: Database, room: WaitingRoom) -> None:
@@ -60,13 +60,13 @@ class ReportGatherer:
         count = len(outcomes)
         done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
         call = _Call(outcomes, done, count, [None] * count)
-        self._waiting += [(call, place) for place in range(count)]
+        self._waiting += [(call, index) for index in range(count)]
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
         return await done
 
     async def stop(self) -> None:
-        """Wait until everything gathered is recorded."""
+        """Wait until all outcomes are recorded."""
         while self._worker is not None or self._stragglers:
             running = [*self._stragglers, *([self._worker] if self._worker else [])]
             await asyncio.wait(running)
@@ -82,7 +82,7 @@ class ReportGatherer:
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
     async def _settle(self, batch: list[_Item], *, wait: bool) -> None:
-        """Record a batch and answer its calls; whatever goes wrong, every call is answered."""
+        """Record a batch and answer its calls; every call is answered, whatever goes wrong."""
         try:
             await self._record(batch, wait=wait)
         except DataError:
@@ -98,7 +98,7 @@ class ReportGatherer:
                 self._give_back(call)
 
     async def _record(self, batch: list[_Item], *, wait: bool) -> None:
-        outcomes = [call.outcomes[place] for call, place in batch]
+        outcomes = [call.outcomes[index] for call, index in batch]
         for attempt in range(_ATTEMPTS):
             try:
                 async with self._db.transaction(at_once=wait) as tx:
@@ -110,20 +110,20 @@ class ReportGatherer:
         for number, task in recorded.tasks:
             batch[number][0].tasks.append(task)
         for number, status in recorded.statuses.items():
-            call, place = batch[number]
-            call.settle(place, status)
-        held = [batch[number] for number in recorded.stragglers]
-        if held:
+            call, index = batch[number]
+            call.settle(index, status)
+        locked = [batch[number] for number in recorded.stragglers]
+        if locked:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
             by_run: dict[str, list[_Item]] = {}
-            for call, place in held:
-                run, _, _ = call.outcomes[place].task_id.partition("-")
-                by_run.setdefault(run, []).append((call, place))
+            for call, index in locked:
+                run, _, _ = call.outcomes[index].task_id.partition("-")
+                by_run.setdefault(run, []).append((call, index))
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
 
     async def _wait_for(self, run: str, items: list[_Item]) -> None:
-        """Record outcomes of a run that somebody holds: one transaction waits for it at a time."""
+        """Record outcomes of a locked run: one transaction waits for it at a time."""
         async with self._room.turn(run):
             await self._settle(items, wait=True)
 
@@ -133,7 +133,7 @@ class ReportGatherer:
         task.add_done_callback(self._stragglers.discard)
 
     def _give_back(self, call: _Call) -> None:
-        """Release what a call took on that is answered with an error, from a batch before it."""
+        """Release the tasks that a call leased in a former batch: it is answered with an error."""
         tasks, call.tasks = call.tasks, []
         if tasks:
             principal = call.outcomes[0].principal
@@ -151,10 +151,10 @@ class ReportGatherer:
     async def _split(self, batch: list[_Item], *, wait: bool) -> None:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) == 1:
-            call, place = batch[0]
-            _log.warning("rejected an outcome of %s", call.outcomes[place].task_id)
+            call, index = batch[0]
+            _log.warning("rejected an outcome of %s", call.outcomes[index].task_id)
             call.settle(
-                place,
+                index,
                 ReportStatus.REJECTED,
                 "the outcome holds a value that cannot be stored",
             )

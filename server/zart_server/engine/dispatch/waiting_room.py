@@ -1,8 +1,8 @@
-"""Where those wait who need what somebody else has locked: few of them hold a connection.
+"""Where calls wait for rows that others have locked: few of the calls hold a connection.
 
-Who waits for one thing stands in a line of its own, and only its first asks the database. So a
-locked execution takes one connection, however many want it, and all that are locked together a
-share of the pool; the others are there for whoever need not wait.
+The calls that wait for one execution or run stand in a line, and only the first of them asks the
+database. So a locked execution takes one connection, however many calls want it, and all locked
+ones together a share of the pool; the rest of the pool serves calls that need not wait.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ class WaitingRoom:
         self._lengths: dict[str, int] = {}
 
     def is_waited_for(self, target: str) -> bool:
-        """Return whether somebody stands in line for this."""
+        """Return whether a call stands in line for this target."""
         return target in self._lines
 
     @contextlib.asynccontextmanager
     async def turn(self, target: str) -> AsyncIterator[None]:
-        """Wait until it is one's turn for this, and there is a place to wait for it."""
+        """Wait for the caller's turn at this target, and for leave to hold a connection."""
         async with self.line(target), self._places:
             yield
 
     @contextlib.asynccontextmanager
     async def line(self, target: str) -> AsyncIterator[None]:
-        """Wait until it is one's turn for this."""
+        """Wait for the caller's turn at this target."""
         line = self._lines.setdefault(target, asyncio.Lock())
         self._lengths[target] = self._lengths.get(target, 0) + 1
         try:
@@ -45,8 +45,8 @@ class WaitingRoom:
 
 
 def places_of(pool_size: int) -> tuple[int, int]:
-    """Return how many connections those may hold who wait for locks: mutations, and reports.
+    """Return how many connections may wait for locks: of mutations, and of reports.
 
-    At least as many are left to others where the pool has five or more.
+    At least as many are left for other calls if the pool has five or more.
     """
     return max(1, pool_size * 2 // 5), max(1, pool_size // 5)

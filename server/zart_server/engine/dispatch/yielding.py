@@ -1,4 +1,4 @@
-"""Whose turn it is: what nobody is in a hurry for lets calls that are under way go first."""
+"""Yields to the event loop: work without a hurry lets calls that are under way go first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 _TURNS = 5  # of the event loop, which a report takes from its arrival to its statement
 
 
-async def let_others_go_first() -> None:
-    """Wait while others that came just now get to where they wait for the database."""
+async def yield_to_others() -> None:
+    """Wait while the calls that came just now get to their statements."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Lets runs begin from scratch: their steps, and what is ready of them queued, held or leased."""
+"""Begins runs from scratch: inserts their steps; the ready ones are queued, paused or leased."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.engine.dispatch.eager_start import Handing
-from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.eager_start import EagerStart
+from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.store.begin_runs import insert_new_runs, insert_steps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
@@ -29,37 +29,37 @@ class NewRun(NamedTuple):
     facts: RunFacts | None = None
 
 
-async def begin_runs(tx: Tx, runs: Sequence[NewRun], waiters: Waiters | None = None) -> None:
-    """Insert all steps of new runs and queue the first, or hold those that a pause rule matches.
+async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | None = None) -> None:
+    """Insert all steps of new runs; enqueue their roots, or pause those that a rule matches.
 
-    Of few runs the first steps are leased at once to calls that wait for them. Like
-    ``placing.place``, the last thing a transaction does that may wait.
+    The roots of few runs are leased at once to calls that wait for them. Like
+    ``enqueue``, the last thing a transaction does that may wait.
     """
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
     # Of many runs the steps take their time: better spent before the pause lock is taken.
     with_steps = len(runs) <= FEW
     if not with_steps:
         await insert_steps(tx, keys)
-    handing = Handing(tx, waiters if with_steps else None)
+    eager = EagerStart(tx, long_polls if with_steps else None)
     while True:
         rules = await judge_roots(tx, runs)
-        takers = handing.promise(runs, rules)
+        lessees = eager.reserve(runs, rules)
         leases = await insert_new_runs(
-            tx, keys, rules, takers, tx.pauses.epoch, with_steps=with_steps
+            tx, keys, rules, lessees, tx.pauses.epoch, with_steps=with_steps
         )
         if leases is not None:
             break
         # The rules changed before we had the lock; now they cannot, so this happens once.
-        handing.call_off()
+        eager.call_off()
         await tx.pauses.refresh(tx)
-    handing.leased(runs, leases)
-    tell_of_queued(tx, runs, leases)
+    eager.leased(runs, leases)
+    announce_queued(tx, runs, leases)
 
 
 async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
-    """Return the rule that withholds each first step of each run, 0 where none does.
+    """Return the rule that withholds each root of each run, 0: none does.
 
-    Nothing at all where there are no rules. As of ``tx.pauses.epoch``.
+    Return an empty list if there are no rules. As of ``tx.pauses.epoch``.
     """
     if await tx.pauses.are_none(tx):
         return []
@@ -74,8 +74,11 @@ async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
     return [rule or 0 for rule in rules]
 
 
-def tell_of_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
-    """Tell of what is queued. Of held ones too: who looks and finds none goes on waiting."""
+def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
+    """Note the lanes of the queued roots, for calls that wait. Paused ones count too.
+
+    That does no harm: a call that looks and finds no task goes on waiting.
+    """
     lanes: Counter[tuple[str, str]] = Counter()
     definitions = {run.definition.definition_key: run.definition for run in runs}
     for definition_key, count in Counter(run.definition.definition_key for run in runs).items():

@@ -24,7 +24,7 @@ async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseR
 
     Begins the transaction with the pause lock, alone: every claim and every decision to queue a
     step is before it, and done, or after it, and sees the rule. Raises InvalidField for a past
-    expiry, and OperationTimeout where it was not to be had ``within`` so many seconds.
+    expiry, and OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
     await seize_pause_lock(tx, within)
     pattern = command.scope.step_pattern
@@ -44,10 +44,10 @@ async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseR
 
 
 async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
-    """Count what a rule withholds; for after its commit, when nothing withheld can leave.
+    """Count the steps that a rule withholds, after its commit: none of them can be leased then.
 
     A rule that names an execution is settled with it, and so is one that finds nothing queued.
-    Nothing of this needs a transaction but what settles, which begins it.
+    Only settling needs a transaction, and begins it.
     """
     found = await count_matching(tx, rule_id, EXACT_TO + 1)
     if found is None:

@@ -10,7 +10,7 @@ from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
 from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
 from zart_server.domain.model import OperationKind, RunTrigger, StepStatus
 from zart_server.domain.rerun import plan_rerun, plan_token
-from zart_server.engine.dispatch.enqueue import Ready, place
+from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
@@ -33,7 +33,7 @@ async def rerun(
 
     Preserved steps refer to where their result was made; nothing is copied. An error is
     InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged or NothingToRerun; None,
-    without ``wait``: somebody else holds it. Each execution once.
+    without ``wait``: another transaction has locked the execution. No two may name the same one.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)
@@ -114,6 +114,6 @@ async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
     if len(steps.preserved) + len(steps.again) > _FEW:
         # They take their time: better spent before the pause lock is taken.
         await insert_rerun_steps(tx, steps)
-        await place(tx, ready)
+        await enqueue(tx, ready)
     else:
-        await place(tx, ready, steps)
+        await enqueue(tx, ready, steps)

@@ -10,9 +10,9 @@ from zart_server.domain.model import OperationKind, RunTrigger
 from zart_server.engine.operations.begin_runs import (
     FEW,
     NewRun,
+    announce_queued,
     begin_runs,
     judge_roots,
-    tell_of_queued,
 )
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -33,8 +33,8 @@ async def restart(
     """Create next runs with the same or a new payload and the tasks' current definitions.
 
     Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
-    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: somebody else holds it.
-    Each execution once.
+    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: another transaction has
+    locked the execution. No two may name the same execution.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
@@ -56,8 +56,8 @@ async def restart(
         for key, (_, current, command, caller) in zip(keys, runs, strict=True)
     ]
     superseded = await _begin(tx, following)
-    for (place, _, _, _), done in zip(runs, superseded, strict=True):
-        found[place] = Restarted(done.run, done.fenced)
+    for (index, _, _, _), done in zip(runs, superseded, strict=True):
+        found[index] = Restarted(done.run, done.fenced)
     return found
 
 
@@ -82,7 +82,7 @@ async def _begin(tx: Tx, following: Sequence[Following]) -> list[Superseded]:
         return Judged(await judge_roots(tx, runs), tx.pauses.epoch)
 
     superseded = await supersede(tx, following, *kinds, judge)
-    tell_of_queued(tx, runs)
+    announce_queued(tx, runs)
     return superseded
 
 

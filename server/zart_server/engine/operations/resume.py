@@ -26,8 +26,8 @@ _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 async def resume(tx: Tx, command: Resume, caller: Caller, within: float) -> Resumed:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Begins the transaction. Their steps are queued by ``engine.moving`` after the commit. Raises
-    PauseRuleNotFound, and OperationTimeout where that was not to be had ``within`` so many seconds.
+    Begins the transaction. Pause sweeps queue their steps after the commit. Raises
+    PauseRuleNotFound, and OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
     known = None
     if command.rule_id is not None:
@@ -61,7 +61,7 @@ async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
 
 
 async def expire(tx: Tx) -> int:
-    """Delete the rules whose time is up by the database's clock; give how many.
+    """Delete the rules whose time is up by the database's clock; return how many.
 
     Begins the transaction. Raises OperationTimeout.
     """

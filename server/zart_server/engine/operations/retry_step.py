@@ -12,13 +12,13 @@ from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_curr
 from zart_server.store.db import Tx
 from zart_server.store.operations import NewOperation
 from zart_server.store.reads.steps import RunPlace, read_steps
-from zart_server.store.retry_step import DeadStep, revive_steps
+from zart_server.store.retry_step import StepToRevive, revive_steps
 
 
 class _Dead(NamedTuple):
     """A step that is to be revived, if it is dead indeed."""
 
-    place: int
+    number: int
     current: CurrentRun
     step_no: int
     command: RetryStep
@@ -34,11 +34,12 @@ class _Dead(NamedTuple):
 async def retry_steps(
     tx: Tx, wanted: Sequence[tuple[RetryStep, Caller]], *, wait: bool
 ) -> list[RetriedStep | ZartError | None]:
-    """Return dead steps a new budget of attempts; queue them, or hold them where they are paused.
+    """Give dead steps a new budget of attempts; queue them, or pause those that a rule matches.
 
     Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, RunFinished or
-    StepNotDead; None, without ``wait``: somebody else holds it. Each execution once.
+    StepNotDead; None, without ``wait``: another transaction has locked the execution. No two may
+    name the same execution.
     """
     meant = [
         Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
@@ -60,7 +61,7 @@ async def retry_steps(
             dead.append(_Dead(len(found), current, step_no, command, caller))
             found.append(None)
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
-        found[item.place] = result
+        found[item.number] = result
     return found
 
 
@@ -83,8 +84,8 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
 
 
 async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
-    """Revive steps; gives the rule that holds each, if it was dead, and the runs of those."""
-    steps = list(map(_dead_step, dead))
+    """Revive steps; return the rule that withholds each, and the runs of those that were dead."""
+    steps = list(map(_step_to_revive, dead))
     names = [
         (item.current.execution.execution_id, item.current.execution.task_name, step.queued)
         for item, step in zip(dead, steps, strict=True)
@@ -108,7 +109,7 @@ def _place(item: _Dead) -> RunPlace:
     )
 
 
-def _dead_step(item: _Dead) -> DeadStep:
+def _step_to_revive(item: _Dead) -> StepToRevive:
     run = item.current.run
     operation = NewOperation(
         item.caller,
@@ -125,4 +126,4 @@ def _dead_step(item: _Dead) -> DeadStep:
         ),
     )
     queued = item.current.definition.queued[item.step_no]
-    return DeadStep(run.run_key, item.step_no, item.budget, queued, operation)
+    return StepToRevive(run.run_key, item.step_no, item.budget, queued, operation)

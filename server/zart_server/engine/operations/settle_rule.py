@@ -8,7 +8,11 @@ from zart_server.store.pausing.settling import settle_execution
 
 
 async def settle_rule_of_execution(tx: Tx, rule_key: int) -> None:
-    """Hold what a rule that names an execution matches; few tasks, so at once."""
+    """Move the queued tasks aside that a rule of one execution matches: few, so all at once.
+
+    Takes the pause lock, shared, then the queued tasks, as far as no other transaction has locked
+    them. The rule goes on settling if any was left.
+    """
     await share_pause_lock(tx)
     if not await settle_execution(tx, rule_key):
         await end_settling(tx, rule_key)

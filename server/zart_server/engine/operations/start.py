@@ -10,7 +10,7 @@ from datetime import datetime
 from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
 from zart_server.domain.model import Execution, IfExists, RunStatus
-from zart_server.engine.dispatch.long_polls import Waiters
+from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.begin_runs import NewRun, begin_runs
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
@@ -20,19 +20,19 @@ from zart_server.store.reads.executions import find_executions
 
 
 def with_id(command: StartExecution) -> StartExecution:
-    """Return an execution an id where its caller chose none."""
+    """Give an execution an id if its caller chose none."""
     if command.execution_id:
         return command
     return replace(command, execution_id=str(uuid.uuid4()))
 
 
 async def start_executions(
-    tx: Tx, starts: Sequence[StartExecution], waiters: Waiters | None = None
+    tx: Tx, starts: Sequence[StartExecution], long_polls: LongPolls | None = None
 ) -> list[StartResult]:
-    """Start executions, each by itself: a refused one leaves an error in its place.
+    """Start executions, each by itself: the result of a refused one is an error.
 
     A fixed number of statements, however many there are. Of two with the same id the first wins.
-    ``waiters`` may be handed the first steps.
+    The first steps may be leased at once to ``long_polls``.
     """
     starts = list(map(with_id, starts))
     graphs = await _find_graphs(tx, starts)
@@ -49,7 +49,7 @@ async def start_executions(
             for execution_id, (number, graph) in firsts.items()
             if execution_id in started
         ]
-        await begin_runs(tx, runs, waiters)
+        await begin_runs(tx, runs, long_polls)
     taken = [
         item.execution_id
         for number, item in enumerate(starts)
@@ -85,7 +85,7 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
 
 
 def new_execution(item: StartExecution, definition: Definition) -> NewExecution:
-    """Return what is stored of an execution."""
+    """Return the row of an execution."""
     kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
     return NewExecution(item.execution_id, kind, item.payload_json)
 

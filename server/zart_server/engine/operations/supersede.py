@@ -40,7 +40,7 @@ from zart_server.store.supersede import (
 
 
 class CurrentRun(NamedTuple):
-    """An execution and its current run, both rows held by this transaction."""
+    """An execution and its current run, both rows locked by this transaction."""
 
     execution: LockedExecution
     definition: Definition
@@ -69,8 +69,9 @@ async def lock_current(
 ) -> list[CurrentRun | ZartError | None]:
     """Lock executions and their current runs, and check that they are the runs that callers mean.
 
-    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: somebody else
-    holds it or there is none, which only ``wait`` tells. No two may mean the same execution.
+    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: another
+    transaction has locked it, or there is none; only ``wait`` tells which. No two may mean the
+    same execution.
     """
     ids = [item.execution_id for item in meant]
     locked = await lock_current_runs(tx, ids, wait=wait)
@@ -108,7 +109,7 @@ def refused(current: CurrentRun, if_running: IfRunning) -> RunActive | None:
 
 
 async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[FencedStep, ...]]:
-    """End the steps of unfinished runs, fencing their leases; say what was in flight by run key.
+    """End the steps of unfinished runs and fence their leases; return those in flight by run key.
 
     Finished runs stay as they are.
     """
@@ -125,7 +126,7 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
 
 
 class Following(NamedTuple):
-    """What is to follow a current run. ``payload_json`` None: the same payload."""
+    """The run that is to follow a current one. ``payload_json`` None: the same payload."""
 
     current: CurrentRun
     definition: Definition
@@ -140,7 +141,7 @@ class Following(NamedTuple):
 
 
 class Superseded(NamedTuple):
-    """A run that was followed by the next one: what was in flight of it, and the next."""
+    """A run that was followed by the next one: its steps that were in flight, and the next run."""
 
     following: Following
     fenced: tuple[FencedStep, ...]
@@ -162,7 +163,7 @@ async def supersede(
 ) -> list[Superseded]:
     """End current runs, insert those that follow, and record it.
 
-    With ``judge``, which gives the rules that withhold their roots, they begin too.
+    With ``judge``, which returns the rules that withhold their roots, the runs begin too.
     """
     if not runs:
         return []

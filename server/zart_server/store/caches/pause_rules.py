@@ -43,7 +43,7 @@ class PauseCache:
         return not self.rules
 
     async def judge(self, tx: Tx, steps: Sequence[tuple[str, str, str]]) -> list[int | None]:
-        """Give, for each (execution id, task name, step name), the oldest rule that matches.
+        """Return, for each (execution id, task name, step name), the oldest rule that matches.
 
         As of ``epoch``, which stays what it is until the caller next awaits something.
         """

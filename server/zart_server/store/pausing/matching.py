@@ -100,7 +100,7 @@ async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
 
 
 async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:
-    """Give up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
+    """Return up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
     rows = await tx.fetch(
         f"""
         SELECT e.execution_id, e.task_name, m.step_name FROM (

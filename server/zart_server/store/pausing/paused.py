@@ -1,4 +1,4 @@
-"""Held steps: what stands in the order of a pause rule, and how it is released."""
+"""Paused steps, which ``zart.held`` keeps in the order of each rule, and their release."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attemp
 
 
 @dataclass(frozen=True, slots=True)
-class HeldStep:
-    """A held step of a run whose row this transaction holds."""
+class PausedStep:
+    """A paused step of a run whose row this transaction has locked."""
 
     run_key: int
     step_no: int
@@ -28,21 +28,23 @@ class HeldStep:
     queue_no: int
 
     @property
-    def place(self) -> tuple[datetime, int]:
-        """Where it stands in its lane."""
+    def cursor(self) -> tuple[datetime, int]:
+        """Where the step stands in its lane."""
         return self.not_before, self.queue_no
 
 
-class HeldAt(NamedTuple):
-    """Where a held step stands in the order of those of its rule, and its run."""
+class PausedAt(NamedTuple):
+    """Where a paused step stands in the order of its rule's steps, and its run."""
 
     not_before: datetime
     queue_no: int
     run_key: int
 
 
-async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> list[HeldAt]:
-    """Return the oldest held steps attributed to a rule, after one of them; locks nothing."""
+async def paused_by_rule(
+    tx: Tx, rule_key: int, after: PausedAt | None, limit: int
+) -> list[PausedAt]:
+    """Return the oldest paused steps attributed to a rule, after one of them; locks nothing."""
     rows = await tx.fetch(
         "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
         " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
@@ -52,13 +54,13 @@ async def held_by(tx: Tx, rule_key: int, after: HeldAt | None, limit: int) -> li
         -1 if after is None else after.queue_no,
         limit,
     )
-    return [HeldAt(*row) for row in rows]
+    return [PausedAt(*row) for row in rows]
 
 
-async def held_in_runs(
+async def paused_in_runs(
     tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
-) -> list[HeldStep]:
-    """Return the oldest held steps, attributed to a rule, of runs that this transaction holds."""
+) -> list[PausedStep]:
+    """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked."""
     rows = await tx.fetch(
         """
         SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
@@ -78,14 +80,14 @@ async def held_in_runs(
         run_keys,
         limit,
     )
-    return [HeldStep(*row) for row in rows]
+    return [PausedStep(*row) for row in rows]
 
 
 async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:
-    """Queue held steps, as (run key, step number, rule key); a rule key re-attributes instead.
+    """Queue paused steps, as (run key, step number, rule key); a rule key re-attributes instead.
 
-    Place in the queue, not_before and attempts stay. The caller holds the run rows and the pause
-    lock shared; False, doing nothing, where the rules have changed since ``epoch``.
+    Their lane cursors and attempts stay. The caller has locked the runs and holds the pause lock,
+    shared. Return False, having done nothing, if the rules have changed since ``epoch``.
     """
     found = await tx.fetchval(
         f"""

@@ -1,15 +1,12 @@
-"""Moves queued tasks that a new pause rule matches to the held ones, piece by piece."""
+"""Moves queued tasks that a new pause rule matches to the paused ones, piece by piece."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from zart_server.store.db import Tx
 from zart_server.store.pausing.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
-
-# Where in a lane's queue a sweep has come to: (not_before, queue_no).
-Place: TypeAlias = tuple[datetime, int]
+from zart_server.store.queue import LaneCursor
 
 _MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
@@ -26,10 +23,10 @@ _MOVE = f"""
 
 
 class Moved(NamedTuple):
-    """What a piece of work came to. ``left``: matching tasks that somebody else held."""
+    """The outcome of a piece of work. ``left``: matching tasks that others have locked."""
 
     left: int
-    end: Place | None  # of what was read; None where there was nothing
+    end: LaneCursor | None  # of what was read; None where there was nothing
 
 
 async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
@@ -50,10 +47,12 @@ async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
     return [row["lane"] for row in rows if row["lane"] is not None]
 
 
-async def settle_lane(tx: Tx, rule_key: int, lane: int, after: Place | None, limit: int) -> Moved:
-    """Look at the next ``limit`` tasks of a lane, and hold those that an active rule matches.
+async def settle_lane(
+    tx: Tx, rule_key: int, lane: int, after: LaneCursor | None, limit: int
+) -> Moved:
+    """Look at the next ``limit`` tasks of a lane; move those aside that an active rule matches.
 
-    The caller holds the pause lock shared. Skips rows that somebody holds.
+    The caller holds the pause lock shared. Skips rows that another transaction has locked.
     """
     row = await tx.fetchrow(
         f"""
@@ -84,10 +83,10 @@ async def settle_lane(tx: Tx, rule_key: int, lane: int, after: Place | None, lim
 
 
 async def settle_execution(tx: Tx, rule_key: int) -> int:
-    """Hold the queued tasks of an execution that an active rule, which names it, matches.
+    """Move the queued tasks aside that an active rule matches which names their execution.
 
-    A run has at most 10,000. Gives how many somebody else held. The caller holds the pause lock
-    shared.
+    A run has at most 10,000. Return how many were left, locked by another transaction. The
+    caller holds the pause lock, shared.
     """
     left: int | None = await tx.fetchval(
         f"""

@@ -9,7 +9,7 @@ from zart_server.domain.commands import ListExecutions, Page
 from zart_server.domain.model import Execution, RunStatus
 from zart_server.store.db import Tx
 from zart_server.store.reads.dead_steps import read_dead_steps
-from zart_server.store.reads.listed_by_steps import Found, find_by_steps
+from zart_server.store.reads.listed_by_steps import FoundRuns, find_by_steps
 from zart_server.store.reads.listed_runs import find_runs, range_of
 from zart_server.store.reads.waiting import execution_waits
 
@@ -32,7 +32,7 @@ async def list_executions(
     if wanted.step_statuses:
         found = await find_by_steps(tx, part, set(wanted.step_statuses), limit + 1)
     else:
-        found = Found(await find_runs(tx, part, limit + 1))
+        found = FoundRuns(await find_runs(tx, part, limit + 1))
     page = found.runs[:limit]
     if len(found.runs) > limit:
         until: int | None = page[-1].place.execution_key

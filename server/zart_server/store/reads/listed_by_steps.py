@@ -134,19 +134,23 @@ _LOOK_AT_KEYS = _looked(_OF_KEYS)
 _LOOK = {of_task: _looked(by_status(CURRENT, of_task=of_task)) for of_task in (False, True)}
 
 
-class Found(NamedTuple):
+class FoundRuns(NamedTuple):
     """The first runs of a range, as far as it was looked at; ``until`` None: to its end."""
 
     runs: list[Listed]
     until: Place | None = None
 
 
-async def find_by_steps(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> Found:
+async def find_by_steps(
+    tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int
+) -> FoundRuns:
     """Return the first runs of a range whose steps are in any of some states, ``limit`` at most."""
-    found = [Found(await find_runs(tx, wanted, limit, DEAD))] if StepStatus.DEAD in states else []
+    found = (
+        [FoundRuns(await find_runs(tx, wanted, limit, DEAD))] if StepStatus.DEAD in states else []
+    )
     by_run = {_ALL_HAVE[state] for state in states if state in _ALL_HAVE} & set(wanted.statuses)
     if by_run:
-        found.append(Found(await find_runs(tx, wanted._replace(statuses=list(by_run)), limit)))
+        found.append(FoundRuns(await find_runs(tx, wanted._replace(statuses=list(by_run)), limit)))
     others = {status for state in states for status in _SOME_HAVE.get(state, ())}
     statuses = [status for status in wanted.statuses if status in others]
     if statuses:
@@ -154,20 +158,20 @@ async def find_by_steps(tx: Tx, wanted: Range, states: Collection[StepStatus], l
     return _merged(found, limit)
 
 
-def _merged(found: Sequence[Found], limit: int) -> Found:
+def _merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
     """Put together what is known of all: nothing after the first place that one of them reached."""
     ends = [part.until for part in found if part.until is not None]
     until = max(ends, default=None)
     runs = {run.place.execution_key: run for part in found for run in part.runs}
     known = [run for run in runs.values() if until is None or run.place >= until]
-    return Found(sorted(known, reverse=True)[:limit], until)
+    return FoundRuns(sorted(known, reverse=True)[:limit], until)
 
 
-async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> Found:
+async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> FoundRuns:
     """Look at runs until there are enough, at few ones first."""
     keys = await _runs_of_few_tasks(tx, states) if set(_OF_TASKS).issuperset(states) else None
     if keys == []:
-        return Found([])
+        return FoundRuns([])
     runs: list[Listed] = []
     until: Place | None = None
     for count in (2 * limit, _RUNS):
@@ -181,11 +185,11 @@ async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: in
         )
         runs += [Listed(Place(row[0], row[1]), row[2]) for row in rows if row[3]]
         if not rows or len(rows) == rows[0][4] < count:
-            return Found(runs[:limit])
+            return FoundRuns(runs[:limit])
         until = Place(rows[-1][0], rows[-1][1])
         if len(runs) >= limit or len(rows) < rows[0][4]:
             break
-    return Found(runs[:limit], until)
+    return FoundRuns(runs[:limit], until)
 
 
 async def _runs_of_few_tasks(tx: Tx, states: Iterable[StepStatus]) -> list[int] | None:

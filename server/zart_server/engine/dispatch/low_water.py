@@ -1,4 +1,4 @@
-"""Where looks have come to in each lane's queue, so that they need not begin at its head.
+"""Low-water marks: where looks have come to in each lane, so that none begins at its head.
 
 While somebody holds a snapshot open, PostgreSQL cannot forget the index entries of tasks that are
 gone, and a look from the head reads all of them first. So claims that get all they want go on from
@@ -6,29 +6,23 @@ where the last one came to. What comes to stand before such a mark, since it was
 was locked by a claim that did not take it, is found by a look at all lanes, after a moment or when
 a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
 stand before those is looked for by maintenance (``looking_back``).
-
-Looks that find lanes by the queue (``may_skip``) are for many lanes, and have no marks to begin at.
-Where lanes turn out to be few, or the look took long, they are looked up one by one for a while.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from zart_server.store.claims import Found
-from zart_server.store.due import AnyDue, Begin, DueLane, DueLanes
-from zart_server.store.queue import Place
+from zart_server.store.claims import ClaimResult
+from zart_server.store.due import Begin, DueLane, DueLanes
+from zart_server.store.queue import LaneCursor
 
 _KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
 _CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
 _SHARE = 20  # what it takes beyond that may be one in so many of all seconds
-_FEW = 5.0  # seconds until lanes that were few are counted again
-_SLOW = 0.02  # seconds that a look by the queue may take
-_RESTS = 60.0  # seconds without such looks after two that took longer
 _OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
 _USED = 30.0  # seconds
 _MOST = 1000  # sets of lanes that are kept in mind
@@ -37,7 +31,7 @@ _Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look at all lanes has found: nothing stood before this then."""
+    """The findings of a look at all lanes: no task stood before ``begin`` at that time."""
 
     at: datetime
     begin: Begin
@@ -47,11 +41,10 @@ class _Look:
 class _Marks:
     """The marks of one set of lanes, for claims and for looks at all of it."""
 
-    hot: dict[int, Place] = field(default_factory=dict)
+    hot: dict[int, LaneCursor] = field(default_factory=dict)
     is_hot_until: float = 0.0
     rests_until: float = 0.0
     seconds: float = 0.0  # that the last look at all lanes took
-    skips_from: float = 0.0
     old: _Look | None = None
     last: _Look | None = None
     used_at: float = field(default_factory=time.monotonic)
@@ -59,18 +52,7 @@ class _Marks:
     @property
     def begin(self) -> Begin:
         """Where a look at all lanes begins."""
-        begin = Begin() if self.old is None else self.old.begin
-        return replace(begin, may_skip=time.monotonic() >= self.skips_from)
-
-    def took(self, begin: Begin, seconds: float, *, are_many: bool) -> float:
-        """Note how long a look at all lanes took; give what it may be taken to cost."""
-        # Once may have been the machine's doing.
-        seconds, self.seconds = min(seconds, self.seconds), seconds
-        if begin.may_skip and not are_many:
-            self.skips_from = time.monotonic() + _FEW
-        elif begin.may_skip and seconds > _SLOW:
-            self.skips_from = time.monotonic() + _RESTS
-        return seconds
+        return Begin() if self.old is None else self.old.begin
 
     def looked(self, at: datetime, begin: Begin, old: timedelta) -> None:
         """Note what a look at all lanes has found; it counts once it is ``old``."""
@@ -79,27 +61,27 @@ class _Marks:
         elif at - self.last.at >= old:
             self.old, self.last = self.last, _Look(at, begin)
 
-    def lower(self, lane: int, place: Place) -> None:
-        """Have the next looks see what was put back there."""
+    def lower(self, lane: int, cursor: LaneCursor) -> None:
+        """Have the next looks see a task that was put back at this cursor."""
         if lane in self.hot:
-            self.hot[lane] = min(self.hot[lane], place)
+            self.hot[lane] = min(self.hot[lane], cursor)
         self.old, self.last = (
-            look and _Look(look.at, _lowered(look.begin, lane, place))
+            look and _Look(look.at, _lowered(look.begin, lane, cursor))
             for look in (self.old, self.last)
         )
 
 
-def _lowered(begin: Begin, lane: int, place: Place) -> Begin:
-    known = begin.places.get(lane)
+def _lowered(begin: Begin, lane: int, cursor: LaneCursor) -> Begin:
+    known = begin.cursors.get(lane)
     if known is None and begin.since is not None:
         known = begin.since, 0
-    if known is None or known <= place:
+    if known is None or known <= cursor:
         return begin
-    return Begin({**begin.places, lane: place}, begin.since)
+    return Begin({**begin.cursors, lane: cursor}, begin.since)
 
 
 class LowWater:
-    """The marks of one server, for each set of tasks and handlers that is asked for.
+    """The low-water marks of one server, for each set of tasks and handlers that is asked for.
 
     A look at all lanes begins where one ended that is ``old``.
     """
@@ -129,7 +111,7 @@ class LowWater:
         task_names: Sequence[str],
         handlers: Sequence[str],
         begin: Begin,
-        found: Found,
+        found: ClaimResult,
         *,
         is_enough: bool,
     ) -> None:
@@ -143,13 +125,15 @@ class LowWater:
             heads = list(found.heads.values())
             since = found.now if found.is_all_told else heads[-1][0]
             marks.looked(found.now, Begin(found.heads, since), self._old)
-            seconds = marks.took(begin, found.seconds, are_many=found.are_many)
+            # Once may have been the machine's doing.
+            seconds = min(found.seconds, marks.seconds)
+            marks.seconds = found.seconds
             marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
             marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
         for item in found.claimed:
-            place = item.not_before, item.queue_no
-            if item.lane not in hot or hot[item.lane] < place:
-                hot[item.lane] = place
+            cursor = item.not_before, item.queue_no
+            if item.lane not in hot or hot[item.lane] < cursor:
+                hot[item.lane] = cursor
         marks.hot = hot
 
     def task_names(self) -> set[str]:
@@ -162,30 +146,24 @@ class LowWater:
             for name in task_names
         }
 
-    def looked(
-        self, task_names: Sequence[str], begin: Begin, due: DueLanes, seconds: float
-    ) -> None:
-        """Note what a look at all lanes of these tasks found, and how many seconds it took."""
-        marks = self._of(task_names, ())
-        marks.took(begin, seconds, are_many=due.are_many)
+    def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
+        """Note what a look at all lanes of these tasks has found."""
         if due.is_all:
-            places = {lane.lane: lane.place for lane in due.lanes if lane.due_in <= 0}
-            marks.looked(due.now, Begin(places, due.now), self._old)
+            cursors = {lane.lane: lane.cursor for lane in due.lanes if lane.due_in <= 0}
+            self._of(task_names, ()).looked(due.now, Begin(cursors, due.now), self._old)
 
     def looked_in_vain(
-        self, task_names: Sequence[str], handlers: Sequence[str], begin: Begin, due: AnyDue
+        self, task_names: Sequence[str], handlers: Sequence[str], now: datetime
     ) -> None:
-        """Note that a look from ``begin`` found nothing that is due."""
-        marks = self._of(task_names, handlers)
-        marks.took(begin, 0, are_many=due.are_many)
-        marks.looked(due.now, Begin({}, due.now), self._old)
+        """Note that nothing is due."""
+        self._of(task_names, handlers).looked(now, Begin({}, now), self._old)
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
-        """Note that tasks stand in these places, which may be before the marks."""
+        """Note that tasks stand at these cursors, which may be before the marks."""
         for (task_names, handlers), marks in self._marks.items():
             for lane in lanes:
                 if lane.task_name in task_names and (not handlers or lane.handler in handlers):
-                    marks.lower(lane.lane, lane.place)
+                    marks.lower(lane.lane, lane.cursor)
 
     def _of(self, task_names: Sequence[str], handlers: Sequence[str]) -> _Marks:
         key = tuple(task_names), tuple(handlers)
