@@ -8,7 +8,7 @@ from hot.explained import Explained
 from hot.pausing import QUEUED, paused
 from hot.scenario import BATCH, scenario
 from zart_server.domain.model import PauseScope
-from zart_server.store.claims import Claim, claim_past_settling
+from zart_server.store.claims import Claim, claim, claim_past_settling
 from zart_server.store.due import Begin, are_any_due, due_before, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.queue import lock_queued
@@ -42,6 +42,38 @@ async def looking_back(tx: Explained) -> None:
     hour = now - timedelta(hours=1)
     assert not (await due_before(tx.tx, ("many",), begin, hour - timedelta(hours=1), hour)).lanes
     await expired_leases(tx.tx, BATCH, None, now)
+
+
+async def _many_lanes(tx: Explained) -> None:
+    """Have a task with so many lanes that only those are looked up which have something."""
+    await tx.sql.execute(
+        "INSERT INTO zart.lanes (task_name, handler)"
+        " SELECT 'many', 'unused-' || n FROM generate_series(1, 1000) n"
+    )
+
+
+@scenario()
+async def looking_at_many_lanes(tx: Explained) -> None:
+    await _many_lanes(tx)
+    await without_the_dead(tx)
+    now = datetime.now(UTC)
+    assert (await are_any_due(tx.tx, ("many",), None, Begin()))[1]
+    assert len((await due_lanes(tx.tx, ("many",), Begin())).lanes) == 1
+    assert len((await due_before(tx.tx, ("many",), Begin({}, now), None, now)).lanes) == 1
+
+
+@scenario()
+async def claiming_from_many_lanes(tx: Explained) -> None:
+    await _many_lanes(tx)
+    await without_the_dead(tx)
+    found = await claim(tx.tx, WANTED, Begin())
+    assert len(found.claimed) == BATCH
+
+
+@scenario()
+async def claiming_from_many_lanes_while_others_settle(tx: Explained) -> None:
+    await _many_lanes(tx)
+    await _claim(tx, PauseScope(None, None, "b"), (BATCH, 0))
 
 
 @scenario()

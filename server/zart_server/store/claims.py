@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
-from zart_server.store.due import Begin, asked, marked
+from zart_server.store.due import WAYS, Begin, Way, are_many, asked, marked
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import LaneCursor
 
@@ -51,7 +51,8 @@ class ClaimResult:
     """What a claim came to.
 
     ``heads`` is where lanes began, oldest first, and ``is_all_told`` that no other lane has
-    anything due; ``is_more`` that lanes had more than their share while fewer were claimed than
+    anything due; ``are_many`` that so many lanes were asked for that they were found by the queue;
+    ``is_more`` that lanes had more than their share while fewer were claimed than
     wanted; ``seconds`` how long the lanes were looked for.
     """
 
@@ -60,6 +61,7 @@ class ClaimResult:
     is_all_told: bool
     stood_aside: bool  # for a rule that is settling
     is_more: bool
+    are_many: bool
     seconds: float
     now: datetime
 
@@ -68,9 +70,6 @@ _MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts
     timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
 _CLAIMED = """run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
     not_before, queue_no"""
-_ONLY_MARKED = marked(5)
-_OF_TASKS = asked(5)
-_OF_HANDLERS = asked(5, of_handlers=True)
 _FROM = """zart.queue WHERE lane = l.lane AND not_before <= statement_timestamp()
     AND (not_before, queue_no) >= (l.since, l.since_no) ORDER BY not_before, queue_no"""
 _TAIL = f"""
@@ -120,7 +119,7 @@ _IS_OTHER = """(SELECT count(*) FROM picked) < $1
     AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE"""
 
 
-def _claiming(asked_for: str, told: str) -> str:
+def _claiming(asked_for: str, told: str, many: str) -> str:
     lanes = f"SELECT * FROM ({asked_for}) a WHERE NOT (SELECT yes FROM aside)"
     return f"""
         WITH aside AS MATERIALIZED (
@@ -153,7 +152,7 @@ def _claiming(asked_for: str, told: str) -> str:
         SELECT NULL, yes::integer, (
                 n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $1
                 AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
-            NULL, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+            ({many})::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
         FROM aside, looked
     """
 
@@ -163,9 +162,8 @@ _TELL = f"""
     (SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
      ORDER BY not_before, queue_no LIMIT GREATEST($1, {_TOLD}))
 """
-_CLAIM_ONLY = _claiming(_ONLY_MARKED, "")
-_CLAIM_OF_TASKS = _claiming(_OF_TASKS, _TELL)
-_CLAIM_OF_HANDLERS = _claiming(_OF_HANDLERS, _TELL)
+_CLAIM_ONLY = _claiming(marked(5), "", are_many(5, "tasks"))
+_CLAIM = {way: _claiming(asked(5, way), _TELL, are_many(5, way)) for way in WAYS}
 
 
 def _arguments(wanted: Claim, begin: Begin) -> list[object]:
@@ -184,10 +182,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
     Of four lanes and more each gives at most three times its share, so that none keeps the others
     from being served. Waits for no row. The caller holds the pause lock shared.
     """
-    if begin.is_only:
-        statement = _CLAIM_ONLY
-    else:
-        statement = _CLAIM_OF_TASKS if wanted.handlers is None else _CLAIM_OF_HANDLERS
+    statement = _CLAIM_ONLY if begin.is_only else _CLAIM[begin.way(wanted.handlers)]
     *rows, said = await tx.fetch(statement, *_arguments(wanted, begin))
     claimed: list[Claimed] = []
     heads: dict[int, LaneCursor] = {}
@@ -203,6 +198,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
         len(heads) == said[4],
         bool(said[1]),
         bool(said[2]),
+        bool(said[3]),
         said[8] / 1e6,
         said[5],
     )
@@ -228,10 +224,10 @@ _LOOKED_UP = """
 """
 
 
-def _claiming_past_settling(asked_for: str) -> str:
+def _claiming_past_settling(way: Way) -> str:
     lanes = f"""
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
-        FROM ({_LOOKED_UP.format(asked=asked_for)}) l
+        FROM ({_LOOKED_UP.format(asked=asked(5, way))}) l
         WHERE NOT EXISTS (SELECT FROM settling r
             WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
               AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
@@ -274,8 +270,7 @@ def _claiming_past_settling(asked_for: str) -> str:
     """
 
 
-_PAST_SETTLING_OF_HANDLERS = _claiming_past_settling(_OF_HANDLERS)
-_PAST_SETTLING_OF_TASKS = _claiming_past_settling(_OF_TASKS)
+_PAST_SETTLING = {way: _claiming_past_settling(way) for way in WAYS}
 
 
 async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list[Claimed], int]:
@@ -284,7 +279,7 @@ async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list
     Lanes that a settling rule matches as a whole are passed over; of those that it may match in
     part, at most five times the batch is read. Gives also how many tasks it moved.
     """
-    statement = _PAST_SETTLING_OF_TASKS if wanted.handlers is None else _PAST_SETTLING_OF_HANDLERS
+    statement = _PAST_SETTLING[begin.way(wanted.handlers)]
     *rows, aside = await tx.fetch(statement, *_arguments(wanted, begin))
     claimed = [Claimed(*row) for row in rows]
     tx.changes.changed(item.run_key for item in claimed)

@@ -6,6 +6,7 @@ the same is found by ``LookingBack``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -56,8 +57,9 @@ class DueLooks:
         Has claims look there, where they would not have.
         """
         begin = self._low_water.to_look(task_names)
+        began = time.monotonic()
         due = await due_lanes(tx, task_names, begin)
-        self._low_water.looked(task_names, due)
+        self._low_water.looked(task_names, begin, due, time.monotonic() - began)
         self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
         piece = self._back.piece(begin.since)
         if piece is None:

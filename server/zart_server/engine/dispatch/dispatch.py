@@ -79,9 +79,9 @@ class Dispatch:
             async with self._db.looking() as tx:
                 begin = self.low_water.to_look(*lanes)
                 handlers = command.handlers or None
-                now, is_any = await are_any_due(tx, command.task_names, handlers, begin)
-                if not is_any:
-                    self.low_water.looked_in_vain(*lanes, now)
+                due = await are_any_due(tx, command.task_names, handlers, begin)
+                if not due.is_any:
+                    self.low_water.looked_in_vain(*lanes, begin, due)
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
             tasks = await lease_tasks(tx, command, self.low_water)

@@ -6,23 +6,29 @@ where the last one came to. What comes to stand before such a mark, since it was
 was locked by a claim that did not take it, is found by a look at all lanes, after a moment or when
 a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
 stand before those is looked for by maintenance (``looking_back``).
+
+Looks that find lanes by the queue (``may_skip``) are for many lanes, and have no marks to begin at.
+Where lanes turn out to be few, or the look took long, they are looked up one by one for a while.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from zart_server.store.claims import ClaimResult
-from zart_server.store.due import Begin, DueLane, DueLanes
+from zart_server.store.due import AnyDue, Begin, DueLane, DueLanes
 from zart_server.store.queue import LaneCursor
 
 _KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
 _CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
 _SHARE = 20  # what it takes beyond that may be one in so many of all seconds
+_FEW = 5.0  # seconds until lanes that were few are counted again
+_SLOW = 0.02  # seconds that a look by the queue may take
+_RESTS = 60.0  # seconds without such looks after two that took longer
 _OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
 _USED = 30.0  # seconds
 _MOST = 1000  # sets of lanes that are kept in mind
@@ -45,6 +51,7 @@ class _Marks:
     is_hot_until: float = 0.0
     rests_until: float = 0.0
     seconds: float = 0.0  # that the last look at all lanes took
+    skips_from: float = 0.0
     old: _Look | None = None
     last: _Look | None = None
     used_at: float = field(default_factory=time.monotonic)
@@ -52,7 +59,18 @@ class _Marks:
     @property
     def begin(self) -> Begin:
         """Where a look at all lanes begins."""
-        return Begin() if self.old is None else self.old.begin
+        begin = Begin() if self.old is None else self.old.begin
+        return replace(begin, may_skip=time.monotonic() >= self.skips_from)
+
+    def took(self, begin: Begin, seconds: float, *, are_many: bool) -> float:
+        """Note how long a look at all lanes took; give what it may be taken to cost."""
+        # Once may have been the machine's doing.
+        seconds, self.seconds = min(seconds, self.seconds), seconds
+        if begin.may_skip and not are_many:
+            self.skips_from = time.monotonic() + _FEW
+        elif begin.may_skip and seconds > _SLOW:
+            self.skips_from = time.monotonic() + _RESTS
+        return seconds
 
     def looked(self, at: datetime, begin: Begin, old: timedelta) -> None:
         """Note what a look at all lanes has found; it counts once it is ``old``."""
@@ -125,9 +143,7 @@ class LowWater:
             heads = list(found.heads.values())
             since = found.now if found.is_all_told else heads[-1][0]
             marks.looked(found.now, Begin(found.heads, since), self._old)
-            # Once may have been the machine's doing.
-            seconds = min(found.seconds, marks.seconds)
-            marks.seconds = found.seconds
+            seconds = marks.took(begin, found.seconds, are_many=found.are_many)
             marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
             marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
         for item in found.claimed:
@@ -146,17 +162,23 @@ class LowWater:
             for name in task_names
         }
 
-    def looked(self, task_names: Sequence[str], due: DueLanes) -> None:
-        """Note what a look at all lanes of these tasks has found."""
+    def looked(
+        self, task_names: Sequence[str], begin: Begin, due: DueLanes, seconds: float
+    ) -> None:
+        """Note what a look at all lanes of these tasks found, and how many seconds it took."""
+        marks = self._of(task_names, ())
+        marks.took(begin, seconds, are_many=due.are_many)
         if due.is_all:
             cursors = {lane.lane: lane.cursor for lane in due.lanes if lane.due_in <= 0}
-            self._of(task_names, ()).looked(due.now, Begin(cursors, due.now), self._old)
+            marks.looked(due.now, Begin(cursors, due.now), self._old)
 
     def looked_in_vain(
-        self, task_names: Sequence[str], handlers: Sequence[str], now: datetime
+        self, task_names: Sequence[str], handlers: Sequence[str], begin: Begin, due: AnyDue
     ) -> None:
-        """Note that nothing is due."""
-        self._of(task_names, handlers).looked(now, Begin({}, now), self._old)
+        """Note that a look from ``begin`` found nothing that is due."""
+        marks = self._of(task_names, handlers)
+        marks.took(begin, 0, are_many=due.are_many)
+        marks.looked(due.now, Begin({}, due.now), self._old)
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
         """Note that tasks stand at these cursors, which may be before the marks."""
