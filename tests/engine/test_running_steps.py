@@ -1,15 +1,11 @@
-"""What a run does by itself: order, results, retries, time limits, its end."""
+"""What a run does by itself: order, results, retries, its end."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
-
-from rig import CHAIN, DIAMOND, Rig, eventually, until_polled
+from rig import CHAIN, DIAMOND, Rig
 
 import zart
 from zart.models import StepError
-from zart.testing.server import ServerUnderTest
 
 
 async def test_steps_run_in_dependency_order_and_independent_ones_together(rig: Rig) -> None:
@@ -114,88 +110,6 @@ async def test_a_paused_step_keeps_a_run_with_a_dead_step_from_failing(rig: Rig)
     await rig.fail(await rig.lease_one("a"))
 
     assert await rig.run_status() == "RUNNING"
-
-
-async def test_a_released_attempt_does_not_count(rig: Rig) -> None:
-    await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=1))
-    for _ in range(3):
-        task = await rig.lease_one("a")
-        await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Released()))
-    assert (await rig.lease_one("a")).attempt == 4
-
-    statuses = [a.status.value for a in (await rig.client.get_step("x", "a")).attempts]
-    assert statuses == ["RELEASED", "RELEASED", "RELEASED", "RUNNING"]
-
-
-async def test_the_server_enforces_the_time_limit_of_an_attempt(rig: Rig) -> None:
-    await rig.start("x", {"a": ()}, timeout=0.3, retry=zart.Retry(max_attempts=1))
-    task = await rig.lease_one("a", lease_duration=1)
-    lease = zart.Lease(task.task_id, task.lease_token)
-
-    async def timed_out() -> bool:
-        await rig.client.extend_leases("d", [lease])
-        return await rig.run_status() == "FAILED"
-
-    await eventually(timed_out, within=60)
-    step = await rig.client.get_step("x", "a")
-    assert step.status == "DEAD"
-    assert [a.status for a in step.attempts] == ["TIMED_OUT"]
-    assert await rig.complete(task) == ["LEASE_LOST"]
-
-
-async def test_an_expired_lease_is_lost_and_counts(rig: Rig) -> None:
-    await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=2, initial_backoff=0))
-    (first,) = await rig.lease(lease_duration=1)
-    second = await rig.lease_one("a", wait=10)
-    assert (second.attempt, first.attempt) == (2, 1)
-
-    assert await rig.complete(first) == ["LEASE_LOST"]
-    assert await rig.complete(second) == ["RECORDED"]
-    statuses = [a.status.value for a in (await rig.client.get_step("x", "a")).attempts]
-    assert statuses == ["LOST", "COMPLETED"]
-
-
-async def test_a_step_whose_handler_kills_its_dispatcher_is_dead_in_the_end(rig: Rig) -> None:
-    await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=2, initial_backoff=0))
-    for _ in range(2):
-        assert await rig.lease(lease_duration=1, wait=10)
-
-    async def dead() -> bool:
-        return (await rig.statuses())["a"] == "DEAD"
-
-    await eventually(dead, within=15)
-    assert await rig.run_status() == "FAILED"
-
-
-async def test_a_long_poll_is_woken_by_what_becomes_ready(
-    rig: Rig, zart_server: ServerUnderTest
-) -> None:
-    polling = asyncio.create_task(rig.client.lease_tasks("d", ["t"], wait=20))
-    await until_polled(zart_server)
-    await rig.start("x", {"a": ()})
-    found = await polling
-
-    assert [t.step_name for t in found] == ["a"]
-
-
-async def test_a_lease_asks_for_the_handlers_it_has(rig: Rig) -> None:
-    await rig.start("x", {"old": (), "new": ()})
-
-    found = await rig.lease(handlers=["old", "elsewhere"])
-
-    assert [t.handler for t in found] == ["old"]
-
-
-async def test_extending_keeps_a_lease_and_its_ttl_is_a_span(rig: Rig) -> None:
-    await rig.start("x", {"a": ()})
-    (task,) = await rig.lease(lease_duration=2)
-    (result,) = await rig.client.extend_leases("d", [zart.Lease(task.task_id, task.lease_token)])
-    (wrong,) = await rig.client.extend_leases("d", [zart.Lease(task.task_id, 999_999)])
-
-    assert result.extended
-    assert result.lease_ttl is not None
-    assert timedelta(seconds=1) < result.lease_ttl <= timedelta(seconds=2)
-    assert not wrong.extended
 
 
 async def test_a_thousand_steps_fan_out_and_in(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""A report takes on what it makes ready: in its own transaction, by every rule of a lease."""
+"""Eager dispatch: a report leases the steps that it makes ready, by every rule of a lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A start hands its first steps to calls that wait for them: in its own transaction."""
+"""Eager start: a start leases its first steps to long polls, in its own transaction."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def poll(rig: Rig, zart_server: ServerUnderTest) -> AsyncIterator[Poll]:
 
 @asynccontextmanager
 async def nearly_started(rig: Rig, execution_id: str = "x") -> AsyncIterator[None]:
-    """Hold a start up between its promise and its commit."""
+    """Hold a start up between its reservation and its commit."""
     async with rig.locked(KEEP_THE_PAUSE_LOCK):
         starting = asyncio.create_task(rig.start(execution_id, CHAIN))
         await rig.until_waiting()
@@ -93,7 +93,7 @@ async def test_the_run_goes_on_and_ends_like_any_other(rig: Rig, poll: Any) -> N
     assert await rig.run_status() == "COMPLETED"
 
 
-async def test_a_step_that_a_rule_withholds_is_not_handed(rig: Rig, poll: Any) -> None:
+async def test_a_step_that_a_rule_withholds_is_not_delivered(rig: Rig, poll: Any) -> None:
     rule = (await rig.client.pause(step_pattern="a")).rule
     polling = await poll()
     await rig.start("x", {"a": (), "other": ()})
@@ -186,7 +186,7 @@ async def test_who_is_gone_at_the_commit_has_nothing(rig: Rig, poll: Any) -> Non
 async def test_who_is_reserved_something_waits_for_it(
     rig: Rig, poll: Any, zart_server: ServerUnderTest
 ) -> None:
-    """Past the end of its wait, which a busy machine may reach before anything is promised."""
+    """Past the end of its wait, which a busy machine may reach before any call is reserved."""
     line = zart_server.running.runtime.dispatch.long_polls._waiting
     for number in range(5):
         wait = 0.2 * 4**number
