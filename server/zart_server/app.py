@@ -33,6 +33,7 @@ from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
 from zart_server.api.mutations.single import Mutations
+from zart_server.api.reading import Reading
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
@@ -120,7 +121,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         pool_size=settings.pool_size,
         statement_timeout=settings.statement_timeout,
     )
-    for_mutations, for_reports = places_of(settings.pool_size)
+    for_mutations, for_reports, for_reads = places_of(settings.pool_size)
     runtime = Runtime(db, WaitingRoom(for_reports))
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
@@ -130,7 +131,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         interceptors=[CallInterceptor(limits, access)],
         options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
     )
-    health = _add_services(server, runtime, mutations)
+    health = _add_services(server, runtime, mutations, Reading(db, for_reads))
     try:
         port = (
             server.add_insecure_port(settings.listen)
@@ -168,16 +169,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await db.close()
 
 
-def _add_services(server: grpc.aio.Server, runtime: Runtime, mutations: Mutations) -> Health:
+def _add_services(
+    server: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
+) -> Health:
     db = runtime.db
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(db, mutations), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminServicer(db, mutations, reading), server
+    )
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
-        ExecutionServicer(db, mutations, runtime.watches, runtime.dispatch.long_polls), server
+        ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server
     )
     dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
-        DispatchServicer(db, runtime.dispatch), server
+        DispatchServicer(runtime.dispatch, mutations), server
     )
-    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(db), server)
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)
     health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())

@@ -1,60 +1,150 @@
-"""What one execution's lock keeps waiting is who wants that execution, and nobody else."""
+"""What a lock keeps waiting is who wants what is locked, and nobody else; on real processes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
+from acceptance.serve_process import serve_processes
 from rig import CHAIN, Rig, specs
 
 import zart
-from zart.testing.server import serving
 
-CALLERS = 100
-STANDSTILL = 5.0  # seconds; they took 10, and ended UNAVAILABLE
+CALLERS = 300
+STANDSTILL = 3.0  # seconds; they took 10, and ended UNAVAILABLE
+Call = Callable[[], Coroutine[Any, Any, Any]]
 
 
-async def test_a_locked_execution_takes_a_share_of_the_pool_only(
-    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    with serving(zart_database) as server:
-        async with zart.connect(server.address, timeout=60) as client:
-            rig = Rig(client, db)
-            await rig.start("x", {f"s{n}": () for n in range(40)})
-            tasks = await rig.lease()
-            await rig.start("y", CHAIN)
-            wants: list[Callable[[], Coroutine[Any, Any, Any]]] = [
-                lambda: client.restart("x"),
-                lambda: client.retry_step("x", "s0"),
-                lambda: client.rerun("x", force_rerun=["s0"]),
-                lambda: client.rerun("x", force_rerun=["s0"], validate_only=True),
-                lambda: client.cancel_execution("x"),
+@pytest.fixture
+async def process(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> AsyncIterator[Rig]:
+    """A server that is a process, with the pool that it has by default."""
+    with serve_processes(1, zart_database, tmp_path) as (server,):
+        async with zart.connect(server.address, timeout=120) as client:
+            await client.register_task("other", specs({"a": ()}))
+            yield Rig(client, db)
+
+
+@asynccontextmanager
+async def held(
+    rig: Rig, wants: Sequence[Call], lock: str, *, waiting: int
+) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Hold what ``lock`` locks, with as many callers who want it; all of them end afterwards."""
+    async with rig.locked(lock):
+        callers: list[asyncio.Task[Any]]
+        callers = [asyncio.create_task(wants[n % len(wants)]()) for n in range(CALLERS)]
+        await rig.until_waiting(waiting)
+        yield callers
+        assert not any(isinstance(e, zart.errors.ZartError) for e in ended_by(callers))
+        assert not all(caller.done() for caller in callers)
+    await asyncio.gather(*callers, return_exceptions=True)
+
+
+def ended_by(callers: Iterable[asyncio.Task[Any]]) -> list[BaseException | None]:
+    """Return what those who are done were refused with."""
+    return [caller.exception() for caller in callers if caller.done()]
+
+
+async def none_stands_still(others: Iterable[Call]) -> None:
+    """Do things one after the other, none of which is to take long."""
+    for number, other in enumerate(others):
+        begun = time.monotonic()
+        await other()
+        assert time.monotonic() - begun < STANDSTILL, number
+
+
+def dispatch(rig: Rig, name: str = "z") -> list[Call]:
+    """Start, lease and complete something that nobody has locked; twice."""
+
+    async def complete() -> None:
+        [task] = await rig.client.lease_tasks("d", ["other"], wait=10)
+        assert await rig.complete(task) == ["RECORDED"]
+
+    return [
+        lambda: rig.client.start("other", execution_id=f"{name}1"),
+        complete,
+        lambda: rig.client.start("other", execution_id=f"{name}2"),
+        complete,
+    ]
+
+
+async def test_a_locked_execution_takes_a_share_of_the_pool_only(process: Rig) -> None:
+    client = process.client
+
+    async def list_executions() -> None:
+        await client.list_executions()
+
+    await process.start("x", {f"s{n}": () for n in range(40)})
+    tasks = await process.lease()
+    await process.start("y", CHAIN)
+    wants: list[Call] = [
+        lambda: client.restart("x"),
+        lambda: client.retry_step("x", "s0"),
+        lambda: client.rerun("x", force_rerun=["s0"]),
+        lambda: client.rerun("x", force_rerun=["s0"], validate_only=True),
+        lambda: client.cancel_execution("x"),
+    ]
+    lock = (
+        "SELECT FROM zart.executions JOIN zart.runs USING (execution_key)"
+        " WHERE execution_id = 'x' FOR UPDATE"
+    )
+    async with held(process, wants, lock, waiting=1):
+        reports = [asyncio.create_task(process.complete(task)) for task in tasks]
+        await process.until_waiting(2)
+        await none_stands_still(
+            [
+                lambda: client.get_execution("y"),
+                lambda: client.get_execution("x"),
+                lambda: client.get_step("y", "a"),
+                list_executions,
+                *dispatch(process),
+                lambda: client.restart("y"),
+                lambda: client.pause(task_name="nobody"),
+                lambda: client.register_task("u", specs(CHAIN)),
+                lambda: client.cancel_execution("y"),
             ]
-            async with rig.locked(
-                "SELECT FROM zart.executions JOIN zart.runs USING (execution_key)"
-                " WHERE execution_id = 'x' FOR UPDATE"
-            ):
-                waiting: list[asyncio.Task[Any]]
-                waiting = [asyncio.create_task(wants[n % 5]()) for n in range(CALLERS)]
-                waiting += [asyncio.create_task(rig.complete(task)) for task in tasks]
-                await rig.until_waiting(2)
-                others: list[Callable[[], Coroutine[Any, Any, Any]]] = [
-                    lambda: client.get_execution("y"),
-                    lambda: client.get_step("y", "a"),
-                    lambda: client.start("other", execution_id="z", steps=specs(CHAIN)),
-                    lambda: client.lease_tasks("d", ["other"], wait=10),
-                    lambda: client.restart("y"),
-                    lambda: client.pause(task_name="nobody"),
-                    lambda: client.cancel_execution("y"),
-                ]
-                for other in others:
-                    begun = time.monotonic()
-                    await other()
-                    assert time.monotonic() - begun < STANDSTILL
-                assert not all(task.done() for task in waiting)
-            await asyncio.gather(*waiting, return_exceptions=True)
-            # Nobody is left behind: the lines are empty, and the next is served at once.
-            assert (await client.restart("x")).new_run_number > 0
+        )
+    await asyncio.gather(*reports, return_exceptions=True)
+    # Nobody is left behind: the lines are empty, and the next is served at once.
+    assert (await client.restart("x")).new_run_number > 0
+
+
+async def test_a_locked_task_takes_a_share_of_the_pool_only(process: Rig) -> None:
+    client = process.client
+
+    async def list_definitions() -> None:
+        await client.list_task_definitions()
+
+    await client.register_task("t", specs(CHAIN))
+    lock = "SELECT FROM zart.task_names WHERE task_name = 't' FOR UPDATE"
+    wants: list[Call] = [lambda: client.register_task("t", specs(CHAIN))]
+    async with held(process, wants, lock, waiting=1):
+        await none_stands_still(
+            [
+                list_definitions,
+                lambda: client.register_task("u", specs(CHAIN)),
+                *dispatch(process),
+            ]
+        )
+    assert (await client.register_task("t", specs(CHAIN))).version == 1
+
+
+async def test_reads_that_wait_leave_connections_to_those_who_start_and_report(
+    process: Rig,
+) -> None:
+    """As many as there is a pool for, were they let: a full pool answers nobody."""
+
+    async def read() -> None:
+        await process.client.list_pause_rules()
+
+    await none_stands_still(dispatch(process, "before"))  # what it needs to know is at hand
+    async with held(process, [read], "LOCK TABLE zart.pause_rules", waiting=6):
+        await none_stands_still([*dispatch(process), lambda: process.client.restart("z1")])
+    await read()

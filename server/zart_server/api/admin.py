@@ -12,6 +12,7 @@ from zart_server.api.fields import name_of
 from zart_server.api.mutations.batched import Gathered
 from zart_server.api.mutations.single import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.reading import Reading
 from zart_server.aside import decoded
 from zart_server.domain.commands import (
     Caller,
@@ -37,8 +38,9 @@ _PAUSE_LOCK = "\0pause lock"  # no execution is called so
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     """Operates executions."""
 
-    def __init__(self, db: Database, mutations: Mutations) -> None:
+    def __init__(self, db: Database, mutations: Mutations, reading: Reading) -> None:
         self._db = db
+        self._reading = reading
         self._mutations = mutations
         self._retries = Gathered(
             mutations, pb.RetryStepResponse, retry_steps, _retried, _execution_id
@@ -85,7 +87,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         with Checks() as check:
             execution_id = check(name_of, request.execution_id, "execution_id")
             size, cursor = check(page_of, request)
-        async with self._db.transaction() as tx:
+        async with self._reading.transaction() as tx:
             page = await reads.list_runs(tx, execution_id, cursor, size)
         return pb.ListRunsResponse(
             runs=map(encode.run, page.items),
@@ -139,7 +141,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         with Checks() as check:
             scope = check(decode.scope_of, request)
             size, cursor = check(page_of, request)
-        async with self._db.transaction() as tx:
+        async with self._reading.transaction() as tx:
             page = await reads.list_pause_rules(tx, scope, request.include_deleted, cursor, size)
         return pb.ListPauseRulesResponse(
             rules=map(encode.pause_rule, page.items),

@@ -9,15 +9,15 @@ from zart_server.api import encode
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.reading import Reading
 from zart_server.store import reads
-from zart_server.store.db import Database
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     """Reads the operations record."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     async def ListOperations(  # noqa: N802 - the proto's name
         self, request: pb.ListOperationsRequest, context: Context
@@ -26,7 +26,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         with Checks() as check:
             wanted = check(decode.list_operations, request)
             size, cursor = check(page_of, request)
-        async with self._db.transaction() as tx:
+        async with self._reading.transaction() as tx:
             page = await reads.list_operations(tx, wanted, cursor, size)
         return pb.ListOperationsResponse(
             operations=map(encode.operation, page.items),

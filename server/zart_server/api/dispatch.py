@@ -14,6 +14,7 @@ from zart_server.api import encode
 from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
+from zart_server.api.mutations.single import Mutations
 from zart_server.api.outliving import outcome_of
 from zart_server.aside import decoded
 from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
@@ -21,9 +22,11 @@ from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.operations.register_task import register_task
-from zart_server.store.db import Database
+from zart_server.store.db import Tx
 
 T = TypeVar("T")
+
+_TASK = "\0task "  # no execution is called so
 
 
 @dataclass(slots=True)
@@ -39,9 +42,9 @@ class _LeaseCall:
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     """What dispatchers call."""
 
-    def __init__(self, db: Database, dispatch: Dispatch) -> None:
-        self._db = db
+    def __init__(self, dispatch: Dispatch, mutations: Mutations) -> None:
         self._dispatch = dispatch
+        self._mutations = mutations
         self._leased = encode.LeasedTasks()
         self._releases: set[asyncio.Task[None]] = set()
 
@@ -51,9 +54,14 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Make a definition current."""
         definition = await decoded(decode.register_task, request)
         check_tasks([definition.task_name])
-        async with self._db.transaction() as tx:
+
+        async def operate(tx: Tx) -> pb.RegisterTaskResponse:
             stored = await register_task(tx, definition, Caller(principal=principal()))
-        return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
+            return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
+
+        return await self._mutations.run(
+            request, pb.RegisterTaskResponse, operate, target=_TASK + definition.task_name
+        )
 
     async def LeaseTasks(  # noqa: N802 - the proto's name
         self, request: pb.LeaseTasksRequest, context: Context

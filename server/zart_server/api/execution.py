@@ -14,9 +14,10 @@ from zart_server.api.checks import Checks, caller_of, with_caller
 from zart_server.api.context import Context
 from zart_server.api.errors import status_of
 from zart_server.api.fields import items_of, name_of, optional_number
-from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.single import CROWD, Mutations
 from zart_server.api.mutations.starts import batched_starts
 from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.reading import Reading
 from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
 from zart_server.domain.errors import ZartError
 from zart_server.engine.background.watches import Watches
@@ -24,21 +25,18 @@ from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.cancel import cancel_execution
 from zart_server.engine.operations.start import start_executions
 from zart_server.store import reads
-from zart_server.store.db import Database, Tx
+from zart_server.store.db import Tx
 
 _STEP_BYTES = 200  # about, of an encoded step
-
-
-_BATCHES = "\0batches"  # no execution is called so
 
 
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
 
     def __init__(
-        self, db: Database, mutations: Mutations, watches: Watches, long_polls: LongPolls
+        self, mutations: Mutations, reading: Reading, watches: Watches, long_polls: LongPolls
     ) -> None:
-        self._db = db
+        self._reading = reading
         self._mutations = mutations
         self._watches = watches
         self._long_polls = long_polls
@@ -66,7 +64,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             return pb.BatchStartExecutionsResponse(results=map(_result, results))
 
         return await self._mutations.run(
-            request, pb.BatchStartExecutionsResponse, operate, target=_BATCHES
+            request, pb.BatchStartExecutionsResponse, operate, target=CROWD
         )
 
     async def GetExecution(  # noqa: N802 - the proto's name
@@ -74,7 +72,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
         execution_id, run_number = decode.run_of(request)
-        async with self._db.looking() as tx:
+        async with self._reading.looking() as tx:
             view = await reads.get_execution(tx, execution_id, run_number)
         return await aside.done(
             _STEP_BYTES * len(view.steps),
@@ -92,7 +90,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         with Checks() as check:
             execution_id, run_number = check(decode.run_of, request)
             step_name = check(name_of, request.step_name, "step_name")
-        async with self._db.transaction(snapshot=True) as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode.step(step))
 
@@ -103,7 +101,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         with Checks() as check:
             wanted = check(decode.list_executions, request)
             size, cursor = check(page_of, request)
-        async with self._db.transaction(snapshot=True) as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             page = await reads.list_executions(tx, wanted, cursor, size)
         return pb.ListExecutionsResponse(
             executions=map(encode.execution, page.items),
@@ -145,7 +143,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.ListTaskDefinitionsResponse:
         """List the current task definitions."""
         size, cursor = page_of(request, str)
-        async with self._db.transaction() as tx:
+        async with self._reading.transaction() as tx:
             page = await reads.list_task_definitions(tx, cursor, size)
         return await aside.done(
             _STEP_BYTES * sum(len(definition.steps) for definition in page.items),
@@ -161,7 +159,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Read one task definition."""
         task_name = name_of(request.task_name, "task_name")
         version = optional_number(request, "version", 1)
-        async with self._db.transaction() as tx:
+        async with self._reading.transaction() as tx:
             definition = await reads.get_task_definition(tx, task_name, version)
         return await aside.done(
             _STEP_BYTES * len(definition.steps),

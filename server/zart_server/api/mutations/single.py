@@ -28,6 +28,7 @@ from zart_server.store.db import Database, Tx
 
 _log = logging.getLogger(__name__)
 ATTEMPTS = 6
+CROWD = "\0crowd"  # no execution is called so: what locks this and that, and seldom the same
 # The first attempt does not wait for locks for long: it does not stand in line for them.
 _BRIEFLY = "SET LOCAL lock_timeout = 100;"
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
@@ -54,7 +55,7 @@ class Mutations:
         operate: Callable[[Tx], Awaitable[Response]],
         complete: Callable[[Tx, Response], Awaitable[None]] | None = None,
         *,
-        target: str = "",
+        target: str = CROWD,
         at_once: bool = True,
     ) -> Response:
         """Answer a stored response, or operate in one transaction and store the response there.
@@ -157,7 +158,9 @@ class Mutations:
         """
         if not at_once:
             return self.room.line(target)
-        return self.room.turn(target) if waits else contextlib.nullcontext()
+        if waits:
+            return self.room.turn(target)
+        return contextlib.nullcontext() if target == CROWD else self.room.trying(target)
 
     async def _complete(
         self,
@@ -190,8 +193,8 @@ class Mutations:
 
 
 def request_key(request: Message, caller: str) -> RequestKey | None:
-    """Name a request of a caller; None where it has no request_id."""
-    request_id: str = request.request_id  # type: ignore[attr-defined]
+    """Name a request of a caller; None where it has no request_id, or its kind needs none."""
+    request_id: str = getattr(request, "request_id", "")
     if not request_id:
         return None
     return RequestKey(caller, request.DESCRIPTOR.name.removesuffix("Request"), request_id)

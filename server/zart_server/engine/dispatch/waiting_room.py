@@ -19,10 +19,20 @@ class WaitingRoom:
         self._places = asyncio.Semaphore(places)
         self._lines: dict[str, asyncio.Lock] = {}
         self._lengths: dict[str, int] = {}
+        self._tried: set[str] = set()
 
     def is_waited_for(self, target: str) -> bool:
-        """Return whether a call stands in line for this target."""
-        return target in self._lines
+        """Return whether somebody stands in line for this, or finds out whether that is needed."""
+        return target in self._lines or target in self._tried
+
+    @contextlib.asynccontextmanager
+    async def trying(self, target: str) -> AsyncIterator[None]:
+        """Try whether this is locked: one at a time, so that a crowd does not try all at once."""
+        self._tried.add(target)
+        try:
+            yield
+        finally:
+            self._tried.discard(target)
 
     @contextlib.asynccontextmanager
     async def turn(self, target: str) -> AsyncIterator[None]:
@@ -44,9 +54,10 @@ class WaitingRoom:
                 del self._lengths[target], self._lines[target]
 
 
-def places_of(pool_size: int) -> tuple[int, int]:
-    """Return how many connections may wait for locks: of mutations, and of reports.
+def places_of(pool_size: int) -> tuple[int, int, int]:
+    """Return how many connections those may hold who may wait: mutations, reports, and reads.
 
-    At least as many are left for other calls if the pool has five or more.
+    Mutations and reports count once they wait for locks, reads always. At least two fifths of a
+    pool of five or more are left to others, whichever of the two wait: locks, or reads.
     """
-    return max(1, pool_size * 2 // 5), max(1, pool_size // 5)
+    return max(1, pool_size * 2 // 5), max(1, pool_size // 5), max(1, pool_size * 3 // 5)

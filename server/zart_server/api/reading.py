@@ -1,0 +1,48 @@
+"""Opens what reads need: at one moment no more than a share of the pool's connections.
+
+So reads that are slow, or wait for a table that somebody has locked, keep each other waiting, and
+leave the rest to those who start, lease and report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from zart_server.domain.errors import StoreUnavailable
+from zart_server.store.db import Database, Tx
+
+_PATIENCE = 5.0  # seconds; as long as anybody waits for a connection
+
+
+class Reading:
+    """The reads of one server. ``places``: how many may hold a connection at once."""
+
+    def __init__(self, db: Database, places: int) -> None:
+        self._db = db
+        self._places = asyncio.Semaphore(places)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
+        """Open a transaction, as ``Database.transaction`` does, once there is a place."""
+        async with self._place(), self._db.transaction(snapshot=snapshot) as tx:
+            yield tx
+
+    @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[Tx]:
+        """Return a connection, as ``Database.looking`` does, once there is a place."""
+        async with self._place(), self._db.looking() as tx:
+            yield tx
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._places.acquire()
+        except TimeoutError:
+            raise StoreUnavailable from None
+        try:
+            yield
+        finally:
+            self._places.release()
