@@ -12,7 +12,7 @@ from rig import Rig
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
-from zart_server.api.mutations.batched import Gathered
+from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.single import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
@@ -118,7 +118,7 @@ async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
         done.extend(number for number, _ in wanted)
         return [number for number, _ in wanted]
 
-    gathered: Gathered[int, int, Any] = Gathered(
+    gathered: Batched[int, int, Any] = Batched(
         Mutations(cast("Any", _LostAtCommit()), 5.0, WaitingRoom(1)), pb.RestartResponse, cast("Any", operate),
         lambda number: pb.RestartResponse(new_run_number=number), str,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from zart_server.api import encode
 from zart_server.api.checks import Checks, with_caller
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
-from zart_server.api.mutations.batched import Gathered
+from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.single import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
@@ -42,11 +42,11 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._db = db
         self._reading = reading
         self._mutations = mutations
-        self._retries = Gathered(
+        self._retries = Batched(
             mutations, pb.RetryStepResponse, retry_steps, _retried, _execution_id
         )
-        self._restarts = Gathered(mutations, pb.RestartResponse, restart, _restarted, _execution_id)
-        self._reruns = Gathered(mutations, pb.RerunResponse, rerun, _rerunned, _execution_id)
+        self._restarts = Batched(mutations, pb.RestartResponse, restart, _restarted, _execution_id)
+        self._reruns = Batched(mutations, pb.RerunResponse, rerun, _rerunned, _execution_id)
 
     async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context

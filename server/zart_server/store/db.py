@@ -1,6 +1,7 @@
 """Opens transactions: the only place that knows the pool, the driver and its errors.
 
-A ``Tx`` is one open transaction on one connection of asyncpg's. Statements are text.
+A ``Tx`` is one connection of asyncpg's. It is in a transaction, but for ``looking`` and, without
+``at_once``, until ``Tx.begin``: then each statement is one by itself. Statements are text.
 """
 
 from __future__ import annotations

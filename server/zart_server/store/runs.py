@@ -61,7 +61,7 @@ class RunRow(NamedTuple):
 
 
 class LockedRun(NamedTuple):
-    """What may change of a run whose row a report holds."""
+    """The changing part of a run that a report has locked."""
 
     run_key: int
     dead_steps: int
@@ -79,7 +79,7 @@ async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
 
 
 async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int, LockedRun]:
-    """Lock runs in key order; those that somebody else holds are waited for or left out."""
+    """Lock runs in key order; those that others have locked are waited for or left out."""
     rows = await tx.fetch(
         "SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($1::text::bigint[])"
         f" ORDER BY run_key FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}",
@@ -91,9 +91,9 @@ async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int,
 
 
 async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
-    """Move runs from scheduled to running at their first lease, skipping those somebody holds.
+    """Move runs from SCHEDULED to RUNNING at their first lease, skipping locked ones.
 
-    Whoever holds a run row next sets it otherwise (reports start what they hold).
+    The next transaction that locks a skipped run sets it running (reports do).
     """
     await tx.execute(
         f"""
@@ -120,9 +120,9 @@ async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
 
 
 async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
-    """Finish those of the runs, all held by this transaction, in which nothing can move.
+    """Finish those of the runs, all locked by this transaction, in which no step can go on.
 
-    A pending step waits for one that is not completed; with nothing queued, held or leased that
+    A pending step waits for one that is not completed; with no task queued, paused or leased that
     chain ends in a dead step. So such a run is FAILED when it has one, and COMPLETED otherwise.
     """
     rows = await tx.fetch(
@@ -156,7 +156,7 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
 
 
 async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
-    """Move an unfinished run, held by this transaction, to cancelled."""
+    """Move an unfinished run, locked by this transaction, to CANCELLED."""
     row = await tx.fetchrow(
         "UPDATE zart.runs"
         " SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"

@@ -1,4 +1,4 @@
-"""Steps: what the holder of their run row changes of them."""
+"""Steps, as they are changed by a transaction that has locked their run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zart_server.store.lookups import only
 async def open_dependants(
     tx: Tx, completed: Mapping[tuple[int, int], int]
 ) -> list[tuple[int, int]]:
-    """Count completed dependencies off steps that wait for several; give those now ready.
+    """Count completed dependencies off steps that wait for several; return those now ready.
 
-    ``completed`` counts them by (run key, step number). The caller holds the run rows.
+    ``completed`` counts them by (run key, step number). The caller has locked the runs.
     """
     rows = await tx.fetch(
         f"""
@@ -104,8 +104,8 @@ async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[
 async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedStep]]:
     """End all unfinished steps of runs as cancelled, in-flight attempts as abandoned.
 
-    The caller holds the run rows and has locked the runs' queue rows, so that what a claim or a
-    sweep moved aside meanwhile is seen here. Gives the steps that were in flight by run key.
+    The caller has locked the runs and their queue rows, so that tasks which a claim or a sweep
+    moved meanwhile are seen here. Return the steps that were in flight, by run key.
     """
     rows = await tx.fetch(
         f"""

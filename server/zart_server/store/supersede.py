@@ -33,10 +33,10 @@ class LockedExecution(NamedTuple):
 async def lock_current_runs(
     tx: Tx, execution_ids: Sequence[str], *, wait: bool
 ) -> dict[str, LockedExecution]:
-    """Lock executions and their current runs; gives what it got by execution id.
+    """Lock executions and their current runs; return those that were locked, by execution id.
 
-    Left out are ids that nobody has, and executions of which somebody else holds a row or, with
-    ``wait``, whose current run was another when this began: asked for again they are there.
+    Left out are unknown ids, and executions of which another transaction has locked a row or, with
+    ``wait``, whose current run was another when the statement began: ask for these once more.
     """
     skip = "" if wait else "SKIP LOCKED"
     # The newest run is the current one unless it was superseded before its lock was got.
@@ -96,11 +96,11 @@ async def insert_next_runs(
     kind: OperationKind,
     begin: Judged | None = None,
 ) -> dict[int, RunRow] | None:
-    """Retire current runs, held by this transaction; insert and give the next, by execution key.
+    """Retire current runs that the caller has locked; insert and return the next, by execution key.
 
     Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
-    With ``begin`` the runs begin as well: their steps are inserted and their roots placed, under
-    the pause lock, shared; None, doing nothing, where the rules have changed since.
+    With ``begin`` the runs begin as well: their steps are inserted and their roots enqueued, under
+    the pause lock, shared. Return None, having done nothing, if the rules have changed.
     """
     judged = "" if begin is None else "WHERE $5 = (SELECT epoch FROM now)"
     rows = await tx.fetch(

@@ -1,7 +1,7 @@
-"""Gathers mutations of one kind while a transaction is under way, and commits them together.
+"""Batches mutations of one kind while a transaction is under way, and commits them together.
 
-Each is by itself for its caller: a refused one leaves no trace, one whose execution somebody else
-holds is taken out and waits alone, and where a batch fails before its commit each is tried alone.
+Each is by itself for its caller: a refused one leaves no trace, one whose execution another has
+locked is taken out and waits alone, and if a batch fails before its commit each is tried alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Turn:
     is_over: bool = False
 
 
-class Gathered(Generic[Command, Done, Response]):
+class Batched(Generic[Command, Done, Response]):
     """One kind of mutation; ``target`` names what only one of a batch may be about.
 
     ``alone`` is tried first for a call that comes alone; ``complete`` completes what it stored.

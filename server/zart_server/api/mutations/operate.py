@@ -1,4 +1,4 @@
-"""What a gathered mutation is to do: for several callers, or for one."""
+"""The operation of a batched mutation: for several callers, or for one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Given_co = TypeVar("Given_co", covariant=True)
 
 
 class Operate(Protocol[Asked_contra, Given_co]):
-    """Does what several callers ask for: a result or an error each.
+    """Does the operation for several callers: a result or an error each.
 
-    None, only without ``wait``: somebody else holds what it needs.
+    None, only without ``wait``: another transaction has locked the execution.
     """
 
     def __call__(
@@ -36,7 +36,7 @@ class Request(NamedTuple):
 class Alone(Protocol[Asked_contra, Given_co]):
     """Does what one caller asks for and stores its incomplete answer, without a transaction.
 
-    None, doing nothing: it takes a transaction.
+    Return None, having done nothing, if the operation needs a transaction.
     """
 
     def __call__(

@@ -1,4 +1,4 @@
-"""How single starts are gathered, done alone, and answered again."""
+"""Batches starts that come one by one; a start that comes alone takes the fast path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api import encode
-from zart_server.api.mutations.batched import Gathered
+from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.operate import Request
 from zart_server.api.mutations.single import Mutations
 from zart_server.domain.commands import Caller, StartExecution, StartResult
@@ -18,7 +18,7 @@ from zart_server.engine.operations.start_fast import start_execution
 from zart_server.store import reads
 from zart_server.store.db import Tx
 
-Starts = Gathered[StartExecution, Execution, pb.StartExecutionResponse]
+Starts = Batched[StartExecution, Execution, pb.StartExecutionResponse]
 
 
 def batched_starts(mutations: Mutations, long_polls: LongPolls) -> Starts:
@@ -42,7 +42,7 @@ def batched_starts(mutations: Mutations, long_polls: LongPolls) -> Starts:
 
         return await start_execution(tx, wanted, answer, long_polls)
 
-    return Gathered(
+    return Batched(
         mutations,
         pb.StartExecutionResponse,
         together,

@@ -1,1 +1,1 @@
-"""What a server does although nobody calls."""
+"""The work that a server does without a call."""

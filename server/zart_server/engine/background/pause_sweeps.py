@@ -1,6 +1,6 @@
 """Moves tasks aside after a Pause and back into the queue after a Resume, a few at a time.
 
-In its own time: it rests after each of them, so that whatever else goes on keeps going.
+It rests after each piece of work, so that it slows no other work down.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from zart_server.store.queue import LaneCursor
 from zart_server.store.runs import lock_runs
 
 _log = logging.getLogger(__name__)
-_AGAIN = 0.05  # seconds until what somebody else held is looked at again
+_AGAIN = 0.05  # seconds until tasks that another transaction had locked are looked at again
 _BATCH = 500
 _BATCHES = 5  # of one rule before the next has its turn
 # Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
@@ -41,9 +41,9 @@ _REST_RELEASING = 1.0
 
 @dataclass(slots=True)
 class _Sweep:
-    """How far the settling of a rule has come: what is left of its lanes, and where in the first.
+    """How far the settling of a rule has come: the lanes that are left, and a cursor in the first.
 
-    ``missed``: matching tasks that somebody else held were passed over.
+    ``missed``: matching tasks were passed over, since another transaction had locked them.
     """
 
     lanes: list[int]
@@ -130,9 +130,9 @@ class PauseSweeps:
         return True
 
     async def _end_settling(self, rule_key: int, sweep: _Sweep) -> None:
-        """Note that a rule is settled where its sweep has passed over nothing, else begin anew.
+        """Note that a rule is settled if its sweep passed no task over, else begin anew.
 
-        Nothing that it matches is queued after its commit: what one sweep found none of is gone.
+        No matching task is queued after the rule's commit: one whole sweep is enough.
         """
         del self._sweeps[rule_key]
         if not sweep.missed:
@@ -140,7 +140,7 @@ class PauseSweeps:
                 await end_settling(tx, rule_key)
 
     async def _release_paused(self, rule_key: int) -> bool:
-        """Queue what a deleted rule withheld, oldest first; what another rule matches is its."""
+        """Queue the steps that a deleted rule withheld; another rule may take some over."""
         self._sweeps.pop(rule_key, None)
         for _ in range(_BATCHES):
             async with self._piece(rule_key, _REST_RELEASING) as tx:
@@ -167,19 +167,19 @@ class PauseSweeps:
 
 
 async def _release_some(tx: Tx, rule_key: int, after: PausedAt | None) -> PausedAt | None:
-    """Release one batch and give its end; None at the end of what the rule held.
+    """Release one batch and return its end; None at the end of the rule's paused steps.
 
-    Runs that somebody else holds are passed over, and met again when this begins anew.
+    Runs that another transaction has locked are passed over, until the sweep begins anew.
     """
-    held = await paused_by_rule(tx, rule_key, after, _BATCH)
-    if not held:
+    paused = await paused_by_rule(tx, rule_key, after, _BATCH)
+    if not paused:
         return None
     # The run row is the mutex of its steps: a Restart must not miss a step on its way.
-    locked = list(await lock_runs(tx, {step.run_key for step in held}, wait=False))
+    locked = list(await lock_runs(tx, {step.run_key for step in paused}, wait=False))
     if locked:
         await share_pause_lock(tx)
         await _release(tx, rule_key, locked)
-    return held[-1]
+    return paused[-1]
 
 
 async def _release(tx: Tx, rule_key: int, run_keys: list[int]) -> None:

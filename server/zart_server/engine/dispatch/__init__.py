@@ -1,1 +1,1 @@
-"""The dispatch path: what is ready is enqueued, leased, reported."""
+"""The dispatch path: ready steps are enqueued, tasks leased, outcomes reported."""

@@ -1,4 +1,4 @@
-"""Says, for the operations record, what stood before."""
+"""Describes the former run, for the record of an operation."""
 
 from __future__ import annotations
 
