@@ -114,6 +114,7 @@ _START = """
 
 _FROM_HEADS = """SELECT lane, not_before AS since, queue_no AS since_no FROM heads
     WHERE {where} ORDER BY not_before, queue_no"""
+_IS_OF_MANY = "(SELECT lanes FROM looked) > 1"
 # Where others have locked all that a lane was to give.
 _IS_OTHER = """(SELECT count(*) FROM picked) < $1
     AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE"""
@@ -126,13 +127,15 @@ def _claiming(asked_for: str, told: str, many: str) -> str:
             SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
         ), {_HEADS.format(lanes=lanes)},
         seen AS MATERIALIZED (
-            SELECT l.*, t.* FROM ({_FROM_HEADS.format(where="true")}) l CROSS JOIN LATERAL (
+            SELECT l.*, t.* FROM ({_FROM_HEADS.format(where=_IS_OF_MANY)}) l CROSS JOIN LATERAL (
                 SELECT not_before, queue_no FROM {_FROM} LIMIT (SELECT page FROM looked)) t
             LIMIT 3 * $1
         ), quotas AS MATERIALIZED (
             SELECT lane, since, since_no, count(*) AS quota
             FROM (SELECT * FROM seen ORDER BY not_before, queue_no LIMIT $1) oldest
-            GROUP BY lane, since, since_no
+            GROUP BY lane, since, since_no UNION ALL
+            SELECT lane, not_before, queue_no, $1 FROM heads
+            WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
         ), picked AS MATERIALIZED (
             SELECT t.* FROM quotas l CROSS JOIN LATERAL ({_TAIL.format(limit="l.quota")}) t
         ), others AS MATERIALIZED (
