@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 
 import pytest
 from dispatching import dispatching, start
-from rig import Rig
+from rig import Rig, until_polled
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -70,3 +71,34 @@ async def test_what_a_step_has_begun_and_left_alone_is_told_by_its_place(
     async with dispatching(zart_server, task, lease=LEASE):
         assert await (await start(rig, task)).result(timeout=20) == "done"
     assert any("in nobody_waits_for_it)" in record.getMessage() for record in caplog.records)
+
+
+async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """The poll was sent before; its answer comes while nobody in the loop can look at it."""
+    task = zart.Task("t")
+    blocking = threading.Event()
+
+    @task.step(retry=ONCE)
+    async def a(ctx: zart.StepContext) -> str:
+        if ctx.payload == "blocks":
+            await until_polled(zart_server)
+            blocking.set()
+            deadline = time.monotonic() + 4 * LEASE
+            while time.monotonic() < deadline:
+                pass
+        return "done"
+
+    def start_another() -> None:
+        blocking.wait()
+        with zart.connect_sync(zart_server.address) as client:
+            client.start("t", execution_id="late")
+
+    async with dispatching(zart_server, task, lease=LEASE):
+        first = await start(rig, task, "blocks")
+        await asyncio.to_thread(start_another)
+        assert await first.result(timeout=20) == "done"
+        assert await rig.client.handle("late").result(timeout=20) == "done"
+    (attempt,) = (await rig.client.get_step("late", "a")).attempts
+    assert attempt.status == "COMPLETED"

@@ -16,9 +16,9 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A leased task. ``deadline`` is a time of the event loop, in seconds.
+    """A leased task. Times are those of ``time.monotonic``, which is asyncio's clock too.
 
-    The lease's times are those of ``time.monotonic``: a thread keeps it, which has no loop.
+    A thread keeps its lease, which has no loop to ask.
     """
 
     task: pb.LeasedTask
@@ -42,6 +42,10 @@ class Held:
         """
         self.expires_at = asked_at + ttl
         self.extend_at = asked_at + ttl / 3
+
+    def arrived(self, now: float) -> None:
+        """Note that the event loop knows of it only now: its time to run begins."""
+        self.deadline = now + seconds_of(self.task.timeout)
 
     def lose(self) -> None:
         """Stop the handler: its result is no longer wanted."""
@@ -84,9 +88,8 @@ class Held:
 
 
 def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
-    """Hold tasks that were leased now, and not before ``asked_at`` by the event loop's clock."""
-    now = asyncio.get_running_loop().time()
-    begun_at = time.monotonic() - (now - asked_at)
+    """Hold tasks that were leased now, and not before ``asked_at``; in whatever thread."""
+    now = time.monotonic()
     leased_at = datetime.now(UTC)
     found = []
     for task in tasks:
@@ -96,8 +99,8 @@ def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
                 task,
                 StepContext(task, leased_at),
                 now + seconds_of(task.timeout),
-                begun_at + ttl,
-                begun_at + ttl / 3,
+                asked_at + ttl,
+                asked_at + ttl / 3,
             )
         )
     return found

@@ -43,12 +43,14 @@ class LeaseKeeper:
         extend: Extend,
         dispatcher_id: str,
         held: AbstractSet[Held],
+        unseen: AbstractSet[Held],
         lease: float,
         give_back: Callable[[Iterable[Held]], object],
     ) -> None:
         self._extend_leases = extend
         self._dispatcher_id = dispatcher_id
         self._held = held
+        self._unseen = unseen  # what has arrived, and the loop does not know yet
         self._give_back = give_back
         self._tick = min(1.0, lease / 15)
         self._ended = threading.Event()
@@ -86,14 +88,18 @@ class LeaseKeeper:
     def _keep(self) -> None:
         now = time.monotonic()
         # A copy is made at once, whatever the loop does to the set meanwhile.
-        due = [held for held in frozenset(self._held) if self._is_due(held, now)]
+        due = [held for held in self._all() if self._is_due(held, now)]
         for begin in range(0, len(due), _BATCH):
             self._extend(due[begin : begin + _BATCH])
         now = time.monotonic()
-        silent = [h for h in frozenset(self._held) if h.expires_at <= now and not h.lost]
+        silent = [h for h in self._all() if h.expires_at <= now and not h.lost]
         if silent:
             # Nobody answered for a whole lease: another dispatcher may have the task by now.
             self._tell(self._lose, silent, "no server could be reached to extend it")
+
+    def _all(self) -> frozenset[Held]:
+        # What arrives leaves the one set only for the other, a moment later.
+        return frozenset(self._unseen) | frozenset(self._held)
 
     def _is_due(self, held: Held, now: float) -> bool:
         patience = 0.0 if held.begun or held.ended else _TICKS_TO_GIVE_BACK * self._tick

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import grpc
 
 from zart.calls.call import span
+from zart.dispatcher.arrivals import Lease
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.held import Held
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
-
-if TYPE_CHECKING:  # only the stub file has this name
-    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 _log = logging.getLogger(__name__)
 _POLL = 30.0  # seconds of one long poll at most
@@ -49,7 +46,7 @@ class Leasing:
 
     def __init__(
         self,
-        stub: DispatchServiceAsyncStub,
+        lease_tasks: Lease,
         dispatcher_id: str,
         tasks: Iterable[Task],
         lease: float,
@@ -57,7 +54,7 @@ class Leasing:
         accept: Callable[[list[Held]], None],
         keepalive: float,
     ) -> None:
-        self._stub = stub
+        self._lease_tasks = lease_tasks
         self._poll = min(_POLL, _PINGS * keepalive) if keepalive else _POLL_UNPINGED
         self._timeout = self._poll + (_TIMEOUT if keepalive else _TIMEOUT_UNPINGED)
         self._dispatcher_id = dispatcher_id
@@ -92,7 +89,7 @@ class Leasing:
                 await self._look.wait()
                 continue
             try:
-                response = await self._ask(request)
+                leased = await self._ask(request)
             except grpc.RpcError as error:
                 trouble.met(from_call(error))
                 await unless(stop, backoff.wait())
@@ -101,15 +98,13 @@ class Leasing:
             backoff.reset()
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)
-            # A long poll waits for most of its time: the lease is younger than the call.
-            leased_after = max(asked_at, answered_at - self._lease / 10)
-            self._accept(held_of(response.tasks, leased_after))
-            if response.tasks:
+            self._accept(leased)
+            if leased:
                 await _let_others_go_first()
 
-    async def _ask(self, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
+    async def _ask(self, request: pb.LeaseTasksRequest) -> list[Held]:
         self._room.asked = request.max_tasks
         try:
-            return await self._stub.LeaseTasks(request, timeout=self._timeout)
+            return await self._lease_tasks(request, self._timeout)
         finally:
             self._room.asked = 0

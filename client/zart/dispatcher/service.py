@@ -18,6 +18,7 @@ from zart.calls import dispatch
 from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
+from zart.dispatcher.arrivals import Arrivals, leasing_in_the_loop
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.failures import tell_failure
@@ -55,9 +56,9 @@ class Dispatcher:
     and how long running handlers have to end when the dispatcher stops; what does not is given
     back. ``keepalive`` is as in ``zart.connect``. A step may run more than once.
 
-    Leases are extended by a thread of their own, over a connection of its own. A ``channel`` of
-    one's own goes before address and credentials, and then it is the only one: a handler that
-    blocks the event loop costs leases there.
+    Tasks are leased, and leases extended, by threads, over a connection of their own. A
+    ``channel`` of one's own goes before address and credentials, and then it is the only one: a
+    handler that blocks the event loop costs leases there.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Dispatcher:
         self._lease = lease
         self._grace = grace
         self._held: set[Held] = set()
+        self._unseen: set[Held] = set()
         self._pool = ThreadPoolExecutor(concurrency, "zart-step")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -137,11 +139,19 @@ class Dispatcher:
         room = Room(self._concurrency, pace, self._slots, self._held)
         following = Following(tasks, self._lease, room, self._accept, stop)
         self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
+        age = self._lease / 10
+        lease = (
+            leasing_in_the_loop(stub, age)
+            if leases is None
+            else Arrivals(leases, self._unseen, age).lease
+        )
         self._leasing = Leasing(
-            stub, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
+            lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
         )
         extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
-        keeper = LeaseKeeper(extend, self.dispatcher_id, self._held, self._lease, self._give_back)
+        keeper = LeaseKeeper(
+            extend, self.dispatcher_id, self._held, self._unseen, self._lease, self._give_back
+        )
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
@@ -158,6 +168,7 @@ class Dispatcher:
 
     def _accept(self, leased: list[Held]) -> None:
         self._held.update(leased)
+        self._unseen.difference_update(leased)
         if self._stop.is_set():
             for held in leased:
                 self._report(held, released(held))

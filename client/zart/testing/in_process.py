@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -142,7 +143,7 @@ class _InProcess:
             timeout=span(spec.timeout),
             lease_ttl=span(_LEASE),
         )
-        (held,) = held_of([task], asyncio.get_running_loop().time())
+        (held,) = held_of([task], time.monotonic())
         told: list[pb.TaskOutcome] = []
         self._running.add(held)
         self._limits.watch(held)

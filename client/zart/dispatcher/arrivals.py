@@ -1,0 +1,89 @@
+"""Takes leased tasks in hand the moment they arrive, whatever the event loop is busy with.
+
+A handler may hold up the loop for longer than a lease while an answer is on its way. So who asks
+for tasks does it through gRPC's own threads, and one of those hands what came to the keeper of
+leases, before the loop knows of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from zart.dispatcher.held import Held, held_of
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+
+if TYPE_CHECKING:  # only the stub file has this name
+    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+
+Lease = Callable[[pb.LeaseTasksRequest, float], Awaitable[list[Held]]]
+"""Asks for tasks, so many seconds at most; gives them as they are held. Raises RpcError."""
+
+
+def leasing_in_the_loop(stub: DispatchServiceAsyncStub, age: float) -> Lease:
+    """Return what leases by the event loop alone, where that has the only channel."""
+
+    async def lease(request: pb.LeaseTasksRequest, timeout: float) -> list[Held]:
+        asked_at = time.monotonic()
+        response = await stub.LeaseTasks(request, timeout=timeout)
+        return held_of(response.tasks, max(asked_at, time.monotonic() - age))
+
+    return lease
+
+
+class Arrivals:
+    """Leases through ``channel``; what has arrived and was not seen by the loop is in ``unseen``.
+
+    There it stays until whoever asked puts it where it is kept. ``age``: for so many seconds at
+    most an answer is on its way, however long the call waited for something to lease.
+    """
+
+    def __init__(self, channel: grpc.Channel, unseen: set[Held], age: float) -> None:
+        self._stub = DispatchServiceStub(channel)
+        self._unseen = unseen
+        self._age = age
+
+    async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[Held]:
+        """Ask for tasks. Raises RpcError."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Held]] = loop.create_future()
+        asked_at = time.monotonic()
+        call: Any = self._stub.LeaseTasks.future(request, timeout=timeout)
+
+        def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
+            held, error = self._taken(call, asked_at)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(settle, held, error)
+
+        def settle(held: list[Held], error: BaseException | None) -> None:
+            if answer.done():  # nobody waits any more
+                self._unseen.difference_update(held)
+            elif error is None:
+                now = time.monotonic()
+                for one in held:
+                    one.arrived(now)
+                answer.set_result(held)
+            else:
+                answer.set_exception(error)
+
+        call.add_done_callback(ended)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    def _taken(self, call: Any, asked_at: float) -> tuple[list[Held], BaseException | None]:  # noqa: ANN401 - gRPC's
+        try:
+            response: pb.LeaseTasksResponse = call.result()
+            held = held_of(response.tasks, max(asked_at, time.monotonic() - self._age))
+        except Exception as error:  # noqa: BLE001 - passed on to who asked
+            return [], error
+        self._unseen.update(held)
+        return held, None
