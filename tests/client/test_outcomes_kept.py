@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import grpc
 import pytest
@@ -93,6 +94,44 @@ async def test_what_was_done_is_recorded_once_whatever_each_call_is_refused_with
     async with asyncio.TaskGroup() as group:
         for refusal in (*SILENT, *FOREIGN, *OURS):
             group.create_task(_one(rig, zart_server, refusal))
+
+
+async def _refused_for(
+    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, seconds: float
+) -> None:
+    """Run an execution behind a proxy that refuses every call for so long, from its report on."""
+    name = f"{refusal.code.name}-{refusal.domain}-{seconds:g}"
+    task, stop, since = zart.Task(name), asyncio.Event(), 0.0
+    task.step(name="a", retry=ONCE)(lambda _: "done")
+
+    def refuse(method: str, _request: bytes) -> Refusal | None:
+        nonlocal since
+        if method == "ReportTasks" and not since:
+            since = time.monotonic()
+        return refusal if since and time.monotonic() - since < seconds else None
+
+    async with Between(server.address, refuse) as proxy:
+        dispatcher = zart.Dispatcher([task], address=proxy.address, dispatcher_id=name)
+        running = asyncio.create_task(dispatcher.run(stop))
+        try:
+            await registered(rig, name)
+            handle = await rig.client.start(task, execution_id=name)
+            assert await handle.result(timeout=60) == "done", refusal
+            assert time.monotonic() - since >= seconds
+        finally:
+            stop.set()
+            await running
+    (attempt,) = (await rig.client.get_step(name, "a")).attempts
+    assert (attempt.status, attempt.dispatcher_id) == ("COMPLETED", name), refusal
+
+
+async def test_however_long_all_calls_are_refused_what_was_done_is_recorded(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for refusal in (*SILENT[1::3], *FOREIGN[::5], *OURS[:4]):
+            for seconds in (1.5, 10.0):
+                group.create_task(_refused_for(rig, zart_server, refusal, seconds=seconds))
 
 
 async def test_a_trouble_is_told_when_it_begins_and_when_it_ends_not_each_time(
