@@ -102,7 +102,7 @@ async def test_a_watch_that_is_silent_for_too_long_is_taken_up_again(
 
             await eventually(cut_twice)
             await rig.work()
-            assert await asyncio.wait_for(waiting, 10) == "a"
+            assert await asyncio.wait_for(waiting, 60) == "a"
 
 
 def routes(config: Any) -> list[Any]:

@@ -172,9 +172,9 @@ async def test_a_wake_up_that_was_lost_keeps_nobody_asleep(zart_database: str, r
             await until(lambda: deaf.running.runtime.watches)
             killer = asyncio.create_task(_cut_notifications(rig))
             await rig.start("x", {"a": ()})
-            assert [t.step_name for t in await asyncio.wait_for(polling, 10)] == ["a"]
+            assert [t.step_name for t in await asyncio.wait_for(polling, 25)] == ["a"]
             await rig.work(task="other")
-            assert (await asyncio.wait_for(watching, 15)).status == "COMPLETED"
+            assert (await asyncio.wait_for(watching, 60)).status == "COMPLETED"
             killer.cancel()
 
 
