@@ -59,10 +59,10 @@ def start(
 
     if wait:
         _, started = session.send(call)
-        if session.is_json:
-            session.err.line(started.execution_id)
-        else:
+        if not session.is_json:
             show(started)
+        elif session.err.is_terminal:  # elsewhere there is JSON only, and the end has the id
+            session.err.line(started.execution_id)
         _wait(session, started.execution_id)
     else:
         session.run(call, show)

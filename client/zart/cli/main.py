@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
@@ -24,6 +25,8 @@ UNKNOWN_OUTCOME = 3
 RUN_FAILED = 4
 _INTERRUPTED = 130
 _READER_LEFT = 141  # as a shell tells of who was ended by SIGPIPE
+# Around what is told of a failure: its exit code stays, also where nobody reads on.
+_TOLD = contextlib.suppress(ReaderLeft)
 # Click's UsageError: newer typers have a click of their own and do not say its name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
@@ -84,25 +87,31 @@ def main(  # noqa: PLR0911 - one return for each way to end
     except _UsageError as error:
         usage = io.StringIO()
         error.show(usage)
-        session.err.verbatim(usage.getvalue().rstrip("\n"))
+        with _TOLD:
+            session.err.verbatim(usage.getvalue().rstrip("\n"))
         return USAGE
     except ReaderLeft:
         return _READER_LEFT
     except (typer.Abort, KeyboardInterrupt):
-        session.err.line("stopped; nothing more was asked of the server")
+        with _TOLD:
+            session.err.line("stopped; nothing more was asked of the server")
         return _INTERRUPTED
     except RunFailed as error:
         if not session.is_json:
-            session.err.line(str(error))
+            with _TOLD:
+                session.err.line(str(error))
         return RUN_FAILED
     except (Unreachable, Unavailable, TimeoutError) as error:
-        problems.say_unknown(session, error)
+        with _TOLD:
+            problems.say_unknown(session, error)
         return UNKNOWN_OUTCOME
     except Refused as error:
-        problems.say_refused(session, error.status)
+        with _TOLD:
+            problems.say_refused(session, error.status)
         return REFUSED
     except ValueError as error:  # what the client refuses to send
-        session.err.line(str(error))
+        with _TOLD:
+            session.err.line(str(error))
         return USAGE
     finally:
         session.close()

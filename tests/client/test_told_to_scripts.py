@@ -1,0 +1,74 @@
+"""What scripts are told: exit codes that stay, whoever reads, and errors that are JSON only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import grpc
+import pytest
+from client.answering import answering, filled
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from terminal import zart_command
+
+from zart.cli.main import main
+from zart.v1 import execution_pb2 as states
+
+
+def failing(method: MethodDescriptor, _context: grpc.ServicerContext) -> Message:
+    """Answer of runs that are FAILED."""
+    return filled(method.output_type, "x", "{}", status=states.RUN_STATUS_FAILED)
+
+
+def refusing(_method: MethodDescriptor, context: grpc.ServicerContext) -> Message:
+    """Refuse."""
+    context.abort(grpc.StatusCode.NOT_FOUND, "no such execution")
+    raise AssertionError
+
+
+def starting_only(method: MethodDescriptor, context: grpc.ServicerContext) -> Message:
+    """Start, and let nobody watch."""
+    return (
+        failing(method, context) if method.name == "StartExecution" else refusing(method, context)
+    )
+
+
+def code_unread(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command whose standard error nobody reads any more; gives its exit code."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        return main(arguments)
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_reader_who_leaves_does_not_change_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    nobody = ["--address", "127.0.0.1:1", "--timeout", "0.1", "-o", output]
+    assert code_unread(monkeypatch, *nobody, "restart", "x", "--yes") == 3
+    assert code_unread(monkeypatch, "-o", output, "restart") == 2
+    with answering(refusing) as address:
+        assert code_unread(monkeypatch, "--address", address, "-o", output, "status", "x") == 1
+    with answering(failing) as address:
+        assert code_unread(monkeypatch, "--address", address, "-o", output, "wait", "x") == 4
+
+
+def test_a_start_whose_wait_is_refused_tells_scripts_a_status_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with answering(starting_only) as address:
+        told = zart_command(
+            monkeypatch, ["--address", address, "-o", "json", "start", "x", "--wait"]
+        )
+    assert (told.code, told.out) == (1, "")
+    assert json.loads(told.err)["message"] == "no such execution"
+
+
+def test_a_person_is_told_at_once_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(failing) as address:
+        line = ["--address", address, "-o", "json", "start", "x", "--wait"]
+        assert zart_command(monkeypatch, line, columns=80).out.startswith("x\n")
