@@ -41,18 +41,27 @@ class Arrivals:
     """Leases through ``channel``; what has arrived and was not seen by the loop is in ``unseen``.
 
     There it stays until whoever asked puts it where it is kept. ``age``: for so many seconds at
-    most an answer is on its way, however long the call waited for something to lease.
+    most an answer is on its way, however long the call waited for something to lease. ``too_late``
+    takes what came for somebody who had stopped waiting.
     """
 
-    def __init__(self, channel: grpc.Channel, unseen: set[Held], age: float) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        unseen: set[Held],
+        age: float,
+        too_late: Callable[[list[Held]], None],
+    ) -> None:
         self._stub = DispatchServiceStub(channel)
         self._unseen = unseen
         self._age = age
+        self._too_late = too_late
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[Held]:
         """Ask for tasks. Raises RpcError."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Held]] = loop.create_future()
+        settled = asyncio.Event()
         asked_at = time.monotonic()
         call: Any = self._stub.LeaseTasks.future(request, timeout=timeout)
 
@@ -62,8 +71,9 @@ class Arrivals:
                 loop.call_soon_threadsafe(settle, held, error)
 
         def settle(held: list[Held], error: BaseException | None) -> None:
+            settled.set()
             if answer.done():  # nobody waits any more
-                self._unseen.difference_update(held)
+                self._too_late(held)
             elif error is None:
                 now = time.monotonic()
                 for one in held:
@@ -76,7 +86,10 @@ class Arrivals:
         try:
             return await answer
         except asyncio.CancelledError:
-            call.cancel()
+            call.cancel()  # which ends it at once; it may have been answered before
+            await settled.wait()
+            if not answer.cancelled() and answer.exception() is None:
+                self._too_late(answer.result())
             raise
 
     def _taken(self, call: Any, asked_at: float) -> tuple[list[Held], BaseException | None]:  # noqa: ANN401 - gRPC's

@@ -143,7 +143,7 @@ class Dispatcher:
         lease = (
             leasing_in_the_loop(stub, age)
             if leases is None
-            else Arrivals(leases, self._unseen, age).lease
+            else Arrivals(leases, self._unseen, age, self._release).lease
         )
         self._leasing = Leasing(
             lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
@@ -167,13 +167,20 @@ class Dispatcher:
             await asyncio.gather(*background, return_exceptions=True)
 
     def _accept(self, leased: list[Held]) -> None:
+        if self._stop.is_set():
+            self._release(leased)
+            return
         self._held.update(leased)
         self._unseen.difference_update(leased)
-        if self._stop.is_set():
-            for held in leased:
-                self._report(held, released(held))
-        else:
-            self._slots.add(leased)
+        self._slots.add(leased)
+
+    def _release(self, leased: Iterable[Held]) -> None:
+        """Give back what was leased and shall not begin here, once."""
+        given = [held for held in leased if not held.ended]
+        self._held.update(given)
+        self._unseen.difference_update(given)
+        for held in given:
+            self._report(held, released(held))
 
     def _give_back(self, which: Iterable[Held] | None = None) -> set[Held]:
         """Give back what has not begun, of ``which`` or all; gives what that was."""
@@ -221,6 +228,7 @@ class Dispatcher:
         self._give_back()
         await self._slots.wait(self._grace)
         until = max(until, asyncio.get_running_loop().time() + _CALL_TIMEOUT)
+        self._release(list(self._unseen))
         for held in [held for held in self._held if not held.ended]:
             self._report(held, released(held))
             held.lose()

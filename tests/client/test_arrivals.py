@@ -1,0 +1,102 @@
+"""What is leased is kept or given back, whenever whoever asked for it stops to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from zart.calls.call import span
+from zart.channel import sync_channel
+from zart.dispatcher.arrivals import Arrivals
+from zart.dispatcher.held import Held
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1 import dispatch_service_pb2_grpc as services
+
+
+class OneTask(services.DispatchServiceServicer):
+    """Leases one task when it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+    def LeaseTasks(self, _request: Any, _context: Any) -> pb.LeaseTasksResponse:  # noqa: N802
+        """Lease."""
+        self.asked.set()
+        self.gate.wait(10)
+        task = pb.LeasedTask(task_id="1", timeout=span(60), lease_ttl=span(30))
+        return pb.LeaseTasksResponse(tasks=[task])
+
+
+class Asking:
+    """Who asks for tasks, and where those are."""
+
+    def __init__(self, server: OneTask, channel: grpc.Channel) -> None:
+        self.server = server
+        self.unseen: set[Held] = set()
+        self.late: list[Held] = []
+        self.arrivals = Arrivals(channel, self.unseen, 3.0, self.late.extend)
+
+    async def ask(self) -> asyncio.Task[list[Held]]:
+        """Ask in a task of its own; the call is on its way."""
+        asking = asyncio.create_task(self.arrivals.lease(pb.LeaseTasksRequest(), 10))
+        assert await asyncio.to_thread(self.server.asked.wait, 10)
+        return asking
+
+    def hold_up_until_it_came(self) -> None:
+        """Let the server answer, and the loop do nothing before."""
+        self.server.gate.set()
+        deadline = time.monotonic() + 10
+        while not self.unseen and time.monotonic() < deadline:
+            time.sleep(0.001)  # not asyncio's: in one turn of the loop
+
+
+@pytest.fixture
+def asking() -> Iterator[Asking]:
+    """Ask a server that has one task."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    servicer = OneTask()  # type: ignore[abstract]  # it is asked for nothing else
+    services.add_DispatchServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with sync_channel(f"127.0.0.1:{port}") as channel:
+        yield Asking(servicer, channel)
+    servicer.gate.set()
+    server.stop(None).wait()
+
+
+async def test_what_came_is_given_to_who_asked(asking: Asking) -> None:
+    task = await asking.ask()
+    asking.hold_up_until_it_came()
+    assert set(await task) == asking.unseen
+    assert asking.late == []
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_came_for_somebody_who_stops_to_wait_is_handed_over(
+    asking: Asking, turns: int
+) -> None:
+    """The answer is there; between that and whoever asked are a few turns of the loop."""
+    task = await asking.ask()
+    asking.hold_up_until_it_came()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    came = asking.late if task.cancelled() else task.result()
+    assert set(came) == asking.unseen
+    assert len(came) == 1
+
+
+async def test_a_call_that_is_given_up_ends(asking: Asking) -> None:
+    task = await asking.ask()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert (asking.late, asking.unseen) == ([], set())
