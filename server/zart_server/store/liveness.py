@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from datetime import datetime
 from typing import Protocol
 
 import asyncpg
@@ -33,11 +34,16 @@ _WAITS = 1.0  # for so long before PostgreSQL is asked what it does
 _DOWN = 3.0  # without any connection: whoever waits is told
 
 # A statement that is being sent to a client, or whose next part a client owes, is active too, and
-# no timeout of PostgreSQL's ends it.
+# no timeout of PostgreSQL's ends it. Once is no proof: it may have worked until a moment ago. It
+# hangs if the next look finds it so, within the same statement.
 _LOOK = f"""
-    SELECT pid, is_at_work, CASE WHEN is_stuck THEN pg_terminate_backend(pid) END AS is_ended
+    SELECT pid, query_start, is_at_work, is_stuck, CASE WHEN is_stuck AND EXISTS (
+            SELECT FROM unnest($2::int[], $3::timestamptz[]) b(pid, query_start)
+            WHERE b.pid = a.pid AND b.query_start = a.query_start)
+        THEN pg_terminate_backend(pid) END AS is_ended
     FROM (
-        SELECT pid, is_recent OR state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
+        SELECT pid, query_start,
+            is_recent OR state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
                 AS is_at_work,
             NOT is_recent AND state = 'active' AND wait_event_type = 'Client'
                 AND xact_start IS NOT NULL
@@ -76,6 +82,7 @@ class Liveness:
         self._connection: Connection | None = None
         self._down_since: float | None = None
         self._lost_at = -math.inf
+        self._stuck: dict[int, datetime] = {}  # sessions, and when their statements began
         self._is_told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.is_up: bool | None = None  # not known yet
@@ -105,20 +112,21 @@ class Liveness:
 
     async def _run(self) -> None:
         while True:
-            is_well = True
+            is_well, is_there = True, False
             try:
                 await self._look()
             except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
-                is_well = False
+                # One that refuses, for it has no connection left, works for those who have one.
+                is_well, is_there = False, isinstance(error, asyncpg.PostgresError)
                 if translate(error) is None:
                     _log.exception("the database's health could not be told")
-            self._tell(is_up=is_well)
+            self._tell(is_up=is_well, is_there=is_there)
             is_calm = is_well and time.monotonic() > self._lost_at + _ALERT
             await asyncio.sleep(_EVERY if is_calm else _EVERY_WHEN_LOST)
 
-    def _tell(self, *, is_up: bool) -> None:
+    def _tell(self, *, is_up: bool, is_there: bool) -> None:
         now = time.monotonic()
-        if is_up:
+        if is_up or is_there:
             self._down_since = None
         elif self._down_since is None:
             self._down_since = now
@@ -134,7 +142,7 @@ class Liveness:
         if self._connection is None:
             await self._look_anew(suspects, None)
             return
-        asked = asyncio.create_task(_at_work(self._connection, suspects))
+        asked = asyncio.create_task(self._at_work(self._connection, suspects))
         try:
             await asyncio.wait([asked], timeout=_SILENT)
             if _has_answered(asked):
@@ -150,7 +158,7 @@ class Liveness:
         """Look by another connection; where it is the first to answer all others are lost."""
         fresh = await self._connector.connect(_CONNECT)
         try:
-            found = await _at_work(fresh, suspects)
+            found = await self._at_work(fresh, suspects)
         except BaseException:
             fresh.terminate()
             raise
@@ -168,6 +176,16 @@ class Liveness:
             _log.warning("the connections to the database are lost: new ones are made")
             await self._on_loss()
 
+    async def _at_work(self, connection: Connection, pids: Collection[int]) -> set[int]:
+        """Return those of the sessions that PostgreSQL does something for; end those that hang."""
+        before = self._stuck
+        rows = await connection.fetch(_LOOK, list(pids), list(before), list(before.values()))
+        self._stuck = {row["pid"]: row["query_start"] for row in rows if row["is_stuck"]}
+        if ended := sum(bool(row["is_ended"]) for row in rows):
+            _log.warning("ended %d sessions whose clients hang", ended)
+        is_first = {pid for pid, begun in self._stuck.items() if before.get(pid) != begun}
+        return {row["pid"] for row in rows if row["is_at_work"] or row["pid"] in is_first}
+
     def _judge(self, suspects: Mapping[int, Terminable], at_work: Collection[int]) -> None:
         self._end({pid: raw for pid, raw in suspects.items() if pid not in at_work})
 
@@ -177,14 +195,6 @@ class Liveness:
                 raw.terminate()
         if lost:
             _log.warning("%d statements will not be answered any more: given up", len(lost))
-
-
-async def _at_work(connection: Connection, pids: Collection[int]) -> set[int]:
-    """Return those of the sessions that PostgreSQL does something for; end those that hang."""
-    rows = await connection.fetch(_LOOK, list(pids))
-    if ended := sum(bool(row["is_ended"]) for row in rows):
-        _log.warning("ended %d sessions whose clients hang", ended)
-    return {row["pid"] for row in rows if row["is_at_work"]}
 
 
 def _has_answered(asked: asyncio.Task[set[int]]) -> bool:

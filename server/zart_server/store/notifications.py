@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from zart_server.store.connecting import Connector
 from zart_server.store.db import Changes
+from zart_server.store.driver_errors import translate
 from zart_server.store.sessions import Connection, Session, SessionRefused
 
 _log = logging.getLogger(__name__)
@@ -117,13 +116,11 @@ class Notifications:
         while True:
             try:
                 await self._serve()
-            except (
-                OSError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                SessionRefused,
-            ) as error:
-                _log.warning("lost the notification connection: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
+                if isinstance(error, SessionRefused) or translate(error) is not None:
+                    _log.warning("lost the notification connection: %s", type(error).__name__)
+                else:
+                    _log.exception("notifications failed; they go on")
             await asyncio.sleep(_RECONNECT)
 
     async def _serve(self) -> None:

@@ -124,7 +124,8 @@ class Mutations:
         for attempt in range(ATTEMPTS):
             if key is not None and key in self._storing:
                 await asyncio.wait([self._storing[key]])
-            waits = attempt > 0 or self.room.is_waited_for(target)
+            # Batches of starts share nothing: one that waits is no reason for others to.
+            waits = attempt > 0 or (target != CROWD and self.room.is_waited_for(target))
             first = "" if waits else _BRIEFLY
             try:
                 async with (
@@ -159,7 +160,7 @@ class Mutations:
         if not at_once:
             return self.room.line(target)
         if waits:
-            return self.room.turn(target)
+            return self.room.place() if target == CROWD else self.room.turn(target)
         return contextlib.nullcontext() if target == CROWD else self.room.trying(target)
 
     async def _complete(

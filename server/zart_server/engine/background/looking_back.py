@@ -16,7 +16,9 @@ _SLOW = 0.02  # seconds
 _QUICK = 0.005
 _SHARE = 200  # it takes one in so many of all seconds
 _FIRST = timedelta(seconds=1)
+_SHORTEST = timedelta(milliseconds=50)
 _LONG = timedelta(days=1)  # what is before is one piece
+_PIECES = 1_000  # and it begins anew at the mark: what is new there is not left for long
 # From (None: the beginning) and to.
 Piece: TypeAlias = tuple[datetime | None, datetime]
 
@@ -30,24 +32,30 @@ class LookingBack:
         self._before: datetime | None = None  # where it has come to; None: it begins
         self._span: timedelta | None = None  # of a piece; None: all of the past
         self._seconds = 0.0  # that it took so far
+        self._pieces = 0
 
     def piece(self, mark: datetime | None) -> Piece | None:
         """Return from where to where to look next, before a mark; None: not now."""
         if mark is None or time.monotonic() < self._rests_until:
             return None
         before = mark if self._before is None else min(self._before, mark)
-        is_rest = self._span is None or self._span >= _LONG
-        return (None if is_rest else before - (self._span or _LONG)), before
+        if self._span is None or self._span >= _LONG:
+            return None, before
+        return before - self._span, before
 
     def looked(self, piece: Piece, seconds: float) -> None:
         """Note that a piece was looked at, and how long that took."""
         self._rests_until = time.monotonic() + seconds * self._share
-        self._before = piece[0]
+        self._pieces += 1
+        is_new = piece[0] is None or self._pieces >= _PIECES
+        self._before = None if is_new else piece[0]
+        self._pieces = 0 if is_new else self._pieces
         self._seconds += seconds
         if piece[0] is None:
             self._span = None if self._seconds < _SLOW else _FIRST
             self._seconds = 0.0
         elif self._span is not None and seconds > _SLOW:
-            self._span /= 2
+            # Not shorter: a look has its cost however little it is at, and nothing would be gained.
+            self._span = max(self._span / 2, _SHORTEST)
         elif self._span is not None and seconds < _QUICK:
             self._span *= 2

@@ -38,6 +38,7 @@ class Watches:
         self._urgent: dict[Followed, None] = {}
         self._others: dict[Followed, None] = {}
         self._heard: dict[int, bool] = {}  # runs, since the read that is under way began
+        self._is_reading = False
         self._something = asyncio.Event()
         self._urgent_at = 0.0  # when they may be read next
         self._others_at = 0.0
@@ -127,7 +128,8 @@ class Watches:
         if not self:
             return
         for key in run_keys:
-            self._heard[key] = key in at_once or self._heard.get(key, False)
+            if self._is_reading:
+                self._heard[key] = key in at_once or self._heard.get(key, False)
             for followed in self._by_run.get(key, ()):
                 self._hint(followed, at_once=key in at_once)
 
@@ -198,6 +200,7 @@ class Watches:
     async def _read(self, batch: Sequence[Followed]) -> None:
         await yield_to_others()
         self._heard.clear()
+        self._is_reading = True
         for followed in batch:
             followed.reads_begun += 1
         try:
@@ -212,6 +215,8 @@ class Watches:
             for followed in batch:
                 followed.fail(error)
             return
+        finally:
+            self._is_reading = False
         for followed, view in zip(batch, views, strict=True):
             followed.reads_done = followed.reads_begun
             if isinstance(view, ZartError):

@@ -41,6 +41,12 @@ class WaitingRoom:
             yield
 
     @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for leave to hold a connection, in no line: what the caller waits for is its own."""
+        async with self._places:
+            yield
+
+    @contextlib.asynccontextmanager
     async def line(self, target: str) -> AsyncIterator[None]:
         """Wait for the caller's turn at this target."""
         line = self._lines.setdefault(target, asyncio.Lock())

@@ -20,7 +20,12 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'this PostgreSQL is a standby' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
-    here := left(pg_walfile_name(pg_current_wal_lsn()), 8) || '-'
+    BEGIN
+        here := left(pg_walfile_name(pg_current_wal_lsn()), 8) || '-';
+    EXCEPTION WHEN feature_not_supported THEN
+        here := '';  -- some managed databases have no WAL to be asked for; a failover starts them anew
+    END;
+    here := here
         || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS.US');
     IF NOT anew AND EXISTS (SELECT FROM zart.history WHERE name = here) THEN
         RETURN here;
