@@ -81,19 +81,28 @@ async def test_an_operation_that_takes_too_long_is_told_and_rolled_back(
 async def test_an_exhausted_pool_is_unavailable(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    with serving(zart_database, pool_size=2, operation_timeout=30) as server:
+    # Of five connections reads have three, and those who wait for locks two.
+    with serving(zart_database, pool_size=5, operation_timeout=30) as server:
         async with zart.connect(server.address) as client:
             rig = Rig(client, db)
-            await client.start("t", execution_id="x", steps=specs(CHAIN))
+            for name in ("x", "y"):
+                await client.start("t", execution_id=name, steps=specs(CHAIN))
             async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
-                stuck = [asyncio.create_task(client.get_execution("x")) for _ in range(2)]
-                await rig.until_waiting(2)
+                stuck = [asyncio.create_task(client.get_execution("x")) for _ in range(3)]
+                changing = [asyncio.create_task(client.restart(name)) for name in ("x", "y")]
+                await rig.until_waiting(5)
                 # A channel of its own, since ours would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
-                    with pytest.raises(errors.StoreUnavailable) as busy:
-                        await zart.Client(plain).get_execution("x")
-                assert busy.value.retry_after is not None
-            assert len(await asyncio.gather(*stuck)) == 2
+                    refused = await asyncio.gather(
+                        zart.Client(plain).get_execution("x"),
+                        zart.Client(plain).register_task("u", specs(CHAIN)),
+                        return_exceptions=True,
+                    )
+                for busy in refused:
+                    assert isinstance(busy, errors.StoreUnavailable)
+                    assert busy.retry_after is not None
+            assert len(await asyncio.gather(*stuck)) == 3
+            assert len(await asyncio.gather(*changing)) == 2
 
 
 async def test_one_outcome_that_cannot_be_stored_is_rejected_alone(rig: Rig) -> None:
