@@ -102,3 +102,35 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
         assert await rig.client.handle("late").result(timeout=20) == "done"
     (attempt,) = (await rig.client.get_step("late", "a")).attempts
     assert attempt.status == "COMPLETED"
+
+
+async def test_what_a_report_leases_is_not_begun_when_its_lease_has_ended(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its answer comes through the loop, which a step holds up for longer than the lease."""
+    task = zart.Task("t")
+    a_ended = asyncio.Event()
+    ran: list[int] = []
+
+    @task.step(retry=ONCE)
+    async def a(ctx: zart.StepContext) -> None:
+        a_ended.set()
+
+    @task.step(retry=ONCE)
+    async def blocks(ctx: zart.StepContext) -> None:
+        await a_ended.wait()
+        for _ in range(20):  # in which the report is sent
+            await asyncio.sleep(0)
+        until = time.monotonic() + 1.2 * LEASE
+        while time.monotonic() < until:
+            pass
+
+    @task.step(depends_on=[a])
+    async def b(ctx: zart.StepContext) -> None:
+        ran.append(ctx.attempt)
+
+    async with dispatching(zart_server, task, lease=LEASE):
+        handle = await start(rig, task)
+        assert (await handle.run(timeout=20)).status == "COMPLETED"
+    assert len(ran) == 1
+    assert "1 tasks are not begun" in caplog.text

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -170,9 +171,16 @@ class Dispatcher:
         if self._stop.is_set():
             self._release(leased)
             return
-        self._held.update(leased)
-        self._unseen.difference_update(leased)
-        self._slots.add(leased)
+        # The loop may have been held up for longer than a lease, with a report's answer waiting.
+        now = time.monotonic()
+        late = [held for held in leased if held.expires_at <= now]
+        if late:
+            _log.warning("%d tasks are not begun: their leases had ended on arrival", len(late))
+            self._release(late)
+        in_time = [held for held in leased if held.expires_at > now]
+        self._held.update(in_time)
+        self._unseen.difference_update(in_time)
+        self._slots.add(in_time)
 
     def _release(self, leased: Iterable[Held]) -> None:
         """Give back what was leased and shall not begin here, once."""
