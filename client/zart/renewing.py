@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from weakref import WeakSet
 
 import grpc
 import grpc.aio
@@ -23,6 +24,7 @@ from zart.credentials import Credentials
 _LOOK_EVERY = 1.0  # seconds between two looks at the files
 _KEPT = 120.0  # seconds: longer than any call may take, watches excepted
 _WATCHED = 86_400.0
+_CUT = 1.0  # in which calls that are cut have ended
 _HEADER = "authorization"
 
 C = TypeVar("C")
@@ -135,6 +137,17 @@ def _maker(kind: str) -> Callable[..., Any]:
     return make
 
 
+class _Streams(_Method[grpc.aio.Channel]):
+    """A method whose calls may outlast their channel; all of them are in ``calls``."""
+
+    calls: WeakSet[grpc.aio.Call]
+
+    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as gRPC's
+        call = super().__call__(*args, **options)
+        self.calls.add(call)
+        return call
+
+
 class RenewingAioChannel(grpc.aio.Channel):
     """A channel for asyncio that follows its credentials."""
 
@@ -144,12 +157,18 @@ class RenewingAioChannel(grpc.aio.Channel):
         credentials: Credentials,
     ) -> None:
         self._closing: set[asyncio.Task[None]] = set()
+        self._streams: WeakSet[grpc.aio.Call] = WeakSet()
         self.renewed = _Renewed(make, self._drop, credentials)
 
     unary_unary = _maker("unary_unary")
-    unary_stream = _maker("unary_stream")
     stream_unary = _maker("stream_unary")
     stream_stream = _maker("stream_stream")
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as gRPC's
+        """Give a unary-stream method, as gRPC's channels do."""
+        streams = _Streams(self.renewed, "unary_stream", args, kwargs)
+        streams.calls = self._streams
+        return streams
 
     def _drop(self, channel: grpc.aio.Channel) -> None:
         # Only watches may go on for so long: they end, or are cut with the last of the channels.
@@ -170,10 +189,16 @@ class RenewingAioChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close it, and the ones before it."""
-        for closing in self._closing:
-            closing.cancel()
-        for channel in self.renewed.every():
-            await channel.close(grace)
+        last = [channel.close(grace) for channel in self.renewed.every()]
+        closing = [asyncio.wait(self._closing, timeout=grace or 0)] if self._closing else []
+        await asyncio.gather(*last, *closing)
+        # gRPC closes no channel twice: what closes already ends with the last of its calls.
+        for call in list(self._streams):
+            call.cancel()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CUT)
+        for left in self._closing:
+            left.cancel()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - gRPC's
         """Tell how the channel of now stands."""
