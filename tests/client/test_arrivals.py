@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
+from waiting import block_until
 
 from zart.calls.call import span
 from zart.channel import sync_channel
@@ -52,9 +52,7 @@ class Asking:
     def hold_up_until_it_came(self) -> None:
         """Let the server answer, and the loop do nothing before."""
         self.server.gate.set()
-        deadline = time.monotonic() + 10
-        while not self.unseen and time.monotonic() < deadline:
-            time.sleep(0.001)  # not asyncio's: in one turn of the loop
+        block_until(lambda: self.unseen)
 
 
 @pytest.fixture
