@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import grpc.aio
 from rig import eventually
+from waiting import until
 
 import zart
 from zart.calls.call import span
@@ -35,11 +37,16 @@ class SlowServer(services.DispatchServiceServicer):
         self.wishes: list[int] = []
         self.queued: list[bool] = []
         self.gate = asyncio.Event()
+        self.minded = -1  # it refuses the outcome of this number
+        self.asked_for: list[list[str]] = []
 
     async def ReportTasks(  # noqa: N802 - the proto's name
-        self, request: pb.ReportTasksRequest, _context: Any
+        self, request: pb.ReportTasksRequest, context: Any
     ) -> pb.ReportTasksResponse:
         """Take a batch."""
+        self.asked_for.append([outcome.task_id for outcome in request.outcomes])
+        if str(self.minded) in self.asked_for[-1]:
+            await context.abort(grpc.StatusCode.UNKNOWN, "minds it")
         self.sizes.append(len(request.outcomes))
         self.wishes.append(request.lease_next.max_tasks)
         self.queued += [outcome.queue_next for outcome in request.outcomes]
@@ -71,10 +78,12 @@ class Reporting:
         self.reporter = Reporter(stub, "d", self.following, self.done.append)
         self.room = room
 
-    def report(self, count: int, *, leads_on: bool = False, in_a_row: int = 0) -> None:
+    def report(
+        self, count: int, *, leads_on: bool = False, in_a_row: int = 0, first: int = 0
+    ) -> None:
         """Report so many outcomes."""
         now = asyncio.get_running_loop().time()
-        for n in range(count):
+        for n in range(first, first + count):
             task = pb.LeasedTask(
                 task_id=str(n),
                 run_id=str(n),
@@ -195,3 +204,22 @@ async def test_a_dispatcher_that_stops_takes_nothing_on() -> None:
         made.stop.set()
         await made.calls(1)
     assert (made.server.wishes, made.room.expected) == ([0], 0)
+
+
+async def test_an_outcome_that_somebody_minds_holds_up_no_other() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.server.minded = 7
+        made.report(1, first=7)
+
+        for _ in range(3):
+            await until(lambda: made.reporter._aside and not made.reporter._on_their_way)
+            made.server.asked_for.clear()
+            made.done.clear()
+            made.report(1, first=100)
+            await until(lambda: made.done)
+            assert made.server.asked_for[0][0] == "100"
+        assert not made.reporter._idle.is_set()
+        made.server.minded = -1
+        await asyncio.wait_for(made.reporter.flush(), 10)
+    assert len(made.done) == 2

@@ -17,8 +17,13 @@ class Backoff:
 
     async def wait(self) -> None:
         """Wait, longer from time to time."""
-        await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - only jitter
+        await asyncio.sleep(self.delay())
+
+    def delay(self) -> float:
+        """Return for how many seconds to wait, more from time to time."""
+        delay = self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
         self._delay = min(self._delay * 2, _LONGEST)
+        return delay
 
     def reset(self) -> None:
         """Begin anew: the server is there."""

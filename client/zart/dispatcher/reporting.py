@@ -58,6 +58,8 @@ class Reporter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._backoff = Backoff()
+        self._aside: Held | None = None  # failed alone, and waits by itself to be sent again
+        self._patience = Backoff()  # with that one
         self._trouble = Trouble(_log, "outcomes wait")
 
     def report(self, held: Held, outcome: pb.TaskOutcome) -> None:
@@ -108,13 +110,16 @@ class Reporter:
                 self._trouble.over()
                 self._backoff.reset()
                 self._most = min(2 * self._most, _BATCH)
+                if self._aside is None:
+                    self._patience.reset()
             else:
                 self._trouble.met(problem)
-                await self._backoff.wait()
+                if self._aside is not batch[0][0]:
+                    await self._backoff.wait()
         finally:
             self._on_their_way -= 1
             self._more.set()
-            if not self._waiting and not self._on_their_way:
+            if not self._waiting and not self._on_their_way and self._aside is None:
                 self._idle.set()
 
     async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> object | None:
@@ -152,15 +157,26 @@ class Reporter:
     def _put_back(self, batch: Sequence[tuple[Held, pb.TaskOutcome]], why: object) -> object:
         """Keep outcomes for a later call, of half as many; one alone lets the others go first.
 
-        Nothing is leased by that call: it could be this that somebody minds.
+        Of those that failed alone one at a time waits aside, and holds up nobody; a second one
+        tells that it may be the server, and all wait. Nothing is leased by that call: it could be
+        this that somebody minds.
         """
         self._following.given_up(held for held, _ in batch)
         self._most = max(1, len(batch) // 2)
-        if len(batch) == 1:
+        if len(batch) == 1 and self._aside is None:
+            self._aside = batch[0][0]
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._patience.delay(), self._back_from_aside, batch[0])
+        elif len(batch) == 1:
             self._waiting.extend(batch)
         else:
             self._waiting.extendleft(reversed(batch))
         return why
+
+    def _back_from_aside(self, one: tuple[Held, pb.TaskOutcome]) -> None:
+        self._aside = None
+        self._waiting.append(one)
+        self._more.set()
 
     def _settle(self, held: Held, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
         where = held.context.run_id, held.context.step_name
