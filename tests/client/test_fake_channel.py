@@ -506,14 +506,20 @@ def test_results_are_printed_as_they_were_stored(run: Run) -> None:
 def test_start_and_wait_tells_the_id_first(run: Run) -> None:
     made = states.Execution(execution_id="made-by-the-server", current_run_id="made:run:0")
     started = execution.StartExecutionResponse(execution=made)
-    good = states.Run(run_id="made:run:0", status=states.RUN_STATUS_COMPLETED, result_json="7")
+    good = states.Run(
+        run_id="made:run:0",
+        execution_id="made-by-the-server",
+        status=states.RUN_STATUS_COMPLETED,
+        result_json="7",
+    )
     done = execution.WatchExecutionResponse(execution=made, run=good)
     answers = ("StartExecution", started), ("WatchExecution", [done])
     _, out, _, _ = run("start order --wait", *answers)
     assert out.splitlines() == ["made:run:0 is UNSPECIFIED", "7"]
     _, out, err, _ = run("start order --wait -o json", *answers)
-    assert err == "made-by-the-server\n"
-    assert json.loads(out)["run"]["resultJson"] == "7"
+    assert err == ""  # for scripts: JSON only, which has the id
+    told = json.loads(out)
+    assert (told["run"]["resultJson"], told["run"]["executionId"]) == ("7", "made-by-the-server")
 
 
 @pytest.mark.parametrize(
