@@ -90,6 +90,8 @@ async def _leased(
         leased = await db.fetchval("SELECT count(*) FROM zart_tasks WHERE status = 'running'")
         for execution_id in ids:
             await client.cancel_execution(execution_id)
-    if leased != calls * _TASKS:
-        raise RuntimeError(f"{leased} tasks were leased, not {calls * _TASKS}")
-    return {**p50_p99(timed.milliseconds), "wal_kib": written / calls}
+    # Of calls at the same moment one may get fewer than it asked for, and would ask again.
+    least = calls * _TASKS if callers == 1 else calls
+    if leased < least:
+        raise RuntimeError(f"{leased} tasks were leased, not {least}")
+    return {**p50_p99(timed.milliseconds), "wal_kib": written / leased * _TASKS}
