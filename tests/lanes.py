@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from zart_server.domain.commands import Caller, LeasedTask, LeaseTasks, StartExecution
+from zart_server.domain.commands import Caller, StartExecution
+from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.operations.start import start_executions

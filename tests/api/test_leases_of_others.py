@@ -8,7 +8,7 @@ from rig import CHAIN, Rig
 import zart
 from zart import errors
 from zart.models import LeasedTask
-from zart_server.domain.commands import Completed, Outcome
+from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.db import Database

@@ -8,8 +8,8 @@ from datetime import timedelta
 from hot.claiming import without_the_dead
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
-from zart_server.domain.commands import (
-    Caller,
+from zart_server.domain.commands import Caller, StartExecution
+from zart_server.domain.dispatch import (
     Completed,
     Failed,
     LeasedTask,
@@ -18,7 +18,6 @@ from zart_server.domain.commands import (
     Lost,
     Outcome,
     Released,
-    StartExecution,
 )
 from zart_server.domain.model import IfExists, ReportStatus, StepError
 from zart_server.engine.dispatch.lease import lease_tasks

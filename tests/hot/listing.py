@@ -7,7 +7,8 @@ import itertools
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
 from zart_server.domain.commands import ListExecutions, ListOperations
-from zart_server.domain.model import OperationKind, PauseScope, RunStatus, StepStatus
+from zart_server.domain.model import PauseScope, RunStatus, StepStatus
+from zart_server.domain.operations import OperationKind
 from zart_server.store import reads
 
 _MIDDLE = (20_000,)

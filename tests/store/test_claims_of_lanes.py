@@ -12,7 +12,8 @@ import pytest
 from lanes import names, queue, wanting
 from plans import explained
 
-from zart_server.domain.commands import Caller, LeasedTask, StartExecution
+from zart_server.domain.commands import Caller, StartExecution
+from zart_server.domain.dispatch import LeasedTask
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.dispatch.lease import lease_tasks

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from plans import MANY, Explained, check, explained
 
-from zart_server.domain.commands import (
-    Caller,
+from zart_server.domain.commands import Caller
+from zart_server.domain.dispatch import (
     Completed,
     Failed,
     LeasedTask,

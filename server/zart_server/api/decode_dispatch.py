@@ -9,7 +9,7 @@ from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import decode_steps
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.api.identity import principal
-from zart_server.domain.commands import (
+from zart_server.domain.dispatch import (
     Completed,
     Ending,
     Failed,

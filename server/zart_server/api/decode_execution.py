@@ -32,12 +32,12 @@ from zart_server.domain.graph import MAX_STEPS, Graph, refuse_edges
 from zart_server.domain.model import (
     MOST_ATTEMPTS,
     IfExists,
-    OperationKind,
     RetryPolicy,
     RunStatus,
     StepSpec,
     StepStatus,
 )
+from zart_server.domain.operations import OperationKind
 
 _IF_EXISTS = {
     pb.IF_EXISTS_UNSPECIFIED: IfExists.FAIL,

@@ -10,14 +10,15 @@ from typing import Any, TypeVar, cast
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc
 from zart_server.api import decode_dispatch as decode
-from zart_server.api import encode
+from zart_server.api import encode_dispatch
 from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
 from zart_server.api.mutations.single import Mutations
 from zart_server.api.outliving import outcome_of
 from zart_server.aside import decoded
-from zart_server.domain.commands import Caller, LeasedTask, Outcome, Reported, ReportResult
+from zart_server.domain.commands import Caller
+from zart_server.domain.dispatch import LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -45,7 +46,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     def __init__(self, dispatch: Dispatch, mutations: Mutations) -> None:
         self._dispatch = dispatch
         self._mutations = mutations
-        self._leased = encode.LeasedTasks()
+        self._leased = encode_dispatch.LeasedTasks()
         self._releases: set[asyncio.Task[None]] = set()
 
     async def RegisterTask(  # noqa: N802 - the proto's name
@@ -139,7 +140,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
                 else next(recorded)
                 for sent, item in zip(request.outcomes, items, strict=True)
             ]
-        response = pb.ReportTasksResponse(results=map(encode.report_result, results))
+        response = pb.ReportTasksResponse(results=map(encode_dispatch.report_result, results))
         self._leased.add(reported.tasks, response)
         return response
 
@@ -149,4 +150,4 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Extend leases."""
         refs = await decoded(decode.lease_refs, request)
         results = await self._dispatch.extend(refs)
-        return pb.ExtendLeasesResponse(results=map(encode.extend_result, results))
+        return pb.ExtendLeasesResponse(results=map(encode_dispatch.extend_result, results))

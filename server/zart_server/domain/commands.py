@@ -1,12 +1,13 @@
 """What callers ask for and what they are told, decoded: one request and one result per verb.
 
+Those of dispatchers are in ``domain.dispatch``.
+
 ``api`` makes the requests from protos, having checked everything that needs no database;
 ``engine`` takes them; ``api`` encodes the results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -18,17 +19,14 @@ from zart_server.domain.model import (
     FencedStep,
     IfExists,
     IfRunning,
-    OperationKind,
     PauseRule,
     PauseScope,
-    ReportStatus,
     Run,
     RunStatus,
     Step,
-    StepError,
-    StepSpec,
     StepStatus,
 )
+from zart_server.domain.operations import OperationKind
 
 T = TypeVar("T")
 
@@ -232,150 +230,6 @@ class ListOperations:
 
     execution_id: str
     kind: OperationKind | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTasks:
-    """Lease up to ``max_tasks``, waiting for the first. ``handlers`` empty: any."""
-
-    dispatcher_id: str
-    task_names: tuple[str, ...]
-    handlers: tuple[str, ...]
-    max_tasks: int
-    wait: timedelta
-    lease_duration: timedelta
-    principal: str = ""
-
-
-class LeasedTask(NamedTuple):
-    """A queued task under lease. ``lease_ttl`` is the span left, by the database's clock.
-
-    ``definition_key`` and ``step_no`` say where ``step`` stands; it never changes.
-    """
-
-    task_id: str
-    lease_token: int
-    execution_id: str
-    run_number: int
-    task_name: str
-    definition_key: int
-    step_no: int
-    step: StepSpec
-    attempt: int
-    max_attempts: int
-    payload_json: str | None
-    upstream_json: dict[str, str]
-    upstream_omitted: Sequence[str]
-    lease_expires_at: datetime
-    lease_ttl: timedelta
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LeaseNext:
-    """Who takes on at once what an outcome or a start makes ready, up to ``max_tasks`` together.
-
-    ``handlers`` empty: any.
-    """
-
-    dispatcher_id: str
-    principal: str
-    task_names: frozenset[str]
-    handlers: frozenset[str]
-    max_tasks: int
-    lease_duration: timedelta
-
-    def takes(self, task_name: str, handler: str) -> bool:
-        """Return whether it asks for this lane."""
-        return task_name in self.task_names and (not self.handlers or handler in self.handlers)
-
-
-class Completed(NamedTuple):
-    """The attempt ended with a result."""
-
-    result_json: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The attempt ended with an error. ``retry_after`` None: the policy's backoff."""
-
-    error: StepError
-    retryable: bool
-    retry_after: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class TimedOut:
-    """The attempt ran longer than its timeout."""
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The attempt was given back unfinished; it does not count."""
-
-    retry_after: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The attempt's lease expired unreported. Only the server's sweep says this.
-
-    Overdue: it was extended to the end and its time is up.
-    """
-
-    dispatcher_id: str
-    is_overdue: bool
-
-
-Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost
-
-
-class Outcome(NamedTuple):
-    """How one leased task ended. The lease must be the principal's own.
-
-    ``lease_next``: who takes on what this makes ready; None: it is queued.
-    """
-
-    task_id: str
-    lease_token: int
-    ending: Ending
-    principal: str = ""
-    lease_next: LeaseNext | None = None
-
-
-class ReportResult(NamedTuple):
-    """What became of one reported outcome."""
-
-    task_id: str
-    status: ReportStatus
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What became of the outcomes of one call, in their order, and what they made ready for it."""
-
-    results: list[ReportResult]
-    tasks: list[LeasedTask]
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRef:
-    """Names a lease, which must be the principal's own."""
-
-    task_id: str
-    lease_token: int
-    principal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtendResult:
-    """What became of one lease."""
-
-    task_id: str
-    extended: bool
-    lease_expires_at: datetime | None = None
-    lease_ttl: timedelta | None = None
 
 
 StartResult: TypeAlias = Execution | ZartError

@@ -9,16 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from zart_server.domain.commands import Caller
-from zart_server.domain.model import (
-    FencedStep,
-    Made,
-    OperationKind,
-    PauseRule,
-    Replaced,
-    RunStatus,
-    StepError,
-    StepStatus,
-)
+from zart_server.domain.model import FencedStep, PauseRule, RunStatus, StepError, StepStatus
+from zart_server.domain.operations import Made, OperationKind, Replaced
 from zart_server.store.db import Tx
 
 

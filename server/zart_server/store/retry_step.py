@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.domain.model import OperationKind
+from zart_server.domain.operations import OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.enqueue import enqueued

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.domain.model import OperationKind, RunTrigger
+from zart_server.domain.model import RunTrigger
+from zart_server.domain.operations import OperationKind
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.db import Tx
 from zart_server.store.lessees import Lessees

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from zart_server.domain.commands import Lost, Outcome
+from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zart_server.domain.commands import Completed, LeasedTask, Outcome
+from zart_server.domain.dispatch import Completed, LeasedTask, Outcome
 from zart_server.domain.model import AttemptStatus
 from zart_server.engine.dispatch.enqueue import judge, rows_of
 from zart_server.engine.dispatch.ready_steps import ReadySteps

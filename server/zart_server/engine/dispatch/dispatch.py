@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from zart_server.domain.commands import (
+from zart_server.domain.dispatch import (
     ExtendResult,
     LeasedTask,
     LeaseRef,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from zart_server.domain.commands import LeasedTask, LeaseNext
+from zart_server.domain.dispatch import LeasedTask, LeaseNext
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.definitions import Definition
 from zart_server.store.lessees import Lessee

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from zart_server.domain.commands import LeasedTask
+from zart_server.domain.dispatch import LeasedTask
 from zart_server.engine.dispatch.eager import EagerDispatch, lessee_of
 from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls
 from zart_server.store.caches.runs import RunFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zart_server.domain.commands import LeaseNext
+from zart_server.domain.dispatch import LeaseNext
 from zart_server.engine.dispatch.eager import lessee_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition

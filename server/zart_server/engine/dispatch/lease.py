@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from zart_server.domain.commands import LeasedTask, LeaseTasks
+from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from zart_server.domain.commands import LeasedTask, LeaseNext, LeaseTasks
+from zart_server.domain.dispatch import LeasedTask, LeaseNext, LeaseTasks
 
 
 @dataclass(eq=False, slots=True)

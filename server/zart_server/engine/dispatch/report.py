@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zart_server.domain.backoff import retry_delay
-from zart_server.domain.commands import (
+from zart_server.domain.dispatch import (
     Completed,
     Failed,
     LeasedTask,

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from zart_server.domain.commands import LeasedTask, Outcome, Released, Reported, ReportResult
+from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported, ReportResult
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.report import record_outcomes

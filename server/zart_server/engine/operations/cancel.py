@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zart_server.domain.commands import Caller, CancelExecution, Cancelled
 from zart_server.domain.errors import RunFinished, ZartError
-from zart_server.domain.model import OperationKind
+from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.engine.operations.supersede import Meant, fence_runs, lock_current
 from zart_server.store.db import Tx

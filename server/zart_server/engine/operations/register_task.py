@@ -7,7 +7,8 @@ from dataclasses import replace
 from zart_server import aside
 from zart_server.domain.commands import Caller
 from zart_server.domain.graph import Graph
-from zart_server.domain.model import Made, OperationKind, TaskDefinition
+from zart_server.domain.model import TaskDefinition
+from zart_server.domain.operations import Made, OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.definitions import (
     find_registered,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zart_server.domain.model import FencedStep, Replaced
+from zart_server.domain.model import FencedStep
+from zart_server.domain.operations import Replaced
 from zart_server.store.runs import RunRow
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from zart_server import aside
 from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
 from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
-from zart_server.domain.model import OperationKind, RunTrigger, StepStatus
+from zart_server.domain.model import RunTrigger, StepStatus
+from zart_server.domain.operations import OperationKind
 from zart_server.domain.rerun import plan_rerun, plan_token
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.operations.supersede import (

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Restart, Restarted
 from zart_server.domain.errors import ZartError
-from zart_server.domain.model import OperationKind, RunTrigger
+from zart_server.domain.model import RunTrigger
+from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.begin_runs import (
     FEW,
     NewRun,

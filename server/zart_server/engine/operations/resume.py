@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
-from zart_server.domain.model import OperationKind
+from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.pause import EXACT_TO
 from zart_server.store.db import Tx
 from zart_server.store.operations import record_deleted_rules

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
-from zart_server.domain.model import Replaced, RunStatus, StepStatus
+from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.domain.operations import Replaced
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.db import Tx
 from zart_server.store.operations import NewOperation

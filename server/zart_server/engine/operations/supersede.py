@@ -14,15 +14,8 @@ from zart_server.domain.errors import (
     RunNotFound,
     ZartError,
 )
-from zart_server.domain.model import (
-    FencedStep,
-    IfRunning,
-    Made,
-    OperationKind,
-    Run,
-    RunTrigger,
-    run_id_of,
-)
+from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
+from zart_server.domain.operations import Made, OperationKind
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from zart_server.domain.commands import ListOperations, Page
-from zart_server.domain.model import Operation, OperationKind
+from zart_server.domain.operations import Operation, OperationKind
 from zart_server.store.db import Tx
 from zart_server.store.operations import made_from_json, replaced_from_json
 

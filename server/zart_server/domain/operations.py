@@ -1,0 +1,68 @@
+"""The record of an operation: one mutation that committed, what stood before and what it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from zart_server.domain.model import FencedStep, RunStatus, StepError, StepStatus
+
+
+class OperationKind(StrEnum):
+    """What an operation did."""
+
+    START = "start"
+    RETRY_STEP = "retry_step"
+    RESTART = "restart"
+    RERUN = "rerun"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    EXPIRE = "expire"
+    REGISTER_TASK = "register_task"
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What stood before an operation."""
+
+    run_number: int | None = None
+    status: RunStatus | None = None
+    error: str = ""
+    completed_at: datetime | None = None
+    step_status: StepStatus | None = None
+    step_error: StepError | None = None
+    fenced_steps: tuple[FencedStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an operation made."""
+
+    run_id: str = ""
+    task_id: str = ""
+    max_attempts: int = 0
+    effective_rerun: tuple[str, ...] = ()
+    preserved: tuple[str, ...] = ()
+    definition_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One mutation that committed."""
+
+    operation_id: str
+    kind: OperationKind
+    execution_id: str
+    run_number: int | None
+    step_name: str
+    rule_id: str
+    task_name: str
+    triggered_by: str
+    reason: str
+    request_id: str
+    created_at: datetime
+    replaced: Replaced
+    made: Made
+    principal: str = ""
