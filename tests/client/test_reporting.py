@@ -15,6 +15,7 @@ from waiting import until
 import zart
 from zart.calls.call import span
 from zart.channel import aio_channel
+from zart.dispatcher.arrivals import InTheLoop
 from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held, held_of
 from zart.dispatcher.outcomes import completed
@@ -75,7 +76,8 @@ class Reporting:
         room = Room(16, pace, self.busy, self.busy)
         self.stop = asyncio.Event()
         self.following = Following([TASK], 30.0, room, self.busy.extend, self.stop)
-        self.reporter = Reporter(stub, "d", self.following, self.done.append)
+        report = InTheLoop(stub, 3.0).report
+        self.reporter = Reporter(report, "d", self.following, self.done.append)
         self.room = room
 
     def report(

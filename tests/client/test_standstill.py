@@ -10,8 +10,10 @@ import time
 import pytest
 from dispatching import dispatching, start
 from rig import Rig, until_polled
+from waiting import block_until
 
 import zart
+from zart.channel import aio_channel
 from zart.testing.server import ServerUnderTest
 
 ONCE = zart.Retry(max_attempts=1)
@@ -104,10 +106,11 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
     assert attempt.status == "COMPLETED"
 
 
-async def test_what_a_report_leases_is_not_begun_when_its_lease_has_ended(
-    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its answer comes through the loop, which a step holds up for longer than the lease."""
+def chain_beside_a_step_that_blocks(address: str, retry: zart.Retry) -> tuple[zart.Task, list[int]]:
+    """Return ``a`` and then ``b``, which is leased by the report of ``a`` in a blocked loop.
+
+    Gives the numbers of b's attempts that ran, too.
+    """
     task = zart.Task("t")
     a_ended = asyncio.Event()
     ran: list[int] = []
@@ -121,15 +124,39 @@ async def test_what_a_report_leases_is_not_begun_when_its_lease_has_ended(
         await a_ended.wait()
         for _ in range(20):  # in which the report is sent
             await asyncio.sleep(0)
-        until = time.monotonic() + 1.2 * LEASE
-        while time.monotonic() < until:
-            pass
+        with zart.connect_sync(address) as client:
+            block_until(lambda: client.get_step("x", "b").status == "RUNNING")
+            leased_at = time.monotonic()
+            block_until(lambda: time.monotonic() > leased_at + 1.2 * LEASE)
 
-    @task.step(depends_on=[a])
+    @task.step(depends_on=[a], retry=retry)
     async def b(ctx: zart.StepContext) -> None:
         ran.append(ctx.attempt)
 
+    return task, ran
+
+
+async def test_what_a_report_leases_while_a_step_blocks_the_loop_loses_no_attempt(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task, ran = chain_beside_a_step_that_blocks(zart_server.address, ONCE)
     async with dispatching(zart_server, task, lease=LEASE):
+        handle = await start(rig, task)
+        assert (await handle.run(timeout=20)).status == "COMPLETED"
+    assert ran == [1]
+    (attempt,) = (await rig.client.get_step("x", "b")).attempts
+    assert attempt.status == "COMPLETED"
+
+
+async def test_what_comes_through_a_blocked_loop_is_not_begun_when_its_lease_has_ended(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it does where the dispatcher was given its channel."""
+    task, ran = chain_beside_a_step_that_blocks(zart_server.address, zart.Retry())
+    async with (
+        aio_channel(zart_server.address) as channel,
+        dispatching(zart_server, task, lease=LEASE, channel=channel),
+    ):
         handle = await start(rig, task)
         assert (await handle.run(timeout=20)).status == "COMPLETED"
     assert len(ran) == 1

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from zart.calls.call import span
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.held import Held
 from zart.dispatcher.room import Room
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
@@ -68,14 +68,11 @@ class Following:
         else:
             request.ClearField("lease_next")
 
-    def answered(
-        self, batch: Sequence[Held], response: pb.ReportTasksResponse, asked_at: float
-    ) -> None:
+    def answered(self, batch: Sequence[Held], leased: list[Held]) -> None:
         """Take on what came, and keep room no longer."""
         self.given_up(batch)
-        if response.tasks:
+        if leased:
             in_a_row = {held.task.run_id: held.in_a_row for held in batch if held.in_a_row}
-            leased = held_of(response.tasks, asked_at)
             for held in leased:
                 held.in_a_row = in_a_row.get(held.task.run_id, 0) + 1
             self._accept(leased)

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import grpc
 
+from zart.dispatcher.arrivals import Report
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.following import Following
 from zart.dispatcher.held import Held
@@ -17,9 +17,6 @@ from zart.dispatcher.outcomes import is_rejection, rejected
 from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
 from zart.v1 import dispatch_service_pb2 as pb
-
-if TYPE_CHECKING:  # only the stub file has this name
-    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000
@@ -42,12 +39,12 @@ class Reporter:
 
     def __init__(
         self,
-        stub: DispatchServiceAsyncStub,
+        report_tasks: Report,
         dispatcher_id: str,
         following: Following,
         done: Callable[[Held], None],
     ) -> None:
-        self._stub = stub
+        self._report_tasks = report_tasks
         self._dispatcher_id = dispatcher_id
         self._following = following
         self._done = done
@@ -129,9 +126,8 @@ class Reporter:
             dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
         )
         self._following.ask(tasks, request)
-        asked_at = asyncio.get_running_loop().time()
         try:
-            response = await self._stub.ReportTasks(request, timeout=_TIMEOUT)
+            response, leased = await self._report_tasks(request, _TIMEOUT)
         except grpc.RpcError as error:
             return self._put_back(batch, from_call(error))
         except asyncio.CancelledError:  # by the channel, which calls it so that it was closed
@@ -140,10 +136,10 @@ class Reporter:
             return self._put_back(batch, "the connection was closed")
         except Exception as error:  # noqa: BLE001 - outcomes are not lost, whatever it is
             return self._put_back(batch, repr(error))
+        self._following.answered(tasks, leased)
         if len(response.results) != len(batch):
             # Not from a server of ours, or not all of it.
             return self._put_back(batch, f"{len(response.results)} results for {len(batch)}")
-        self._following.answered(tasks, response, asked_at)
         unanswered = []
         for (held, outcome), result in zip(batch, response.results, strict=True):
             if result.status == pb.REPORT_STATUS_RECORDED:

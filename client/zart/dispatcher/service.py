@@ -19,7 +19,7 @@ from zart.calls import dispatch
 from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
-from zart.dispatcher.arrivals import Arrivals, leasing_in_the_loop
+from zart.dispatcher.arrivals import Arrivals, InTheLoop
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.failures import tell_failure
@@ -57,7 +57,7 @@ class Dispatcher:
     and how long running handlers have to end when the dispatcher stops; what does not is given
     back. ``keepalive`` is as in ``zart.connect``. A step may run more than once.
 
-    Tasks are leased, and leases extended, by threads, over a connection of their own. A
+    Threads lease tasks, extend leases and report outcomes, over a connection of their own. A
     ``channel`` of one's own goes before address and credentials, and then it is the only one: a
     handler that blocks the event loop costs leases there.
     """
@@ -139,15 +139,15 @@ class Dispatcher:
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._held)
         following = Following(tasks, self._lease, room, self._accept, stop)
-        self._reporter = Reporter(stub, self.dispatcher_id, following, self._let_go)
         age = self._lease / 10
-        lease = (
-            leasing_in_the_loop(stub, age)
+        calls = (
+            InTheLoop(stub, age)
             if leases is None
-            else Arrivals(leases, self._unseen, age, self._release).lease
+            else Arrivals(leases, self._unseen, age, self._release)
         )
+        self._reporter = Reporter(calls.report, self.dispatcher_id, following, self._let_go)
         self._leasing = Leasing(
-            lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
+            calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
         )
         extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
         keeper = LeaseKeeper(
