@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import grpc
 import grpc.aio
@@ -14,18 +14,17 @@ from google.protobuf.message import Message
 from zart.caller import default_caller
 from zart.calls import admin, dispatch, execution
 from zart.calls.call import Call, ListCall
+from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
-from zart.likeness import like
+from zart.likeness import like, looks_like
 from zart.models import (
     Execution,
     ExecutionState,
-    IfExists,
     Json,
     Page,
-    StepSpec,
 )
 from zart.models import Run as _Run
 from zart.step_context import Payload
@@ -145,54 +144,23 @@ class Client:
         self,
         task: Task[Payload, Result],
         payload: Payload | JsonText | Unset = ...,
-        *,
-        execution_id: str = ...,
-        steps: Sequence[StepSpec] = ...,
-        if_exists: IfExists | str | None = ...,
-        triggered_by: str = ...,
-        reason: str = ...,
-        request_id: str = ...,
+        **options: Unpack[StartOptions],
     ) -> Handle[Result]: ...
     @overload
     async def start(
         self,
         task: str,
         payload: Json | JsonText | Unset = ...,
-        *,
-        execution_id: str = ...,
-        steps: Sequence[StepSpec] = ...,
-        if_exists: IfExists | str | None = ...,
-        triggered_by: str = ...,
-        reason: str = ...,
-        request_id: str = ...,
+        **options: Unpack[StartOptions],
     ) -> Handle[Json]: ...
-    async def start(
+    @looks_like(execution.start, "Handle[Any]")
+    async def start(  # noqa: D102 - as the call's
         self,
         task: Task[Any, Any] | str,
         payload: Json | JsonText | Unset = UNSET,
-        *,
-        execution_id: str = "",
-        steps: Sequence[StepSpec] = (),
-        if_exists: IfExists | str | None = None,
-        triggered_by: str = "",
-        reason: str = "",
-        request_id: str = "",
+        **options: Unpack[StartOptions],
     ) -> Handle[Any]:
-        """Start an execution of a task, on its registered graph or on ``steps``.
-
-        ``zart.JsonText`` as payload is sent as it is written. The execution_id is made by the
-        server where none is given. Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or
-        PayloadTooLarge.
-        """
-        name = task.name if isinstance(task, Task) else task
-        started = await self.send(
-            execution.start_execution(
-                execution.Start(name, payload, execution_id, steps, if_exists),
-                triggered_by=triggered_by,
-                reason=reason,
-                request_id=request_id,
-            )
-        )
+        started = await self.send(execution.start(task, payload, **options))
         return Handle(self, started.execution_id, started)
 
     @overload

@@ -28,21 +28,17 @@ After ``Unreachable`` and ``Unavailable`` a mutation may have happened: repeatin
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
+
+from zart import status_details
 
 if TYPE_CHECKING:
     from zart.models import Run
-
-_STATUS_KEY = "grpc-status-details-bin"
-_DOMAIN = "zart"  # whose ErrorInfo it is: a proxy may have reasons of its own, by the same names
-_Detail = TypeVar("_Detail", bound=Message)
 
 
 class ZartError(Exception):
@@ -78,15 +74,10 @@ class Refused(ZartError):
     def __init__(self, status: status_pb2.Status) -> None:
         super().__init__(status.message)
         self.status = status
-        self.code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
-        info = _detail(status, error_details_pb2.ErrorInfo())
-        self.metadata: Mapping[str, str] = dict(info.metadata)
-        bad = _detail(status, error_details_pb2.BadRequest())
-        self.fields: Mapping[str, str] = {v.field: v.description for v in bad.field_violations}
-        retry = _detail(status, error_details_pb2.RetryInfo())
-        self.retry_after: timedelta | None = (
-            retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None
-        )
+        self.code = status_details.code_of(status)
+        self.metadata: Mapping[str, str] = status_details.metadata_of(status)
+        self.fields: Mapping[str, str] = status_details.fields_of(status)
+        self.retry_after: timedelta | None = status_details.retry_after_of(status)
 
 
 class InvalidField(Refused):
@@ -279,63 +270,24 @@ def _leaves(kind: type[Refused]) -> dict[str, type[Refused]]:
 
 
 BY_REASON: Mapping[str, type[Refused]] = _leaves(Refused)
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-_NO_ANSWER = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.UNKNOWN,
-}
 
 
 def from_status(status: status_pb2.Status) -> Refused:
     """Make the exception of a google.rpc.Status.
 
-    One of a reason that is unknown, or not the server's own, becomes a Refused.
+    A status whose reason is unknown, or that is not the server's own, becomes a Refused.
     """
-    info = _detail(status, error_details_pb2.ErrorInfo())
-    kind = BY_REASON.get(info.reason, Refused) if _is_ours(status) else Refused
-    return kind(status)
-
-
-def _is_ours(status: status_pb2.Status) -> bool:
-    return bool(_detail(status, error_details_pb2.ErrorInfo()).domain == _DOMAIN)
+    return BY_REASON.get(status_details.reason_of(status), Refused)(status)
 
 
 def from_call(error: grpc.RpcError) -> ZartError:
     """Make the exception of a call that failed."""
     assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # noqa: S101 - every one raised is
+    for status in status_details.statuses_of(error):
+        # Of something between, "unavailable" says only that nobody answered.
+        if status_details.is_of_zart(status) or not status_details.is_no_answer(error):
+            return from_status(status)
     code, details = error.code(), error.details() or ""
-    for key, value in error.trailing_metadata() or ():
-        if key == _STATUS_KEY and isinstance(value, bytes):
-            status = _parsed(value)
-            # Of something between, "unavailable" says only that nobody answered.
-            if status is not None and (_is_ours(status) or code not in _NO_ANSWER):
-                return from_status(status)
-    if code in _NO_ANSWER or _was_cut(code, details):
+    if status_details.is_no_answer(error) or status_details.was_cut(error):
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))
-
-
-def _parsed(value: bytes) -> status_pb2.Status | None:
-    """Parse the details of a status; None where they are none, which is no word of a server."""
-    try:
-        return status_pb2.Status.FromString(value)
-    except DecodeError:
-        return None
-
-
-def _was_cut(code: grpc.StatusCode, details: str) -> bool:
-    """Tell a stream that was cut from a defect: where a server dies, a proxy resets its streams.
-
-    gRPC calls that INTERNAL, and has nothing but its own words to tell it by.
-    """
-    return code is grpc.StatusCode.INTERNAL and "RST_STREAM" in details
-
-
-def _detail(status: status_pb2.Status, empty: _Detail) -> _Detail:
-    for detail in status.details:
-        if detail.Is(empty.DESCRIPTOR):
-            with contextlib.suppress(DecodeError):
-                detail.Unpack(empty)
-    return empty

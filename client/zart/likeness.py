@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -26,6 +27,11 @@ def like(build: Callable[..., Any], method: F, answer: str = "{}") -> F:
         parameters=[own, *signature.parameters.values()], return_annotation=returns
     )
     return method
+
+
+def looks_like(build: Callable[..., Any], answer: str) -> Callable[[F], F]:
+    """Return a decorator that does as ``like``, for a method whose type stands in its source."""
+    return functools.partial(like, build, answer=answer)
 
 
 def _answered(annotation: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import grpc
 from google.protobuf.message import Message
@@ -13,13 +13,14 @@ from google.protobuf.message import Message
 from zart.caller import default_caller
 from zart.calls import admin, dispatch, execution
 from zart.calls.call import Call, ListCall
+from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
 from zart.errors import Unreachable, from_call
-from zart.likeness import like
-from zart.models import Execution, ExecutionState, IfExists, Json, Page, Run, StepSpec
+from zart.likeness import like, looks_like
+from zart.models import Execution, ExecutionState, Json, Page, Run
 from zart.step_context import Payload
 from zart.tasks import Result, Task
 from zart.waiting import Reconnecting, result_of
@@ -160,52 +161,23 @@ class SyncClient:
         self,
         task: Task[Payload, Result],
         payload: Payload | JsonText | Unset = ...,
-        *,
-        execution_id: str = ...,
-        steps: Sequence[StepSpec] = ...,
-        if_exists: IfExists | str | None = ...,
-        triggered_by: str = ...,
-        reason: str = ...,
-        request_id: str = ...,
+        **options: Unpack[StartOptions],
     ) -> SyncHandle[Result]: ...
     @overload
     def start(
         self,
         task: str,
         payload: Json | JsonText | Unset = ...,
-        *,
-        execution_id: str = ...,
-        steps: Sequence[StepSpec] = ...,
-        if_exists: IfExists | str | None = ...,
-        triggered_by: str = ...,
-        reason: str = ...,
-        request_id: str = ...,
+        **options: Unpack[StartOptions],
     ) -> SyncHandle[Json]: ...
-    def start(
+    @looks_like(execution.start, "SyncHandle[Any]")
+    def start(  # noqa: D102 - as the call's
         self,
         task: Task[Any, Any] | str,
         payload: Json | JsonText | Unset = UNSET,
-        *,
-        execution_id: str = "",
-        steps: Sequence[StepSpec] = (),
-        if_exists: IfExists | str | None = None,
-        triggered_by: str = "",
-        reason: str = "",
-        request_id: str = "",
+        **options: Unpack[StartOptions],
     ) -> SyncHandle[Any]:
-        """Start an execution of a task, on its registered graph or on ``steps``.
-
-        Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or PayloadTooLarge.
-        """
-        name = task.name if isinstance(task, Task) else task
-        started = self.send(
-            execution.start_execution(
-                execution.Start(name, payload, execution_id, steps, if_exists),
-                triggered_by=triggered_by,
-                reason=reason,
-                request_id=request_id,
-            )
-        )
+        started = self.send(execution.start(task, payload, **options))
         return SyncHandle(self, started.execution_id, started)
 
     @overload

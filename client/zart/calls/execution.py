@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypedDict
 
 from zart.calls.call import Call, ListCall, moment, page_reader, reader, span
-from zart.calls.payload import UNSET, Unset, json_text
+from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.decoding import decode
 from zart.errors import Refused, from_status
 from zart.models import (
@@ -25,6 +26,7 @@ from zart.models import (
     StepStatus,
     TaskDefinition,
 )
+from zart.tasks import Task
 from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 
@@ -89,6 +91,43 @@ def start_execution(
         _METHODS["StartExecution"],
         request,
         lambda response: decode(Execution, response.execution),
+    )
+
+
+class StartOptions(TypedDict, total=False):
+    """The options of ``start``, for type checkers."""
+
+    execution_id: str
+    steps: Sequence[StepSpec]
+    if_exists: IfExists | str | None
+    triggered_by: str
+    reason: str
+    request_id: str
+
+
+def start(
+    task: Task[Any, Any] | str,
+    payload: Json | JsonText | Unset = UNSET,
+    *,
+    execution_id: str = "",
+    steps: Sequence[StepSpec] = (),
+    if_exists: IfExists | str | None = None,
+    triggered_by: str = "",
+    reason: str = "",
+    request_id: str = "",
+) -> Call[Execution]:
+    """Start an execution of a task, on its registered graph or on ``steps``.
+
+    ``zart.JsonText`` as payload is sent as it is written. The execution_id is made by the
+    server where none is given. Raises ExecutionExists, TaskDefinitionNotFound, InvalidField or
+    PayloadTooLarge.
+    """
+    name = task.name if isinstance(task, Task) else task
+    return start_execution(
+        Start(name, payload, execution_id, steps, if_exists),
+        triggered_by=triggered_by,
+        reason=reason,
+        request_id=request_id,
     )
 
 

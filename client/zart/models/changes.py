@@ -1,0 +1,60 @@
+"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zart.models.executions import FencedStep, Run, Step
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedStep:
+    """Answers retry_step; ``new_task_id`` is empty where a pause rule withholds the step."""
+
+    new_task_id: str
+    run_id: str
+    step: Step
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """Answers restart; ``fenced_steps`` were in flight in the run that was ended."""
+
+    new_run_id: str
+    new_run_number: int
+    run: Run
+    fenced_steps: tuple[FencedStep, ...]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PotentiallyStale:
+    """A preserved step downstream of steps that run again; ``omitted`` more than are named."""
+
+    preserved_step: str
+    possibly_depends_on: tuple[str, ...]
+    omitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Answers rerun; with validate_only it is a plan and ``new_run_id`` is empty."""
+
+    new_run_id: str
+    new_run_number: int
+    effective_rerun: tuple[str, ...]
+    preserved: tuple[str, ...]
+    potentially_stale: tuple[PotentiallyStale, ...]
+    fenced_steps: tuple[FencedStep, ...]
+    plan_token: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Answers cancel_execution."""
+
+    run: Run
+    fenced_steps: tuple[FencedStep, ...]
+    replayed: bool

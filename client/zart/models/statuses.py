@@ -1,0 +1,111 @@
+"""The states of things and other closed sets, as enums with a value for what is not known."""
+
+from __future__ import annotations
+
+import enum
+
+
+class _Status(enum.StrEnum):
+    @classmethod
+    def _missing_(cls, value: object) -> _Status:  # noqa: ARG003 - enum asks for it
+        """Take a value that a newer server sends for what it is: not known here."""
+        return cls["UNSPECIFIED"]
+
+
+class RunStatus(_Status):
+    """The state of a run."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more happens in the run by itself."""
+        return self in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+class RunTrigger(_Status):
+    """What created a run."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    INITIAL = "INITIAL"
+    RESTART = "RESTART"
+    SELECTIVE_RERUN = "SELECTIVE_RERUN"
+
+
+class StepStatus(_Status):
+    """The state of a step."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    SCHEDULED = "SCHEDULED"
+    PAUSED = "PAUSED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    DEAD = "DEAD"
+    CANCELLED = "CANCELLED"
+
+
+class AttemptStatus(_Status):
+    """How an attempt stands or ended."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    LOST = "LOST"
+    RELEASED = "RELEASED"
+    ABANDONED = "ABANDONED"
+
+
+class PauseRuleStatus(_Status):
+    """The state of a pause rule."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ACTIVE = "ACTIVE"
+    RESUMED = "RESUMED"
+    EXPIRED = "EXPIRED"
+
+
+class ReportStatus(_Status):
+    """What became of a reported outcome."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RECORDED = "RECORDED"
+    ALREADY_RECORDED = "ALREADY_RECORDED"
+    LEASE_LOST = "LEASE_LOST"
+    REJECTED = "REJECTED"
+
+
+class OperationKind(_Status):
+    """What an operation did."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    START = "START"
+    RETRY_STEP = "RETRY_STEP"
+    RESTART = "RESTART"
+    RERUN = "RERUN"
+    CANCEL = "CANCEL"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    EXPIRE = "EXPIRE"
+    REGISTER_TASK = "REGISTER_TASK"
+
+
+class IfRunning(enum.StrEnum):
+    """What to do when the current run is unfinished."""
+
+    SUPERSEDE = "SUPERSEDE"
+    FAIL = "FAIL"
+
+
+class IfExists(enum.StrEnum):
+    """What to do when the execution id is taken."""
+
+    FAIL = "FAIL"
+    RETURN = "RETURN"
