@@ -205,9 +205,11 @@ _DELETE = f"""
             SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
             ORDER BY rule_key FOR NO KEY UPDATE))
         RETURNING {COLUMNS}
+    ), undone AS (
+        DELETE FROM zart.pause_work USING deleted
+        WHERE pause_work.rule_key = deleted.rule_key AND (work = 'settle' OR execution_id <> '')
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
-        ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
     ), epoch AS (
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
     )
