@@ -206,8 +206,8 @@ _DELETE = f"""
             ORDER BY rule_key FOR NO KEY UPDATE))
         RETURNING {COLUMNS}
     ), undone AS (
-        DELETE FROM zart.pause_work USING deleted
-        WHERE pause_work.rule_key = deleted.rule_key AND (work = 'settle' OR execution_id <> '')
+        DELETE FROM zart.pause_work w USING deleted
+        WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
     ), epoch AS (
