@@ -8,6 +8,17 @@ UPDATE zart.runs r SET listed_task = e.task_name, listed_at = e.created_at
 FROM zart.executions e WHERE e.execution_key = r.execution_key;
 SET LOCAL zart.purge = 'off';
 
+-- A server of an earlier version, while it is being replaced, begins runs and says nothing of this.
+-- Such a run's execution may come with it, in the same statement: a volatile function sees it.
+CREATE FUNCTION zart.list_run() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    SELECT task_name, created_at INTO STRICT NEW.listed_task, NEW.listed_at
+    FROM zart.executions WHERE execution_key = NEW.execution_key;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER runs_listed BEFORE INSERT ON zart.runs
+    FOR EACH ROW WHEN (NEW.listed_task = '') EXECUTE FUNCTION zart.list_run();
+
 CREATE INDEX runs_by_status ON zart.runs (status, listed_at, execution_key)
     WHERE is_current;
 CREATE INDEX runs_by_task ON zart.runs (listed_task, status, listed_at, execution_key)
