@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check check bench fuzz clean
+.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check sql sql-check check bench fuzz clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,13 @@ proto-check: $(PROTO_VENV)/.installed build/protos ## is the generated code up t
 	$(OPENAPI) build/generated/openapi.json
 	diff build/generated/openapi.json client/zart/gateway/openapi.json
 
+sql: $(VENV)/.installed ## write the server's statements, as they are sent, into docs/sql
+	$(BIN)/python tools/sql.py docs/sql
+
+sql-check: $(VENV)/.installed ## are the statements in docs/sql those that are sent?
+	$(BIN)/python tools/sql.py build/sql
+	diff -r build/sql docs/sql
+
 lock: $(VENV)/.installed ## choose versions anew
 	$(BIN)/python tools/lock.py --upgrade
 
@@ -98,7 +105,7 @@ bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installe
 fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS=--seed N repeats a run
 	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
 
-check: lint types proto-check lock-check test ## everything that CI checks
+check: lint types proto-check lock-check sql-check test ## everything that CI checks
 
 clean: ## remove what was built, not the data
 	rm -rf $(VENV) build dist

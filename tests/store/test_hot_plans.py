@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from hot.listed import SCENARIOS, Scenario
 
 from zart_server.store.db import Database
 
+_DOCS = Path(__file__).parents[2] / "docs" / "sql"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -29,6 +31,7 @@ class Sent:
     """What all scenarios send: the functions, and the texts with what their transaction begins."""
 
     functions: frozenset[str]
+    statements: frozenset[tuple[str, str]]  # function and text
     texts: tuple[tuple[str, str], ...]
 
 
@@ -54,7 +57,7 @@ async def opened(url: str) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sent(zart_postgres: str) -> Sent:
     """What all scenarios send."""
-    functions: set[str] = set()
+    statements: set[tuple[str, str]] = set()
     texts: dict[tuple[str, str], None] = {}
     state = "analyzed after the burst"
     async with states.made(zart_postgres, state) as url, opened(url) as db:
@@ -62,9 +65,10 @@ async def sent(zart_postgres: str) -> Sent:
         for scenario in SCENARIOS:
             async with explained(db, first=scenario.first, is_judged=False) as tx:
                 await scenario.run(tx)
-            functions.update(function for function, _ in tx.raw.sent)
+            statements.update(tx.raw.sent)
             texts.update({(scenario.first, sql): None for _, sql in tx.raw.sent})
-    return Sent(frozenset(functions), tuple(texts))
+    functions = frozenset(function for function, _ in statements)
+    return Sent(functions, frozenset(statements), tuple(texts))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=states.STATES)
@@ -121,3 +125,20 @@ async def test_the_list_is_complete(sent: Sent) -> None:
     assert not missing
     assert not needless
     assert sent.functions <= everything
+
+
+async def test_whatever_is_sent_can_be_read_in_docs(sent: Sent) -> None:
+    written = {
+        ".".join(path.relative_to(_DOCS).with_suffix("").parts): "".join(path.read_text().split())
+        for path in _DOCS.rglob("*.sql")
+    }
+    missing = {
+        function
+        for function, text in sent.statements
+        if "".join(text.split()) not in written.get(function.rpartition(".")[0], "")
+    }
+    # Composed at the call; all but the lists are still to become values.
+    at_call = ("reads.", "begin_runs.", "end_leases.", "enqueue.", "supersede.")
+    missing = {name for name in missing if not name.startswith(at_call)}
+
+    assert not missing

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
-from zart_server.store.due import WAYS, Begin, Way, are_many, asked, marked
+from zart_server.store.due import MARKED, WAYS, Begin, Way, are_many, asked
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
-from zart_server.store.queue import LaneCursor
+from zart_server.store.queue import TASK_COLUMNS, LaneCursor
+from zart_server.store.statement import Statement
 
 _TOLD = 128  # lanes of which a look at all tells where they begin; more where more is wanted
 
@@ -66,15 +67,16 @@ class ClaimResult:
     now: datetime
 
 
-_MOVED = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
 _CLAIMED = """run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
     not_before, queue_no"""
-_FROM = """zart.queue WHERE lane = l.lane AND not_before <= statement_timestamp()
-    AND (not_before, queue_no) >= (l.since, l.since_no) ORDER BY not_before, queue_no"""
+_FROM = """zart.queue
+    WHERE lane = l.lane AND not_before <= statement_timestamp()
+        AND (not_before, queue_no) >= (l.since, l.since_no)
+    ORDER BY not_before, queue_no"""
 _TAIL = f"""
     SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
-    FROM {_FROM} LIMIT {{limit}} FOR UPDATE SKIP LOCKED
+    FROM {_FROM} LIMIT {{limit}}
+    FOR UPDATE SKIP LOCKED
 """
 # The lanes where something is due, by their first task, and how many tasks to read of each: of up
 # to three lanes all that is wanted, of more at most three times their share.
@@ -84,17 +86,19 @@ _HEADS = f"""
             SELECT not_before, queue_no FROM {_FROM} LIMIT 1) h
         ORDER BY h.not_before, h.queue_no
     ), looked AS MATERIALIZED (
-        SELECT *, CASE WHEN n <= 3 THEN $1 ELSE (3 * $1 + n - 1) / n END AS page
-        FROM (SELECT LEAST(count(*), $1) AS n, count(*) AS lanes,
+        SELECT *, CASE WHEN n <= 3 THEN :max_tasks ELSE (3 * :max_tasks + n - 1) / n END AS page
+        FROM (SELECT LEAST(count(*), :max_tasks) AS n, count(*) AS lanes,
                   EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
               FROM heads) l
     )
 """
 _LEASE = f"""
-    INSERT INTO zart.leases ({_MOVED}, lease_token, started_at, lease_expires_at, lease_seconds,
-        dispatcher_id, principal)
-    SELECT {_MOVED}, nextval('zart.lease_tokens'), statement_timestamp(),
-        statement_timestamp() + $3 * interval '1 second', $3, $2, $4
+    INSERT INTO zart.leases ({TASK_COLUMNS},
+        lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+    SELECT {TASK_COLUMNS},
+        nextval('zart.lease_tokens'), statement_timestamp(),
+        statement_timestamp() + :lease_seconds * interval '1 second', :lease_seconds,
+        :dispatcher_id, :principal
     FROM {{moved}} ORDER BY not_before, queue_no
     RETURNING {_CLAIMED}
 """
@@ -112,11 +116,13 @@ _START = """
 """
 
 
+_LOCKS = ("queue, passing over locked rows", "runs, passing over locked rows")
 _FROM_HEADS = """SELECT lane, not_before AS since, queue_no AS since_no FROM heads
-    WHERE {where} ORDER BY not_before, queue_no"""
+    WHERE {where}
+    ORDER BY not_before, queue_no"""
 _IS_OF_MANY = "(SELECT lanes FROM looked) > 1"
 # Where others have locked all that a lane was to give.
-_IS_OTHER = """(SELECT count(*) FROM picked) < $1
+_IS_OTHER = """(SELECT count(*) FROM picked) < :max_tasks
     AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE"""
 
 
@@ -129,23 +135,23 @@ def _claiming(asked_for: str, told: str, many: str) -> str:
         seen AS MATERIALIZED (
             SELECT l.*, t.* FROM ({_FROM_HEADS.format(where=_IS_OF_MANY)}) l CROSS JOIN LATERAL (
                 SELECT not_before, queue_no FROM {_FROM} LIMIT (SELECT page FROM looked)) t
-            LIMIT 3 * $1
+            LIMIT 3 * :max_tasks
         ), quotas AS MATERIALIZED (
             SELECT lane, since, since_no, count(*) AS quota
-            FROM (SELECT * FROM seen ORDER BY not_before, queue_no LIMIT $1) oldest
+            FROM (SELECT * FROM seen ORDER BY not_before, queue_no LIMIT :max_tasks) oldest
             GROUP BY lane, since, since_no UNION ALL
-            SELECT lane, not_before, queue_no, $1 FROM heads
+            SELECT lane, not_before, queue_no, :max_tasks FROM heads
             WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
         ), picked AS MATERIALIZED (
             SELECT t.* FROM quotas l CROSS JOIN LATERAL ({_TAIL.format(limit="l.quota")}) t
         ), others AS MATERIALIZED (
             SELECT t.* FROM ({_FROM_HEADS.format(where=_IS_OTHER)}) l
             CROSS JOIN LATERAL ({_TAIL.format(limit="(SELECT page FROM looked)")}) t
-            LIMIT $1 - (SELECT count(*) FROM picked)
+            LIMIT :max_tasks - (SELECT count(*) FROM picked)
         ), gone AS (
             DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
                 SELECT tid FROM picked UNION ALL SELECT tid FROM others))
-            RETURNING {_MOVED}
+            RETURNING {TASK_COLUMNS}
         ), started AS ({_START.format(moved="gone WHERE")}
         ), leased AS ({_LEASE.format(moved="gone")}
         )
@@ -153,7 +159,7 @@ def _claiming(asked_for: str, told: str, many: str) -> str:
         {told}
         UNION ALL
         SELECT NULL, yes::integer, (
-                n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $1
+                n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < :max_tasks
                 AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
             ({many})::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
         FROM aside, looked
@@ -163,20 +169,20 @@ def _claiming(asked_for: str, told: str, many: str) -> str:
 _TELL = f"""
     UNION ALL
     (SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
-     ORDER BY not_before, queue_no LIMIT GREATEST($1, {_TOLD}))
+     ORDER BY not_before, queue_no LIMIT GREATEST(:max_tasks, {_TOLD}))
 """
-_CLAIM_ONLY = _claiming(marked(5), "", are_many(5, "tasks"))
-_CLAIM = {way: _claiming(asked(5, way), _TELL, are_many(5, way)) for way in WAYS}
+_CLAIM_ONLY = Statement(_claiming(MARKED, "", are_many("tasks")), locks=_LOCKS)
+_CLAIM = {way: Statement(_claiming(asked(way), _TELL, are_many(way)), locks=_LOCKS) for way in WAYS}
 
 
-def _arguments(wanted: Claim, begin: Begin) -> list[object]:
-    return [
-        wanted.max_tasks,
-        wanted.dispatcher_id,
-        wanted.lease_seconds,
-        wanted.principal,
-        *begin.arguments(wanted.task_names, wanted.handlers),
-    ]
+def _arguments(wanted: Claim, begin: Begin) -> dict[str, object]:
+    return {
+        "max_tasks": wanted.max_tasks,
+        "dispatcher_id": wanted.dispatcher_id,
+        "lease_seconds": wanted.lease_seconds,
+        "principal": wanted.principal,
+        **begin.arguments(wanted.task_names, wanted.handlers),
+    }
 
 
 async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
@@ -186,7 +192,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
     from being served. Waits for no row. The caller holds the pause lock shared.
     """
     statement = _CLAIM_ONLY if begin.is_only else _CLAIM[begin.way(wanted.handlers)]
-    *rows, said = await tx.fetch(statement, *_arguments(wanted, begin))
+    *rows, said = await tx.fetch(statement.text, *statement.arguments(**_arguments(wanted, begin)))
     claimed: list[Claimed] = []
     heads: dict[int, LaneCursor] = {}
     for row in rows:
@@ -227,10 +233,10 @@ _LOOKED_UP = """
 """
 
 
-def _claiming_past_settling(way: Way) -> str:
+def _claiming_past_settling(way: Way) -> Statement:
     lanes = f"""
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
-        FROM ({_LOOKED_UP.format(asked=asked(5, way))}) l
+        FROM ({_LOOKED_UP.format(asked=asked(way))}) l
         WHERE NOT EXISTS (SELECT FROM settling r
             WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
               AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
@@ -238,18 +244,18 @@ def _claiming_past_settling(way: Way) -> str:
     of_heads = """(SELECT lane, task_name, step_name AS sole, not_before AS since,
         queue_no AS since_no FROM heads WHERE {which} ORDER BY not_before, queue_no) l"""
     matches = LANE_MAY_MATCH.replace("l.step_name", "l.sole")
-    return f"""
+    text = f"""
         WITH {_SETTLING}, {_HEADS.format(lanes=lanes)}, clear AS MATERIALIZED (
             SELECT t.*, NULL::bigint AS rule_key FROM {of_heads.format(which="NOT is_mixed")}
             CROSS JOIN LATERAL ({_TAIL.format(limit="(SELECT page FROM looked)")}) t
-            LIMIT 3 * $1
+            LIMIT 3 * :max_tasks
         ), mixed AS MATERIALIZED (
             SELECT t.*, (SELECT min(r.rule_key) FROM settling r
                 WHERE {matches} AND (r.run_key IS NULL OR r.run_key = t.run_key)
                   AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
             FROM {of_heads.format(which="is_mixed")}
             CROSS JOIN LATERAL ({_TAIL.format(limit="5 * (SELECT page FROM looked)")}) t
-            LIMIT 5 * $1
+            LIMIT 5 * :max_tasks
         ), read AS MATERIALIZED (
             SELECT * FROM clear UNION ALL SELECT * FROM mixed
         ), moved AS (
@@ -257,12 +263,12 @@ def _claiming_past_settling(way: Way) -> str:
                 SELECT tid, rule_key FROM read WHERE rule_key IS NOT NULL
                 UNION ALL
                 (SELECT tid, rule_key FROM read WHERE rule_key IS NULL
-                 ORDER BY not_before, queue_no LIMIT $1)) h
+                 ORDER BY not_before, queue_no LIMIT :max_tasks)) h
             WHERE queue.ctid = h.tid
-            RETURNING {_MOVED}, rule_key
+            RETURNING {TASK_COLUMNS}, rule_key
         ), held AS (
-            INSERT INTO zart.held ({_MOVED}, rule_key)
-            SELECT {_MOVED}, rule_key FROM moved WHERE rule_key IS NOT NULL
+            INSERT INTO zart.held ({TASK_COLUMNS}, rule_key)
+            SELECT {TASK_COLUMNS}, rule_key FROM moved WHERE rule_key IS NOT NULL
         ), started AS ({_START.format(moved="moved WHERE rule_key IS NULL AND")}
         ), leased AS ({_LEASE.format(moved="moved WHERE rule_key IS NULL")}
         )
@@ -271,6 +277,7 @@ def _claiming_past_settling(way: Way) -> str:
         SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
         FROM moved WHERE rule_key IS NOT NULL
     """
+    return Statement(text, locks=_LOCKS)
 
 
 _PAST_SETTLING = {way: _claiming_past_settling(way) for way in WAYS}
@@ -283,7 +290,7 @@ async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list
     part, at most five times the batch is read. Gives also how many tasks it moved.
     """
     statement = _PAST_SETTLING[begin.way(wanted.handlers)]
-    *rows, aside = await tx.fetch(statement, *_arguments(wanted, begin))
+    *rows, aside = await tx.fetch(statement.text, *statement.arguments(**_arguments(wanted, begin)))
     claimed = [Claimed(*row) for row in rows]
     tx.changes.changed(item.run_key for item in claimed)
     return claimed, aside[4]

@@ -115,6 +115,7 @@ async def ensure_lanes(
 async def _find_lanes(
     tx: Tx, tasks: Sequence[str], handlers: Sequence[str]
 ) -> dict[tuple[str, str], tuple[int, str | None]]:
+    """Return the lanes that there are, each with its only step if it has but one."""
     rows = await tx.fetch(
         "SELECT task_name, handler, lane, step_name FROM zart.lanes"
         " JOIN unnest($1::text[], $2::text[]) u(t, h) ON task_name = t AND handler = h",

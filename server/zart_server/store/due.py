@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from zart_server.store.db import Tx
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import LaneCursor
+from zart_server.store.statement import Statement
 
 _FEW = 256  # lanes that are looked up one by one, whether they have anything or not
 _FILLED = 1000  # lanes that have something, up to which it pays to go from one to the next
@@ -36,16 +37,18 @@ class Begin:
 
     def arguments(
         self, task_names: Sequence[str], handlers: Sequence[str] | None = None
-    ) -> list[object]:
-        """Return the values that ``asked`` takes, or ``marked`` where no others are looked at."""
-        cursors = [
-            list(self.cursors),
-            [cursor[0] for cursor in self.cursors.values()],
-            [cursor[1] for cursor in self.cursors.values()],
-        ]
-        if self.is_only:
-            return [*cursors]
-        return [*cursors, self.since, task_names, *([] if handlers is None else [handlers])]
+    ) -> dict[str, object]:
+        """Return the values that ``asked`` takes, or ``MARKED`` where no others are looked at."""
+        found: dict[str, object] = {
+            "marked": list(self.cursors),
+            "marked_times": [cursor[0] for cursor in self.cursors.values()],
+            "marked_numbers": [cursor[1] for cursor in self.cursors.values()],
+        }
+        if not self.is_only:
+            found |= {"since": self.since, "task_names": task_names}
+            if handlers is not None:
+                found["handlers"] = handlers
+        return found
 
     def way(self, handlers: Sequence[str] | None = None) -> Way:
         """Return how lanes are found."""
@@ -54,28 +57,25 @@ class Begin:
         return "queue" if self.may_skip else "tasks"
 
 
-def marked(first: int) -> str:
-    """Return a query for the lanes that have a place of their own: (lane, since, since_no).
-
-    Its arguments begin at $first.
-    """
-    return f"""
-        SELECT lane, since, since_no FROM unnest(${first}::integer[], ${first + 1}::timestamptz[],
-            ${first + 2}::bigint[]) m(lane, since, since_no)
-    """
+# The lanes that have a place of their own.
+MARKED = """
+    SELECT lane, since, since_no FROM unnest(
+        :marked::integer[], :marked_times::timestamptz[], :marked_numbers::bigint[])
+        m(lane, since, since_no)
+"""
 
 
-def are_many(first: int, way: Way) -> str:
+def are_many(way: Way) -> str:
     """Return a query for whether so many lanes are asked for that the queue is asked instead."""
     if way != "queue":
         return "SELECT false AS yes"
     return f"""
         SELECT count(*) > {_FEW} AS yes FROM (
-            SELECT FROM zart.lanes WHERE task_name = ANY(${first + 4}::text[]) LIMIT {_FEW} + 1) l
+            SELECT FROM zart.lanes WHERE task_name = ANY(:task_names::text[]) LIMIT {_FEW} + 1) l
     """
 
 
-def asked(first: int, way: Way) -> str:
+def asked(way: Way) -> str:
     """Return a query for all lanes that are asked for, each with where to begin.
 
     By the queue, those without a place of their own are left out where nothing is queued in them,
@@ -83,18 +83,19 @@ def asked(first: int, way: Way) -> str:
     last lane to the first, and each is entered where its newest task stands: what died at the head
     of a lane that has something is not read.
     """
-    since = f"COALESCE(${first + 3}::timestamptz, '-infinity')"
+    since = "COALESCE(:since::timestamptz, '-infinity')"
     # Not a join: with some hundreds of lanes on either side that would compare each with each.
-    are_asked = f"""task_name = ANY(${first + 4}::text[])
-        AND (lane IN (SELECT unnest(${first}::integer[]))) IS NOT TRUE"""
+    are_asked = """task_name = ANY(:task_names::text[])
+        AND (lane IN (SELECT unnest(:marked::integer[]))) IS NOT TRUE"""
     if way != "queue":
-        handlers = f"AND handler = ANY(${first + 5}::text[])" if way == "handlers" else ""
+        handlers = "AND handler = ANY(:handlers::text[])" if way == "handlers" else ""
         return f"""
-            {marked(first)} UNION ALL
+            {MARKED}
+            UNION ALL
             SELECT lane, {since}, 0 FROM zart.lanes WHERE {are_asked} {handlers}
         """
     return f"""
-        WITH RECURSIVE many AS MATERIALIZED ({are_many(first, way)}
+        WITH RECURSIVE many AS MATERIALIZED ({are_many(way)}
         ), filled(lane, n) AS (
             SELECT {_BEYOND}, 0 WHERE (SELECT yes FROM many)
             UNION ALL
@@ -105,9 +106,11 @@ def asked(first: int, way: Way) -> str:
         ), skipped AS MATERIALIZED (
             SELECT yes AND (SELECT max(n) FROM filled) <= {_FILLED} AS yes FROM many
         )
-        {marked(first)} UNION ALL
+        {MARKED}
+            UNION ALL
         SELECT lane, {since}, 0 FROM zart.lanes
-        WHERE NOT (SELECT yes FROM skipped) AND {are_asked} UNION ALL
+        WHERE NOT (SELECT yes FROM skipped) AND {are_asked}
+        UNION ALL
         SELECT lane, {since}, 0 FROM (
             SELECT l.* FROM filled f CROSS JOIN LATERAL (
                 SELECT lane, task_name FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) l
@@ -145,11 +148,11 @@ def _due_lanes(way: Way) -> str:
                 SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
             WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
         )
-        SELECT statement_timestamp(), EXISTS (SELECT FROM settling), ({are_many(1, way)}), due.*
+        SELECT statement_timestamp(), EXISTS (SELECT FROM settling), ({are_many(way)}), due.*
         FROM (SELECT) one LEFT JOIN LATERAL (
             SELECT l.lane, l.task_name, l.handler, h.not_before, h.queue_no,
                 GREATEST(EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
-            FROM ({asked(1, way)}) a CROSS JOIN LATERAL (
+            FROM ({asked(way)}) a CROSS JOIN LATERAL (
                 SELECT not_before, queue_no FROM zart.queue
                 WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
                 ORDER BY not_before, queue_no LIMIT 1) h
@@ -160,7 +163,7 @@ def _due_lanes(way: Way) -> str:
     """
 
 
-_DUE_LANES = {way: _due_lanes(way) for way in _OF_TASKS}
+_DUE_LANES = {way: Statement(_due_lanes(way)) for way in _OF_TASKS}
 
 
 async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes:
@@ -168,7 +171,8 @@ async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes
 
     Lanes that a settling rule matches as a whole are left out.
     """
-    rows = await tx.fetch(_DUE_LANES[begin.way()], *begin.arguments(task_names))
+    statement = _DUE_LANES[begin.way()]
+    rows = await tx.fetch(statement.text, *statement.arguments(**begin.arguments(task_names)))
     return DueLanes(
         rows[0][0],
         not rows[0][1],
@@ -191,11 +195,11 @@ class DueBefore(NamedTuple):
 def _due_before(way: Way) -> str:
     return f"""
         WITH found AS MATERIALIZED (
-            SELECT a.lane, h.not_before, h.queue_no FROM ({asked(1, way)}) a CROSS JOIN LATERAL (
+            SELECT a.lane, h.not_before, h.queue_no FROM ({asked(way)}) a CROSS JOIN LATERAL (
                 SELECT not_before, queue_no FROM zart.queue
                 WHERE lane = a.lane AND (not_before, queue_no) < (a.since, a.since_no)
-                    AND not_before >= COALESCE($6::timestamptz, '-infinity')
-                    AND not_before < $7::timestamptz
+                    AND not_before >= COALESCE(:earliest::timestamptz, '-infinity')
+                    AND not_before < :before::timestamptz
                 ORDER BY not_before, queue_no LIMIT 1) h
         ), looked AS MATERIALIZED (
             SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
@@ -207,14 +211,16 @@ def _due_before(way: Way) -> str:
     """
 
 
-_DUE_BEFORE = {way: _due_before(way) for way in _OF_TASKS}
+_DUE_BEFORE = {way: Statement(_due_before(way)) for way in _OF_TASKS}
 
 
 async def due_before(
     tx: Tx, task_names: Sequence[str], begin: Begin, since: datetime | None, before: datetime
 ) -> DueBefore:
     """Return what is queued between these times in lanes that ``begin`` takes for empty."""
-    rows = await tx.fetch(_DUE_BEFORE[begin.way()], *begin.arguments(task_names), since, before)
+    statement = _DUE_BEFORE[begin.way()]
+    values = begin.arguments(task_names) | {"earliest": since, "before": before}
+    rows = await tx.fetch(statement.text, *statement.arguments(**values))
     return DueBefore(
         rows[0][0],
         [
@@ -235,14 +241,14 @@ class AnyDue(NamedTuple):
 
 def _are_any_due(way: Way) -> str:
     return f"""
-        SELECT statement_timestamp(), EXISTS (SELECT FROM ({asked(1, way)}) a CROSS JOIN LATERAL (
+        SELECT statement_timestamp(), EXISTS (SELECT FROM ({asked(way)}) a CROSS JOIN LATERAL (
             SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
                 AND (not_before, queue_no) >= (a.since, a.since_no)
-            ORDER BY not_before, queue_no LIMIT 1) h), ({are_many(1, way)})
+            ORDER BY not_before, queue_no LIMIT 1) h), ({are_many(way)})
     """
 
 
-_ARE_ANY_DUE = {way: _are_any_due(way) for way in WAYS}
+_ARE_ANY_DUE = {way: Statement(_are_any_due(way)) for way in WAYS}
 
 
 async def are_any_due(
@@ -250,5 +256,6 @@ async def are_any_due(
 ) -> AnyDue:
     """Return whether anything is queued and due in these lanes. ``handlers`` None: any."""
     statement = _ARE_ANY_DUE[begin.way(handlers)]
-    (row,) = await tx.fetch(statement, *begin.arguments(task_names, handlers))
+    values = begin.arguments(task_names, handlers)
+    (row,) = await tx.fetch(statement.text, *statement.arguments(**values))
     return AnyDue(*row)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zart_server.store.db import Tx
 
 # Longer texts are only read once it is known that they fit into the response.
-_AT_ONCE = 8192
+READ_AT_ONCE = 8192
 # Steps s, and o, where the result of each stands: that of a preserved one in an earlier run.
 _RESULTS = """{keys} u(run_key, step_no)
         CROSS JOIN LATERAL (
@@ -31,7 +31,7 @@ async def read_upstream(
         """,
         [run_key for run_key, _ in wanted],
         [step_no for _, step_no in wanted],
-        _AT_ONCE,
+        READ_AT_ONCE,
     )
     return {(row["run_key"], row["step_no"]): (row["result"], row["bytes"] or 0) for row in rows}
 

@@ -10,6 +10,7 @@ from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.arrays import numbers
 from zart_server.store.db import Tx
 from zart_server.store.lookups import UNINDEXED_STATUS, only
+from zart_server.store.statement import Statement
 
 RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
@@ -78,13 +79,24 @@ async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
     return found
 
 
+_LOCK_RUNS = {
+    way: Statement(
+        f"""
+        SELECT run_key, dead_steps, status FROM zart.runs
+        WHERE run_key = ANY(:run_keys::text::bigint[])
+        ORDER BY run_key FOR NO KEY UPDATE {skip}
+        """,
+        locks=(f"runs, {way} for others",),
+    )
+    for way, skip in (("waiting", ""), ("not waiting", "SKIP LOCKED"))
+}
+
+
 async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int, LockedRun]:
     """Lock runs in key order; those that others have locked are waited for or left out."""
-    rows = await tx.fetch(
-        "SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($1::text::bigint[])"
-        f" ORDER BY run_key FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}",
-        numbers(sorted(set(run_keys))),
-    )
+    statement = _LOCK_RUNS["waiting" if wait else "not waiting"]
+    keys = numbers(sorted(set(run_keys)))
+    rows = await tx.fetch(statement.text, *statement.arguments(run_keys=keys))
     locked = {row[0]: LockedRun(*row) for row in rows}
     tx.changes.changed(locked)
     return locked

@@ -7,9 +7,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
+from zart_server.store.handler_inputs import READ_AT_ONCE
 
-# Longer payloads are only read once it is known that they fit into a response.
-_AT_ONCE = 8192
 # Longer ones are not kept.
 _KEPT_BYTES = 1024
 
@@ -60,6 +59,7 @@ class RunFactsCache:
 
 
 async def _read(tx: Tx, run_keys: Collection[int]) -> list[RunFacts]:
+    """Read what is known of runs for good, and short payloads."""
     rows = await tx.fetch(
         """
         SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,
@@ -74,6 +74,6 @@ async def _read(tx: Tx, run_keys: Collection[int]) -> list[RunFacts]:
             SELECT payload FROM zart.runs WHERE run_key = r.payload_run_key OFFSET 0) p ON true
         """,
         run_keys if isinstance(run_keys, list) else list(run_keys),
-        _AT_ONCE,
+        READ_AT_ONCE,
     )
     return [RunFacts(*row) for row in rows]

@@ -87,6 +87,7 @@ async def list_operations(
 async def _read(
     tx: Tx, wanted: ListOperations, before: int, limit: int
 ) -> Sequence[asyncpg.Record]:
+    """Return the operations before one, newest first: of one execution, or of all."""
     if wanted.execution_id:
         kinds = [wanted.kind] if wanted.kind else list(OperationKind)
         return await tx.fetch(_OF_EXECUTION, before, limit, kinds, wanted.execution_id)

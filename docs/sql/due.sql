@@ -1,0 +1,239 @@
+-- store/due.py: due_lanes, tasks
+-- Return the lanes of these tasks that have queued tasks, due or not.
+-- Locks: nothing.
+-- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5.
+WITH settling AS MATERIALIZED (
+    SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
+        SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+    WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+)
+SELECT statement_timestamp(), EXISTS (SELECT FROM settling), (SELECT false AS yes), due.*
+FROM (SELECT) one LEFT JOIN LATERAL (
+    SELECT l.lane, l.task_name, l.handler, h.not_before, h.queue_no,
+        GREATEST(EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
+    FROM (
+        SELECT lane, since, since_no FROM unnest(
+                $1::integer[], $2::timestamptz[], $3::bigint[])
+            m(lane, since, since_no)
+        UNION ALL
+        SELECT lane, COALESCE($4::timestamptz, '-infinity'), 0
+        FROM zart.lanes
+        WHERE task_name = ANY($5::text[])
+            AND (lane IN (SELECT unnest($1::integer[]))) IS NOT TRUE
+    ) a CROSS JOIN LATERAL (
+        SELECT not_before, queue_no FROM zart.queue
+        WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
+        ORDER BY not_before, queue_no LIMIT 1) h
+    CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
+    WHERE NOT EXISTS (SELECT FROM settling r
+        WHERE
+            (r.task_name IS NULL OR r.task_name = l.task_name)
+            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+) due ON true;
+
+-- store/due.py: due_lanes, queue
+-- Return the lanes of these tasks that have queued tasks, due or not.
+-- Locks: nothing.
+-- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5.
+WITH settling AS MATERIALIZED (
+    SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
+        SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+    WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+)
+SELECT statement_timestamp(), EXISTS (SELECT FROM settling), (
+    SELECT count(*) > 256 AS yes FROM (
+        SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
+), due.*
+FROM (SELECT) one LEFT JOIN LATERAL (
+    SELECT l.lane, l.task_name, l.handler, h.not_before, h.queue_no,
+        GREATEST(EXTRACT(epoch FROM h.not_before - statement_timestamp()), 0)::float8
+    FROM (
+        WITH RECURSIVE many AS MATERIALIZED (
+            SELECT count(*) > 256 AS yes FROM (
+                SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
+        ), filled(lane, n) AS (
+            SELECT 2147483647, 0 WHERE (SELECT yes FROM many)
+            UNION ALL
+            SELECT q.lane, n + 1 FROM filled f CROSS JOIN LATERAL (
+                SELECT lane FROM zart.queue WHERE lane < f.lane
+                ORDER BY lane DESC, not_before DESC, queue_no DESC LIMIT 1) q
+            WHERE n <= 1000
+        ), skipped AS MATERIALIZED (
+            SELECT yes AND (SELECT max(n) FROM filled) <= 1000 AS yes FROM many
+        )
+        SELECT lane, since, since_no FROM unnest(
+                $2::integer[], $3::timestamptz[], $4::bigint[])
+            m(lane, since, since_no)
+        UNION ALL
+        SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM zart.lanes
+        WHERE NOT (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+            AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+        UNION ALL
+        SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM (
+            SELECT l.* FROM filled f CROSS JOIN LATERAL (
+                SELECT lane, task_name FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) l
+        WHERE (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+            AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+    ) a CROSS JOIN LATERAL (
+        SELECT not_before, queue_no FROM zart.queue
+        WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
+        ORDER BY not_before, queue_no LIMIT 1) h
+    CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
+    WHERE NOT EXISTS (SELECT FROM settling r
+        WHERE
+            (r.task_name IS NULL OR r.task_name = l.task_name)
+            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+) due ON true;
+
+-- store/due.py: due_before, tasks
+-- Return what is queued between these times in lanes that ``begin`` takes for empty.
+-- Locks: nothing.
+-- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, earliest=$6,
+--   before=$7.
+WITH found AS MATERIALIZED (
+    SELECT a.lane, h.not_before, h.queue_no FROM (
+        SELECT lane, since, since_no FROM unnest(
+                $1::integer[], $2::timestamptz[], $3::bigint[])
+            m(lane, since, since_no)
+        UNION ALL
+        SELECT lane, COALESCE($4::timestamptz, '-infinity'), 0
+        FROM zart.lanes
+        WHERE task_name = ANY($5::text[])
+            AND (lane IN (SELECT unnest($1::integer[]))) IS NOT TRUE
+    ) a CROSS JOIN LATERAL (
+        SELECT not_before, queue_no FROM zart.queue
+        WHERE lane = a.lane AND (not_before, queue_no) < (a.since, a.since_no)
+            AND not_before >= COALESCE($6::timestamptz, '-infinity')
+            AND not_before < $7::timestamptz
+        ORDER BY not_before, queue_no LIMIT 1) h
+), looked AS MATERIALIZED (
+    SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+    FROM (SELECT count(*) FROM found) f
+)
+SELECT seconds, f.lane, l.task_name, l.handler, f.not_before, f.queue_no
+FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
+    SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
+
+-- store/due.py: due_before, queue
+-- Return what is queued between these times in lanes that ``begin`` takes for empty.
+-- Locks: nothing.
+-- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, earliest=$6,
+--   before=$7.
+WITH found AS MATERIALIZED (
+    SELECT a.lane, h.not_before, h.queue_no FROM (
+        WITH RECURSIVE many AS MATERIALIZED (
+            SELECT count(*) > 256 AS yes FROM (
+                SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
+        ), filled(lane, n) AS (
+            SELECT 2147483647, 0 WHERE (SELECT yes FROM many)
+            UNION ALL
+            SELECT q.lane, n + 1 FROM filled f CROSS JOIN LATERAL (
+                SELECT lane FROM zart.queue WHERE lane < f.lane
+                ORDER BY lane DESC, not_before DESC, queue_no DESC LIMIT 1) q
+            WHERE n <= 1000
+        ), skipped AS MATERIALIZED (
+            SELECT yes AND (SELECT max(n) FROM filled) <= 1000 AS yes FROM many
+        )
+        SELECT lane, since, since_no FROM unnest(
+                $2::integer[], $3::timestamptz[], $4::bigint[])
+            m(lane, since, since_no)
+        UNION ALL
+        SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM zart.lanes
+        WHERE NOT (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+            AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+        UNION ALL
+        SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM (
+            SELECT l.* FROM filled f CROSS JOIN LATERAL (
+                SELECT lane, task_name FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) l
+        WHERE (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+            AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+    ) a CROSS JOIN LATERAL (
+        SELECT not_before, queue_no FROM zart.queue
+        WHERE lane = a.lane AND (not_before, queue_no) < (a.since, a.since_no)
+            AND not_before >= COALESCE($6::timestamptz, '-infinity')
+            AND not_before < $7::timestamptz
+        ORDER BY not_before, queue_no LIMIT 1) h
+), looked AS MATERIALIZED (
+    SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+    FROM (SELECT count(*) FROM found) f
+)
+SELECT seconds, f.lane, l.task_name, l.handler, f.not_before, f.queue_no
+FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
+    SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
+
+-- store/due.py: are_any_due, tasks
+-- Return whether anything is queued and due in these lanes.
+-- Locks: nothing.
+-- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5.
+SELECT statement_timestamp(), EXISTS (SELECT FROM (
+    SELECT lane, since, since_no FROM unnest(
+            $1::integer[], $2::timestamptz[], $3::bigint[])
+        m(lane, since, since_no)
+    UNION ALL
+    SELECT lane, COALESCE($4::timestamptz, '-infinity'), 0
+    FROM zart.lanes
+    WHERE task_name = ANY($5::text[])
+        AND (lane IN (SELECT unnest($1::integer[]))) IS NOT TRUE
+) a CROSS JOIN LATERAL (
+    SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
+        AND (not_before, queue_no) >= (a.since, a.since_no)
+    ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
+
+-- store/due.py: are_any_due, handlers
+-- Return whether anything is queued and due in these lanes.
+-- Locks: nothing.
+-- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6.
+SELECT statement_timestamp(), EXISTS (SELECT FROM (
+    SELECT lane, since, since_no FROM unnest(
+            $1::integer[], $2::timestamptz[], $3::bigint[])
+        m(lane, since, since_no)
+    UNION ALL
+    SELECT lane, COALESCE($4::timestamptz, '-infinity'), 0
+    FROM zart.lanes
+    WHERE task_name = ANY($5::text[])
+        AND (lane IN (SELECT unnest($1::integer[]))) IS NOT TRUE AND handler = ANY($6::text[])
+) a CROSS JOIN LATERAL (
+    SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
+        AND (not_before, queue_no) >= (a.since, a.since_no)
+    ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
+
+-- store/due.py: are_any_due, queue
+-- Return whether anything is queued and due in these lanes.
+-- Locks: nothing.
+-- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5.
+SELECT statement_timestamp(), EXISTS (SELECT FROM (
+    WITH RECURSIVE many AS MATERIALIZED (
+        SELECT count(*) > 256 AS yes FROM (
+            SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
+    ), filled(lane, n) AS (
+        SELECT 2147483647, 0 WHERE (SELECT yes FROM many)
+        UNION ALL
+        SELECT q.lane, n + 1 FROM filled f CROSS JOIN LATERAL (
+            SELECT lane FROM zart.queue WHERE lane < f.lane
+            ORDER BY lane DESC, not_before DESC, queue_no DESC LIMIT 1) q
+        WHERE n <= 1000
+    ), skipped AS MATERIALIZED (
+        SELECT yes AND (SELECT max(n) FROM filled) <= 1000 AS yes FROM many
+    )
+    SELECT lane, since, since_no FROM unnest(
+            $2::integer[], $3::timestamptz[], $4::bigint[])
+        m(lane, since, since_no)
+    UNION ALL
+    SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM zart.lanes
+    WHERE NOT (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+        AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+    UNION ALL
+    SELECT lane, COALESCE($5::timestamptz, '-infinity'), 0 FROM (
+        SELECT l.* FROM filled f CROSS JOIN LATERAL (
+            SELECT lane, task_name FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) l
+    WHERE (SELECT yes FROM skipped) AND task_name = ANY($1::text[])
+        AND (lane IN (SELECT unnest($2::integer[]))) IS NOT TRUE
+) a CROSS JOIN LATERAL (
+    SELECT FROM zart.queue WHERE lane = a.lane AND not_before <= statement_timestamp()
+        AND (not_before, queue_no) >= (a.since, a.since_no)
+    ORDER BY not_before, queue_no LIMIT 1) h), (
+        SELECT count(*) > 256 AS yes FROM (
+            SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
+    );

@@ -1,0 +1,33 @@
+-- store/handler_inputs.py: read_upstream
+-- Read results by (run key, step number): the text where it is short, and its size in bytes.
+-- Locks: nothing.
+SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
+    CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result
+FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
+CROSS JOIN LATERAL (
+    SELECT run_key, step_no, source_run_key FROM zart.steps
+    WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT result FROM zart.steps
+    WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
+    OFFSET 0) o;
+
+-- store/handler_inputs.py: read_large
+-- Read long texts: payloads of runs, under step number -1, and results of steps.
+-- Locks: nothing.
+SELECT r.run_key, -1 AS step_no, COALESCE(r.payload, p.payload) AS text
+FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+    SELECT run_key, payload, payload_run_key FROM zart.runs
+    WHERE run_key = u.run_key OFFSET 0) r
+LEFT JOIN LATERAL (
+    SELECT payload FROM zart.runs WHERE run_key = r.payload_run_key OFFSET 0) p ON true
+UNION ALL
+SELECT s.run_key, s.step_no, o.result
+FROM unnest($2::bigint[], $3::integer[]) u(run_key, step_no)
+CROSS JOIN LATERAL (
+    SELECT run_key, step_no, source_run_key FROM zart.steps
+    WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT result FROM zart.steps
+    WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
+    OFFSET 0) o;

@@ -1,0 +1,171 @@
+-- store/pausing/matching.py: count_matching
+-- Count what a rule matches, ready steps up to ``limit``; None: there is no such rule.
+-- Locks: nothing.
+SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
+    SELECT FROM (
+        (SELECT t.run_key, t.step_no, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, step_name FROM zart.queue
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
+            WHERE t.lane = l.lane
+                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+            WHERE r.execution_id IS NULL AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, step_name FROM zart.held
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.held t
+            WHERE t.lane = l.lane
+                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+            WHERE r.execution_id IS NULL AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2)
+    ) t
+    LIMIT $2) ready),
+    EXISTS (SELECT FROM (
+        (SELECT t.run_key, t.step_no, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, step_name FROM zart.queue
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            LIMIT 1)
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
+            WHERE t.lane = l.lane
+                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            ORDER BY t.not_before, t.queue_no LIMIT 1) m
+            WHERE r.execution_id IS NULL AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT 1)
+    ) q),
+    CASE WHEN r.execution_id IS NULL THEN (
+        SELECT COALESCE(sum(t.n), 0)::bigint FROM (
+            SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
+        CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+        WHERE
+            (r.task_name IS NULL OR r.task_name = l.task_name)
+            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+    ) ELSE (
+        SELECT count(*) FROM (
+            SELECT l.run_key, e.task_name FROM (
+                SELECT execution_key, task_name FROM zart.executions
+                WHERE execution_id = r.execution_id OFFSET 0) e
+            CROSS JOIN LATERAL (
+                SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                ORDER BY run_number DESC LIMIT 1) l
+            WHERE l.status IN ('scheduled', 'running')
+        ) u CROSS JOIN LATERAL (
+            SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+        WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+    ) END
+FROM zart.pause_rules r WHERE r.rule_id = $1;
+
+-- store/pausing/matching.py: find_matching
+-- Return up to ``limit`` ready steps that rules match, as (execution id, task, step name).
+-- Locks: nothing.
+SELECT e.execution_id, e.task_name, m.step_name FROM (
+    SELECT DISTINCT t.run_key, t.step_no, t.step_name
+    FROM zart.pause_rules r CROSS JOIN LATERAL (
+        (SELECT t.run_key, t.step_no, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, step_name FROM zart.queue
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
+            WHERE t.lane = l.lane
+                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+            WHERE r.execution_id IS NULL AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, step_name FROM zart.held
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            LIMIT $2)
+        UNION ALL
+        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT t.run_key, t.step_no, t.step_name FROM zart.held t
+            WHERE t.lane = l.lane
+                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+            WHERE r.execution_id IS NULL AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2)
+    ) t
+    WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+CROSS JOIN LATERAL (
+    SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
+        SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e;

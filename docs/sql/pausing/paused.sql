@@ -1,0 +1,50 @@
+-- store/pausing/paused.py: paused_by_rule
+-- Return the oldest paused steps attributed to a rule, after one of them; locks nothing.
+-- Locks: nothing.
+SELECT not_before, queue_no, run_key
+FROM zart.held
+WHERE rule_key = $1
+    AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)
+ORDER BY not_before, queue_no LIMIT $4;
+
+-- store/pausing/paused.py: paused_in_runs
+-- Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
+-- Locks: nothing.
+SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
+    h.lane, h.not_before, h.queue_no
+FROM (
+    SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
+    WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
+CROSS JOIN LATERAL (SELECT handler FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
+CROSS JOIN LATERAL (
+    SELECT execution_key FROM zart.runs WHERE run_key = h.run_key OFFSET 0) r
+CROSS JOIN LATERAL (SELECT * FROM zart.executions
+    WHERE execution_key = r.execution_key OFFSET 0) e
+ORDER BY h.not_before, h.queue_no;
+
+-- store/pausing/paused.py: release
+-- Queue paused steps, as (run key, step number, rule key); a rule key re-attributes instead.
+-- Locks: held.
+WITH steps AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
+        u(run_key, step_no, rule)
+    WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
+), picked AS MATERIALIZED (
+    SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
+        SELECT ctid AS tid FROM zart.held
+        WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
+), kept AS (
+    UPDATE zart.held h SET rule_key = p.rule FROM picked p
+    WHERE h.ctid = p.tid AND p.rule IS NOT NULL
+), gone AS (
+    DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
+    RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, queue_no, not_before, scheduled_at, step_name
+), queued AS (
+    INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+            timeout_seconds, queue_no, not_before, scheduled_at, step_name) SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, queue_no, not_before, scheduled_at, step_name FROM gone
+    ORDER BY not_before, queue_no
+)
+SELECT epoch FROM zart.pause_epoch;

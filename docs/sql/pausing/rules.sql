@@ -1,0 +1,152 @@
+-- store/pausing/rules.py: share_pause_lock
+-- Hold off changes of the rules until this transaction ends.
+-- Locks: pause lock.
+SELECT pg_advisory_xact_lock_shared($1);
+
+-- store/pausing/rules.py: read_active
+-- Return the epoch, the number of changes of the rules, and the active rules by key.
+-- Locks: nothing.
+SELECT p.epoch AS now, rule_key, execution_id, task_name, step_pattern, everything
+FROM zart.pause_epoch p LEFT JOIN zart.pause_rules
+ON deleted_at IS NULL
+ORDER BY rule_key;
+
+-- store/pausing/rules.py: read_changed
+-- Return what changed after the epoch ``since``; None where that is too much to tell.
+-- Locks: nothing.
+SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
+    SELECT rule_key, execution_id, task_name, step_pattern, everything, deleted_at IS NOT NULL AS is_deleted
+    FROM zart.pause_rules
+    WHERE epoch > $1 ORDER BY epoch LIMIT 1000) r ON true;
+
+-- store/pausing/rules.py: insert_rule
+-- Insert an active rule that is to be settled, and record it.
+-- Locks: pause_epoch.
+WITH rule AS (
+    INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
+            step_regex, everything, reason, created_by, principal, expires_at, epoch)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
+        COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
+    (SELECT epoch + 1 FROM zart.pause_epoch)
+    WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
+    RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired
+), work AS (
+    INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
+), epoch AS (
+    UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
+), told AS (
+    SELECT u.*
+    FROM rule, json_to_recordset($12::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+            triggered_by text, principal text, reason text, request_id text, replaced json, made json)
+), operations AS (
+    INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
+            triggered_by, principal, reason, request_id, replaced, made)
+    SELECT 'pause'::text, execution_id, run_number, step_name, rule_id, task_name,
+        triggered_by, principal, reason, request_id, replaced, made
+    FROM told
+)
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired FROM rule;
+
+-- store/pausing/rules.py: active_rule_keys
+-- Return active rules: the one named, or those whose own fields equal every field of scope.
+-- Locks: nothing.
+SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
+    AND ($1::text IS NULL OR rule_id = $1)
+    AND ($2::text IS NULL OR execution_id = $2)
+    AND ($3::text IS NULL OR task_name = $3)
+    AND ($4::text IS NULL OR step_pattern = $4)
+ORDER BY rule_key;
+
+-- store/pausing/rules.py: find_rule
+-- Return a rule by its id, deleted or not.
+-- Locks: nothing.
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired FROM zart.pause_rules WHERE rule_id = $1;
+
+-- store/pausing/rules.py: delete_rules
+-- Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
+-- Locks: pause_epoch; pause_rules.
+WITH deleted AS (
+    UPDATE zart.pause_rules
+    SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
+        expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+    WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
+        SELECT rule_key
+        FROM zart.pause_rules
+        WHERE deleted_at IS NULL
+            AND (($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR execution_id = $5) AND ($6::text IS NULL OR task_name = $6) AND ($7::text IS NULL OR step_pattern = $7))
+        ORDER BY rule_key FOR NO KEY UPDATE))
+    RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired
+), work AS (
+    INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
+    ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
+), epoch AS (
+    UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+)
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired FROM deleted ORDER BY rule_key;
+
+-- store/pausing/rules.py: delete_expired
+-- Delete rules whose time is up by the database's clock; the caller holds the pause lock.
+-- Locks: pause_epoch; pause_rules.
+WITH deleted AS (
+    UPDATE zart.pause_rules
+    SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
+        expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+    WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
+        SELECT rule_key
+        FROM zart.pause_rules
+        WHERE deleted_at IS NULL
+            AND (expires_at <= statement_timestamp())
+        ORDER BY rule_key FOR NO KEY UPDATE))
+    RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired
+), work AS (
+    INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
+    ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
+), epoch AS (
+    UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+)
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired FROM deleted ORDER BY rule_key;
+
+-- store/pausing/rules.py: pauses_due
+-- Return the seconds until the next active rule ends, and whether steps are left to be moved.
+-- Locks: nothing.
+SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work)
+FROM zart.pause_rules
+WHERE deleted_at IS NULL
+    AND expires_at IS NOT NULL;
+
+-- store/pausing/rules.py: pause_work
+-- Return what is left to move, oldest rule first: (rule key, 'settle' or 'release').
+-- Locks: nothing.
+SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000;
+
+-- store/pausing/rules.py: end_settling
+-- Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile.
+-- Locks: pause_work.
+DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle';
+
+-- store/pausing/rules.py: end_releases
+-- Note for which deleted rules nothing is held any more; nothing will be again.
+-- Locks: nothing.
+DELETE
+FROM zart.pause_work w
+WHERE work = 'release'
+    AND (SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key ORDER BY not_before, queue_no LIMIT 1) IS NULL;
+
+-- store/pausing/rules.py: has_rule_to_itself
+-- Make this the only transaction that moves steps for a rule; False where another one is.
+-- Locks: nothing.
+SELECT pg_try_advisory_xact_lock($1, $2);

@@ -1,0 +1,95 @@
+-- store/start_fast.py: start_fast
+-- Insert an execution, enqueue its roots and store the incomplete answer to its request.
+-- Locks: keys of executions; keys of requests; pause lock.
+WITH new AS MATERIALIZED (
+    SELECT $1::text AS execution_id, $2::text AS payload, $3::text AS task_name,
+        $4::bigint AS definition_key, $5::integer AS version, $6::text AS triggered_by,
+        $7::text AS principal, $8::text AS reason, $9::text AS request_id,
+        $10::boolean AS is_leased, 1 AS n,
+        nextval('zart.executions_execution_key_seq') AS execution_key,
+        nextval('zart.runs_run_key_seq') AS run_key
+    WHERE $4 = (SELECT definition_key FROM zart.task_names WHERE task_name = $3)
+        AND NOT EXISTS (SELECT FROM zart.requests
+            WHERE caller = $11 AND rpc = $12 AND request_id = $13)
+), e AS (
+    INSERT INTO zart.executions (execution_key, execution_id, task_name)
+    OVERRIDING SYSTEM VALUE
+    SELECT execution_key, execution_id, task_name FROM new ORDER BY n
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING execution_key
+), started AS MATERIALIZED (
+    -- IS TRUE keeps this from becoming a join: it is looked up in a hash table.
+    SELECT * FROM new WHERE (execution_key IN (SELECT execution_key FROM e)) IS TRUE
+), r AS (
+    INSERT INTO zart.runs (run_key, execution_key, listed_task, run_number, definition_key,
+            "trigger", triggered_by, principal, reason, payload, status,
+            started_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT run_key, execution_key, task_name, 0, definition_key, 'initial', triggered_by,
+        principal, reason, payload::json,
+        CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
+        CASE WHEN is_leased THEN statement_timestamp() END
+    FROM started
+), o AS (
+    INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
+            principal, reason, request_id, made)
+    SELECT 'start', execution_id, 0, task_name, triggered_by, principal, reason, request_id,
+        json_build_object('run_id', execution_id || ':run:0',
+                'definition_version', version)
+    FROM started
+), begun AS MATERIALIZED (
+    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $16)
+), steps AS (
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+    SELECT run_key, c.no - 1, 'open', c.deps
+    FROM (SELECT * FROM begun) new CROSS JOIN LATERAL (SELECT dep_counts FROM zart.definitions
+        WHERE definition_key = new.definition_key OFFSET 0) d
+    CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no)
+), roots AS MATERIALIZED (
+    SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
+        s.timeout_seconds, row_number() OVER (ORDER BY n, s.no) AS n
+    FROM begun new CROSS JOIN LATERAL (SELECT * FROM zart.definitions
+        WHERE definition_key = new.definition_key OFFSET 0) d
+    CROSS JOIN LATERAL unnest(
+            d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
+    WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
+    WHERE s.deps = 0
+), ready AS MATERIALIZED (
+    SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
+        COALESCE(($17::bigint[])[n], 0) AS rule_key,
+        COALESCE(($18::integer[])[n], 0) AS lessee
+    FROM roots
+), queued AS (
+    INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+            timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+    SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        statement_timestamp() + delay * interval '1 second', statement_timestamp()
+    FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
+), held AS (
+    INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+    SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+    FROM ready WHERE rule_key <> 0 ORDER BY n
+), leased AS (
+    INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+            timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token,
+            started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+    SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
+        nextval('zart.lease_tokens'), statement_timestamp(),
+        statement_timestamp() + ($21::float8[])[lessee] * interval '1 second',
+        ($21::float8[])[lessee], ($19::text[])[lessee],
+        ($20::text[])[lessee]
+    FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
+    RETURNING run_key, step_no, lease_token, lease_expires_at
+), answered AS (
+    INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
+    SELECT $11::text, $12::text, $13::text, $14::bytea, $15::bytea, false FROM begun
+    WHERE $13 IS NOT NULL
+)
+SELECT execution_id, execution_key, begun.run_key, statement_timestamp(), step_no, lease_token,
+    lease_expires_at
+FROM begun LEFT JOIN leased ON true;

@@ -1,0 +1,76 @@
+-- store/steps.py: open_dependants
+-- Count completed dependencies off steps that wait for several; return those now ready.
+-- Locks: steps.
+UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
+FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
+WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no AND s.status = 'open'
+RETURNING s.run_key, s.step_no, s.pending_deps = 0;
+
+-- store/steps.py: insert_rerun_steps
+-- Insert the steps of reruns.
+-- Locks: nothing.
+WITH preserved AS (
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
+            counted, max_attempts, scheduled_at, started_at, completed_at)
+    SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
+        s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
+        s.completed_at
+    FROM unnest($1::bigint[], $2::bigint[], $3::integer[])
+        u(run_key, source, step_no)
+    CROSS JOIN LATERAL (SELECT * FROM zart.steps
+        WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
+    WHERE true
+), again AS (
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
+    SELECT run_key, step_no, 'open', deps
+    FROM unnest($4::bigint[], $5::integer[], $6::integer[])
+        u(run_key, step_no, deps)
+    WHERE true
+)
+SELECT;
+
+-- store/steps.py: read_statuses
+-- Return the stored status of each step of runs: by run key, in the order of the steps.
+-- Locks: nothing.
+SELECT run_key, status
+FROM zart.steps
+WHERE run_key = ANY($1::bigint[])
+ORDER BY run_key, step_no;
+
+-- store/steps.py: step_statuses
+-- Return (run key, step number, stored status) of steps by their keys.
+-- Locks: nothing.
+SELECT s.*
+FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
+CROSS JOIN LATERAL (SELECT run_key, step_no, status FROM zart.steps WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s;
+
+-- store/steps.py: fence_steps
+-- End all unfinished steps of runs as cancelled, in-flight attempts as abandoned.
+-- Locks: held; leases; queue; steps.
+WITH held AS (
+    DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
+), queued AS (
+    DELETE FROM zart.queue WHERE run_key = ANY($1::bigint[])
+    RETURNING run_key, step_no, attempt
+), leased AS (
+    DELETE FROM zart.leases WHERE run_key = ANY($1::bigint[]) RETURNING *
+), abandoned AS (
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+            principal, lease_token, started_at, completed_at)
+    SELECT run_key, step_no, attempt, 'abandoned', true, dispatcher_id, principal,
+        lease_token, started_at, statement_timestamp()
+    FROM leased
+), tried AS MATERIALIZED (
+    SELECT run_key, step_no, attempt - 1 AS attempt FROM queued
+    UNION ALL SELECT run_key, step_no, attempt FROM leased
+), tried_steps AS (
+    UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),
+        attempt = GREATEST(s.attempt, t.attempt)
+    FROM tried t
+    WHERE s.run_key = ANY(ARRAY[t.run_key]) AND s.step_no = t.step_no AND s.status = 'open'
+), other_steps AS (
+    UPDATE zart.steps SET status = 'cancelled', completed_at = statement_timestamp()
+    WHERE run_key = ANY($1::bigint[]) AND status = 'open'
+        AND ((run_key, step_no) IN (SELECT run_key, step_no FROM tried)) IS NOT TRUE
+)
+SELECT run_key, step_name, attempt, dispatcher_id FROM leased ORDER BY run_key, step_no;
