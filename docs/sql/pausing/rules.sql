@@ -70,7 +70,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_rules
 -- Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
--- Locks: pause_epoch; pause_rules.
+-- Locks: pause_epoch; pause_rules; pause_work.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
@@ -84,9 +84,11 @@ WITH deleted AS (
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
         expired
+), undone AS (
+    DELETE FROM zart.pause_work w USING deleted
+    WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
-    ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
 )
@@ -96,7 +98,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules whose time is up by the database's clock; the caller holds the pause lock.
--- Locks: pause_epoch; pause_rules.
+-- Locks: pause_epoch; pause_rules; pause_work.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
@@ -110,9 +112,11 @@ WITH deleted AS (
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
         expired
+), undone AS (
+    DELETE FROM zart.pause_work w USING deleted
+    WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
-    ON CONFLICT (rule_key) DO UPDATE SET work = 'release'
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
 )
