@@ -22,6 +22,7 @@ from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.lessees import Lessees
+from zart_server.store.pausing.judging import judge
 from zart_server.store.requests import Answered, complete_response
 from zart_server.store.runs import run_exists
 from zart_server.store.start_fast import start_fast
@@ -44,12 +45,12 @@ async def starting_one(tx: Explained) -> None:
     key, version = await tx.sql.fetchrow(
         "SELECT definition_key, version FROM zart.definitions WHERE task_name = 'many'"
     )
-    await tx.tx.pauses.refresh(tx.tx)
+    judgement = await judge(tx.tx, [])
     new = NewExecution("new", Kind("many", key, version, Caller()), "1")
     answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
     to = Lessees()
     to.add(None)
-    assert await start_fast(tx.tx, new, [], to, tx.tx.pauses.epoch, answer)
+    assert await start_fast(tx.tx, new, judgement, to, answer)
 
 
 async def _restart(tx: Explained, first: int) -> None:

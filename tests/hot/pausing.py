@@ -7,6 +7,7 @@ from hot.scenario import scenario
 from hot.states import MANY, OTHERS
 from zart_server.domain.commands import Caller, Pause, Resume
 from zart_server.domain.model import PauseScope
+from zart_server.domain.rule_set import Judgement
 from zart_server.engine.operations.pause import count_paused, pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
@@ -90,9 +91,8 @@ async def releasing(tx: Explained) -> None:
     second = await paused_by_rule(tx.tx, 1, first[-1], 100)
     runs = await lock_runs(tx.tx, [at.run_key for at in second], wait=False)
     steps = await paused_in_runs(tx.tx, 1, list(runs), 100)
-    moves = [(step.run_key, step.step_no, 7 if n % 2 else None) for n, step in enumerate(steps)]
-    assert await release(tx.tx, moves, 0)
-    assert len(moves) == 100
+    rules = [7 if n % 2 else None for n in range(len(steps))]
+    assert await release(tx.tx, steps, Judgement(rules, 0)) == 100
 
 
 @scenario(100)

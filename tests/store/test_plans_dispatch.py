@@ -26,6 +26,7 @@ from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import expired_leases, extend, recorded_leases
 from zart_server.store.lessees import Lessees
+from zart_server.store.pausing.judging import judge
 from zart_server.store.queue import parse_task_id
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.requests import Answered, RequestKey
@@ -63,13 +64,13 @@ async def test_starting(many: str) -> None:
         await tx.tx.execute(
             "UPDATE zart.task_names SET definition_key = $1 WHERE task_name = 'many'", key
         )
-        await tx.pauses.refresh(cast("Any", tx))
+        judgement = await judge(cast("Any", tx), [])
         tx.plans.clear()
         new = NewExecution("new", Kind("many", key, version, Caller()), "1")
         answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
         to = Lessees()
         to.add(None)
-        found = await start_fast(cast("Any", tx), new, [], to, tx.pauses.epoch, answer)
+        found = await start_fast(cast("Any", tx), new, judgement, to, answer)
 
         assert found is not None
         check(tx.plans, 5, *ALSO)

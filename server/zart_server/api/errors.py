@@ -37,6 +37,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.RunChanged: grpc.StatusCode.ABORTED,
     errors.PlanChanged: grpc.StatusCode.ABORTED,
     errors.StoreConflict: grpc.StatusCode.ABORTED,
+    errors.PauseRulesChanged: grpc.StatusCode.ABORTED,
     errors.PayloadTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.TooManyItems: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OperationTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -10,7 +10,9 @@
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
-    ├── RunChanged              PlanChanged     StoreConflict
+    ├── RunChanged              PlanChanged
+    ├── StoreConflict           whatever got in the way, a new transaction may succeed
+    │   └── PauseRulesChanged
     ├── PayloadTooLarge         TooManyItems
     ├── OperationTimeout        StoreUnavailable   ShuttingDown
     ├── UnknownMethod           ServerBusy         KeysUnavailable
@@ -268,8 +270,17 @@ class StoreConflict(ZartError):
 
     reason = "STORE_CONFLICT"
 
+    def __init__(self, what: str = "concurrent changes") -> None:
+        super().__init__(f"{what} got in the way: repeat the call")
+
+
+class PauseRulesChanged(StoreConflict):
+    """The pause rules are not those that were judged by, though these were read under the lock."""
+
+    reason = "STORE_CONFLICT"
+
     def __init__(self) -> None:
-        super().__init__("concurrent changes got in the way: repeat the call")
+        super().__init__("pause rules that changed twice")
 
 
 class PayloadTooLarge(ZartError):

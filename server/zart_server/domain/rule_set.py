@@ -5,14 +5,34 @@ It gives what ``pausing.rule_matches`` says of each rule, without asking each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 from zart_server.domain.globs import Glob
 from zart_server.domain.model import PauseScope
 
 _MAX_ENTRIES = 50_000
 _NEVER = 2**63  # no rule has this key
+
+StepNames: TypeAlias = tuple[str, str, str]  # execution id, task name, step name
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The rule that withholds each of some steps, None: none does, as of one epoch of the rules.
+
+    It is written only if the rules still have that epoch. ``rules`` is empty if there are none.
+    """
+
+    rules: Sequence[int | None]
+    epoch: int
+
+    def beside(self, steps: Sequence[T]) -> Iterable[tuple[T, int | None]]:
+        """Return each step with the rule that withholds it."""
+        rules = self.rules or [None] * len(steps)
+        return zip(steps, rules, strict=True)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
 from zart_server.store.enqueue import Leases, enqueued
 from zart_server.store.lessees import Lessees
@@ -46,15 +47,15 @@ def beginning(new: str, first: int) -> str:
     """
 
 
-def roots(rules: Sequence[int], lessees: Lessees) -> tuple[object, ...]:
+def roots(judgement: Judgement, lessees: Lessees) -> tuple[object, ...]:
     """Return the arguments that enqueue the roots of new runs, root for root of run after run.
 
-    ``rules`` has the key of the rule that withholds each root, or 0, and is empty if there are no
-    rules; ``lessees`` has the call that leases each. A root without a rule or lessee is queued.
+    ``judgement`` has the rule that withholds each root, ``lessees`` the call that leases it. A root
+    without a rule or lessee is queued.
     """
     who = lessees.values.values
     return (
-        rules,
+        judgement.rules,
         lessees.indexes,
         [lessee.dispatcher_id for lessee in who],
         [lessee.principal for lessee in who],
@@ -74,15 +75,14 @@ async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
 async def insert_new_runs(
     tx: Tx,
     runs: Sequence[tuple[int, int]],
-    rules: Sequence[int],
+    judgement: Judgement,
     lessees: Lessees,
-    epoch: int,
     *,
     with_steps: bool,
 ) -> Leases | None:
     """Enqueue the roots of new runs, (run key, definition key), and insert all their steps.
 
-    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return the leases; None,
+    ``judgement`` and ``lessees`` are as ``roots`` takes them. Return the leases; None,
     having done nothing, if the rules have changed since. Takes the pause lock, shared, before it
     reads the epoch.
     """
@@ -101,8 +101,8 @@ async def insert_new_runs(
         """,
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
-        epoch,
-        *roots(rules, lessees),
+        judgement.epoch,
+        *roots(judgement, lessees),
     )
     if not rows[0][0]:
         return None

@@ -150,15 +150,14 @@ async def end_and_enqueue(
     verdicts: Sequence[Verdict],
     lasts: Sequence[int],
     ready: ReadyRows,
-    epoch: int,
 ) -> EndedAndEnqueued | None:
     """End leases, complete runs and enqueue ready steps by one statement, without a transaction.
 
     ``lasts`` are the indexes, from 1, of the verdicts that complete their run; ``ready.after`` has
     the index of the verdict that made each step ready. A lease that is not current completes no
     run and makes no step ready. Return None, having done nothing, unless all the runs are running,
-    no other transaction has locked one, and ``epoch`` is still that of the pause rules. Locks the
-    runs, then the pause lock, then the leases.
+    no other transaction has locked one, and the rules have not changed since the steps were judged.
+    Locks the runs, then the pause lock, then the leases.
     """
     rows = await tx.fetch(
         f"""
@@ -189,7 +188,7 @@ async def end_and_enqueue(
         *_arguments(verdicts, swept=False),
         *ready.arguments(),
         numbers(lasts),
-        epoch,
+        ready.judgement.epoch,
     )
     if not all(row[0] for row in rows):
         return None

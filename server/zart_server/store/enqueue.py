@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
@@ -19,8 +20,12 @@ Leases: TypeAlias = dict[tuple[int, int], tuple[int, datetime]]
 
 @dataclass(slots=True)
 class ReadyRows:
-    """Ready steps, column by column: to be paused by a rule, leased by a lessee, or else queued."""
+    """Ready steps, column by column: to be paused by a rule, leased by a lessee, or else queued.
 
+    ``rule_keys`` are those of the ``judgement``, which is written only if it still holds.
+    """
+
+    judgement: Judgement
     run_keys: list[int] = field(default_factory=list)
     step_nos: list[int] = field(default_factory=list)
     attempts: list[int] = field(default_factory=list)
@@ -116,14 +121,12 @@ def enqueue_parts(first: int, only_if: str) -> str:
     """
 
 
-async def enqueue_ready(
-    tx: Tx, ready: ReadyRows, epoch: int, steps: RerunSteps | None = None
-) -> Leases | None:
+async def enqueue_ready(tx: Tx, ready: ReadyRows, steps: RerunSteps | None = None) -> Leases | None:
     """Queue, pause or lease ready steps, and return the leases.
 
-    Return None, having done nothing, if the rules have changed since ``epoch``, by which the caller
-    judged the steps. Inserts the ``steps`` of their reruns before. The caller has locked the runs.
-    Takes the pause lock, shared, before it reads the epoch.
+    Return None, having done nothing, if the rules have changed since the steps were judged. Inserts
+    the ``steps`` of their reruns before. The caller has locked the runs. Takes the pause lock,
+    shared, before it reads the epoch.
     """
     is_still = "$18 = (SELECT epoch FROM now)"
     rows = await tx.fetch(
@@ -134,9 +137,9 @@ async def enqueue_ready(
         SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         *ready.arguments(),
-        epoch,
+        ready.judgement.epoch,
         *(() if steps is None else steps.arguments()),
     )
-    if rows[0][0] != epoch:
+    if rows[0][0] != ready.judgement.epoch:
         return None
     return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.enqueue import enqueued
@@ -25,13 +26,13 @@ class StepToRevive(NamedTuple):
 
 
 async def revive_steps(
-    tx: Tx, steps: Sequence[StepToRevive], rules: Sequence[int | None], epoch: int
+    tx: Tx, steps: Sequence[StepToRevive], judgement: Judgement
 ) -> set[int] | None:
     """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
-    One step of each run; steps that are not dead are left out. Each is queued, or paused by its
-    rule of ``epoch``. Return None, having done nothing, if the rules have changed since. The caller
-    has locked the runs. Takes the pause lock, shared, before it reads the epoch.
+    One step of each run; steps that are not dead are left out. Each is queued, or paused as
+    it was judged. Return None, having done nothing, if the rules have changed since. The caller has
+    locked the runs. Takes the pause lock, shared, before it reads the epoch.
     """
     rows = await tx.fetch(
         f"""
@@ -79,12 +80,12 @@ async def revive_steps(
                     "timeout_seconds": item.queued.timeout_seconds,
                 }
                 | record_of(item.operation)
-                for n, (item, rule) in enumerate(zip(steps, rules, strict=True))
+                for n, (item, rule) in enumerate(judgement.beside(steps))
             ]
         ),
         OperationKind.RETRY_STEP.value,
-        epoch,
+        judgement.epoch,
     )
-    if rows[0][0] != epoch:
+    if rows[0][0] != judgement.epoch:
         return None
     return {row[1] for row in rows if row[1] is not None}

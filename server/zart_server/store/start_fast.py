@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.db import Tx
 from zart_server.store.enqueue import Leases
@@ -49,14 +49,13 @@ class StartedFast(NamedTuple):
 async def start_fast(
     tx: Tx,
     new: NewExecution,
-    rules: Sequence[int],
+    judgement: Judgement,
     lessees: Lessees,
-    epoch: int,
     answer: Answered | None,
 ) -> StartedFast | None:
     """Insert an execution, enqueue its roots and store the incomplete answer to its request.
 
-    ``rules``, of ``epoch``, and ``lessees`` are as ``roots`` takes them. Return None, having done
+    ``judgement`` and ``lessees`` are as ``roots`` takes them. Return None, having done
     nothing, if the id is taken, the task has another definition by now, or the request was answered
     before. Raises StoreConflict if one of these, or a change of the rules, happens meanwhile.
     """
@@ -77,8 +76,8 @@ async def start_fast(
         *key,
         None if answer is None else answer.fingerprint,
         None if answer is None else answer.response,
-        epoch,
-        *roots(rules, lessees),
+        judgement.epoch,
+        *roots(judgement, lessees),
     )
     if not rows:
         return None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.db import Tx
 from zart_server.store.lessees import Lessees
@@ -77,13 +78,6 @@ class NextRun(NamedTuple):
     operation: NewOperation
 
 
-class Judged(NamedTuple):
-    """The rule that withholds each root of run after run, as ``roots`` takes it, of an epoch."""
-
-    rules: Sequence[int]
-    epoch: int
-
-
 _BEGIN = f""", begun AS MATERIALIZED (
             SELECT next_key AS run_key, definition_key, n FROM past
         ), steps AS ({insert_steps_of("begun")}), {beginning("begun", 6)}
@@ -95,13 +89,14 @@ async def insert_next_runs(
     following: Sequence[NextRun],
     trigger: RunTrigger,
     kind: OperationKind,
-    begin: Judged | None = None,
-) -> dict[int, RunRow] | None:
+    begin: Judgement | None = None,
+) -> dict[int, RunRow]:
     """Retire current runs that the caller has locked; insert and return the next, by execution key.
 
     Unfinished ones are cancelled; their steps were fenced before. Records the operations too.
-    With ``begin`` the runs begin as well: their steps are inserted and their roots enqueued, under
-    the pause lock, shared. Return None, having done nothing, if the rules have changed.
+    With ``begin`` the runs begin as well: their steps are inserted and their roots enqueued as they
+    were judged, under the pause lock, shared. Return an empty dict, having done nothing, if the
+    rules have changed since.
     """
     judged = "" if begin is None else "WHERE $5 = (SELECT epoch FROM now)"
     rows = await tx.fetch(
@@ -151,8 +146,6 @@ async def insert_next_runs(
         [run.payload_json for run in following],
         trigger.value,
         kind.value,
-        *(() if begin is None else (begin.epoch, *roots(begin.rules, Lessees()))),
+        *(() if begin is None else (begin.epoch, *roots(begin, Lessees()))),
     )
-    if begin is not None and not rows:
-        return None
     return {row["execution_key"]: RunRow.from_values(row) for row in rows}

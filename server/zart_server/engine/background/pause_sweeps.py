@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from zart_server.domain.errors import ZartError
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.db import Database, Tx
+from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.paused import PausedAt, paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.rules import (
     end_releases,
@@ -184,15 +185,9 @@ async def _release_some(tx: Tx, rule_key: int, after: PausedAt | None) -> Paused
 
 async def _release(tx: Tx, rule_key: int, run_keys: list[int]) -> None:
     steps = await paused_in_runs(tx, rule_key, run_keys, _BATCH)
-    while True:
-        keys = await tx.pauses.judge(
-            tx, [(step.execution_id, step.task_name, step.step_name) for step in steps]
-        )
-        released = [(s.run_key, s.step_no, key) for s, key in zip(steps, keys, strict=True)]
-        if await release(tx, released, tx.pauses.epoch):
-            break
-        await tx.pauses.refresh(tx)
-    for step, key in zip(steps, keys, strict=True):
-        if key is None:
+    names = [(step.execution_id, step.task_name, step.step_name) for step in steps]
+    judgement, _ = await write_judged(tx, names, lambda by: release(tx, steps, by))
+    for step, rule in judgement.beside(steps):
+        if rule is None:
             tx.changes.queued(step.task_name, step.handler)
             tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from zart_server.domain.dispatch import Completed, LeasedTask, Outcome
 from zart_server.domain.model import AttemptStatus
-from zart_server.engine.dispatch.enqueue import judge, rows_of
+from zart_server.engine.dispatch.enqueue import names_of_ready, rows_of
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.end_leases import Verdict, end_and_enqueue
 from zart_server.store.leases import LeaseKey
+from zart_server.store.pausing.judging import judge
 
 _FEW = 50
 
@@ -54,15 +55,16 @@ async def complete_fast(
             return None
         verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
         ready_steps.completed(lease[0], lease[1], ending.result_json, n)
-    rules = await judge(tx, ready_steps.ready)
+    judgement = await judge(tx, names_of_ready(ready_steps.ready))
     indexes = {n: index for index, n in enumerate(firsts.values(), 1)}
-    ready = rows_of(ready_steps.ready, rules)
+    ready = rows_of(ready_steps.ready, judgement)
     ready.after = [indexes[n] for n in ready_steps.after]
-    done = await end_and_enqueue(tx, verdicts, lasts, ready, tx.pauses.epoch)
+    done = await end_and_enqueue(tx, verdicts, lasts, ready)
     if done is None:
         return None
     ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in done.ended}
-    for n, item, rule in zip(ready_steps.after, ready_steps.ready, rules, strict=True):
+    of_ready = judgement.beside(ready_steps.ready)
+    for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:
             item.announce(tx)
     return CompletedFast(ended, ready_steps.leased(done.leases))

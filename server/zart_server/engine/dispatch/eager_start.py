@@ -53,7 +53,7 @@ class EagerStart:
         if long_polls is not None:
             tx.at_end(self._end)
 
-    def reserve(self, runs: Sequence[BegunRun], rules: Sequence[int]) -> Lessees:
+    def reserve(self, runs: Sequence[BegunRun], rules: Sequence[int | None]) -> Lessees:
         """Find who takes the first steps that no rule withholds; ``rules`` empty: none does.
 
         The runs may have no keys yet.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from zart_server.domain.dispatch import LeaseNext
+from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.dispatch.eager import lessee_of
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
+from zart_server.store.pausing.judging import write_judged
 from zart_server.store.steps import RerunSteps
 
 
@@ -38,51 +40,44 @@ class Ready:
             tx.changes.queued(self.definition.task_name, handler, self.delay)
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
-    """Where ready steps went: the rule that withholds each; token and end of each lease."""
-
-    rules: list[int | None]
-    leases: Leases = field(default_factory=dict)
-
-
-async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Enqueued:
+async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Leases:
     """Queue ready steps, or lease them at once; pause those that an active rule matches.
 
-    ``steps`` are those of their reruns, to be inserted before.
+    Return the leases. ``steps`` are those of their reruns, to be inserted before.
     The last thing a transaction does that may wait: it takes the pause lock, shared, and keeps it
     to the commit, so that a Pause either is seen here or sees what is queued or leased here.
     The caller has locked the runs.
     """
     if not ready and steps is None:
-        return Enqueued([])
-    while True:
-        rules = await judge(tx, ready)
-        enqueued = await enqueue_ready(tx, rows_of(ready, rules), tx.pauses.epoch, steps)
-        if enqueued is not None:
-            break
-        # The rules changed before we had the lock; now they cannot, so this happens once.
-        await tx.pauses.refresh(tx)
-    for item, rule in zip(ready, rules, strict=True):
+        return {}
+
+    async def write(judgement: Judgement) -> Leases | None:
+        return await enqueue_ready(tx, rows_of(ready, judgement), steps)
+
+    judgement, leases = await write_judged(tx, names_of_ready(ready), write)
+    for item, rule in judgement.beside(ready):
         if rule is None:
             item.announce(tx)
-    return Enqueued(rules, enqueued)
+    return leases
 
 
-async def judge(tx: Tx, ready: Sequence[Ready]) -> list[int | None]:
-    """Return the rule key of each, None where no rule of ``tx.pauses.epoch`` matches."""
-    return await tx.pauses.judge(
-        tx,
-        [(r.execution_id, r.definition.task_name, r.definition.queued[r.step_no].step_name)
-         for r in ready],
-    )  # fmt: skip
+def names_of_ready(ready: Sequence[Ready]) -> list[StepNames]:
+    """Return ready steps as pause rules know them."""
+    return [
+        (
+            item.execution_id,
+            item.definition.task_name,
+            item.definition.queued[item.step_no].step_name,
+        )
+        for item in ready
+    ]
 
 
-def rows_of(ready: Sequence[Ready], rules: Sequence[int | None]) -> ReadyRows:
+def rows_of(ready: Sequence[Ready], judgement: Judgement) -> ReadyRows:
     """Return the rows of ready steps as they were judged."""
-    found = ReadyRows()
+    found = ReadyRows(judgement)
     lessees: dict[LeaseNext, int] = {}
-    for item, rule in zip(ready, rules, strict=True):
+    for item, rule in judgement.beside(ready):
         kind = item.definition.queued[item.step_no]
         found.run_keys.append(item.run_key)
         found.step_nos.append(item.step_no)

@@ -136,8 +136,8 @@ class _Batch:
             await start_runs(self.tx, sorted(late))
         await self._finish_runs(ended)
         # Last, since a Pause waits for whoever has taken the pause lock.
-        enqueued = await enqueue(self.tx, self.ready_steps.ready)
-        self.tasks = self.ready_steps.leased(enqueued.leases)
+        leases = await enqueue(self.tx, self.ready_steps.ready)
+        self.tasks = self.ready_steps.leased(leases)
         return set(found)
 
     def _definition(self, run: RunFacts) -> Definition:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.dispatch.eager_start import EagerStart
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.store.begin_runs import insert_new_runs, insert_steps
@@ -13,6 +15,7 @@ from zart_server.store.caches.runs import RunFacts
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
+from zart_server.store.pausing.judging import write_judged
 
 FEW = 50  # runs whose steps are inserted under the pause lock
 
@@ -29,6 +32,23 @@ class NewRun(NamedTuple):
     facts: RunFacts | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The roots of new runs as pause rules know them, root for root of run after run.
+
+    Named only when they are judged: where there are no rules nobody asks.
+    """
+
+    runs: Sequence[NewRun]
+
+    def __iter__(self) -> Iterator[StepNames]:
+        """Return the names of each root."""
+        for run in self.runs:
+            definition = run.definition
+            for root in definition.graph.roots:
+                yield run.execution_id, definition.task_name, definition.graph.steps[root].step_name
+
+
 async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | None = None) -> None:
     """Insert all steps of new runs; enqueue their roots, or pause those that a rule matches.
 
@@ -41,37 +61,17 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | Non
     if not with_steps:
         await insert_steps(tx, keys)
     eager = EagerStart(tx, long_polls if with_steps else None)
-    while True:
-        rules = await judge_roots(tx, runs)
-        lessees = eager.reserve(runs, rules)
-        leases = await insert_new_runs(
-            tx, keys, rules, lessees, tx.pauses.epoch, with_steps=with_steps
-        )
-        if leases is not None:
-            break
-        # The rules changed before we had the lock; now they cannot, so this happens once.
-        eager.call_off()
-        await tx.pauses.refresh(tx)
+
+    async def write(judgement: Judgement) -> Leases | None:
+        lessees = eager.reserve(runs, judgement.rules)
+        leases = await insert_new_runs(tx, keys, judgement, lessees, with_steps=with_steps)
+        if leases is None:
+            eager.call_off()
+        return leases
+
+    _, leases = await write_judged(tx, Roots(runs), write)
     eager.leased(runs, leases)
     announce_queued(tx, runs, leases)
-
-
-async def judge_roots(tx: Tx, runs: Sequence[NewRun]) -> list[int]:
-    """Return the rule that withholds each root of each run, 0: none does.
-
-    Return an empty list if there are no rules. As of ``tx.pauses.epoch``.
-    """
-    if await tx.pauses.are_none(tx):
-        return []
-    rules = await tx.pauses.judge(
-        tx,
-        [
-            (run.execution_id, run.definition.task_name, run.definition.graph.steps[root].step_name)
-            for run in runs
-            for root in run.definition.graph.roots
-        ],
-    )
-    return [rule or 0 for rule in rules]
 
 
 def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:

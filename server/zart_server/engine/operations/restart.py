@@ -11,9 +11,9 @@ from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.begin_runs import (
     FEW,
     NewRun,
+    Roots,
     announce_queued,
     begin_runs,
-    judge_roots,
 )
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -25,7 +25,6 @@ from zart_server.engine.operations.supersede import (
     supersede,
 )
 from zart_server.store.db import Tx
-from zart_server.store.supersede import Judged
 
 
 async def restart(
@@ -78,11 +77,7 @@ async def _begin(tx: Tx, following: Sequence[Following]) -> list[Superseded]:
         await begin_runs(tx, [_new_run(done.following, done.next.run_key) for done in superseded])
         return superseded
     runs = [_new_run(item, 0) for item in following]
-
-    async def judge() -> Judged:
-        return Judged(await judge_roots(tx, runs), tx.pauses.epoch)
-
-    superseded = await supersede(tx, following, *kinds, judge)
+    superseded = await supersede(tx, following, *kinds, Roots(runs))
     announce_queued(tx, runs)
     return superseded
 

@@ -55,8 +55,8 @@ async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
     await tx.pauses.refresh(tx)
     steps = await find_matching(tx, rule_keys, EXACT_TO + 1)
     leaving = set(rule_keys)
-    matching = tx.pauses.rules.matching
-    others = sum(any(key not in leaving for key in matching(*step)) for step in steps)
+    matching = tx.pauses.matching
+    others = sum(any(key not in leaving for key in matching(step)) for step in steps)
     return len(steps) - others, others
 
 

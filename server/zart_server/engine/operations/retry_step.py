@@ -9,9 +9,11 @@ from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.domain.operations import Replaced
+from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.db import Tx
 from zart_server.store.operations import NewOperation
+from zart_server.store.pausing.judging import write_judged
 from zart_server.store.reads.steps import RunPlace, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
 
@@ -69,10 +71,13 @@ async def retry_steps(
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
     if not dead:
         return []
-    rules, revived = await _make_ready(tx, dead)
+    steps = list(map(_step_to_revive, dead))
+    judgement, revived = await write_judged(
+        tx, list(map(_names, dead)), lambda by: revive_steps(tx, steps, by)
+    )
     results: list[RetriedStep | ZartError] = []
     now_are = await read_steps(tx, [(_place(item), item.step_no) for item in dead], result_bytes=0)
-    for item, rule, now in zip(dead, rules, now_are, strict=True):
+    for (item, rule), now in zip(judgement.beside(dead), now_are, strict=True):
         run_id = item.current.run_id
         if item.current.run.run_key not in revived:
             results.append(StepNotDead(run_id, item.command.step_name, now.status))
@@ -84,20 +89,10 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     return results
 
 
-async def _make_ready(tx: Tx, dead: Sequence[_Dead]) -> tuple[list[int | None], set[int]]:
-    """Revive steps; return the rule that withholds each, and the runs of those that were dead."""
-    steps = list(map(_step_to_revive, dead))
-    names = [
-        (item.current.execution.execution_id, item.current.execution.task_name, step.queued)
-        for item, step in zip(dead, steps, strict=True)
-    ]
-    while True:
-        rules = await tx.pauses.judge(tx, [(id_, task, as_.step_name) for id_, task, as_ in names])
-        revived = await revive_steps(tx, steps, rules, tx.pauses.epoch)
-        if revived is not None:
-            return rules, revived
-        # The rules changed before we had the lock; now they cannot, so this happens once.
-        await tx.pauses.refresh(tx)
+def _names(item: _Dead) -> StepNames:
+    execution = item.current.execution
+    step_name = item.current.definition.queued[item.step_no].step_name
+    return execution.execution_id, execution.task_name, step_name
 
 
 def _place(item: _Dead) -> RunPlace:

@@ -9,11 +9,12 @@ from zart_server.domain.commands import StartExecution
 from zart_server.domain.model import Execution
 from zart_server.engine.dispatch.eager_start import EagerStart
 from zart_server.engine.dispatch.long_polls import LongPolls
-from zart_server.engine.operations.begin_runs import announce_queued, judge_roots
+from zart_server.engine.operations.begin_runs import Roots, announce_queued
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import begun, new_execution, new_run, with_id
 from zart_server.store.db import Tx
 from zart_server.store.executions import Started
+from zart_server.store.pausing.judging import judge
 from zart_server.store.start_fast import start_fast
 
 _NOT_YET = datetime.fromtimestamp(0, UTC)
@@ -39,14 +40,13 @@ async def start_execution(
         return None
     command = with_id(command)
     to_begin = [new_run(command, definition, Started(command.execution_id, 0, 0, _NOT_YET))]
-    rules = await judge_roots(tx, to_begin)
+    judgement = await judge(tx, Roots(to_begin))
     eager = EagerStart(tx, long_polls)
     done = await start_fast(
         tx,
         new_execution(command, definition),
-        rules,
-        eager.reserve(to_begin, rules),
-        tx.pauses.epoch,
+        judgement,
+        eager.reserve(to_begin, judgement.rules),
         answer(begun(command, _NOT_YET)),
     )
     if done is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RerunPlan
@@ -16,15 +16,16 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.operations import NewOperation
+from zart_server.store.pausing.judging import write_judged
 from zart_server.store.queue import lock_queued
 from zart_server.store.runs import RunRow, run_exists
 from zart_server.store.steps import fence_steps
 from zart_server.store.supersede import (
-    Judged,
     LockedExecution,
     NextRun,
     insert_next_runs,
@@ -152,11 +153,11 @@ async def supersede(
     runs: Sequence[Following],
     trigger: RunTrigger,
     kind: OperationKind,
-    judge: Callable[[], Awaitable[Judged]] | None = None,
+    roots: Iterable[StepNames] | None = None,
 ) -> list[Superseded]:
     """End current runs, insert those that follow, and record it.
 
-    With ``judge``, which returns the rules that withhold their roots, the runs begin too.
+    With ``roots``, those of the runs that follow, these begin too.
     """
     if not runs:
         return []
@@ -170,13 +171,14 @@ async def supersede(
         )
         for run in runs
     ]
-    while True:
-        judged = None if judge is None else await judge()
-        inserted = await insert_next_runs(tx, following, trigger, kind, judged)
-        if inserted is not None:
-            break
-        # The rules changed before we had the lock; now they cannot, so this happens once.
-        await tx.pauses.refresh(tx)
+
+    async def insert(judgement: Judgement) -> dict[int, RunRow] | None:
+        return await insert_next_runs(tx, following, trigger, kind, judgement) or None
+
+    if roots is None:
+        inserted = await insert_next_runs(tx, following, trigger, kind)
+    else:
+        _, inserted = await write_judged(tx, roots, insert)
     return [
         Superseded(
             run,

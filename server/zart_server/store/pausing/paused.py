@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
 
 _COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -83,11 +84,11 @@ async def paused_in_runs(
     return [PausedStep(*row) for row in rows]
 
 
-async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: int) -> bool:
-    """Queue paused steps, as (run key, step number, rule key); a rule key re-attributes instead.
+async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> int | None:
+    """Queue paused steps, or attribute them to the rules that withhold them now; return how many.
 
     Their lane cursors and attempts stay. The caller has locked the runs and holds the pause lock,
-    shared. Return False, having done nothing, if the rules have changed since ``epoch``.
+    shared. Return None, having done nothing, if the rules have changed since the judgement.
     """
     found = await tx.fetchval(
         f"""
@@ -111,9 +112,9 @@ async def release(tx: Tx, steps: Sequence[tuple[int, int, int | None]], epoch: i
         )
         SELECT epoch FROM zart.pause_epoch
         """,
-        [run_key for run_key, _, _ in steps],
-        [step_no for _, step_no, _ in steps],
-        [rule for _, _, rule in steps],
-        epoch,
+        [step.run_key for step in steps],
+        [step.step_no for step in steps],
+        [rule for _, rule in judgement.beside(steps)],
+        judgement.epoch,
     )
-    return bool(found == epoch)
+    return len(steps) if found == judgement.epoch else None

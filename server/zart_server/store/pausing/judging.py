@@ -1,0 +1,46 @@
+"""Judges steps by the pause rules, and writes by that judgement if the rules are still those.
+
+The only place that repeats what was judged: see ``write_judged``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from zart_server.domain.errors import PauseRulesChanged
+from zart_server.domain.rule_set import Judgement, StepNames
+from zart_server.store.db import Tx
+
+T = TypeVar("T")
+
+
+async def judge(tx: Tx, steps: Iterable[StepNames]) -> Judgement:
+    """Judge steps by the rules that this server knows, for a statement that is tried once."""
+    await tx.pauses.load(tx)
+    return tx.pauses.judge(steps)
+
+
+async def write_judged(
+    tx: Tx, steps: Iterable[StepNames], write: Callable[[Judgement], Awaitable[T | None]]
+) -> tuple[Judgement, T]:
+    """Judge steps, and write by that; if the rules had changed, do both once more.
+
+    ``write`` runs a statement that takes the pause lock, shared, before it compares epochs, and
+    returns None, having done nothing, if the judgement's is another. From then on this transaction
+    holds the lock, which every change of the rules takes exclusively: the epoch that is read next
+    is the one that the second ``write`` finds. Raises PauseRulesChanged if it is not. Then somebody
+    changed the rules without the lock, or what this server knows is ahead of this database (a
+    failover lost a rule): neither would be cured by a third time, but perhaps by a new transaction.
+
+    ``steps`` are gone through once for each judgement.
+    """
+    judgement = await judge(tx, steps)
+    done = await write(judgement)
+    if done is None:
+        await tx.pauses.refresh(tx)
+        judgement = tx.pauses.judge(steps)
+        done = await write(judgement)
+    if done is None:
+        raise PauseRulesChanged
+    return judgement, done
