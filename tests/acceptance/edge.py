@@ -19,8 +19,8 @@ from typing import Any
 import grpc
 import grpc.aio
 import yaml
-from acceptance.test_make_run import free_port
 from authority import Authority
+from ports import free_port
 from waiting import block_until
 
 from zart.channel import aio_channel, keepalive_of

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from acceptance.test_make_run import free_port
+from ports import free_port
 from waiting import block_until
 
 

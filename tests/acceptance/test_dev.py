@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from acceptance.test_make_run import free_port, processes_of
+from acceptance.test_make_run import processes_of
+from ports import free_port
 from waiting import block_until
 
 import zart

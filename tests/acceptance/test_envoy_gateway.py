@@ -14,7 +14,7 @@ import pytest
 from acceptance.cutting import Cutter
 from acceptance.edge import Edge, edge
 from acceptance.grpc_web import ORIGIN
-from gateway.conftest import gateway_to
+from gateway.sending import gateway_to
 from rig import CHAIN, Rig, eventually
 
 from zart.testing.server import ServerUnderTest

@@ -14,10 +14,10 @@ from pathlib import Path
 import grpc
 import pytest
 from acceptance.serve_process import ServeProcess
-from acceptance.test_make_run import free_port
-from gateway.conftest import Http
+from gateway.sending import Http
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from ports import free_port
 from rig import CHAIN, specs
 from waiting import block_until, until
 

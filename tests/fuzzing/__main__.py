@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.conftest import gateway_to
+from gateway.sending import gateway_to
 from google.protobuf.descriptor import MethodDescriptor
 
 import zart

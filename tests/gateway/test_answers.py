@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-from gateway.conftest import Answer, Http, gateway_to
+from gateway.scripted import RESUME, Scripted, post
+from gateway.sending import Http, gateway_to
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -19,57 +18,6 @@ from waiting import eventually, for_ever
 
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as pb
-
-RESUME = "/admin/v1/pause/pr-1"
-
-
-@dataclass
-class Scripted:
-    """A server that answers every call as it is told, and keeps what it was sent."""
-
-    answer: Callable[[Any], Any] = lambda _: pb.ResumeResponse()
-    metadata: dict[str, list[str]] = field(default_factory=dict)
-    requests: list[pb.ResumeRequest] = field(default_factory=list)
-    deadlines: list[float | None] = field(default_factory=list)
-    address: str = ""
-
-    async def handle(self, request: bytes, context: Any) -> bytes:
-        """Answer a call."""
-        self.metadata = {}
-        for key, value in context.invocation_metadata():
-            self.metadata.setdefault(key, []).append(value)
-        self.requests.append(pb.ResumeRequest.FromString(request))
-        self.deadlines.append(context.time_remaining())
-        answer = self.answer(context)
-        return (await answer if asyncio.iscoroutine(answer) else answer).SerializeToString()  # type: ignore[no-any-return]
-
-    def service(self, _details: grpc.HandlerCallDetails) -> Any:
-        """Serve every method."""
-        return grpc.unary_unary_rpc_method_handler(self.handle)
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[Scripted]:
-    """A scripted server."""
-    found = Scripted()
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([found])  # type: ignore[list-item]
-    found.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    yield found
-    await server.stop(0)
-
-
-@pytest.fixture
-def http_scripted(scripted: Scripted) -> Iterator[Http]:
-    """A gateway to it."""
-    with gateway_to(scripted.address, timeout=2.0, max_calls=2) as sender:
-        yield sender
-
-
-async def post(http_: Http, path: str, message: Any = None, **headers: str) -> Answer:
-    """Post while the loop that the server runs on goes on."""
-    return await asyncio.to_thread(http_.post, path, message, **headers)
 
 
 def test_the_servers_refusal_is_passed_on_whole(http_: Http) -> None:
@@ -226,93 +174,6 @@ async def test_more_calls_than_may_be_under_way_are_503(
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
     assert [answer.status for answer in await asyncio.gather(*first)] == [200, 200]
     assert (await post(http_scripted, RESUME)).status == 200
-
-
-async def test_who_calls_and_its_trace_are_passed_on(
-    scripted: Scripted, http_scripted: Http
-) -> None:
-    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    headers = {"Authorization": "Bearer a.b.c", "Traceparent": trace, "tracestate": "a=1",
-               "baggage": "user=7", "X-Request-Id": "r-1", "Cookie": "no", "X-Other": "no"}  # fmt: skip
-
-    await asyncio.to_thread(http_scripted.post, RESUME, {}, **headers)
-
-    passed = {key: scripted.metadata.get(key.lower()) for key in headers}
-    assert passed == {
-        "Authorization": ["Bearer a.b.c"],
-        "Traceparent": [trace],
-        "tracestate": ["a=1"],
-        "baggage": ["user=7"],
-        "X-Request-Id": ["r-1"],
-        "Cookie": None,
-        "X-Other": None,
-    }
-    await post(http_scripted, RESUME)
-    assert scripted.metadata["authorization"] == [""]  # nobody, whatever the channel shows
-
-
-async def test_a_header_that_metadata_cannot_hold_is_refused(
-    scripted: Scripted, http_scripted: Http
-) -> None:
-    refused = await post(http_scripted, RESUME, Authorization="Bearer \xe9")
-
-    assert list(refused.fields) == ["authorization"]
-    assert scripted.requests == []
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "request_id"),
-    [
-        ({"requestId": "r-1"}, {}, "r-1"),
-        ({}, {"Idempotency-Key": "k-1"}, "k-1"),
-        ({}, {"Idempotency-Key": '"k-1"'}, "k-1"),
-        ({"requestId": "k-1"}, {"Idempotency-Key": "k-1"}, "k-1"),
-    ],
-)
-async def test_the_request_id_is_the_bodys_or_the_headers(
-    scripted: Scripted, http_scripted: Http, body: Any, headers: dict[str, str], request_id: str
-) -> None:
-    answer = await post(http_scripted, RESUME, body, **headers)
-
-    assert scripted.requests[0].request_id == request_id
-    assert answer.headers["Idempotency-Key"] == request_id
-
-
-async def test_two_request_ids_are_refused(scripted: Scripted, http_scripted: Http) -> None:
-    different = {"Idempotency-Key": "k-2"}
-
-    refused = await post(http_scripted, RESUME, {"requestId": "r-1"}, **different)
-
-    assert list(refused.fields) == ["request_id"]
-    assert scripted.requests == []
-
-
-async def test_a_mutation_without_request_id_is_given_one_that_its_repeats_keep(
-    scripted: Scripted, http_scripted: Http
-) -> None:
-    def fail_once(context: Any) -> Any:
-        if len(scripted.requests) == 1:
-            return context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
-        return pb.ResumeResponse(rules_deleted=1)
-
-    scripted.answer = fail_once
-
-    answer = await post(http_scripted, RESUME)
-
-    assert answer.json == {"rulesDeleted": 1}
-    first, second = scripted.requests
-    assert first.request_id
-    assert first == second
-    assert answer.headers["Idempotency-Key"] == first.request_id
-
-
-@pytest.mark.parametrize("said", ["é☃", "trailing ", "a\nb"])
-async def test_a_request_id_that_no_header_holds_is_not_told(
-    scripted: Scripted, http_scripted: Http, said: str
-) -> None:
-    answer = await post(http_scripted, RESUME, {"requestId": said})
-
-    assert (answer.status, "Idempotency-Key" in answer.headers) == (200, False)
 
 
 def test_other_paths_and_methods(http_: Http) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fuzzing.bases import Bases
 from fuzzing.mutants import mutants_of
 from fuzzing.over_http import Asked, asked, bindings, status
-from gateway.conftest import Http
+from gateway.sending import Http
 from google.protobuf.descriptor import Descriptor
 from rig import CHAIN, Rig
 

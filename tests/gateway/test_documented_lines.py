@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.conftest import Http
+from gateway.sending import Http
 from gateway.test_table import TABLE
 from rig import eventually
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gateway.conftest import Http
+from gateway.sending import Http
 from gateway.test_table import TABLE
 from rig import Rig
 

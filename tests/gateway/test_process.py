@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from acceptance.test_make_run import free_port
-from gateway.conftest import Http
+from gateway.sending import Http
+from ports import free_port
 
 from zart.gateway.settings import GatewayError, Settings, host_and_port
 from zart.testing.server import ServerUnderTest

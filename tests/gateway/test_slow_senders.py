@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from gateway.conftest import Http, gateway_to
+from gateway.sending import Http, gateway_to
 from waiting import block_until
 
 from zart.gateway.shares import Shares

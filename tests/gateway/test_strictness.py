@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from gateway.conftest import Answer, Http
+from gateway.sending import Answer, Http
 from rig import CHAIN, Rig, specs
 
 START = "/api/v1/executions"

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gateway.conftest import Http
+from gateway.sending import Http
 from rig import Rig, eventually
 
 from zart.gateway.bindings import all_services, bindings_of

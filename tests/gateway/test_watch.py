@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from gateway.conftest import Http, gateway_to
+from gateway.sending import Http, gateway_to
 from rig import CHAIN, Rig, eventually
 
 from zart.testing.server import ServerUnderTest, serving

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from acceptance.test_make_run import free_port
+from ports import free_port
 from rig import eventually
 
 from zart_server.api.policy import POLICY

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from authority import Authority, serial_of
 from cryptography import x509
-from gateway.conftest import gateway_to
+from gateway.sending import gateway_to
 from issuing import Connect, TokenFile
 from rig import eventually, specs
 

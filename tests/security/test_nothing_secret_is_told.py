@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import grpc
 import pytest
-from acceptance.test_make_run import free_port
-from gateway.conftest import Http
+from gateway.sending import Http
 from issuing import Issuer, TokenFile
+from ports import free_port
 from rig import eventually
 from waiting import until
 

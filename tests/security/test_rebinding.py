@@ -14,9 +14,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from acceptance.test_make_run import free_port
-from gateway.conftest import Http, gateway_to
+from gateway.sending import Http, gateway_to
 from google.rpc import code_pb2
+from ports import free_port
 from rig import specs
 from waiting import block_until
 

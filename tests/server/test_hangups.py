@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from acceptance.serve_process import ServeProcess, serve_processes
-from acceptance.test_make_run import free_port
-from gateway.conftest import Http
+from gateway.sending import Http
 from issuing import TokenFile
+from ports import free_port
 from waiting import block_until, eventually
 
 import zart

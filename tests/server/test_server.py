@@ -1,45 +1,24 @@
-"""The server as a whole: health, reflection, drain, logs, settings, outages."""
+"""The server as a whole: health, reflection, the start and the drain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rig import CHAIN, Rig, eventually, specs, until_polled
-from waiting import until
+from server.health import SERVING, health
 
 import zart
 from zart import errors
 from zart.testing.fixtures import database_url, execute
 from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import execution_service_pb2, execution_service_pb2_grpc
-from zart_server.embedded import postgres
-from zart_server.settings import Settings, SettingsError
 from zart_server.store.migrate import migrate
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-async def health(client: zart.Client, service: str) -> Any:
-    """Ask for the health of a service."""
-    stub = health_pb2_grpc.HealthStub(client.channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
-    return answer.status
 
 
 async def test_health_of_the_process_and_of_each_service(rig: Rig) -> None:
@@ -65,80 +44,6 @@ async def test_reflection_lists_the_services(rig: Rig) -> None:
         break
     assert {f"zart.v1.{n}Service" for n in ("Admin", "Execution", "Dispatch", "Audit")} <= names
     assert "grpc.health.v1.Health" in names
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) -> None:
-    folder, port = tmp_path / "pg", free_port()
-    with contextlib.ExitStack() as stack:
-        with postgres.running(folder, port=port, durable=False) as database:
-            server = stack.enter_context(serving(database.url))
-            client = zart.connect(server.address)
-            await client.start("t", execution_id="x", steps=specs(CHAIN))
-            watching = asyncio.create_task(client.handle("x").result())
-            (task,) = await client.lease_tasks("d", ["t"])
-
-        impatient = zart.Client(client.channel, timeout=5)
-        with pytest.raises((errors.StoreUnavailable, zart.Unreachable)) as down:
-            await impatient.restart("x")
-        if isinstance(down.value, errors.StoreUnavailable):
-            assert down.value.retry_after is not None
-            assert "5432" not in down.value.message
-        assert await health(client, "") == SERVING
-
-        async def told() -> bool:
-            return bool(await health(client, "zart.v1.AdminService") == NOT_SERVING)
-
-        await eventually(told)
-        with postgres.running(folder, port=port, durable=False):
-
-            async def back() -> bool:
-                return bool(await health(client, "zart.v1.AdminService") == SERVING)
-
-            await eventually(back, within=20)
-            done = zart.Outcome(task.task_id, task.lease_token, zart.Completed("a"))
-            assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
-            for _ in range(2):
-                (task,) = await client.lease_tasks("d", ["t"], wait=10)
-                done = zart.Outcome(task.task_id, task.lease_token, zart.Completed(task.step_name))
-                await client.report_tasks("d", [done])
-            assert await asyncio.wait_for(watching, 15) == "c"
-            await client.close()
-            stack.close()
-
-
-async def test_a_killed_database_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
-    acknowledged: list[str] = []
-    with postgres.running(folder) as database, serving(database.url) as server:
-        async with zart.connect(server.address, timeout=3) as client:
-
-            async def start_many() -> None:
-                for n in range(100_000):
-                    with contextlib.suppress(zart.ZartError):
-                        await client.start("t", execution_id=f"x{n}", steps=specs({"a": ()}))
-                        acknowledged.append(f"x{n}")
-
-            starting = [asyncio.create_task(start_many())]
-            await until(lambda: len(acknowledged) >= 200)
-            database.process.send_signal(signal.SIGKILL)
-            database.process.wait()
-            for task in starting:
-                task.cancel()
-            await asyncio.gather(*starting, return_exceptions=True)
-    with postgres.running(folder) as database:
-        db = await asyncpg.connect(database.url)
-        stored = {r["execution_id"] for r in await db.fetch("SELECT * FROM zart_executions")}
-        await db.close()
-    assert set(acknowledged) <= stored
-    assert len(stored) <= len(acknowledged) + 1
 
 
 async def to_the_end(stream: Any) -> None:
@@ -255,110 +160,6 @@ def test_a_taken_port_is_one_clear_error(zart_server: ServerUnderTest) -> None:
         serving(zart_server.database_url, listen=zart_server.address),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({}, "ZART_DATABASE_URL"),
-        ({"database_url": "mysql://x"}, "not a PostgreSQL URL"),
-        ({"database_url": "::"}, "ZART_DATABASE_URL"),
-        ({"database_url": "postgresql://h/d", "listen": "nowhere"}, "HOST:PORT"),
-        ({"database_url": "postgresql://h/d", "listen": "0.0.0.0:1"}, "ZART_INSECURE=1"),
-        ({"database_url": "postgresql://h/d", "pool_size": 0}, "ZART_POOL_SIZE"),
-        ({"database_url": "postgresql://h/d", "log_level": "loud"}, "ZART_LOG_LEVEL"),
-    ],
-)
-def test_settings_are_checked_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, object], message: str
-) -> None:
-    for name in list(os.environ):
-        if name.startswith("ZART_"):
-            monkeypatch.delenv(name)
-    with pytest.raises(SettingsError, match=message):
-        Settings.load(**given)
-
-
-def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZART_DATABASE_URL", "postgresql://h/d")
-    monkeypatch.setenv("ZART_POOL_SIZE", "7")
-    settings = Settings.load(listen=None)
-    assert (settings.pool_size, settings.listen) == (7, "127.0.0.1:50051")
-
-
-@pytest.fixture
-def process(zart_database: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server in a process of its own, logging JSON lines."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "zart.cli", "serve", "--listen", address]
-    env = {**os.environ, "ZART_DATABASE_URL": zart_database}
-    server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    with zart.connect_sync(address) as client:
-        grpc.channel_ready_future(client.channel).result(timeout=20)
-    yield server, address
-    if server.poll() is None:
-        server.kill()
-    server.communicate()
-
-
-def test_one_line_is_logged_for_each_call_and_sigterm_ends_with_0(
-    process: tuple[subprocess.Popen[str], str],
-) -> None:
-    server, address = process
-    with zart.connect_sync(address, triggered_by="ops") as client:
-        client.start("t", {"secret": "hunter2"}, execution_id="x", steps=specs(CHAIN))
-        with pytest.raises(errors.ExecutionNotFound):
-            client.restart("nobody", request_id="r7")
-    server.send_signal(signal.SIGTERM)
-    _, text = server.communicate(timeout=10)
-
-    assert server.returncode == 0
-    lines = [json.loads(line) for line in text.splitlines()]
-    calls = [line for line in lines if line["event"] == "call" and "Service/" in line["method"]]
-    assert [c["method"].rsplit("/")[-1] for c in calls] == ["StartExecution", "Restart"]
-    start, restart = calls
-    assert (start["code"], start["execution_id"], start["triggered_by"]) == ("OK", "x", "ops")
-    assert start["ms"] > 0
-    assert (restart["code"], restart["reason"]) == ("NOT_FOUND", "EXECUTION_NOT_FOUND")
-    assert restart["request_id"] == "r7"
-    assert "hunter2" not in text
-    assert "postgresql://" not in text
-
-
-def test_a_frozen_server_is_noticed_within_ten_seconds(
-    process: tuple[subprocess.Popen[str], str],
-) -> None:
-    import time
-
-    server, address = process
-    with zart.connect_sync(address, timeout=60) as client:
-        client.start("t", execution_id="x", steps=specs(CHAIN))
-        server.send_signal(signal.SIGSTOP)
-        begun = time.monotonic()
-        with pytest.raises(zart.Unreachable):
-            client.lease_tasks("d", ["t"], wait=0)
-        took = time.monotonic() - begun
-        server.send_signal(signal.SIGCONT)
-    assert took < 10
-
-
-def test_a_killed_server_loses_no_acknowledged_work(
-    process: tuple[subprocess.Popen[str], str], zart_database: str
-) -> None:
-    server, address = process
-    with zart.connect_sync(address, timeout=2) as client:
-        client.start("t", execution_id="x", steps=specs(CHAIN))
-        (task,) = client.lease_tasks("d", ["t"])
-        done = zart.Outcome(task.task_id, task.lease_token, zart.Completed("a"))
-        assert client.report_tasks("d", [done])[0].status == "RECORDED"
-        server.kill()
-        server.wait()
-        with pytest.raises(zart.Unreachable):
-            client.get_execution("x")
-    with serving(zart_database) as again, zart.connect_sync(again.address) as client:
-        assert client.get_step("x", "a").result == "a"
-        assert client.report_tasks("d", [done])[0].status == "ALREADY_RECORDED"
-        assert [t.step_name for t in client.lease_tasks("d", ["t"])] == ["b"]
 
 
 async def test_a_task_leased_by_a_server_that_drains_is_not_lost(

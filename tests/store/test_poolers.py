@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from acceptance.test_make_run import free_port
+from ports import free_port
 from rig import CHAIN, specs
 from waiting import block_until
 

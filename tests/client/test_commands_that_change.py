@@ -1,0 +1,147 @@
+"""The commands that change something: what is sent, and how the answer is shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+from client.scripted import EXECUTION, RULE, RUN, STEP, Run
+
+from zart.v1 import admin_service_pb2 as admin
+from zart.v1 import execution_pb2 as states
+from zart.v1 import execution_service_pb2 as execution
+
+
+def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
+    answer = admin.RetryStepResponse(run_id="x:run:1", step=STEP)
+    code, out, _, (request,) = run(
+        "retry-step x charge-card --max-attempts 3 --reason 'try again' --request-id r1",
+        ("RetryStep", answer),
+    )
+    assert code == 0
+    assert out == "x:run:1/charge-card is PAUSED: pause rule pr-abcd1234 (bob: maintenance)\n"
+    assert request == admin.RetryStepRequest(
+        execution_id="x",
+        step_name="charge-card",
+        max_attempts=3,
+        triggered_by="ops",
+        reason="try again",
+        request_id="r1",
+    )
+
+
+def test_restart(run: Run) -> None:
+    fenced = states.FencedStep(step_name="a", attempt=2, dispatcher_id="d1")
+    answer = admin.RestartResponse(new_run_id="x:run:2", run=RUN, fenced_steps=[fenced])
+    code, out, _, (request,) = run(
+        """restart x --payload '{"n": 1}' --if-running fail --expect-run 1""", ("Restart", answer)
+    )
+    assert code == 0
+    assert "x:run:2 is FAILED" in out
+    assert "a (attempt 2, on d1): its result will be refused" in out
+    assert (request.payload_json, request.expected_run_number) == ('{"n": 1}', 1)
+    assert request.if_running == admin.IF_RUNNING_FAIL
+    _, _, _, (request,) = run("restart x", ("Restart", answer))
+    assert request.WhichOneof("payload_kind") is None
+
+
+def test_rerun_dry_run(run: Run) -> None:
+    answer = admin.RerunResponse(
+        new_run_number=2,
+        effective_rerun=["a"],
+        preserved=["b"],
+        potentially_stale=[
+            admin.PotentiallyStale(preserved_step="b", possibly_depends_on=["a"]),
+        ],
+        plan_token="tok",
+    )
+    code, out, _, (request,) = run(
+        "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run",
+        ("Rerun", answer),
+    )
+    assert code == 0
+    assert "would make run 2" in out
+    assert "b: it may rest on a" in out
+    assert "--plan-token tok" in out
+    assert (list(request.force_rerun), list(request.preserve)) == (["a", "c", "d"], ["b"])
+    assert request.include_downstream
+    assert request.validate_only
+
+
+def test_pause_and_resume(run: Run) -> None:
+    answer = admin.PauseResponse(rule=RULE, paused_steps=10_000, paused_steps_is_lower_bound=True)
+    code, out, _, (request,) = run(
+        "pause --task-name order --step 'charge-*' --for 1h30m", ("Pause", answer)
+    )
+    assert code == 0
+    assert "pr-abcd1234 pauses task=order step=charge-*" in out
+    assert "10000 or more" in out
+    assert (request.expires_in.seconds, request.everything) == (5400, False)
+    _, _, _, (request,) = run("pause --everything", ("Pause", answer))
+    assert request.everything
+
+    done = admin.ResumeResponse(rules_deleted=1, rules=[RULE], released_steps=2)
+    code, out, _, (request,) = run("resume --rule-id pr-abcd1234", ("Resume", done))
+    assert code == 0
+    assert "deleted   1 rules" in out
+    assert (request.rule_id, request.everything) == ("pr-abcd1234", False)
+    _, _, _, (request,) = run("resume --all", ("Resume", done))
+    assert request.everything
+
+
+def test_resume_of_everything_needs_all_without_a_terminal(run: Run) -> None:
+    code, _, err, requests = run("resume")
+    assert code == 2
+    assert "--all" in err
+    assert requests == []
+
+
+def test_start(run: Run, tmp_path: Any) -> None:
+    (tmp_path / "p.json").write_text('{"n": 9007199254740993}')
+    answer = execution.StartExecutionResponse(execution=EXECUTION)
+    code, _, _, (request,) = run(
+        f"start order --execution-id x --payload @{tmp_path}/p.json --if-exists return",
+        ("StartExecution", answer),
+    )
+    assert code == 0
+    assert (request.task_name, request.execution_id) == ("order", "x")
+    assert request.payload_json == '{"n": 9007199254740993}'
+    assert request.if_exists == execution.IF_EXISTS_RETURN
+
+
+@pytest.mark.parametrize("payload", ["12345678901234567.89", '{"a":1,"a":2}', '{"n": 1.50e300}'])
+def test_a_payload_goes_as_it_was_given(run: Run, payload: str) -> None:
+    answer = execution.StartExecutionResponse(execution=EXECUTION)
+    _, _, _, (request,) = run(f"start order --payload '{payload}'", ("StartExecution", answer))
+    assert request.payload_json == payload
+    again = admin.RestartResponse(new_run_id="x:run:2", run=RUN)
+    _, _, _, (request,) = run(f"restart x --payload '{payload}'", ("Restart", again))
+    assert request.payload_json == payload
+
+
+@pytest.mark.parametrize("payload", ["NaN", "1e400", "-Infinity", "{'a': 1}", "1 2", "[" * 100_000])
+def test_a_payload_that_is_no_json_is_not_sent(run: Run, payload: str) -> None:
+    code, _, err, requests = run(f"start order --payload={shlex.quote(payload)}")
+    assert (code, requests) == (2, [])
+    assert "--payload" in err
+
+
+def test_start_and_wait_tells_the_id_first(run: Run) -> None:
+    made = states.Execution(execution_id="made-by-the-server", current_run_id="made:run:0")
+    started = execution.StartExecutionResponse(execution=made)
+    good = states.Run(
+        run_id="made:run:0",
+        execution_id="made-by-the-server",
+        status=states.RUN_STATUS_COMPLETED,
+        result_json="7",
+    )
+    done = execution.WatchExecutionResponse(execution=made, run=good)
+    answers = ("StartExecution", started), ("WatchExecution", [done])
+    _, out, _, _ = run("start order --wait", *answers)
+    assert out.splitlines() == ["made:run:0 is UNSPECIFIED", "7"]
+    _, out, err, _ = run("start order --wait -o json", *answers)
+    assert err == ""  # for scripts: JSON only, which has the id
+    told = json.loads(out)
+    assert (told["run"]["resultJson"], told["run"]["executionId"]) == ("7", "made-by-the-server")

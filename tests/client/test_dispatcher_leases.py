@@ -1,0 +1,151 @@
+"""A dispatcher's leases: extended while needed, given up when lost, leased ahead within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dispatching import dispatching, registered, start
+from rig import Rig, eventually
+from waiting import for_ever
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+
+async def is_extended(rig: Rig, step_name: str, seconds: float) -> bool:
+    """Return whether a running step's lease lasts so long, counted from its begin."""
+    found: bool = await rig.db.fetchval(
+        "SELECT bool_or(lease_expires_at > started_at + $2 * interval '1 second')"
+        " FROM zart.leases WHERE step_name = $1", step_name, seconds,
+    )  # fmt: skip
+    return found
+
+
+async def test_a_wide_dispatcher_of_quick_handlers_goes_on_leasing(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """It leases ahead; more than one call gives must never be what makes a call worth it."""
+    task = zart.Task("t")
+
+    @task.step()
+    async def quick(_ctx: zart.StepContext) -> None:
+        pass
+
+    async with dispatching(zart_server, task, concurrency=256):
+        await registered(rig, "t")
+        for batch in range(3):
+            ids = [f"x{batch}-{n}" for n in range(1000)]
+            await rig.client.batch_start_executions([zart.Start("t", None, i) for i in ids])
+
+            async def drained() -> bool:
+                return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.tasks)")
+
+            await eventually(drained)
+
+
+async def test_leases_are_extended_while_a_handler_runs(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step()
+    async def slow(ctx: zart.StepContext) -> int:
+        await eventually(lambda: is_extended(rig, "slow", 2))
+        return ctx.attempt
+
+    async with dispatching(zart_server, task, lease=1):
+        assert await (await start(rig, task)).result(timeout=60) == 1
+
+
+async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    cancelled = asyncio.Event()
+
+    @task.step()
+    async def first(ctx: zart.StepContext) -> int:
+        if ctx.run_number == 0:
+            try:
+                await for_ever()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+        return ctx.run_number
+
+    async with dispatching(zart_server, task, lease=1):
+        handle = await start(rig, task)
+
+        async def running() -> bool:
+            return (await rig.statuses())["first"] == "RUNNING"
+
+        await eventually(running)
+        answer = await rig.client.restart("x")
+        assert len(answer.fenced_steps) == 1
+        await asyncio.wait_for(cancelled.wait(), 10)
+        assert await handle.result(timeout=10) == 1
+
+
+async def test_a_long_chain_does_not_keep_a_slot_from_what_waits(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    order: list[str] = []
+
+    async def handler(ctx: zart.StepContext) -> None:
+        if not order:
+            await rig.client.start(task, execution_id="y", steps=[zart.StepSpec("s0")])
+        order.append(ctx.execution_id)
+
+    for n in range(40):
+        task.step(name=f"s{n}")(handler)
+    async with dispatching(zart_server, task, concurrency=1):
+        await (await start(rig, task)).result(timeout=20)
+    assert len(order) == 41
+    assert 1 <= order.index("y") <= 17
+
+
+async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUnderTest) -> None:
+    task = zart.Task("t")
+    for n in range(60):
+        task.step(name=f"quick{n}")(lambda _: None)
+
+    @task.step(depends_on=["quick0"])
+    async def slow(ctx: zart.StepContext) -> None:
+        await eventually(lambda: is_extended(rig, "slow", 2))
+
+    async with dispatching(zart_server, task, lease=1, concurrency=1):
+        run = await (await start(rig, task)).run(timeout=90)
+    assert run.status == "COMPLETED"
+    state = await rig.client.get_execution("x")
+    assert all(len([a for a in s.attempts if a.status != "RELEASED"]) == 1 for s in state.steps)
+
+
+async def test_what_was_leased_ahead_goes_to_whoever_has_a_slot(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Quick steps let it lease far ahead; then slow ones take its slots."""
+    task, let_go = zart.Task("t"), asyncio.Event()
+    ran: list[str] = []
+
+    @task.step()
+    async def step(ctx: zart.StepContext) -> None:
+        ran.append(ctx.execution_id)
+        if ctx.payload == "slow":
+            await let_go.wait()
+
+    async with dispatching(zart_server, task, lease=3, concurrency=2):
+        await registered(rig, "t")
+        kinds = ["quick"] * 400 + ["slow"] * 2 + ["quick"] * 100
+        starts = [zart.Start("t", kind, f"x{n}") for n, kind in enumerate(kinds)]
+        await rig.client.batch_start_executions(starts)
+        async with dispatching(zart_server, task, lease=3, concurrency=2):
+
+            async def are_all_but_the_slow_done() -> bool:
+                return len(set(ran)) == len(kinds) and await rig.db.fetchval(
+                    "SELECT count(*) = 2 FROM zart_tasks"
+                )
+
+            await eventually(are_all_but_the_slow_done)
+            let_go.set()
+    assert len(ran) == len(kinds)

@@ -1,0 +1,105 @@
+"""The end of a dispatcher: what has begun is finished, and the rest is given back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dispatching import dispatching, start
+from rig import Rig, eventually
+from waiting import block_until, for_ever
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+
+async def test_stopping_lets_handlers_finish_and_gives_back_what_has_not_begun(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    begun, is_stopping = asyncio.Event(), asyncio.Event()
+
+    @task.step()
+    async def slow(ctx: zart.StepContext) -> str:
+        begun.set()
+        await is_stopping.wait()
+        return "done"
+
+    @task.step(depends_on=[slow])
+    async def after(ctx: zart.StepContext) -> None:
+        await asyncio.sleep(0)
+
+    async with dispatching(zart_server, task) as stop:
+        await start(rig, task)
+        await begun.wait()
+        stop.set()
+        await asyncio.sleep(0)
+        is_stopping.set()
+    assert await rig.statuses() == {"slow": "COMPLETED", "after": "SCHEDULED"}
+
+
+async def test_what_does_not_finish_in_the_grace_period_is_released_and_does_not_count(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    begun = asyncio.Event()
+
+    @task.step(retry=zart.Retry(max_attempts=1))
+    async def endless(ctx: zart.StepContext) -> None:
+        begun.set()
+        await for_ever()
+
+    @task.step(retry=zart.Retry(max_attempts=1))
+    def stubborn(ctx: zart.StepContext) -> None:
+        block_until(lambda: ctx.cancelled)
+
+    async with dispatching(zart_server, task, grace=0.1) as stop:
+        await start(rig, task)
+        await begun.wait()
+        stop.set()
+    assert await rig.statuses() == {"endless": "SCHEDULED", "stubborn": "SCHEDULED"}
+    (attempt,) = (await rig.client.get_step("x", "endless")).attempts
+    assert attempt.status == "RELEASED"
+
+
+async def test_stopping_under_load_leaves_no_lease_behind(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    for n in range(400):
+        task.step(name=f"s{n}")(lambda _: None)
+    for round_ in range(5):
+        async with dispatching(zart_server, task, concurrency=4) as stop:
+            await start(rig, task, execution_id=f"x{round_}")
+
+            async def are_some_done(least: int = 30 * round_) -> bool:
+                done: int = await rig.db.fetchval(
+                    "SELECT count(*) FROM zart.steps WHERE status = 'completed'"
+                )
+                return done >= least
+
+            await eventually(are_some_done)
+            stop.set()
+        leased = await rig.db.fetchval("SELECT count(*) FROM zart.leases")
+        assert leased == 0
+
+
+async def test_stopping_while_next_steps_are_taken_on_leaves_no_lease_behind(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t", sequential=True)
+    for n in range(200):
+        task.step(name=f"s{n}")(lambda _: None)
+    for round_ in range(5):
+        async with dispatching(zart_server, task, concurrency=4) as stop:
+            for n in range(4):
+                await start(rig, task, execution_id=f"x{round_}-{n}")
+
+            async def is_under_way(n: int = round_) -> bool:
+                done = await rig.db.fetchval(
+                    "SELECT count(*) FROM zart.steps WHERE status = 'completed'"
+                )
+                return bool(done > 50 * (n + 1))
+
+            await eventually(is_under_way)
+            stop.set()
+        assert await rig.db.fetchval("SELECT count(*) FROM zart.leases") == 0

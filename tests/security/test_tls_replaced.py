@@ -1,0 +1,97 @@
+"""Certificates, keys and tokens that are replaced under running servers and clients."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+from authority import Authority, serial_of
+from cryptography import x509
+from issuing import TokenFile
+from rig import specs
+from security.encrypted import encrypted, show
+
+import zart
+from zart import errors
+from zart.testing.server import ServerUnderTest
+
+
+def served_serial(server: ServerUnderTest) -> int:
+    """Return the serial number of the certificate that a new connection gets."""
+    host, _, port = server.address.rpartition(":")
+    certificate = ssl.get_server_certificate((host, int(port)))
+    return x509.load_pem_x509_certificate(certificate.encode()).serial_number
+
+
+async def test_the_servers_certificate_is_replaced_without_a_restart(
+    zart_database: str, authority: Authority
+) -> None:
+    with encrypted(zart_database, authority) as server:
+        first = served_serial(server)
+        assert first == serial_of(authority.folder / "server.pem")
+        async with zart.connect(server.address, credentials=show(authority)) as client:
+            await client.start("t", execution_id="x", steps=specs({"a": ()}))
+            watch = client.watch_execution("x")
+            await anext(watch)
+
+            authority.issue("server", "localhost")
+
+            second = served_serial(server)
+            assert second == serial_of(authority.folder / "server.pem") != first
+            # What was connected before goes on.
+            await client.cancel_execution("x")
+            assert [state.run.status.value async for state in watch][-1] == "CANCELLED"
+
+
+async def test_half_a_replacement_changes_nothing(zart_database: str, authority: Authority) -> None:
+    with encrypted(zart_database, authority) as server:
+        first = served_serial(server)
+        key = authority.folder / "server.key"
+        old = key.read_bytes()
+        authority.issue("server", "localhost")
+        new = key.read_bytes()
+        key.write_bytes(old)  # not the key of the new certificate
+        assert served_serial(server) == first
+
+        key.write_bytes(new)
+
+        assert served_serial(server) != first
+
+
+async def test_a_callers_own_files_are_replaced_without_a_restart(
+    zart_database: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zart.renewing._LOOK_EVERY", 0.0)
+    tokens = TokenFile(tmp_path / "tokens")
+    token_file = tmp_path / "token"
+    token_file.write_text(tokens.add("first", "viewer") + "\n")
+    tokens.add("second", "viewer", "starter")
+    other = Authority(tmp_path / "other")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(other.ca.read_bytes())
+    credentials = zart.Credentials(ca=bundle, token_file=token_file)
+    with encrypted(zart_database, authority, auth_tokens=tokens.path) as server:
+        async with zart.connect(server.address, credentials=credentials, timeout=2) as client:
+            with pytest.raises(errors.Unreachable):
+                await client.list_executions()
+            bundle.write_bytes(authority.ca.read_bytes())
+            assert await client.list_executions() == []
+
+            token_file.write_text("zart_token-of-second\n")
+            await client.start("t", steps=specs({"a": ()}))
+
+            # A watch goes on although its channel was replaced, and more than once.
+            [execution] = await client.list_executions()
+            watch = client.watch_execution(execution.execution_id)
+            await anext(watch)
+            for _ in range(3):
+                os.utime(bundle)
+                assert len(await client.list_executions()) == 1
+            await client.cancel_execution(execution.execution_id)
+            assert [state.run.status.value async for state in watch][-1] == "CANCELLED"
+        with zart.connect_sync(server.address, credentials=credentials) as plain:
+            assert len(list(plain.list_executions())) == 1
+            os.utime(bundle)
+            assert len(list(plain.list_executions())) == 1
