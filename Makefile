@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-check lock lock-check sql sql-check check bench fuzz clean
+.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,7 +26,7 @@ run: $(VENV)/.installed ## start everything with example work; Ctrl-C stops it
 test: $(VENV)/.installed ## run the tests; ARGS='-k pause' some of them
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-under-load: $(VENV)/.installed ## run the tests three times beside six busy loops
+test-under-load: $(VENV)/.installed ## run the tests three times beside six busy loops; ARGS='--times 1 -k pause' once, some of them
 	$(BIN)/python tools/under_load.py $(ARGS)
 
 # What callers were built with: no change of the protos may break them.
@@ -99,10 +99,10 @@ $(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json
 		npm install --no-package-lock --no-audit --no-fund --ignore-scripts; }
 	touch $@
 
-bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installed) ## measure; ARGS=--quick only proves that it runs
+bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installed) ## measure; ARGS='--quick' only proves that it runs
 	$(BIN)/python -m bench $(ARGS)
 
-fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS=--seed N repeats a run
+fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS='--seed 7' repeats a run
 	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
 
 check: lint types proto-check lock-check sql-check test ## everything that CI checks

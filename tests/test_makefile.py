@@ -1,0 +1,27 @@
+"""``make help`` shows each target, with an example of ARGS where the target takes them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text()
+TARGET = re.compile(r"^([a-z-]+):(.*)\n((?:\t.*\n)*)", re.MULTILINE)
+
+
+def test_help_shows_what_each_target_takes() -> None:
+    targets = {name: (line, recipe) for name, line, recipe in TARGET.findall(MAKEFILE)}
+    undescribed = {name for name, (line, _) in targets.items() if "## " not in line}
+    takes = {name for name, (_, recipe) in targets.items() if "$(ARGS)" in recipe}
+    shows = {name for name, (line, _) in targets.items() if "ARGS='" in line}
+
+    assert undescribed == set()
+    assert "test" in takes
+    assert takes == shows
+
+
+def test_no_target_is_taken_for_a_file() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+
+    assert {name for name, *_ in TARGET.findall(MAKEFILE)} == set(phony.group(1).split())
