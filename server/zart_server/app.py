@@ -32,7 +32,7 @@ from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
-from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.reading import Reading
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable

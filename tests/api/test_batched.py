@@ -12,8 +12,8 @@ from rig import Rig
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
-from zart_server.api.mutations.batched import Batched
-from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.mutation import Mutation
+from zart_server.api.mutations.mutations import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -118,12 +118,17 @@ async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
         done.extend(number for number, _ in wanted)
         return [number for number, _ in wanted]
 
-    gathered: Batched[int, int, Any] = Batched(
-        Mutations(cast("Any", _LostAtCommit()), 5.0, WaitingRoom(1)), pb.RestartResponse, cast("Any", operate),
-        lambda number: pb.RestartResponse(new_run_number=number), str,
-    )  # fmt: skip
+    mutation: Mutation[pb.RestartRequest, int, int, pb.RestartResponse] = Mutation(
+        response_type=pb.RestartResponse,
+        decode=lambda request: (int(request.execution_id), Caller()),
+        operate=cast("Any", operate),
+        encode=lambda number: pb.RestartResponse(new_run_number=number),
+        target=str,
+    )
+    mutations = Mutations(cast("Any", _LostAtCommit()), 5.0, WaitingRoom(1))
     answers = await asyncio.gather(
-        *(gathered.run(pb.RestartRequest(), n, Caller()) for n in range(5)), return_exceptions=True
+        *(mutations.run(mutation, pb.RestartRequest(execution_id=str(n))) for n in range(5)),
+        return_exceptions=True,
     )
 
     assert done == list(range(5))

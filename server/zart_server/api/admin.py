@@ -1,4 +1,4 @@
-"""AdminService: each handler decodes, opens one transaction, calls the engine, encodes."""
+"""AdminService: a handler runs its mutation, or decodes, reads in one transaction, and encodes."""
 
 from __future__ import annotations
 
@@ -6,33 +6,25 @@ from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
 from zart_server.api import encode
-from zart_server.api.checks import Checks, with_caller
+from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
-from zart_server.api.mutations.batched import Batched
-from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.admin import (
+    RERUN,
+    RESTART,
+    RETRY_STEP,
+    pause_mutation,
+    resume_mutation,
+)
+from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.aside import decoded
-from zart_server.domain.commands import (
-    Caller,
-    Rerun,
-    Rerunned,
-    RerunPlan,
-    Restart,
-    Restarted,
-    RetriedStep,
-    RetryStep,
-)
+from zart_server.domain.commands import Caller, Rerun, Rerunned
 from zart_server.domain.errors import ZartError
-from zart_server.engine.operations import pause, resume
 from zart_server.engine.operations.rerun import rerun
-from zart_server.engine.operations.restart import restart
-from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.store import reads
-from zart_server.store.db import Database, Tx
-
-_PAUSE_LOCK = "\0pause lock"  # no execution is called so
+from zart_server.store.db import Database
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
@@ -42,43 +34,36 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._db = db
         self._reading = reading
         self._mutations = mutations
-        self._retries = Batched(
-            mutations, pb.RetryStepResponse, retry_steps, _retried, _execution_id
-        )
-        self._restarts = Batched(mutations, pb.RestartResponse, restart, _restarted, _execution_id)
-        self._reruns = Batched(mutations, pb.RerunResponse, rerun, _rerunned, _execution_id)
+        self._pause = pause_mutation(mutations.patience)
+        self._resume = resume_mutation(mutations.patience)
 
     async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
-        return await self._retries.run(
-            request, *await decoded(with_caller, decode.retry_step, request)
-        )
+        return await self._mutations.run(RETRY_STEP, request)
 
     async def Restart(  # noqa: N802 - the proto's name
         self, request: pb.RestartRequest, context: Context
     ) -> pb.RestartResponse:
         """Create the next run from scratch."""
-        return await self._restarts.run(
-            request, *await decoded(with_caller, decode.restart, request)
-        )
+        return await self._mutations.run(RESTART, request)
 
     async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
         """Create the next run with some results carried over, or only plan it."""
-        command, caller = await decoded(with_caller, decode.rerun, request)
-        if not command.validate_only:
-            return await self._reruns.run(request, command, caller)
+        if not request.validate_only:
+            return await self._mutations.run(RERUN, request)
         # It changes nothing, so there is nothing to remember.
+        command, caller = await decoded(RERUN.decode, request)
         plan = await _plan(self._db, command, caller, wait=False)
         if plan is None:
             async with self._mutations.room.turn(command.execution_id):
                 plan = await _plan(self._db, command, caller, wait=True)
         if isinstance(plan, ZartError) or plan is None:
             raise plan or LookupError("a lock that was waited for was not got")
-        return _rerunned(plan)
+        return RERUN.encode(plan)
 
     async def ListRuns(  # noqa: N802 - the proto's name
         self, request: pb.ListRunsRequest, context: Context
@@ -98,41 +83,13 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: pb.PauseRequest, context: Context
     ) -> pb.PauseResponse:
         """Add a pause rule, and count what it withholds once it does."""
-        command, caller = with_caller(decode.pause, request)
-
-        async def operate(tx: Tx) -> pb.PauseResponse:
-            rule = await pause.pause(tx, command, caller, self._mutations.patience)
-            return pb.PauseResponse(rule=encode.pause_rule(rule))
-
-        async def complete(tx: Tx, response: pb.PauseResponse) -> None:
-            counts = await pause.count_paused(tx, response.rule.rule_id)
-            response.paused_steps = counts.paused_steps
-            response.paused_steps_is_lower_bound = counts.is_lower_bound
-            response.running_steps = counts.running_steps
-
-        return await self._mutations.run(
-            request, pb.PauseResponse, operate, complete, target=_PAUSE_LOCK, at_once=False
-        )
+        return await self._mutations.run(self._pause, request)
 
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context
     ) -> pb.ResumeResponse:
         """Delete pause rules."""
-        command, caller = with_caller(decode.resume, request)
-
-        async def operate(tx: Tx) -> pb.ResumeResponse:
-            done = await resume.resume(tx, command, caller, self._mutations.patience)
-            return pb.ResumeResponse(
-                rules_deleted=done.rules_deleted,
-                rules=map(encode.pause_rule, done.rules),
-                released_steps=done.released_steps,
-                released_steps_is_lower_bound=done.is_lower_bound,
-                still_paused_steps=done.still_paused_steps,
-            )
-
-        return await self._mutations.run(
-            request, pb.ResumeResponse, operate, target=_PAUSE_LOCK, at_once=False
-        )
+        return await self._mutations.run(self._resume, request)
 
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context
@@ -155,46 +112,3 @@ async def _plan(
     async with db.transaction() as tx:
         [plan] = await rerun(tx, [(command, caller)], wait=wait)
     return plan
-
-
-def _execution_id(command: RetryStep | Restart | Rerun) -> str:
-    return command.execution_id
-
-
-def _retried(done: RetriedStep) -> pb.RetryStepResponse:
-    step = encode.step(done.step)
-    step.ClearField("result_json")
-    step.ClearField("input_json")
-    return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
-
-
-def _restarted(done: Restarted) -> pb.RestartResponse:
-    return pb.RestartResponse(
-        new_run_id=done.run.run_id,
-        new_run_number=done.run.run_number,
-        run=encode.run(done.run),
-        fenced_steps=map(encode.fenced_step, done.fenced_steps),
-    )
-
-
-def _rerunned(done: Rerunned) -> pb.RerunResponse:
-    return pb.RerunResponse(
-        new_run_id=done.new_run_id,
-        new_run_number=done.new_run_number,
-        effective_rerun=done.plan.effective_rerun,
-        preserved=done.plan.preserved,
-        potentially_stale=_stale(done.plan),
-        fenced_steps=map(encode.fenced_step, done.fenced_steps),
-        plan_token=done.plan_token,
-    )
-
-
-def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:
-    return [
-        pb.PotentiallyStale(
-            preserved_step=stale.step_name,
-            possibly_depends_on=stale.causes,
-            omitted=stale.omitted,
-        )
-        for stale in plan.potentially_stale
-    ]

@@ -72,7 +72,11 @@ def caller_of(request: MutatingRequest) -> Caller:
         )
 
 
-def with_caller(decode: Callable[[R], T], request: R) -> tuple[T, Caller]:
-    """Decode a mutating request, and who sends it and why."""
-    with Checks() as check:
-        return check(decode, request), check(caller_of, request)
+def with_caller(decode: Callable[[R], T]) -> Callable[[R], tuple[T, Caller]]:
+    """Return a decoder of a mutating request that also tells who sends it and why."""
+
+    def decode_both(request: R) -> tuple[T, Caller]:
+        with Checks() as check:
+            return check(decode, request), check(caller_of, request)
+
+    return decode_both

@@ -14,20 +14,16 @@ from zart_server.api import encode_dispatch
 from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
 from zart_server.api.identity import principal
-from zart_server.api.mutations.single import Mutations
+from zart_server.api.mutations.dispatch import REGISTER_TASK
+from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.outliving import outcome_of
 from zart_server.aside import decoded
-from zart_server.domain.commands import Caller
 from zart_server.domain.dispatch import LeasedTask, Outcome, Reported, ReportResult
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.dispatch import Dispatch
-from zart_server.engine.operations.register_task import register_task
-from zart_server.store.db import Tx
 
 T = TypeVar("T")
-
-_TASK = "\0task "  # no execution is called so
 
 
 @dataclass(slots=True)
@@ -53,16 +49,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.RegisterTaskRequest, context: Context
     ) -> pb.RegisterTaskResponse:
         """Make a definition current."""
-        definition = await decoded(decode.register_task, request)
-        check_tasks([definition.task_name])
-
-        async def operate(tx: Tx) -> pb.RegisterTaskResponse:
-            stored = await register_task(tx, definition, Caller(principal=principal()))
-            return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
-
-        return await self._mutations.run(
-            request, pb.RegisterTaskResponse, operate, target=_TASK + definition.task_name
-        )
+        return await self._mutations.run(REGISTER_TASK, request)
 
     async def LeaseTasks(  # noqa: N802 - the proto's name
         self, request: pb.LeaseTasksRequest, context: Context

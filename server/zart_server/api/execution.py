@@ -1,8 +1,8 @@
-"""ExecutionService: each handler decodes, opens one transaction, calls below, encodes."""
+"""ExecutionService: a handler runs its mutation, or decodes, reads in one transaction, encodes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from zart.v1 import execution_service_pb2 as pb
@@ -10,22 +10,21 @@ from zart.v1 import execution_service_pb2_grpc
 from zart_server import aside
 from zart_server.api import decode_execution as decode
 from zart_server.api import encode
-from zart_server.api.checks import Checks, caller_of, with_caller
+from zart_server.api.checks import Checks
 from zart_server.api.context import Context
-from zart_server.api.errors import status_of
-from zart_server.api.fields import items_of, name_of, optional_number
-from zart_server.api.mutations.single import CROWD, Mutations
-from zart_server.api.mutations.starts import batched_starts
+from zart_server.api.fields import name_of, optional_number
+from zart_server.api.mutations.execution import (
+    CANCEL_EXECUTION,
+    batch_start_mutation,
+    start_mutation,
+)
+from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
-from zart_server.domain.commands import Caller, ExecutionView, StartExecution, StartResult
-from zart_server.domain.errors import ZartError
+from zart_server.domain.commands import ExecutionView
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.long_polls import LongPolls
-from zart_server.engine.operations.cancel import cancel_execution
-from zart_server.engine.operations.start import start_executions
 from zart_server.store import reads
-from zart_server.store.db import Tx
 
 _STEP_BYTES = 200  # about, of an encoded step
 
@@ -39,33 +38,20 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._reading = reading
         self._mutations = mutations
         self._watches = watches
-        self._long_polls = long_polls
-        self._starts = batched_starts(mutations, long_polls)
+        self._start = start_mutation(long_polls)
+        self._batch_start = batch_start_mutation(long_polls)
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         """Start one execution."""
-        command = await aside.decoded(decode.start_execution, request)
-        return await self._starts.run(request, command, command.caller)
+        return await self._mutations.run(self._start, request)
 
     async def BatchStartExecutions(  # noqa: N802 - the proto's name
         self, request: pb.BatchStartExecutionsRequest, context: Context
     ) -> pb.BatchStartExecutionsResponse:
         """Start many executions, each by itself."""
-        items_of(request.requests, "requests")
-        batch = caller_of(request)
-        items = await aside.decoded(_items, request.requests, batch)
-        good = [item for item in items if isinstance(item, StartExecution)]
-
-        async def operate(tx: Tx) -> pb.BatchStartExecutionsResponse:
-            started = iter(await start_executions(tx, good, self._long_polls))
-            results = [item if isinstance(item, ZartError) else next(started) for item in items]
-            return pb.BatchStartExecutionsResponse(results=map(_result, results))
-
-        return await self._mutations.run(
-            request, pb.BatchStartExecutionsResponse, operate, target=CROWD
-        )
+        return await self._mutations.run(self._batch_start, request)
 
     async def GetExecution(  # noqa: N802 - the proto's name
         self, request: pb.GetExecutionRequest, context: Context
@@ -112,18 +98,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.CancelExecutionRequest, context: Context
     ) -> pb.CancelExecutionResponse:
         """Cancel the current run."""
-        command, caller = with_caller(decode.cancel_execution, request)
-
-        async def operate(tx: Tx) -> pb.CancelExecutionResponse:
-            done = await cancel_execution(tx, command, caller)
-            return pb.CancelExecutionResponse(
-                run=encode.run(done.run),
-                fenced_steps=map(encode.fenced_step, done.fenced_steps),
-            )
-
-        return await self._mutations.run(
-            request, pb.CancelExecutionResponse, operate, target=command.execution_id
-        )
+        return await self._mutations.run(CANCEL_EXECUTION, request)
 
     async def WatchExecution(  # noqa: N802 - the proto's name
         self, request: pb.WatchExecutionRequest, context: Context
@@ -167,26 +142,6 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
                 task_definition=encode.task_definition(definition)
             ),
         )
-
-
-def _items(
-    requests: Sequence[pb.StartExecutionRequest], batch: Caller
-) -> list[StartExecution | ZartError]:
-    return [_item(item, batch) for item in requests]
-
-
-def _item(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution | ZartError:
-    """Decode one item; a bad one becomes the error that stands in its place."""
-    try:
-        return decode.start_of_batch(request, batch)
-    except ZartError as error:
-        return error
-
-
-def _result(result: StartResult) -> pb.BatchStartExecutionsResult:
-    if isinstance(result, ZartError):
-        return pb.BatchStartExecutionsResult(error=status_of(result))
-    return pb.BatchStartExecutionsResult(execution=encode.execution(result))
 
 
 def _watched(view: ExecutionView) -> pb.WatchExecutionResponse:

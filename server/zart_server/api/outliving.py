@@ -8,6 +8,24 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class Outliving:
+    """Tasks that run to their end, whoever stops waiting for them."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Let a task run to its end."""
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def drain(self) -> None:
+        """Wait until every task is done, and those that they began."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+
 async def outcome_of(work: asyncio.Future[T]) -> T:
     """Wait for a task or a future that the waiting call's cancellation does not touch.
 

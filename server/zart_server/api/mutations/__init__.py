@@ -1,1 +1,1 @@
-"""The one path of mutating calls, one by one or several in one transaction."""
+"""The one path of mutating calls: each RPC is a named `Mutation`, and `Mutations` runs it."""

@@ -1,0 +1,203 @@
+"""Does calls in transactions: within a time, again after a conflict, and each at most once.
+
+The one place of the operation timeout and of repeats on conflict. Calls come alone, or together as
+`batched.py` brings them; what a repeat of a request is answered is `replay.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from zart_server.api.mutations.mutation import Call, Grouping, Response
+from zart_server.api.mutations.replay import Answer, answer_calls
+from zart_server.api.outliving import Outliving
+from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.engine.operations.requests import RequestKey, complete_response
+from zart_server.store.db import Database
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS = 6  # in line
+# The first attempt does not wait for locks for long: it does not stand in line for them.
+_BRIEFLY = "SET LOCAL lock_timeout = 100;"
+_BACKOFF = 0.02  # seconds, doubled from attempt to attempt
+
+T = TypeVar("T")
+
+
+class _RolledBack(Exception):
+    """A batch failed before its commit, so it left nothing."""
+
+
+class Attempts:
+    """Settles each call, whatever goes wrong. ``timeout`` in seconds, for a call or a batch."""
+
+    def __init__(
+        self, db: Database, timeout: float, room: WaitingRoom, outliving: Outliving
+    ) -> None:
+        self._db = db
+        self._timeout = timeout
+        self._room = room
+        self._outliving = outliving
+        self._storing: dict[RequestKey, asyncio.Task[None]] = {}
+
+    async def together(self, calls: Sequence[Call[Any]]) -> Sequence[Call[Any]]:
+        """Do calls of one mutation in one transaction; return those that are to be done alone.
+
+        These are the calls whose execution another transaction has locked, whose stored response
+        has to be completed, or all if the transaction failed before its commit.
+        """
+        try:
+            answers = await self._in_time(self._answer_batch(calls))
+        except _RolledBack as error:
+            _log.info("a batch of %d is done one by one: %s", len(calls), error)
+            return calls
+        except Exception as error:  # noqa: BLE001 - it is the callers': nobody knows what committed
+            for call in calls:
+                call.settle(error)
+            return ()
+        left = []
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, ZartError):
+                call.settle(answer)
+            elif answer is not None and answer.is_complete:
+                call.settle(answer.response)
+            else:
+                left.append(call)
+        return left
+
+    async def alone(self, call: Call[Any], *, is_first: bool) -> None:
+        """Do a call in a transaction of its own, which waits for locks; repeated on conflict.
+
+        What ``is_first`` tries without waiting, and stands in line only where that will not do.
+        """
+        try:
+            call.settle(await self._in_time(self._answer_alone(call, is_first=is_first)))
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            call.settle(error)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await work
+        except TimeoutError:
+            raise OperationTimeout from None
+
+    async def _answer_batch(
+        self, calls: Sequence[Call[Any]]
+    ) -> list[Answer[Any] | ZartError | None]:
+        async with self._db.transaction() as tx:
+            try:
+                return await answer_calls(tx, calls, wait=False, is_repeat=False)
+            except Exception as error:
+                # Its kind only: what it says may be a statement, or a payload.
+                raise _RolledBack(type(error).__name__) from error
+
+    async def _answer_alone(self, call: Call[Response], *, is_first: bool) -> Response:
+        answer = await self._try(call) if is_first else None
+        if answer is None:
+            async with self._line(call):
+                answer = await self._repeat(call)
+        if not answer.is_complete:
+            await self._complete(call, answer.response)
+        return answer.response
+
+    async def _try(self, call: Call[Response]) -> Answer[Response] | None:
+        """Return None if the call has to wait, or others got in the way."""
+        grouping, target = call.mutation.grouping, call.target
+        trying: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
+        if grouping is Grouping.IN_LINE:
+            return None
+        if grouping is Grouping.ALONE and target is not None:
+            if self._room.is_waited_for(target):
+                return None
+            trying = self._room.trying(target)
+        with contextlib.suppress(StoreConflict):
+            async with trying:
+                return await self._attempt(call, wait=False, is_repeat=False)
+        return None
+
+    def _line(self, call: Call[Any]) -> contextlib.AbstractAsyncContextManager[None]:
+        """Stand in line for what the call has to lock, and for leave to hold a connection.
+
+        What begins its transaction itself waits for its lock but a moment at a time.
+        """
+        if call.target is None:
+            return self._room.place()
+        if call.mutation.grouping is Grouping.IN_LINE:
+            return self._room.line(call.target)
+        return self._room.turn(call.target)
+
+    async def _repeat(self, call: Call[Response]) -> Answer[Response]:
+        is_repeat = call.mutation.grouping is not Grouping.IN_LINE  # else this is its first attempt
+        for attempt in range(_ATTEMPTS):
+            if call.key in self._storing:
+                await asyncio.wait([self._storing[call.key]])
+            try:
+                answer = await self._attempt(call, wait=True, is_repeat=is_repeat or attempt > 0)
+            except StoreConflict:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                if answer is None:
+                    raise LookupError("a lock that was waited for was not got")
+                return answer
+            await asyncio.sleep(_backoff(attempt))
+        raise StoreConflict
+
+    async def _attempt(
+        self, call: Call[Response], *, wait: bool, is_repeat: bool
+    ) -> Answer[Response] | None:
+        mutation = call.mutation
+        fast = None if wait else mutation.fast
+        async with self._db.transaction(
+            first="" if wait or mutation.grouping is Grouping.TOGETHER else _BRIEFLY,
+            at_once=fast is None and mutation.grouping is not Grouping.IN_LINE,
+        ) as tx:
+            if fast is not None:
+                done = await fast(tx, call.command, call.request)
+                if done is not None:
+                    return Answer(mutation.encode(done))
+                await tx.begin()
+            [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
+            if isinstance(answer, ZartError):
+                raise answer
+        return answer
+
+    async def _complete(self, call: Call[Response], response: Response) -> None:
+        """Fill in what a stored response lacks, and store it while the caller has it already."""
+        complete, request = call.mutation.complete, call.request
+        if complete is None:
+            return
+        async with self._db.transaction(at_once=False) as tx:
+            await complete(tx, response)
+        if request is None:
+            return
+        whole = type(response)()
+        whole.CopyFrom(response)
+        whole.ClearField("replayed")
+        storing = asyncio.create_task(self._store(request.key, whole.SerializeToString()))
+        self._storing[request.key] = self._outliving.keep(storing)
+        storing.add_done_callback(lambda _: self._storing.pop(request.key, None))
+
+    async def _store(self, key: RequestKey, response: bytes) -> None:
+        """Store a complete response, which nobody needs to wait for but a repeat.
+
+        Where it fails, a repeat completes the response anew.
+        """
+        try:
+            async with asyncio.timeout(self._timeout), self._db.transaction(at_once=False) as tx:
+                await complete_response(tx, key, response)
+        except (ZartError, TimeoutError) as error:
+            _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
+
+
+def _backoff(attempt: int) -> float:
+    """Return the seconds to wait before the next attempt after a conflict, the first being 0."""
+    jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+    return float(_BACKOFF * 2**attempt * jitter)

@@ -1,0 +1,38 @@
+"""The mutation of DispatchService that is an operator's: RegisterTask."""
+
+from __future__ import annotations
+
+from zart.v1 import dispatch_service_pb2 as pb
+from zart_server.api import decode_dispatch as decode
+from zart_server.api.access import check_tasks
+from zart_server.api.identity import principal
+from zart_server.api.mutations.mutation import Grouping, Mutation, for_one
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import TaskDefinition
+from zart_server.engine.operations.register_task import register_task
+
+_TASK = "\0task "  # no execution is called so
+
+
+def _decode(request: pb.RegisterTaskRequest) -> tuple[TaskDefinition, Caller]:
+    definition = decode.register_task(request)
+    check_tasks([definition.task_name])
+    return definition, Caller(principal=principal())
+
+
+def _registered(stored: TaskDefinition) -> pb.RegisterTaskResponse:
+    return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
+
+
+def _task_of(definition: TaskDefinition) -> str:
+    return _TASK + definition.task_name
+
+
+REGISTER_TASK = Mutation(
+    response_type=pb.RegisterTaskResponse,
+    decode=_decode,
+    operate=for_one(register_task),
+    encode=_registered,
+    target=_task_of,
+    grouping=Grouping.ALONE,
+)

@@ -1,0 +1,162 @@
+"""The mutations of ExecutionService, each with what the engine does for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from zart.v1 import execution_service_pb2 as pb
+from zart_server.api import decode_execution as decode
+from zart_server.api import encode
+from zart_server.api.checks import caller_of, with_caller
+from zart_server.api.errors import status_of
+from zart_server.api.fields import items_of
+from zart_server.api.mutations.mutation import Grouping, Mutation, Request, for_one
+from zart_server.domain.commands import (
+    Caller,
+    CancelExecution,
+    Cancelled,
+    StartExecution,
+    StartResult,
+)
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import Execution
+from zart_server.engine.dispatch.long_polls import LongPolls
+from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.requests import Answered
+from zart_server.engine.operations.start import start_executions
+from zart_server.engine.operations.start_fast import start_execution
+from zart_server.store import reads
+from zart_server.store.db import Tx
+
+
+def start_mutation(
+    long_polls: LongPolls,
+) -> Mutation[pb.StartExecutionRequest, StartExecution, Execution, pb.StartExecutionResponse]:
+    """Return StartExecution; the first steps may be leased at once to ``long_polls``."""
+
+    async def operate(
+        tx: Tx,
+        wanted: Sequence[tuple[StartExecution, Caller]],
+        *,
+        wait: bool,  # noqa: ARG001 - it always does
+    ) -> list[StartResult]:
+        return await start_executions(tx, [command for command, _ in wanted], long_polls)
+
+    async def fast(tx: Tx, wanted: StartExecution, request: Request | None) -> Execution | None:
+        def answer(execution: Execution) -> Answered | None:
+            if request is None:
+                return None
+            response = _started(execution)
+            response.execution.ClearField("created_at")  # told by ``_fill_in``
+            return Answered(*request, response.SerializeToString())
+
+        return await start_execution(tx, wanted, answer, long_polls)
+
+    return Mutation(
+        response_type=pb.StartExecutionResponse,
+        decode=_decode_start,
+        operate=operate,
+        encode=_started,
+        target=_id_of,
+        fast=fast,
+        complete=_fill_in,
+    )
+
+
+def _decode_start(request: pb.StartExecutionRequest) -> tuple[StartExecution, Caller]:
+    command = decode.start_execution(request)
+    return command, command.caller
+
+
+def _id_of(command: StartExecution) -> str:
+    return command.execution_id or str(id(command))
+
+
+def _started(execution: Execution) -> pb.StartExecutionResponse:
+    return pb.StartExecutionResponse(execution=encode.execution(execution))
+
+
+async def _fill_in(tx: Tx, response: pb.StartExecutionResponse) -> None:
+    """Fill in what was not known when the answer was stored."""
+    execution_id = response.execution.execution_id
+    found = await reads.find_executions(tx, [execution_id])
+    response.execution.created_at.FromDatetime(found[execution_id].created_at)
+
+
+_Item: TypeAlias = StartExecution | ZartError
+
+
+def batch_start_mutation(
+    long_polls: LongPolls,
+) -> Mutation[
+    pb.BatchStartExecutionsRequest,
+    Sequence[_Item],
+    Sequence[StartResult],
+    pb.BatchStartExecutionsResponse,
+]:
+    """Return BatchStartExecutions: a bad item's error stands in its place."""
+
+    async def operate(tx: Tx, items: Sequence[_Item], _caller: Caller) -> Sequence[StartResult]:
+        good = [item for item in items if isinstance(item, StartExecution)]
+        started = iter(await start_executions(tx, good, long_polls))
+        return [item if isinstance(item, ZartError) else next(started) for item in items]
+
+    return Mutation(
+        response_type=pb.BatchStartExecutionsResponse,
+        decode=_decode_batch,
+        operate=for_one(operate),
+        encode=_batch_started,
+        target=_nothing_shared,
+        grouping=Grouping.ALONE,
+    )
+
+
+def _decode_batch(
+    request: pb.BatchStartExecutionsRequest,
+) -> tuple[Sequence[_Item], Caller]:
+    items_of(request.requests, "requests")
+    batch = caller_of(request)
+    return [_decode_item(item, batch) for item in request.requests], batch
+
+
+def _decode_item(request: pb.StartExecutionRequest, batch: Caller) -> _Item:
+    """Decode one item; a bad one becomes the error that stands in its place."""
+    try:
+        return decode.start_of_batch(request, batch)
+    except ZartError as error:
+        return error
+
+
+def _nothing_shared(_items: Sequence[_Item]) -> None:
+    """Batches share no lock: one that waits is no reason for others to."""
+
+
+def _batch_started(results: Sequence[StartResult]) -> pb.BatchStartExecutionsResponse:
+    return pb.BatchStartExecutionsResponse(results=map(_result, results))
+
+
+def _result(result: StartResult) -> pb.BatchStartExecutionsResult:
+    if isinstance(result, ZartError):
+        return pb.BatchStartExecutionsResult(error=status_of(result))
+    return pb.BatchStartExecutionsResult(execution=encode.execution(result))
+
+
+def _cancelled(done: Cancelled) -> pb.CancelExecutionResponse:
+    return pb.CancelExecutionResponse(
+        run=encode.run(done.run), fenced_steps=map(encode.fenced_step, done.fenced_steps)
+    )
+
+
+def _execution_id(command: CancelExecution) -> str:
+    return command.execution_id
+
+
+CANCEL_EXECUTION = Mutation(
+    response_type=pb.CancelExecutionResponse,
+    decode=with_caller(decode.cancel_execution),
+    operate=for_one(cancel_execution),
+    encode=_cancelled,
+    target=_execution_id,
+    grouping=Grouping.ALONE,
+)

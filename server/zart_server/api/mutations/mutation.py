@@ -1,0 +1,135 @@
+"""What one mutating RPC is: how it is decoded, what the engine does, how that is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import ZartError
+from zart_server.engine.operations.requests import RequestKey
+from zart_server.store.db import Tx
+
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Given_co = TypeVar("Given_co", covariant=True)
+Asked = TypeVar("Asked", bound=Message)
+Command = TypeVar("Command")
+Done = TypeVar("Done")
+Response = TypeVar("Response", bound=Message)
+
+
+class Operate(Protocol[Asked_contra, Given_co]):
+    """Does the operation for several callers: a result or an error each.
+
+    None, only without ``wait``: another transaction has locked the execution.
+    """
+
+    def __call__(
+        self, tx: Tx, wanted: Sequence[tuple[Asked_contra, Caller]], *, wait: bool
+    ) -> Awaitable[Sequence[Given_co | ZartError | None]]:
+        """Do it."""
+
+
+class Request(NamedTuple):
+    """Names a request with a request_id, and tells whether a repeat asks for the same."""
+
+    key: RequestKey
+    fingerprint: bytes
+
+
+class OperateFast(Protocol[Asked_contra, Given_co]):
+    """Does what one caller asks for and stores its incomplete answer, without a transaction.
+
+    Return None, having done nothing, if the operation needs a transaction.
+    """
+
+    def __call__(
+        self, tx: Tx, wanted: Asked_contra, request: Request | None
+    ) -> Awaitable[Given_co | None]:
+        """Do it."""
+
+
+class Grouping(Enum):
+    """How the calls of a mutation are brought together, and how each meets a lock."""
+
+    TOGETHER = auto()
+    """Calls that come at once share a transaction; whose execution is locked goes on alone."""
+    ALONE = auto()
+    """Each call has a transaction, tried for a moment before it stands in line for the lock."""
+    IN_LINE = auto()
+    """As ALONE, but one call at a time; the engine begins the transaction itself."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Mutation(Generic[Asked, Command, Done, Response]):
+    """One mutating RPC.
+
+    ``target`` names what a call has to lock, if that is one thing: of a batch only one call may be
+    about it, and the calls that wait for it stand in one line. ``fast`` is tried first for a call
+    that comes alone. ``complete`` fills in, after the commit, what a stored response lacks: each
+    statement stands for itself unless it begins a transaction. Without ``is_whole`` the response of
+    ``encode`` lacks that too; else only one that ``fast`` has stored.
+    """
+
+    response_type: type[Response]
+    decode: Callable[[Asked], tuple[Command, Caller]]
+    operate: Operate[Command, Done]
+    encode: Callable[[Done], Response]
+    target: Callable[[Command], str | None]
+    grouping: Grouping = Grouping.TOGETHER
+    fast: OperateFast[Command, Done] | None = None
+    complete: Callable[[Tx, Response], Awaitable[None]] | None = None
+    is_whole: bool = True
+
+
+def for_one(do: Callable[[Tx, Command, Caller], Awaitable[Done]]) -> Operate[Command, Done]:
+    """Return an operation on one command, which waits for locks, as one on several."""
+
+    async def operate(
+        tx: Tx,
+        wanted: Sequence[tuple[Command, Caller]],
+        *,
+        wait: bool,  # noqa: ARG001 - it always does
+    ) -> Sequence[Done | ZartError]:
+        [(command, caller)] = wanted
+        try:
+            return [await do(tx, command, caller)]
+        except ZartError as error:
+            return [error]
+
+    return operate
+
+
+@dataclass(eq=False, slots=True)
+class Call(Generic[Response]):
+    """One call of a mutation, and the future of its answer."""
+
+    mutation: Mutation[Any, Any, Any, Response]
+    command: object
+    caller: Caller
+    target: str | None
+    request: Request | None
+    done: asyncio.Future[Response] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def key(self) -> RequestKey | None:
+        """Its request's key."""
+        return None if self.request is None else self.request.key
+
+    def settle(self, answer: Response | BaseException) -> None:
+        """Answer the caller, whether it still waits or not."""
+        if self.done.done():
+            return
+        if isinstance(answer, asyncio.CancelledError):
+            self.done.cancel()
+        elif isinstance(answer, BaseException):
+            self.done.set_exception(answer)
+        else:
+            self.done.set_result(answer)

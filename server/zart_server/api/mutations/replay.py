@@ -1,0 +1,97 @@
+"""Answers calls in their transaction; a repeat of a request is answered as it was before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple
+
+from google.protobuf.message import Message
+
+from zart_server.api.mutations.mutation import Call, Request, Response
+from zart_server.aside import decoded
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import RequestIdReused, ZartError
+from zart_server.engine.operations.requests import (
+    Answered,
+    RequestKey,
+    find_answers,
+    store_answers,
+)
+from zart_server.store.db import Tx
+
+
+class Answer(NamedTuple, Generic[Response]):
+    """A response. Not ``is_complete``: the mutation's ``complete`` has to fill it in."""
+
+    response: Response
+    is_complete: bool = True
+
+
+async def request_of(message: Message, caller: Caller) -> Request | None:
+    """Name a request of a caller; None if it has no request_id, or its kind needs none."""
+    request_id: str = getattr(message, "request_id", "")
+    if not request_id:
+        return None
+    rpc = message.DESCRIPTOR.name.removesuffix("Request")
+    key = RequestKey(caller.principal, rpc, request_id)
+    return Request(key, await decoded(_fingerprint, message))
+
+
+def _fingerprint(message: Message) -> bytes:
+    """Return what tells whether a repeat asks for the same."""
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+
+
+async def answer_calls(
+    tx: Tx, calls: Sequence[Call[Any]], *, wait: bool, is_repeat: bool
+) -> list[Answer[Any] | ZartError | None]:
+    """Do what calls of one mutation ask for, and store their responses with their requests.
+
+    With ``is_repeat`` what was answered before is found first; else only if a call is refused, or
+    its request cannot be stored: most calls are no repeats. None, only without ``wait``: another
+    transaction has locked the execution. Raises StoreConflict if a request was answered meanwhile.
+    """
+    known = await _known(tx, calls) if is_repeat else {}
+    new = [call for call in calls if call not in known]
+    mutation = calls[0].mutation
+    results = (
+        await mutation.operate(tx, [(call.command, call.caller) for call in new], wait=wait)
+        if new
+        else ()
+    )
+    done: dict[Call[Any], Answer[Any] | ZartError | None] = {
+        call: result
+        if result is None or isinstance(result, ZartError)
+        else Answer(mutation.encode(result), mutation.is_whole)
+        for call, result in zip(new, results, strict=True)
+    }
+    refused = [call for call, answer in done.items() if isinstance(answer, ZartError)]
+    answers = known | done | await _known(tx, refused)
+    await store_answers(
+        tx,
+        [
+            Answered(*call.request, answer.response.SerializeToString(), answer.is_complete)
+            for call, answer in done.items()
+            if call.request is not None and isinstance(answer, Answer)
+        ],
+    )
+    return [answers[call] for call in calls]
+
+
+async def _known(
+    tx: Tx, calls: Sequence[Call[Any]]
+) -> dict[Call[Any], Answer[Any] | ZartError | None]:
+    """Return the answers of those calls that were answered before."""
+    asked = {call.request.key: call for call in calls if call.request is not None}
+    found = await find_answers(tx, dict(c.request for c in asked.values() if c.request))
+    return {asked[key]: _replayed(asked[key], stored) for key, stored in found.items()}
+
+
+def _replayed(call: Call[Any], stored: Answered | RequestIdReused) -> Answer[Any] | ZartError:
+    """Return a stored response, marked as replayed."""
+    if isinstance(stored, RequestIdReused):
+        return stored
+    response = call.mutation.response_type.FromString(stored.response)
+    response.replayed = True
+    return Answer(response, stored.is_complete or call.mutation.complete is None)
