@@ -197,7 +197,7 @@ async def test_what_ends_and_what_operators_do_waits_for_no_turn(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     # Nothing is read that can wait.
-    zart_server.running.runtime.watches._others_at = math.inf
+    zart_server.running.runtime.watches._hints._others_at = math.inf
 
     await _all_told(rig, HURRY)
 
@@ -259,3 +259,28 @@ async def test_all_watches_of_an_execution_are_told_by_one_read(
     assert {end.result().status for end in ends} == {"COMPLETED"}
     # Three leases and three reports, some of them read twice: not once for each watch.
     assert followed.reads_begun - before < len(ends) / 2
+
+
+async def test_what_has_not_changed_is_not_read_again(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    runtime = zart_server.running.runtime
+
+    async def poll() -> None:
+        runtime.maintenance._next["watches"] = 0.0
+        await maintain(zart_server)
+
+    await rig.start("x", CHAIN)
+    async with watched(rig, "x") as seen:
+        (followed,) = runtime.watches._followed.values()
+        digest, reads = followed.digest, followed.reads_begun
+        assert digest
+        await poll()
+        assert (followed.digest, followed.reads_begun) == (digest, reads)  # else it was hinted at
+        await rig.db.execute("UPDATE zart.runs SET status = 'running'")
+        await poll()
+
+        async def is_told() -> bool:
+            return seen.state["run"] == "0 RUNNING"
+
+        await eventually(is_told)

@@ -29,7 +29,7 @@ async def reading_executions(tx: Explained) -> None:
 @scenario(len(SOME))
 async def reading_what_is_watched(tx: Explained) -> None:
     names = [f"x-{number}" for number in SOME]
-    views = await get_executions(tx.tx, [(name, None) for name in names])
+    views = await get_executions(tx.tx, [(name, None) for name in names], range(len(SOME)))
     keys = [view.run_key for view in views if isinstance(view, ExecutionView)]
     assert len(await run_digests(tx.tx, keys)) == len(SOME)
     assert len(await find_executions(tx.tx, names)) == len(SOME)

@@ -197,12 +197,16 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionView:
-    """An execution, one run of it and the run's steps, as of one moment."""
+    """An execution, one run of it and the run's steps, as of one moment.
+
+    ``digest`` is another one once the run has changed; empty where nobody asked for it.
+    """
 
     execution: Execution
     run: Run
     steps: tuple[Step, ...]
     run_key: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Followed:
     def take(self, view: ExecutionView) -> None:
         """Take what was read, and wake the watches; those that know it all wait on."""
         known, self.view = self.view, view
+        self.digest = view.digest or self.digest
         if known is None or known.run_key != view.run_key:
             changed = list(range(len(view.steps)))
             self._changed_at = [0] * len(view.steps)

@@ -2,29 +2,24 @@
 
 One reader for all watches of a server. It reads what changed, of many executions in one statement:
 at once what an operator did and what ended, the rest when some has gathered, with a share of the
-time that stays small however many are watched.
+time that stays small however many are watched (``hints``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
+from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ShuttingDown, ZartError
 from zart_server.engine.background.followed import Followed, WatchUpdate
+from zart_server.engine.background.hints import Hints
 from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.reads.executions import get_executions
 from zart_server.store.reads.watched import run_digests
 
-_GATHER = 0.015  # seconds, for what is in no hurry
-_REST = 19  # times as long as a read of it took
-# What is urgent is read at once; where there is much of it, a third of the time.
-_REST_URGENT = 2
-_AT_ONCE = 0.05  # seconds of reading and rest that may be made up for later
-_STEPS = 2_000  # about so many are read at a time
+_TELL = 16  # executions whose watches are woken at a time
 _DIGESTS = 500  # runs
 
 
@@ -35,13 +30,9 @@ class Watches:
         self._db = db
         self._followed: dict[tuple[str, int | None], Followed] = {}
         self._by_run: dict[int, set[Followed]] = {}
-        self._urgent: dict[Followed, None] = {}
-        self._others: dict[Followed, None] = {}
+        self._hints = Hints()
         self._heard: dict[int, bool] = {}  # runs, since the read that is under way began
         self._is_reading = False
-        self._something = asyncio.Event()
-        self._urgent_at = 0.0  # when they may be read next
-        self._others_at = 0.0
         self._stopping = False
         self._reader: asyncio.Task[None] | None = None
         self.on_first: Callable[[], None] = lambda: None
@@ -56,7 +47,7 @@ class Watches:
         followed = self._join(execution_id, run_number)
         try:
             first = followed.reads_begun + 1  # of those that begin from now on
-            self._hint(followed, at_once=True)
+            self._hints.add(followed, at_once=True)
             known: int | None = None
             while True:
                 while followed.reads_done < first or followed.version == known:
@@ -97,10 +88,8 @@ class Watches:
         if not followed.watches:
             if self._followed.get(followed.wanted) is followed:
                 del self._followed[followed.wanted]
-            self._urgent.pop(followed, None)
-            self._others.pop(followed, None)
             self._forget_run(followed)
-            self._something.set()
+            self._hints.drop(followed)
 
     def _forget_run(self, followed: Followed) -> None:
         if followed.view is not None:
@@ -112,17 +101,6 @@ class Watches:
     def __bool__(self) -> bool:
         return bool(self._followed)
 
-    def _hint(self, followed: Followed, *, at_once: bool) -> None:
-        if at_once:
-            self._others.pop(followed, None)
-            self._urgent[followed] = None
-        elif followed not in self._urgent:
-            if not self._others:
-                soon = asyncio.get_running_loop().time() + _GATHER
-                self._others_at = max(self._others_at, soon)
-            self._others[followed] = None
-        self._something.set()
-
     def changed(self, run_keys: Iterable[int], at_once: Collection[int] = ()) -> None:
         """Have these runs read anew, if they are watched; ``at_once`` are some of them."""
         if not self:
@@ -131,12 +109,12 @@ class Watches:
             if self._is_reading:
                 self._heard[key] = key in at_once or self._heard.get(key, False)
             for followed in self._by_run.get(key, ()):
-                self._hint(followed, at_once=key in at_once)
+                self._hints.add(followed, at_once=key in at_once)
 
     def changed_all(self) -> None:
         """Have everything read anew: hints may have been lost, or pause rules have changed."""
         for followed in self._followed.values():
-            self._hint(followed, at_once=False)
+            self._hints.add(followed, at_once=False)
 
     async def poll(self) -> None:
         """Find what changed without a hint, for many watches in one statement."""
@@ -146,9 +124,8 @@ class Watches:
                 digests = await run_digests(tx, keys[begin : begin + _DIGESTS])
             for key, digest in digests.items():
                 for followed in self._by_run.get(key, ()):
-                    # One that has none yet may have missed a hint since it was read.
                     if followed.digest != digest:
-                        self._hint(followed, at_once=False)
+                        self._hints.add(followed, at_once=False)
                     followed.digest = digest
 
     def stop(self) -> None:
@@ -156,56 +133,39 @@ class Watches:
         self._stopping = True
         for followed in self._followed.values():
             followed.wake()
-        self._something.set()
+        self._hints.wake()
 
     async def _read_all(self) -> None:
         """Read whatever is hinted at, as long as anybody watches."""
         clock = asyncio.get_running_loop().time
         while self._followed and not self._stopping:
-            urgent = self._urgent_at if self._urgent else math.inf
-            others = self._others_at if self._others else math.inf
+            await self._hints.wait()
             begun = clock()
-            if min(urgent, others) > begun:
-                await self._something_until(min(urgent, others))
-            elif urgent <= begun:
-                await self._read(self._take(self._urgent))
-                cost = (clock() - begun) * (1 + _REST_URGENT)
-                self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + cost
-            else:
-                await self._read(self._take(self._others))
-                self._others_at = clock() + (clock() - begun) * _REST
-
-    async def _something_until(self, when: float) -> None:
-        """Wait for a hint, at most until a time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(None if when == math.inf else when):
-                await self._something.wait()
-        self._something.clear()
-
-    @staticmethod
-    def _take(hinted: dict[Followed, None]) -> list[Followed]:
-        """Take some out of those that are hinted at: no execution twice."""
-        taken: dict[str, Followed] = {}
-        size = 0
-        for followed in hinted:
-            if followed.wanted[0] not in taken:
-                if taken and size + followed.size > _STEPS:
-                    break
-                taken[followed.wanted[0]] = followed
-                size += followed.size
-        for followed in taken.values():
-            del hinted[followed]
-        return list(taken.values())
+            if urgent := self._hints.take_urgent():
+                await self._read(urgent)
+                self._hints.urgent_were_read(begun)
+            elif others := self._hints.take_others():
+                await self._read(others)
+                self._hints.others_were_read(begun)
 
     async def _read(self, batch: Sequence[Followed]) -> None:
         await yield_to_others()
         self._heard.clear()
         self._is_reading = True
+        try:
+            await self._read_and_tell(batch)
+        finally:
+            self._is_reading = False
+
+    async def _read_and_tell(self, batch: Sequence[Followed]) -> None:
         for followed in batch:
             followed.reads_begun += 1
+        wanted = [followed.wanted for followed in batch]
+        # What was never compared yet is known from this read on, not only from the next poll.
+        undigested = {index for index, followed in enumerate(batch) if not followed.digest}
         try:
             async with self._db.looking() as tx:
-                views = await get_executions(tx, [followed.wanted for followed in batch])
+                views = await get_executions(tx, wanted, undigested)
         except Exception as error:  # noqa: BLE001 - the watches raise it
             if len(batch) > 1 and not isinstance(error, ZartError):
                 for followed in batch:  # which of them it is about, they tell by themselves
@@ -215,16 +175,19 @@ class Watches:
             for followed in batch:
                 followed.fail(error)
             return
-        finally:
-            self._is_reading = False
-        for followed, view in zip(batch, views, strict=True):
-            followed.reads_done = followed.reads_begun
-            if isinstance(view, ZartError):
-                followed.fail(view)
-                continue
-            self._forget_run(followed)
-            followed.take(view)
-            if followed.watches:
-                self._by_run.setdefault(view.run_key, set()).add(followed)
-            if view.run_key in self._heard:
-                self._hint(followed, at_once=self._heard[view.run_key])
+        for number, (followed, view) in enumerate(zip(batch, views, strict=True), 1):
+            self._tell(followed, view)
+            if number % _TELL == 0:
+                await yield_to_others()
+
+    def _tell(self, followed: Followed, view: ExecutionView | ZartError) -> None:
+        followed.reads_done = followed.reads_begun
+        if isinstance(view, ZartError):
+            followed.fail(view)
+            return
+        self._forget_run(followed)
+        followed.take(view)
+        if followed.watches:
+            self._by_run.setdefault(view.run_key, set()).add(followed)
+        if view.run_key in self._heard:
+            self._hints.add(followed, at_once=self._heard[view.run_key])

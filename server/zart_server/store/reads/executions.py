@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import asyncpg
 
@@ -22,10 +22,13 @@ from zart_server.store.reads.steps import (
     waits_for,
 )
 from zart_server.store.reads.waiting import execution_waits
+from zart_server.store.reads.watched import DIGEST
 
-# The wanted runs, $2 of which executions, $3 of which numbers, NULL: the current one.
-_RUN = """
-    SELECT u.n, NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
+# The wanted runs, $2 of which executions, $3 of which numbers, NULL: the current one, $4 whether
+# with a digest.
+_RUN = f"""
+    SELECT u.n, CASE WHEN u.is_digested THEN {DIGEST} END AS digest,
+        NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
         e.created_at AS execution_created_at,
         c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
         r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
@@ -34,7 +37,8 @@ _RUN = """
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
-    FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY u(execution_id, run_number, n)
+    FROM unnest($2::text[], $3::integer[], $4::boolean[]) WITH ORDINALITY
+        u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one
@@ -45,9 +49,9 @@ _RUN = """
             AND runs.run_number = COALESCE(u.run_number, c.run_number)
         OFFSET 0) r ON true
 """
-_COLUMNS = """n, execution_key, execution_created_at, current_number, current_status, current_key,
-    run_key, run_number, run_status, "trigger", triggered_by, run_principal, run_reason,
-    definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
+_COLUMNS = """n, digest, execution_key, execution_created_at, current_number, current_status,
+    current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
+    run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
     payload_key, task_name,"""
 # The payload, which may be long, stands in the first row of its run only.
 _VIEW = f"""
@@ -71,15 +75,17 @@ async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> Ex
 
 
 async def get_executions(
-    tx: Tx, wanted: Sequence[tuple[str, int | None]]
+    tx: Tx, wanted: Sequence[tuple[str, int | None]], digested: Container[int] = ()
 ) -> list[ExecutionView | ZartError]:
     """Read executions as ``get_execution`` does, in one statement. No run may be wanted twice.
 
+    The views of some, ``digested`` by their indices, have the digest that ``run_digests`` gives.
     An error is ExecutionNotFound or RunNotFound.
     """
     found: dict[int, list[asyncpg.Record]] = {}
     ids, numbers = zip(*wanted, strict=True)
-    for row in await tx.fetch(_VIEW, RESULT_BYTES, ids, numbers):
+    are_digested = [index in digested for index in range(len(wanted))]
+    for row in await tx.fetch(_VIEW, RESULT_BYTES, ids, numbers, are_digested):
         found.setdefault(row["n"], []).append(row)
     keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
     definitions = await tx.definitions.get(tx, keys)
@@ -112,6 +118,7 @@ async def _view(
         _run(row, execution_id, definition, await _result(tx, row, place, steps)),
         tuple(steps),
         run_key=row["run_key"],
+        digest=row["digest"] or "",
     )
 
 

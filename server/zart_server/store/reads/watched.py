@@ -1,4 +1,4 @@
-"""Reads, in one statement, whether any of many watched runs changed."""
+"""Reads, in one statement, whether any of many watched runs has changed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 from zart_server.store.db import Tx
 
+# Of the run r: another one once the run has changed.
+DIGEST = """concat_ws('/', r.status, r.is_current,
+    (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
+     WHERE s.run_key = r.run_key),
+    (SELECT sum(hashtextextended(concat(attempt, '/', lease_token), step_no))
+     FROM zart.leases q WHERE q.run_key = r.run_key),
+    (SELECT sum(hashtextextended(attempt::text, step_no))
+     FROM zart.queue q WHERE q.run_key = r.run_key),
+    (SELECT sum(hashtextextended(rule_key::text, step_no)) FROM zart.held h
+     WHERE h.run_key = r.run_key))"""
+_DIGESTS = f"""
+    SELECT r.run_key, {DIGEST} AS digest
+    FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+"""
+
 
 async def run_digests(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
-    """Give, by run key, a digest that is another one once the run has changed."""
-    rows = await tx.fetch(
-        """
-        SELECT r.run_key, concat_ws('/', r.status, r.is_current,
-            (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
-             WHERE s.run_key = r.run_key),
-            (SELECT sum(hashtextextended(concat(attempt, '/', lease_token), step_no))
-             FROM zart.leases q WHERE q.run_key = r.run_key),
-            (SELECT sum(hashtextextended(attempt::text, step_no))
-             FROM zart.queue q WHERE q.run_key = r.run_key),
-            (SELECT sum(hashtextextended(rule_key::text, step_no)) FROM zart.held h
-             WHERE h.run_key = r.run_key)) AS digest
-        FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
-            SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
-        """,
-        run_keys,
-    )
+    """Return, by run key, a digest that is another one once the run has changed."""
+    rows = await tx.fetch(_DIGESTS, run_keys)
     return {row["run_key"]: row["digest"] for row in rows}

@@ -1,0 +1,113 @@
+"""Which watched executions are to be read anew, and when: what has ended first, the rest later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+from collections.abc import Callable
+
+from zart_server.engine.background.followed import Followed
+
+_GATHER = 0.015  # seconds, for what is in no hurry
+_REST = 19  # times as long as a read of it took
+# What is urgent is read at once; where there is much of it, a third of the time.
+_REST_URGENT = 2
+_AT_ONCE = 0.05  # seconds of reading and rest that may be made up for later
+# Seconds that what is in no hurry waits for what is urgent. Much changes again or ends meanwhile,
+# and is then told once.
+_GIVES_WAY = 0.25
+_STEPS = 2_000  # about so many are read at a time
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Hints:
+    """The watched executions of one server that may have changed since they were read."""
+
+    def __init__(self, clock: Callable[[], float] = _now) -> None:
+        self._now = clock
+        self._urgent: dict[Followed, None] = {}
+        self._others: dict[Followed, float] = {}  # since when
+        self._urgent_at = 0.0  # when they may be read next
+        self._others_at = 0.0
+        self._crowded_until = 0.0
+        self._something = asyncio.Event()
+
+    def add(self, followed: Followed, *, at_once: bool) -> None:
+        """Have an execution read, ``at_once`` or with others that are in no hurry."""
+        if at_once:
+            self._others.pop(followed, None)
+            self._urgent[followed] = None
+        elif followed not in self._urgent:
+            self._others.setdefault(followed, self._now())
+        self._something.set()
+
+    def drop(self, followed: Followed) -> None:
+        """Forget an execution that nobody watches any more."""
+        self._urgent.pop(followed, None)
+        self._others.pop(followed, None)
+        self._something.set()
+
+    def wake(self) -> None:
+        """End a wait for hints."""
+        self._something.set()
+
+    async def wait(self) -> None:
+        """Wait until something may be due to be read, or was added."""
+        due = self._urgent_at if self._urgent else math.inf
+        if self._others:
+            since = next(iter(self._others.values()))
+            due = min(due, max(self._others_at, self._due(since)))
+        if due > self._now():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if due == math.inf else due):
+                    await self._something.wait()
+        self._something.clear()
+
+    def take_urgent(self) -> list[Followed]:
+        """Take some of those that are urgent, if it is time for them: no execution twice."""
+        return _taken(self._urgent, len(self._urgent)) if self._urgent_at <= self._now() else []
+
+    def take_others(self) -> list[Followed]:
+        """Take some of those that have waited long enough: no execution twice."""
+        now = self._now()
+        if self._others_at > now:
+            return []
+        due = itertools.takewhile(lambda since: self._due(since) <= now, self._others.values())
+        return _taken(self._others, sum(1 for _ in due))
+
+    def urgent_were_read(self, begun: float) -> None:
+        """Rest as long as a read of urgent ones took; the others rest for it too, up to a bound."""
+        now = self._now()
+        took = now - begun
+        self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + _REST_URGENT)
+        rest = max(self._crowded_until, now) + took * _REST
+        self._crowded_until = min(rest, now + _GIVES_WAY)
+
+    def others_were_read(self, begun: float) -> None:
+        """Rest as long as a read of the others took, however many they are."""
+        now = self._now()
+        self._others_at = now + (now - begun) * _REST
+
+    def _due(self, since: float) -> float:
+        """Return when one of the others is due that was added then."""
+        return max(since + _GATHER, min(self._crowded_until, since + _GIVES_WAY))
+
+
+def _taken(hinted: dict[Followed, None] | dict[Followed, float], most: int) -> list[Followed]:
+    """Take some of the first out of those that are hinted at."""
+    taken: dict[str, Followed] = {}
+    size = 0
+    for followed in itertools.islice(hinted, most):
+        if followed.wanted[0] not in taken:
+            if taken and size + followed.size > _STEPS:
+                break
+            taken[followed.wanted[0]] = followed
+            size += followed.size
+    for followed in taken.values():
+        del hinted[followed]
+    return list(taken.values())

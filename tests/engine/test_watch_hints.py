@@ -1,0 +1,73 @@
+"""When watched executions are read anew: what ended at once, what changes often in its own time."""
+
+from __future__ import annotations
+
+from zart_server.engine.background.followed import Followed
+from zart_server.engine.background.hints import Hints
+
+
+class Clock:
+    """A time that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def _read_urgent(hints: Hints, clock: Clock, seconds: float) -> list[Followed]:
+    begun, taken = clock.time, hints.take_urgent()
+    clock.time += seconds
+    hints.urgent_were_read(begun)
+    return taken
+
+
+async def test_what_changed_is_read_soon_and_together() -> None:
+    clock = Clock()
+    hints = Hints(clock)
+    several = [Followed(f"x-{n}", None) for n in range(5)]
+    for followed in several:
+        hints.add(followed, at_once=False)
+        hints.add(followed, at_once=False)
+    assert hints.take_others() == []
+    clock.time += 0.02
+    assert hints.take_others() == several
+    assert hints.take_others() == []
+
+
+async def test_what_ends_while_its_changes_give_way_is_read_once() -> None:
+    clock = Clock()
+    hints = Hints(clock)
+    short, long = Followed("short", None), Followed("long", None)
+    read: list[Followed] = []
+    for n in range(20):  # 0.8 seconds in which others end all the time
+        hints.add(Followed(f"end-{n}", None), at_once=True)
+        if n == 4:
+            hints.add(short, at_once=True)
+        urgent = _read_urgent(hints, clock, 0.01)
+        assert (short in urgent) == (n == 4)
+        if n == 0:
+            hints.add(short, at_once=False)
+        if n >= 1:
+            hints.add(long, at_once=False)
+        clock.time += 0.03
+        read += hints.take_others()
+    # Not as often as it changed, nor later than a quarter of a second after it did.
+    assert read == [long, long]
+
+
+async def test_reads_of_what_is_in_no_hurry_take_a_small_share_of_the_time() -> None:
+    clock = Clock()
+    hints = Hints(clock)
+    busy = Followed("x", None)
+    reading = 0.0
+    for _ in range(1000):
+        hints.add(busy, at_once=False)
+        clock.time += 0.01
+        if hints.take_others():
+            begun = clock.time
+            clock.time += 0.02
+            reading += 0.02
+            hints.others_were_read(begun)
+    assert 0.03 < reading / (clock.time - 100) < 0.06
