@@ -1,10 +1,11 @@
 -- store/leases.py: recorded_leases
 -- Return which leases ended by a report of the principal's own, not by the server.
 -- Locks: nothing.
+-- Parameters: principals=$1, run_keys=$2, step_nos=$3, tokens=$4, of_principals=$5.
 SELECT r, s, t, p FROM (
-    SELECT r, s, t, ($5::text[])[of_principal] AS p
-    FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
-            $4::text::integer[]) u(r, s, t, of_principal)) u
+    SELECT r, s, t, ($1::text[])[of_principal] AS p
+    FROM unnest($2::text::bigint[], $3::text::integer[], $4::text::bigint[],
+            $5::text::integer[]) u(r, s, t, of_principal)) u
 -- Not EXISTS: for many leases the planner would rather read all steps there are.
 WHERE COALESCE((
     SELECT true FROM zart.steps WHERE run_key = r AND step_no = s AND lease_token = t
@@ -22,14 +23,15 @@ WITH gone AS (
         AND l.lease_token = u.token
     RETURNING l.*
 )
-INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base,
-        max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
+INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, step_name, queue_no, not_before, scheduled_at)
 SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, queue_no, not_before, scheduled_at, step_name FROM gone;
+    timeout_seconds, step_name, queue_no, not_before, scheduled_at FROM gone;
 
 -- store/leases.py: extend
 -- Extend the principals' own leases by the time they were taken for.
--- Locks: leases.
+-- Locks: leases, passing over locked rows.
+-- Parameters: run_keys=$1, step_nos=$2, tokens=$3, of_principals=$4, principals=$5.
 WITH free AS MATERIALIZED (
     SELECT l.tid FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
             $4::text::integer[]) u(r, s, t, of_principal) CROSS JOIN LATERAL (
@@ -48,6 +50,7 @@ RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
 -- store/leases.py: extend
 -- Extend the principals' own leases by the time they were taken for.
 -- Locks: nothing.
+-- Parameters: run_keys=$1, step_nos=$2, tokens=$3, of_principals=$4, principals=$5.
 SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
     GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
 FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],

@@ -44,7 +44,7 @@ async def leased(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
 def lease_of(task: LeasedTask) -> LeaseKey:
     """Name a lease as the store does."""
     run_key, step_no, _ = parse_task_id(task.task_id) or (0, 0, 0)
-    return run_key, step_no, task.lease_token, ""
+    return LeaseKey(run_key, step_no, task.lease_token, "")
 
 
 def completed(tasks: Sequence[LeasedTask]) -> list[Outcome]:
@@ -152,6 +152,6 @@ async def extending(tx: Explained) -> None:
     leases = [lease_of(task) for task in tasks]
     assert len(await extend(tx.tx, leases)) == BATCH
     run_key, step_no, token, _ = leases[0]
-    lost = (run_key, step_no, token - 1, "")
+    lost = LeaseKey(run_key, step_no, token - 1, "")
     assert len(await extend(tx.tx, [*leases[1:], lost])) == BATCH - 1
     assert await read_lease(tx.tx, leases[0])

@@ -24,7 +24,7 @@ from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
-from zart_server.store.leases import expired_leases, extend, recorded_leases
+from zart_server.store.leases import LeaseKey, expired_leases, extend, recorded_leases
 from zart_server.store.lessees import Lessees
 from zart_server.store.pausing.judging import judge
 from zart_server.store.queue import parse_task_id
@@ -45,10 +45,10 @@ async def leased(tx: Explained, handler: str = "a") -> list[LeasedTask]:
     return found
 
 
-def lease_of(task: LeasedTask) -> tuple[int, int, int, str]:
+def lease_of(task: LeasedTask) -> LeaseKey:
     """Name a lease as the store does."""
     run_key, step_no, _ = parse_task_id(task.task_id) or (0, 0, 0)
-    return run_key, step_no, task.lease_token, ""
+    return LeaseKey(run_key, step_no, task.lease_token, "")
 
 
 def completed(tasks: Sequence[LeasedTask], to: LeaseNext | None) -> list[Outcome]:

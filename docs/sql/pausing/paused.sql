@@ -24,7 +24,7 @@ CROSS JOIN LATERAL (SELECT * FROM zart.executions
 ORDER BY h.not_before, h.queue_no;
 
 -- store/pausing/paused.py: release
--- Queue paused steps, as (run key, step number, rule key); a rule key re-attributes instead.
+-- Queue paused steps, or attribute them to the rules that withhold them now; return how many.
 -- Locks: held.
 WITH steps AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
@@ -40,11 +40,12 @@ WITH steps AS MATERIALIZED (
 ), gone AS (
     DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, queue_no, not_before, scheduled_at, step_name
+        timeout_seconds, step_name, queue_no, not_before, scheduled_at
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, queue_no, not_before, scheduled_at, step_name) SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, queue_no, not_before, scheduled_at, step_name FROM gone
+            timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+    SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+        timeout_seconds, step_name, queue_no, not_before, scheduled_at FROM gone
     ORDER BY not_before, queue_no
 )
 SELECT epoch FROM zart.pause_epoch;

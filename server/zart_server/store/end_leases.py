@@ -48,7 +48,7 @@ class EndedLease(NamedTuple):
     @property
     def lease(self) -> LeaseKey:
         """The key by which the verdict names the lease."""
-        return self.run_key, self.step_no, self.lease_token, self.principal
+        return LeaseKey(self.run_key, self.step_no, self.lease_token, self.principal)
 
 
 _LOCKED = """
@@ -100,12 +100,12 @@ _ENDED = f"""
 def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> tuple[object, ...]:
     leases, statuses, results, retryable, errors = zip(*verdicts, strict=True)
     return (
-        *columns_of(leases),
+        *columns_of(leases).values(),
         words(statuses),
         words("t" if yes else "f" for yes in retryable),
         results,
         [None if error is None else error_to_json(error) for error in errors],
-        numbers(sorted({lease[0] for lease in leases})),
+        numbers(sorted({lease.run_key for lease in leases})),
         swept,
     )
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import asyncpg
 
@@ -19,9 +19,23 @@ from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.claims import Claimed
 from zart_server.store.db import Tx
 from zart_server.store.lookups import only
+from zart_server.store.queue import TASK_COLUMNS, parse_task_id
+from zart_server.store.statement import Statement
 
-# A lease: run key, step number, token, and the principal whose it is.
-LeaseKey: TypeAlias = tuple[int, int, int, str]
+
+class LeaseKey(NamedTuple):
+    """What names a lease, and the principal whose it is."""
+
+    run_key: int
+    step_no: int
+    token: int
+    principal: str
+
+    @classmethod
+    def of_task(cls, task_id: str, token: int, principal: str) -> LeaseKey | None:
+        """Return the key of a task's lease as callers name it; None: the text is no task id."""
+        parsed = parse_task_id(task_id)
+        return None if parsed is None else cls(parsed[0], parsed[1], token, principal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +67,43 @@ def error_from_json(text: str | None) -> StepError | None:
     return None if text is None else StepError(**json.loads(text))
 
 
-def columns_of(leases: Sequence[LeaseKey]) -> tuple[str, str, str, str, list[str]]:
-    """Return run keys, step numbers, tokens, indexes of principals, and the principals."""
+def columns_of(leases: Sequence[LeaseKey]) -> dict[str, object]:
+    """Return the parameters that ``NAMED`` takes, and the principals by their indexes."""
     run_keys, step_nos, tokens, principals = zip(*leases, strict=True)
     distinct: Distinct[str] = Distinct()
     indexes = numbers(map(distinct.index, principals))
-    return numbers(run_keys), numbers(step_nos), numbers(tokens), indexes, distinct.values
+    return {
+        "run_keys": numbers(run_keys),
+        "step_nos": numbers(step_nos),
+        "tokens": numbers(tokens),
+        "of_principals": indexes,
+        "principals": distinct.values,
+    }
 
 
-# As the arguments that columns_of makes; $5 are the principals.
-_NAMED = """unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
-    $4::text::integer[])"""
+# Leases as they are named: (run_key, step_no, token, index of the principal in :principals).
+NAMED = """:run_keys::text::bigint[], :step_nos::text::integer[], :tokens::text::bigint[],
+    :of_principals::text::integer[]"""
+
+_RECORDED = Statement(
+    f"""
+    SELECT r, s, t, p FROM (
+        SELECT r, s, t, (:principals::text[])[of_principal] AS p
+        FROM unnest({NAMED}) u(r, s, t, of_principal)) u
+    -- Not EXISTS: for many leases the planner would rather read all steps there are.
+    WHERE COALESCE((
+        SELECT true FROM zart.steps WHERE run_key = r AND step_no = s AND lease_token = t
+          AND principal = p AND status = 'completed'), (
+        SELECT true FROM zart.attempts WHERE run_key = r AND step_no = s AND lease_token = t
+          AND principal = p AND NOT swept), false)
+    """
+)
 
 
 async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
     """Return which leases ended by a report of the principal's own, not by the server."""
-    rows = await tx.fetch(
-        f"""
-        SELECT r, s, t, p FROM (
-            SELECT r, s, t, ($5::text[])[of_principal] AS p
-            FROM {_NAMED} u(r, s, t, of_principal)) u
-        -- Not EXISTS: for many leases the planner would rather read all steps there are.
-        WHERE COALESCE((
-            SELECT true FROM zart.steps WHERE run_key = r AND step_no = s AND lease_token = t
-              AND principal = p AND status = 'completed'), (
-            SELECT true FROM zart.attempts WHERE run_key = r AND step_no = s AND lease_token = t
-              AND principal = p AND NOT swept), false)
-        """,
-        *columns_of(leases),
-    )
-    return {(row[0], row[1], row[2], row[3]) for row in rows}
+    rows = await tx.fetch(_RECORDED.text, *_RECORDED.arguments(**columns_of(leases)))
+    return {LeaseKey(*row) for row in rows}
 
 
 async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
@@ -96,15 +117,42 @@ async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
               AND l.lease_token = u.token
             RETURNING l.*
         )
-        INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base,
-            max_attempts, timeout_seconds, queue_no, not_before, scheduled_at, step_name)
-        SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, queue_no, not_before, scheduled_at, step_name FROM gone
+        INSERT INTO zart.queue ({TASK_COLUMNS})
+        SELECT {TASK_COLUMNS} FROM gone
         """,
         [c.run_key for c in claimed],
         [c.step_no for c in claimed],
         [c.lease_token for c in claimed],
     )
+
+
+_EXTEND = Statement(
+    f"""
+    WITH free AS MATERIALIZED (
+        SELECT l.tid FROM unnest({NAMED}) u(r, s, t, of_principal) CROSS JOIN LATERAL (
+            SELECT ctid AS tid FROM zart.leases
+            WHERE run_key = r AND step_no = s AND lease_token = t
+              AND principal = (:principals::text[])[of_principal]
+            FOR UPDATE SKIP LOCKED) l
+    )
+    UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
+        statement_timestamp() + l.lease_seconds * interval '1 second',
+        l.started_at + (l.timeout_seconds + l.lease_seconds) * interval '1 second'))
+    WHERE ctid = ANY(ARRAY(SELECT tid FROM free))
+    RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
+        GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
+    """,
+    locks=("leases, passing over locked rows",),
+)
+_READ_ENDS = Statement(
+    f"""
+    SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
+        GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
+    FROM unnest({NAMED}) u(r, s, t, of_principal) CROSS JOIN LATERAL (
+        SELECT * FROM zart.leases WHERE run_key = r AND step_no = s OFFSET 0) l
+    WHERE l.lease_token = t AND l.principal = (:principals::text[])[of_principal]
+    """
+)
 
 
 async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[datetime, timedelta]]:
@@ -117,37 +165,11 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
         return {}
     asked = sorted(set(leases))
     columns = columns_of(asked)
-    rows = await tx.fetch(
-        f"""
-        WITH free AS MATERIALIZED (
-            SELECT l.tid FROM {_NAMED} u(r, s, t, of_principal) CROSS JOIN LATERAL (
-                SELECT ctid AS tid FROM zart.leases
-                WHERE run_key = r AND step_no = s AND lease_token = t
-                  AND principal = ($5::text[])[of_principal]
-                FOR UPDATE SKIP LOCKED) l
-        )
-        UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
-            statement_timestamp() + l.lease_seconds * interval '1 second',
-            l.started_at + (l.timeout_seconds + l.lease_seconds) * interval '1 second'))
-        WHERE ctid = ANY(ARRAY(SELECT tid FROM free))
-        RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
-            GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
-        """,
-        *columns,
-    )
-    found = {(r[0], r[1], r[2], r[3]): (r[4], r[5]) for r in rows}
+    rows = await tx.fetch(_EXTEND.text, *_EXTEND.arguments(**columns))
+    found = {LeaseKey(*row[:4]): (row[4], row[5]) for row in rows}
     if len(found) < len(asked):
-        rows = await tx.fetch(
-            f"""
-            SELECT l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
-                GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
-            FROM {_NAMED} u(r, s, t, of_principal) CROSS JOIN LATERAL (
-                SELECT * FROM zart.leases WHERE run_key = r AND step_no = s OFFSET 0) l
-            WHERE l.lease_token = t AND l.principal = ($5::text[])[of_principal]
-            """,
-            *columns,
-        )
-        found = {(r[0], r[1], r[2], r[3]): (r[4], r[5]) for r in rows} | found
+        rows = await tx.fetch(_READ_ENDS.text, *_READ_ENDS.arguments(**columns))
+        found = {LeaseKey(*row[:4]): (row[4], row[5]) for row in rows} | found
     return found
 
 
@@ -176,7 +198,7 @@ async def expired_leases(
         before,
     )
     leases = [
-        ExpiredLease((row[3], row[4], row[5], row[6]), row[7], row[8], row[9])
+        ExpiredLease(LeaseKey(*row[3:7]), row[7], row[8], row[9])
         for row in rows
         if row[3] is not None
     ]

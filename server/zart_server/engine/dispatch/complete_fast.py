@@ -54,7 +54,7 @@ async def complete_fast(
         if not isinstance(ending, Completed):
             return None
         verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
-        ready_steps.completed(lease[0], lease[1], ending.result_json, n)
+        ready_steps.completed(lease.run_key, lease.step_no, ending.result_json, n)
     judgement = await judge(tx, names_of_ready(ready_steps.ready))
     indexes = {n: index for index, n in enumerate(firsts.values(), 1)}
     ready = rows_of(ready_steps.ready, judgement)
@@ -62,7 +62,7 @@ async def complete_fast(
     done = await end_and_enqueue(tx, verdicts, lasts, ready)
     if done is None:
         return None
-    ended = {n for lease, n in firsts.items() if (lease[0], lease[1]) in done.ended}
+    ended = {n for lease, n in firsts.items() if (lease.run_key, lease.step_no) in done.ended}
     of_ready = judgement.beside(ready_steps.ready)
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:

@@ -26,9 +26,8 @@ from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.due import are_any_due
 from zart_server.store.handler_inputs import read_large, read_upstream
-from zart_server.store.leases import extend, read_lease
+from zart_server.store.leases import LeaseKey, extend, read_lease
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
-from zart_server.store.queue import parse_task_id
 
 _log = logging.getLogger(__name__)
 _RESULTS_BYTES = 15 * 1024 * 1024
@@ -106,12 +105,7 @@ class Dispatch:
 
     async def extend(self, refs: Sequence[LeaseRef]) -> list[ExtendResult]:
         """Extend leases whose token is current."""
-        keys = []
-        for ref in refs:
-            parsed = parse_task_id(ref.task_id)
-            keys.append(
-                None if parsed is None else (parsed[0], parsed[1], ref.lease_token, ref.principal)
-            )
+        keys = [LeaseKey.of_task(ref.task_id, ref.lease_token, ref.principal) for ref in refs]
         async with self._db.transaction() as tx:
             extended = await extend(tx, [key for key in keys if key is not None])
         results = []
@@ -140,19 +134,19 @@ class Dispatch:
 
     async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:
         """Read results of direct dependencies of a leased task; at most 15 MiB together."""
-        parsed = parse_task_id(ref.task_id)
-        if parsed is None:
+        key = LeaseKey.of_task(ref.task_id, ref.lease_token, ref.principal)
+        if key is None:
             raise InvalidField("task_id", "is not one that LeaseTasks gave")
         async with self._db.transaction() as tx:
-            lease = await read_lease(tx, (parsed[0], parsed[1], ref.lease_token, ref.principal))
+            lease = await read_lease(tx, key)
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
             graph = (await tx.definitions.one(tx, lease["definition_key"])).graph
-            direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[parsed[1]]}
+            direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[key.step_no]}
             for index, name in enumerate(step_names):
                 if name not in direct:
                     raise InvalidField(f"step_names[{index}]", f"{name!r} is no direct dependency")
-            keys = sorted({(parsed[0], direct[name]) for name in step_names})
+            keys = sorted({(key.run_key, direct[name]) for name in step_names})
             sizes = await read_upstream(tx, keys)
             total = sum(size for _, size in sizes.values())
             if total > _RESULTS_BYTES:

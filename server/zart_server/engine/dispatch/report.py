@@ -25,7 +25,6 @@ from zart_server.store.db import Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey, recorded_leases
-from zart_server.store.queue import parse_task_id
 from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
 from zart_server.store.steps import open_dependants
 
@@ -53,7 +52,7 @@ async def record_outcomes(
     begun, if the fast path (``complete_fast``) will not do.
     """
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
-    runs = await tx.runs.get(tx, {lease[0] for lease in leases.values()})
+    runs = await tx.runs.get(tx, {lease.run_key for lease in leases.values()})
     definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
     firsts = _firsts(leases, runs, definitions)
     passed = None
@@ -67,8 +66,8 @@ async def record_outcomes(
         batch = _Batch(tx, runs, definitions, outcomes, swept=swept)
         ended = await batch.end(firsts, wait=wait) if firsts else set()
         tasks = batch.tasks
-        held = {lease[0] for lease in firsts} - batch.locked.keys()
-    stragglers = [n for n, lease in leases.items() if lease[0] in held]
+        held = {lease.run_key for lease in firsts} - batch.locked.keys()
+    stragglers = [n for n, lease in leases.items() if lease.run_key in held]
     statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
     for n in ended:
         statuses[n] = ReportStatus.RECORDED
@@ -91,17 +90,14 @@ def _firsts(
     """Return the leases of steps that exist. Of two outcomes of one lease the first stands."""
     firsts: dict[LeaseKey, int] = {}
     for n, lease in leases.items():
-        run = runs.get(lease[0])
-        if run is not None and lease[1] < len(definitions[run.definition_key].queued):
+        run = runs.get(lease.run_key)
+        if run is not None and lease.step_no < len(definitions[run.definition_key].queued):
             firsts.setdefault(lease, n)
     return firsts
 
 
 def _lease(outcome: Outcome) -> LeaseKey | None:
-    parsed = parse_task_id(outcome.task_id)
-    if parsed is None:
-        return None
-    return parsed[0], parsed[1], outcome.lease_token, outcome.principal
+    return LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal)
 
 
 @dataclass
@@ -154,7 +150,8 @@ class _Batch:
         if isinstance(ending, Released):
             return Verdict(lease, AttemptStatus.RELEASED)
         if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
-            limit = self._definition(self.runs[lease[0]]).queued[lease[1]].timeout_seconds
+            definition = self._definition(self.runs[lease.run_key])
+            limit = definition.queued[lease.step_no].timeout_seconds
             error = StepError("TimedOut", f"ran longer than {limit:g} s")
             return Verdict(lease, AttemptStatus.TIMED_OUT, error=error)
         if isinstance(ending, Lost):

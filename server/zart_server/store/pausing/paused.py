@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
-
-_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+from zart_server.store.queue import TASK_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +103,10 @@ async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> 
             WHERE h.ctid = p.tid AND p.rule IS NOT NULL
         ), gone AS (
             DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
-            RETURNING {_COLUMNS}
+            RETURNING {TASK_COLUMNS}
         ), queued AS (
-            INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone
+            INSERT INTO zart.queue ({TASK_COLUMNS})
+            SELECT {TASK_COLUMNS} FROM gone
             ORDER BY not_before, queue_no
         )
         SELECT epoch FROM zart.pause_epoch
