@@ -26,12 +26,14 @@ async def write_judged(
 ) -> tuple[Judgement, T]:
     """Judge steps, and write by that; if the rules had changed, do both once more.
 
-    ``write`` runs a statement that takes the pause lock, shared, before it compares epochs, and
-    returns None, having done nothing, if the judgement's is another. From then on this transaction
-    holds the lock, which every change of the rules takes exclusively: the epoch that is read next
-    is the one that the second ``write`` finds. Raises PauseRulesChanged if it is not. Then somebody
-    changed the rules without the lock, or what this server knows is ahead of this database (a
-    failover lost a rule): neither would be cured by a third time, but perhaps by a new transaction.
+    ``write`` runs a statement that compares epochs under the pause lock, shared, which it takes if
+    the transaction does not hold it yet. It returns None, having done nothing, if the judgement's
+    epoch is another. From then on the transaction holds the lock, which every change of the rules
+    takes exclusively: the epoch that is read next is the one that the second ``write`` finds.
+
+    Raises PauseRulesChanged if it is not. Then somebody changed the rules without the lock, or what
+    this server knows is ahead of the database, as where a failover lost a rule. A third time would
+    cure neither, a new transaction may.
 
     ``steps`` are gone through once for each judgement.
     """
