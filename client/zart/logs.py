@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from zart.printable import escaped, one_line
-from zart.tracebacks import places_of
+from zart.tracebacks import locations_of
 
 LEVELS = ("debug", "info", "warning", "error")
 STYLES = ("auto", "console", "json")
@@ -41,7 +41,7 @@ def log_as_the_environment_says(
 def configure_logging(level: str, style: str, *, tracebacks: bool = False) -> None:
     """Log to stderr: for people on a terminal, as JSON lines otherwise.
 
-    Of an exception it tells kinds and places, which hold no payload. With ``tracebacks`` all that
+    Of an exception it logs types and lines of code, never a payload. With ``tracebacks`` all that
     it says: in a process that runs code of the reader's own, who logged it.
     """
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -72,7 +72,7 @@ def _tell_places(
     found = event.pop("exc_info", None)
     error = sys.exception() if found is True else found[1] if isinstance(found, tuple) else found
     if isinstance(error, BaseException):
-        event["exception"] = places_of(error)
+        event["exception"] = locations_of(error)
     return event
 
 

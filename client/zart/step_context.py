@@ -22,7 +22,7 @@ Payload_co = TypeVarWithDefault("Payload_co", covariant=True, default=Any)
 
 
 class StepContext(Generic[Payload_co]):
-    """What a step is given: its input, its place, and its dependencies' results.
+    """What a step is given: its input, its position, and its dependencies' results.
 
     ``StepContext[Order]`` says of which type the payload is; nothing checks that it is.
 

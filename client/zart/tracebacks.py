@@ -1,7 +1,7 @@
-"""Where an exception came from, without what it says.
+"""The types of an exception and the lines of code that raised it, without its text.
 
-An exception's text may hold whatever was at hand: a payload, a statement, a password. A log is
-read by many; kinds and places are enough to find the fault by.
+The text of an exception may have a payload, a statement or a password in it, and many people read a
+log. Types and lines are enough to find the fault.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import traceback
 
 
-def places_of(error: BaseException) -> str:
-    """Return the kinds of an exception and of those behind it, each with its frames."""
+def locations_of(error: BaseException) -> str:
+    """Return the types of an exception and of its causes, each with its frames."""
     lines: list[str] = []
     seen: set[int] = set()
     at: BaseException | None = error

@@ -15,7 +15,7 @@ from waiting import block_until
 from zart.calls.call import span
 from zart.channel import sync_channel
 from zart.dispatcher.arrivals import Arrivals
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
 
@@ -39,11 +39,11 @@ class Asking:
 
     def __init__(self, server: OneTask, channel: grpc.Channel) -> None:
         self.server = server
-        self.unseen: set[Held] = set()
-        self.late: list[Held] = []
+        self.unseen: set[InHand] = set()
+        self.late: list[InHand] = []
         self.arrivals = Arrivals(channel, self.unseen, 3.0, self.late.extend)
 
-    async def ask(self) -> asyncio.Task[list[Held]]:
+    async def ask(self) -> asyncio.Task[list[InHand]]:
         """Ask in a task of its own; the call is on its way."""
         asking = asyncio.create_task(self.arrivals.lease(pb.LeaseTasksRequest(), 10))
         assert await asyncio.to_thread(self.server.asked.wait, 10)

@@ -16,8 +16,8 @@ import zart
 from zart.calls.call import span
 from zart.channel import aio_channel
 from zart.dispatcher.arrivals import InTheLoop
-from zart.dispatcher.following import Following
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.eager_dispatch import EagerDispatch
+from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.outcomes import completed
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.reporting import Reporter
@@ -69,15 +69,15 @@ class Reporting:
 
     def __init__(self, server: SlowServer, channel: grpc.aio.Channel) -> None:
         self.server = server
-        self.done: list[Held] = []
-        self.busy: list[Held] = []
+        self.done: list[InHand] = []
+        self.busy: list[InHand] = []
         stub = services.DispatchServiceStub(channel)
         pace = Pace(16)
         room = Room(16, pace, self.busy, self.busy)
         self.stop = asyncio.Event()
-        self.following = Following([TASK], 30.0, room, self.busy.extend, self.stop)
+        self.eager = EagerDispatch([TASK], 30.0, room, self.busy.extend, self.stop)
         report = InTheLoop(stub, 3.0).report
-        self.reporter = Reporter(report, "d", self.following, self.done.append)
+        self.reporter = Reporter(report, "d", self.eager, self.done.append)
         self.room = room
 
     def report(
@@ -94,9 +94,9 @@ class Reporting:
                 timeout=span(60),
                 lease_ttl=span(30),
             )
-            (held,) = held_of([task], now)
-            held.in_a_row = in_a_row
-            self.reporter.report(held, completed(held, n))
+            (in_hand,) = in_hand_of([task], now)
+            in_hand.in_a_row = in_a_row
+            self.reporter.report(in_hand, completed(in_hand, n))
 
     async def calls(self, *sizes: int) -> None:
         """Wait until the server has had these calls."""
@@ -179,7 +179,7 @@ async def test_the_next_step_is_taken_on_where_one_may_follow_and_a_slot_is_free
         await made.calls(5)
         await made.reporter.flush()
         assert (made.server.wishes, made.room.expected, len(made.busy)) == ([3], 0, 3)
-        assert [held.in_a_row for held in made.busy] == [1, 1, 1]
+        assert [each.in_a_row for each in made.busy] == [1, 1, 1]
         made.room.asked = 12  # and three run: one slot is free
         made.report(2, leads_on=True, in_a_row=4)
         await made.calls(5, 2)

@@ -11,11 +11,11 @@ from zart.dispatcher.room import PATIENCE, Room
 class Rooms:
     """A room with so many tasks in it."""
 
-    def __init__(self, concurrency: int, *, busy: int = 0, held: int = 0) -> None:
+    def __init__(self, concurrency: int, *, busy: int = 0, in_hand: int = 0) -> None:
         self.pace = Pace(concurrency)
         self.busy = [None] * busy
-        self.held = [None] * (held or busy)
-        self.room = Room(concurrency, self.pace, self.busy, self.held)
+        self.in_hand = [None] * (in_hand or busy)
+        self.room = Room(concurrency, self.pace, self.busy, self.in_hand)
 
     def get_done(self, tasks: int, seconds: float) -> None:
         """Get tasks done in a time in which there was always one to run."""
@@ -62,19 +62,19 @@ def test_what_it_leases_ahead_is_worth_a_call_by_the_quarter() -> None:
 
 
 def test_a_server_that_is_behind_with_recording_is_not_asked_for_more() -> None:
-    assert Rooms(16, held=2_000).room.to_lease(1.0, 0.0) == 16
-    assert Rooms(16, held=2_010).room.to_lease(1.0, 0.0) == 6
-    assert Rooms(16, held=2_100).room.to_lease(1.0, 0.0) == 0
+    assert Rooms(16, in_hand=2_000).room.to_lease(1.0, 0.0) == 16
+    assert Rooms(16, in_hand=2_010).room.to_lease(1.0, 0.0) == 6
+    assert Rooms(16, in_hand=2_100).room.to_lease(1.0, 0.0) == 0
 
 
 def test_a_slot_is_kept_for_the_next_step_and_asked_for_once() -> None:
     room = Rooms(16, busy=10).room
     room.expected = 4
     assert room.to_lease(9.0, 0.0) == 2
-    assert room.to_follow(3, 9.0) == 3
+    assert room.to_lease_eagerly(3, 9.0) == 3
     room.asked = 2  # a poll for all the others waits
-    assert room.to_follow(4, 9.0) == 4
+    assert room.to_lease_eagerly(4, 9.0) == 4
     room.asked = 5  # a poll from before they were taken
-    assert room.to_follow(4, 9.0) == 1
+    assert room.to_lease_eagerly(4, 9.0) == 1
     room.asked = 9
-    assert room.to_follow(4, 9.0) == 0
+    assert room.to_lease_eagerly(4, 9.0) == 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from zart.calls.call import span
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.slots import Slots
 from zart.v1 import dispatch_service_pb2 as pb
 
 
-def held(name: str, timeout: float = 60) -> Held:
+def in_hand(name: str, timeout: float = 60) -> InHand:
     """A task under lease."""
     task = pb.LeasedTask(step_name=name, timeout=span(timeout), lease_ttl=span(30))
-    (made,) = held_of([task], asyncio.get_running_loop().time())
+    (made,) = in_hand_of([task], asyncio.get_running_loop().time())
     return made
 
 
@@ -22,13 +22,13 @@ async def test_tasks_run_in_order_a_few_at_once_and_a_stop_starts_no_more() -> N
     begun: list[str] = []
     gates = {name: asyncio.Event() for name in "abcd"}
 
-    async def attempt(task: Held) -> None:
+    async def attempt(task: InHand) -> None:
         begun.append(task.task.step_name)
         await gates[task.task.step_name].wait()
 
     freed: list[int] = []
     slots = Slots(2, attempt, lambda: freed.append(len(slots)), Pace(2))
-    slots.add(held(name) for name in "abcd")
+    slots.add(in_hand(name) for name in "abcd")
     await asyncio.sleep(0)
     assert (begun, len(slots)) == (["a", "b"], 4)
     gates["b"].set()
@@ -45,11 +45,11 @@ async def test_tasks_run_in_order_a_few_at_once_and_a_stop_starts_no_more() -> N
 async def test_what_is_lost_or_expired_before_it_begins_still_gives_its_slot_back() -> None:
     flags: list[tuple[str, bool, bool]] = []
 
-    async def attempt(task: Held) -> None:
+    async def attempt(task: InHand) -> None:
         flags.append((task.task.step_name, task.lost, task.expired))
 
     slots = Slots(3, attempt, lambda: None, Pace(3))
-    lost, expired, fine = held("lost"), held("expired"), held("fine")
+    lost, expired, fine = in_hand("lost"), in_hand("expired"), in_hand("fine")
     slots.add([lost, expired, fine])
     lost.lose()
     expired.expire()

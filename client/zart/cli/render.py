@@ -70,7 +70,7 @@ def error_line(error: StepError | None) -> str:
     return f"{error.type}: {error.message}" if error.type else error.message
 
 
-def place_of(error: StepError) -> str:
+def location_of(error: StepError) -> str:
     """Say where an error was raised, as its traceback tells; empty where it tells nothing."""
     frames = _FRAME.findall(error.details)
     if not frames:
@@ -130,7 +130,7 @@ ATTEMPTS = (
 
 def attempt_row(step_name: str, a: Attempt) -> Sequence[str]:
     """Show an attempt, with what went wrong and where."""
-    place = "" if a.error is None else place_of(a.error)
+    location = "" if a.error is None else location_of(a.error)
     return (
         step_name,
         f"#{a.attempt}",
@@ -139,7 +139,7 @@ def attempt_row(step_name: str, a: Attempt) -> Sequence[str]:
         a.principal,
         when(a.started_at),
         took(a.started_at, a.completed_at),
-        error_line(a.error) + (f" ({place})" if place else ""),
+        error_line(a.error) + (f" ({location})" if location else ""),
     )
 
 

@@ -1,8 +1,8 @@
 """Takes leased tasks in hand the moment they arrive, whatever the event loop is busy with.
 
-A handler may hold up the loop for longer than a lease while an answer is on its way. So who asks
-for tasks, by a poll or along with a report, does it through gRPC's own threads, and one of those
-hands what came to the keeper of leases, before the loop knows of it.
+A handler may block the loop for longer than a lease while an answer is on its way. So tasks are
+asked for, by a poll or along with a report, through gRPC's own threads. One of these threads gives
+the tasks that arrive to the lease keeper, before the loop knows of them.
 """
 
 from __future__ import annotations
@@ -15,66 +15,66 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
-Lease = Callable[[pb.LeaseTasksRequest, float], Awaitable[list[Held]]]
-"""Asks for tasks, so many seconds at most; gives them as they are held. Raises RpcError."""
+Lease = Callable[[pb.LeaseTasksRequest, float], Awaitable[list[InHand]]]
+"""Asks for tasks, with a timeout in seconds; returns them as tasks in hand. Raises RpcError."""
 
-Reported = tuple[pb.ReportTasksResponse, list[Held]]
+Reported = tuple[pb.ReportTasksResponse, list[InHand]]
 Report = Callable[[pb.ReportTasksRequest, float], Awaitable[Reported]]
-"""Reports outcomes, so many seconds at most; gives the answer, and what it leases as it is held.
-Raises RpcError, and whatever else a channel does that is closed."""
+"""Reports outcomes, with a timeout in seconds; returns the answer, and the tasks that it leases.
+Raises RpcError, and other errors if the channel is closed."""
 
 
 class InTheLoop:
-    """Leases and reports by the event loop alone, where that has the only channel."""
+    """Leases and reports in the event loop, if the loop's channel is the only one."""
 
     def __init__(self, stub: DispatchServiceAsyncStub, age: float) -> None:
         self._stub = stub
         self._age = age
 
-    async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[Held]:
+    async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises RpcError."""
         asked_at = time.monotonic()
         response = await self._stub.LeaseTasks(request, timeout=timeout)
-        return held_of(response.tasks, max(asked_at, time.monotonic() - self._age))
+        return in_hand_of(response.tasks, max(asked_at, time.monotonic() - self._age))
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError."""
         asked_at = time.monotonic()
         response = await self._stub.ReportTasks(request, timeout=timeout)
-        return response, held_of(response.tasks, asked_at)
+        return response, in_hand_of(response.tasks, asked_at)
 
 
 class Arrivals:
-    """Leases and reports through ``channel``; what came unseen by the loop is in ``unseen``.
+    """Leases and reports through ``channel``, and puts each task that arrives into ``unseen``.
 
-    There it stays until whoever asked puts it where it is kept. ``age``: for so many seconds at
-    most an answer is on its way, however long the call waited for something to lease. ``too_late``
-    takes what came for somebody who had stopped waiting.
+    A task stays there until the caller moves it to the tasks in hand. ``age``: an answer is on its
+    way for at most so many seconds, however long the call waited for a task. ``too_late`` takes the
+    tasks that arrive after their caller was cancelled.
     """
 
     def __init__(
         self,
         channel: grpc.Channel,
-        unseen: set[Held],
+        unseen: set[InHand],
         age: float,
-        too_late: Callable[[list[Held]], None],
+        too_late: Callable[[list[InHand]], None],
     ) -> None:
         self._stub = DispatchServiceStub(channel)
         self._unseen = unseen
         self._age = age
         self._too_late = too_late
 
-    async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[Held]:
+    async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises RpcError."""
-        _, held = await self._call(self._stub.LeaseTasks, request, timeout, self._age)
-        return held
+        _, in_hand = await self._call(self._stub.LeaseTasks, request, timeout, self._age)
+        return in_hand
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError, and FutureCancelledError if the channel is closed."""
@@ -86,27 +86,27 @@ class Arrivals:
         request: pb.LeaseTasksRequest | pb.ReportTasksRequest,
         timeout: float,
         age: float,
-    ) -> tuple[Any, list[Held]]:
+    ) -> tuple[Any, list[InHand]]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[Any, list[Held]]] = loop.create_future()
+        answer: asyncio.Future[tuple[Any, list[InHand]]] = loop.create_future()
         settled = asyncio.Event()
         asked_at = time.monotonic()
         call: Any = method.future(request, timeout=timeout)
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
-            response, held, error = self._taken(call, asked_at, age)
+            response, in_hand, error = self._taken(call, asked_at, age)
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, response, held, error)
+                loop.call_soon_threadsafe(settle, response, in_hand, error)
 
-        def settle(response: Any, held: list[Held], error: BaseException | None) -> None:  # noqa: ANN401
+        def settle(response: Any, in_hand: list[InHand], error: BaseException | None) -> None:  # noqa: ANN401
             settled.set()
             if answer.done():  # nobody waits any more
-                self._too_late(held)
+                self._too_late(in_hand)
             elif error is None:
                 now = time.monotonic()
-                for one in held:
+                for one in in_hand:
                     one.arrived(now)
-                answer.set_result((response, held))
+                answer.set_result((response, in_hand))
             else:
                 answer.set_exception(error)
 
@@ -125,11 +125,11 @@ class Arrivals:
         call: Any,  # noqa: ANN401 - gRPC's
         asked_at: float,
         age: float,
-    ) -> tuple[Any, list[Held], BaseException | None]:
+    ) -> tuple[Any, list[InHand], BaseException | None]:
         try:
             response: Any = call.result()
-            held = held_of(response.tasks, max(asked_at, time.monotonic() - age))
+            in_hand = in_hand_of(response.tasks, max(asked_at, time.monotonic() - age))
         except Exception as error:  # noqa: BLE001 - passed on to who asked
             return None, [], error
-        self._unseen.update(held)
-        return response, held, None
+        self._unseen.update(in_hand)
+        return response, in_hand, None

@@ -1,4 +1,4 @@
-"""One attempt of a held task: from its slot to what became of it."""
+"""One attempt of a task in hand: from its slot to its outcome."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import grpc
 
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import failed_with, released, timed_out
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, from_call
 from zart.tasks import Task
-from zart.tracebacks import places_of
+from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
 
 if TYPE_CHECKING:  # only the stub file has this name
@@ -30,9 +30,9 @@ _UNKNOWN_HANDLER_DELAY = 5.0
 
 
 class Attempts:
-    """Runs the handlers of held tasks.
+    """Runs the handlers of tasks in hand.
 
-    ``report`` takes what becomes of one, ``dropped`` one that was lost: nothing is told of it.
+    ``report`` takes each outcome. ``dropped`` takes a task whose lease is lost: it is not reported.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Attempts:
         stub: DispatchServiceAsyncStub,
         tasks: Iterable[Task],
         threads: Threads,
-        report: Callable[[Held, pb.TaskOutcome], None],
-        dropped: Callable[[Held], None],
+        report: Callable[[InHand, pb.TaskOutcome], None],
+        dropped: Callable[[InHand], None],
     ) -> None:
         self._stub = stub
         self._steps = {
@@ -52,51 +52,53 @@ class Attempts:
         self._dropped = dropped
         self._trouble = Trouble(_log, "results that steps need are not given")
 
-    async def run(self, held: Held) -> None:
-        """Run a handler until it has ended, whatever becomes of it."""
-        task = held.task
+    async def run(self, in_hand: InHand) -> None:
+        """Run a handler until it has ended, and report how."""
+        task = in_hand.task
         step = self._steps.get((task.task_name, task.handler))
-        if step is None:  # the handler of another of its tasks, not of this one
-            self._report(held, released(held, _UNKNOWN_HANDLER_DELAY))
-        elif held.expired:
-            self._report(held, timed_out(held))
-        elif not held.lost:
+        if step is None:  # a handler of this name belongs to another task only
+            self._report(in_hand, released(in_hand, _UNKNOWN_HANDLER_DELAY))
+        elif in_hand.expired:
+            self._report(in_hand, timed_out(in_hand))
+        elif not in_hand.lost:
             try:
-                if not task.upstream_omitted or await self._fetch_results(held):
-                    await run_handler(held, step, self._threads, self._report)
-            except asyncio.CancelledError as error:  # by its own hand, or while it fetched
-                self._broken_off(held, error)
-            except BaseException as error:  # a result or an error too odd to be told
-                if isinstance(error, GeneratorExit) and not held.is_running_here():
-                    raise  # thrown away, after the loop has ended
-                _log.warning("cannot tell how a step ended: %s", places_of(error))
-                self._broken_off(held, error)
-        if held.lost:
-            self._dropped(held)
-        elif not held.ended:  # else its lease would be kept for ever
-            self._broken_off(held, RuntimeError("the attempt ended, and nobody knows how"))
+                if not task.upstream_omitted or await self._fetch_results(in_hand):
+                    await run_handler(in_hand, step, self._threads, self._report)
+            except asyncio.CancelledError as error:  # raised by the handler, or during the fetch
+                self._broken_off(in_hand, error)
+            except BaseException as error:  # a result or an error that cannot be encoded
+                if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
+                    raise  # the coroutine is discarded after the loop has ended
+                _log.warning("cannot tell how a step ended: %s", locations_of(error))
+                self._broken_off(in_hand, error)
+        if in_hand.lost:
+            self._dropped(in_hand)
+        elif not in_hand.ended:  # else its lease would be extended for ever
+            self._broken_off(in_hand, RuntimeError("the attempt ended, and nobody knows how"))
 
-    def _broken_off(self, held: Held, error: BaseException) -> None:
-        if not (held.lost or held.ended):
-            self._report(held, timed_out(held) if held.expired else failed_with(held, error))
+    def _broken_off(self, in_hand: InHand, error: BaseException) -> None:
+        if not (in_hand.lost or in_hand.ended):
+            self._report(
+                in_hand, timed_out(in_hand) if in_hand.expired else failed_with(in_hand, error)
+            )
 
-    async def _fetch_results(self, held: Held) -> bool:
-        """Fetch the results that were left out of the lease, for as long as it takes.
+    async def _fetch_results(self, in_hand: InHand) -> bool:
+        """Fetch the results that were left out of the lease, repeating until they are there.
 
-        Where the server says that it does not have them, that is a failed attempt.
+        Return False, having reported a failed attempt, if the server refuses to send them.
         """
-        names = list(held.task.upstream_omitted)
+        names = list(in_hand.task.upstream_omitted)
         try:
             for begin in range(0, len(names), _RESULTS_AT_ONCE):
-                await self._fetch(held, names[begin : begin + _RESULTS_AT_ONCE])
+                await self._fetch(in_hand, names[begin : begin + _RESULTS_AT_ONCE])
         except (InvalidField, PayloadTooLarge, TooManyItems) as error:
-            self._report(held, failed_with(held, error))
+            self._report(in_hand, failed_with(in_hand, error))
             return False
         return True
 
-    async def _fetch(self, held: Held, names: list[str]) -> None:
+    async def _fetch(self, in_hand: InHand, names: list[str]) -> None:
         request = pb.GetStepResultsRequest(
-            task_id=held.task.task_id, lease_token=held.task.lease_token, step_names=names
+            task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token, step_names=names
         )
         backoff = Backoff()
         while True:
@@ -108,7 +110,7 @@ class Attempts:
                     raise problem from None
             else:
                 if response.results.keys() >= set(names):
-                    held.task.upstream_json.update(response.results)
+                    in_hand.task.upstream_json.update(response.results)
                     self._trouble.over()
                     return
                 problem = "some are missing"

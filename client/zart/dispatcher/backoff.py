@@ -1,4 +1,4 @@
-"""How long a dispatcher waits before it asks a server that did not answer once more."""
+"""The wait before a dispatcher repeats a call that was not answered."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _LONGEST = 5.0
 
 
 class Backoff:
-    """Doubles from a tenth of a second to five, with jitter."""
+    """A delay that doubles from a tenth of a second to five seconds, with jitter."""
 
     def __init__(self) -> None:
         self._delay = _FIRST
 
     async def wait(self) -> None:
-        """Wait, longer from time to time."""
+        """Wait, each time longer than before."""
         await asyncio.sleep(self.delay())
 
     def delay(self) -> float:
-        """Return for how many seconds to wait, more from time to time."""
+        """Return the seconds to wait, each time more than before."""
         delay = self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
         self._delay = min(self._delay * 2, _LONGEST)
         return delay

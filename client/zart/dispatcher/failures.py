@@ -1,30 +1,30 @@
-"""Tells in the dispatcher's log of each attempt that did not complete, in one line.
+"""Logs each attempt that did not complete, in one line.
 
-What an error says may be a payload, and a log is read by many: it tells of which kind it is and
-where it was raised. ``zart status`` shows the rest to those who may see it.
+The text of an error may be a payload, and many people read a log. So the line has the error's type
+and the line of code that raised it. ``zart status`` shows the rest to callers with that role.
 """
 
 from __future__ import annotations
 
 import logging
 
-from zart.dispatcher.held import Held, seconds_of
+from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
 
-def tell_failure(held: Held, outcome: pb.TaskOutcome) -> None:
-    """Tell of an outcome, where it is a failure."""
+def log_failure(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+    """Log an outcome if it is a failure."""
     if outcome.HasField("failed"):
         how = "failed" if outcome.failed.retryable else "failed for good"
         error = outcome.failed.error.type
-        what = f"{how}: {error}{held.raised_at}"
+        what = f"{how}: {error}{in_hand.raised_at}"
     elif outcome.HasField("timed_out"):
-        error, what = "", f"timed out after {seconds_of(held.task.timeout):g} s"
+        error, what = "", f"timed out after {seconds_of(in_hand.task.timeout):g} s"
     else:
         return
-    context = held.context
+    context = in_hand.context
     extra = {
         name: getattr(context, name)
         for name in ("execution_id", "run_number", "step_name", "attempt")

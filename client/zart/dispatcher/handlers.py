@@ -1,6 +1,7 @@
-"""Runs one handler and tells how its attempt ended.
+"""Runs one handler and reports how its attempt ended.
 
-Whoever runs one watches its time and its lease, and says so by ``Held.expire`` and ``Held.lose``.
+``TimeLimits`` watches the time limit and calls ``InHand.expire``. ``LeaseKeeper`` watches the lease
+and calls ``InHand.lose``.
 """
 
 from __future__ import annotations
@@ -10,70 +11,70 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import completed, failed_with, timed_out
 from zart.dispatcher.threads import Threads
 from zart.step_context import StepContext
 from zart.tasks import Step
 from zart.v1 import dispatch_service_pb2 as pb
 
-Tell = Callable[[Held, pb.TaskOutcome], None]
+Tell = Callable[[InHand, pb.TaskOutcome], None]
 
 
-async def run_handler(held: Held, step: Step[Any, Any], threads: Threads, tell: Tell) -> None:
-    """Run a handler; what became of it is told at most once, and never of a lost lease.
+async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, tell: Tell) -> None:
+    """Run a handler, and report its outcome at most once; never after its lease was lost.
 
-    Raises CancelledError where it is cancelled for another reason than its lease or its time.
+    Raises CancelledError if the attempt is cancelled for another reason than its lease or its time.
     """
-    held.begun = True
+    in_hand.begun = True
     if step.is_async:
-        await _run_async(held, step.function, tell)
+        await _run_async(in_hand, step.function, tell)
     else:
-        await _run_in_thread(held, step.function, threads, tell)
+        await _run_in_thread(in_hand, step.function, threads, tell)
 
 
 async def _run_async(
-    held: Held, function: Callable[[StepContext], Awaitable[Any]], tell: Tell
+    in_hand: InHand, function: Callable[[StepContext], Awaitable[Any]], tell: Tell
 ) -> None:
     try:
-        result = await function(held.context)
+        result = await function(in_hand.context)
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and held.was_cancelled_by_others():
+        if isinstance(error, asyncio.CancelledError) and in_hand.was_cancelled_by_others():
             raise
-        if isinstance(error, GeneratorExit) and not held.is_running_here():
-            raise  # not the handler's: its coroutine is thrown away, after the loop has ended
-        if not held.lost:
-            tell(held, timed_out(held) if held.expired else failed_with(held, error))
+        if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
+            raise  # not the handler's: its coroutine is discarded after the loop has ended
+        if not in_hand.lost:
+            tell(in_hand, timed_out(in_hand) if in_hand.expired else failed_with(in_hand, error))
         return
-    if not held.lost:
-        tell(held, completed(held, result))
+    if not in_hand.lost:
+        tell(in_hand, completed(in_hand, result))
 
 
 async def _run_in_thread(
-    held: Held, function: Callable[[StepContext], Any], threads: Threads, tell: Tell
+    in_hand: InHand, function: Callable[[StepContext], Any], threads: Threads, tell: Tell
 ) -> None:
-    """Run a plain handler in a thread, and return when it has.
+    """Run a plain handler in a thread, and return when the handler has returned.
 
-    A thread cannot be stopped, it sees ``ctx.cancelled``: it keeps its slot until it returns, what
-    it returns is dropped. That its time is up is told at once.
+    A thread cannot be stopped: a handler that is no longer wanted can see ``ctx.cancelled``, keeps
+    its slot until it returns, and its result is dropped. A timeout is reported at once.
     """
-    call = threads.start(function, held.context)
+    call = threads.start(function, in_hand.context)
     is_told = False
     while not call.has_ended:
         try:
             await call.wait()
         except asyncio.CancelledError:
-            if held.was_cancelled_by_others():
+            if in_hand.was_cancelled_by_others():
                 raise
-            if not (held.lost or is_told):
+            if not (in_hand.lost or is_told):
                 is_told = True
-                tell(held, timed_out(held))
-    if is_told or held.lost:
+                tell(in_hand, timed_out(in_hand))
+    if is_told or in_hand.lost:
         return
     if call.error is not None:
-        tell(held, failed_with(held, call.error))
-        call.error = None  # its traceback knows the call: no garbage for later
+        tell(in_hand, failed_with(in_hand, call.error))
+        call.error = None  # its traceback refers to the call: break the cycle
     elif inspect.isawaitable(call.result):
-        await _run_async(held, lambda _: call.result, tell)
+        await _run_async(in_hand, lambda _: call.result, tell)
     else:
-        tell(held, completed(held, call.result))
+        tell(in_hand, completed(in_hand, call.result))

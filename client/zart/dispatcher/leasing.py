@@ -1,4 +1,4 @@
-"""Asks for tasks: as many as there is room for, in few calls."""
+"""Leases tasks by long polls: as many as there is room for, in few calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 from zart.calls.call import span
 from zart.dispatcher.arrivals import Lease
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
@@ -21,27 +21,27 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
 _POLL = 30.0  # seconds of one long poll at most
-# Between two pings that nothing was sent after, a server of gRPC's default policy wants five
-# minutes, and ends the connection at the fourth: so many pings are in one poll.
+# A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
+# and ends the connection at the fourth ping that is too early: so many pings are in one poll.
 _PINGS = 2.5
 _POLL_UNPINGED = 5.0
 _TIMEOUT = 10.0  # seconds on top
-_TIMEOUT_UNPINGED = 5.0  # nothing else tells that the server is gone
+_TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
 
 
-async def _let_others_go_first() -> None:
-    """Let what was leased begin, and what has ended by then be reported, before more is asked for.
+async def _yield_to_others() -> None:
+    """Let leased tasks begin, and quick ones be reported, before more tasks are asked for.
 
-    A step that takes no time ends in its first turn, its report goes out in the fourth.
+    A step that takes no time ends in its first turn of the loop; its report goes out in the fourth.
     """
     for _ in range(4):
         await asyncio.sleep(0)
 
 
 class Leasing:
-    """Leases tasks while there is room; ``accept`` takes what was leased.
+    """Leases tasks while there is room, and gives them to ``accept``.
 
-    ``keepalive`` is how many seconds are between two pings of the channel; 0: there are none.
+    ``keepalive``: the seconds between two pings of the channel; 0: there are none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Leasing:
         tasks: Iterable[Task],
         lease: float,
         room: Room,
-        accept: Callable[[list[Held]], None],
+        accept: Callable[[list[InHand]], None],
         keepalive: float,
     ) -> None:
         self._lease_tasks = lease_tasks
@@ -65,11 +65,11 @@ class Leasing:
         self._look = asyncio.Event()
 
     def look(self) -> None:
-        """Look whether there is room now."""
+        """Have ``run`` look whether there is room now."""
         self._look.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Lease until ``stop`` is set and looked for."""
+        """Lease tasks until ``stop`` is set; ``look`` has it notice that."""
         loop = asyncio.get_running_loop()
         request = pb.LeaseTasksRequest(
             dispatcher_id=self._dispatcher_id,
@@ -100,9 +100,9 @@ class Leasing:
             loop.call_later(PATIENCE, self.look)
             self._accept(leased)
             if leased:
-                await _let_others_go_first()
+                await _yield_to_others()
 
-    async def _ask(self, request: pb.LeaseTasksRequest) -> list[Held]:
+    async def _ask(self, request: pb.LeaseTasksRequest) -> list[InHand]:
         self._room.asked = request.max_tasks
         try:
             return await self._lease_tasks(request, self._timeout)

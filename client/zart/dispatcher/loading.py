@@ -1,4 +1,4 @@
-"""Finds the tasks that a dispatcher is to run: ``MODULE`` or ``MODULE:NAME``."""
+"""Loads the tasks that a dispatcher runs, named as ``MODULE`` or ``MODULE:NAME``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class LoadError(Exception):
 
 
 class ModuleBroken(Exception):
-    """A module cannot be imported for an error of its own; the message says which and where."""
+    """A module raises an error when it is imported; the message says which and where."""
 
 
 def load_tasks(targets: Iterable[str]) -> list[Task]:
-    """Import modules and give their tasks; the current folder is on the import path.
+    """Import modules and return their tasks; the current folder is on the import path.
 
-    Raises LoadError for a module that is not there or has no task, for a NAME that is none, and
-    for two tasks of one name; ModuleBroken for an error inside the module.
+    Raises LoadError if a module is not there or has no task, if NAME is no task, or if two tasks
+    have one name; ModuleBroken if the module itself raises an error.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -46,7 +46,7 @@ def _tasks_of(target: str) -> list[Task]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            # One that the module itself asks for.
+            # The missing module is one that this module imports.
             raise ModuleBroken(_told(error)) from None
         raise LoadError(
             f"no module {module_name!r}: it is looked for in {Path.cwd()} and where python is"
@@ -65,7 +65,7 @@ def _tasks_of(target: str) -> list[Task]:
 
 
 def _told(error: Exception) -> str:
-    """Say what is wrong with a module: a line for its syntax, else its own frames."""
+    """Describe an import error: one line for bad syntax, else the frames of the module."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     at = error.__traceback__

@@ -1,4 +1,4 @@
-"""What became of an attempt, as the dispatcher tells the server."""
+"""Outcomes of attempts, as the dispatcher reports them to the server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from zart.calls.call import span
 from zart.calls.payload import json_text
-from zart.dispatcher.held import Held
-from zart.dispatcher.places import place_of
+from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.locations import location_of
 from zart.tasks import StepFailed
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import execution_pb2
@@ -18,14 +18,14 @@ _RESULT = 1024 * 1024  # bytes of JSON: more is refused by the server, and much 
 _REJECTED = "OutcomeRejected"
 
 
-def completed(held: Held, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
-    """Tell of a result; one that is not JSON fails the step, and no repeat would cure it."""
+def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
+    """Return the outcome for a result; a result that is not JSON fails the step for good."""
     try:
         text = json_text(result)
         size = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         return _failed(
-            held,
+            in_hand,
             execution_pb2.StepError(
                 type="ResultNotJson",
                 message=f"the result, a {type(result).__name__}, is not JSON: {error}",
@@ -34,21 +34,21 @@ def completed(held: Held, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what
         )
     if size > _RESULT:
         return _failed(
-            held,
+            in_hand,
             execution_pb2.StepError(
                 type="ResultTooLarge",
                 message=f"the result has {size} bytes of JSON, at most {_RESULT} are kept",
             ),
             retryable=False,
         )
-    outcome = _outcome(held)
+    outcome = _outcome(in_hand)
     outcome.completed.result_json = text
     return outcome
 
 
-def failed_with(held: Held, error: BaseException) -> pb.TaskOutcome:
-    """Tell of an exception; every one but ``StepFailed(retryable=False)`` is retried."""
-    held.raised_at = place_of(error)
+def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
+    """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried."""
+    in_hand.raised_at = location_of(error)
     details = error.details[:_DETAILS] if isinstance(error, StepFailed) else ""
     step_error = execution_pb2.StepError(
         type=type(error).__name__,
@@ -56,55 +56,55 @@ def failed_with(held: Held, error: BaseException) -> pb.TaskOutcome:
         details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
     )
     outcome = _failed(
-        held, step_error, retryable=not isinstance(error, StepFailed) or error.retryable
+        in_hand, step_error, retryable=not isinstance(error, StepFailed) or error.retryable
     )
     if isinstance(error, StepFailed) and error.retry_after is not None:
         outcome.failed.retry_after.CopyFrom(span(error.retry_after))
     return outcome
 
 
-def rejected(held: Held, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutcome:
-    """Tell that the server would not take the outcome, such as a result that it cannot store.
+def rejected(in_hand: InHand, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutcome:
+    """Return the outcome that follows one which the server rejected, as it could not store it.
 
-    A failure that was to be retried still is.
+    A failure that was to be retried is still retried.
     """
     error = execution_pb2.StepError(type=_REJECTED, message=why)
     retryable = outcome.failed.retryable or not outcome.HasField("failed")
-    return _failed(held, error, retryable=retryable and not outcome.HasField("completed"))
+    return _failed(in_hand, error, retryable=retryable and not outcome.HasField("completed"))
 
 
 def is_rejection(outcome: pb.TaskOutcome) -> bool:
-    """Whether an outcome tells that another one was not taken."""
+    """Return whether an outcome reports that another outcome was rejected."""
     return outcome.failed.error.type == _REJECTED
 
 
-def timed_out(held: Held) -> pb.TaskOutcome:
-    """Tell that the time was up."""
-    outcome = _outcome(held)
+def timed_out(in_hand: InHand) -> pb.TaskOutcome:
+    """Return the outcome of an attempt whose time was up."""
+    outcome = _outcome(in_hand)
     outcome.timed_out.SetInParent()
     return outcome
 
 
-def released(held: Held, retry_after: float = 0.0) -> pb.TaskOutcome:
-    """Return the task back."""
-    outcome = _outcome(held)
+def released(in_hand: InHand, retry_after: float = 0.0) -> pb.TaskOutcome:
+    """Return the outcome that gives a task back unfinished."""
+    outcome = _outcome(in_hand)
     outcome.released.SetInParent()
     if retry_after:
         outcome.released.retry_after.CopyFrom(span(retry_after))
     return outcome
 
 
-def _failed(held: Held, error: execution_pb2.StepError, *, retryable: bool) -> pb.TaskOutcome:
-    outcome = _outcome(held)
+def _failed(in_hand: InHand, error: execution_pb2.StepError, *, retryable: bool) -> pb.TaskOutcome:
+    outcome = _outcome(in_hand)
     outcome.failed.error.CopyFrom(error)
     outcome.failed.retryable = retryable
     return outcome
 
 
-def _outcome(held: Held) -> pb.TaskOutcome:
-    return pb.TaskOutcome(task_id=held.task.task_id, lease_token=held.task.lease_token)
+def _outcome(in_hand: InHand) -> pb.TaskOutcome:
+    return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
 
 
 def _clean(text: str) -> str:
-    """Make text that can be sent: a lone surrogate cannot."""
+    """Return text that can be encoded: a lone surrogate is replaced."""
     return text.encode(errors="replace").decode()

@@ -1,15 +1,18 @@
-"""How far ahead a dispatcher leases: for quick handlers some, so that no slot waits for a call."""
+"""How many tasks a dispatcher leases ahead: some for quick handlers, so that no slot is idle."""
 
 from __future__ import annotations
 
 _AHEAD = 0.1  # seconds of work
-_MOST = 2000  # what a busy server needs under way: its answers take a tenth of a second too
+_MOST = 2000  # so many keep a busy server busy: its answers take a tenth of a second too
 _MOST_ROUNDS = 32  # times the slots
-_WINDOW = 0.005  # busy seconds over which the pace is taken
+_WINDOW = 0.005  # busy seconds over which the pace is measured
 
 
 class Pace:
-    """Follows how many tasks end in a second in which any run. Times are the event loop's."""
+    """Measures how many tasks end per busy second. Times are those of the event loop's clock.
+
+    A second is busy if any task runs in it.
+    """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
@@ -34,10 +37,9 @@ class Pace:
         self._ended += 1
 
     def ahead(self, now: float) -> int:
-        """How many tasks to hold beyond the slots: what they get done in a tenth of a second.
+        """Return how many tasks to have in hand beyond the slots: a tenth of a second's work.
 
-        None where that is less than one for each slot: what one dispatcher hoards, another might
-        run.
+        0 if that is less than one task for each slot: another dispatcher might run them now.
         """
         if self._since is not None:
             self._busy += now - self._since

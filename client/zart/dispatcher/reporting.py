@@ -1,4 +1,4 @@
-"""Reports outcomes in batches, until each is recorded or can no longer be."""
+"""Reports outcomes in batches, until each is recorded or the server says that none will be."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import grpc
 
 from zart.dispatcher.arrivals import Report
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.following import Following
-from zart.dispatcher.held import Held
+from zart.dispatcher.eager_dispatch import EagerDispatch
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import is_rejection, rejected
 from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
@@ -21,63 +21,63 @@ from zart.v1 import dispatch_service_pb2 as pb
 _log = logging.getLogger(__name__)
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
-_SECOND = 250  # outcomes that are worth a second call while one is on its way
+_SECOND = 250  # so many waiting outcomes are worth a second call while one is on its way
 _TIMEOUT = 30.0
 
 
 class Reporter:
-    """Sends what became of tasks; while a batch is on its way, the next one gathers.
+    """Sends outcomes in batches; while one batch is on its way, outcomes wait for the next.
 
-    A first outcome is sent at once. A second call goes out beside the first one only for many, so
-    that the server always has some to record and is not asked for each.
+    A first outcome is sent at once. A second call is made beside the first only for many outcomes:
+    so the server always has some to record, and is not called for each.
 
-    An outcome ends here in one way only: the server answers for that very one, that it is recorded
-    or never will be. A call that fails, whatever its code and whoever says so (there may be proxies
-    between), says nothing of its outcomes: they are sent again for as long as it takes, fewer at a
-    time, since it may be one of them or their size that somebody minds.
+    An outcome is forgotten only when the server's answer has a result for it: recorded, or never to
+    be recorded. A failed call says nothing of its outcomes, whatever its code, since a proxy may
+    have failed it. They are sent again for as long as it takes, fewer at a time: one of them, or
+    their size, may be the reason.
     """
 
     def __init__(
         self,
         report_tasks: Report,
         dispatcher_id: str,
-        following: Following,
-        done: Callable[[Held], None],
+        eager: EagerDispatch,
+        done: Callable[[InHand], None],
     ) -> None:
         self._report_tasks = report_tasks
         self._dispatcher_id = dispatcher_id
-        self._following = following
+        self._eager = eager
         self._done = done
-        self._waiting: deque[tuple[Held, pb.TaskOutcome]] = deque()
-        self._most = _BATCH  # outcomes of one call; less after one that failed
+        self._waiting: deque[tuple[InHand, pb.TaskOutcome]] = deque()
+        self._most = _BATCH  # outcomes of one call; fewer after a call that failed
         self._on_their_way = 0  # calls
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._backoff = Backoff()
-        self._aside: Held | None = None  # failed alone, and waits by itself to be sent again
-        self._patience = Backoff()  # with that one
+        self._aside: InHand | None = None  # its call failed with it alone; it waits apart
+        self._patience = Backoff()  # for the one that waits apart
         self._trouble = Trouble(_log, "outcomes wait")
 
-    def report(self, held: Held, outcome: pb.TaskOutcome) -> None:
-        """Take an outcome; it is sent in the background."""
-        held.ended = True
-        self._following.expect(held, outcome)
-        self._waiting.append((held, outcome))
+    def report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+        """Take an outcome, to be sent in the background."""
+        in_hand.ended = True
+        self._eager.expect(in_hand, outcome)
+        self._waiting.append((in_hand, outcome))
         self._idle.clear()
         self._more.set()
 
     async def flush(self) -> None:
-        """Wait until nothing is left to send."""
+        """Wait until no outcome is left to send."""
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Send batches until cancelled; a server that does not take them is tried for ever."""
+        """Send batches until cancelled; a failed call is repeated for ever."""
         async with asyncio.TaskGroup() as calls:
             while True:
                 await self._more.wait()
                 self._more.clear()
-                await self._gather()
+                await self._wait_for_more()
                 while self._waiting and self._is_time_for_a_call():
                     self._on_their_way += 1
                     calls.create_task(self._call(self._next_batch()))
@@ -85,22 +85,22 @@ class Reporter:
     def _is_time_for_a_call(self) -> bool:
         return not self._on_their_way or (self._on_their_way == 1 and len(self._waiting) >= _SECOND)
 
-    async def _gather(self) -> None:
-        """Wait while each turn of the loop brings more: a crowd of quick handlers is under way."""
+    async def _wait_for_more(self) -> None:
+        """Wait while each turn of the loop brings more outcomes, as many quick handlers do."""
         gathered = 0
         while gathered < len(self._waiting) < _BATCH:
             gathered = len(self._waiting)
             await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[tuple[Held, pb.TaskOutcome]]:
-        batch: list[tuple[Held, pb.TaskOutcome]] = []
+    def _next_batch(self) -> list[tuple[InHand, pb.TaskOutcome]]:
+        batch: list[tuple[InHand, pb.TaskOutcome]] = []
         size = 0
         while self._waiting and len(batch) < self._most and size < _BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1][1].ByteSize()
         return batch
 
-    async def _call(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> None:
+    async def _call(self, batch: list[tuple[InHand, pb.TaskOutcome]]) -> None:
         try:
             problem = await self._send(batch)
             if problem is None:
@@ -119,45 +119,45 @@ class Reporter:
             if not self._waiting and not self._on_their_way and self._aside is None:
                 self._idle.set()
 
-    async def _send(self, batch: list[tuple[Held, pb.TaskOutcome]]) -> object | None:
-        """Send a batch. Gives why it has to be sent again, None where it was answered."""
-        tasks = [held for held, _ in batch]
+    async def _send(self, batch: list[tuple[InHand, pb.TaskOutcome]]) -> object | None:
+        """Send a batch. Return why some of it has to be sent again; None if all was answered."""
+        tasks = [in_hand for in_hand, _ in batch]
         request = pb.ReportTasksRequest(
             dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
         )
-        self._following.ask(tasks, request)
+        self._eager.ask(tasks, request)
         try:
             response, leased = await self._report_tasks(request, _TIMEOUT)
         except grpc.RpcError as error:
             return self._put_back(batch, from_call(error))
-        except asyncio.CancelledError:  # by the channel, which calls it so that it was closed
+        except asyncio.CancelledError:  # raised, too, by a channel that was closed
             if _is_cancelled():
                 raise
             return self._put_back(batch, "the connection was closed")
-        except Exception as error:  # noqa: BLE001 - outcomes are not lost, whatever it is
+        except Exception as error:  # noqa: BLE001 - no error may lose outcomes
             return self._put_back(batch, repr(error))
-        self._following.answered(tasks, leased)
+        self._eager.answered(tasks, leased)
         if len(response.results) != len(batch):
-            # Not from a server of ours, or not all of it.
+            # Not a zart server, or a proxy cut the answer.
             return self._put_back(batch, f"{len(response.results)} results for {len(batch)}")
         unanswered = []
-        for (held, outcome), result in zip(batch, response.results, strict=True):
+        for (in_hand, outcome), result in zip(batch, response.results, strict=True):
             if result.status == pb.REPORT_STATUS_RECORDED:
-                self._done(held)
+                self._done(in_hand)
             elif result.status == pb.REPORT_STATUS_UNSPECIFIED:
-                unanswered.append((held, outcome))
+                unanswered.append((in_hand, outcome))
             else:
-                self._settle(held, outcome, result)
+                self._conclude(in_hand, outcome, result)
         return self._put_back(unanswered, "some were not answered for") if unanswered else None
 
-    def _put_back(self, batch: Sequence[tuple[Held, pb.TaskOutcome]], why: object) -> object:
-        """Keep outcomes for a later call, of half as many; one alone lets the others go first.
+    def _put_back(self, batch: Sequence[tuple[InHand, pb.TaskOutcome]], why: object) -> object:
+        """Put outcomes back for later calls of half as many; one that failed alone goes last.
 
-        Of those that failed alone one at a time waits aside, and holds up nobody; a second one
-        tells that it may be the server, and all wait. Nothing is leased by that call: it could be
-        this that somebody minds.
+        Of outcomes that failed alone, one at a time waits apart and delays no other. When a second
+        one fails alone, the server may be the reason, and all outcomes wait. The room that was kept
+        for eager dispatch is freed: the wish to lease may be the reason, too.
         """
-        self._following.given_up(held for held, _ in batch)
+        self._eager.given_up(in_hand for in_hand, _ in batch)
         self._most = max(1, len(batch) // 2)
         if len(batch) == 1 and self._aside is None:
             self._aside = batch[0][0]
@@ -169,21 +169,21 @@ class Reporter:
             self._waiting.extendleft(reversed(batch))
         return why
 
-    def _back_from_aside(self, one: tuple[Held, pb.TaskOutcome]) -> None:
+    def _back_from_aside(self, one: tuple[InHand, pb.TaskOutcome]) -> None:
         self._aside = None
         self._waiting.append(one)
         self._more.set()
 
-    def _settle(self, held: Held, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
-        where = held.context.run_id, held.context.step_name
+    def _conclude(self, in_hand: InHand, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
+        where = in_hand.context.run_id, in_hand.context.step_name
         if result.status == pb.REPORT_STATUS_LEASE_LOST:
             _log.warning("%s/%s: the lease was lost, its outcome is dropped", *where)
         elif result.status == pb.REPORT_STATUS_REJECTED:
             _log.warning("%s/%s: the outcome was rejected: %s", *where, result.error)
             if not is_rejection(outcome):
-                self.report(held, rejected(held, outcome, result.error))
+                self.report(in_hand, rejected(in_hand, outcome, result.error))
                 return
-        self._done(held)
+        self._done(in_hand)
 
 
 def _is_cancelled() -> bool:

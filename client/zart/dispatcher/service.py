@@ -1,4 +1,4 @@
-"""The dispatcher service: what it is made of, and an orderly end."""
+"""The dispatcher: its parts, its start and its orderly end."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from zart.credentials import Credentials
 from zart.dispatcher.arrivals import Arrivals, InTheLoop
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.failures import tell_failure
-from zart.dispatcher.following import Following
-from zart.dispatcher.held import Held
+from zart.dispatcher.eager_dispatch import EagerDispatch
+from zart.dispatcher.failures import log_failure
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing
 from zart.dispatcher.outcomes import released
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 _log = logging.getLogger(__name__)
-_LAST_POLL = 0.25  # seconds that a poll may go on when the dispatcher stops
+_LAST_POLL = 0.25  # seconds for which a poll may go on when the dispatcher stops
 _CALL_TIMEOUT = 10.0
 _BAD_DEFINITION = (InvalidField, PayloadTooLarge, TooManyItems)
 
@@ -53,13 +53,13 @@ class Dispatcher:
     """Runs the steps of tasks. ``await Dispatcher(tasks).run(stop)`` until ``stop`` is set.
 
     At most ``concurrency`` handlers run at once; async ones as asyncio tasks, plain ones in
-    threads. ``lease`` and ``grace`` are seconds: how long a lease lasts unless it is extended,
-    and how long running handlers have to end when the dispatcher stops; what does not is given
-    back. ``keepalive`` is as in ``zart.connect``. A step may run more than once.
+    threads. ``lease``: the seconds that a lease lasts unless it is extended. ``grace``: the seconds
+    that running handlers have to end when the dispatcher stops; then their tasks are given back.
+    ``keepalive`` is as in ``zart.connect``. A step may run more than once.
 
-    Threads lease tasks, extend leases and report outcomes, over a connection of their own. A
-    ``channel`` of one's own goes before address and credentials, and then it is the only one: a
-    handler that blocks the event loop costs leases there.
+    Threads lease tasks, extend leases and report outcomes, over a connection of their own. If a
+    ``channel`` is given, address and credentials are not used and it is the only connection: then a
+    handler that blocks the event loop costs leases.
     """
 
     def __init__(
@@ -88,15 +88,15 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
-        self._held: set[Held] = set()
-        self._unseen: set[Held] = set()
+        self._in_hand: set[InHand] = set()
+        self._unseen: set[InHand] = set()
         self._pool = ThreadPoolExecutor(concurrency, "zart-step")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until ``stop`` is set, then finish or give back what is held.
+        """Run until ``stop`` is set, then finish the tasks in hand or give them back.
 
-        A server that cannot be reached, or does not let anybody in, is tried for ever. Raises
-        Refused where it says that a task definition cannot be right.
+        A server that cannot be reached, or that refuses the credentials, is tried for ever. Raises
+        Refused if the server says that a task definition is wrong.
         """
         connection = self._address, self._credentials, self._keepalive
         channel = self._given_channel or aio_channel(*connection)
@@ -137,21 +137,21 @@ class Dispatcher:
         pace = Pace(self._concurrency)
         attempts = Attempts(stub, tasks, Threads(self._pool), self._report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
-        room = Room(self._concurrency, pace, self._slots, self._held)
-        following = Following(tasks, self._lease, room, self._accept, stop)
+        room = Room(self._concurrency, pace, self._slots, self._in_hand)
+        eager = EagerDispatch(tasks, self._lease, room, self._accept, stop)
         age = self._lease / 10
         calls = (
             InTheLoop(stub, age)
             if leases is None
             else Arrivals(leases, self._unseen, age, self._release)
         )
-        self._reporter = Reporter(calls.report, self.dispatcher_id, following, self._let_go)
+        self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
         )
         extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
         keeper = LeaseKeeper(
-            extend, self.dispatcher_id, self._held, self._unseen, self._lease, self._give_back
+            extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, self._give_back
         )
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
@@ -167,46 +167,46 @@ class Dispatcher:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
 
-    def _accept(self, leased: list[Held]) -> None:
+    def _accept(self, leased: list[InHand]) -> None:
         if self._stop.is_set():
             self._release(leased)
             return
-        # The loop may have been held up for longer than a lease, with a report's answer waiting.
+        # The loop may have been blocked for longer than a lease, while a report's answer waited.
         now = time.monotonic()
-        late = [held for held in leased if held.expires_at <= now]
+        late = [each for each in leased if each.expires_at <= now]
         if late:
             _log.warning("%d tasks are not begun: their leases had ended on arrival", len(late))
             self._release(late)
-        in_time = [held for held in leased if held.expires_at > now]
-        self._held.update(in_time)
+        in_time = [each for each in leased if each.expires_at > now]
+        self._in_hand.update(in_time)
         self._unseen.difference_update(in_time)
         self._slots.add(in_time)
 
-    def _release(self, leased: Iterable[Held]) -> None:
-        """Give back what was leased and shall not begin here, once."""
-        given = [held for held in leased if not held.ended]
-        self._held.update(given)
+    def _release(self, leased: Iterable[InHand]) -> None:
+        """Give back leased tasks that are not to begin here, each once."""
+        given = [each for each in leased if not each.ended]
+        self._in_hand.update(given)
         self._unseen.difference_update(given)
-        for held in given:
-            self._report(held, released(held))
+        for in_hand in given:
+            self._report(in_hand, released(in_hand))
 
-    def _give_back(self, which: Iterable[Held] | None = None) -> set[Held]:
-        """Give back what has not begun, of ``which`` or all; gives what that was."""
+    def _give_back(self, which: Iterable[InHand] | None = None) -> set[InHand]:
+        """Give back the tasks that have not begun, of ``which`` or of all, and return them."""
         given = self._slots.give_back(which)
-        for held in given:
-            self._report(held, released(held))
+        for in_hand in given:
+            self._report(in_hand, released(in_hand))
         return set(given)
 
-    def _report(self, held: Held, outcome: pb.TaskOutcome) -> None:
-        tell_failure(held, outcome)
-        self._reporter.report(held, outcome)
+    def _report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+        log_failure(in_hand, outcome)
+        self._reporter.report(in_hand, outcome)
 
     def _look(self) -> None:
         self._leasing.look()
 
-    def _let_go(self, held: Held) -> None:
+    def _let_go(self, in_hand: InHand) -> None:
         """Forget a task whose outcome is recorded or no longer wanted."""
-        self._held.discard(held)
+        self._in_hand.discard(in_hand)
         self._leasing.look()
 
     async def _lease_until(self, stop: asyncio.Event, background: list[asyncio.Task[None]]) -> None:
@@ -216,8 +216,8 @@ class Dispatcher:
         ended, _ = await asyncio.wait(
             {leasing, stopping, *background}, return_when=asyncio.FIRST_COMPLETED
         )
-        # A call that finds tasks answers at once: to be let finish, lest its leases be lost.
-        # One that waits has found none, and the server takes back what it could not hand over.
+        # A call that finds tasks answers at once: it may finish, or its leases would be lost.
+        # A call that waits has found none; the server releases leases that it could not deliver.
         stop.set()
         self._leasing.look()
         await asyncio.wait({leasing}, timeout=_LAST_POLL)
@@ -228,23 +228,23 @@ class Dispatcher:
             task.result()
 
     async def _wind_down(self) -> None:
-        """Give back what has not begun, let the rest finish within the grace period, then too.
+        """Give back the tasks that have not begun, and after the grace period those that still run.
 
-        What has ended is reported for as long as that lasts, and for some seconds at least.
+        Outcomes are reported during the grace period, and for some seconds at least.
         """
         until = asyncio.get_running_loop().time() + max(self._grace, _CALL_TIMEOUT)
         self._give_back()
         await self._slots.wait(self._grace)
         until = max(until, asyncio.get_running_loop().time() + _CALL_TIMEOUT)
         self._release(list(self._unseen))
-        for held in [held for held in self._held if not held.ended]:
-            self._report(held, released(held))
-            held.lose()
+        for in_hand in [each for each in self._in_hand if not each.ended]:
+            self._report(in_hand, released(in_hand))
+            in_hand.lose()
         try:
             async with asyncio.timeout_at(until):
                 await self._reporter.flush()
         except TimeoutError:
-            _log.warning("the server could not be told; %d leases expire", len(self._held))
+            _log.warning("the server could not be told; %d leases expire", len(self._in_hand))
 
 
 def _extend_by(channel: grpc.Channel) -> Extend:

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.time_limits import TimeLimits
 
@@ -15,16 +15,16 @@ _log = logging.getLogger(__name__)
 
 
 class Slots:
-    """Runs ``attempt`` for held tasks in order, ``concurrency`` at once, each in a task of its own.
+    """Runs ``attempt`` for tasks in order, ``concurrency`` at once, each in its own asyncio task.
 
-    ``freed`` is called when one has ended and its slot is free or taken by the next, ``pace``
-    follows that.
+    ``freed`` is called when an attempt has ended and the next, if any, has its slot. ``pace``
+    measures how fast attempts end.
     """
 
     def __init__(
         self,
         concurrency: int,
-        attempt: Callable[[Held], Awaitable[None]],
+        attempt: Callable[[InHand], Awaitable[None]],
         freed: Callable[[], None],
         pace: Pace,
     ) -> None:
@@ -32,54 +32,54 @@ class Slots:
         self._attempt = attempt
         self._freed = freed
         self._pace = pace
-        self._waiting: deque[Held] = deque()
-        self._running: set[Held] = set()
+        self._waiting: deque[InHand] = deque()
+        self._running: set[InHand] = set()
         self._limits = TimeLimits(self._running)
 
     def __len__(self) -> int:
-        """How many run or wait."""
+        """Return how many tasks run or wait for a slot."""
         return len(self._running) + len(self._waiting)
 
-    def add(self, tasks: Iterable[Held]) -> None:
+    def add(self, tasks: Iterable[InHand]) -> None:
         """Run tasks as soon as slots are free."""
         self._waiting.extend(tasks)
         self._pace.busy(asyncio.get_running_loop().time())
         while self._waiting and len(self._running) < self._concurrency:
             self._start(self._waiting.popleft())
 
-    def give_back(self, which: Iterable[Held] | None = None) -> list[Held]:
-        """Return those that have not begun, of ``which`` or all."""
+    def give_back(self, which: Iterable[InHand] | None = None) -> list[InHand]:
+        """Remove and return the tasks that have not begun, of ``which`` or of all."""
         wanted = set(self._waiting if which is None else which)
-        given = [held for held in self._waiting if held in wanted]
+        given = [each for each in self._waiting if each in wanted]
         if given:
-            self._waiting = deque(held for held in self._waiting if held not in wanted)
+            self._waiting = deque(each for each in self._waiting if each not in wanted)
         return given
 
     async def wait(self, timeout: float) -> None:
-        """Wait until nothing runs any more, or the time is up."""
+        """Wait until no task runs any more, or the timeout has passed."""
         if self._running:
             _log.info("%d steps have %g s to finish", len(self._running), timeout)
             await asyncio.wait(
-                [held.running for held in self._running if held.running], timeout=timeout
+                [each.running for each in self._running if each.running], timeout=timeout
             )
 
     def stop(self) -> None:
-        """Begin no more, watch no more."""
+        """Begin no more tasks, and watch no more time limits."""
         self._waiting.clear()
         self._limits.stop()
 
-    def _start(self, held: Held) -> None:
-        self._running.add(held)
-        self._limits.watch(held)
-        held.running = asyncio.get_running_loop().create_task(self._occupy(held))
+    def _start(self, in_hand: InHand) -> None:
+        self._running.add(in_hand)
+        self._limits.watch(in_hand)
+        in_hand.running = asyncio.get_running_loop().create_task(self._occupy(in_hand))
 
-    async def _occupy(self, held: Held) -> None:
+    async def _occupy(self, in_hand: InHand) -> None:
         try:
-            held.begun = True
-            await self._attempt(held)
+            in_hand.begun = True
+            await self._attempt(in_hand)
         finally:
-            # No callback of the task: that would cost a turn of the loop for each step.
-            self._running.discard(held)
+            # Not in a callback of the task: that would cost a turn of the loop for each step.
+            self._running.discard(in_hand)
             self._pace.one_ended()
             if self._waiting:
                 self._start(self._waiting.popleft())

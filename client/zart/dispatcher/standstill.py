@@ -1,4 +1,4 @@
-"""Notices that the event loop stands still, and tells which step holds it up."""
+"""Notices that the event loop stands still, and logs which step blocks it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from pathlib import Path
 from types import FrameType
 
 from zart.dispatcher import handlers
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 
 _log = logging.getLogger(__name__)
 _LONG = 1.0  # seconds
 
 
 class Standstill:
-    """Asks the loop, from another thread, to answer; made in the loop's thread.
+    """Asks the loop, from another thread, to answer. To be made in the loop's thread.
 
-    Told are those of a second and more that were seen while they lasted: once then, and once when
-    the loop goes on.
+    A standstill of a second or more is logged once while it lasts, and once when the loop goes on.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, held: AbstractSet[Held]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, in_hand: AbstractSet[InHand]) -> None:
         self._loop = loop
-        self._held = held
+        self._in_hand = in_hand
         self._thread = threading.get_ident()
         self._asked_at: float | None = None
         self._told: str | None = None
 
     def look(self) -> None:
-        """Look whether the loop has answered; called now and then, in the other thread."""
+        """Look whether the loop has answered; the other thread calls this now and then."""
         asked_at, now = self._asked_at, time.monotonic()
         if asked_at is None:
             self._asked_at = now
@@ -57,15 +56,15 @@ class Standstill:
         task = asyncio.current_task(self._loop)
         step = next(
             (f"step {h.context.run_id}/{h.context.step_name}"
-             for h in frozenset(self._held) if task is not None and h.running is task),
+             for h in frozenset(self._in_hand) if task is not None and h.running is task),
             "no step itself, perhaps something that one has begun",
         )  # fmt: skip
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - what is public is for debuggers
-        return f"{step}{_place(frame)}"
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the public way is for debuggers
+        return f"{step}{_location(frame)}"
 
 
-def _place(frame: FrameType | None) -> str:
-    """Return where a step's own function stands; of other code, where it stands innermost."""
+def _location(frame: FrameType | None) -> str:
+    """Return the line in the step's own function; of other code, the innermost line."""
     found = frame
     inner: FrameType | None = None
     while frame is not None:

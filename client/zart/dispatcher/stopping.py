@@ -9,7 +9,7 @@ from typing import Any
 
 
 async def unless(stop: asyncio.Event, pause: Coroutine[Any, Any, None]) -> None:
-    """Wait, but not longer than until ``stop`` is set."""
+    """Wait for the end of ``pause``, but only until ``stop`` is set."""
     waiting = asyncio.create_task(pause)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Runs plain handlers in threads, and brings back how they ended, many at a time."""
+"""Runs plain handlers in threads, and takes their ends to the event loop, many at a time."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Call:
         self.error: BaseException | None = None
 
     async def wait(self) -> None:
-        """Wait until it has ended; cancelling this stops the wait alone, which may be repeated."""
+        """Wait until the call has ended; if cancelled, only the wait ends, and may be repeated."""
         if not self.has_ended:
             self._waiter = self._loop.create_future()
             await self._waiter
 
     def end(self) -> None:
-        """Let go on who waits."""
+        """Note the end, and wake the waiter."""
         self.has_ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
 class Threads:
-    """A pool of threads. The loop is woken once for all calls that have ended meanwhile."""
+    """A pool of threads. It wakes the loop once for all calls that have ended meanwhile."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -69,6 +69,6 @@ class Threads:
             loop.call_soon_threadsafe(self._bring_back)
 
     def _bring_back(self) -> None:
-        self._is_woken = False  # first: what ends from here on wakes the loop anew
+        self._is_woken = False  # first: a call that ends from now on wakes the loop again
         while self._ended:
             self._ended.popleft().end()

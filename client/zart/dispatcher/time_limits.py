@@ -6,24 +6,24 @@ import asyncio
 import math
 from collections.abc import Set as AbstractSet
 
-from zart.dispatcher.held import Held
+from zart.dispatcher.in_hand import InHand
 
 
 class TimeLimits:
-    """Watches what runs with one timer, set for the earliest deadline: one each costs too much."""
+    """Watches running attempts by one timer, for the earliest deadline: one each costs too much."""
 
-    def __init__(self, running: AbstractSet[Held]) -> None:
+    def __init__(self, running: AbstractSet[InHand]) -> None:
         self._running = running
         self._timer: asyncio.TimerHandle | None = None
         self._at = math.inf
 
-    def watch(self, held: Held) -> None:
-        """Stop this one at its deadline if it still runs."""
-        if held.deadline < self._at:
-            self._set(held.deadline)
+    def watch(self, in_hand: InHand) -> None:
+        """Stop this attempt at its deadline if it still runs."""
+        if in_hand.deadline < self._at:
+            self._set(in_hand.deadline)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """End the timer."""
         self._at = math.inf
         if self._timer is not None:
             self._timer.cancel()
@@ -35,12 +35,12 @@ class TimeLimits:
         self._timer = asyncio.get_running_loop().call_at(at, self._sweep)
 
     def _sweep(self) -> None:
-        # A timer may come a little early, by what its clock resolves.
+        # A timer may fire a little early, by the resolution of its clock.
         now = max(self._at, asyncio.get_running_loop().time())
         self._at = math.inf
-        for held in self._running:
-            if held.deadline <= now and not held.expired:
-                held.expire()
-        left = [held.deadline for held in self._running if not held.expired]
+        for in_hand in self._running:
+            if in_hand.deadline <= now and not in_hand.expired:
+                in_hand.expire()
+        left = [each.deadline for each in self._running if not each.expired]
         if left:
             self._set(min(left))

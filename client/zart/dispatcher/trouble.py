@@ -1,4 +1,4 @@
-"""Tells of a trouble that lasts: that it began, now and then that it goes on, and that it ended."""
+"""Logs a trouble that lasts: its begin, now and then that it goes on, and its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _AGAIN = 30.0  # seconds between two lines of one trouble
 
 
 class Trouble:
-    """One thing that may not work for a while, and is repeated until it does.
+    """Something that may fail for a while, and is repeated until it works.
 
     ``what`` begins the log's sentence: "outcomes wait".
     """
@@ -22,7 +22,7 @@ class Trouble:
         self._told_at = 0.0
 
     def met(self, problem: object) -> None:
-        """Note that it did not work once more."""
+        """Note that it failed again."""
         now = time.monotonic()
         self._times += 1
         if self._times == 1:

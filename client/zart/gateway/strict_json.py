@@ -125,8 +125,8 @@ def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violati
         for key, part in item.items() if isinstance(item, dict) else ():
             yield from _inside(values, part, f"{path}.{key}")
     elif field.message_type is not None and isinstance(item, list):
-        for place, part in enumerate(item):
-            yield from _violations(part, field.message_type, f"{path}[{place}].")
+        for index, part in enumerate(item):
+            yield from _violations(part, field.message_type, f"{path}[{index}].")
     elif field.message_type is not None:
         yield from _violations(item, field.message_type, f"{path}.")
 

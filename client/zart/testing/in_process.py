@@ -13,7 +13,7 @@ from typing import Any
 from zart.calls.call import span
 from zart.calls.payload import json_text
 from zart.dispatcher.handlers import run_handler
-from zart.dispatcher.held import Held, held_of
+from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
@@ -91,7 +91,7 @@ class _InProcess:
         self._execution_id = execution_id
         self._results = {_name(step): json_text(value) for step, value in results.items()}
         self._dead: dict[str, str] = {}
-        self._running: set[Held] = set()
+        self._running: set[InHand] = set()
         self._limits = TimeLimits(self._running)
 
     async def run(self) -> Json:
@@ -143,17 +143,17 @@ class _InProcess:
             timeout=span(spec.timeout),
             lease_ttl=span(_LEASE),
         )
-        (held,) = held_of([task], time.monotonic())
+        (in_hand,) = in_hand_of([task], time.monotonic())
         told: list[pb.TaskOutcome] = []
-        self._running.add(held)
-        self._limits.watch(held)
-        held.running = asyncio.create_task(
-            run_handler(held, step, threads, lambda _, outcome: told.append(outcome))
+        self._running.add(in_hand)
+        self._limits.watch(in_hand)
+        in_hand.running = asyncio.create_task(
+            run_handler(in_hand, step, threads, lambda _, outcome: told.append(outcome))
         )
         try:
-            await held.running
+            await in_hand.running
         finally:
-            self._running.discard(held)
+            self._running.discard(in_hand)
         return told[0]
 
     def _result(self) -> Json:

@@ -1,4 +1,4 @@
-"""One execution that is watched, by anybody: how it was read last, and what changed since when."""
+"""One watched execution: its state as last read, and the version in which each step changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WHOLE = -1
 
 @dataclass(eq=False, slots=True)
 class WatchUpdate:
-    """What watches of an execution are told. ``message`` is for whoever encodes it first."""
+    """An update for watches of an execution. ``message``: its encoded form, made once for all."""
 
     view: ExecutionView
     version: int
@@ -38,16 +38,16 @@ class Followed:
 
     @property
     def size(self) -> int:
-        """About how many steps it takes to read."""
+        """About how many steps a read of it reads."""
         return 100 if self.view is None else len(self.view.steps)
 
     @property
     def version(self) -> int:
-        """Grows with each change."""
+        """A number that grows with each change."""
         return self._version
 
     def take(self, view: ExecutionView) -> None:
-        """Take what was read, and wake the watches; those that know it all wait on."""
+        """Take the state that was read, and wake the watches; those that know it wait on."""
         known, self.view = self.view, view
         self.digest = view.digest or self.digest
         if known is None or known.run_key != view.run_key:
@@ -65,17 +65,17 @@ class Followed:
         self.wake()
 
     def fail(self, error: Exception) -> None:
-        """End its watches by an error."""
+        """End the watches with an error."""
         self.error = error
         self.wake()
 
     def wake(self) -> None:
-        """Have the watches look."""
+        """Have the watches look for a change."""
         woken, self.changed = self.changed, asyncio.Event()
         woken.set()
 
     def since(self, version: int | None) -> WatchUpdate:
-        """Return what changed after a version, None: the whole state; once for all who ask."""
+        """Return what changed after a version; None: the whole state. Made once for all watches."""
         view = self.view
         if view is None:
             raise LookupError("it was not read yet")

@@ -1,4 +1,4 @@
-"""Which watched executions are to be read anew, and when: what has ended first, the rest later."""
+"""The watched executions to be read again, and when: ended ones at once, the others later."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 from zart_server.engine.background.followed import Followed
 
-_GATHER = 0.015  # seconds, for what is in no hurry
-_REST = 19  # times as long as a read of it took
-# What is urgent is read at once; where there is much of it, a third of the time.
+_GATHER = 0.015  # seconds in which changes that are not urgent are collected
+_REST = 19  # times as long as the read took
+# Urgent changes are read at once; if there are many, reads take a third of the time.
 _REST_URGENT = 2
-_AT_ONCE = 0.05  # seconds of reading and rest that may be made up for later
-# Seconds that what is in no hurry waits for what is urgent. Much changes again or ends meanwhile,
-# and is then told once.
+_AT_ONCE = 0.05  # seconds of reading and rest that may be saved up
+# Seconds that changes which are not urgent wait for urgent ones. Many executions change again or end
+# meanwhile, and then are read once.
 _GIVES_WAY = 0.25
-_STEPS = 2_000  # about so many are read at a time
+_STEPS = 2_000  # about so many steps are read at a time
 
 
 def _now() -> float:
@@ -32,13 +32,13 @@ class Hints:
         self._now = clock
         self._urgent: dict[Followed, None] = {}
         self._others: dict[Followed, float] = {}  # since when
-        self._urgent_at = 0.0  # when they may be read next
+        self._urgent_at = 0.0  # when urgent changes may be read next
         self._others_at = 0.0
         self._crowded_until = 0.0
         self._something = asyncio.Event()
 
     def add(self, followed: Followed, *, at_once: bool) -> None:
-        """Have an execution read, ``at_once`` or with others that are in no hurry."""
+        """Have an execution read, ``at_once`` or with others that are not urgent."""
         if at_once:
             self._others.pop(followed, None)
             self._urgent[followed] = None
@@ -47,7 +47,7 @@ class Hints:
         self._something.set()
 
     def drop(self, followed: Followed) -> None:
-        """Forget an execution that nobody watches any more."""
+        """Forget an execution that is no longer watched."""
         self._urgent.pop(followed, None)
         self._others.pop(followed, None)
         self._something.set()
@@ -57,7 +57,7 @@ class Hints:
         self._something.set()
 
     async def wait(self) -> None:
-        """Wait until something may be due to be read, or was added."""
+        """Wait until an execution may be due to be read, or was added."""
         due = self._urgent_at if self._urgent else math.inf
         if self._others:
             since = next(iter(self._others.values()))
@@ -69,11 +69,11 @@ class Hints:
         self._something.clear()
 
     def take_urgent(self) -> list[Followed]:
-        """Take some of those that are urgent, if it is time for them: no execution twice."""
+        """Remove and return some urgent executions, if it is time to read them; none twice."""
         return _taken(self._urgent, len(self._urgent)) if self._urgent_at <= self._now() else []
 
     def take_others(self) -> list[Followed]:
-        """Take some of those that have waited long enough: no execution twice."""
+        """Remove and return some executions that have waited long enough; none twice."""
         now = self._now()
         if self._others_at > now:
             return []
@@ -81,7 +81,7 @@ class Hints:
         return _taken(self._others, sum(1 for _ in due))
 
     def urgent_were_read(self, begun: float) -> None:
-        """Rest as long as a read of urgent ones took; the others rest for it too, up to a bound."""
+        """Set when urgent executions may be read next; the others wait for it too, up to a bound."""
         now = self._now()
         took = now - begun
         self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + _REST_URGENT)
@@ -89,17 +89,17 @@ class Hints:
         self._crowded_until = min(rest, now + _GIVES_WAY)
 
     def others_were_read(self, begun: float) -> None:
-        """Rest as long as a read of the others took, however many they are."""
+        """Set when others may be read next, by the time that this read took."""
         now = self._now()
         self._others_at = now + (now - begun) * _REST
 
     def _due(self, since: float) -> float:
-        """Return when one of the others is due that was added then."""
+        """Return when an execution is due that was added, not as urgent, at ``since``."""
         return max(since + _GATHER, min(self._crowded_until, since + _GIVES_WAY))
 
 
 def _taken(hinted: dict[Followed, None] | dict[Followed, float], most: int) -> list[Followed]:
-    """Take some of the first out of those that are hinted at."""
+    """Remove and return some of the first ``most`` hinted executions: about ``_STEPS`` steps."""
     taken: dict[str, Followed] = {}
     size = 0
     for followed in itertools.islice(hinted, most):

@@ -1,9 +1,9 @@
 """Looks at the past in pieces that take a bounded time each, the newest first.
 
-Looks for what is due begin at marks, before which nothing was. Should there be something all the
-same, it is found here. All of the past is one piece as long as that is quick. It is not while
-somebody holds a snapshot open for long: then whatever died since is read too, and the past is gone
-through piece by piece, with rests.
+A look for due tasks or expired leases begins at a mark, before which nothing was left. If a row
+stands before the mark all the same, it is found here. All of the past is one piece as long as a
+look at it is quick. It is slow while a snapshot is open for long, as every row deleted since is
+read too: then the past is looked at piece by piece, with rests.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import TypeAlias
 
 _SLOW = 0.02  # seconds
 _QUICK = 0.005
-_SHARE = 200  # it takes one in so many of all seconds
+_SHARE = 200  # looks back take one second in so many
 _FIRST = timedelta(seconds=1)
 _SHORTEST = timedelta(milliseconds=50)
-_LONG = timedelta(days=1)  # what is before is one piece
-_PIECES = 1_000  # and it begins anew at the mark: what is new there is not left for long
+_LONG = timedelta(days=1)  # the past before it is one piece
+_PIECES = 1_000  # after so many it begins anew at the mark, where new rows may be
 # From (None: the beginning) and to.
 Piece: TypeAlias = tuple[datetime | None, datetime]
 
 
 class LookingBack:
-    """How far a look at the past has come."""
+    """How far the looks at the past have come."""
 
     def __init__(self, share: int = _SHARE) -> None:
         self._share = share
         self._rests_until = 0.0
-        self._before: datetime | None = None  # where it has come to; None: it begins
+        self._before: datetime | None = None  # the end of the next piece; None: the mark
         self._span: timedelta | None = None  # of a piece; None: all of the past
-        self._seconds = 0.0  # that it took so far
+        self._seconds = 0.0  # for the pieces so far
         self._pieces = 0
 
     def piece(self, mark: datetime | None) -> Piece | None:
-        """Return from where to where to look next, before a mark; None: not now."""
+        """Return the next piece to look at, before a mark; None: it is time to rest."""
         if mark is None or time.monotonic() < self._rests_until:
             return None
         before = mark if self._before is None else min(self._before, mark)
@@ -55,7 +55,7 @@ class LookingBack:
             self._span = None if self._seconds < _SLOW else _FIRST
             self._seconds = 0.0
         elif self._span is not None and seconds > _SLOW:
-            # Not shorter: a look has its cost however little it is at, and nothing would be gained.
+            # Not shorter: each look has a fixed cost.
             self._span = max(self._span / 2, _SHORTEST)
         elif self._span is not None and seconds < _QUICK:
             self._span *= 2

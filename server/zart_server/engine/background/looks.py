@@ -1,7 +1,7 @@
-"""The looks that maintenance takes each second: for leases past their end, and for what is due.
+"""The looks that maintenance takes each second: for leases past their end, and for due tasks.
 
-Each begins at a mark and costs what there is, not what there was. What stands before the mark all
-the same is found by ``LookingBack``.
+Each begins at a mark, so its cost depends on the rows that are there, not on those deleted before.
+``LookingBack`` finds a row that stands before the mark all the same.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ class ExpiredLooks:
 
 
 class DueLooks:
-    """Looks for what is due."""
+    """Looks for due tasks."""
 
     def __init__(self, low_water: LowWater, back: LookingBack | None = None) -> None:
         self._low_water = low_water
         self._back = back or LookingBack()
 
     async def look(self, tx: Tx, task_names: Sequence[str]) -> list[DueLane]:
-        """Return the lanes of these tasks that have something queued, due or not.
+        """Return the lanes of these tasks that have queued tasks, due or not.
 
-        Has claims look there, where they would not have.
+        The low-water marks of claims are set back where a due task stands before them.
         """
         begin = self._low_water.to_look(task_names)
         began = time.monotonic()

@@ -1,7 +1,7 @@
-"""What must happen although nobody calls: expiry of leases and rules, due tasks.
+"""Maintenance, without a call: ends expired leases and rules, and wakes long polls for due tasks.
 
-Safe to run on every replica: each piece of work is a guarded transaction that skips what another
-replica holds.
+Safe to run on every replica: each piece of work is a guarded transaction that skips the rows that
+another replica has locked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PURGE = 5_000
 
 
 class Maintenance:
-    """The loop of one server."""
+    """The maintenance loop of one server."""
 
     def __init__(
         self, db: Database, dispatch: Dispatch, watches: Watches, sweeps: PauseSweeps
@@ -60,7 +60,7 @@ class Maintenance:
         self._task = asyncio.create_task(self._run(), name="maintenance")
 
     async def stop(self) -> None:
-        """End the loop; work under way is rolled back and found again by another replica."""
+        """End the loop; work under way is rolled back, and another replica does it."""
         self._is_stopping = True
         for timer in self._timers:
             timer.cancel()
@@ -70,11 +70,11 @@ class Maintenance:
         await asyncio.gather(*running, return_exceptions=True)
 
     def kick(self) -> None:
-        """Look now."""
+        """Have the loop look now."""
         self._kicked.set()
 
     def kick_in(self, seconds: float) -> None:
-        """Look when something is due, if that is before the next look."""
+        """Have the loop look after so many seconds, if that is before its next look."""
         if seconds < _TICK:
             timer: asyncio.TimerHandle
             timer = asyncio.get_running_loop().call_later(seconds, lambda: self._is_due(timer))
@@ -99,7 +99,7 @@ class Maintenance:
             self._kicked.clear()
 
     async def tick(self) -> float:
-        """Do whatever is due; give the seconds until more is known to be."""
+        """Do the work that is due, and return the seconds until more is known to be due."""
         names = self._dispatch.long_polls.task_names()
         lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.looking() as tx:
@@ -122,7 +122,7 @@ class Maintenance:
         return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
 
     def _begin_to_expire(self) -> None:
-        """Delete rules whose time is up, apart: all else goes on while the pause lock is held."""
+        """Delete expired rules in a task of its own, as that may wait long for the pause lock."""
         if self._expiring is None or self._expiring.done():
             self._expiring = asyncio.create_task(self._expire(), name="expiry")
 

@@ -1,6 +1,6 @@
 """Moves tasks aside after a Pause and back into the queue after a Resume, a few at a time.
 
-It rests after each piece of work, so that it slows no other work down.
+The sweep rests after each piece of work, so that it slows down no other work.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ from zart_server.store.runs import lock_runs
 _log = logging.getLogger(__name__)
 _AGAIN = 0.05  # seconds until tasks that another transaction had locked are looked at again
 _BATCH = 500
-_BATCHES = 5  # of one rule before the next has its turn
-# Seconds of rest for each second of work. Nobody waits for what is moved aside: claims pass it by.
+_BATCHES = 5  # of one rule; then it is the next rule's turn
+# Seconds of rest for each second of work. No caller waits for tasks to be moved aside: claims pass
+# them over.
 _REST_SETTLING = 6.0
 _REST_RELEASING = 1.0
 
 
 @dataclass(slots=True)
 class _Sweep:
-    """How far the settling of a rule has come: the lanes that are left, and a cursor in the first.
+    """How far the settling of a rule has come: the lanes left, and a cursor in the first of them.
 
-    ``missed``: matching tasks were passed over, since another transaction had locked them.
+    ``missed``: matching tasks were passed over, as another transaction had locked them.
     """
 
     lanes: list[int]
@@ -53,7 +54,7 @@ class _Sweep:
 
 
 class PauseSweeps:
-    """The loop of one server. Two servers may move for one rule; each piece is one server's."""
+    """The pause sweep of one server. Servers may share a rule; each piece is done by one server."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -63,17 +64,17 @@ class PauseSweeps:
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
 
     def start(self) -> None:
-        """Begin the loop; whoever kicks it looks each second whether there is something to do."""
+        """Begin the loop. Maintenance looks each second for work, and kicks the loop."""
         self._task = asyncio.create_task(self._run(), name="pause sweeps")
 
     async def stop(self) -> None:
-        """End the loop; a piece under way is rolled back, and done by another server or later."""
+        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def kick(self) -> None:
-        """Look now."""
+        """Have the loop look now."""
         self._kicked.set()
 
     async def _run(self) -> None:
@@ -90,20 +91,20 @@ class PauseSweeps:
                 _log.exception("moving paused and resumed steps failed; it goes on")
 
     async def move(self) -> bool:
-        """Go on with each rule that has work left; False where none has, or others are at it."""
+        """Go on with each rule that has work left. Return False if this server moved nothing."""
         async with self._db.transaction() as tx:
             await share_pause_lock(tx)
             await end_releases(tx)
             work = await pause_work(tx)
         has_moved = False
-        # Somebody waits for what was resumed, nobody for what is moved aside.
+        # Releases first: a caller waits for resumed steps, none for tasks to be moved aside.
         for rule_key, kind in sorted(work, key=lambda item: item[1] == "settle"):
             go_on = self._move_aside if kind == "settle" else self._release_paused
             has_moved |= await go_on(rule_key)
         return has_moved
 
     async def _move_aside(self, rule_key: int) -> bool:
-        """Hold the queued tasks that a new rule matches; claims pass them by meanwhile."""
+        """Pause the queued tasks that a new rule matches; claims pass them over meanwhile."""
         sweep = self._sweeps.get(rule_key)
         if sweep is None:
             async with self._db.transaction() as tx:
@@ -123,7 +124,7 @@ class PauseSweeps:
                     return False
                 await share_pause_lock(tx)
                 moved = await settle_lane(tx, rule_key, sweep.lanes[0], sweep.after, _BATCH)
-            # Only now that it has committed.
+            # Only now that the piece is committed.
             sweep.missed = sweep.missed or moved.left > 0
             sweep.after = moved.end
             if moved.end is None:
@@ -131,7 +132,7 @@ class PauseSweeps:
         return True
 
     async def _end_settling(self, rule_key: int, sweep: _Sweep) -> None:
-        """Note that a rule is settled if its sweep passed no task over, else begin anew.
+        """Note that a rule is settled if its sweep passed over no task; else the sweep begins anew.
 
         No matching task is queued after the rule's commit: one whole sweep is enough.
         """
@@ -141,7 +142,7 @@ class PauseSweeps:
                 await end_settling(tx, rule_key)
 
     async def _release_paused(self, rule_key: int) -> bool:
-        """Queue the steps that a deleted rule withheld; another rule may take some over."""
+        """Queue the steps that a deleted rule withheld, or leave them to another matching rule."""
         self._sweeps.pop(rule_key, None)
         for _ in range(_BATCHES):
             async with self._piece(rule_key, _REST_RELEASING) as tx:
@@ -159,7 +160,7 @@ class PauseSweeps:
     async def _piece(self, rule_key: int, rest: float) -> AsyncIterator[Tx | None]:
         """Open a transaction for a piece of work, and rest after it.
 
-        None where another server is at work for the rule.
+        Yields None if another server is at work for the rule.
         """
         begun = time.monotonic()
         async with self._db.transaction() as tx:
@@ -168,14 +169,14 @@ class PauseSweeps:
 
 
 async def _release_some(tx: Tx, rule_key: int, after: PausedAt | None) -> PausedAt | None:
-    """Release one batch and return its end; None at the end of the rule's paused steps.
+    """Release one batch of a rule's paused steps and return its end; None if none was left.
 
-    Runs that another transaction has locked are passed over, until the sweep begins anew.
+    Steps of runs that another transaction has locked are passed over, until the sweep begins anew.
     """
     paused = await paused_by_rule(tx, rule_key, after, _BATCH)
     if not paused:
         return None
-    # The run row is the mutex of its steps: a Restart must not miss a step on its way.
+    # The run row is the mutex of its steps: a Restart must not miss a step that is being moved.
     locked = list(await lock_runs(tx, {step.run_key for step in paused}, wait=False))
     if locked:
         await share_pause_lock(tx)

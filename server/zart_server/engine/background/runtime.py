@@ -1,4 +1,4 @@
-"""One server's share of the engine: its dispatch path, watches, hints and maintenance."""
+"""One server's engine: its dispatch path, watches, notifications, sweeps and maintenance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zart_server.store.notifications import Notifications
 
 
 class Runtime:
-    """Everything that runs besides the calls themselves. All of it can be lost at any moment."""
+    """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
 
     def __init__(self, db: Database, room: WaitingRoom) -> None:
         self.db = db
@@ -29,19 +29,19 @@ class Runtime:
         db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Begin to look after the database, to listen and to maintain."""
+        """Start liveness checks, notifications, maintenance and the pause sweep."""
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
         self.sweeps.start()
 
     def drain(self) -> None:
-        """Lease nothing more and end the watches; reports are still taken."""
+        """Lease no more tasks and end the watches; reports are still accepted."""
         self.dispatch.drain()
         self.watches.stop()
 
     async def stop(self) -> None:
-        """Record what was reported, then end."""
+        """Record the reported outcomes, then end everything."""
         self.drain()
         await self.dispatch.stop()
         await self.maintenance.stop()
@@ -53,7 +53,7 @@ class Runtime:
         self._notifications.publish(changes)
 
     def _heard(self, changes: Changes) -> None:
-        """Wake whoever waits here for what changed here or elsewhere."""
+        """Wake the long polls, watches and loops of this server that a change concerns."""
         if changes.cursors:
             self.dispatch.low_water.put_back(
                 [
@@ -71,6 +71,6 @@ class Runtime:
             self.maintenance.kick_in(changes.due_in)
 
     def _lost_count(self) -> None:
-        """Look at everything: hints may have been missed."""
+        """Have all watches and maintenance look: notifications may have been lost."""
         self.watches.changed_all()
         self.maintenance.kick()

@@ -1,8 +1,8 @@
-"""Watches: tell whoever follows an execution what changed of it.
+"""Watches: streams of what changes in an execution.
 
-One reader for all watches of a server. It reads what changed, of many executions in one statement:
-at once what an operator did and what ended, the rest when some has gathered, with a share of the
-time that stays small however many are watched (``hints``).
+All watches of a server have one reader. It reads changed executions, many in one statement: at once
+if an operator changed or a run ended, else after a short wait for more. Reading takes a small share
+of the time, however many executions are watched (``hints``).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _DIGESTS = 500  # runs
 
 
 class Watches:
-    """All watches of one server: fed by its own commits and by one LISTEN."""
+    """All watches of one server: hinted at by its own commits and by notifications."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._followed: dict[tuple[str, int | None], Followed] = {}
         self._by_run: dict[int, set[Followed]] = {}
         self._hints = Hints()
-        self._heard: dict[int, bool] = {}  # runs, since the read that is under way began
+        self._heard: dict[int, bool] = {}  # runs that changed during the read under way
         self._is_reading = False
         self._stopping = False
         self._reader: asyncio.Task[None] | None = None
         self.on_first: Callable[[], None] = lambda: None
 
     async def watch(self, execution_id: str, run_number: int | None) -> AsyncGenerator[WatchUpdate]:
-        """Return the whole state first, then what changed, until the watched run is finished.
+        """Yield the whole state first, then what changed, until the watched run is finished.
 
-        Without ``run_number`` it goes over to the next run after a restart or rerun. Raises
-        ExecutionNotFound, RunNotFound, what keeps the database from being read, or ShuttingDown
-        when this server stops.
+        Without ``run_number`` the watch goes over to the next run after a restart or rerun. Raises
+        ExecutionNotFound, RunNotFound, the error of a failed read, or ShuttingDown when this server
+        stops.
         """
         followed = self._join(execution_id, run_number)
         try:
-            first = followed.reads_begun + 1  # of those that begin from now on
+            first = followed.reads_begun + 1  # the first read that begins after now
             self._hints.add(followed, at_once=True)
             known: int | None = None
             while True:
@@ -102,7 +102,7 @@ class Watches:
         return bool(self._followed)
 
     def changed(self, run_keys: Iterable[int], at_once: Collection[int] = ()) -> None:
-        """Have these runs read anew, if they are watched; ``at_once`` are some of them."""
+        """Have these runs read again, if they are watched. ``at_once``: those that are urgent."""
         if not self:
             return
         for key in run_keys:
@@ -112,12 +112,12 @@ class Watches:
                 self._hints.add(followed, at_once=key in at_once)
 
     def changed_all(self) -> None:
-        """Have everything read anew: hints may have been lost, or pause rules have changed."""
+        """Have all watched executions read again: hints were lost, or pause rules have changed."""
         for followed in self._followed.values():
             self._hints.add(followed, at_once=False)
 
     async def poll(self) -> None:
-        """Find what changed without a hint, for many watches in one statement."""
+        """Find changes without a hint, for many watches in one statement."""
         keys = list(self._by_run)
         for begin in range(0, len(keys), _DIGESTS):
             async with self._db.looking() as tx:
@@ -129,14 +129,14 @@ class Watches:
                     followed.digest = digest
 
     def stop(self) -> None:
-        """End all watches; their callers watch again elsewhere."""
+        """End all watches; their callers watch again on another server."""
         self._stopping = True
         for followed in self._followed.values():
             followed.wake()
         self._hints.wake()
 
     async def _read_all(self) -> None:
-        """Read whatever is hinted at, as long as anybody watches."""
+        """Read the executions that are hinted at, as long as any is watched."""
         clock = asyncio.get_running_loop().time
         while self._followed and not self._stopping:
             await self._hints.wait()
@@ -168,7 +168,7 @@ class Watches:
                 views = await get_executions(tx, wanted, undigested)
         except Exception as error:  # noqa: BLE001 - the watches raise it
             if len(batch) > 1 and not isinstance(error, ZartError):
-                for followed in batch:  # which of them it is about, they tell by themselves
+                for followed in batch:  # one by one: the error is of one of them
                     followed.reads_begun -= 1
                     await self._read([followed])
                 return

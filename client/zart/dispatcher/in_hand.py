@@ -1,4 +1,4 @@
-"""A leased task, as the dispatcher holds it from the lease to the recorded outcome."""
+"""A task in hand: leased by this dispatcher, its outcome not yet recorded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 
 @dataclass(eq=False, slots=True)
-class Held:
+class InHand:
     """A leased task. Times are those of ``time.monotonic``, which is asyncio's clock too.
 
-    A thread keeps its lease, which has no loop to ask.
+    The thread that extends its lease has no event loop whose clock it could ask.
     """
 
     task: pb.LeasedTask
@@ -26,25 +26,25 @@ class Held:
     deadline: float
     expires_at: float
     extend_at: float
-    in_a_row: int = 0  # how many steps of its run were taken on before it, one after the other
-    expects: bool = False  # room is kept for what it makes ready
+    in_a_row: int = 0  # steps of its run that were leased eagerly just before it
+    expects: bool = False  # room is kept for a step that it makes ready
     begun: bool = False
     lost: bool = False
     expired: bool = False
     ended: bool = False
-    raised_at: str = ""  # where its handler's error was, for the log
+    raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def extended(self, ttl: float, asked_at: float) -> None:
-        """Note how long the lease lasts; counted from before the call, it is never too long.
+        """Note the end of the lease; as ``ttl`` is counted from before the call, never too late.
 
-        Called in the thread that keeps leases.
+        The thread of the lease keeper calls this.
         """
         self.expires_at = asked_at + ttl
         self.extend_at = asked_at + ttl / 3
 
     def arrived(self, now: float) -> None:
-        """Note that the event loop knows of it only now: its time to run begins."""
+        """Begin its time limit: only now the event loop knows of the task."""
         self.deadline = now + seconds_of(self.task.timeout)
 
     def lose(self) -> None:
@@ -64,19 +64,25 @@ class Held:
             self.running.cancel()
 
     def was_cancelled_by_others(self) -> bool:
-        """Whether the task that runs it was cancelled not only because it is lost or expired."""
+        """Return whether the running attempt was cancelled, too, for a reason other than these two.
+
+        The two are a lost lease and the time limit.
+        """
         task = asyncio.current_task()
         return task is not None and task.cancelling() > self.lost + self.expired
 
     def is_running_here(self) -> bool:
-        """Whether this is called by the task that runs it."""
+        """Return whether the caller is the asyncio task that runs the attempt."""
         try:
             return self.running is not None and asyncio.current_task() is self.running
         except RuntimeError:  # no loop
             return False
 
     def detach(self) -> None:
-        """Let go of the answer that it came with, which is as large as all of its tasks."""
+        """Copy the task out of the answer that it came with, so that the answer can be freed.
+
+        The answer is as large as all tasks that came with it.
+        """
         task = pb.LeasedTask()
         task.CopyFrom(self.task)
         self.task = self.context._task = task  # noqa: SLF001 - of our own making
@@ -87,15 +93,15 @@ class Held:
         return pb.LeaseRef(task_id=self.task.task_id, lease_token=self.task.lease_token)
 
 
-def held_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[Held]:
-    """Hold tasks that were leased now, and not before ``asked_at``; in whatever thread."""
+def in_hand_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[InHand]:
+    """Return tasks in hand for tasks that were leased after ``asked_at``; from any thread."""
     now = time.monotonic()
     leased_at = datetime.now(UTC)
     found = []
     for task in tasks:
         ttl = seconds_of(task.lease_ttl)
         found.append(
-            Held(
+            InHand(
                 task,
                 StepContext(task, leased_at),
                 now + seconds_of(task.timeout),

@@ -1,4 +1,4 @@
-"""Where a step's error was raised, for the log."""
+"""The line of code that raised a step's error, for the log."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 _OURS = str(Path(__file__).parent)
 
 
-def place_of(error: BaseException) -> str:
-    """Return the last line of the file that the step is in, or of whatever was called instead.
+def location_of(error: BaseException) -> str:
+    """Return the innermost frame in the step's own file, or in the file that was called instead.
 
-    What a library did below it is in the traceback, which is recorded.
+    The frames of libraries below it are in the traceback, which is recorded.
     """
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_ours(f.filename)]
     if not frames:
