@@ -15,8 +15,8 @@ _REST = 19  # times as long as the read took
 # Urgent changes are read at once; if there are many, reads take a third of the time.
 _REST_URGENT = 2
 _AT_ONCE = 0.05  # seconds of reading and rest that may be saved up
-# Seconds that changes which are not urgent wait for urgent ones. Many executions change again or end
-# meanwhile, and then are read once.
+# Seconds that changes which are not urgent wait for urgent ones. Many executions change again or
+# end meanwhile, and then are read once.
 _GIVES_WAY = 0.25
 _STEPS = 2_000  # about so many steps are read at a time
 
@@ -81,7 +81,7 @@ class Hints:
         return _taken(self._others, sum(1 for _ in due))
 
     def urgent_were_read(self, begun: float) -> None:
-        """Set when urgent executions may be read next; the others wait for it too, up to a bound."""
+        """Set when urgent executions may be read next; the others wait too, up to a bound."""
         now = self._now()
         took = now - begun
         self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + _REST_URGENT)
