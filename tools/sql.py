@@ -28,10 +28,7 @@ _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany"))
 # These prepare sessions and look after them: they speak to connections outside of any transaction.
 _OF_SESSIONS = ("connecting", "db", "history", "liveness", "migrate", "notifications", "sessions")
 # Lists: some are composed at the call, of what it filters by (tests/hot sends their forms).
-_MAY_BE_COMPOSED_AT_CALL = (
-    "zart_server.store.reads",
-    *(f"zart_server.store.{name}" for name in ("begin_runs", "end_leases", "enqueue", "supersede")),
-)
+_MAY_BE_COMPOSED_AT_CALL = "zart_server.store.reads"
 _STARTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 _VERBATIM = re.compile(r"'(?:[^']|'')*'|--[^\n]*")
 _WRITES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) zart\.(\w+)")

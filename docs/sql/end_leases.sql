@@ -1,19 +1,131 @@
+-- store/end_leases.py: end_leases, waiting
+-- End the leases that are current: delete them, record the attempts, finish their steps.
+-- Locks: runs, waiting; leases; steps.
+-- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
+WITH locked AS MATERIALIZED (
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY($1::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+), verdicts AS MATERIALIZED (
+    SELECT u.*, ($2::text[])[of_principal] AS principal
+    FROM unnest($3::text::bigint[], $4::text::integer[], $5::text::bigint[],
+            $6::text::integer[],
+            $7::text::text[], $8::text::boolean[], $9::text[], $10::text[])
+    WITH ORDINALITY
+        u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
+    WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND true
+), ended AS (
+    DELETE FROM zart.leases l USING verdicts t
+    WHERE l.run_key = ANY(ARRAY[t.run_key]) AND l.step_no = t.step_no
+        AND l.lease_token = t.lease_token AND l.principal = t.principal
+        AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+    RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
+        t.error::json AS error,
+        l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
+        CASE WHEN t.status = 'completed' THEN 'completed'
+        WHEN t.status <> 'released'
+        AND (NOT t.retryable OR l.counted + 1 >= l.max_attempts)
+        THEN 'dead' END AS final
+), attempts AS (
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+            principal, lease_token, error, started_at, completed_at)
+    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+        error, started_at, statement_timestamp()
+    FROM ended WHERE status <> 'completed'
+), steps AS (
+    UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
+        counted = e.now_counted, max_attempts = e.max_attempts,
+        retryable = e.retryable AND e.final = 'dead', result = e.result, error = e.error,
+        scheduled_at = e.scheduled_at, started_at = e.started_at,
+        completed_at = statement_timestamp(), lease_token = e.lease_token,
+        dispatcher_id = e.dispatcher_id, principal = e.principal
+    FROM ended e
+    WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
+        AND s.status = 'open'
+)
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+    NULL::integer, NULL::integer, NULL::text FROM locked
+UNION ALL
+SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+    max_attempts, final FROM ended;
+
+-- store/end_leases.py: end_leases, passing over locked rows
+-- End the leases that are current: delete them, record the attempts, finish their steps.
+-- Locks: runs, passing over locked rows; leases; steps.
+-- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
+WITH locked AS MATERIALIZED (
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY($1::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+        SKIP LOCKED),
+verdicts AS MATERIALIZED (
+    SELECT u.*, ($2::text[])[of_principal] AS principal
+    FROM unnest($3::text::bigint[], $4::text::integer[], $5::text::bigint[],
+            $6::text::integer[],
+            $7::text::text[], $8::text::boolean[], $9::text[], $10::text[])
+    WITH ORDINALITY
+        u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
+    WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND true
+), ended AS (
+    DELETE FROM zart.leases l USING verdicts t
+    WHERE l.run_key = ANY(ARRAY[t.run_key]) AND l.step_no = t.step_no
+        AND l.lease_token = t.lease_token AND l.principal = t.principal
+        AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+    RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
+        t.error::json AS error,
+        l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
+        CASE WHEN t.status = 'completed' THEN 'completed'
+        WHEN t.status <> 'released'
+        AND (NOT t.retryable OR l.counted + 1 >= l.max_attempts)
+        THEN 'dead' END AS final
+), attempts AS (
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+            principal, lease_token, error, started_at, completed_at)
+    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+        error, started_at, statement_timestamp()
+    FROM ended WHERE status <> 'completed'
+), steps AS (
+    UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
+        counted = e.now_counted, max_attempts = e.max_attempts,
+        retryable = e.retryable AND e.final = 'dead', result = e.result, error = e.error,
+        scheduled_at = e.scheduled_at, started_at = e.started_at,
+        completed_at = statement_timestamp(), lease_token = e.lease_token,
+        dispatcher_id = e.dispatcher_id, principal = e.principal
+    FROM ended e
+    WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
+        AND s.status = 'open'
+)
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+    NULL::integer, NULL::integer, NULL::text FROM locked
+UNION ALL
+SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+    max_attempts, final FROM ended;
+
 -- store/end_leases.py: end_and_enqueue
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.
--- Locks: leases; pause lock; runs; steps.
+-- Locks: runs, passing over locked rows; pause lock, shared; leases; steps.
+-- Parameters: locked=$1, epoch=$2, principals=$3, run_keys=$4, step_nos=$5, tokens=$6,
+--   of_principals=$7, statuses=$8, retryable=$9, results=$10, errors=$11, swept=$12, lasts=$13,
+--   lanes=$14, step_names=$15, timeouts=$16, ready_runs=$17, ready_steps=$18, attempts=$19,
+--   counted=$20, backoff_bases=$21, max_attempts=$22, delays=$23, rule_keys=$24, kinds=$25,
+--   lessees=$26, after=$27, lessee_seconds=$28, lessee_ids=$29, lessee_principals=$30.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($10::text::bigint[])
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
         SKIP LOCKED), now AS MATERIALIZED (
             SELECT zart.shared_epoch(134558950621186) AS epoch, l.n, l.are_running FROM (
                 SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
         ), fine AS MATERIALIZED (
-            SELECT are_running AND n = cardinality($10::text::bigint[]) AND epoch = $30 AS yes
+            SELECT are_running AND n = cardinality($1::text::bigint[]) AND epoch = $2 AS yes
             FROM now
         ), verdicts AS MATERIALIZED (
-            SELECT u.*, ($5::text[])[of_principal] AS principal
-            FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
-                    $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
+            SELECT u.*, ($3::text[])[of_principal] AS principal
+            FROM unnest($4::text::bigint[], $5::text::integer[], $6::text::bigint[],
+                    $7::text::integer[],
+                    $8::text::text[], $9::text::boolean[], $10::text[], $11::text[])
             WITH ORDINALITY
                 u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
             WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND (SELECT yes FROM fine)
@@ -21,7 +133,7 @@ WITH locked AS MATERIALIZED (
             DELETE FROM zart.leases l USING verdicts t
             WHERE l.run_key = ANY(ARRAY[t.run_key]) AND l.step_no = t.step_no
                 AND l.lease_token = t.lease_token AND l.principal = t.principal
-                AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+                AND (NOT $12 OR l.lease_expires_at <= statement_timestamp())
             RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
                 t.error::json AS error,
                 l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
@@ -32,7 +144,7 @@ WITH locked AS MATERIALIZED (
         ), attempts AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                     principal, lease_token, error, started_at, completed_at)
-            SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+            SELECT run_key, step_no, attempt, status, $12, dispatcher_id, principal, lease_token,
                 error, started_at, statement_timestamp()
             FROM ended WHERE status <> 'completed'
         ), steps AS (
@@ -49,15 +161,16 @@ WITH locked AS MATERIALIZED (
             UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
             WHERE status || '' = 'running' AND run_key = ANY(ARRAY(
                 SELECT run_key FROM ended
-                WHERE (n IN (SELECT unnest($29::text::bigint[]))) IS TRUE))
+                WHERE (n IN (SELECT unnest($13::text::bigint[]))) IS TRUE))
             RETURNING run_key
         ), ready AS MATERIALIZED (
-            SELECT u.*, ($23::integer[])[kind] AS lane, ($24::text[])[kind] AS step_name,
-                ($25::float8[])[kind] AS timeout_seconds
-            FROM unnest($12::text::bigint[], $13::text::integer[], $14::text::integer[],
-                    $15::text::integer[], $16::text::integer[], $17::text::integer[],
-                    $18::text::float8[], $19::text::bigint[], $20::text::integer[],
-                    $21::text::integer[], $22::text::bigint[])
+            SELECT u.*, ($14::integer[])[kind] AS lane, ($15::text[])[kind] AS step_name,
+                ($16::float8[])[kind] AS timeout_seconds
+            FROM unnest($17::text::bigint[], $18::text::integer[],
+                    $19::text::integer[], $20::text::integer[],
+                    $21::text::integer[], $22::text::integer[],
+                    $23::text::float8[], $24::text::bigint[], $25::text::integer[],
+                    $26::text::integer[], $27::text::bigint[])
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
                     delay, rule_key, kind, lessee, after, n)
             WHERE (after IN (SELECT n FROM ended)) IS TRUE
@@ -77,14 +190,14 @@ WITH locked AS MATERIALIZED (
             FROM ready WHERE rule_key <> 0 ORDER BY n
         ), leased AS (
             INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                    timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token,
-                    started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+                    timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
+                    lease_seconds, dispatcher_id, principal)
             SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
                 timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
                 nextval('zart.lease_tokens'), statement_timestamp(),
                 statement_timestamp() + ($28::float8[])[lessee] * interval '1 second',
-                ($28::float8[])[lessee], ($26::text[])[lessee],
-                ($27::text[])[lessee]
+                ($28::float8[])[lessee], ($29::text[])[lessee],
+                ($30::text[])[lessee]
             FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )

@@ -1,6 +1,7 @@
 -- store/retry_step.py: revive_steps
 -- Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
--- Locks: pause lock; runs; steps.
+-- Locks: pause lock, shared; steps, whose runs the caller has locked; runs, likewise.
+-- Parameters: steps=$1, epoch=$2, kind=$3.
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), dead AS MATERIALIZED (
     SELECT u.*, s.error
     FROM json_to_recordset($1::text::json) u(n integer, run_key bigint, step_no integer,
@@ -8,7 +9,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
             triggered_by text, principal text, reason text, request_id text, replaced json, made json)
     CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
         WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
-    WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
+    WHERE s.status = 'dead' AND $2 = (SELECT epoch FROM now)
 ), revived AS (
     UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
         retryable = false
@@ -39,8 +40,8 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token,
-            started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
+            timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
+            lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
@@ -60,7 +61,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, replaced, made)
-    SELECT $2::text, execution_id, run_number, step_name, rule_id, task_name,
+    SELECT $3::text, execution_id, run_number, step_name, rule_id, task_name,
         triggered_by, principal, reason, request_id, replaced, made
     FROM done
 )

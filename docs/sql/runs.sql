@@ -5,19 +5,20 @@ SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $
 
 -- store/runs.py: lock_runs, waiting
 -- Lock runs in key order; those that others have locked are waited for or left out.
--- Locks: runs, waiting for others.
--- Parameters: run_keys=$1.
+-- Locks: runs, waiting.
+-- Parameters: locked=$1.
 SELECT run_key, dead_steps, status FROM zart.runs
 WHERE run_key = ANY($1::text::bigint[])
 ORDER BY run_key FOR NO KEY UPDATE;
 
--- store/runs.py: lock_runs, not waiting
+-- store/runs.py: lock_runs, passing over locked rows
 -- Lock runs in key order; those that others have locked are waited for or left out.
--- Locks: runs, not waiting for others.
--- Parameters: run_keys=$1.
+-- Locks: runs, passing over locked rows.
+-- Parameters: locked=$1.
 SELECT run_key, dead_steps, status FROM zart.runs
 WHERE run_key = ANY($1::text::bigint[])
-ORDER BY run_key FOR NO KEY UPDATE SKIP LOCKED;
+ORDER BY run_key FOR NO KEY UPDATE
+    SKIP LOCKED;
 
 -- store/runs.py: start_runs
 -- Move runs from SCHEDULED to RUNNING at their first lease, skipping locked ones.

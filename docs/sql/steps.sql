@@ -9,14 +9,16 @@ RETURNING s.run_key, s.step_no, s.pending_deps = 0;
 -- store/steps.py: insert_rerun_steps
 -- Insert the steps of reruns.
 -- Locks: nothing.
+-- Parameters: preserved_runs=$1, preserved_sources=$2, preserved_steps=$3, again_runs=$4,
+--   again_steps=$5, again_deps=$6.
 WITH preserved AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
             counted, max_attempts, scheduled_at, started_at, completed_at)
     SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
         s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
         s.completed_at
-    FROM unnest($1::bigint[], $2::bigint[], $3::integer[])
-        u(run_key, source, step_no)
+    FROM unnest($1::bigint[], $2::bigint[],
+            $3::integer[]) u(run_key, source, step_no)
     CROSS JOIN LATERAL (SELECT * FROM zart.steps
         WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
     WHERE true

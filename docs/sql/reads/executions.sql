@@ -2,7 +2,16 @@
 -- Read executions as ``get_execution`` does, in one statement.
 -- Locks: nothing.
 WITH run AS MATERIALIZED (
-    SELECT u.n, NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
+    SELECT u.n, CASE WHEN u.is_digested THEN concat_ws('/', r.status, r.is_current,
+        (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
+            WHERE s.run_key = r.run_key),
+        (SELECT sum(hashtextextended(concat(attempt, '/', lease_token), step_no))
+            FROM zart.leases q WHERE q.run_key = r.run_key),
+        (SELECT sum(hashtextextended(attempt::text, step_no))
+            FROM zart.queue q WHERE q.run_key = r.run_key),
+        (SELECT sum(hashtextextended(rule_key::text, step_no)) FROM zart.held h
+            WHERE h.run_key = r.run_key)) END AS digest,
+        NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
         e.created_at AS execution_created_at,
         c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
         r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
@@ -11,7 +20,8 @@ WITH run AS MATERIALIZED (
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
-    FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY u(execution_id, run_number, n)
+    FROM unnest($2::text[], $3::integer[], $4::boolean[]) WITH ORDINALITY
+        u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one
@@ -79,9 +89,9 @@ WITH run AS MATERIALIZED (
         sum(error_bytes) OVER w <= 4194304 AS errors_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
-    SELECT n, execution_key, execution_created_at, current_number, current_status, current_key,
-        run_key, run_number, run_status, "trigger", triggered_by, run_principal, run_reason,
-        definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
+    SELECT n, digest, execution_key, execution_created_at, current_number, current_status,
+        current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
+        run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
         payload_key, task_name, steps_of, step_no, status, attempt, max_attempts, retryable, error,
         started_at, completed_at, done_by, done_as, source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,

@@ -1,5 +1,5 @@
 -- store/reads/watched.py: run_digests
--- Give, by run key, a digest that is another one once the run has changed.
+-- Return, by run key, a digest that is another one once the run has changed.
 -- Locks: nothing.
 SELECT r.run_key, concat_ws('/', r.status, r.is_current,
     (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s

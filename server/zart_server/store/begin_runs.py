@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
-from zart_server.store.enqueue import Leases, enqueued
-from zart_server.store.lessees import Lessees
+from zart_server.store.enqueue import Leases, enqueued, leases_of
+from zart_server.store.lessees import Lessees, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.statement import Statement
 
 
 def insert_steps_of(new: str) -> str:
@@ -22,12 +23,11 @@ def insert_steps_of(new: str) -> str:
     """
 
 
-def beginning(new: str, first: int) -> str:
+def beginning(new: str) -> str:
     """Return the parts of a WITH that enqueue the roots of new runs, the last of them ``leased``.
 
-    ``new`` has the runs in their order ``n``. Their arguments are those of ``roots``, from $first.
+    ``new`` has the runs in their order ``n``. The parameters are those of ``roots``.
     """
-    rules, lessees, *lessee = (f"${number}" for number in range(first, first + 5))
     return f"""
         roots AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
@@ -40,27 +40,25 @@ def beginning(new: str, first: int) -> str:
             WHERE s.deps = 0
         ), ready AS MATERIALIZED (
             SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
-                COALESCE(({rules}::bigint[])[n], 0) AS rule_key,
-                COALESCE(({lessees}::integer[])[n], 0) AS lessee
+                COALESCE((:rule_keys::bigint[])[n], 0) AS rule_key,
+                COALESCE((:lessees::integer[])[n], 0) AS lessee
             FROM roots
-        ), {enqueued(*lessee)}
+        ), {enqueued()}
     """
 
 
-def roots(judgement: Judgement, lessees: Lessees) -> tuple[object, ...]:
-    """Return the arguments that enqueue the roots of new runs, root for root of run after run.
+def roots(judgement: Judgement, lessees: Lessees) -> dict[str, object]:
+    """Return the parameters of ``beginning``, root for root of run after run.
 
     ``judgement`` has the rule that withholds each root, ``lessees`` the call that leases it. A root
     without a rule or lessee is queued.
     """
-    who = lessees.values.values
-    return (
-        judgement.rules,
-        lessees.indexes,
-        [lessee.dispatcher_id for lessee in who],
-        [lessee.principal for lessee in who],
-        [lessee.lease_seconds for lessee in who],
-    )
+    return {
+        "epoch": judgement.epoch,
+        "rule_keys": judgement.rules,
+        "lessees": lessees.indexes,
+        **lessee_columns(lessees.values.values),
+    }
 
 
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
@@ -70,6 +68,25 @@ async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
         [run_key for run_key, _ in runs],
         [definition_key for _, definition_key in runs],
     )
+
+
+_INSERT, _INSERT_WITH_STEPS = (
+    Statement(
+        f"""
+        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
+            SELECT u.* FROM unnest(:run_keys::bigint[], :definition_keys::bigint[])
+                WITH ORDINALITY u(run_key, definition_key, n)
+            WHERE :epoch = (SELECT epoch FROM now)
+        ){steps}, {beginning("new")}, started AS (
+            UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
+            WHERE run_key = ANY(ARRAY(SELECT run_key FROM leased))
+        )
+        SELECT :epoch = epoch, leased.* FROM now LEFT JOIN leased ON true
+        """,
+        locks=("pause lock, shared", "runs, new ones that no other transaction sees"),
+    )
+    for steps in ("", f", steps AS ({insert_steps_of('new')})")
+)
 
 
 async def insert_new_runs(
@@ -86,24 +103,15 @@ async def insert_new_runs(
     having done nothing, if the rules have changed since. Takes the pause lock, shared, before it
     reads the epoch.
     """
-    steps = f", steps AS ({insert_steps_of('new')})" if with_steps else ""
+    statement = _INSERT_WITH_STEPS if with_steps else _INSERT
     rows = await tx.fetch(
-        f"""
-        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
-            SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
-                WITH ORDINALITY u(run_key, definition_key, n)
-            WHERE $3 = (SELECT epoch FROM now)
-        ){steps}, {beginning("new", 4)}, started AS (
-            UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
-            WHERE run_key = ANY(ARRAY(SELECT run_key FROM leased))
-        )
-        SELECT $3 = epoch, leased.* FROM now LEFT JOIN leased ON true
-        """,
-        [run_key for run_key, _ in runs],
-        [definition_key for _, definition_key in runs],
-        judgement.epoch,
-        *roots(judgement, lessees),
+        statement.text,
+        *statement.arguments(
+            run_keys=[run_key for run_key, _ in runs],
+            definition_keys=[definition_key for _, definition_key in runs],
+            **roots(judgement, lessees),
+        ),
     )
     if not rows[0][0]:
         return None
-    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}
+    return leases_of(row[1:] for row in rows)

@@ -12,11 +12,12 @@ from typing import NamedTuple
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.store.arrays import numbers, words
 from zart_server.store.db import Tx
-from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts
-from zart_server.store.leases import LeaseKey, columns_of, error_to_json
-from zart_server.store.lookups import UNINDEXED_STATUS, only
+from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts, leases_of
+from zart_server.store.leases import NAMED, LeaseKey, columns_of, error_to_json
+from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
 from zart_server.store.pausing.rules import SHARED_EPOCH
-from zart_server.store.runs import LockedRun
+from zart_server.store.runs import LOCKING, LockedRun
+from zart_server.store.statement import Statement
 
 
 class Verdict(NamedTuple):
@@ -51,17 +52,13 @@ class EndedLease(NamedTuple):
         return LeaseKey(self.run_key, self.step_no, self.lease_token, self.principal)
 
 
-_LOCKED = """
-    SELECT run_key, dead_steps, status FROM zart.runs WHERE run_key = ANY($10::text::bigint[])
-    ORDER BY run_key FOR NO KEY UPDATE
-"""
 # {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
 # a join: it is looked up in a hash table.
 _ENDED = f"""
     verdicts AS MATERIALIZED (
-        SELECT u.*, ($5::text[])[of_principal] AS principal
-        FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[],
-            $4::text::integer[], $6::text::text[], $7::text::boolean[], $8::text[], $9::text[])
+        SELECT u.*, (:principals::text[])[of_principal] AS principal
+        FROM unnest({NAMED},
+            :statuses::text::text[], :retryable::text::boolean[], :results::text[], :errors::text[])
         WITH ORDINALITY
             u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
         WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND {{only_if}}
@@ -69,7 +66,7 @@ _ENDED = f"""
         DELETE FROM zart.leases l USING verdicts t
         WHERE l.run_key = {only("t.run_key")} AND l.step_no = t.step_no
           AND l.lease_token = t.lease_token AND l.principal = t.principal
-          AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+          AND (NOT :swept OR l.lease_expires_at <= statement_timestamp())
         RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
             t.error::json AS error,
             l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
@@ -80,7 +77,7 @@ _ENDED = f"""
     ), attempts AS (
         INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                    principal, lease_token, error, started_at, completed_at)
-        SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+        SELECT run_key, step_no, attempt, status, :swept, dispatcher_id, principal, lease_token,
                error, started_at, statement_timestamp()
         FROM ended WHERE status <> 'completed'
     ), steps AS (
@@ -97,17 +94,34 @@ _ENDED = f"""
 """
 
 
-def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> tuple[object, ...]:
+def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]:
     leases, statuses, results, retryable, errors = zip(*verdicts, strict=True)
-    return (
-        *columns_of(leases).values(),
-        words(statuses),
-        words("t" if yes else "f" for yes in retryable),
-        results,
-        [None if error is None else error_to_json(error) for error in errors],
-        numbers(sorted({lease.run_key for lease in leases})),
-        swept,
+    return {
+        **columns_of(leases),
+        "statuses": words(statuses),
+        "retryable": words("t" if yes else "f" for yes in retryable),
+        "results": results,
+        "errors": [None if error is None else error_to_json(error) for error in errors],
+        "locked": numbers(sorted({lease.run_key for lease in leases})),
+        "swept": swept,
+    }
+
+
+_END = {
+    way: Statement(
+        f"""
+        WITH locked AS MATERIALIZED ({LOCKING} {skip}),
+        {_ENDED.format(only_if="true")}
+        SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+               NULL::integer, NULL::integer, NULL::text FROM locked
+        UNION ALL
+        SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+               max_attempts, final FROM ended
+        """,
+        locks=(f"runs, {way}", "leases", "steps"),
     )
+    for way, skip in IF_LOCKED.items()
+}
 
 
 async def end_leases(
@@ -120,18 +134,9 @@ async def end_leases(
     completed attempt becomes part of its step's row. With ``swept`` leases that were extended
     meanwhile stay. No two verdicts may name the same lease.
     """
-    rows = await tx.fetch(
-        f"""
-        WITH locked AS MATERIALIZED ({_LOCKED} {"" if wait else "SKIP LOCKED"}),
-        {_ENDED.format(only_if="true")}
-        SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-               NULL::integer, NULL::integer, NULL::text FROM locked
-        UNION ALL
-        SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-               max_attempts, final FROM ended
-        """,
-        *_arguments(verdicts, swept=swept),
-    )
+    statement = _END[if_locked(wait=wait)]
+    values = _arguments(verdicts, swept=swept)
+    rows = await tx.fetch(statement.text, *statement.arguments(**values))
     locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
     ended = [EndedLease(*row) for row in rows if row[1] is not None]
     tx.changes.changed(item.run_key for item in ended)
@@ -143,6 +148,36 @@ class EndedAndEnqueued(NamedTuple):
 
     ended: set[tuple[int, int]]
     leases: Leases
+
+
+_END_AND_ENQUEUE = Statement(
+    f"""
+    WITH locked AS MATERIALIZED ({LOCKING} SKIP LOCKED), now AS MATERIALIZED (
+        SELECT {SHARED_EPOCH} AS epoch, l.n, l.are_running FROM (
+            SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
+    ), fine AS MATERIALIZED (
+        SELECT are_running AND n = cardinality(:locked::text::bigint[]) AND epoch = :epoch AS yes
+        FROM now
+    ),
+    {_ENDED.format(only_if="(SELECT yes FROM fine)")},
+    finished AS (
+        UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
+        WHERE {UNINDEXED_STATUS} = 'running' AND run_key = ANY(ARRAY(
+            SELECT run_key FROM ended
+            WHERE (n IN (SELECT unnest(:lasts::text::bigint[]))) IS TRUE))
+        RETURNING run_key
+    ),
+    {enqueue_parts("(after IN (SELECT n FROM ended)) IS TRUE")}
+    SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
+    UNION ALL
+    SELECT true, run_key, step_no, NULL, NULL FROM ended
+    UNION ALL
+    SELECT true, run_key, NULL, NULL, NULL FROM finished
+    UNION ALL
+    SELECT true, * FROM leased
+    """,
+    locks=("runs, passing over locked rows", "pause lock, shared", "leases", "steps"),
+)
 
 
 async def end_and_enqueue(
@@ -160,35 +195,13 @@ async def end_and_enqueue(
     Locks the runs, then the pause lock, then the leases.
     """
     rows = await tx.fetch(
-        f"""
-        WITH locked AS MATERIALIZED ({_LOCKED} SKIP LOCKED), now AS MATERIALIZED (
-            SELECT {SHARED_EPOCH} AS epoch, l.n, l.are_running FROM (
-                SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
-        ), fine AS MATERIALIZED (
-            SELECT are_running AND n = cardinality($10::text::bigint[]) AND epoch = $30 AS yes
-            FROM now
+        _END_AND_ENQUEUE.text,
+        *_END_AND_ENQUEUE.arguments(
+            **_arguments(verdicts, swept=False),
+            **ready.arguments(),
+            lasts=numbers(lasts),
+            epoch=ready.judgement.epoch,
         ),
-        {_ENDED.format(only_if="(SELECT yes FROM fine)")},
-        finished AS (
-            UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
-            WHERE {UNINDEXED_STATUS} = 'running' AND run_key = ANY(ARRAY(
-                SELECT run_key FROM ended
-                WHERE (n IN (SELECT unnest($29::text::bigint[]))) IS TRUE))
-            RETURNING run_key
-        ),
-        {enqueue_parts(12, "(after IN (SELECT n FROM ended)) IS TRUE")}
-        SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
-        UNION ALL
-        SELECT true, run_key, step_no, NULL, NULL FROM ended
-        UNION ALL
-        SELECT true, run_key, NULL, NULL, NULL FROM finished
-        UNION ALL
-        SELECT true, * FROM leased
-        """,
-        *_arguments(verdicts, swept=False),
-        *ready.arguments(),
-        numbers(lasts),
-        ready.judgement.epoch,
     )
     if not all(row[0] for row in rows):
         return None
@@ -197,7 +210,4 @@ async def end_and_enqueue(
     tx.changes.changed(
         (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True
     )
-    return EndedAndEnqueued(
-        ended,
-        {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
-    )
+    return EndedAndEnqueued(ended, leases_of(row[1:] for row in rows))

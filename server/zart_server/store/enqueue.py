@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
-from zart_server.store.lessees import Lessee
+from zart_server.store.lessees import Lessee, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.queue import READY_COLUMNS, TASK_COLUMNS
+from zart_server.store.statement import Statement
 from zart_server.store.steps import RerunSteps, rerun_steps
 
 # Token and end of leases, by run key and step number.
@@ -40,56 +43,54 @@ class ReadyRows:
     of_kind: Distinct[QueuedAs] = field(default_factory=Distinct)
     of_lessee: Distinct[Lessee] = field(default_factory=Distinct)
 
-    def arguments(self) -> tuple[object, ...]:
-        """Return the seventeen values that ``enqueue_parts`` takes."""
+    def arguments(self) -> dict[str, object]:
+        """Return the parameters that ``enqueue_parts`` takes."""
         kinds, lessees = self.of_kind.values, self.of_lessee.values
-        return (
-            numbers(self.run_keys),
-            numbers(self.step_nos),
-            numbers(self.attempts),
-            numbers(self.counted),
-            numbers(self.backoff_bases),
-            numbers(self.max_attempts),
-            numbers(self.delays),
-            numbers(self.rule_keys),
-            numbers(self.kinds),
-            numbers(self.lessees),
-            numbers(self.after),
-            [kind.lane for kind in kinds],
-            [kind.step_name for kind in kinds],
-            [kind.timeout_seconds for kind in kinds],
-            [lessee.dispatcher_id for lessee in lessees],
-            [lessee.principal for lessee in lessees],
-            [lessee.lease_seconds for lessee in lessees],
-        )
+        return {
+            "ready_runs": numbers(self.run_keys),
+            "ready_steps": numbers(self.step_nos),
+            "attempts": numbers(self.attempts),
+            "counted": numbers(self.counted),
+            "backoff_bases": numbers(self.backoff_bases),
+            "max_attempts": numbers(self.max_attempts),
+            "delays": numbers(self.delays),
+            "rule_keys": numbers(self.rule_keys),
+            "kinds": numbers(self.kinds),
+            "lessees": numbers(self.lessees),
+            "after": numbers(self.after),
+            "lanes": [kind.lane for kind in kinds],
+            "step_names": [kind.step_name for kind in kinds],
+            "timeouts": [kind.timeout_seconds for kind in kinds],
+            **lessee_columns(lessees),
+        }
 
 
-_READY = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, step_name"""
-
-
-def enqueued(ids: str = "'{}'", principals: str = "'{}'", seconds: str = "'{}'") -> str:
+def enqueued(
+    ids: str = ":lessee_ids",
+    principals: str = ":lessee_principals",
+    seconds: str = ":lessee_seconds",
+) -> str:
     """Return the parts of a WITH that enqueue the steps of ``ready``, the last of them ``leased``.
 
     ``ready`` has the columns of a queued task, ``n``, the order in which steps are queued, a
     ``delay`` in seconds, the ``rule_key`` that withholds a step, 0: none, and the index of its
-    ``lessee``, 0: none. The arguments are arrays: ids, principals and lease seconds of lessees.
+    ``lessee``, 0: none. The lessees are arrays, by default those of ``lessee_columns``.
     """
     return f"""
         queued AS (
-            INSERT INTO zart.queue ({_READY}, queue_no, not_before, scheduled_at)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
+            INSERT INTO zart.queue ({TASK_COLUMNS})
+            SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
                 statement_timestamp() + delay * interval '1 second', statement_timestamp()
             FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
         ), held AS (
-            INSERT INTO zart.held ({_READY}, queue_no, not_before, scheduled_at, rule_key)
-            SELECT {_READY}, nextval('zart.queue_numbers'),
+            INSERT INTO zart.held ({TASK_COLUMNS}, rule_key)
+            SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
                 statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
             FROM ready WHERE rule_key <> 0 ORDER BY n
         ), leased AS (
-            INSERT INTO zart.leases ({_READY}, queue_no, not_before, scheduled_at, lease_token,
-                started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
-            SELECT {_READY}, 0, statement_timestamp(), statement_timestamp(),
+            INSERT INTO zart.leases ({TASK_COLUMNS}, lease_token, started_at, lease_expires_at,
+                lease_seconds, dispatcher_id, principal)
+            SELECT {READY_COLUMNS}, 0, statement_timestamp(), statement_timestamp(),
                 nextval('zart.lease_tokens'), statement_timestamp(),
                 statement_timestamp() + ({seconds}::float8[])[lessee] * interval '1 second',
                 ({seconds}::float8[])[lessee], ({ids}::text[])[lessee],
@@ -100,25 +101,44 @@ def enqueued(ids: str = "'{}'", principals: str = "'{}'", seconds: str = "'{}'")
     """
 
 
-def enqueue_parts(first: int, only_if: str) -> str:
+# For what no call leases at once: there are no lessees.
+NO_LESSEES = ("'{}'", "'{}'", "'{}'")
+
+
+def enqueue_parts(only_if: str) -> str:
     """Return the parts of a WITH that enqueue ready steps, the last of them ``leased``.
 
-    Their arguments begin at $first; ``only_if`` is true of the steps that are to be enqueued.
+    ``only_if`` is true of the steps that are to be enqueued.
     """
-    p = [f"${number}" for number in range(first, first + 17)]
     return f"""
         ready AS MATERIALIZED (
-            SELECT u.*, ({p[11]}::integer[])[kind] AS lane, ({p[12]}::text[])[kind] AS step_name,
-                ({p[13]}::float8[])[kind] AS timeout_seconds
-            FROM unnest({p[0]}::text::bigint[], {p[1]}::text::integer[], {p[2]}::text::integer[],
-                {p[3]}::text::integer[], {p[4]}::text::integer[], {p[5]}::text::integer[],
-                {p[6]}::text::float8[], {p[7]}::text::bigint[], {p[8]}::text::integer[],
-                {p[9]}::text::integer[], {p[10]}::text::bigint[])
+            SELECT u.*, (:lanes::integer[])[kind] AS lane, (:step_names::text[])[kind] AS step_name,
+                (:timeouts::float8[])[kind] AS timeout_seconds
+            FROM unnest(:ready_runs::text::bigint[], :ready_steps::text::integer[],
+                :attempts::text::integer[], :counted::text::integer[],
+                :backoff_bases::text::integer[], :max_attempts::text::integer[],
+                :delays::text::float8[], :rule_keys::text::bigint[], :kinds::text::integer[],
+                :lessees::text::integer[], :after::text::bigint[])
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
                 delay, rule_key, kind, lessee, after, n)
             WHERE {only_if}
-        ), {enqueued(p[14], p[15], p[16])}
+        ), {enqueued()}
     """
+
+
+_IS_STILL = ":epoch = (SELECT epoch FROM now)"
+_ENQUEUE, _ENQUEUE_WITH_STEPS = (
+    Statement(
+        f"""
+        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),
+        {steps}
+        {enqueue_parts(_IS_STILL)}
+        SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
+        """,
+        locks=("pause lock, shared",),
+    )
+    for steps in ("", f"{rerun_steps(_IS_STILL)},")
+)
 
 
 async def enqueue_ready(tx: Tx, ready: ReadyRows, steps: RerunSteps | None = None) -> Leases | None:
@@ -128,18 +148,17 @@ async def enqueue_ready(tx: Tx, ready: ReadyRows, steps: RerunSteps | None = Non
     the ``steps`` of their reruns before. The caller has locked the runs. Takes the pause lock,
     shared, before it reads the epoch.
     """
-    is_still = "$18 = (SELECT epoch FROM now)"
-    rows = await tx.fetch(
-        f"""
-        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),
-        {"" if steps is None else rerun_steps(19, is_still) + ","}
-        {enqueue_parts(1, is_still)}
-        SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
-        """,
-        *ready.arguments(),
-        ready.judgement.epoch,
-        *(() if steps is None else steps.arguments()),
-    )
+    values = ready.arguments() | {"epoch": ready.judgement.epoch}
+    statement = _ENQUEUE
+    if steps is not None:
+        statement = _ENQUEUE_WITH_STEPS
+        values |= steps.arguments()
+    rows = await tx.fetch(statement.text, *statement.arguments(**values))
     if rows[0][0] != ready.judgement.epoch:
         return None
-    return {(row[1], row[2]): (row[3], row[4]) for row in rows if row[1] is not None}
+    return leases_of(row[1:] for row in rows)
+
+
+def leases_of(rows: Iterable[Sequence[Any]]) -> Leases:
+    """Return the leases that ``leased`` of ``enqueued`` gave; what has no token is none."""
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows if row[2] is not None}

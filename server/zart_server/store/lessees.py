@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,3 +27,12 @@ class Lessees:
     def add(self, lessee: Lessee | None) -> None:
         """Note the lessee of the next step."""
         self.indexes.append(0 if lessee is None else self.values.index(lessee))
+
+
+def lessee_columns(lessees: Sequence[Lessee]) -> dict[str, object]:
+    """Return the parameters by which statements know lessees, by their indexes."""
+    return {
+        "lessee_ids": [lessee.dispatcher_id for lessee in lessees],
+        "lessee_principals": [lessee.principal for lessee in lessees],
+        "lessee_seconds": [lessee.lease_seconds for lessee in lessees],
+    }

@@ -28,3 +28,11 @@ def only(key: str) -> str:
 # A run's status in a way that proves no partial index to be of use: one that holds what is
 # unfinished would be read as a whole, with the key as a filter, when that looks like nothing.
 UNINDEXED_STATUS = "status || ''"
+
+# What becomes of rows to be locked that another transaction has locked.
+IF_LOCKED = {"waiting": "", "passing over locked rows": "SKIP LOCKED"}
+
+
+def if_locked(*, wait: bool) -> str:
+    """Return the key of ``IF_LOCKED``."""
+    return "waiting" if wait else "passing over locked rows"

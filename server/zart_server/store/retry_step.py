@@ -9,10 +9,11 @@ from zart_server.domain.operations import OperationKind
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.db import Tx
 from zart_server.store.definitions import QueuedAs
-from zart_server.store.enqueue import enqueued
+from zart_server.store.enqueue import NO_LESSEES, enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.statement import Statement
 
 
 class StepToRevive(NamedTuple):
@@ -25,6 +26,44 @@ class StepToRevive(NamedTuple):
     operation: NewOperation
 
 
+_REVIVE = Statement(
+    f"""
+    WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
+        SELECT u.*, s.error
+        FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
+            budget integer, rule_key bigint, lane integer, timeout_seconds float8, {RECORD})
+        CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
+            WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
+        WHERE s.status = 'dead' AND :epoch = (SELECT epoch FROM now)
+    ), revived AS (
+        UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
+            retryable = false
+        FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
+        RETURNING d.*, s.attempt + 1 AS attempt, s.counted
+    ), runs AS (
+        UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
+            completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
+        FROM revived v WHERE r.run_key = {only("v.run_key")}
+          AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
+    ), ready AS MATERIALIZED (
+        SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
+            0 AS lessee
+        FROM revived
+    ), {enqueued(*NO_LESSEES)}, done AS (
+        SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
+            principal, reason, request_id,
+            CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
+                || jsonb_build_object('step_error', error))::json END AS replaced,
+            json_build_object('task_id', zart.task_id(run_key, step_no, attempt),
+                              'max_attempts', max_attempts) AS made
+        FROM ready
+    ), operations AS ({recorded("done", ":kind")})
+    SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true
+    """,
+    locks=("pause lock, shared", "steps, whose runs the caller has locked", "runs, likewise"),
+)
+
+
 async def revive_steps(
     tx: Tx, steps: Sequence[StepToRevive], judgement: Judgement
 ) -> set[int] | None:
@@ -34,57 +73,24 @@ async def revive_steps(
     it was judged. Return None, having done nothing, if the rules have changed since. The caller has
     locked the runs. Takes the pause lock, shared, before it reads the epoch.
     """
+    values = [
+        {
+            "n": n,
+            "run_key": item.run_key,
+            "step_no": item.step_no,
+            "budget": item.budget,
+            "rule_key": rule or 0,
+            "lane": item.queued.lane,
+            "timeout_seconds": item.queued.timeout_seconds,
+        }
+        | record_of(item.operation)
+        for n, (item, rule) in enumerate(judgement.beside(steps))
+    ]
     rows = await tx.fetch(
-        f"""
-        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
-            SELECT u.*, s.error
-            FROM json_to_recordset($1::text::json) u(n integer, run_key bigint, step_no integer,
-                budget integer, rule_key bigint, lane integer, timeout_seconds float8, {RECORD})
-            CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
-                WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
-            WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
-        ), revived AS (
-            UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-                retryable = false
-            FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
-            RETURNING d.*, s.attempt + 1 AS attempt, s.counted
-        ), runs AS (
-            UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
-                completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
-            FROM revived v WHERE r.run_key = {only("v.run_key")}
-              AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
-        ), ready AS MATERIALIZED (
-            SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
-                0 AS lessee
-            FROM revived
-        ), {enqueued()}, done AS (
-            SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-                principal, reason, request_id,
-                CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
-                    || jsonb_build_object('step_error', error))::json END AS replaced,
-                json_build_object('task_id', zart.task_id(run_key, step_no, attempt),
-                                  'max_attempts', max_attempts) AS made
-            FROM ready
-        ), operations AS ({recorded("done", "$2")})
-        SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true
-        """,
-        to_text(
-            [
-                {
-                    "n": n,
-                    "run_key": item.run_key,
-                    "step_no": item.step_no,
-                    "budget": item.budget,
-                    "rule_key": rule or 0,
-                    "lane": item.queued.lane,
-                    "timeout_seconds": item.queued.timeout_seconds,
-                }
-                | record_of(item.operation)
-                for n, (item, rule) in enumerate(judgement.beside(steps))
-            ]
+        _REVIVE.text,
+        *_REVIVE.arguments(
+            steps=to_text(values), kind=OperationKind.RETRY_STEP.value, epoch=judgement.epoch
         ),
-        OperationKind.RETRY_STEP.value,
-        judgement.epoch,
     )
     if rows[0][0] != judgement.epoch:
         return None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.arrays import numbers
 from zart_server.store.db import Tx
-from zart_server.store.lookups import UNINDEXED_STATUS, only
+from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
 from zart_server.store.statement import Statement
 
 RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
@@ -79,24 +79,25 @@ async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
     return found
 
 
+LOCKING = """
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY(:locked::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+"""
 _LOCK_RUNS = {
     way: Statement(
-        f"""
-        SELECT run_key, dead_steps, status FROM zart.runs
-        WHERE run_key = ANY(:run_keys::text::bigint[])
-        ORDER BY run_key FOR NO KEY UPDATE {skip}
-        """,
-        locks=(f"runs, {way} for others",),
+        f"{LOCKING} {skip}",
+        locks=(f"runs, {way}",),
     )
-    for way, skip in (("waiting", ""), ("not waiting", "SKIP LOCKED"))
+    for way, skip in IF_LOCKED.items()
 }
 
 
 async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int, LockedRun]:
     """Lock runs in key order; those that others have locked are waited for or left out."""
-    statement = _LOCK_RUNS["waiting" if wait else "not waiting"]
+    statement = _LOCK_RUNS[if_locked(wait=wait)]
     keys = numbers(sorted(set(run_keys)))
-    rows = await tx.fetch(statement.text, *statement.arguments(run_keys=keys))
+    rows = await tx.fetch(statement.text, *statement.arguments(locked=keys))
     locked = {row[0]: LockedRun(*row) for row in rows}
     tx.changes.changed(locked)
     return locked

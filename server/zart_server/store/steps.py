@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zart_server.domain.model import FencedStep
 from zart_server.store.db import Tx
 from zart_server.store.lookups import only
+from zart_server.store.statement import Statement
 
 
 async def open_dependants(
@@ -41,14 +42,20 @@ class RerunSteps(NamedTuple):
     preserved: list[tuple[int, int, int]]
     again: list[tuple[int, int, int]]
 
-    def arguments(self) -> tuple[object, ...]:
-        """Return the six values that ``rerun_steps`` takes."""
-        return tuple([row[n] for row in rows] for rows in self for n in range(3))
+    def arguments(self) -> dict[str, object]:
+        """Return the parameters that ``rerun_steps`` takes."""
+        return {
+            "preserved_runs": [run_key for run_key, _, _ in self.preserved],
+            "preserved_sources": [source for _, source, _ in self.preserved],
+            "preserved_steps": [step_no for _, _, step_no in self.preserved],
+            "again_runs": [run_key for run_key, _, _ in self.again],
+            "again_steps": [step_no for _, step_no, _ in self.again],
+            "again_deps": [deps for _, _, deps in self.again],
+        }
 
 
-def rerun_steps(first: int, only_if: str) -> str:
-    """Return the parts of a WITH that insert steps of reruns; $first is their first argument."""
-    p = [f"${number}" for number in range(first, first + 6)]
+def rerun_steps(only_if: str) -> str:
+    """Return the parts of a WITH that insert steps of reruns."""
     return f"""
         preserved AS (
             INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
@@ -56,24 +63,27 @@ def rerun_steps(first: int, only_if: str) -> str:
             SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
                    s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
                    s.completed_at
-            FROM unnest({p[0]}::bigint[], {p[1]}::bigint[], {p[2]}::integer[])
-                u(run_key, source, step_no)
+            FROM unnest(:preserved_runs::bigint[], :preserved_sources::bigint[],
+                :preserved_steps::integer[]) u(run_key, source, step_no)
             CROSS JOIN LATERAL (SELECT * FROM zart.steps
                 WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
             WHERE {only_if}
         ), again AS (
             INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
             SELECT run_key, step_no, 'open', deps
-            FROM unnest({p[3]}::bigint[], {p[4]}::integer[], {p[5]}::integer[])
+            FROM unnest(:again_runs::bigint[], :again_steps::integer[], :again_deps::integer[])
                 u(run_key, step_no, deps)
             WHERE {only_if}
         )
     """
 
 
+_INSERT_RERUN = Statement(f"WITH {rerun_steps('true')} SELECT")
+
+
 async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
     """Insert the steps of reruns."""
-    await tx.execute(f"WITH {rerun_steps(1, 'true')} SELECT", *steps.arguments())
+    await tx.execute(_INSERT_RERUN.text, *_INSERT_RERUN.arguments(**steps.arguments()))
 
 
 async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]:
