@@ -1,5 +1,5 @@
 -- store/claims.py: claim
--- Lease queued tasks that are due, the oldest first; none while a rule is settling.
+-- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, max_tasks=$4, lease_seconds=$5,
 --   dispatcher_id=$6, principal=$7.
@@ -95,7 +95,7 @@ SELECT NULL, yes::integer, (
 FROM aside, looked;
 
 -- store/claims.py: claim, tasks
--- Lease queued tasks that are due, the oldest first; none while a rule is settling.
+-- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.
@@ -199,7 +199,7 @@ SELECT NULL, yes::integer, (
 FROM aside, looked;
 
 -- store/claims.py: claim, handlers
--- Lease queued tasks that are due, the oldest first; none while a rule is settling.
+-- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6,
 --   max_tasks=$7, lease_seconds=$8, dispatcher_id=$9, principal=$10.
@@ -303,7 +303,7 @@ SELECT NULL, yes::integer, (
 FROM aside, looked;
 
 -- store/claims.py: claim, queue
--- Lease queued tasks that are due, the oldest first; none while a rule is settling.
+-- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.
@@ -428,7 +428,7 @@ SELECT NULL, yes::integer, (
 FROM aside, looked;
 
 -- store/claims.py: claim_past_settling, tasks
--- Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
+-- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.
@@ -555,7 +555,7 @@ SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
 -- store/claims.py: claim_past_settling, handlers
--- Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
+-- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6,
 --   max_tasks=$7, lease_seconds=$8, dispatcher_id=$9, principal=$10.
@@ -682,7 +682,7 @@ SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
 -- store/claims.py: claim_past_settling, queue
--- Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
+-- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.

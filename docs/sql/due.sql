@@ -88,7 +88,7 @@ FROM (SELECT) one LEFT JOIN LATERAL (
 ) due ON true;
 
 -- store/due.py: due_before, tasks
--- Return what is queued between these times in lanes that ``begin`` takes for empty.
+-- Return the lanes that have, between these times, a task that looks from ``begin`` miss.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, earliest=$6,
 --   before=$7.
@@ -117,7 +117,7 @@ FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
     SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
 
 -- store/due.py: due_before, queue
--- Return what is queued between these times in lanes that ``begin`` takes for empty.
+-- Return the lanes that have, between these times, a task that looks from ``begin`` miss.
 -- Locks: nothing.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, earliest=$6,
 --   before=$7.
@@ -164,7 +164,7 @@ FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
     SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
 
 -- store/due.py: are_any_due, tasks
--- Return whether anything is queued and due in these lanes.
+-- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5.
 SELECT statement_timestamp(), EXISTS (SELECT FROM (
@@ -182,7 +182,7 @@ SELECT statement_timestamp(), EXISTS (SELECT FROM (
     ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
 
 -- store/due.py: are_any_due, handlers
--- Return whether anything is queued and due in these lanes.
+-- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6.
 SELECT statement_timestamp(), EXISTS (SELECT FROM (
@@ -200,7 +200,7 @@ SELECT statement_timestamp(), EXISTS (SELECT FROM (
     ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
 
 -- store/due.py: are_any_due, queue
--- Return whether anything is queued and due in these lanes.
+-- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5.
 SELECT statement_timestamp(), EXISTS (SELECT FROM (

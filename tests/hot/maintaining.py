@@ -13,7 +13,8 @@ from zart_server.engine.operations.resume import expire
 from zart_server.store.db import BY_TIME
 from zart_server.store.definitions import touch_asked
 from zart_server.store.handler_inputs import read_large
-from zart_server.store.pausing.rules import find_rule, has_rule_to_itself, pause_work, pauses_due
+from zart_server.store.pausing.rules import find_rule, pauses_due
+from zart_server.store.pausing.work import has_rule_to_itself, pause_work
 from zart_server.store.requests import purge_requests
 from zart_server.store.runs import start_runs
 from zart_server.store.steps import RerunSteps, insert_rerun_steps

@@ -13,8 +13,9 @@ from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
-from zart_server.store.pausing.rules import end_releases, read_changed
+from zart_server.store.pausing.rules import read_changed
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
+from zart_server.store.pausing.work import end_releases
 from zart_server.store.runs import lock_runs
 
 QUEUED = f"x-{MANY + 2}"

@@ -16,8 +16,9 @@ from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.claims import Claim, claim_past_settling
 from zart_server.store.due import Begin
 from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
-from zart_server.store.pausing.rules import end_releases, read_changed
+from zart_server.store.pausing.rules import read_changed
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
+from zart_server.store.pausing.work import end_releases
 
 QUEUED = MANY // 2
 LIMIT = 10_001

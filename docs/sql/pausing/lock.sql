@@ -1,5 +1,5 @@
 -- store/pausing/lock.py: _holders
--- Name the sessions that hold the pause lock, and have done nothing else for a while.
+-- Return the names of sessions that have held the pause lock and idled for a while.
 -- Locks: nothing.
 SELECT a.pid, a.application_name, host(a.client_addr) AS client, a.state,
     round(EXTRACT(epoch FROM clock_timestamp() - a.state_change), 1) AS seconds

@@ -1,5 +1,5 @@
 -- store/pausing/rules.py: share_pause_lock
--- Hold off changes of the rules until this transaction ends.
+-- Take the pause lock shared: no rule changes until this transaction ends.
 -- Locks: pause lock.
 SELECT pg_advisory_xact_lock_shared($1);
 
@@ -12,7 +12,7 @@ ON deleted_at IS NULL
 ORDER BY rule_key;
 
 -- store/pausing/rules.py: read_changed
--- Return what changed after the epoch ``since``; None where that is too much to tell.
+-- Return the rules that changed after the epoch ``since``; None if they are too many.
 -- Locks: nothing.
 SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
     SELECT rule_key, execution_id, task_name, step_pattern, everything, deleted_at IS NOT NULL AS is_deleted
@@ -20,7 +20,7 @@ SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
     WHERE epoch > $1 ORDER BY epoch LIMIT 1000) r ON true;
 
 -- store/pausing/rules.py: insert_rule
--- Insert an active rule that is to be settled, and record it.
+-- Insert an active rule that is to be settled, and record the operation.
 -- Locks: pause_epoch.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
@@ -52,7 +52,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired FROM rule;
 
 -- store/pausing/rules.py: active_rule_keys
--- Return active rules: the one named, or those whose own fields equal every field of scope.
+-- Return active rules: the one named, or those whose fields equal every set field of scope.
 -- Locks: nothing.
 SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
     AND ($1::text IS NULL OR rule_id = $1)
@@ -69,7 +69,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired FROM zart.pause_rules WHERE rule_id = $1;
 
 -- store/pausing/rules.py: delete_rules
--- Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
+-- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
 -- Locks: pause_epoch; pause_rules; pause_work.
 WITH deleted AS (
     UPDATE zart.pause_rules
@@ -97,7 +97,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: delete_expired
--- Delete rules whose time is up by the database's clock; the caller holds the pause lock.
+-- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
 -- Locks: pause_epoch; pause_rules; pause_work.
 WITH deleted AS (
     UPDATE zart.pause_rules
@@ -125,32 +125,9 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: pauses_due
--- Return the seconds until the next active rule ends, and whether steps are left to be moved.
+-- Return the seconds until the next active rule expires, and whether pause work is left.
 -- Locks: nothing.
 SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work)
 FROM zart.pause_rules
 WHERE deleted_at IS NULL
     AND expires_at IS NOT NULL;
-
--- store/pausing/rules.py: pause_work
--- Return what is left to move, oldest rule first: (rule key, 'settle' or 'release').
--- Locks: nothing.
-SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000;
-
--- store/pausing/rules.py: end_settling
--- Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile.
--- Locks: pause_work.
-DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle';
-
--- store/pausing/rules.py: end_releases
--- Note for which deleted rules nothing is held any more; nothing will be again.
--- Locks: nothing.
-DELETE
-FROM zart.pause_work w
-WHERE work = 'release'
-    AND (SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key ORDER BY not_before, queue_no LIMIT 1) IS NULL;
-
--- store/pausing/rules.py: has_rule_to_itself
--- Make this the only transaction that moves steps for a rule; False where another one is.
--- Locks: nothing.
-SELECT pg_try_advisory_xact_lock($1, $2);

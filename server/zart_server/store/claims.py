@@ -1,8 +1,8 @@
-"""ClaimResult: leases the oldest tasks that are due, of many lanes, at the cost of the batch.
+"""Claims: lease the oldest due tasks of many lanes, at the cost of the batch.
 
-Of each lane that is asked for the first task is looked up, and some more of those lanes that have
-the oldest: which of them are the oldest says how many tasks each lane is to give. Up to here
-nothing is locked. What somebody else has locked is replaced by the next of its lane, or of others.
+A claim looks up the first task of each lane, and then more tasks of the lanes whose first is the
+oldest. The oldest of all these tasks decide how many each lane gives. Nothing is locked so far. A
+task that another transaction has locked is replaced by the next of its lane, or of other lanes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
 
-_TOLD = 128  # lanes of which a look at all tells where they begin; more where more is wanted
+_TOLD = 128  # so many lanes a claim returns the heads of; more if more tasks are wanted
 
 
 class Claimed(NamedTuple):
-    """A task that was just leased, and the place in its lane that it had."""
+    """A task that was just leased, and the lane cursor that it had."""
 
     run_key: int
     step_no: int
@@ -37,7 +37,7 @@ class Claimed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who wants which tasks. ``lease_seconds`` is how long each lease lasts."""
+    """The tasks that a call wants, and for whom. ``lease_seconds``: how long a lease lasts."""
 
     task_names: Sequence[str]
     handlers: Sequence[str] | None
@@ -49,18 +49,18 @@ class Claim:
 
 @dataclass(slots=True)
 class ClaimResult:
-    """What a claim came to.
+    """The result of a claim.
 
-    ``heads`` is where lanes began, oldest first, and ``is_all_told`` that no other lane has
-    anything due; ``are_many`` that so many lanes were asked for that they were found by the queue;
-    ``is_more`` that lanes had more than their share while fewer were claimed than
-    wanted; ``seconds`` how long the lanes were looked for.
+    ``heads``: the cursor of each lane's first due task, oldest first. ``is_all_told``: no other
+    lane has a due task. ``stood_aside``: nothing was claimed, as a rule is settling. ``is_more``:
+    lanes had more tasks than their share, and fewer were claimed than wanted. ``are_many``: so many
+    lanes were asked for that they were looked up in the queue. ``seconds``: how long that took.
     """
 
     claimed: list[Claimed]
     heads: dict[int, LaneCursor]
     is_all_told: bool
-    stood_aside: bool  # for a rule that is settling
+    stood_aside: bool
     is_more: bool
     are_many: bool
     seconds: float
@@ -78,8 +78,8 @@ _TAIL = f"""
     FROM {_FROM} LIMIT {{limit}}
     FOR UPDATE SKIP LOCKED
 """
-# The lanes where something is due, by their first task, and how many tasks to read of each: of up
-# to three lanes all that is wanted, of more at most three times their share.
+# The lanes with a due task, in the order of their first, and how many tasks to read of each: of up
+# to three lanes as many as are wanted, of more lanes at most three times their share.
 _HEADS = f"""
     heads AS MATERIALIZED (
         SELECT l.*, h.* FROM ({{lanes}}) l CROSS JOIN LATERAL (
@@ -102,9 +102,9 @@ _LEASE = f"""
     FROM {{moved}} ORDER BY not_before, queue_no
     RETURNING {_CLAIMED}
 """
-# The first lease of a run sets it running. A run that somebody holds is skipped: who holds its row
-# next sets it running (reports do). The status is compared in a way that no partial index is for:
-# each run is looked up by its key, whatever else there is.
+# The first lease of a run sets it running. A run that is locked is skipped: the next report that
+# locks it sets it running. The status is compared so that no partial index fits: each run is looked
+# up by its key, whatever the statistics say.
 _START = """
     UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
     WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
@@ -121,7 +121,7 @@ _FROM_HEADS = """SELECT lane, not_before AS since, queue_no AS since_no FROM hea
     WHERE {where}
     ORDER BY not_before, queue_no"""
 _IS_OF_MANY = "(SELECT lanes FROM looked) > 1"
-# Where others have locked all that a lane was to give.
+# The lanes whose tasks others have all locked.
 _IS_OTHER = """(SELECT count(*) FROM picked) < :max_tasks
     AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE"""
 
@@ -186,9 +186,9 @@ def _arguments(wanted: Claim, begin: Begin) -> dict[str, object]:
 
 
 async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
-    """Lease queued tasks that are due, the oldest first; none while a rule is settling.
+    """Lease queued tasks that are due, oldest first; none while a rule is settling.
 
-    Of four lanes and more each gives at most three times its share, so that none keeps the others
+    With four lanes or more, each gives at most three times its share, so that no lane keeps others
     from being served. Waits for no row. The caller holds the pause lock shared.
     """
     statement = _CLAIM_ONLY if begin.is_only else _CLAIM[begin.way(wanted.handlers)]
@@ -213,7 +213,7 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
     )
 
 
-# What is settling, each with the only run of its execution that may be unfinished: the last one.
+# The settling rules, each with the only run of its execution that may be unfinished: the last.
 _SETTLING = """
     settling AS MATERIALIZED (
         SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
@@ -284,10 +284,10 @@ _PAST_SETTLING = {way: _claiming_past_settling(way) for way in WAYS}
 
 
 async def claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> tuple[list[Claimed], int]:
-    """Lease as ``claim`` does while rules are settling, moving what they match aside in passing.
+    """Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 
-    Lanes that a settling rule matches as a whole are passed over; of those that it may match in
-    part, at most five times the batch is read. Gives also how many tasks it moved.
+    A lane of which a settling rule matches all is passed over; of a lane of which it may match
+    some, at most five times the batch is read. Return also how many tasks were paused.
     """
     statement = _PAST_SETTLING[begin.way(wanted.handlers)]
     *rows, aside = await tx.fetch(statement.text, *statement.arguments(**_arguments(wanted, begin)))

@@ -1,4 +1,4 @@
-"""What is due in which lanes: looks that lock nothing and read each lane's first task alone."""
+"""Looks for due tasks: they lock nothing, and read only the first task of each lane."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import LaneCursor
 from zart_server.store.statement import Statement
 
-_FEW = 256  # lanes that are looked up one by one, whether they have anything or not
-_FILLED = 1000  # lanes that have something, up to which it pays to go from one to the next
+_FEW = 256  # up to so many lanes are looked up one by one, even if they are empty
+_FILLED = 1000  # up to so many lanes with tasks, it pays to go through the queue by lane
 _BEYOND = 2**31 - 1  # no lane has this number
-# How lanes are found: by the tasks or the handlers that are asked for; or, of tasks that have many,
-# by what is in the queue.
+# How lanes are found: by the tasks or handlers that are asked for, or, if a task has many lanes, by
+# the rows of the queue.
 Way: TypeAlias = Literal["tasks", "handlers", "queue"]
 WAYS: tuple[Way, ...] = ("tasks", "handlers", "queue")
 _OF_TASKS: tuple[Way, ...] = ("tasks", "queue")
@@ -24,10 +24,11 @@ _OF_TASKS: tuple[Way, ...] = ("tasks", "queue")
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """From where on to look: lanes by their place, the others that are asked for by the time.
+    """Where a look begins in each lane: at the lane's cursor, or at the time ``since``.
 
-    Without a time they are read from their heads. ``is_only``: no others are looked at.
-    ``may_skip``: of many lanes, those are found by the queue that have something.
+    A lane without a cursor begins at ``since``; if that is None, at its first row. ``is_only``:
+    only lanes with a cursor are looked at. ``may_skip``: if there are many lanes, those with tasks
+    are found by the queue.
     """
 
     cursors: Mapping[int, LaneCursor] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Begin:
     def arguments(
         self, task_names: Sequence[str], handlers: Sequence[str] | None = None
     ) -> dict[str, object]:
-        """Return the values that ``asked`` takes, or ``MARKED`` where no others are looked at."""
+        """Return the values that ``asked`` takes, or that ``MARKED`` takes if ``is_only``."""
         found: dict[str, object] = {
             "marked": list(self.cursors),
             "marked_times": [cursor[0] for cursor in self.cursors.values()],
@@ -51,13 +52,13 @@ class Begin:
         return found
 
     def way(self, handlers: Sequence[str] | None = None) -> Way:
-        """Return how lanes are found."""
+        """Return by which way lanes are found."""
         if handlers is not None:
             return "handlers"
         return "queue" if self.may_skip else "tasks"
 
 
-# The lanes that have a place of their own.
+# The lanes that have a cursor, each with where to begin.
 MARKED = """
     SELECT lane, since, since_no FROM unnest(
         :marked::integer[], :marked_times::timestamptz[], :marked_numbers::bigint[])
@@ -78,13 +79,13 @@ def are_many(way: Way) -> str:
 def asked(way: Way) -> str:
     """Return a query for all lanes that are asked for, each with where to begin.
 
-    By the queue, those without a place of their own are left out where nothing is queued in them,
-    if they are many: most are of inline graphs that have ended. The queue is gone through from its
-    last lane to the first, and each is entered where its newest task stands: what died at the head
-    of a lane that has something is not read.
+    With the way "queue", if there are many lanes, those without a cursor are left out if they are
+    empty: most belong to inline graphs that have ended. The query goes through the queue from the
+    last lane to the first, and enters each at its newest task: so it does not read the dead rows at
+    the head of a lane.
     """
     since = "COALESCE(:since::timestamptz, '-infinity')"
-    # Not a join: with some hundreds of lanes on either side that would compare each with each.
+    # Not a join: with hundreds of lanes on either side a join would compare each pair.
     are_asked = """task_name = ANY(:task_names::text[])
         AND (lane IN (SELECT unnest(:marked::integer[]))) IS NOT TRUE"""
     if way != "queue":
@@ -119,7 +120,7 @@ def asked(way: Way) -> str:
 
 
 class DueLane(NamedTuple):
-    """A lane with queued tasks, where the first stands, and the seconds until that is due."""
+    """A lane with queued tasks, the cursor of its first, and the seconds until that is due."""
 
     lane: int
     task_name: str
@@ -131,8 +132,8 @@ class DueLane(NamedTuple):
 class DueLanes(NamedTuple):
     """The lanes that have queued tasks, as of ``now``.
 
-    ``is_all``: none was left out, as one is that a settling rule matches as a whole. ``are_many``:
-    so many lanes were asked for that they were found by the queue.
+    ``is_all``: no lane was left out. One is left out if a settling rule matches all of it.
+    ``are_many``: so many lanes were asked for that they were found by the queue.
     """
 
     now: datetime
@@ -169,7 +170,7 @@ _DUE_LANES = {way: Statement(_due_lanes(way)) for way in _OF_TASKS}
 async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes:
     """Return the lanes of these tasks that have queued tasks, due or not.
 
-    Lanes that a settling rule matches as a whole are left out.
+    A lane of which a settling rule matches all is left out.
     """
     statement = _DUE_LANES[begin.way()]
     rows = await tx.fetch(statement.text, *statement.arguments(**begin.arguments(task_names)))
@@ -186,7 +187,7 @@ async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes
 
 
 class DueBefore(NamedTuple):
-    """Lanes that have something due before where looks begin, and the seconds that took to find."""
+    """Lanes with a due task before the begin of looks, and the seconds that the search took."""
 
     seconds: float
     lanes: list[DueLane]
@@ -217,7 +218,7 @@ _DUE_BEFORE = {way: Statement(_due_before(way)) for way in _OF_TASKS}
 async def due_before(
     tx: Tx, task_names: Sequence[str], begin: Begin, since: datetime | None, before: datetime
 ) -> DueBefore:
-    """Return what is queued between these times in lanes that ``begin`` takes for empty."""
+    """Return the lanes that have, between these times, a task that looks from ``begin`` miss."""
     statement = _DUE_BEFORE[begin.way()]
     values = begin.arguments(task_names) | {"earliest": since, "before": before}
     rows = await tx.fetch(statement.text, *statement.arguments(**values))
@@ -232,7 +233,7 @@ async def due_before(
 
 
 class AnyDue(NamedTuple):
-    """Whether anything is due, as of ``now``; ``are_many`` as with ``DueLanes``."""
+    """Whether any task is due, as of ``now``; ``are_many`` is that of ``DueLanes``."""
 
     now: datetime
     is_any: bool
@@ -254,7 +255,7 @@ _ARE_ANY_DUE = {way: Statement(_are_any_due(way)) for way in WAYS}
 async def are_any_due(
     tx: Tx, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
 ) -> AnyDue:
-    """Return whether anything is queued and due in these lanes. ``handlers`` None: any."""
+    """Return whether any task of these lanes is due. ``handlers`` None: of any handler."""
     statement = _ARE_ANY_DUE[begin.way(handlers)]
     values = begin.arguments(task_names, handlers)
     (row,) = await tx.fetch(statement.text, *statement.arguments(**values))

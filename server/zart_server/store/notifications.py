@@ -1,8 +1,8 @@
-"""Tells other servers what changed, and hears it from them: hints, never the truth.
+"""Sends hints of what changed to other servers, and hears theirs. A hint is never the truth.
 
-One connection of its own per server. What a server has to say is gathered while a NOTIFY is under
-way, so that a busy server sends few (NOTIFY takes a global lock at commit). Servers tell each
-other that they are there and whether anybody watches executions there: nothing is said to nobody.
+Each server has one connection for it. Changes are collected while a NOTIFY is under way, so that a
+busy server sends few: NOTIFY takes a global lock at commit. Servers also announce that they are
+there, and whether executions are watched there; a server without peers sends no hints.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
 _HERE_EVERY = 5.0
-_ANSWER = 3.0  # a NOTIFY that takes longer was lost with its connection
+_ANSWER = 3.0  # seconds: a NOTIFY that takes longer was lost with its connection
 _GONE_AFTER = 16.0
 
 
@@ -60,13 +60,13 @@ class Notifications:
         self._pending = Changes()
         self._is_greeting = True
         self._says_it_watches = False
-        self._missed = False  # by some server, which is to look at everything
+        self._missed = False  # a peer may have missed hints, and is to look at everything
         self._something = asyncio.Event()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to listen and to tell."""
+        """Begin to listen and to send."""
         self._task = asyncio.create_task(self._run(), name="notifications")
 
     async def stop(self) -> None:
@@ -77,25 +77,25 @@ class Notifications:
             self._task = None
 
     def reconnect(self) -> None:
-        """Let go of the connection, which is lost, and make another."""
+        """Drop the connection, which is lost, so that another is made."""
         if self._connection is not None:
             self._connection.terminate()
 
     def announce(self) -> None:
-        """Tell the other servers anew that this one is there, and whether anybody watches here."""
+        """Announce again that this server is there, and whether executions are watched here."""
         self._is_greeting = True
         self._something.set()
 
     def begins_to_watch(self) -> None:
-        """Have the others tell of executions too, if there are any who do not yet.
+        """Ask the peers, by an announcement, for hints of executions too.
 
-        Who is not heard of yet is told this once it is.
+        A server that is not known yet gets this with the announcement when it is first heard.
         """
         if self._peers and not self._says_it_watches:
             self.announce()
 
     def publish(self, changes: Changes) -> None:
-        """Tell the other servers soon; whatever is said in the meantime goes along."""
+        """Send changes to the other servers soon, together with those of the meantime."""
         if not self._peers:
             return
         for lane, count in changes.lanes.items():
@@ -116,7 +116,7 @@ class Notifications:
         while True:
             try:
                 await self._serve()
-            except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
+            except Exception as error:  # noqa: BLE001 - logged in full unless it is the database's; it must go on
                 if isinstance(error, SessionRefused) or translate(error) is not None:
                     _log.warning("lost the notification connection: %s", type(error).__name__)
                 else:
@@ -128,7 +128,7 @@ class Notifications:
         try:
             await connection.add_listener(_CHANNEL, self._hear)
             connection.add_termination_listener(lambda _connection: self._something.set())
-            self._on_gap()  # anything may have been said before we listened
+            self._on_gap()  # hints may have been sent before this server listened
             self._is_greeting = True
             while not connection.is_closed():
                 for payload in self._take_payloads():
@@ -167,7 +167,7 @@ class Notifications:
             )
 
     def _meet(self, name: str, *, watches: bool) -> None:
-        """Note that a server is there; one that is new here, or newly watches, missed hints."""
+        """Note that a server is there. If it is new, or begins to watch, it missed hints."""
         known = self._peers.get(name)
         self._peers[name] = _Peer(time.monotonic(), watches)
         if known is None or (watches and not known.watches):
@@ -175,7 +175,7 @@ class Notifications:
             self.announce()
 
     def _take_payloads(self) -> list[str]:
-        """Return what is to be said: that this server is there, and what changed."""
+        """Return the payloads to send: the announcement, and what changed."""
         payloads = []
         if self._is_greeting:
             self._is_greeting = False
@@ -192,13 +192,13 @@ class Notifications:
         return payloads
 
     def _payload(self, changes: Changes) -> str:
-        """Write what changed as one message; that there is much where it does not fit."""
+        """Encode changes as one message; if it is too long, as one that asks to look at all."""
         said: dict[str, Any] = {
             "from": self._me,
             "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
             "runs": sorted(changes.runs),
             "at_once": sorted(changes.at_once),
-            "executions": [],  # what servers before this version look for
+            "executions": [],  # servers of an earlier version need this key and the next
             "ended": [],
             "rules": changes.rules,
             "due_in": changes.due_in,

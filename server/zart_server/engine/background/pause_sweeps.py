@@ -17,16 +17,16 @@ from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.db import Database, Tx
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.paused import PausedAt, paused_by_rule, paused_in_runs, release
-from zart_server.store.pausing.rules import (
+from zart_server.store.pausing.rules import share_pause_lock
+from zart_server.store.pausing.settling import (
+    lanes_to_settle,
+    settle_lane,
+)
+from zart_server.store.pausing.work import (
     end_releases,
     end_settling,
     has_rule_to_itself,
     pause_work,
-    share_pause_lock,
-)
-from zart_server.store.pausing.settling import (
-    lanes_to_settle,
-    settle_lane,
 )
 from zart_server.store.queue import LaneCursor
 from zart_server.store.runs import lock_runs

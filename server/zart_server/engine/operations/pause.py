@@ -12,7 +12,8 @@ from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.db import Tx
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
-from zart_server.store.pausing.rules import end_settling, insert_rule
+from zart_server.store.pausing.rules import insert_rule
+from zart_server.store.pausing.work import end_settling
 
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from zart_server.store.db import Tx
-from zart_server.store.pausing.rules import end_settling, share_pause_lock
+from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.settling import settle_execution
+from zart_server.store.pausing.work import end_settling
 
 
 async def settle_rule_of_execution(tx: Tx, rule_key: int) -> None:

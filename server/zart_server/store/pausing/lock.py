@@ -1,8 +1,9 @@
-"""Seizes the pause lock without standing in anybody's way: who asks for it holds up all who share.
+"""Takes the pause lock exclusively without stopping transactions that share it.
 
-It is asked for a moment at a time, and in between others go on. So a transaction that hangs while
-it shares the lock, as of a server that is frozen, delays a Pause, and nothing else, until
-PostgreSQL ends it (``idle_in_transaction_session_timeout``).
+While a session waits for the exclusive lock, all sessions wait that ask to share it. So the lock is
+asked for a moment at a time, and between two moments others go on. A transaction that hangs while
+it shares the lock, as that of a frozen server, then delays only a Pause, until PostgreSQL ends the
+transaction (``idle_in_transaction_session_timeout``).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from zart_server.domain.errors import OperationTimeout
 from zart_server.store.db import Tx
 from zart_server.store.pausing.rules import PAUSE_LOCK, SEIZE_PAUSE_LOCK
 
-_SHORTEST = 0.1  # seconds for which it is asked at first
-# At last: longer than any transaction that goes on, so that it is not passed over for ever.
+_SHORTEST = 0.1  # seconds that the first attempt waits for the lock
+# The last attempts wait longer than a usual transaction lasts, or they would never succeed.
 _LONGEST = 1.0
 _GAP = 0.5
 _SHOWN = 3
@@ -35,10 +36,10 @@ _HOLDERS = f"""
 
 
 async def seize_pause_lock(tx: Tx, within: float) -> None:
-    """Begin the transaction with the pause lock: nobody shares it, and nobody will until the end.
+    """Begin the transaction with the pause lock, exclusive until the end of the transaction.
 
-    What it waits for from then on it waits for but a moment too. Raises OperationTimeout, with the
-    names of those who hold it, where it was not to be had within so many seconds.
+    The transaction's later waits for locks are as short. Raises OperationTimeout, with the names of
+    the sessions that share the lock, if it is not free within so many seconds.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
@@ -58,7 +59,7 @@ async def seize_pause_lock(tx: Tx, within: float) -> None:
 
 
 async def _holders(tx: Tx) -> list[str]:
-    """Name the sessions that hold the pause lock, and have done nothing else for a while."""
+    """Return the names of sessions that have held the pause lock and idled for a while."""
     return [
         f"{row['application_name'] or 'a session'} (pid {row['pid']}"
         + (f" at {row['client']}" if row["client"] else "")

@@ -1,4 +1,4 @@
-"""Pause rules, the pause lock that orders them against every claim, and what is left to move."""
+"""Pause rules, and the pause lock that orders them against claims."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from zart_server.store.operations import RECORD, NewOperation, record_of, record
 
 # Any number that no other program is likely to lock in the same database.
 PAUSE_LOCK = 0x7A61_7274_0002
-_MOVES_LOCK = 0x7A61_7274
-_MAX_CHANGES = 1000  # of the rules, read one by one: with more, all active ones are read
+_MAX_CHANGES = 1000  # so many changed rules are read; if there are more, all active rules
 
 _SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
 COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
@@ -32,7 +31,7 @@ class RuleRow:
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> RuleRow:
-        """Make it of a row of ``COLUMNS``."""
+        """Return the rule in a row of ``COLUMNS``."""
         status = PauseRuleStatus.ACTIVE
         if row["deleted_at"] is not None:
             status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
@@ -55,19 +54,19 @@ class RuleRow:
 
 
 async def share_pause_lock(tx: Tx) -> None:
-    """Hold off changes of the rules until this transaction ends.
+    """Take the pause lock shared: no rule changes until this transaction ends.
 
-    Taken before rules are read, and after the last row lock: nothing may be waited for after it,
-    or a Pause, and behind it every claim, would wait too.
+    To be taken before rules are read, and after the last row lock. If the transaction waited for
+    anything later, a Pause would wait too, and behind the Pause every claim.
     """
     await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", PAUSE_LOCK)
 
 
-# The same as the first thing that a transaction does.
+# The same, sent with the BEGIN of a transaction.
 SHARE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock_shared({PAUSE_LOCK})"
 SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({PAUSE_LOCK})"
 
-# The same within a statement: gives the epoch as it stays until this transaction ends.
+# The same within a statement; its value is the epoch, which stays until this transaction ends.
 SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
 # Likewise, where something was done before: true, or StoreConflict unless the epoch is {epoch}.
 EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
@@ -85,7 +84,7 @@ async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:
 
 @dataclass(frozen=True, slots=True)
 class ChangedRules:
-    """The rules that changed, as they are in ``epoch``."""
+    """The rules that changed, as of ``epoch``."""
 
     epoch: int
     added: list[tuple[int, PauseScope]]
@@ -93,7 +92,7 @@ class ChangedRules:
 
 
 async def read_changed(tx: Tx, since: int) -> ChangedRules | None:
-    """Return what changed after the epoch ``since``; None where that is too much to tell."""
+    """Return the rules that changed after the epoch ``since``; None if they are too many."""
     rows = await tx.fetch(
         f"""
         SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
@@ -126,9 +125,10 @@ async def insert_rule(
     expires_at: datetime | None,
     expires_in: timedelta | None,
 ) -> RuleRow | None:
-    """Insert an active rule that is to be settled, and record it.
+    """Insert an active rule that is to be settled, and record the operation.
 
-    None where it would have ended already. The caller holds the pause lock.
+    Return None, having inserted nothing, if the rule would have expired already. The caller holds
+    the pause lock exclusively.
     """
     operation = NewOperation(
         caller,
@@ -172,7 +172,7 @@ async def insert_rule(
 
 
 async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> list[int]:
-    """Return active rules: the one named, or those whose own fields equal every field of scope."""
+    """Return active rules: the one named, or those whose fields equal every set field of scope."""
     rows = await tx.fetch(
         """
         SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
@@ -220,9 +220,9 @@ _DELETE = f"""
 async def delete_rules(
     tx: Tx, rule_id: str | None, scope: PauseScope, caller: Caller
 ) -> list[RuleRow]:
-    """Delete rules (softly) as ``active_rule_keys`` finds them; their steps are to be released.
+    """Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
 
-    The caller holds the pause lock.
+    The caller holds the pause lock exclusively.
     """
     rows = await tx.fetch(
         _DELETE.format(
@@ -241,7 +241,10 @@ async def delete_rules(
 
 
 async def delete_expired(tx: Tx) -> list[RuleRow]:
-    """Delete rules whose time is up by the database's clock; the caller holds the pause lock."""
+    """Delete rules that have expired by the database's clock, as ``delete_rules`` does.
+
+    The caller holds the pause lock exclusively.
+    """
     rows = await tx.fetch(
         _DELETE.format(which="expires_at <= statement_timestamp()"),
         "expiry",
@@ -252,9 +255,9 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
 
 
 async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
-    """Return the seconds until the next active rule ends, and whether steps are left to be moved.
+    """Return the seconds until the next active rule expires, and whether pause work is left.
 
-    Below 0 where a rule should have ended, None where none will. Locks nothing.
+    The seconds are negative if a rule has expired already, None if no rule will. Locks nothing.
     """
     row = await tx.fetchrow(
         "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
@@ -262,36 +265,3 @@ async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
     return (None, False) if row is None else (row[0], row[1])
-
-
-async def pause_work(tx: Tx) -> list[tuple[int, str]]:
-    """Return what is left to move, oldest rule first: (rule key, 'settle' or 'release')."""
-    rows = await tx.fetch("SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000")
-    return [(row["rule_key"], row["work"]) for row in rows]
-
-
-async def end_settling(tx: Tx, rule_key: int) -> None:
-    """Note that nothing is left to be moved aside for a rule, unless it was deleted meanwhile."""
-    await tx.execute(
-        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
-    )
-
-
-async def end_releases(tx: Tx) -> None:
-    """Note for which deleted rules nothing is held any more; nothing will be again.
-
-    The caller holds the pause lock shared.
-    """
-    await tx.execute(
-        "DELETE FROM zart.pause_work w WHERE work = 'release' AND ("
-        "SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key"
-        " ORDER BY not_before, queue_no LIMIT 1) IS NULL"
-    )
-
-
-async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:
-    """Make this the only transaction that moves steps for a rule; False where another one is."""
-    is_alone: bool = await tx.fetchval(
-        "SELECT pg_try_advisory_xact_lock($1, $2)", _MOVES_LOCK, rule_key % 2**31
-    )
-    return is_alone
