@@ -45,8 +45,12 @@ ON task_name = t
 -- store/definitions.py: insert_definitions
 -- Store graphs as (task, version, graph) where their content is not there yet; give all.
 -- Locks: nothing.
-INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names, dep_counts, max_attempts, lanes, timeout_seconds)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- Parameters: task_name=$1, version=$2, content_hash=$3, steps=$4, step_names=$5, dep_counts=$6,
+--   max_attempts=$7, lanes=$8, timeout_seconds=$9.
+INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names, dep_counts,
+        max_attempts, lanes, timeout_seconds)
+VALUES ($1, $2, $3, $4, $5, $6,
+        $7, $8, $9)
 ON CONFLICT DO NOTHING;
 
 -- store/definitions.py: insert_definitions

@@ -1,15 +1,19 @@
 -- store/executions.py: insert_executions
 -- Insert executions with their run 0 and their operation; taken ids are left out.
--- Locks: keys of executions.
+-- Locks: keys of executions, waiting.
+-- Parameters: task_names=$1, definition_keys=$2, versions=$3, triggered_by=$4, principals=$5,
+--   reasons=$6, request_ids=$7, execution_ids=$8, kinds=$9, payloads=$10.
 WITH new AS MATERIALIZED (
-    SELECT execution_id, payload, n, ($4::text[])[kind] AS task_name,
-        ($5::bigint[])[kind] AS definition_key, ($6::integer[])[kind] AS version,
-        ($7::text[])[kind] AS triggered_by, ($8::text[])[kind] AS principal,
-        ($9::text[])[kind] AS reason, ($10::text[])[kind] AS request_id,
+    SELECT execution_id, payload, n, ($1::text[])[kind] AS task_name,
+        ($2::bigint[])[kind] AS definition_key,
+        ($3::integer[])[kind] AS version,
+        ($4::text[])[kind] AS triggered_by,
+        ($5::text[])[kind] AS principal,
+        ($6::text[])[kind] AS reason, ($7::text[])[kind] AS request_id,
         false AS is_leased,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
-    FROM unnest($1::text[], $2::integer[], $3::text[])
+    FROM unnest($8::text[], $9::integer[], $10::text[])
     WITH ORDINALITY u(execution_id, kind, payload, n)
 ), e AS (
     INSERT INTO zart.executions (execution_key, execution_id, task_name)

@@ -1,6 +1,7 @@
 -- store/operations.py: record_operations
 -- Record what mutations did; they are on record if and only if the mutations commit.
 -- Locks: nothing.
+-- Parameters: kind=$1, records=$2.
 INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
         triggered_by, principal, reason, request_id, replaced, made)
 SELECT $1::text, execution_id, run_number, step_name, rule_id, task_name,
@@ -11,5 +12,9 @@ FROM json_to_recordset($2::text::json) u(execution_id text, run_number integer, 
 -- store/operations.py: record_deleted_rules
 -- Record that rules were deleted, one operation for each.
 -- Locks: nothing.
-INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by, principal, reason, request_id) SELECT $1, e, r, t, $5, $6, $7, $8
-FROM unnest($2::text[], $3::text[], $4::text[]) u(e, r, t);
+-- Parameters: kind=$1, triggered_by=$2, principal=$3, reason=$4, request_id=$5, execution_ids=$6,
+--   rule_ids=$7, task_names=$8.
+INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by, principal,
+        reason, request_id)
+SELECT $1, e, r, t, $2, $3, $4, $5
+FROM unnest($6::text[], $7::text[], $8::text[]) u(e, r, t);

@@ -7,9 +7,11 @@ CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_co
 
 -- store/requests.py: insert_requests
 -- Insert requests with their responses; False where one of them is there already.
--- Locks: keys of requests.
-INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete) SELECT u.*
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::boolean[]) u
+-- Locks: keys of requests, waiting.
+-- Parameters: callers=$1, rpcs=$2, request_ids=$3, fingerprints=$4, responses=$5, are_complete=$6.
+INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
+SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[],
+        $4::bytea[], $5::bytea[], $6::boolean[]) u
 ON CONFLICT DO NOTHING;
 
 -- store/requests.py: complete_response

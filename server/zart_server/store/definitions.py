@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from zart_server import aside
 from zart_server.domain.graph import Graph, content_hash, from_json, to_json
 from zart_server.store.db import Tx
+from zart_server.store.statement import Statement
 
 
 class QueuedAs(NamedTuple):
@@ -125,6 +126,31 @@ async def _find_lanes(
     return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
+class _Row(NamedTuple):
+    """The columns of a definition but its key."""
+
+    task_name: str
+    version: int
+    content_hash: bytes
+    steps: str
+    step_names: list[str]
+    dep_counts: list[int]
+    max_attempts: list[int]
+    lanes: list[int]
+    timeout_seconds: list[float]
+
+
+_INSERT = Statement(
+    """
+    INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names, dep_counts,
+        max_attempts, lanes, timeout_seconds)
+    VALUES (:task_name, :version, :content_hash, :steps, :step_names, :dep_counts,
+        :max_attempts, :lanes, :timeout_seconds)
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
 async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> list[Definition]:
     """Store graphs as (task, version, graph) where their content is not there yet; give all."""
     lanes = await ensure_lanes(
@@ -137,36 +163,37 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
     )
     # Rows of one level in key order, so that two batches cannot wait for each other.
     await tx.executemany(
-        "INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names,"
-        " dep_counts, max_attempts, lanes, timeout_seconds)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-        " ON CONFLICT DO NOTHING",
-        sorted(rows, key=lambda row: (row[0], row[2])),
+        _INSERT.text,
+        [
+            _INSERT.arguments(**row._asdict())
+            for row in sorted(rows, key=lambda row: (row.task_name, row.content_hash))
+        ],
     )
     found = await tx.fetch(
         "SELECT definition_key, d.task_name, version, d.content_hash, lanes FROM zart.definitions d"
         " JOIN unnest($1::text[], $2::bytea[], $3::boolean[]) u(t, h, inline)"
         " ON d.task_name = t AND d.content_hash = h AND (d.version = 0) = inline",
-        [row[0] for row in rows],
-        [row[2] for row in rows],
-        [row[1] == 0 for row in rows],
+        [row.task_name for row in rows],
+        [row.content_hash for row in rows],
+        [row.version == 0 for row in rows],
     )
     by_content = {(row["task_name"], row["content_hash"]): row for row in found}
     return [
         Definition(
-            stored["definition_key"], row[0], stored["version"], graph, tuple(stored["lanes"])
+            stored["definition_key"],
+            row.task_name,
+            stored["version"],
+            graph,
+            tuple(stored["lanes"]),
         )
         for row, (_, _, graph) in zip(rows, new, strict=True)
-        for stored in [by_content[row[0], row[2]]]
+        for stored in [by_content[row.task_name, row.content_hash]]
     ]
 
 
-def _row(
-    task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], int]
-) -> tuple[Any, ...]:
-    """Return the columns of a definition but its key."""
+def _row(task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], int]) -> _Row:
     text = to_json(graph.steps)
-    return (
+    return _Row(
         task,
         version,
         content_hash(text),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
 from zart_server.store.db import Tx
+from zart_server.store.statement import Statement
 
 
 class Kind(NamedTuple):
@@ -69,6 +70,27 @@ STORING = """
 """
 
 
+_INSERT = Statement(
+    f"""
+    WITH new AS MATERIALIZED (
+        SELECT execution_id, payload, n, (:task_names::text[])[kind] AS task_name,
+            (:definition_keys::bigint[])[kind] AS definition_key,
+            (:versions::integer[])[kind] AS version,
+            (:triggered_by::text[])[kind] AS triggered_by,
+            (:principals::text[])[kind] AS principal,
+            (:reasons::text[])[kind] AS reason, (:request_ids::text[])[kind] AS request_id,
+            false AS is_leased,
+            nextval('zart.executions_execution_key_seq') AS execution_key,
+            nextval('zart.runs_run_key_seq') AS run_key
+        FROM unnest(:execution_ids::text[], :kinds::integer[], :payloads::text[])
+            WITH ORDINALITY u(execution_id, kind, payload, n)
+    ), {STORING}
+    SELECT execution_id, execution_key, run_key, statement_timestamp() FROM started
+    """,
+    locks=("keys of executions, waiting",),
+)
+
+
 async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, Started]:
     """Insert executions with their run 0 and their operation; taken ids are left out.
 
@@ -79,29 +101,18 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
     kinds: dict[Kind, int] = {}
     numbers = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
     found = await tx.fetch(
-        f"""
-        WITH new AS MATERIALIZED (
-            SELECT execution_id, payload, n, ($4::text[])[kind] AS task_name,
-                ($5::bigint[])[kind] AS definition_key, ($6::integer[])[kind] AS version,
-                ($7::text[])[kind] AS triggered_by, ($8::text[])[kind] AS principal,
-                ($9::text[])[kind] AS reason, ($10::text[])[kind] AS request_id,
-                false AS is_leased,
-                nextval('zart.executions_execution_key_seq') AS execution_key,
-                nextval('zart.runs_run_key_seq') AS run_key
-            FROM unnest($1::text[], $2::integer[], $3::text[])
-                WITH ORDINALITY u(execution_id, kind, payload, n)
-        ), {STORING}
-        SELECT execution_id, execution_key, run_key, statement_timestamp() FROM started
-        """,
-        [row.execution_id for row in rows],
-        numbers,
-        [row.payload_json for row in rows],
-        [kind.task_name for kind in kinds],
-        [kind.definition_key for kind in kinds],
-        [kind.definition_version for kind in kinds],
-        [kind.caller.triggered_by for kind in kinds],
-        [kind.caller.principal for kind in kinds],
-        [kind.caller.reason for kind in kinds],
-        [kind.caller.request_id for kind in kinds],
+        _INSERT.text,
+        *_INSERT.arguments(
+            execution_ids=[row.execution_id for row in rows],
+            kinds=numbers,
+            payloads=[row.payload_json for row in rows],
+            task_names=[kind.task_name for kind in kinds],
+            definition_keys=[kind.definition_key for kind in kinds],
+            versions=[kind.definition_version for kind in kinds],
+            triggered_by=[kind.caller.triggered_by for kind in kinds],
+            principals=[kind.caller.principal for kind in kinds],
+            reasons=[kind.caller.reason for kind in kinds],
+            request_ids=[kind.caller.request_id for kind in kinds],
+        ),
     )
     return {row[0]: Started(*row) for row in found}

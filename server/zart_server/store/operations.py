@@ -12,6 +12,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.model import FencedStep, PauseRule, RunStatus, StepError, StepStatus
 from zart_server.domain.operations import Made, OperationKind, Replaced
 from zart_server.store.db import Tx
+from zart_server.store.statement import Statement
 
 
 class NewOperation(NamedTuple):
@@ -69,15 +70,25 @@ def to_text(records: Sequence[Mapping[str, object]]) -> str:
     return json.dumps(records, default=_encode, ensure_ascii=False)
 
 
+_RECORD = Statement(recorded(f"json_to_recordset(:records::text::json) u({RECORD})", ":kind"))
+
+
 async def record_operations(
     tx: Tx, kind: OperationKind, operations: Sequence[NewOperation]
 ) -> None:
     """Record what mutations did; they are on record if and only if the mutations commit."""
-    await tx.execute(
-        recorded(f"json_to_recordset($2::text::json) u({RECORD})", "$1"),
-        kind.value,
-        to_text([record_of(operation) for operation in operations]),
-    )
+    records = to_text([record_of(operation) for operation in operations])
+    await tx.execute(_RECORD.text, *_RECORD.arguments(kind=kind.value, records=records))
+
+
+_RECORD_DELETED = Statement(
+    """
+    INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by, principal,
+        reason, request_id)
+    SELECT :kind, e, r, t, :triggered_by, :principal, :reason, :request_id
+    FROM unnest(:execution_ids::text[], :rule_ids::text[], :task_names::text[]) u(e, r, t)
+    """
+)
 
 
 async def record_deleted_rules(
@@ -85,18 +96,17 @@ async def record_deleted_rules(
 ) -> None:
     """Record that rules were deleted, one operation for each."""
     await tx.execute(
-        "INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by,"
-        " principal, reason, request_id)"
-        " SELECT $1, e, r, t, $5, $6, $7, $8"
-        " FROM unnest($2::text[], $3::text[], $4::text[]) u(e, r, t)",
-        kind.value,
-        [rule.scope.execution_id or "" for rule in rules],
-        [rule.rule_id for rule in rules],
-        [rule.scope.task_name or "" for rule in rules],
-        caller.triggered_by,
-        caller.principal,
-        caller.reason,
-        caller.request_id,
+        _RECORD_DELETED.text,
+        *_RECORD_DELETED.arguments(
+            kind=kind.value,
+            execution_ids=[rule.scope.execution_id or "" for rule in rules],
+            rule_ids=[rule.rule_id for rule in rules],
+            task_names=[rule.scope.task_name or "" for rule in rules],
+            triggered_by=caller.triggered_by,
+            principal=caller.principal,
+            reason=caller.reason,
+            request_id=caller.request_id,
+        ),
     )
 
 

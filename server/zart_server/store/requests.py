@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.store.db import Tx
+from zart_server.store.statement import Statement
 
 
 class RequestKey(NamedTuple):
@@ -44,20 +45,34 @@ async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, 
     return {answered.key: answered for answered in found}
 
 
+_INSERT = Statement(
+    """
+    INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
+    SELECT u.* FROM unnest(:callers::text[], :rpcs::text[], :request_ids::text[],
+        :fingerprints::bytea[], :responses::bytea[], :are_complete::boolean[]) u
+    ON CONFLICT DO NOTHING
+    """,
+    locks=("keys of requests, waiting",),
+)
+
+
 async def insert_requests(tx: Tx, answered: Sequence[Answered]) -> bool:
     """Insert requests with their responses; False where one of them is there already.
 
     In key order, and waiting for whoever is inserting one of them.
     """
     rows = sorted(answered)
+    callers, rpcs, request_ids = _columns([row.key for row in rows])
     inserted = await tx.execute(
-        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)"
-        " SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[],"
-        " $6::boolean[]) u ON CONFLICT DO NOTHING",
-        *_columns([row.key for row in rows]),
-        [row.fingerprint for row in rows],
-        [row.response for row in rows],
-        [row.is_complete for row in rows],
+        _INSERT.text,
+        *_INSERT.arguments(
+            callers=callers,
+            rpcs=rpcs,
+            request_ids=request_ids,
+            fingerprints=[row.fingerprint for row in rows],
+            responses=[row.response for row in rows],
+            are_complete=[row.is_complete for row in rows],
+        ),
     )
     return inserted == len(rows)
 
