@@ -10,7 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from zart_server.store.db import Database, Tx
+from zart_server.store.connection import Tx
+from zart_server.store.db import Database
 
 MANY = 20_000
 
@@ -65,6 +66,11 @@ class Explained:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.tx, name)
+
+    async def begin(self, how: str = "BEGIN") -> Explained:
+        """Stand in for an Autocommit too, in the transaction that is undone."""
+        await self.tx.execute(how)
+        return self
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         await self._explain(sql, args)

@@ -50,7 +50,7 @@ async def starting_one(tx: Explained) -> None:
     answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
     to = Lessees()
     to.add(None)
-    assert await start_fast(tx.tx, new, judgement, to, answer)
+    assert await start_fast(tx.alone, new, judgement, to, answer)
 
 
 async def _restart(tx: Explained, first: int) -> None:

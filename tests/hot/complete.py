@@ -14,12 +14,11 @@ _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany", "
 # What sends SQL and is not explained in every state.
 EXCEPTIONS: dict[str, str] = {
     "pausing.lock._holders": "sessions, and their locks: no table",
-    "pausing.lock.seize_pause_lock": "BEGIN, ROLLBACK",
 }
 
 
 def sending() -> set[str]:
-    """Return all functions that send SQL through a Tx, as ``<module>.<name>``."""
+    """Return all functions that send SQL through a connection, as ``<module>.<name>``."""
     found: set[str] = set()
     for path in _ROOT.rglob("*.py"):
         module = ".".join(path.relative_to(_ROOT).with_suffix("").parts).removeprefix("store.")
@@ -32,17 +31,25 @@ def _functions(node: ast.AST, of: str) -> Iterator[str]:
         if isinstance(child, ast.ClassDef):
             yield from _functions(child, f"{of}{child.name}.")
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            if any(map(_is_sending, ast.walk(child))):
+            names = _taken(child)
+            if any(_is_sending(node, names) for node in ast.walk(child)):
                 yield f"{of}{child.name}"
         else:
             yield from _functions(child, of)
 
 
-def _is_sending(node: ast.AST) -> bool:
+def _taken(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Return the names that stand for a connection: parameters of its types, and ``tx``."""
+    types = {"Autocommit", "Connection", "Tx"}
+    args = [arg for arg in function.args.args if arg.annotation is not None]
+    return {"tx"} | {arg.arg for arg in args if ast.unparse(arg.annotation or arg) in types}
+
+
+def _is_sending(node: ast.AST, names: set[str]) -> bool:
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in _SENDS
         and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "tx"
+        and node.func.value.id in names
     )

@@ -22,7 +22,7 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.model import IfExists, ReportStatus, StepError
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.report import record_in_general, record_outcomes
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim
 from zart_server.store.due import Begin
@@ -52,9 +52,11 @@ def completed(tasks: Sequence[LeasedTask]) -> list[Outcome]:
     return [Outcome(t.task_id, t.lease_token, Completed("1"), "", TO) for t in tasks]
 
 
-async def recorded(tx: Explained, outcomes: Sequence[Outcome], **how: bool) -> list[LeasedTask]:
-    """Record outcomes; gives what was leased next."""
-    done = await record_outcomes(tx.tx, outcomes, **{"wait": False, **how})
+async def recorded(
+    tx: Explained, outcomes: Sequence[Outcome], *, wait: bool = False, swept: bool = False
+) -> list[LeasedTask]:
+    """Record outcomes in general; gives what was leased next."""
+    done = await record_in_general(tx.tx, outcomes, wait=wait, swept=swept)
     assert set(done.statuses.values()) == {ReportStatus.RECORDED}
     return [task for _, task in done.tasks]
 
@@ -87,8 +89,9 @@ async def completing_in_one_statement(tx: Explained) -> None:
     await tx.tx.pauses.refresh(tx.tx)
     for step in "ab":
         tx.plans.clear()
-        tx.tx.has_begun = False
-        tasks = await recorded(tx, completed(tasks))
+        done = await record_outcomes(tx.alone, completed(tasks))
+        assert set(done.statuses.values()) == {ReportStatus.RECORDED}
+        tasks = [task for _, task in done.tasks]
         assert len(tasks) == (BATCH if step == "a" else 0)
         assert len(tx.plans) in (0, 1)  # 0: nobody judges
 

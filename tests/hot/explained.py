@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 
 from zart_server.store.caches.pause_rules import PauseCache
-from zart_server.store.db import Database, Tx
+from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.db import Database
 
 _STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE")
 # What this transaction has read of each table so far, in functions and triggers too: by itself,
@@ -121,11 +122,11 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _sender() -> str:
-    """Name the innermost function of the server, but for db's, that is running."""
+    """Name the innermost function of the server, but for a connection's, that is running."""
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("zart_server.") and not module.endswith(".store.db"):
+        if module.startswith("zart_server.") and not module.endswith(".store.connection"):
             name = module.removeprefix("zart_server.").removeprefix("store.")
             return f"{name}.{frame.f_code.co_qualname}"
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
@@ -164,6 +165,12 @@ class Explained:
 
     tx: Tx
     raw: Raw
+
+    @property
+    def alone(self) -> Autocommit:
+        """Return it for what is a transaction of its own, or begins one: here, in this one."""
+        tx = self.tx
+        return Autocommit(tx._raw, tx.definitions, tx.pauses, tx.runs)
 
     @property
     def sql(self) -> Any:

@@ -24,7 +24,7 @@ ALL = 10_001  # what is counted at most
 
 async def paused(tx: Explained, scope: PauseScope) -> int:
     """Add a rule; gives its key."""
-    rule = await pause(tx.tx, Pause(scope, None, None), Caller(), 1.0)
+    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
     key: int = await tx.sql.fetchval(
         "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
     )
@@ -33,8 +33,8 @@ async def paused(tx: Explained, scope: PauseScope) -> int:
 
 async def counted(tx: Explained, scope: PauseScope) -> int:
     """Add a rule and count what it matches."""
-    rule = await pause(tx.tx, Pause(scope, None, None), Caller(), 1.0)
-    return (await count_paused(tx.tx, rule.rule_id)).paused_steps
+    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
+    return (await count_paused(tx.alone, rule.rule_id)).paused_steps
 
 
 # Whatever is in flight is counted.
@@ -109,7 +109,7 @@ async def ending_releases(tx: Explained) -> None:
 @scenario(1)
 async def resuming_an_execution(tx: Explained) -> None:
     await paused(tx, PauseScope(QUEUED, None, None))
-    resumed = await resume(tx.tx, Resume(None, PauseScope(None, None, None)), Caller(), 1.0)
+    _, resumed = await resume(tx.alone, Resume(None, PauseScope(None, None, None)), Caller(), 1.0)
     assert (resumed.rules_deleted, resumed.released_steps) == (1, 1)
 
 

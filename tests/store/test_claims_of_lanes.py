@@ -19,7 +19,8 @@ from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.operations.start import start_executions
-from zart_server.store.db import Database, Tx
+from zart_server.store.connection import Tx
+from zart_server.store.db import Database
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 

@@ -81,7 +81,7 @@ async def burst(
         for first, sql in sent.texts:
             await _planned(early, first, sql)
         await states.run(url, states.BURST, *states.AFTERWARDS.get(state, ()))
-        async with late.looking() as tx:
+        async with late.autocommit() as tx:
             leading = await tx.fetch(
                 "SELECT indexrelid::regclass::text, attname FROM pg_index JOIN pg_attribute a"
                 " ON a.attrelid = indexrelid AND attnum = 1"

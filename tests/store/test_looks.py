@@ -15,7 +15,8 @@ from zart_server.engine.background.looking_back import LookingBack
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.store.db import Changes, Database
+from zart_server.store.changes import Changes
+from zart_server.store.db import Database
 from zart_server.store.due import Begin, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.notifications import Notifications
@@ -65,7 +66,7 @@ async def test_a_snapshot_held_open_makes_nothing_dearer(
             async with store.transaction() as tx:
                 await tx.execute(LATE.format("10 seconds"))
                 await tx.execute("DELETE FROM zart.leases")
-            async with store.looking() as tx:
+            async with store.autocommit() as tx:
                 await due.look(tx, ["t"])
                 await expired.look(tx)
             async with explained(zart_database, first=SHARE_PAUSE_LOCK) as tx:
@@ -93,11 +94,11 @@ async def test_what_is_due_before_the_marks_is_found(store: Database) -> None:
     await queue(store, 1, 5)
     for _ in range(3):
         assert len(await leased(store, low_water, 1)) == 1
-        async with store.looking() as tx:
+        async with store.autocommit() as tx:
             await due.look(tx, ["t"])
     async with store.transaction() as tx:
         await tx.execute(OUT_OF_PLACE)
-    async with store.looking() as tx:
+    async with store.autocommit() as tx:
         await due.look(tx, ["t"])
 
     assert await leased(store, low_water, 1) == {("x-4", 0)}
@@ -107,7 +108,7 @@ async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> N
     expired = ExpiredLooks(LookingBack(share=0))
     await queue(store, 1, 1)
     await leased(store, LowWater(), 1)
-    async with store.looking() as tx:
+    async with store.autocommit() as tx:
         assert await expired.look(tx) == []
         await tx.execute(LATE.format("1 hour"))
         assert len(await expired.look(tx)) == 1
@@ -117,7 +118,7 @@ async def test_a_lease_that_cannot_be_swept_yet_is_found_again(store: Database) 
     expired = ExpiredLooks(LookingBack(share=0))
     await queue(store, 1, 2)
     await leased(store, LowWater(), 2)
-    async with store.looking() as tx:
+    async with store.autocommit() as tx:
         await expired.look(tx)
         await tx.execute(LATE.format("1 second"))
         for _ in range(3):

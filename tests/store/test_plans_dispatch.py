@@ -21,7 +21,7 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.model import ReportStatus, StepError
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.report import record_in_general, record_outcomes
 from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import LeaseKey, expired_leases, extend, recorded_leases
@@ -112,8 +112,11 @@ async def test_completing(many: str, *, is_one_statement: bool) -> None:
         await tx.pauses.refresh(cast("Any", tx))
         for steps in "ab":
             tx.plans.clear()
-            tx.tx.has_begun = not is_one_statement
-            done = await record_outcomes(cast("Any", tx), completed(tasks, to), wait=False)
+            outcomes = completed(tasks, to)
+            if is_one_statement:
+                done = await record_outcomes(cast("Any", tx), outcomes)
+            else:
+                done = await record_in_general(cast("Any", tx), outcomes, wait=False)
             tasks = [task for _, task in done.tasks]
 
             assert set(done.statuses.values()) == {ReportStatus.RECORDED}
@@ -128,7 +131,7 @@ async def test_failing(many: str) -> None:
         failed = Failed(StepError("Broken", "no"), retryable=False, retry_after=None)
         outcomes = [Outcome(t.task_id, t.lease_token, failed, "") for t in tasks]
         tx.plans.clear()
-        done = await record_outcomes(cast("Any", tx), outcomes, wait=False)
+        done = await record_in_general(cast("Any", tx), outcomes, wait=False)
         assert set(done.statuses.values()) == {ReportStatus.RECORDED}
         await recorded_leases(cast("Any", tx), [lease_of(task) for task in tasks])
 

@@ -26,7 +26,7 @@ LIMIT = 10_001
 
 async def paused(tx: Explained, scope: PauseScope) -> int:
     """Add a rule; gives its key."""
-    rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller(), 1.0)
+    _, rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller(), 1.0)
     key: int = await tx.tx.fetchval(
         "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
     )
@@ -47,7 +47,7 @@ async def paused(tx: Explained, scope: PauseScope) -> int:
 )
 async def test_counting(many: str, scope: PauseScope, count: int, most: int) -> None:
     async with explained(many) as tx:
-        rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller(), 1.0)
+        _, rule = await pause(cast("Any", tx), Pause(scope, None, None), Caller(), 1.0)
         tx.plans.clear()
         counts = await count_paused(cast("Any", tx), rule.rule_id)
 
@@ -128,7 +128,7 @@ async def test_resuming_counts_by_index(many: str) -> None:
     async with explained(many) as tx:
         await paused(tx, PauseScope(f"x-{MANY + 2}", None, None))
         tx.plans.clear()
-        resumed = await resume(
+        _, resumed = await resume(
             cast("Any", tx), Resume(None, PauseScope(None, None, None)), Caller(), 1.0
         )
 

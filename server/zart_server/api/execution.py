@@ -58,8 +58,8 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
         execution_id, run_number = decode.run_of(request)
-        async with self._reading.looking() as tx:
-            view = await reads.get_execution(tx, execution_id, run_number)
+        async with self._reading.connection() as connection:
+            view = await reads.get_execution(connection, execution_id, run_number)
         return await aside.done(
             _STEP_BYTES * len(view.steps),
             lambda: pb.GetExecutionResponse(

@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from zart_server.domain.errors import StoreUnavailable
-from zart_server.store.db import Database, Tx
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.db import Database
 
 _PATIENCE = 5.0  # seconds; as long as anybody waits for a connection
 
@@ -30,10 +31,10 @@ class Reading:
             yield tx
 
     @contextlib.asynccontextmanager
-    async def looking(self) -> AsyncIterator[Tx]:
-        """Return a connection, as ``Database.looking`` does, once there is a place."""
-        async with self._place(), self._db.looking() as tx:
-            yield tx
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Return a connection for looks that need not agree, once there is a place."""
+        async with self._place(), self._db.autocommit() as connection:
+            yield connection
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:

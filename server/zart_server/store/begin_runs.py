@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.rule_set import Judgement
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.enqueue import Leases, enqueued, leases_of
 from zart_server.store.lessees import Lessees, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.due import MARKED, WAYS, Begin, Way, are_many, asked
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor

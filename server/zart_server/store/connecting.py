@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from zart_server.store.database_url import to_asyncpg_arguments
-from zart_server.store.sessions import Connection, Session, is_direct, pooled
+from zart_server.store.sessions import DriverConnection, Session, is_direct, pooled
 
 _TIMEOUT = 5.0  # seconds, for all hosts together
 _LEAST = 1.0  # for one of them
@@ -42,7 +42,7 @@ class Connector:
         self._behind_pooler: dict[int, int] = {}  # processes, by those that a pooler makes up
         self._last: dict[str, Any] = {}  # the host that answered last
 
-    async def connect(self, timeout: float = _TIMEOUT, **arguments: Any) -> Connection:  # noqa: ANN401 - the driver's
+    async def connect(self, timeout: float = _TIMEOUT, **arguments: Any) -> DriverConnection:  # noqa: ANN401 - the driver's
         """Connect to the first host that will do; the one that did last time is tried first.
 
         Each has its share of the time: one that is gone without a word keeps nobody from the next.
@@ -55,7 +55,7 @@ class Connector:
         share = max(timeout / len(hosts), _LEAST)
         for index, host in enumerate(hosts, 1):
             try:
-                connection: Connection = await asyncpg.connect(
+                connection: DriverConnection = await asyncpg.connect(
                     **{**self._arguments, **arguments, **host}, timeout=share
                 )
             except (OSError, TimeoutError, asyncpg.PostgresConnectionError,
@@ -99,7 +99,7 @@ async def check_sessions(url: str) -> None:
         one.terminate()
 
 
-async def _check_pooler(one: Connection, other: Connection) -> None:
+async def _check_pooler(one: DriverConnection, other: DriverConnection) -> None:
     """Mark one session and look whether the other connection gets it, or this one another."""
     mark, read = uuid.uuid4().hex, "SELECT current_setting('zart.session', true)"
     try:
@@ -124,7 +124,7 @@ def _hosts(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"host": host, "port": port}
 
 
-def _notice_loss(connection: Connection) -> None:
+def _notice_loss(connection: DriverConnection) -> None:
     """Have the kernel tell when the other end no longer acknowledges anything."""
     inside: Any = connection  # asyncpg gives no other way to its socket
     found = inside._transport.get_extra_info("socket")  # noqa: SLF001

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from zart_server import aside
 from zart_server.domain.graph import Graph, content_hash, from_json, to_json
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.statement import Statement
 
 
@@ -206,9 +206,11 @@ def _row(task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], 
     )
 
 
-async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | None:
+async def find_registered(
+    connection: Connection, task_name: str, graph: Graph
+) -> Definition | None:
     """Return the registered definition with this content, None where there is none."""
-    row = await tx.fetchrow(
+    row = await connection.fetchrow(
         "SELECT definition_key, version, lanes FROM zart.definitions"
         " WHERE task_name = $1 AND content_hash = $2 AND version > 0",
         task_name,
@@ -219,9 +221,9 @@ async def find_registered(tx: Tx, task_name: str, graph: Graph) -> Definition | 
     return Definition(row["definition_key"], task_name, row["version"], graph, tuple(row["lanes"]))
 
 
-async def current_keys(tx: Tx, task_names: Iterable[str]) -> dict[str, int]:
+async def current_keys(connection: Connection, task_names: Iterable[str]) -> dict[str, int]:
     """Return the keys of the tasks' current definitions; tasks without one are missing."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT task_name, definition_key FROM zart.task_names"
         " WHERE task_name = ANY($1::text[]) AND definition_key IS NOT NULL",
         sorted(set(task_names)),
@@ -229,9 +231,9 @@ async def current_keys(tx: Tx, task_names: Iterable[str]) -> dict[str, int]:
     return {row["task_name"]: row["definition_key"] for row in rows}
 
 
-async def read_definitions(tx: Tx, keys: Iterable[int]) -> list[Definition]:
+async def read_definitions(connection: Connection, keys: Iterable[int]) -> list[Definition]:
     """Read stored graphs; they never change."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT definition_key, task_name, version, steps, lanes FROM zart.definitions"
         " WHERE definition_key = ANY($1::bigint[])",
         sorted(keys),
@@ -254,16 +256,16 @@ def _graph_of(text: str) -> Graph:
     return Graph.of(from_json(text))
 
 
-async def touch_asked(tx: Tx, task_names: Iterable[str]) -> None:
+async def touch_asked(connection: Connection, task_names: Iterable[str]) -> None:
     """Note that dispatchers asked for these tasks now. Skips rows that somebody holds."""
     names = sorted(set(task_names))
-    await tx.execute(
+    await connection.execute(
         "INSERT INTO zart.task_names (task_name) SELECT t FROM unnest($1::text[]) t"
         " WHERE NOT EXISTS (SELECT FROM zart.task_names WHERE task_name = t)"
         " ON CONFLICT DO NOTHING",
         names,
     )
-    await tx.execute(
+    await connection.execute(
         "UPDATE zart.task_names SET last_asked_at = statement_timestamp() WHERE task_name = ANY("
         "ARRAY(SELECT task_name FROM zart.task_names WHERE task_name = ANY($1::text[])"
         " ORDER BY task_name FOR NO KEY UPDATE SKIP LOCKED))",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import LaneCursor
 from zart_server.store.statement import Statement
@@ -167,13 +167,15 @@ def _due_lanes(way: Way) -> str:
 _DUE_LANES = {way: Statement(_due_lanes(way)) for way in _OF_TASKS}
 
 
-async def due_lanes(tx: Tx, task_names: Sequence[str], begin: Begin) -> DueLanes:
+async def due_lanes(connection: Connection, task_names: Sequence[str], begin: Begin) -> DueLanes:
     """Return the lanes of these tasks that have queued tasks, due or not.
 
     A lane of which a settling rule matches all is left out.
     """
     statement = _DUE_LANES[begin.way()]
-    rows = await tx.fetch(statement.text, *statement.arguments(**begin.arguments(task_names)))
+    rows = await connection.fetch(
+        statement.text, *statement.arguments(**begin.arguments(task_names))
+    )
     return DueLanes(
         rows[0][0],
         not rows[0][1],
@@ -216,12 +218,16 @@ _DUE_BEFORE = {way: Statement(_due_before(way)) for way in _OF_TASKS}
 
 
 async def due_before(
-    tx: Tx, task_names: Sequence[str], begin: Begin, since: datetime | None, before: datetime
+    connection: Connection,
+    task_names: Sequence[str],
+    begin: Begin,
+    since: datetime | None,
+    before: datetime,
 ) -> DueBefore:
     """Return the lanes that have, between these times, a task that looks from ``begin`` miss."""
     statement = _DUE_BEFORE[begin.way()]
     values = begin.arguments(task_names) | {"earliest": since, "before": before}
-    rows = await tx.fetch(statement.text, *statement.arguments(**values))
+    rows = await connection.fetch(statement.text, *statement.arguments(**values))
     return DueBefore(
         rows[0][0],
         [
@@ -253,10 +259,10 @@ _ARE_ANY_DUE = {way: Statement(_are_any_due(way)) for way in WAYS}
 
 
 async def are_any_due(
-    tx: Tx, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
+    connection: Connection, task_names: Sequence[str], handlers: Sequence[str] | None, begin: Begin
 ) -> AnyDue:
     """Return whether any task of these lanes is due. ``handlers`` None: of any handler."""
     statement = _ARE_ANY_DUE[begin.way(handlers)]
     values = begin.arguments(task_names, handlers)
-    (row,) = await tx.fetch(statement.text, *statement.arguments(**values))
+    (row,) = await connection.fetch(statement.text, *statement.arguments(**values))
     return AnyDue(*row)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.store.arrays import numbers, words
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts, leases_of
 from zart_server.store.leases import NAMED, LeaseKey, columns_of, error_to_json
 from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
@@ -181,7 +181,7 @@ _END_AND_ENQUEUE = Statement(
 
 
 async def end_and_enqueue(
-    tx: Tx,
+    connection: Autocommit,
     verdicts: Sequence[Verdict],
     lasts: Sequence[int],
     ready: ReadyRows,
@@ -194,7 +194,7 @@ async def end_and_enqueue(
     no other transaction has locked one, and the rules have not changed since the steps were judged.
     Locks the runs, then the pause lock, then the leases.
     """
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         _END_AND_ENQUEUE.text,
         *_END_AND_ENQUEUE.arguments(
             **_arguments(verdicts, swept=False),
@@ -206,8 +206,8 @@ async def end_and_enqueue(
     if not all(row[0] for row in rows):
         return None
     ended = {(row[1], row[2]) for row in rows if row[2] is not None and row[3] is None}
-    tx.changes.changed(run_key for run_key, _ in ended)
-    tx.changes.changed(
+    connection.changes.changed(run_key for run_key, _ in ended)
+    connection.changes.changed(
         (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True
     )
     return EndedAndEnqueued(ended, leases_of(row[1:] for row in rows))

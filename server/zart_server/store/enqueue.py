@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import Distinct, numbers
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.lessees import Lessee, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.statement import Statement
 
 

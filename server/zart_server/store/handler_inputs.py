@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 # Longer texts are only read once it is known that they fit into the response.
 READ_AT_ONCE = 8192
@@ -20,10 +20,10 @@ _RESULTS = """{keys} u(run_key, step_no)
 
 
 async def read_upstream(
-    tx: Tx, wanted: Sequence[tuple[int, int]]
+    connection: Connection, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], tuple[str | None, int]]:
     """Read results by (run key, step number): the text where it is short, and its size in bytes."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"""
         SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
             CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result
@@ -37,10 +37,10 @@ async def read_upstream(
 
 
 async def read_large(
-    tx: Tx, run_keys: Sequence[int], wanted: Sequence[tuple[int, int]]
+    connection: Connection, run_keys: Sequence[int], wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], str]:
     """Read long texts: payloads of runs, under step number -1, and results of steps."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"""
         SELECT r.run_key, -1 AS step_no, COALESCE(r.payload, p.payload) AS text
         FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (

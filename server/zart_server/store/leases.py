@@ -17,7 +17,7 @@ import asyncpg
 from zart_server.domain.model import StepError
 from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.claims import Claimed
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.lookups import only
 from zart_server.store.queue import TASK_COLUMNS, parse_task_id
 from zart_server.store.statement import Statement
@@ -100,9 +100,9 @@ _RECORDED = Statement(
 )
 
 
-async def recorded_leases(tx: Tx, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
+async def recorded_leases(connection: Connection, leases: Sequence[LeaseKey]) -> set[LeaseKey]:
     """Return which leases ended by a report of the principal's own, not by the server."""
-    rows = await tx.fetch(_RECORDED.text, *_RECORDED.arguments(**columns_of(leases)))
+    rows = await connection.fetch(_RECORDED.text, *_RECORDED.arguments(**columns_of(leases)))
     return {LeaseKey(*row) for row in rows}
 
 
@@ -155,7 +155,9 @@ _READ_ENDS = Statement(
 )
 
 
-async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[datetime, timedelta]]:
+async def extend(
+    connection: Connection, leases: Sequence[LeaseKey]
+) -> dict[LeaseKey, tuple[datetime, timedelta]]:
     """Extend the principals' own leases by the time they were taken for.
 
     Never past start + timeout + lease. A lease that is past its end but not swept yet is good
@@ -165,19 +167,22 @@ async def extend(tx: Tx, leases: Sequence[LeaseKey]) -> dict[LeaseKey, tuple[dat
         return {}
     asked = sorted(set(leases))
     columns = columns_of(asked)
-    rows = await tx.fetch(_EXTEND.text, *_EXTEND.arguments(**columns))
+    rows = await connection.fetch(_EXTEND.text, *_EXTEND.arguments(**columns))
     found = {LeaseKey(*row[:4]): (row[4], row[5]) for row in rows}
     if len(found) < len(asked):
-        rows = await tx.fetch(_READ_ENDS.text, *_READ_ENDS.arguments(**columns))
+        rows = await connection.fetch(_READ_ENDS.text, *_READ_ENDS.arguments(**columns))
         found = {LeaseKey(*row[:4]): (row[4], row[5]) for row in rows} | found
     return found
 
 
 async def expired_leases(
-    tx: Tx, limit: int, since: datetime | None = None, before: datetime | None = None
+    connection: Connection,
+    limit: int,
+    since: datetime | None = None,
+    before: datetime | None = None,
 ) -> ExpiredLeases:
     """Return leases past their end, which is within these times, oldest first; locks nothing."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         WITH found AS MATERIALIZED (
             SELECT * FROM zart.leases WHERE lease_expires_at <= statement_timestamp()
@@ -205,9 +210,9 @@ async def expired_leases(
     return ExpiredLeases(rows[0][0], rows[0][1], rows[0][2], leases)
 
 
-async def read_lease(tx: Tx, lease: LeaseKey) -> asyncpg.Record | None:
+async def read_lease(connection: Connection, lease: LeaseKey) -> asyncpg.Record | None:
     """Return a leased task's run and definition; None where it is not the principal's lease now."""
-    return await tx.fetchrow(
+    return await connection.fetchrow(
         "SELECT r.run_key, r.definition_key FROM zart.leases l JOIN zart.runs r USING (run_key)"
         " WHERE l.run_key = $1 AND l.step_no = $2 AND l.lease_token = $3 AND l.principal = $4",
         *lease,

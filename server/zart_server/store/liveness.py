@@ -22,7 +22,7 @@ import asyncpg
 
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
-from zart_server.store.sessions import IDLE_IN_TRANSACTION, Connection, Session
+from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session
 
 _log = logging.getLogger(__name__)
 _EVERY = 1.0  # seconds
@@ -79,7 +79,7 @@ class Liveness:
         self._connector = Connector(url, Session("watch"), command_timeout=_CONNECT)
         self._waiting = waiting
         self._on_loss = on_loss
-        self._connection: Connection | None = None
+        self._connection: DriverConnection | None = None
         self._down_since: float | None = None
         self._lost_at = -math.inf
         self._stuck: dict[int, datetime] = {}  # sessions, and when their statements began
@@ -168,7 +168,7 @@ class Liveness:
             await self._replace(fresh)
         self._judge(suspects, found)
 
-    async def _replace(self, fresh: Connection) -> None:
+    async def _replace(self, fresh: DriverConnection) -> None:
         lost, self._connection = self._connection, fresh
         if lost is not None:
             lost.terminate()
@@ -176,7 +176,7 @@ class Liveness:
             _log.warning("the connections to the database are lost: new ones are made")
             await self._on_loss()
 
-    async def _at_work(self, connection: Connection, pids: Collection[int]) -> set[int]:
+    async def _at_work(self, connection: DriverConnection, pids: Collection[int]) -> set[int]:
         """Return those of the sessions that PostgreSQL does something for; end those that hang."""
         before = self._stuck
         rows = await connection.fetch(_LOOK, list(pids), list(before), list(before.values()))

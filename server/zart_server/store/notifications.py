@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from zart_server.store.changes import Changes
 from zart_server.store.connecting import Connector
-from zart_server.store.db import Changes
 from zart_server.store.driver_errors import translate
-from zart_server.store.sessions import Connection, Session, SessionRefused
+from zart_server.store.sessions import DriverConnection, Session, SessionRefused
 
 _log = logging.getLogger(__name__)
 _CHANNEL = "zart"
@@ -62,7 +62,7 @@ class Notifications:
         self._says_it_watches = False
         self._missed = False  # a peer may have missed hints, and is to look at everything
         self._something = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: DriverConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

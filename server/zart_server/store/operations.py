@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import FencedStep, PauseRule, RunStatus, StepError, StepStatus
 from zart_server.domain.operations import Made, OperationKind, Replaced
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.statement import Statement
 
 

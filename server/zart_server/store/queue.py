@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 
 # Where a task stands in its lane: (not_before, queue_no).
 LaneCursor: TypeAlias = tuple[datetime, int]

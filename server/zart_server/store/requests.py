@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.statement import Statement
 
 
@@ -32,9 +32,11 @@ class Answered(NamedTuple):
     is_complete: bool = True
 
 
-async def find_requests(tx: Tx, keys: Sequence[RequestKey]) -> dict[RequestKey, Answered]:
+async def find_requests(
+    connection: Connection, keys: Sequence[RequestKey]
+) -> dict[RequestKey, Answered]:
     """Return those of the requests that were answered before."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT r.* FROM unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
         " CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete"
         " FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc"
@@ -77,9 +79,9 @@ async def insert_requests(tx: Tx, answered: Sequence[Answered]) -> bool:
     return inserted == len(rows)
 
 
-async def complete_response(tx: Tx, key: RequestKey, response: bytes) -> None:
+async def complete_response(connection: Connection, key: RequestKey, response: bytes) -> None:
     """Store the whole response of a request whose response was incomplete."""
-    await tx.execute(
+    await connection.execute(
         "UPDATE zart.requests SET response = $4, is_complete = true"
         " WHERE caller = $1 AND rpc = $2 AND request_id = $3",
         *key,
@@ -87,9 +89,9 @@ async def complete_response(tx: Tx, key: RequestKey, response: bytes) -> None:
     )
 
 
-async def purge_requests(tx: Tx, limit: int) -> int:
+async def purge_requests(connection: Connection, limit: int) -> int:
     """Delete up to ``limit`` requests older than 7 days; give how many."""
-    return await tx.execute(
+    return await connection.execute(
         "DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests"
         " WHERE created_at < statement_timestamp() - interval '7 days'"
         " LIMIT $1 FOR UPDATE SKIP LOCKED))",

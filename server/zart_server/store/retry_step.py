@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.rule_set import Judgement
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.definitions import QueuedAs
 from zart_server.store.enqueue import NO_LESSEES, enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from zart_server.domain.model import Run, RunStatus, RunTrigger
 from zart_server.store.arrays import numbers
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
 from zart_server.store.statement import Statement
 
@@ -69,9 +69,9 @@ class LockedRun(NamedTuple):
     status: str
 
 
-async def run_exists(tx: Tx, execution_key: int, run_number: int) -> bool:
+async def run_exists(connection: Connection, execution_key: int, run_number: int) -> bool:
     """Return whether an execution has a run of this number."""
-    found: bool = await tx.fetchval(
+    found: bool = await connection.fetchval(
         "SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $2)",
         execution_key,
         run_number,

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+DriverConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 # Meaning: what a statement says, and which rows it sees.
 _MEANING = {
@@ -126,7 +126,7 @@ class Session:
         whole = self.statement_timeout and 2 * self.statement_timeout
         yield "transaction_timeout", _milliseconds(whole)
 
-    async def prepare(self, connection: Connection) -> int:
+    async def prepare(self, connection: DriverConnection) -> int:
         """Set a session, read it back, and give the process that has it.
 
         Raises SessionRefused where it does not hold.
@@ -159,7 +159,7 @@ class Session:
         return pid
 
 
-def is_direct(connection: Connection, pid: int) -> bool:
+def is_direct(connection: DriverConnection, pid: int) -> bool:
     """Return whether nothing stands between but a network: who answers is who greeted."""
     return connection.get_server_pid() == pid
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit
 from zart_server.store.enqueue import Leases, leases_of
 from zart_server.store.executions import STORING, NewExecution, Started
 from zart_server.store.lessees import Lessees
@@ -55,7 +55,7 @@ class StartedFast(NamedTuple):
 
 
 async def start_fast(
-    tx: Tx,
+    connection: Autocommit,
     new: NewExecution,
     judgement: Judgement,
     lessees: Lessees,
@@ -68,7 +68,7 @@ async def start_fast(
     before. Raises StoreConflict if one of these, or a change of the rules, happens meanwhile.
     """
     kind = new.kind
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         _START.text,
         *_START.arguments(
             execution_id=new.execution_id,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.model import FencedStep
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
 
@@ -86,9 +86,9 @@ async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
     await tx.execute(_INSERT_RERUN.text, *_INSERT_RERUN.arguments(**steps.arguments()))
 
 
-async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]:
+async def read_statuses(connection: Connection, run_keys: Sequence[int]) -> dict[int, list[str]]:
     """Return the stored status of each step of runs: by run key, in the order of the steps."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT run_key, status FROM zart.steps WHERE run_key = ANY($1::bigint[])"
         " ORDER BY run_key, step_no",
         run_keys,
@@ -99,9 +99,11 @@ async def read_statuses(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[str]]
     return found
 
 
-async def step_statuses(tx: Tx, steps: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
+async def step_statuses(
+    connection: Connection, steps: Sequence[tuple[int, int]]
+) -> list[tuple[int, int, str]]:
     """Return (run key, step number, stored status) of steps by their keys."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT s.* FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)"
         " CROSS JOIN LATERAL (SELECT run_key, step_no, status FROM zart.steps"
         " WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s",

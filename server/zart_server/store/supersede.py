@@ -10,7 +10,7 @@ from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.lessees import Lessees
 from zart_server.store.lookups import IF_LOCKED, if_locked, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text

@@ -6,7 +6,7 @@ from zart.v1 import admin_service_pb2 as pb
 from zart_server.api import decode_admin as decode
 from zart_server.api import encode
 from zart_server.api.checks import with_caller
-from zart_server.api.mutations.mutation import Grouping, Mutation, for_one
+from zart_server.api.mutations.mutation import Grouping, InLine, Mutation
 from zart_server.domain.commands import (
     Caller,
     Pause,
@@ -26,7 +26,7 @@ from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.retry_step import retry_steps
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Tx
 
 _PAUSE_LOCK = "\0pause lock"  # no execution is called so
 
@@ -110,13 +110,15 @@ def pause_mutation(
 ) -> Mutation[pb.PauseRequest, Pause, PauseRule, pb.PauseResponse]:
     """Return Pause; the pause lock has to be had ``within`` these seconds."""
 
-    async def operate(tx: Tx, command: Pause, caller: Caller) -> PauseRule:
-        return await pause(tx, command, caller, within)
+    async def operate(
+        connection: Autocommit, command: Pause, caller: Caller
+    ) -> tuple[Tx, PauseRule]:
+        return await pause(connection, command, caller, within)
 
     return Mutation(
         response_type=pb.PauseResponse,
         decode=with_caller(decode.pause),
-        operate=for_one(operate),
+        operate=InLine(operate),
         encode=_paused,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
@@ -129,8 +131,8 @@ def _paused(rule: PauseRule) -> pb.PauseResponse:
     return pb.PauseResponse(rule=encode.pause_rule(rule))
 
 
-async def _count_paused(tx: Tx, response: pb.PauseResponse) -> None:
-    counts = await count_paused(tx, response.rule.rule_id)
+async def _count_paused(connection: Autocommit, response: pb.PauseResponse) -> None:
+    counts = await count_paused(connection, response.rule.rule_id)
     response.paused_steps = counts.paused_steps
     response.paused_steps_is_lower_bound = counts.is_lower_bound
     response.running_steps = counts.running_steps
@@ -141,13 +143,15 @@ def resume_mutation(
 ) -> Mutation[pb.ResumeRequest, Resume, Resumed, pb.ResumeResponse]:
     """Return Resume; the pause lock has to be had ``within`` these seconds."""
 
-    async def operate(tx: Tx, command: Resume, caller: Caller) -> Resumed:
-        return await resume(tx, command, caller, within)
+    async def operate(
+        connection: Autocommit, command: Resume, caller: Caller
+    ) -> tuple[Tx, Resumed]:
+        return await resume(connection, command, caller, within)
 
     return Mutation(
         response_type=pb.ResumeResponse,
         decode=with_caller(decode.resume),
-        operate=for_one(operate),
+        operate=InLine(operate),
         encode=_resumed,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,

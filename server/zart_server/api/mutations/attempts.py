@@ -13,8 +13,8 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from zart_server.api.mutations.mutation import Call, Grouping, Response
-from zart_server.api.mutations.replay import Answer, answer_calls
+from zart_server.api.mutations.mutation import Call, Grouping, InLine, Response
+from zart_server.api.mutations.replay import Answer, answer_calls, answer_in_line
 from zart_server.api.outliving import Outliving
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -154,17 +154,19 @@ class Attempts:
         self, call: Call[Response], *, wait: bool, is_repeat: bool
     ) -> Answer[Response] | None:
         mutation = call.mutation
-        fast = None if wait else mutation.fast
-        async with self._db.transaction(
-            first="" if wait or mutation.grouping is Grouping.TOGETHER else _BRIEFLY,
-            at_once=fast is None and mutation.grouping is not Grouping.IN_LINE,
-        ) as tx:
-            if fast is not None:
-                done = await fast(tx, call.command, call.request)
-                if done is not None:
-                    return Answer(mutation.encode(done))
-                await tx.begin()
-            [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
+        async with self._db.autocommit() as connection:
+            if isinstance(mutation.operate, InLine):
+                answer = await answer_in_line(
+                    connection, call, mutation.operate, is_repeat=is_repeat
+                )
+            else:
+                if mutation.fast is not None and not wait:
+                    done = await mutation.fast(connection, call.command, call.request)
+                    if done is not None:
+                        return Answer(mutation.encode(done))
+                is_brief = not wait and mutation.grouping is not Grouping.TOGETHER
+                tx = await connection.begin(f"BEGIN;{_BRIEFLY}" if is_brief else "BEGIN")
+                [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
             if isinstance(answer, ZartError):
                 raise answer
         return answer
@@ -174,8 +176,8 @@ class Attempts:
         complete, request = call.mutation.complete, call.request
         if complete is None:
             return
-        async with self._db.transaction(at_once=False) as tx:
-            await complete(tx, response)
+        async with self._db.autocommit() as connection:
+            await complete(connection, response)
         if request is None:
             return
         whole = type(response)()
@@ -191,8 +193,8 @@ class Attempts:
         Where it fails, a repeat completes the response anew.
         """
         try:
-            async with asyncio.timeout(self._timeout), self._db.transaction(at_once=False) as tx:
-                await complete_response(tx, key, response)
+            async with asyncio.timeout(self._timeout), self._db.autocommit() as connection:
+                await complete_response(connection, key, response)
         except (ZartError, TimeoutError) as error:
             _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
 

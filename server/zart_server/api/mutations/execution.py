@@ -27,7 +27,7 @@ from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.start_fast import start_execution
 from zart_server.store import reads
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 
 
 def start_mutation(
@@ -43,7 +43,9 @@ def start_mutation(
     ) -> list[StartResult]:
         return await start_executions(tx, [command for command, _ in wanted], long_polls)
 
-    async def fast(tx: Tx, wanted: StartExecution, request: Request | None) -> Execution | None:
+    async def fast(
+        connection: Autocommit, wanted: StartExecution, request: Request | None
+    ) -> Execution | None:
         def answer(execution: Execution) -> Answered | None:
             if request is None:
                 return None
@@ -51,7 +53,7 @@ def start_mutation(
             response.execution.ClearField("created_at")  # told by ``_fill_in``
             return Answered(*request, response.SerializeToString())
 
-        return await start_execution(tx, wanted, answer, long_polls)
+        return await start_execution(connection, wanted, answer, long_polls)
 
     return Mutation(
         response_type=pb.StartExecutionResponse,
@@ -77,10 +79,10 @@ def _started(execution: Execution) -> pb.StartExecutionResponse:
     return pb.StartExecutionResponse(execution=encode.execution(execution))
 
 
-async def _fill_in(tx: Tx, response: pb.StartExecutionResponse) -> None:
+async def _fill_in(connection: Connection, response: pb.StartExecutionResponse) -> None:
     """Fill in what was not known when the answer was stored."""
     execution_id = response.execution.execution_id
-    found = await reads.find_executions(tx, [execution_id])
+    found = await reads.find_executions(connection, [execution_id])
     response.execution.created_at.FromDatetime(found[execution_id].created_at)
 
 

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import ZartError
 from zart_server.engine.operations.requests import RequestKey
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Tx
 
 Asked_contra = TypeVar("Asked_contra", contravariant=True)
 Given_co = TypeVar("Given_co", covariant=True)
@@ -43,15 +43,22 @@ class Request(NamedTuple):
 
 
 class OperateFast(Protocol[Asked_contra, Given_co]):
-    """Does what one caller asks for and stores its incomplete answer, without a transaction.
+    """Does what one caller asks for and stores its incomplete answer, by one statement.
 
     Return None, having done nothing, if the operation needs a transaction.
     """
 
     def __call__(
-        self, tx: Tx, wanted: Asked_contra, request: Request | None
+        self, connection: Autocommit, wanted: Asked_contra, request: Request | None
     ) -> Awaitable[Given_co | None]:
         """Do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InLine(Generic[Command, Done]):
+    """An operation for one caller that begins the transaction itself, and returns it."""
+
+    operate: Callable[[Autocommit, Command, Caller], Awaitable[tuple[Tx, Done]]]
 
 
 class Grouping(Enum):
@@ -62,7 +69,7 @@ class Grouping(Enum):
     ALONE = auto()
     """Each call has a transaction, tried for a moment before it stands in line for the lock."""
     IN_LINE = auto()
-    """As ALONE, but one call at a time; the engine begins the transaction itself."""
+    """As ALONE, but one call at a time; the operation is an ``InLine``."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -78,12 +85,12 @@ class Mutation(Generic[Asked, Command, Done, Response]):
 
     response_type: type[Response]
     decode: Callable[[Asked], tuple[Command, Caller]]
-    operate: Operate[Command, Done]
+    operate: Operate[Command, Done] | InLine[Command, Done]
     encode: Callable[[Done], Response]
     target: Callable[[Command], str | None]
     grouping: Grouping = Grouping.TOGETHER
     fast: OperateFast[Command, Done] | None = None
-    complete: Callable[[Tx, Response], Awaitable[None]] | None = None
+    complete: Callable[[Autocommit, Response], Awaitable[None]] | None = None
     is_whole: bool = True
 
 

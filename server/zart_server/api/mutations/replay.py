@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
 from google.protobuf.message import Message
 
-from zart_server.api.mutations.mutation import Call, Request, Response
+from zart_server.api.mutations.mutation import Call, InLine, Request, Response
 from zart_server.aside import decoded
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import RequestIdReused, ZartError
@@ -18,7 +18,7 @@ from zart_server.engine.operations.requests import (
     find_answers,
     store_answers,
 )
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 
 
 class Answer(NamedTuple, Generic[Response]):
@@ -55,6 +55,8 @@ async def answer_calls(
     known = await _known(tx, calls) if is_repeat else {}
     new = [call for call in calls if call not in known]
     mutation = calls[0].mutation
+    if isinstance(mutation.operate, InLine):
+        raise TypeError("its calls come one at a time")
     results = (
         await mutation.operate(tx, [(call.command, call.caller) for call in new], wait=wait)
         if new
@@ -68,23 +70,44 @@ async def answer_calls(
     }
     refused = [call for call, answer in done.items() if isinstance(answer, ZartError)]
     answers = known | done | await _known(tx, refused)
+    await _store(tx, done)
+    return [answers[call] for call in calls]
+
+
+async def answer_in_line(
+    connection: Autocommit, call: Call[Response], in_line: InLine[Any, Any], *, is_repeat: bool
+) -> Answer[Response] | ZartError | None:
+    """Do as ``answer_calls`` does for one call, whose operation begins the transaction itself."""
+    known = await _known(connection, [call]) if is_repeat else {}
+    if call in known:
+        return known[call]
+    try:
+        tx, done = await in_line.operate(connection, call.command, call.caller)
+    except ZartError as error:
+        return (await _known(connection, [call])).get(call, error)
+    answer = Answer(call.mutation.encode(done), call.mutation.is_whole)
+    await _store(tx, {call: answer})
+    return answer
+
+
+async def _store(tx: Tx, answers: Mapping[Call[Any], Answer[Any] | ZartError | None]) -> None:
+    """Store the responses of those calls that were answered, with their requests."""
     await store_answers(
         tx,
         [
             Answered(*call.request, answer.response.SerializeToString(), answer.is_complete)
-            for call, answer in done.items()
+            for call, answer in answers.items()
             if call.request is not None and isinstance(answer, Answer)
         ],
     )
-    return [answers[call] for call in calls]
 
 
 async def _known(
-    tx: Tx, calls: Sequence[Call[Any]]
+    connection: Connection, calls: Sequence[Call[Any]]
 ) -> dict[Call[Any], Answer[Any] | ZartError | None]:
     """Return the answers of those calls that were answered before."""
     asked = {call.request.key: call for call in calls if call.request is not None}
-    found = await find_answers(tx, dict(c.request for c in asked.values() if c.request))
+    found = await find_answers(connection, dict(c.request for c in asked.values() if c.request))
     return {asked[key]: _replayed(asked[key], stored) for key, stored in found.items()}
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from zart_server.engine.background.looking_back import LookingBack
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.due import DueLane, due_before, due_lanes
 from zart_server.store.leases import ExpiredLease, expired_leases
 
@@ -28,17 +28,17 @@ class ExpiredLooks:
         self._mark: datetime | None = None
         self._back = back or LookingBack()
 
-    async def look(self, tx: Tx) -> list[ExpiredLease]:
+    async def look(self, connection: Connection) -> list[ExpiredLease]:
         """Return leases past their end, oldest first."""
         mark = self._mark
-        found = await expired_leases(tx, self.MOST, mark)
+        found = await expired_leases(connection, self.MOST, mark)
         self._mark = min(found.first or found.now, found.now - _LATE)
         if mark is not None:
             self._mark = max(mark, self._mark)
         piece = self._back.piece(mark)
         if piece is None:
             return found.leases
-        missed = await expired_leases(tx, self.MOST, *piece)
+        missed = await expired_leases(connection, self.MOST, *piece)
         if len(missed.leases) < self.MOST:
             self._back.looked(piece, missed.seconds)
         return missed.leases + found.leases
@@ -51,20 +51,20 @@ class DueLooks:
         self._low_water = low_water
         self._back = back or LookingBack()
 
-    async def look(self, tx: Tx, task_names: Sequence[str]) -> list[DueLane]:
+    async def look(self, connection: Connection, task_names: Sequence[str]) -> list[DueLane]:
         """Return the lanes of these tasks that have queued tasks, due or not.
 
         The low-water marks of claims are set back where a due task stands before them.
         """
         begin = self._low_water.to_look(task_names)
         began = time.monotonic()
-        due = await due_lanes(tx, task_names, begin)
+        due = await due_lanes(connection, task_names, begin)
         self._low_water.looked(task_names, begin, due, time.monotonic() - began)
         self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
         piece = self._back.piece(begin.since)
         if piece is None:
             return due.lanes
-        missed = await due_before(tx, task_names, begin, *piece)
+        missed = await due_before(connection, task_names, begin, *piece)
         self._back.looked(piece, missed.seconds)
         self._low_water.put_back(missed.lanes)
         return due.lanes + missed.lanes

@@ -18,7 +18,7 @@ from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
-from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.report import record_in_general
 from zart_server.engine.operations.resume import expire
 from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
@@ -102,10 +102,10 @@ class Maintenance:
         """Do the work that is due, and return the seconds until more is known to be due."""
         names = self._dispatch.long_polls.task_names()
         lanes = sorted(names | self._dispatch.low_water.task_names())
-        async with self._db.looking() as tx:
-            expired = await self._expired.look(tx)
-            rule_in, is_to_move = await pauses_due(tx)
-            due = await self._due.look(tx, lanes) if lanes else []
+        async with self._db.autocommit() as connection:
+            expired = await self._expired.look(connection)
+            rule_in, is_to_move = await pauses_due(connection)
+            due = await self._due.look(connection, lanes) if lanes else []
         self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
@@ -128,8 +128,8 @@ class Maintenance:
 
     async def _expire(self) -> None:
         try:
-            async with self._db.transaction(at_once=False) as tx:
-                await expire(tx)
+            async with self._db.autocommit() as connection:
+                await expire(connection)
             self.kick()
         except ZartError as error:
             _log.warning("the end of pause rules has to wait: %s", error.message)
@@ -145,7 +145,7 @@ class Maintenance:
             # The attempt's number is not part of the guard: the token is.
             outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
         async with self._db.transaction() as tx:
-            recorded = await record_outcomes(tx, outcomes, wait=False, swept=True)
+            recorded = await record_in_general(tx, outcomes, wait=False, swept=True)
         swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
         if swept:
             _log.info("swept %d expired leases", swept)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from zart_server.domain.errors import ZartError
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
-from zart_server.store.db import Database, Tx
+from zart_server.store.connection import Tx
+from zart_server.store.db import Database
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.paused import PausedAt, paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.rules import share_pause_lock

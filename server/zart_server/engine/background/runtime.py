@@ -7,7 +7,8 @@ from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
-from zart_server.store.db import Changes, Database
+from zart_server.store.changes import Changes
+from zart_server.store.db import Database
 from zart_server.store.due import DueLane
 from zart_server.store.notifications import Notifications
 

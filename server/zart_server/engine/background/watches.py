@@ -120,8 +120,8 @@ class Watches:
         """Find changes without a hint, for many watches in one statement."""
         keys = list(self._by_run)
         for begin in range(0, len(keys), _DIGESTS):
-            async with self._db.looking() as tx:
-                digests = await run_digests(tx, keys[begin : begin + _DIGESTS])
+            async with self._db.autocommit() as connection:
+                digests = await run_digests(connection, keys[begin : begin + _DIGESTS])
             for key, digest in digests.items():
                 for followed in self._by_run.get(key, ()):
                     if followed.digest != digest:
@@ -164,8 +164,8 @@ class Watches:
         # What was never compared yet is known from this read on, not only from the next poll.
         undigested = {index for index, followed in enumerate(batch) if not followed.digest}
         try:
-            async with self._db.looking() as tx:
-                views = await get_executions(tx, wanted, undigested)
+            async with self._db.autocommit() as connection:
+                views = await get_executions(connection, wanted, undigested)
         except Exception as error:  # noqa: BLE001 - the watches raise it
             if len(batch) > 1 and not isinstance(error, ZartError):
                 for followed in batch:  # one by one: the error is of one of them

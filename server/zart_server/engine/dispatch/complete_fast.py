@@ -13,7 +13,7 @@ from zart_server.domain.model import AttemptStatus
 from zart_server.engine.dispatch.enqueue import names_of_ready, rows_of
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit
 from zart_server.store.definitions import Definition
 from zart_server.store.end_leases import Verdict, end_and_enqueue
 from zart_server.store.leases import LeaseKey
@@ -31,7 +31,7 @@ class CompletedFast:
 
 
 async def complete_fast(
-    tx: Tx,
+    connection: Autocommit,
     outcomes: Sequence[Outcome],
     firsts: Mapping[LeaseKey, int],
     runs: Mapping[int, RunFacts],
@@ -55,18 +55,18 @@ async def complete_fast(
             return None
         verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
         ready_steps.completed(lease.run_key, lease.step_no, ending.result_json, n)
-    judgement = await judge(tx, names_of_ready(ready_steps.ready))
+    judgement = await judge(connection, names_of_ready(ready_steps.ready))
     indexes = {n: index for index, n in enumerate(firsts.values(), 1)}
     ready = rows_of(ready_steps.ready, judgement)
     ready.after = [indexes[n] for n in ready_steps.after]
-    done = await end_and_enqueue(tx, verdicts, lasts, ready)
+    done = await end_and_enqueue(connection, verdicts, lasts, ready)
     if done is None:
         return None
     ended = {n for lease, n in firsts.items() if (lease.run_key, lease.step_no) in done.ended}
     of_ready = judgement.beside(ready_steps.ready)
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:
-            item.announce(tx)
+            item.announce(connection)
     return CompletedFast(ended, ready_steps.leased(done.leases))
 
 

@@ -75,10 +75,10 @@ class Dispatch:
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
             await yield_to_others()
-            async with self._db.looking() as tx:
+            async with self._db.autocommit() as connection:
                 begin = self.low_water.to_look(*lanes)
                 handlers = command.handlers or None
-                due = await are_any_due(tx, command.task_names, handlers, begin)
+                due = await are_any_due(connection, command.task_names, handlers, begin)
                 if not due.is_any:
                     self.low_water.looked_in_vain(*lanes, begin, due)
                     return []

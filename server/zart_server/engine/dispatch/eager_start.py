@@ -14,7 +14,7 @@ from zart_server.domain.dispatch import LeasedTask
 from zart_server.engine.dispatch.eager import EagerDispatch, lessee_of
 from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
 from zart_server.store.lessees import Lessees
@@ -43,15 +43,15 @@ class _Reservation:
 class EagerStart:
     """The calls that one transaction reserved. ``long_polls`` None: it reserves none."""
 
-    def __init__(self, tx: Tx, long_polls: LongPolls | None) -> None:
-        self._tx = tx
+    def __init__(self, connection: Connection, long_polls: LongPolls | None) -> None:
+        self._tx = connection
         self._long_polls = long_polls
         self._reservations: list[_Reservation] = []
         # By index of the run, and step number.
         self._taken: dict[tuple[int, int], _Reservation] = {}
         self._next = EagerDispatch()
         if long_polls is not None:
-            tx.at_end(self._end)
+            connection.at_end(self._end)
 
     def reserve(self, runs: Sequence[BegunRun], rules: Sequence[int | None]) -> Lessees:
         """Find who takes the first steps that no rule withholds; ``rules`` empty: none does.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zart_server.domain.dispatch import LeaseNext
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.dispatch.eager import lessee_of
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
 from zart_server.store.pausing.judging import write_judged
@@ -33,11 +33,11 @@ class Ready:
     delay: float = 0.0
     lessee: LeaseNext | None = None
 
-    def announce(self, tx: Tx) -> None:
+    def announce(self, connection: Connection) -> None:
         """Announce the step to the calls that wait for its lane, if it was queued."""
         if self.lessee is None:
             handler = self.definition.graph.steps[self.step_no].handler
-            tx.changes.queued(self.definition.task_name, handler, self.delay)
+            connection.changes.queued(self.definition.task_name, handler, self.delay)
 
 
 async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Leases:

@@ -10,7 +10,7 @@ from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.due import Begin, DueLane
 from zart_server.store.handler_inputs import read_large, read_upstream
@@ -97,16 +97,18 @@ def _cursor_of(part: _Parts) -> DueLane:
     return DueLane(claimed.lane, part.definition.task_name, step.handler, cursor, 0)
 
 
-async def _gather(tx: Tx, claimed: Sequence[Claimed]) -> list[_Parts]:
-    runs = await tx.runs.get(tx, {c.run_key for c in claimed})
-    definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
+async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_Parts]:
+    runs = await connection.runs.get(connection, {c.run_key for c in claimed})
+    definitions = await connection.definitions.get(
+        connection, {run.definition_key for run in runs.values()}
+    )
     parts = [_Parts(c, run := runs[c.run_key], definitions[run.definition_key]) for c in claimed]
     wanted = {
         (p.claimed.run_key, dep)
         for p in parts
         for dep in p.definition.graph.depends_on[p.claimed.step_no]
     }
-    results = await read_upstream(tx, sorted(wanted)) if wanted else {}
+    results = await read_upstream(connection, sorted(wanted)) if wanted else {}
     for part in parts:
         spec = part.definition.graph.steps[part.claimed.step_no]
         part.size = part.run.payload_bytes + len(spec.input_json or "") + 1024
@@ -132,7 +134,9 @@ def _fitting(parts: Sequence[_Parts]) -> list[_Parts]:
     return list(parts)
 
 
-async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], str]:
+async def _read_large(
+    connection: Connection, parts: Sequence[_Parts]
+) -> dict[tuple[int, int], str]:
     """Read the texts that were too large to read before it was known that they fit.
 
     Payloads stand under step number -1.
@@ -145,7 +149,7 @@ async def _read_large(tx: Tx, parts: Sequence[_Parts]) -> dict[tuple[int, int], 
     }
     if not payloads and not results:
         return {}
-    return await read_large(tx, sorted(payloads), sorted(results))
+    return await read_large(connection, sorted(payloads), sorted(results))
 
 
 def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> LeasedTask:

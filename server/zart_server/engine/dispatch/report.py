@@ -21,7 +21,7 @@ from zart_server.engine.dispatch.complete_fast import complete_fast
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey, recorded_leases
@@ -41,41 +41,77 @@ class Recorded:
     tasks: list[tuple[int, LeasedTask]]
 
 
-async def record_outcomes(
+async def record_outcomes(connection: Autocommit, outcomes: Sequence[Outcome]) -> Recorded:
+    """Record outcomes whose token is current: by the fast path, or else in a transaction.
+
+    Those whose run another transaction has locked are stragglers. Locks as ``complete_fast`` does,
+    or as ``record_in_general``.
+    """
+    known = await _find(connection, outcomes)
+    done = await complete_fast(connection, outcomes, known.firsts, known.runs, known.definitions)
+    if done is None:
+        return await _record(await connection.begin(), known, wait=False, swept=False)
+    return await _recorded(connection, known, done.ended, set(), done.tasks, swept=False)
+
+
+async def record_in_general(
     tx: Tx, outcomes: Sequence[Outcome], *, wait: bool, swept: bool = False
 ) -> Recorded:
-    """Record outcomes whose token is current: by the fast path, or else in a transaction.
+    """Record outcomes whose token is current, whatever they are.
 
     Locks the runs, then the leases, then the pause lock. A run that another transaction has locked
     is waited for with ``wait``; else its outcomes are stragglers. ``swept``: the server found the
-    leases expired; those that were extended meanwhile stay. Begins the transaction, unless it has
-    begun, if the fast path (``complete_fast``) will not do.
+    leases expired; those that were extended meanwhile stay.
     """
+    return await _record(tx, await _find(tx, outcomes), wait=wait, swept=swept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Outcomes, the leases that they name, by index, and what is known of their runs."""
+
+    outcomes: Sequence[Outcome]
+    leases: Mapping[int, LeaseKey]
+    runs: Mapping[int, RunFacts]
+    definitions: Mapping[int, Definition]
+    firsts: dict[LeaseKey, int]
+
+
+async def _find(connection: Connection, outcomes: Sequence[Outcome]) -> _Known:
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
-    runs = await tx.runs.get(tx, {lease.run_key for lease in leases.values()})
-    definitions = await tx.definitions.get(tx, {run.definition_key for run in runs.values()})
-    firsts = _firsts(leases, runs, definitions)
-    passed = None
-    if not tx.has_begun:
-        passed = await complete_fast(tx, outcomes, firsts, runs, definitions)
-    if passed is not None:
-        ended, tasks, held = passed.ended, passed.tasks, set[int]()
-    else:
-        if not tx.has_begun:
-            await tx.begin()
-        batch = _Batch(tx, runs, definitions, outcomes, swept=swept)
-        ended = await batch.end(firsts, wait=wait) if firsts else set()
-        tasks = batch.tasks
-        held = {lease.run_key for lease in firsts} - batch.locked.keys()
-    stragglers = [n for n, lease in leases.items() if lease.run_key in held]
-    statuses = dict.fromkeys(range(len(outcomes)), ReportStatus.LEASE_LOST)
+    runs = await connection.runs.get(connection, {lease.run_key for lease in leases.values()})
+    keys = {run.definition_key for run in runs.values()}
+    definitions = await connection.definitions.get(connection, keys)
+    return _Known(outcomes, leases, runs, definitions, _firsts(leases, runs, definitions))
+
+
+async def _record(tx: Tx, known: _Known, *, wait: bool, swept: bool) -> Recorded:
+    batch = _Batch(tx, known.runs, known.definitions, known.outcomes, swept=swept)
+    ended = await batch.end(known.firsts, wait=wait) if known.firsts else set()
+    locked = {lease.run_key for lease in known.firsts} - batch.locked.keys()
+    return await _recorded(tx, known, ended, locked, batch.tasks, swept=swept)
+
+
+async def _recorded(
+    connection: Connection,
+    known: _Known,
+    ended: set[int],
+    locked: set[int],
+    tasks: list[tuple[int, LeasedTask]],
+    *,
+    swept: bool,
+) -> Recorded:
+    """Return the status of each outcome; ``locked`` are the runs that others have locked."""
+    leases = known.leases
+    stragglers = [n for n, lease in leases.items() if lease.run_key in locked]
+    statuses = dict.fromkeys(range(len(known.outcomes)), ReportStatus.LEASE_LOST)
     for n in ended:
         statuses[n] = ReportStatus.RECORDED
     for n in stragglers:
         del statuses[n]
     missed = {n: leases[n] for n in statuses if n not in ended and n in leases}
     if missed and not swept:
-        already = await recorded_leases(tx, list(missed.values()))
+        already = await recorded_leases(connection, list(missed.values()))
         for n, lease in missed.items():
             if lease in already:
                 statuses[n] = ReportStatus.ALREADY_RECORDED

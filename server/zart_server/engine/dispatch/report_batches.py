@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported, ReportResult
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.report import Recorded, record_in_general, record_outcomes
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import DataError
@@ -101,8 +101,7 @@ class ReportBatches:
         outcomes = [call.outcomes[index] for call, index in batch]
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._db.transaction(at_once=wait) as tx:
-                    recorded = await record_outcomes(tx, outcomes, wait=wait)
+                recorded = await self._record_once(outcomes, wait=wait)
                 break
             except StoreConflict:
                 if attempt == _ATTEMPTS - 1:
@@ -121,6 +120,13 @@ class ReportBatches:
                 by_run.setdefault(run, []).append((call, index))
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
+
+    async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded:
+        if wait:
+            async with self._db.transaction() as tx:
+                return await record_in_general(tx, outcomes, wait=True)
+        async with self._db.autocommit() as connection:
+            return await record_outcomes(connection, outcomes)
 
     async def _wait_for(self, run: str, items: list[_Item]) -> None:
         """Record outcomes of a locked run: one transaction waits for it at a time."""

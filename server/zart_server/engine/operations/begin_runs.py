@@ -12,7 +12,7 @@ from zart_server.engine.dispatch.eager_start import EagerStart
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.store.begin_runs import insert_new_runs, insert_steps
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
 from zart_server.store.pausing.judging import write_judged
@@ -74,7 +74,9 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | Non
     announce_queued(tx, runs, leases)
 
 
-def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None) -> None:
+def announce_queued(
+    connection: Connection, runs: Sequence[NewRun], leased: Leases | None = None
+) -> None:
     """Note the lanes of the queued roots, for calls that wait. Paused ones count too.
 
     That does no harm: a call that looks and finds no task goes on waiting.
@@ -92,4 +94,4 @@ def announce_queued(tx: Tx, runs: Sequence[NewRun], leased: Leases | None = None
             lanes[definition.task_name, definition.graph.steps[step_no].handler] -= 1
     for lane, count in lanes.items():
         if count:
-            tx.changes.queued(*lane, count=count)
+            connection.changes.queued(*lane, count=count)

@@ -7,7 +7,7 @@ from zart_server.domain.errors import RunFinished, ZartError
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.engine.operations.supersede import Meant, fence_runs, lock_current
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.runs import cancel_run
 

@@ -9,7 +9,7 @@ from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
 from zart_server.domain.model import PauseRule
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
 from zart_server.store.pausing.rules import insert_rule
@@ -20,14 +20,17 @@ EXACT_TO = 10_000
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
-async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseRule:
+async def pause(
+    connection: Autocommit, command: Pause, caller: Caller, within: float
+) -> tuple[Tx, PauseRule]:
     """Add a rule. Once this has committed no matching step is leased, on any server.
 
-    Begins the transaction with the pause lock, alone: every claim and every decision to queue a
-    step is before it, and done, or after it, and sees the rule. Raises InvalidField for a past
-    expiry, and OperationTimeout if the pause lock is not had ``within`` these seconds.
+    Return also the transaction, which begins with the pause lock, alone: every claim and every
+    decision to queue a step is before it, and done, or after it, and sees the rule. Raises
+    InvalidField for a past expiry, and OperationTimeout if the pause lock is not had ``within``
+    these seconds.
     """
-    await seize_pause_lock(tx, within)
+    tx = await seize_pause_lock(connection, within)
     pattern = command.scope.step_pattern
     row = await insert_rule(
         tx,
@@ -41,21 +44,22 @@ async def pause(tx: Tx, command: Pause, caller: Caller, within: float) -> PauseR
     if row is None:
         raise InvalidField("expires_at", "lies in the past")
     tx.changes.rules = True
-    return row.rule
+    return tx, row.rule
 
 
-async def count_paused(tx: Tx, rule_id: str) -> PauseCounts:
+async def count_paused(connection: Autocommit, rule_id: str) -> PauseCounts:
     """Count the steps that a rule withholds, after its commit: none of them can be leased then.
 
     A rule that names an execution is settled with it, and so is one that finds nothing queued.
     Only settling needs a transaction, and begins it.
     """
-    found = await count_matching(tx, rule_id, EXACT_TO + 1)
+    found = await count_matching(connection, rule_id, EXACT_TO + 1)
     if found is None:
         raise PauseRuleNotFound(rule_id)
     if found.is_of_execution:
-        await tx.begin()
-        await settle_rule_of_execution(tx, found.rule_key)
+        await settle_rule_of_execution(await connection.begin(), found.rule_key)
     elif not found.is_any_queued:
-        await end_settling(tx, found.rule_key)  # nothing that it matches is queued from now on
+        await end_settling(
+            connection, found.rule_key
+        )  # nothing that it matches is queued from now on
     return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)

@@ -9,7 +9,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import TaskDefinition
 from zart_server.domain.operations import Made, OperationKind
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.definitions import (
     find_registered,
     insert_definitions,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zart_server.domain.errors import RequestIdReused, StoreConflict
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.requests import (
     Answered,
     RequestKey,
@@ -22,7 +22,7 @@ __all__ = ["Answered", "RequestKey", "complete_response", "find_answers", "store
 
 
 async def find_answers(
-    tx: Tx, requests: Mapping[RequestKey, bytes]
+    connection: Connection, requests: Mapping[RequestKey, bytes]
 ) -> dict[RequestKey, Answered | RequestIdReused]:
     """Return the answers of those of the requests, by key with fingerprint, that have one.
 
@@ -30,7 +30,7 @@ async def find_answers(
     error is told, which may be due to what a call with the same id has done, and before anything
     else where an attempt has found in the end that there was one: what it did was rolled back.
     """
-    known = await find_requests(tx, list(requests)) if requests else {}
+    known = await find_requests(connection, list(requests)) if requests else {}
     return {
         key: answered if answered.fingerprint == requests[key] else RequestIdReused(key.request_id)
         for key, answered in known.items()

@@ -21,7 +21,7 @@ from zart_server.engine.operations.supersede import (
     refused,
     supersede,
 )
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_statuses
 
 _FEW = 200  # steps

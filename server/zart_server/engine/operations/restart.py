@@ -24,7 +24,7 @@ from zart_server.engine.operations.supersede import (
     refused,
     supersede,
 )
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 
 
 async def restart(

@@ -8,7 +8,7 @@ from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.pause import EXACT_TO
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import find_matching
@@ -23,25 +23,27 @@ from zart_server.store.pausing.rules import (
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
 
-async def resume(tx: Tx, command: Resume, caller: Caller, within: float) -> Resumed:
+async def resume(
+    connection: Autocommit, command: Resume, caller: Caller, within: float
+) -> tuple[Tx, Resumed]:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Begins the transaction. Pause sweeps queue their steps after the commit. Raises
+    Return also the transaction. Pause sweeps queue their steps after its commit. Raises
     PauseRuleNotFound, and OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
     known = None
     if command.rule_id is not None:
-        known = await find_rule(tx, command.rule_id)
+        known = await find_rule(connection, command.rule_id)
         if known is None:
             raise PauseRuleNotFound(command.rule_id)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
-    keys = await active_rule_keys(tx, command.rule_id, command.scope)
-    free, others = await _count(tx, keys) if keys else (0, 0)
-    await seize_pause_lock(tx, within)
+    keys = await active_rule_keys(connection, command.rule_id, command.scope)
+    free, others = await _count(connection, keys) if keys else (0, 0)
+    tx = await seize_pause_lock(connection, within)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
-    return Resumed(
+    return tx, Resumed(
         rules_deleted=len(deleted),
         rules=tuple(rules),
         released_steps=min(free, EXACT_TO),
@@ -50,22 +52,22 @@ async def resume(tx: Tx, command: Resume, caller: Caller, within: float) -> Resu
     )
 
 
-async def _count(tx: Tx, rule_keys: list[int]) -> tuple[int, int]:
+async def _count(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
     """Count the ready steps that rules withhold: only they, others as well."""
-    await tx.pauses.refresh(tx)
-    steps = await find_matching(tx, rule_keys, EXACT_TO + 1)
+    await connection.pauses.refresh(connection)
+    steps = await find_matching(connection, rule_keys, EXACT_TO + 1)
     leaving = set(rule_keys)
-    matching = tx.pauses.matching
+    matching = connection.pauses.matching
     others = sum(any(key not in leaving for key in matching(step)) for step in steps)
     return len(steps) - others, others
 
 
-async def expire(tx: Tx) -> int:
-    """Delete the rules whose time is up by the database's clock; return how many.
+async def expire(connection: Autocommit) -> int:
+    """Delete the rules whose time is up by the database's clock, in a transaction; count them.
 
-    Begins the transaction. Raises OperationTimeout.
+    Raises OperationTimeout.
     """
-    await seize_pause_lock(tx, _EXPIRY_WAIT)
+    tx = await seize_pause_lock(connection, _EXPIRY_WAIT)
     deleted = await delete_expired(tx)
     await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
     return len(deleted)

@@ -11,7 +11,7 @@ from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.domain.operations import Replaced
 from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.reads.steps import RunPlace, read_steps

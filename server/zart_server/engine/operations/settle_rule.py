@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.settling import settle_execution
 from zart_server.store.pausing.work import end_settling

@@ -13,7 +13,7 @@ from zart_server.domain.model import Execution, IfExists, RunStatus
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.begin_runs import NewRun, begin_runs
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 from zart_server.store.definitions import Definition, current_keys, insert_definitions
 from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
 from zart_server.store.reads.executions import find_executions

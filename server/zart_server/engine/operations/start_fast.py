@@ -12,7 +12,7 @@ from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.begin_runs import Roots, announce_queued
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import begun, new_execution, new_run, with_id
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit
 from zart_server.store.executions import Started
 from zart_server.store.pausing.judging import judge
 from zart_server.store.start_fast import start_fast
@@ -21,7 +21,7 @@ _NOT_YET = datetime.fromtimestamp(0, UTC)
 
 
 async def start_execution(
-    tx: Tx,
+    connection: Autocommit,
     command: StartExecution,
     answer: Callable[[Execution], Answered | None],
     long_polls: LongPolls,
@@ -34,16 +34,18 @@ async def start_execution(
     of the reasons in ``store.start_fast``.
     """
     definition = (
-        None if command.graph is not None else tx.definitions.last_current(command.task_name)
+        None
+        if command.graph is not None
+        else connection.definitions.last_current(command.task_name)
     )
     if definition is None:
         return None
     command = with_id(command)
     to_begin = [new_run(command, definition, Started(command.execution_id, 0, 0, _NOT_YET))]
-    judgement = await judge(tx, Roots(to_begin))
-    eager = EagerStart(tx, long_polls)
+    judgement = await judge(connection, Roots(to_begin))
+    eager = EagerStart(connection, long_polls)
     done = await start_fast(
-        tx,
+        connection,
         new_execution(command, definition),
         judgement,
         eager.reserve(to_begin, judgement.rules),
@@ -54,5 +56,5 @@ async def start_execution(
         return None
     runs = [new_run(command, definition, done.started)]
     eager.leased(runs, done.leases)
-    announce_queued(tx, runs, done.leases)
+    announce_queued(connection, runs, done.leases)
     return begun(command, done.started.created_at)

@@ -18,7 +18,7 @@ from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run
 from zart_server.domain.operations import Made, OperationKind
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.operations.replaced import replaced_run
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import write_judged
@@ -84,12 +84,14 @@ async def lock_current(
     return found
 
 
-async def _mistake(tx: Tx, meant: Meant, execution: LockedExecution) -> ZartError | None:
+async def _mistake(
+    connection: Connection, meant: Meant, execution: LockedExecution
+) -> ZartError | None:
     id_, number = execution.execution_id, execution.run.run_number
     if meant.expected_run_number not in (None, number):
         return RunChanged(id_, meant.expected_run_number or 0, number)
     if meant.run_number is not None and meant.run_number != number:
-        if not await run_exists(tx, execution.execution_key, meant.run_number):
+        if not await run_exists(connection, execution.execution_key, meant.run_number):
             return RunNotFound(id_, meant.run_number)
         return RunNotCurrent(run_id_of(id_, meant.run_number), number)
     return None

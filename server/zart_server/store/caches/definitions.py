@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.definitions import Definition, read_definitions
 
 
@@ -43,7 +43,7 @@ class DefinitionCache:
         """
         return self._definitions.get(self._current.get(task_name, 0))
 
-    async def get(self, tx: Tx, keys: Iterable[int]) -> dict[int, Definition]:
+    async def get(self, connection: Connection, keys: Iterable[int]) -> dict[int, Definition]:
         """Return graphs by key, reading those that are not at hand in one statement."""
         wanted = set(keys)
         missing = wanted - self._definitions.keys()
@@ -51,11 +51,11 @@ class DefinitionCache:
         for key in found:
             self._definitions.move_to_end(key)
         if missing:
-            for definition in await read_definitions(tx, missing):
+            for definition in await read_definitions(connection, missing):
                 self.add(definition)
                 found[definition.definition_key] = definition
         return found
 
-    async def one(self, tx: Tx, key: int) -> Definition:
+    async def one(self, connection: Connection, key: int) -> Definition:
         """Return one graph."""
-        return (await self.get(tx, (key,)))[key]
+        return (await self.get(connection, (key,)))[key]

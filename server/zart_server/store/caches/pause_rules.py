@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zart_server.domain.rule_set import Judgement, RuleSet, StepNames
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.pausing.rules import read_active, read_changed
 
 
@@ -19,16 +19,16 @@ class PauseCache:
         self._epoch = -1  # which is no database's
         self._rules = RuleSet()
 
-    async def load(self, tx: Tx) -> None:
+    async def load(self, connection: Connection) -> None:
         """Read the rules if they were never read."""
         if self._epoch < 0:
-            await self.refresh(tx)
+            await self.refresh(connection)
 
-    async def refresh(self, tx: Tx) -> None:
+    async def refresh(self, connection: Connection) -> None:
         """Bring the rules to the newest epoch; several transactions may do so at once."""
-        changed = await read_changed(tx, self._epoch) if self._epoch >= 0 else None
+        changed = await read_changed(connection, self._epoch) if self._epoch >= 0 else None
         if changed is None:
-            epoch, active = await read_active(tx)
+            epoch, active = await read_active(connection)
             if epoch > self._epoch:
                 self._epoch, self._rules = epoch, RuleSet()
                 for key, scope in active:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import NamedTuple
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.handler_inputs import READ_AT_ONCE
 
 # Longer ones are not kept.
@@ -40,7 +40,7 @@ class RunFactsCache:
             while len(self._runs) > self._max_runs:
                 self._runs.popitem(last=False)
 
-    async def get(self, tx: Tx, run_keys: Collection[int]) -> dict[int, RunFacts]:
+    async def get(self, connection: Connection, run_keys: Collection[int]) -> dict[int, RunFacts]:
         """Return runs by key, reading those that are not at hand in one statement."""
         found = {}
         missing = []
@@ -52,15 +52,15 @@ class RunFactsCache:
             else:
                 found[key] = run
         if missing:
-            for run in await _read(tx, missing):
+            for run in await _read(connection, missing):
                 found[run.run_key] = run
                 self.add(run)
         return found
 
 
-async def _read(tx: Tx, run_keys: Collection[int]) -> list[RunFacts]:
+async def _read(connection: Connection, run_keys: Collection[int]) -> list[RunFacts]:
     """Read what is known of runs for good, and short payloads."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,
             r.source_run_number IS NOT NULL, COALESCE(octet_length(

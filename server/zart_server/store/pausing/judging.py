@@ -10,15 +10,15 @@ from typing import TypeVar
 
 from zart_server.domain.errors import PauseRulesChanged
 from zart_server.domain.rule_set import Judgement, StepNames
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 
 T = TypeVar("T")
 
 
-async def judge(tx: Tx, steps: Iterable[StepNames]) -> Judgement:
+async def judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement:
     """Judge steps by the rules that this server knows, for a statement that is tried once."""
-    await tx.pauses.load(tx)
-    return tx.pauses.judge(steps)
+    await connection.pauses.load(connection)
+    return connection.pauses.judge(steps)
 
 
 async def write_judged(

@@ -14,7 +14,7 @@ import random
 import asyncpg
 
 from zart_server.domain.errors import OperationTimeout
-from zart_server.store.db import Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.pausing.rules import PAUSE_LOCK, SEIZE_PAUSE_LOCK
 
 _SHORTEST = 0.1  # seconds that the first attempt waits for the lock
@@ -35,8 +35,8 @@ _HOLDERS = f"""
 """
 
 
-async def seize_pause_lock(tx: Tx, within: float) -> None:
-    """Begin the transaction with the pause lock, exclusive until the end of the transaction.
+async def seize_pause_lock(connection: Autocommit, within: float) -> Tx:
+    """Begin a transaction with the pause lock, exclusive until the end of the transaction.
 
     The transaction's later waits for locks are as short. Raises OperationTimeout, with the names of
     the sessions that share the lock, if it is not free within so many seconds.
@@ -45,25 +45,24 @@ async def seize_pause_lock(tx: Tx, within: float) -> None:
     deadline = loop.time() + within
     wait = _SHORTEST
     while True:
+        begin = f"BEGIN;SET LOCAL lock_timeout = {int(wait * 1000)};{SEIZE_PAUSE_LOCK}"
         try:
-            await tx.begin(f"BEGIN;SET LOCAL lock_timeout = {int(wait * 1000)};{SEIZE_PAUSE_LOCK}")
+            return await connection.begin(begin)
         except asyncpg.LockNotAvailableError:
-            await tx.execute("ROLLBACK")
-        else:
-            return
+            await connection.roll_back()
         gap = min(wait, _GAP) * random.uniform(1.0, 1.5)  # noqa: S311 - keeps servers apart, guards nothing
         if loop.time() + gap > deadline:
-            raise OperationTimeout(await _holders(tx))
+            raise OperationTimeout(await _holders(connection))
         await asyncio.sleep(gap)
         wait = min(wait * 1.5, _LONGEST)
 
 
-async def _holders(tx: Tx) -> list[str]:
+async def _holders(connection: Connection) -> list[str]:
     """Return the names of sessions that have held the pause lock and idled for a while."""
     return [
         f"{row['application_name'] or 'a session'} (pid {row['pid']}"
         + (f" at {row['client']}" if row["client"] else "")
         + (f", {row['state']} for {row['seconds']} s" if row["state"] else "")
         + ")"
-        for row in await tx.fetch(_HOLDERS)
+        for row in await connection.fetch(_HOLDERS)
     ]

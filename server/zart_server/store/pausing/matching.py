@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 # A lane l that a rule r without an execution may match.
 LANE_MAY_MATCH = """
@@ -81,9 +81,9 @@ _RUNNING_OF_EXECUTION = f"""
 """
 
 
-async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
+async def count_matching(connection: Connection, rule_id: str, limit: int) -> Matching | None:
     """Count what a rule matches, ready steps up to ``limit``; None: there is no such rule."""
-    row = await tx.fetchrow(
+    row = await connection.fetchrow(
         f"""
         SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
             SELECT FROM (
@@ -99,9 +99,11 @@ async def count_matching(tx: Tx, rule_id: str, limit: int) -> Matching | None:
     return None if row is None else Matching(*row)
 
 
-async def find_matching(tx: Tx, rule_keys: Sequence[int], limit: int) -> list[tuple[str, str, str]]:
+async def find_matching(
+    connection: Connection, rule_keys: Sequence[int], limit: int
+) -> list[tuple[str, str, str]]:
     """Return up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"""
         SELECT e.execution_id, e.task_name, m.step_name FROM (
             SELECT DISTINCT t.run_key, t.step_no, t.step_name

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.rule_set import Judgement
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.queue import TASK_COLUMNS
 
 
@@ -41,10 +41,10 @@ class PausedAt(NamedTuple):
 
 
 async def paused_by_rule(
-    tx: Tx, rule_key: int, after: PausedAt | None, limit: int
+    connection: Connection, rule_key: int, after: PausedAt | None, limit: int
 ) -> list[PausedAt]:
     """Return the oldest paused steps attributed to a rule, after one of them; locks nothing."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
         " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
         " ORDER BY not_before, queue_no LIMIT $4",

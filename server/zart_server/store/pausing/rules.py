@@ -9,7 +9,7 @@ import asyncpg
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 
 # Any number that no other program is likely to lock in the same database.
@@ -72,9 +72,9 @@ SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
 EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
 
 
-async def read_active(tx: Tx) -> tuple[int, list[tuple[int, PauseScope]]]:
+async def read_active(connection: Connection) -> tuple[int, list[tuple[int, PauseScope]]]:
     """Return the epoch, the number of changes of the rules, and the active rules by key."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"SELECT p.epoch AS now, {_SCOPE} FROM zart.pause_epoch p"
         " LEFT JOIN zart.pause_rules ON deleted_at IS NULL ORDER BY rule_key"
     )
@@ -91,9 +91,9 @@ class ChangedRules:
     deleted: list[int]
 
 
-async def read_changed(tx: Tx, since: int) -> ChangedRules | None:
+async def read_changed(connection: Connection, since: int) -> ChangedRules | None:
     """Return the rules that changed after the epoch ``since``; None if they are too many."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"""
         SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
             SELECT {_SCOPE}, deleted_at IS NOT NULL AS is_deleted FROM zart.pause_rules
@@ -171,9 +171,11 @@ async def insert_rule(
     return None if row is None else RuleRow.from_row(row)
 
 
-async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> list[int]:
+async def active_rule_keys(
+    connection: Connection, rule_id: str | None, scope: PauseScope
+) -> list[int]:
     """Return active rules: the one named, or those whose fields equal every set field of scope."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
           AND ($1::text IS NULL OR rule_id = $1)
@@ -190,9 +192,11 @@ async def active_rule_keys(tx: Tx, rule_id: str | None, scope: PauseScope) -> li
     return [row["rule_key"] for row in rows]
 
 
-async def find_rule(tx: Tx, rule_id: str) -> RuleRow | None:
+async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
     """Return a rule by its id, deleted or not."""
-    row = await tx.fetchrow(f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id)
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id
+    )
     return None if row is None else RuleRow.from_row(row)
 
 
@@ -254,12 +258,12 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def pauses_due(tx: Tx) -> tuple[float | None, bool]:
+async def pauses_due(connection: Connection) -> tuple[float | None, bool]:
     """Return the seconds until the next active rule expires, and whether pause work is left.
 
     The seconds are negative if a rule has expired already, None if no rule will. Locks nothing.
     """
-    row = await tx.fetchrow(
+    row = await connection.fetchrow(
         "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
         " EXISTS (SELECT FROM zart.pause_work)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"

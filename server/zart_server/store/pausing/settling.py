@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
@@ -32,12 +32,12 @@ class Moved(NamedTuple):
     end: LaneCursor | None  # of what was read; None where there was nothing
 
 
-async def lanes_to_settle(tx: Tx, rule_key: int) -> list[int] | None:
+async def lanes_to_settle(connection: Connection, rule_key: int) -> list[int] | None:
     """Return the lanes that may have tasks which an active rule matches.
 
     None for a rule of one execution: it is settled as a whole.
     """
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         f"""
         SELECT r.execution_id, l.lane FROM zart.pause_rules r
         LEFT JOIN zart.lanes l ON r.execution_id IS NULL AND {LANE_MAY_MATCH}

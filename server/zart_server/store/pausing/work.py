@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 
 _MOVES_LOCK = 0x7A61_7274
 
 
-async def pause_work(tx: Tx) -> list[tuple[int, str]]:
+async def pause_work(connection: Connection) -> list[tuple[int, str]]:
     """Return the pause work left, oldest rule first: (rule key, 'settle' or 'release')."""
-    rows = await tx.fetch("SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000")
+    rows = await connection.fetch(
+        "SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000"
+    )
     return [(row["rule_key"], row["work"]) for row in rows]
 
 
-async def end_settling(tx: Tx, rule_key: int) -> None:
+async def end_settling(connection: Connection, rule_key: int) -> None:
     """Note that a rule is settled, unless it was deleted meanwhile."""
-    await tx.execute(
+    await connection.execute(
         "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
     )
 

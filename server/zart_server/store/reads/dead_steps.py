@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.model import DeadStep, StepError
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 MOST = 3  # of a run
 # Characters of up to four bytes: a thousand executions with three dead steps each must fit into an
@@ -35,10 +35,12 @@ _DEAD = f"""
 """
 
 
-async def read_dead_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, tuple[DeadStep, ...]]:
+async def read_dead_steps(
+    connection: Connection, run_keys: Sequence[int]
+) -> dict[int, tuple[DeadStep, ...]]:
     """Return the first dead steps of each run, by run key; runs without one are missing."""
     found: dict[int, tuple[DeadStep, ...]] = {}
-    for row in await tx.fetch(_DEAD, run_keys) if run_keys else ():
+    for row in await connection.fetch(_DEAD, run_keys) if run_keys else ():
         error = StepError(row["type"] or "", row["message"] or "") if row["has_error"] else None
         step = DeadStep(row["step_name"], error)
         found[row["run_key"]] = (*found.get(row["run_key"], ()), step)

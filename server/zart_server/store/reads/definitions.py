@@ -7,17 +7,17 @@ from zart_server.domain.commands import Page
 from zart_server.domain.errors import TaskDefinitionNotFound
 from zart_server.domain.graph import from_json
 from zart_server.domain.model import TaskDefinition
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 # Definitions may be large, and a page of them is one message.
 _PAGE_BYTES = 8 * 1024 * 1024
 
 
 async def list_task_definitions(
-    tx: Tx, cursor: tuple[int | str, ...] | None, limit: int
+    connection: Connection, cursor: tuple[int | str, ...] | None, limit: int
 ) -> Page[TaskDefinition]:
     """List the current definitions by task_name; the page ends early at 8 MiB."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         SELECT d.task_name, d.version, n.last_asked_at, d.created_at,
             CASE WHEN bytes <= $3 OR rank = 1 THEN d.steps END AS steps
@@ -56,9 +56,11 @@ async def list_task_definitions(
     )
 
 
-async def get_task_definition(tx: Tx, task_name: str, version: int | None) -> TaskDefinition:
+async def get_task_definition(
+    connection: Connection, task_name: str, version: int | None
+) -> TaskDefinition:
     """Read one definition of a task; version None: the current one."""
-    row = await tx.fetchrow(
+    row = await connection.fetchrow(
         """
         SELECT d.task_name, d.version, d.steps, n.last_asked_at, d.created_at
         FROM zart.task_names n JOIN zart.definitions d ON d.task_name = n.task_name

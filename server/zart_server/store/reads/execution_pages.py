@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from zart_server.domain.commands import ListExecutions, Page
 from zart_server.domain.model import Execution, RunStatus
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.reads.dead_steps import read_dead_steps
 from zart_server.store.reads.listed_by_steps import FoundRuns, find_by_steps
 from zart_server.store.reads.listed_runs import find_runs, range_of
@@ -42,11 +42,11 @@ async def list_executions(
     return Page(tuple(items), None if until is None else (until,))
 
 
-async def _executions(tx: Tx, run_keys: Sequence[int]) -> list[Execution]:
+async def _executions(connection: Connection, run_keys: Sequence[int]) -> list[Execution]:
     """Return the executions of current runs, in the same order."""
     if not run_keys:
         return []
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         SELECT r.run_key, e.execution_id, e.task_name, r.run_number, r.status, e.created_at
         FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
@@ -58,8 +58,8 @@ async def _executions(tx: Tx, run_keys: Sequence[int]) -> list[Execution]:
         """,
         run_keys,
     )
-    waits = await execution_waits(tx, run_keys)
-    dead = await read_dead_steps(tx, run_keys)
+    waits = await execution_waits(connection, run_keys)
+    dead = await read_dead_steps(connection, run_keys)
     return [
         Execution(
             id_,

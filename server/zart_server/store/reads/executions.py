@@ -10,7 +10,7 @@ from zart_server import aside
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound, ZartError
 from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import Definition
 from zart_server.store.reads.results import result_of, run_result
 from zart_server.store.reads.steps import (
@@ -63,19 +63,21 @@ _VIEW = f"""
 _STEP_BYTES = 200  # about, of a step that is read
 
 
-async def get_execution(tx: Tx, execution_id: str, run_number: int | None) -> ExecutionView:
+async def get_execution(
+    connection: Connection, execution_id: str, run_number: int | None
+) -> ExecutionView:
     """Read an execution, a run (None: the current one) and its steps, as of one moment.
 
     Results are left out past 4 MiB together. Raises ExecutionNotFound or RunNotFound.
     """
-    (view,) = await get_executions(tx, [(execution_id, run_number)])
+    (view,) = await get_executions(connection, [(execution_id, run_number)])
     if isinstance(view, ZartError):
         raise view
     return view
 
 
 async def get_executions(
-    tx: Tx, wanted: Sequence[tuple[str, int | None]], digested: Container[int] = ()
+    connection: Connection, wanted: Sequence[tuple[str, int | None]], digested: Container[int] = ()
 ) -> list[ExecutionView | ZartError]:
     """Read executions as ``get_execution`` does, in one statement. No run may be wanted twice.
 
@@ -85,10 +87,10 @@ async def get_executions(
     found: dict[int, list[asyncpg.Record]] = {}
     ids, numbers = zip(*wanted, strict=True)
     are_digested = [index in digested for index in range(len(wanted))]
-    for row in await tx.fetch(_VIEW, RESULT_BYTES, ids, numbers, are_digested):
+    for row in await connection.fetch(_VIEW, RESULT_BYTES, ids, numbers, are_digested):
         found.setdefault(row["n"], []).append(row)
     keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
-    definitions = await tx.definitions.get(tx, keys)
+    definitions = await connection.definitions.get(connection, keys)
     views: list[ExecutionView | ZartError] = []
     for n, (execution_id, number) in enumerate(wanted, 1):
         rows = found.get(n)
@@ -98,12 +100,15 @@ async def get_executions(
             views.append(RunNotFound(execution_id, number or 0))
         else:
             definition = definitions[rows[0]["definition_key"]]
-            views.append(await _view(tx, rows, execution_id, definition))
+            views.append(await _view(connection, rows, execution_id, definition))
     return views
 
 
 async def _view(
-    tx: Tx, rows: Sequence[asyncpg.Record], execution_id: str, definition: Definition
+    connection: Connection,
+    rows: Sequence[asyncpg.Record],
+    execution_id: str,
+    definition: Definition,
 ) -> ExecutionView:
     row = rows[0]
     place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
@@ -112,10 +117,12 @@ async def _view(
         waits = waits_for(rows, steps)
     else:
         # Of another run than the one that is read: said as of a moment later.
-        waits = (await execution_waits(tx, [row["current_key"]])).get(row["current_key"], "")
+        waits = (await execution_waits(connection, [row["current_key"]])).get(
+            row["current_key"], ""
+        )
     return ExecutionView(
         _execution(row, execution_id, waits),
-        _run(row, execution_id, definition, await _result(tx, row, place, steps)),
+        _run(row, execution_id, definition, await _result(connection, row, place, steps)),
         tuple(steps),
         run_key=row["run_key"],
         digest=row["digest"] or "",
@@ -156,14 +163,14 @@ def _run(
 
 
 async def _result(
-    tx: Tx, row: asyncpg.Record, place: RunPlace, steps: Sequence[Step]
+    connection: Connection, row: asyncpg.Record, place: RunPlace, steps: Sequence[Step]
 ) -> str | None:
     """Return a completed run's result: of the steps' where all of those are at hand."""
     if row["run_status"] != "completed":
         return None
     sinks = [steps[number] for number in place.definition.graph.sinks]
     if any(step.result_json is None for step in sinks):
-        return await run_result(tx, place)  # what is completed stays as it is
+        return await run_result(connection, place)  # what is completed stays as it is
     return result_of([(step.step_name, step.result_json or "") for step in sinks])
 
 
@@ -193,9 +200,11 @@ async def get_step(tx: Tx, execution_id: str, step_name: str, run_number: int | 
     return (await read_steps(tx, [(place, number)], result_bytes=1 << 30))[0]
 
 
-async def find_executions(tx: Tx, execution_ids: Sequence[str]) -> dict[str, Execution]:
+async def find_executions(
+    connection: Connection, execution_ids: Sequence[str]
+) -> dict[str, Execution]:
     """Return executions by id, as they are now; unknown ids are missing."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         "SELECT e.execution_id, e.task_name, r.run_number, r.status, e.created_at"
         " FROM zart.executions e JOIN zart.runs r USING (execution_key)"
         " WHERE e.execution_id = ANY($1::text[]) AND r.is_current",

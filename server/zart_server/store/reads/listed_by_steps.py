@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.model import RunStatus, StepStatus
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.reads.listed_runs import (
     CURRENT,
     DEAD,
@@ -142,19 +142,23 @@ class FoundRuns(NamedTuple):
 
 
 async def find_by_steps(
-    tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int
+    connection: Connection, wanted: Range, states: Collection[StepStatus], limit: int
 ) -> FoundRuns:
     """Return the first runs of a range whose steps are in any of some states, ``limit`` at most."""
     found = (
-        [FoundRuns(await find_runs(tx, wanted, limit, DEAD))] if StepStatus.DEAD in states else []
+        [FoundRuns(await find_runs(connection, wanted, limit, DEAD))]
+        if StepStatus.DEAD in states
+        else []
     )
     by_run = {_ALL_HAVE[state] for state in states if state in _ALL_HAVE} & set(wanted.statuses)
     if by_run:
-        found.append(FoundRuns(await find_runs(tx, wanted._replace(statuses=list(by_run)), limit)))
+        found.append(
+            FoundRuns(await find_runs(connection, wanted._replace(statuses=list(by_run)), limit))
+        )
     others = {status for state in states for status in _SOME_HAVE.get(state, ())}
     statuses = [status for status in wanted.statuses if status in others]
     if statuses:
-        found.append(await _look(tx, wanted._replace(statuses=statuses), states, limit))
+        found.append(await _look(connection, wanted._replace(statuses=statuses), states, limit))
     return _merged(found, limit)
 
 
@@ -167,16 +171,20 @@ def _merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
     return FoundRuns(sorted(known, reverse=True)[:limit], until)
 
 
-async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: int) -> FoundRuns:
+async def _look(
+    connection: Connection, wanted: Range, states: Collection[StepStatus], limit: int
+) -> FoundRuns:
     """Look at runs until there are enough, at few ones first."""
-    keys = await _runs_of_few_tasks(tx, states) if set(_OF_TASKS).issuperset(states) else None
+    keys = (
+        await _runs_of_few_tasks(connection, states) if set(_OF_TASKS).issuperset(states) else None
+    )
     if keys == []:
         return FoundRuns([])
     runs: list[Listed] = []
     until: Place | None = None
     for count in (2 * limit, _RUNS):
         rest = wanted if until is None else wanted._replace(before=until)
-        rows = await tx.fetch(
+        rows = await connection.fetch(
             _LOOK[bool(wanted.task_name)] if keys is None else _LOOK_AT_KEYS,
             *rest.arguments(count),
             *(state in states for state in _LOOKED_FOR),
@@ -192,8 +200,10 @@ async def _look(tx: Tx, wanted: Range, states: Collection[StepStatus], limit: in
     return FoundRuns(runs[:limit], until)
 
 
-async def _runs_of_few_tasks(tx: Tx, states: Iterable[StepStatus]) -> list[int] | None:
+async def _runs_of_few_tasks(
+    connection: Connection, states: Iterable[StepStatus]
+) -> list[int] | None:
     """Return the runs in which steps of these states can be; None: of too many tasks."""
     flags = [state in states for state in _OF_TASKS]
-    rows = await tx.fetch(_TASKS, *flags, _FEW_TASKS)
+    rows = await connection.fetch(_TASKS, *flags, _FEW_TASKS)
     return None if sum(row[1] for row in rows) >= _FEW_TASKS else [row[0] for row in rows]

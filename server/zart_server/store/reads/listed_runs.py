@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from zart_server.domain.model import RunStatus
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -49,7 +49,7 @@ class Range(NamedTuple):
 
 
 async def range_of(
-    tx: Tx,
+    connection: Connection,
     task_name: str,
     statuses: Sequence[RunStatus],
     created: tuple[datetime | None, datetime | None],
@@ -63,7 +63,7 @@ async def range_of(
     before = Place(created_before or _LATEST, 0 if created_before else 2**63 - 1)
     if after_key is not None:
         # The nearest, for that one may be gone by now.
-        last = await tx.fetchrow(
+        last = await connection.fetchrow(
             "SELECT created_at, execution_key FROM zart.executions WHERE execution_key <= $1"
             " ORDER BY execution_key DESC LIMIT 1",
             after_key,
@@ -99,9 +99,11 @@ CURRENT = "is_current"
 DEAD = "CASE WHEN is_current THEN dead_steps ELSE 0 END > 0"
 
 
-async def find_runs(tx: Tx, wanted: Range, limit: int, where: str = CURRENT) -> list[Listed]:
+async def find_runs(
+    connection: Connection, wanted: Range, limit: int, where: str = CURRENT
+) -> list[Listed]:
     """Return the first runs of a range; ``where`` DEAD: those that have dead steps."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         by_status(where, of_task=bool(wanted.task_name)), *wanted.arguments(limit)
     )
     return [Listed(Place(row[0], row[1]), row[2]) for row in rows]

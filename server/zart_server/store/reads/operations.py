@@ -8,7 +8,7 @@ import asyncpg
 
 from zart_server.domain.commands import ListOperations, Page
 from zart_server.domain.operations import Operation, OperationKind
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.operations import made_from_json, replaced_from_json
 
 _LOOKED_AT = 5_000
@@ -46,14 +46,14 @@ _STARTS = f"""
 
 
 async def list_operations(
-    tx: Tx, wanted: ListOperations, cursor: tuple[int | str, ...] | None, limit: int
+    connection: Connection, wanted: ListOperations, cursor: tuple[int | str, ...] | None, limit: int
 ) -> Page[Operation]:
     """List operations, newest first.
 
     Of the kind START a page may have fewer than ``limit`` although others follow.
     """
     before = 2**63 - 1 if cursor is None else int(cursor[0])
-    rows = await _read(tx, wanted, before, limit + 1)
+    rows = await _read(connection, wanted, before, limit + 1)
     until: int | None = None
     if wanted.kind is OperationKind.START and not wanted.execution_id:
         until = rows[0]["until"]
@@ -85,14 +85,14 @@ async def list_operations(
 
 
 async def _read(
-    tx: Tx, wanted: ListOperations, before: int, limit: int
+    connection: Connection, wanted: ListOperations, before: int, limit: int
 ) -> Sequence[asyncpg.Record]:
     """Return the operations before one, newest first: of one execution, or of all."""
     if wanted.execution_id:
         kinds = [wanted.kind] if wanted.kind else list(OperationKind)
-        return await tx.fetch(_OF_EXECUTION, before, limit, kinds, wanted.execution_id)
+        return await connection.fetch(_OF_EXECUTION, before, limit, kinds, wanted.execution_id)
     if wanted.kind is OperationKind.START:
-        return await tx.fetch(_STARTS, before, limit)
+        return await connection.fetch(_STARTS, before, limit)
     if wanted.kind is not None:
-        return await tx.fetch(_OF_KIND, before, limit, wanted.kind)
-    return await tx.fetch(_ALL, before, limit)
+        return await connection.fetch(_OF_KIND, before, limit, wanted.kind)
+    return await connection.fetch(_ALL, before, limit)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.reads.steps import RunPlace
 
 # A run's result goes into one message, so it has the bound of the messages' results.
 _RESULT_BYTES = 4 * 1024 * 1024
 
 
-async def run_result(tx: Tx, place: RunPlace) -> str | None:
+async def run_result(connection: Connection, place: RunPlace) -> str | None:
     """Return the exact JSON text of a completed run's result; None if it is too large to send."""
     graph = place.definition.graph
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         SELECT step_no, CASE WHEN bytes <= $3 THEN result END AS result FROM (
             SELECT s.step_no, o.result, sum(octet_length(o.result::text)) OVER () AS bytes

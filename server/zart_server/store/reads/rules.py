@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zart_server.domain.commands import Page
 from zart_server.domain.model import PauseRule, PauseScope
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.pausing.rules import RuleRow
 
 _LOOKED_AT = 5_000
@@ -51,7 +51,7 @@ _ALL = _statement("rule_key < {rule}", "rule_key")
 
 
 async def list_pause_rules(
-    tx: Tx,
+    connection: Connection,
     scope: PauseScope,
     include_deleted: bool,  # noqa: FBT001 - a filter like the others
     cursor: tuple[int | str, ...] | None,
@@ -61,7 +61,7 @@ async def list_pause_rules(
 
     With several fields a page may have fewer than ``limit`` although others follow.
     """
-    found = await tx.fetch(
+    found = await connection.fetch(
         _narrowest(scope, include_deleted=include_deleted),
         2**63 - 1 if cursor is None else int(cursor[0]),
         limit + 1,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import ExecutionNotFound
 from zart_server.domain.model import Run, RunStatus, RunTrigger
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 
 async def list_runs(
-    tx: Tx, execution_id: str, cursor: tuple[int | str, ...] | None, limit: int
+    connection: Connection, execution_id: str, cursor: tuple[int | str, ...] | None, limit: int
 ) -> Page[Run]:
     """List the runs of an execution by run_number, without payloads and results."""
-    found = await tx.fetchval(
+    found = await connection.fetchval(
         "SELECT execution_key FROM zart.executions WHERE execution_id = $1", execution_id
     )
     if found is None:
         raise ExecutionNotFound(execution_id)
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         'SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.principal, r.reason,'
         " (SELECT version FROM zart.definitions d"
         "  WHERE d.definition_key = r.definition_key OFFSET 0) AS version,"

@@ -11,7 +11,7 @@ import asyncpg
 
 from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 from zart_server.store.definitions import Definition
 from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
@@ -119,10 +119,13 @@ class RunPlace:
 
 
 async def read_steps(
-    tx: Tx, wanted: Sequence[tuple[RunPlace, int]], *, result_bytes: int = RESULT_BYTES
+    connection: Connection,
+    wanted: Sequence[tuple[RunPlace, int]],
+    *,
+    result_bytes: int = RESULT_BYTES,
 ) -> list[Step]:
     """Read steps by run and number, one of each run, with results up to ``result_bytes``."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         _SOME,
         result_bytes,
         [place.run_key for place, _ in wanted],
@@ -138,7 +141,7 @@ async def read_steps(
         for dep in place.definition.graph.depends_on[number]
     ]
     known: dict[int, dict[int, str]] = {}
-    for run_key, step_no, status in await step_statuses(tx, keys) if keys else ():
+    for run_key, step_no, status in await step_statuses(connection, keys) if keys else ():
         known.setdefault(run_key, {})[step_no] = status
     return [_step(found[p.run_key], p, known.get(p.run_key, {})) for p, _ in wanted]
 

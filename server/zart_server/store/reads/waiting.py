@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.waiting import waiting_for_rule, waiting_in_queue
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 
-async def execution_waits(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
+async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> dict[int, str]:
     """Say what each run waits for, by run key; runs that are finished or at work are missing."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """
         WITH settling AS MATERIALIZED (
             SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart_server.store.db import Tx
+from zart_server.store.connection import Connection
 
 # Of the run r: another one once the run has changed.
 DIGEST = """concat_ws('/', r.status, r.is_current,
@@ -23,7 +23,7 @@ _DIGESTS = f"""
 """
 
 
-async def run_digests(tx: Tx, run_keys: Sequence[int]) -> dict[int, str]:
+async def run_digests(connection: Connection, run_keys: Sequence[int]) -> dict[int, str]:
     """Return, by run key, a digest that is another one once the run has changed."""
-    rows = await tx.fetch(_DIGESTS, run_keys)
+    rows = await connection.fetch(_DIGESTS, run_keys)
     return {row["run_key"]: row["digest"] for row in rows}

@@ -1,0 +1,107 @@
+"""What statements take: an open transaction, or any connection.
+
+Three types, which the type checker tells apart and which cost nothing:
+
+- ``Tx``: an open transaction. A function takes it if what it does is right only together with what
+  comes before or after it in the transaction: it locks a row, or takes the pause lock, for later
+  statements; it relies on a lock that its caller holds; its write is one of several; or it reads a
+  snapshot by several statements.
+- ``Connection``: in a transaction or not. For reads, and for a write that is right by itself: one
+  guarded statement, or several of which each may be lost without the others.
+- ``Autocommit``: a connection in no transaction. For the fast paths, whose one statement is a
+  transaction of its own, locks and all (``start_fast``, ``end_and_enqueue``), and for a function
+  that begins a transaction itself: it returns the ``Tx``, or ends its work in it.
+
+So a statement is judged by what its locks are for: for others, or for itself alone. See
+docs/adr/0024-transactions-by-type.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from zart_server.store.changes import Changes
+
+if TYPE_CHECKING:
+    from zart_server.store.caches.definitions import DefinitionCache
+    from zart_server.store.caches.pause_rules import PauseCache
+    from zart_server.store.caches.runs import RunFactsCache
+
+Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection of asyncpg's, in a transaction or not, and what is at hand of its database."""
+
+    _raw: Raw
+    definitions: DefinitionCache
+    pauses: PauseCache
+    runs: RunFactsCache
+    changes: Changes = field(default_factory=Changes)
+    _at_end: list[Callable[[bool], None]] = field(default_factory=list)
+
+    def at_end(self, tell: Callable[[bool], None]) -> None:
+        """Have somebody told once this has ended: True, what was done is committed."""
+        self._at_end.append(tell)
+
+    def ended(self, *, is_committed: bool) -> None:
+        """Tell whoever asked for it."""
+        for tell in self._at_end:
+            tell(is_committed)
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Run one statement, prepared once per connection, and give its rows."""
+        return await self._raw.fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """Run one statement and give its first row, None where there is none."""
+        return await self._raw.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column of any type
+        """Run one statement and give the first column of its first row."""
+        return await self._raw.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run one statement and give how many rows it touched."""
+        status = await self._raw.execute(sql, *args)
+        return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
+
+    async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row of arguments, all in one round trip."""
+        await self._raw.executemany(sql, rows)
+
+
+class Tx(Connection):
+    """An open transaction. Passed, never hidden: engine and store functions take it.
+
+    Made by ``Database.transaction`` and ``Autocommit.begin`` only.
+    """
+
+
+class Autocommit(Connection):
+    """A connection in no transaction, until ``begin``: each statement commits by itself."""
+
+    tx: Tx | None = None
+
+    async def begin(self, how: str = "BEGIN") -> Tx:
+        """Begin the transaction, which ``Database.autocommit`` commits or rolls back.
+
+        ``how`` may hold more statements, which cost no round trip of their own.
+        """
+        # Set before: what is cut off while it begins has to be rolled back too.
+        self.tx = Tx(
+            self._raw, self.definitions, self.pauses, self.runs, self.changes, self._at_end
+        )
+        await self._raw.execute(how)
+        return self.tx
+
+    async def roll_back(self) -> None:
+        """Leave the transaction that did not begin as it should, so that it can begin anew."""
+        await self._raw.execute("ROLLBACK")
+        self.tx = None
