@@ -18,7 +18,7 @@ from zart_server.store.begin_runs import insert_new_runs
 from zart_server.store.db import Database
 from zart_server.store.enqueue import Leases
 from zart_server.store.lessees import Lessees
-from zart_server.store.pausing.judging import judge, write_judged
+from zart_server.store.pausing.judging import judge, refresh_rules, write_judged
 from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
 
 SERVER = Path(__file__).parents[2] / "server/zart_server"
@@ -99,7 +99,7 @@ async def test_rules_keep_their_epoch_while_others_are_read(
     async with store.transaction() as tx:
         first = await judge(tx, [STEP])
         await db.execute(ADD_RULE)
-        await tx.pauses.refresh(tx)
+        await refresh_rules(tx)
 
         assert (first.rules, first.epoch) == ([], 0)
         assert await insert_new_runs(tx, [], first, Lessees(), with_steps=False) is None
@@ -164,7 +164,7 @@ def test_nobody_else_reads_the_epoch() -> None:
     assert all(module.startswith("store/") for module in attributes["epoch"])
     # Resume counts by the rules at hand, and writes nothing by them.
     assert attributes["pauses"] == {
-        "store/db.py",
+        "store/connection.py",
         "store/pausing/judging.py",
         "engine/operations/resume.py",
     }

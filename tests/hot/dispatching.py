@@ -27,6 +27,7 @@ from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim
 from zart_server.store.due import Begin
 from zart_server.store.leases import LeaseKey, extend, read_lease, recorded_leases, unclaim
+from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.queue import parse_task_id
 
 SPAN = timedelta(seconds=30)
@@ -86,7 +87,7 @@ async def leasing_too_much(tx: Explained) -> None:
 @scenario()
 async def completing_in_one_statement(tx: Explained) -> None:
     tasks = await leased(tx)
-    await tx.tx.pauses.refresh(tx.tx)
+    await refresh_rules(tx.tx)
     for step in "ab":
         tx.plans.clear()
         done = await record_outcomes(tx.alone, completed(tasks))

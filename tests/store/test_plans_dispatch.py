@@ -26,7 +26,7 @@ from zart_server.store.due import Begin, are_any_due, due_lanes
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.leases import LeaseKey, expired_leases, extend, recorded_leases
 from zart_server.store.lessees import Lessees
-from zart_server.store.pausing.judging import judge
+from zart_server.store.pausing.judging import judge, refresh_rules
 from zart_server.store.queue import parse_task_id
 from zart_server.store.reads.executions import get_execution
 from zart_server.store.requests import Answered, RequestKey
@@ -109,7 +109,7 @@ async def test_completing(many: str, *, is_one_statement: bool) -> None:
     to = LeaseNext("d", "", frozenset({"many"}), frozenset(), BATCH, SPAN)
     async with explained(many) as tx:
         tasks = await leased(tx)
-        await tx.pauses.refresh(cast("Any", tx))
+        await refresh_rules(cast("Any", tx))
         for steps in "ab":
             tx.plans.clear()
             outcomes = completed(tasks, to)

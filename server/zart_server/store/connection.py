@@ -20,17 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from zart_server.store.caches.definitions import DefinitionCache
+from zart_server.store.caches.pause_rules import PauseCache
+from zart_server.store.caches.runs import RunFactsCache
 from zart_server.store.changes import Changes
-
-if TYPE_CHECKING:
-    from zart_server.store.caches.definitions import DefinitionCache
-    from zart_server.store.caches.pause_rules import PauseCache
-    from zart_server.store.caches.runs import RunFactsCache
 
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 

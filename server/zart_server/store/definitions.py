@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from zart_server import aside
 from zart_server.domain.graph import Graph, content_hash, from_json, to_json
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.statement import Statement
-
-
-class QueuedAs(NamedTuple):
-    """What every queue row of a step has of its definition."""
-
-    lane: int
-    step_name: str
-    max_attempts: int
-    timeout_seconds: float
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A stored graph. ``lanes`` by step number; ``version`` 0: an inline graph."""
-
-    definition_key: int
-    task_name: str
-    version: int
-    graph: Graph
-    lanes: tuple[int, ...]
-
-    @cached_property
-    def queued(self) -> tuple[QueuedAs, ...]:
-        """What queue rows have of it, by step number."""
-        return tuple(
-            QueuedAs(
-                lane,
-                step.step_name,
-                step.retry_policy.max_attempts,
-                step.timeout.total_seconds(),
-            )
-            for lane, step in zip(self.lanes, self.graph.steps, strict=True)
-        )
+from zart_server.store.stored_graph import Definition
 
 
 async def lock_task_name(tx: Tx, task_name: str) -> int | None:
@@ -229,6 +195,17 @@ async def current_keys(connection: Connection, task_names: Iterable[str]) -> dic
         sorted(set(task_names)),
     )
     return {row["task_name"]: row["definition_key"] for row in rows}
+
+
+async def find_definitions(connection: Connection, keys: Iterable[int]) -> dict[int, Definition]:
+    """Return stored graphs by key, reading those that are not at hand in one statement."""
+    wanted = set(keys)
+    found = connection.definitions.at_hand(wanted)
+    if missing := wanted - found.keys():
+        for definition in await read_definitions(connection, missing):
+            connection.definitions.add(definition)
+            found[definition.definition_key] = definition
+    return found
 
 
 async def read_definitions(connection: Connection, keys: Iterable[int]) -> list[Definition]:

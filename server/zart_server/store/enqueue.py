@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import Distinct, numbers
 from zart_server.store.connection import Tx
-from zart_server.store.definitions import QueuedAs
 from zart_server.store.lessees import Lessee, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH
 from zart_server.store.queue import READY_COLUMNS, TASK_COLUMNS
 from zart_server.store.statement import Statement
 from zart_server.store.steps import RerunSteps, rerun_steps
+from zart_server.store.stored_graph import QueuedAs
 
 # Token and end of leases, by run key and step number.
 Leases: TypeAlias = dict[tuple[int, int], tuple[int, datetime]]

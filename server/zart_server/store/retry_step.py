@@ -8,12 +8,12 @@ from typing import NamedTuple
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.connection import Tx
-from zart_server.store.definitions import QueuedAs
 from zart_server.store.enqueue import NO_LESSEES, enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.pausing.rules import SHARED_EPOCH
 from zart_server.store.statement import Statement
+from zart_server.store.stored_graph import QueuedAs
 
 
 class StepToRevive(NamedTuple):

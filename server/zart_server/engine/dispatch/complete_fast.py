@@ -14,10 +14,10 @@ from zart_server.engine.dispatch.enqueue import names_of_ready, rows_of
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Autocommit
-from zart_server.store.definitions import Definition
 from zart_server.store.end_leases import Verdict, end_and_enqueue
 from zart_server.store.leases import LeaseKey
 from zart_server.store.pausing.judging import judge
+from zart_server.store.stored_graph import Definition
 
 _FEW = 50
 

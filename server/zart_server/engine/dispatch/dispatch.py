@@ -24,6 +24,7 @@ from zart_server.engine.dispatch.report_batches import ReportBatches
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
+from zart_server.store.definitions import find_definitions
 from zart_server.store.due import are_any_due
 from zart_server.store.handler_inputs import read_large, read_upstream
 from zart_server.store.leases import LeaseKey, extend, read_lease
@@ -141,7 +142,8 @@ class Dispatch:
             lease = await read_lease(tx, key)
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
-            graph = (await tx.definitions.one(tx, lease["definition_key"])).graph
+            key = lease["definition_key"]
+            graph = (await find_definitions(tx, [key]))[key].graph
             direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[key.step_no]}
             for index, name in enumerate(step_names):
                 if name not in direct:

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from zart_server.domain.dispatch import LeasedTask, LeaseNext
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.definitions import Definition
 from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
+from zart_server.store.stored_graph import Definition
 
 _BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
 

@@ -15,9 +15,9 @@ from zart_server.engine.dispatch.eager import EagerDispatch, lessee_of
 from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Connection
-from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
 from zart_server.store.lessees import Lessees
+from zart_server.store.stored_graph import Definition
 
 
 class BegunRun(Protocol):

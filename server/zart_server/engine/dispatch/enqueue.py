@@ -9,10 +9,10 @@ from zart_server.domain.dispatch import LeaseNext
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.dispatch.eager import lessee_of
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.steps import RerunSteps
+from zart_server.store.stored_graph import Definition
 
 
 @dataclass(slots=True)

@@ -11,11 +11,13 @@ from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import Definition
+from zart_server.store.definitions import find_definitions
 from zart_server.store.due import Begin, DueLane
 from zart_server.store.handler_inputs import read_large, read_upstream
 from zart_server.store.leases import unclaim
 from zart_server.store.queue import task_id_of
+from zart_server.store.run_facts import find_run_facts
+from zart_server.store.stored_graph import Definition
 
 _RESPONSE_BYTES = 8 * 1024 * 1024
 _UPSTREAM_BYTES = 4 * 1024 * 1024
@@ -98,10 +100,8 @@ def _cursor_of(part: _Parts) -> DueLane:
 
 
 async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_Parts]:
-    runs = await connection.runs.get(connection, {c.run_key for c in claimed})
-    definitions = await connection.definitions.get(
-        connection, {run.definition_key for run in runs.values()}
-    )
+    runs = await find_run_facts(connection, {c.run_key for c in claimed})
+    definitions = await find_definitions(connection, {run.definition_key for run in runs.values()})
     parts = [_Parts(c, run := runs[c.run_key], definitions[run.definition_key]) for c in claimed]
     wanted = {
         (p.claimed.run_key, dep)

@@ -8,8 +8,8 @@ from zart_server.domain.dispatch import LeasedTask, Outcome
 from zart_server.engine.dispatch.eager import EagerDispatch
 from zart_server.engine.dispatch.enqueue import Ready
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
+from zart_server.store.stored_graph import Definition
 
 
 class ReadySteps:

@@ -22,11 +22,13 @@ from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Autocommit, Connection, Tx
-from zart_server.store.definitions import Definition
+from zart_server.store.definitions import find_definitions
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey, recorded_leases
+from zart_server.store.run_facts import find_run_facts
 from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
 from zart_server.store.steps import open_dependants
+from zart_server.store.stored_graph import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ class _Known:
 
 async def _find(connection: Connection, outcomes: Sequence[Outcome]) -> _Known:
     leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
-    runs = await connection.runs.get(connection, {lease.run_key for lease in leases.values()})
+    runs = await find_run_facts(connection, {lease.run_key for lease in leases.values()})
     keys = {run.definition_key for run in runs.values()}
-    definitions = await connection.definitions.get(connection, keys)
+    definitions = await find_definitions(connection, keys)
     return _Known(outcomes, leases, runs, definitions, _firsts(leases, runs, definitions))
 
 

@@ -13,9 +13,9 @@ from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.store.begin_runs import insert_new_runs, insert_steps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import Definition
 from zart_server.store.enqueue import Leases
 from zart_server.store.pausing.judging import write_judged
+from zart_server.store.stored_graph import Definition
 
 FEW = 50  # runs whose steps are inserted under the pause lock
 

@@ -25,6 +25,7 @@ from zart_server.engine.operations.supersede import (
     supersede,
 )
 from zart_server.store.connection import Tx
+from zart_server.store.definitions import find_definitions
 
 
 async def restart(
@@ -50,7 +51,7 @@ async def restart(
         else:
             found.append(current)
     keys = [_definition_key(current) for _, current, _, _ in runs]
-    definitions = await tx.definitions.get(tx, set(keys))
+    definitions = await find_definitions(tx, set(keys))
     following = [
         Following(current, definitions[key], command.payload_json, caller)
         for key, (_, current, command, caller) in zip(keys, runs, strict=True)

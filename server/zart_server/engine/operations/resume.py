@@ -10,6 +10,7 @@ from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.pause import EXACT_TO
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
+from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.rules import (
@@ -54,7 +55,7 @@ async def resume(
 
 async def _count(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
     """Count the ready steps that rules withhold: only they, others as well."""
-    await connection.pauses.refresh(connection)
+    await refresh_rules(connection)
     steps = await find_matching(connection, rule_keys, EXACT_TO + 1)
     leaving = set(rule_keys)
     matching = connection.pauses.matching

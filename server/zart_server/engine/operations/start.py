@@ -14,9 +14,10 @@ from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.begin_runs import NewRun, begin_runs
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
-from zart_server.store.definitions import Definition, current_keys, insert_definitions
+from zart_server.store.definitions import current_keys, find_definitions, insert_definitions
 from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
 from zart_server.store.reads.executions import find_executions
+from zart_server.store.stored_graph import Definition
 
 
 def with_id(command: StartExecution) -> StartExecution:
@@ -66,7 +67,7 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
     """Return the graph of each: its own, stored where it is new, or its task's current one."""
     named = {item.task_name for item in starts if item.graph is None}
     keys = await current_keys(tx, named) if named else {}
-    current = await tx.definitions.get(tx, keys.values()) if keys else {}
+    current = await find_definitions(tx, keys.values()) if keys else {}
     for definition in current.values():
         tx.definitions.add_current(definition)
     inline = [(item.task_name, 0, item.graph) for item in starts if item.graph is not None]

@@ -19,12 +19,13 @@ from zart_server.domain.operations import Made, OperationKind
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import Definition
+from zart_server.store.definitions import find_definitions
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.queue import lock_queued
 from zart_server.store.runs import RunRow, run_exists
 from zart_server.store.steps import fence_steps
+from zart_server.store.stored_graph import Definition
 from zart_server.store.supersede import (
     LockedExecution,
     NextRun,
@@ -72,7 +73,7 @@ async def lock_current(
     if wait and len(locked) < len(ids):
         # Superseded while it was waited for: now that the execution is held it stays as it is.
         locked |= await lock_current_runs(tx, [id_ for id_ in ids if id_ not in locked], wait=True)
-    definitions = await tx.definitions.get(tx, {e.run.definition_key for e in locked.values()})
+    definitions = await find_definitions(tx, {e.run.definition_key for e in locked.values()})
     found: list[CurrentRun | ZartError | None] = []
     for item in meant:
         execution = locked.get(item.execution_id)

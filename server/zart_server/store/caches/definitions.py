@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from zart_server.store.connection import Connection
-from zart_server.store.definitions import Definition, read_definitions
+from zart_server.store.stored_graph import Definition
 
 
 class DefinitionCache:
@@ -43,19 +42,9 @@ class DefinitionCache:
         """
         return self._definitions.get(self._current.get(task_name, 0))
 
-    async def get(self, connection: Connection, keys: Iterable[int]) -> dict[int, Definition]:
-        """Return graphs by key, reading those that are not at hand in one statement."""
-        wanted = set(keys)
-        missing = wanted - self._definitions.keys()
-        found = {key: self._definitions[key] for key in wanted - missing}
+    def at_hand(self, keys: Iterable[int]) -> dict[int, Definition]:
+        """Return those of the graphs that are at hand, by key."""
+        found = {key: graph for key in keys if (graph := self._definitions.get(key)) is not None}
         for key in found:
             self._definitions.move_to_end(key)
-        if missing:
-            for definition in await read_definitions(connection, missing):
-                self.add(definition)
-                found[definition.definition_key] = definition
         return found
-
-    async def one(self, connection: Connection, key: int) -> Definition:
-        """Return one graph."""
-        return (await self.get(connection, (key,)))[key]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from zart_server.domain.model import PauseScope
 from zart_server.domain.rule_set import Judgement, RuleSet, StepNames
-from zart_server.store.connection import Connection
-from zart_server.store.pausing.rules import read_active, read_changed
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRules:
+    """The rules that changed, as of ``epoch``."""
+
+    epoch: int
+    added: list[tuple[int, PauseScope]]
+    deleted: list[int]
 
 
 class PauseCache:
@@ -19,21 +28,21 @@ class PauseCache:
         self._epoch = -1  # which is no database's
         self._rules = RuleSet()
 
-    async def load(self, connection: Connection) -> None:
-        """Read the rules if they were never read."""
-        if self._epoch < 0:
-            await self.refresh(connection)
+    @property
+    def since(self) -> int | None:
+        """The epoch whose rules these are; None if they were never read."""
+        return None if self._epoch < 0 else self._epoch
 
-    async def refresh(self, connection: Connection) -> None:
-        """Bring the rules to the newest epoch; several transactions may do so at once."""
-        changed = await read_changed(connection, self._epoch) if self._epoch >= 0 else None
-        if changed is None:
-            epoch, active = await read_active(connection)
-            if epoch > self._epoch:
-                self._epoch, self._rules = epoch, RuleSet()
-                for key, scope in active:
-                    self._rules.put(key, scope)
-        elif changed.epoch > self._epoch:
+    def replace(self, epoch: int, active: Iterable[tuple[int, PauseScope]]) -> None:
+        """Take all active rules as of an epoch; nothing if those at hand are as new."""
+        if epoch > self._epoch:
+            self._epoch, self._rules = epoch, RuleSet()
+            for key, scope in active:
+                self._rules.put(key, scope)
+
+    def change(self, changed: ChangedRules) -> None:
+        """Take what changed until an epoch; nothing if the rules at hand are as new."""
+        if changed.epoch > self._epoch:
             self._epoch = changed.epoch
             for key, scope in changed.added:
                 self._rules.put(key, scope)

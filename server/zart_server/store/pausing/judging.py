@@ -11,13 +11,25 @@ from typing import TypeVar
 from zart_server.domain.errors import PauseRulesChanged
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pausing.rules import read_active, read_changed
 
 T = TypeVar("T")
 
 
+async def refresh_rules(connection: Connection) -> None:
+    """Bring the rules at hand to the newest epoch; several transactions may do so at once."""
+    since = connection.pauses.since
+    changed = None if since is None else await read_changed(connection, since)
+    if changed is None:
+        connection.pauses.replace(*await read_active(connection))
+    else:
+        connection.pauses.change(changed)
+
+
 async def judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement:
     """Judge steps by the rules that this server knows, for a statement that is tried once."""
-    await connection.pauses.load(connection)
+    if connection.pauses.since is None:
+        await refresh_rules(connection)
     return connection.pauses.judge(steps)
 
 
@@ -40,7 +52,7 @@ async def write_judged(
     judgement = await judge(tx, steps)
     done = await write(judgement)
     if done is None:
-        await tx.pauses.refresh(tx)
+        await refresh_rules(tx)
         judgement = tx.pauses.judge(steps)
         done = await write(judgement)
     if done is None:

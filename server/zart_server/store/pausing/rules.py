@@ -9,6 +9,7 @@ import asyncpg
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
+from zart_server.store.caches.pause_rules import ChangedRules
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 
@@ -80,15 +81,6 @@ async def read_active(connection: Connection) -> tuple[int, list[tuple[int, Paus
     )
     active = [(row["rule_key"], _scope(row)) for row in rows if row["rule_key"] is not None]
     return rows[0]["now"], active
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedRules:
-    """The rules that changed, as of ``epoch``."""
-
-    epoch: int
-    added: list[tuple[int, PauseScope]]
-    deleted: list[int]
 
 
 async def read_changed(connection: Connection, since: int) -> ChangedRules | None:

@@ -11,7 +11,7 @@ from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound, ZartError
 from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import Definition
+from zart_server.store.definitions import find_definitions
 from zart_server.store.reads.results import result_of, run_result
 from zart_server.store.reads.steps import (
     RESULT_BYTES,
@@ -23,6 +23,7 @@ from zart_server.store.reads.steps import (
 )
 from zart_server.store.reads.waiting import execution_waits
 from zart_server.store.reads.watched import DIGEST
+from zart_server.store.stored_graph import Definition
 
 # The wanted runs, $2 of which executions, $3 of which numbers, NULL: the current one, $4 whether
 # with a digest.
@@ -90,7 +91,7 @@ async def get_executions(
     for row in await connection.fetch(_VIEW, RESULT_BYTES, ids, numbers, are_digested):
         found.setdefault(row["n"], []).append(row)
     keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
-    definitions = await connection.definitions.get(connection, keys)
+    definitions = await find_definitions(connection, keys)
     views: list[ExecutionView | ZartError] = []
     for n, (execution_id, number) in enumerate(wanted, 1):
         rows = found.get(n)
@@ -192,7 +193,8 @@ async def get_step(tx: Tx, execution_id: str, step_name: str, run_number: int | 
         raise ExecutionNotFound(execution_id)
     if row["run_key"] is None:
         raise RunNotFound(execution_id, run_number or 0)
-    definition = await tx.definitions.one(tx, row["definition_key"])
+    key = row["definition_key"]
+    definition = (await find_definitions(tx, [key]))[key]
     number = definition.graph.index.get(step_name)
     if number is None:
         raise StepNotFound(f"{execution_id}:run:{row['run_number']}", step_name)

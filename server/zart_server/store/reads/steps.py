@@ -12,10 +12,10 @@ import asyncpg
 from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.connection import Connection
-from zart_server.store.definitions import Definition
 from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
 from zart_server.store.steps import step_statuses
+from zart_server.store.stored_graph import Definition
 
 # Results, and likewise errors, are left out past this many bytes together.
 RESULT_BYTES = 4 * 1024 * 1024

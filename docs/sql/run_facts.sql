@@ -1,4 +1,4 @@
--- store/caches/runs.py: _read
+-- store/run_facts.py: _read
 -- Read what is known of runs for good, and short payloads.
 -- Locks: nothing.
 SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,

@@ -1,0 +1,42 @@
+"""A stored graph of steps, as statements know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from zart_server.domain.graph import Graph
+
+
+class QueuedAs(NamedTuple):
+    """What every queue row of a step has of its definition."""
+
+    lane: int
+    step_name: str
+    max_attempts: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A stored graph. ``lanes`` by step number; ``version`` 0: an inline graph."""
+
+    definition_key: int
+    task_name: str
+    version: int
+    graph: Graph
+    lanes: tuple[int, ...]
+
+    @cached_property
+    def queued(self) -> tuple[QueuedAs, ...]:
+        """What queue rows have of it, by step number."""
+        return tuple(
+            QueuedAs(
+                lane,
+                step.step_name,
+                step.retry_policy.max_attempts,
+                step.timeout.total_seconds(),
+            )
+            for lane, step in zip(self.lanes, self.graph.steps, strict=True)
+        )
