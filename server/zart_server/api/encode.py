@@ -13,16 +13,11 @@ from zart.v1 import (
     pause_rule_pb2,
     task_definition_pb2,
 )
+from zart_server.api.encode_step import STEP_STATUS
 from zart_server.domain import model, operations
 
 _RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
 _TRIGGER = {t: execution_pb2.RunTrigger.Value(f"RUN_TRIGGER_{t.name}") for t in model.RunTrigger}
-_STEP_STATUS = {
-    s: execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.name}") for s in model.StepStatus
-}
-_ATTEMPT_STATUS = {
-    s: execution_pb2.AttemptStatus.Value(f"ATTEMPT_STATUS_{s.name}") for s in model.AttemptStatus
-}
 _RULE_STATUS = {
     s: pause_rule_pb2.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{s.name}")
     for s in model.PauseRuleStatus
@@ -95,47 +90,6 @@ def step_error(item: model.StepError | None) -> execution_pb2.StepError | None:
     if item is None:
         return None
     return execution_pb2.StepError(type=item.type, message=item.message, details=item.details)
-
-
-def attempt(item: model.Attempt) -> execution_pb2.Attempt:
-    """Encode an attempt."""
-    return execution_pb2.Attempt(
-        attempt=item.attempt,
-        status=_ATTEMPT_STATUS[item.status],
-        dispatcher_id=item.dispatcher_id,
-        error=step_error(item.error),
-        started_at=timestamp(item.started_at),
-        completed_at=timestamp(item.completed_at),
-        principal=item.principal,
-    )
-
-
-def step(item: model.Step) -> execution_pb2.Step:
-    """Encode a step with its attempts."""
-    return execution_pb2.Step(
-        step_name=item.step_name,
-        status=_STEP_STATUS[item.status],
-        depends_on=item.depends_on,
-        attempt=item.attempt,
-        max_attempts=item.max_attempts,
-        input_json=item.input_json,
-        result_json=item.result_json,
-        result_omitted=item.result_omitted,
-        last_error=step_error(item.last_error),
-        retryable=item.retryable,
-        task_id=item.task_id,
-        not_before=timestamp(item.not_before),
-        lease_owner=item.lease_owner,
-        lease_expires_at=timestamp(item.lease_expires_at),
-        paused_by=item.paused_by,
-        waiting_on=item.waiting_on,
-        preserved_from_run_number=item.preserved_from_run_number,
-        scheduled_at=timestamp(item.scheduled_at),
-        started_at=timestamp(item.started_at),
-        completed_at=timestamp(item.completed_at),
-        attempts=[attempt(one) for one in item.attempts],
-        handler=item.handler,
-    )
 
 
 def fenced_step(item: model.FencedStep) -> execution_pb2.FencedStep:
@@ -220,7 +174,7 @@ def operation(item: operations.Operation) -> audit_service_pb2.Operation:
             else execution_pb2.RUN_STATUS_UNSPECIFIED,
             error=replaced.error,
             completed_at=timestamp(replaced.completed_at),
-            step_status=_STEP_STATUS[replaced.step_status]
+            step_status=STEP_STATUS[replaced.step_status]
             if replaced.step_status
             else execution_pb2.STEP_STATUS_UNSPECIFIED,
             step_error=step_error(replaced.step_error),

@@ -9,7 +9,7 @@ from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
 from zart_server import aside
 from zart_server.api import decode_execution as decode
-from zart_server.api import encode
+from zart_server.api import encode, encode_step
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of, optional_number
@@ -60,14 +60,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         execution_id, run_number = decode.run_of(request)
         async with self._reading.connection() as connection:
             view = await reads.get_execution(connection, execution_id, run_number)
-        return await aside.done(
-            _STEP_BYTES * len(view.steps),
-            lambda: pb.GetExecutionResponse(
-                execution=encode.execution(view.execution),
-                run=encode.run(view.run),
-                steps=map(encode.step, view.steps),
-            ),
-        )
+        return await aside.done(_STEP_BYTES * len(view.steps), _read, view)
 
     async def GetStep(  # noqa: N802 - the proto's name
         self, request: pb.GetStepRequest, context: Context
@@ -78,7 +71,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             step_name = check(name_of, request.step_name, "step_name")
         async with self._reading.transaction(snapshot=True) as tx:
             step = await reads.get_step(tx, execution_id, step_name, run_number)
-        return pb.GetStepResponse(step=encode.step(step))
+        return pb.GetStepResponse(step=encode_step.step(step))
 
     async def ListExecutions(  # noqa: N802 - the proto's name
         self, request: pb.ListExecutionsRequest, context: Context
@@ -144,9 +137,17 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         )
 
 
-def _watched(view: ExecutionView) -> pb.WatchExecutionResponse:
-    return pb.WatchExecutionResponse(
-        execution=encode.execution(view.execution),
-        run=encode.run(view.run),
-        steps=map(encode.step, view.steps),
+def _read(view: ExecutionView) -> pb.GetExecutionResponse:
+    response = pb.GetExecutionResponse(
+        execution=encode.execution(view.execution), run=encode.run(view.run)
     )
+    encode_step.add_steps(response.steps, view.steps)
+    return response
+
+
+def _watched(view: ExecutionView) -> pb.WatchExecutionResponse:
+    response = pb.WatchExecutionResponse(
+        execution=encode.execution(view.execution), run=encode.run(view.run)
+    )
+    encode_step.add_steps(response.steps, view.steps)
+    return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zart.v1 import admin_service_pb2 as pb
 from zart_server.api import decode_admin as decode
-from zart_server.api import encode
+from zart_server.api import encode, encode_step
 from zart_server.api.checks import with_caller
 from zart_server.api.mutations.mutation import Grouping, InLine, Mutation
 from zart_server.domain.commands import (
@@ -40,7 +40,7 @@ def _pause_lock(_command: Pause | Resume) -> str:
 
 
 def _retried(done: RetriedStep) -> pb.RetryStepResponse:
-    step = encode.step(done.step)
+    step = encode_step.step(done.step)
     step.ClearField("result_json")
     step.ClearField("input_json")
     return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
