@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 import grpc
+
+from zart.loopback import is_loopback
 
 SYSTEM = "system"
 """As ``ca``: the authorities that gRPC brings along, instead of a file of one's own."""
@@ -151,15 +152,9 @@ def _is_local(address: str) -> bool:
         return True
     if colon and scheme in ("dns", "ipv4", "ipv6"):
         address = rest.rpartition("/")[2]
-    return all(_is_loopback(unquote(each)) for each in address.split(","))
+    return all(is_loopback(_host_of(unquote(each))) for each in address.split(","))
 
 
-def _is_loopback(target: str) -> bool:
+def _host_of(target: str) -> str:
     host = target.rpartition(":")[0] if target.count(":") == 1 or "]:" in target else target
-    host = host.strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.strip("[]")

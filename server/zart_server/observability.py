@@ -9,7 +9,8 @@ import structlog
 from prometheus_client import Counter, Histogram, start_http_server
 
 from zart import logs
-from zart.gateway.settings import host_of, is_loopback
+from zart.gateway.settings import host_of
+from zart.loopback import is_loopback
 
 CALLS = Counter("zart_calls_total", "Calls by method and outcome", ["method", "code", "reason"])
 SECONDS = Histogram(

@@ -1,14 +1,13 @@
-"""Pause, Resume, expiry: rules withhold steps, and nothing else changes."""
+"""Pause: rules withhold steps, and nothing else changes."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from rig import CHAIN, Rig, eventually, maintain
 
 import zart
-from zart import errors
 from zart.testing.server import ServerUnderTest
 
 
@@ -137,58 +136,6 @@ async def test_a_rule_matches_when_every_field_it_sets_does(
     assert leased == {f"{e}/{s}" for e in "xyz" for s in ("send-mail", "charge")} - matched
 
 
-async def test_resume_by_pattern_deletes_only_rules_with_that_very_pattern(rig: Rig) -> None:
-    one = await rig.client.pause(step_pattern="send-*")
-    await rig.client.pause(step_pattern="send-mail")
-    await rig.client.pause(task_name="t", step_pattern="charge-*")
-    answer = await rig.client.resume(step_pattern="send-*")
-
-    assert [r.rule_id for r in answer.rules] == [one.rule_id]
-    assert len(await rig.client.list_pause_rules()) == 2
-
-
-async def test_resume_by_task_takes_its_narrower_rules_along(rig: Rig) -> None:
-    await rig.client.pause(task_name="t")
-    await rig.client.pause(task_name="t", step_pattern="a")
-    await rig.client.pause(task_name="u")
-    await rig.client.pause(step_pattern="a")
-    answer = await rig.client.resume(task_name="t")
-
-    assert answer.rules_deleted == 2
-    left = await rig.client.list_pause_rules()
-    assert [(r.task_name, r.step_pattern) for r in left] == [(None, "a"), ("u", None)]
-
-
-async def test_steps_that_another_rule_matches_stay_paused_and_are_attributed_to_it(
-    rig: Rig,
-) -> None:
-    await rig.start("x", {"a": (), "b": ()})
-    first = await rig.client.pause(task_name="t")
-    second = await rig.client.pause(step_pattern="a")
-    answer = await rig.client.resume(rule_id=first.rule_id)
-
-    assert (answer.released_steps, answer.still_paused_steps) == (1, 1)
-
-    async def released() -> bool:
-        return await rig.statuses() == {"a": "PAUSED", "b": "SCHEDULED"}
-
-    await eventually(released)
-    assert (await rig.client.get_step("x", "a")).paused_by == second.rule_id
-
-
-async def test_resuming_everything_and_resuming_twice(rig: Rig) -> None:
-    rule = await rig.client.pause(task_name="t")
-    await rig.client.pause(everything=True)
-    assert (await rig.client.resume(everything=True)).rules_deleted == 2
-
-    again = await rig.client.resume(rule_id=rule.rule_id)
-    assert again.rules_deleted == 0
-    assert [r.status.value for r in again.rules] == ["RESUMED"]
-    assert (await rig.client.resume(everything=True)).rules_deleted == 0
-    with pytest.raises(errors.PauseRuleNotFound):
-        await rig.client.resume(rule_id="pr-nobody00")
-
-
 async def test_an_equal_pause_makes_a_second_rule(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
     one = await rig.client.pause(task_name="t")
@@ -198,22 +145,6 @@ async def test_an_equal_pause_makes_a_second_rule(rig: Rig) -> None:
 
     assert await rig.statuses() == {"a": "PAUSED"}
     assert await rig.lease() == []
-
-
-async def test_a_rule_expires_by_itself_and_its_steps_go_on(rig: Rig) -> None:
-    await rig.start("x", {"a": ()})
-    paused = await rig.client.pause(task_name="t", expires_in=0.5)
-    assert paused.rule.expires_at is not None
-    (task,) = await rig.lease(wait=10)
-    assert task.step_name == "a"
-
-    assert await rig.client.list_pause_rules() == []
-    (rule,) = await rig.client.list_pause_rules(include_deleted=True)
-    assert (rule.status, rule.deleted_by) == ("EXPIRED", "expiry")
-    assert rule.deleted_at is not None
-    assert rule.deleted_at - paused.rule.expires_at < timedelta(seconds=1)
-    kinds = [o.kind.value for o in await rig.client.list_operations()]
-    assert kinds[0] == "EXPIRE"
 
 
 async def test_expires_at_is_kept_to_the_microsecond(rig: Rig) -> None:
@@ -237,21 +168,3 @@ async def test_rules_are_listed_newest_first_and_by_their_own_fields(rig: Rig) -
     assert (everything.everything, everything.reason, everything.created_by) == (True, "all", "bob")
     assert everything.rule_id.startswith("pr-")
     assert len(everything.rule_id) == len("pr-") + 8
-
-
-async def test_many_withheld_steps_are_counted_to_a_bound_and_released(rig: Rig) -> None:
-    names = {f"n{n}": () for n in range(6000)}
-    await rig.start("x", names)
-    await rig.start("y", names)
-    paused = await rig.client.pause(task_name="t")
-    assert (paused.paused_steps, paused.paused_steps_is_lower_bound) == (10_000, True)
-    assert await rig.lease() == []
-
-    resumed = await rig.client.resume(everything=True)
-    assert (resumed.released_steps, resumed.released_steps_is_lower_bound) == (10_000, True)
-
-    async def released() -> bool:
-        return bool(await rig.db.fetchval("SELECT count(*) FROM zart.held") == 0)
-
-    await eventually(released, within=30)
-    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 12_000

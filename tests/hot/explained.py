@@ -41,6 +41,14 @@ class Plan:
         """The indexes that are used."""
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
+    def looked_at(self, table: str) -> int:
+        """Return how many rows of a table, or entries of its indexes, its scans looked at."""
+        return sum(
+            _rows_of(node)
+            for node in self.nodes
+            if node.get("Relation Name") == table and "Scan" in node["Node Type"]
+        )
+
     @property
     def most_at_a_node(self) -> tuple[int, str]:
         """Return how many rows the busiest node looked at, and which node that is."""

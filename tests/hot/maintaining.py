@@ -44,6 +44,7 @@ async def looking_after_rules(tx: Explained) -> None:
 @scenario(2 * MANY, first=BY_TIME, whole="requests")
 async def purging_requests(tx: Explained) -> None:
     await purge_requests(tx.tx, 1000)
+    assert all("requests_by_time" in plan.indexes for plan in tx.plans)
 
 
 @scenario(2)

@@ -52,6 +52,7 @@ async def counting_some_steps(tx: Explained) -> None:
 @scenario(OTHERS, whole="leases")
 async def counting_nothing(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, "other", None)) == 0
+    assert await counted(tx, PauseScope(None, None, "b")) == 0
 
 
 # A rule of more than an execution would count all that is in flight.
@@ -131,3 +132,4 @@ async def reading_what_changed_of_the_rules(tx: Explained) -> None:
     changed = await read_changed(tx.tx, 9_990)
     assert changed is not None
     assert len(changed.added) == 10
+    assert all(plan.looked_at("pause_rules") == 10 for plan in tx.plans)

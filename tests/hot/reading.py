@@ -6,6 +6,7 @@ from hot.explained import Explained
 from hot.scenario import scenario
 from hot.states import MANY
 from zart_server.domain.commands import ExecutionView
+from zart_server.store.reads.dead_steps import read_dead_steps
 from zart_server.store.reads.executions import (
     find_executions,
     get_execution,
@@ -33,3 +34,18 @@ async def reading_what_is_watched(tx: Explained) -> None:
     keys = [view.run_key for view in views if isinstance(view, ExecutionView)]
     assert len(await run_digests(tx.tx, keys)) == len(SOME)
     assert len(await find_executions(tx.tx, names)) == len(SOME)
+
+
+@scenario(100)
+async def reading_dead_steps(tx: Explained) -> None:
+    rows = await tx.sql.fetch(
+        "SELECT run_key FROM zart.runs ORDER BY run_key LIMIT 100 OFFSET $1", MANY // 2
+    )
+    found = await read_dead_steps(tx.tx, [row["run_key"] for row in rows])
+    assert len(found) == 20
+    ((step,),) = set(found.values())
+    assert step.step_name == "b"
+    assert step.error is not None
+    assert (step.error.type, step.error.message, step.error.details) == ("Broken", "no", "")
+    # Not those that are completed. 0: nobody judges.
+    assert sum(plan.looked_at("steps") for plan in tx.plans) in (0, 20)

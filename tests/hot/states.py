@@ -69,12 +69,13 @@ _END = """
     DELETE FROM zart.leases;
     UPDATE zart.runs SET completed_at = now(), dead_steps = (execution_key % 5 = 0)::int,
         status = CASE WHEN execution_key % 5 = 0 THEN 'failed' ELSE 'completed' END;
-    UPDATE zart.steps SET completed_at = now(),
+    UPDATE zart.steps SET completed_at = now(), attempt = 1,
         status = CASE WHEN step_no = 1 AND run_key IN (
             SELECT run_key FROM zart.runs WHERE dead_steps > 0) THEN 'dead' ELSE 'completed' END;
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
-                               principal, lease_token, started_at, completed_at)
-    SELECT run_key, 1, 1, 'failed', false, 'd', '', run_key, now(), now()
+                               principal, lease_token, error, started_at, completed_at)
+    SELECT run_key, 1, 1, 'failed', false, 'd', '', run_key,
+        '{"type": "Broken", "message": "no", "details": "at length"}', now(), now()
     FROM zart.runs WHERE dead_steps > 0
 """
 FINISHED, BURST = _BEGIN.format(first=1), _BEGIN.format(first=MANY + 1)

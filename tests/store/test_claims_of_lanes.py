@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
+from hot.explained import explained
 from lanes import names, queue, wanting
-from plans import explained
 
 from zart_server.domain.commands import Caller, StartExecution
 from zart_server.domain.dispatch import LeasedTask
@@ -28,28 +28,24 @@ async def leased(tx: Any, count: int, handlers: tuple[str, ...] = ()) -> list[Le
     return await lease_tasks(tx, wanting(count, handlers), LowWater())
 
 
-async def test_it_locks_what_it_takes_and_reads_little_more(
-    store: Database, zart_database: str
-) -> None:
+async def test_it_locks_what_it_takes_and_reads_little_more(store: Database) -> None:
     await queue(store, lanes=200, tasks=10)
-    async with explained(zart_database, first=SHARE_PAUSE_LOCK) as tx:
-        assert len(await leased(tx, 20)) == 20
+    async with explained(store, first=SHARE_PAUSE_LOCK) as tx:
+        assert len(await leased(tx.tx, 20)) == 20
 
         claim = tx.plans[0]
         locked = [node for node in claim.nodes if node["Node Type"] == "LockRows"]
         assert locked
         assert sum(n["Actual Rows"] * n["Actual Loops"] for n in locked) <= 2 * 20  # runs as well
-        assert claim.read("queue") <= 200 + 5 * 20
+        assert claim.looked_at("queue") <= 200 + 5 * 20
 
 
-async def test_who_has_few_handlers_reads_no_other_lanes(
-    store: Database, zart_database: str
-) -> None:
+async def test_who_has_few_handlers_reads_no_other_lanes(store: Database) -> None:
     await queue(store, lanes=1000, tasks=1)
-    async with explained(zart_database, first=SHARE_PAUSE_LOCK) as tx:
-        assert len(await leased(tx, 20, ("h1", "h2", "none"))) == 2
+    async with explained(store, first=SHARE_PAUSE_LOCK) as tx:
+        assert len(await leased(tx.tx, 20, ("h1", "h2", "none"))) == 2
 
-        assert all(plan.read("lanes") <= 10 for plan in tx.plans)
+        assert all(plan.looked_at("lanes") <= 10 for plan in tx.plans)
 
 
 async def test_a_lane_with_many_old_tasks_leaves_room_for_others(store: Database) -> None:

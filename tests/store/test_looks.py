@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
 import asyncpg
+from hot.explained import Plan, explained
 from lanes import names, queue, wanting
-from plans import Plan, explained
 
 from zart_server.engine.background.looking_back import LookingBack
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
@@ -69,8 +68,8 @@ async def test_a_snapshot_held_open_makes_nothing_dearer(
             async with store.autocommit() as tx:
                 await due.look(tx, ["t"])
                 await expired.look(tx)
-            async with explained(zart_database, first=SHARE_PAUSE_LOCK) as tx:
-                looks = cast("Any", tx)
+            async with explained(store, first=SHARE_PAUSE_LOCK) as tx:
+                looks = tx.tx
                 await due.look(looks, ["t"])
                 await expired.look(looks)
                 await lease_tasks(looks, wanting(10), low_water)
@@ -79,9 +78,9 @@ async def test_a_snapshot_held_open_makes_nothing_dearer(
                     for what in ("GREATEST(EXTRACT", "lease_expires_at <=", "quotas")
                 ]
                 found.append([blocks(plan) for plan in firsts])
-        async with explained(zart_database) as tx:
-            await due_lanes(cast("Any", tx), ["t"], Begin())
-            await expired_leases(cast("Any", tx), 500)
+        async with explained(store) as tx:
+            await due_lanes(tx.tx, ["t"], Begin())
+            await expired_leases(tx.tx, 500)
             from_the_heads = [blocks(plan) for plan in tx.plans]
 
     assert all(last <= first + 2 for first, last in zip(found[0], found[-1], strict=True))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
 
 import pytest
+from hot.explained import Plan, explained
 from lanes import queue, wanting
-from plans import Plan, explained
 
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -25,16 +24,14 @@ def probes(plan: Plan) -> int:
     )
 
 
-async def test_lanes_where_nothing_is_left_cost_nothing(
-    store: Database, zart_database: str
-) -> None:
+async def test_lanes_where_nothing_is_left_cost_nothing(store: Database) -> None:
     """As after an inline graph has ended whose steps had a lane each, by their names."""
     await queue(store, lanes=10_000, tasks=1)
     async with store.transaction() as tx:
         await tx.execute("DELETE FROM zart.queue")
     await queue(store, lanes=3, tasks=10, called="small")
-    async with explained(zart_database, first=SHARE_PAUSE_LOCK) as tx:
-        looks = cast("Any", tx)
+    async with explained(store, first=SHARE_PAUSE_LOCK) as tx:
+        looks = tx.tx
         assert len((await due_lanes(looks, ["t"], Begin())).lanes) == 3
         assert (await are_any_due(looks, ["t"], None, Begin()))[1]
         assert (await due_before(looks, ["t"], Begin({}, NOW), None, NOW)).lanes == []
@@ -42,9 +39,9 @@ async def test_lanes_where_nothing_is_left_cost_nothing(
         for count in (20, 10):
             assert len(await lease_tasks(looks, wanting(count), low_water)) == count
 
-        assert max(plan.read("lanes") for plan in tx.plans) < 600
+        assert max(plan.looked_at("lanes") for plan in tx.plans) < 600
         assert max(probes(plan) for plan in tx.plans) < 50
-        assert max(plan.read("queue") for plan in tx.plans) < 200
+        assert max(plan.looked_at("queue") for plan in tx.plans) < 200
 
 
 @pytest.mark.parametrize("may_skip", [True, False])

@@ -12,8 +12,9 @@ from google.rpc import code_pb2
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from zart.gateway.settings import Settings, host_of, is_loopback
+from zart.gateway.settings import Settings, host_of
 from zart.gateway.statuses import refusal, response_of
+from zart.loopback import is_loopback
 
 ANY = "*"
 

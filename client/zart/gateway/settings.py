@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zart.credentials import Credentials
+from zart.loopback import is_loopback
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _LAST_PORT = 65535
@@ -77,13 +77,3 @@ def host_of(text: str) -> str:
     else:
         name = text.partition(":")[0] if text.count(":") == 1 else text
     return name.lower().removesuffix(".")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own, whoever asks."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

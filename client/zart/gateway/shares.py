@@ -7,7 +7,7 @@ from collections import Counter
 from google.rpc import code_pb2
 
 from zart.gateway.statuses import Refusal, refusal, retry_in
-from zart.gateway.waiting import is_loopback
+from zart.loopback import is_loopback
 
 
 class Shares:

@@ -13,6 +13,8 @@ import ipaddress
 from collections import defaultdict
 from typing import Protocol
 
+from zart.loopback import is_loopback
+
 # Bytes of a body in a second that are worth waiting for.
 SLOWEST = 64 * 1024
 
@@ -84,11 +86,3 @@ def address_of(host: str) -> str:
     if found.version == 4 or found.ipv4_mapped or found.is_loopback:  # noqa: PLR2004 - IPv4
         return host
     return str(ipaddress.ip_network((int(found), 64), strict=False))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

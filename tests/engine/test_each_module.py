@@ -1,0 +1,50 @@
+"""Each module of engine/operations and engine/dispatch has its test file, or this says which test it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENGINE = HERE.parents[1] / "server/zart_server/engine"
+# Parts of several operations, and what is best tested by a call of the API.
+TESTED_BY = {
+    "operations/begin_runs": ("engine/test_restart.py", "engine/test_rerun.py"),
+    "operations/register_task": ("api/test_executions.py", "api/test_dispatch_service.py"),
+    "operations/replaced": ("engine/test_restart.py", "engine/test_retry_step.py"),
+    "operations/requests": ("api/test_request_ids.py",),
+    "operations/settle_rule": ("engine/test_pause_lanes.py", "engine/test_pause_guarantee.py"),
+    "operations/start": ("api/test_executions.py", "engine/test_running_steps.py"),
+    "operations/supersede": ("engine/test_restart.py", "engine/test_races.py"),
+    "dispatch/complete_fast": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),
+    "dispatch/dispatch": ("api/test_dispatch_service.py",),
+    "dispatch/eager": ("engine/test_eager_dispatch.py",),
+    "dispatch/enqueue": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),
+    "dispatch/long_polls": ("engine/test_lease.py", "engine/test_eager_start.py"),
+    "dispatch/ready_steps": ("engine/test_running_steps.py", "engine/test_races.py"),
+    "dispatch/report": ("engine/test_running_steps.py", "engine/test_races.py"),
+    "dispatch/report_batches": ("api/test_dispatch_service.py",),
+    "dispatch/waiting_room": ("server/test_locked_row.py",),
+    "dispatch/yielding": ("api/test_no_standstill.py",),
+}
+
+
+def modules() -> set[str]:
+    """Return the modules of the two packages, as ``operations/restart``."""
+    return {
+        f"{package}/{path.stem}"
+        for package in ("operations", "dispatch")
+        for path in (ENGINE / package).glob("*.py")
+        if path.stem != "__init__"
+    }
+
+
+def test_each_module_is_tested() -> None:
+    without = {name for name in modules() if not (HERE / f"test_{Path(name).name}.py").is_file()}
+
+    assert without == TESTED_BY.keys()
+
+
+def test_the_tests_named_are_there() -> None:
+    named = {file for files in TESTED_BY.values() for file in files}
+
+    assert {file for file in named if not (HERE.parent / file).is_file()} == set()
