@@ -89,8 +89,8 @@ async def _copied(
     )
     # Numbered anew: a parameter that a statement does not use has no type.
     used = sorted({int(number) for number in re.findall(r"\$(\d)", query)})
-    for place, number in enumerate(used, 1):
-        query = query.replace(f"${number}", f"${place}")
+    for index, number in enumerate(used, 1):
+        query = query.replace(f"${number}", f"${index}")
     await db.execute(query, *(values[number - 1] for number in used), timeout=600)
 
 

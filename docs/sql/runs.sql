@@ -32,7 +32,7 @@ WHERE run_key = ANY(ARRAY(
     AND status || '' = 'scheduled';
 
 -- store/runs.py: count_dead
--- Add to the number of dead steps of runs that this transaction holds.
+-- Add to the number of dead steps of runs that this transaction has locked.
 -- Locks: runs.
 UPDATE zart.runs r
 SET dead_steps = r.dead_steps + u.n

@@ -68,7 +68,7 @@ async def test_the_lease_is_one_like_any_other(rig: Rig) -> None:
     assert [r.status.value for r in await rig.report(done)] == ["LEASE_LOST"]
 
 
-async def test_a_step_that_a_rule_withholds_is_held_not_leased(rig: Rig) -> None:
+async def test_a_step_that_a_rule_withholds_is_paused_not_leased(rig: Rig) -> None:
     await rig.start("x", CHAIN)
     task = await rig.lease_one("a")
     await rig.client.pause(step_pattern="b")
@@ -214,7 +214,7 @@ async def test_a_last_step_that_is_fenced_completes_no_run(rig: Rig) -> None:
     assert await rig.run_status("fenced", run_number=0) == "CANCELLED"
 
 
-async def test_rules_that_this_server_has_not_heard_of_hold_what_follows(rig: Rig) -> None:
+async def test_rules_that_this_server_has_not_heard_of_withhold_what_follows(rig: Rig) -> None:
     await rig.start("x", CHAIN)
     task = await rig.lease_one("a")
     await rig.client.pause(task_name="another")  # the rules are at hand

@@ -58,7 +58,7 @@ async def test_a_lost_lease_is_withheld_too(rig: Rig) -> None:
     await eventually(paused)
 
 
-async def test_executions_start_under_a_pause_and_their_steps_are_held(rig: Rig) -> None:
+async def test_executions_start_under_a_pause_and_their_steps_are_paused(rig: Rig) -> None:
     await rig.client.pause(execution_id="later")
     await rig.start("later", CHAIN)
     await rig.start("other", {"a": ()})

@@ -137,7 +137,7 @@ async def test_a_claim_never_waits_for_a_row(rig: Rig) -> None:
     assert [t.execution_id for t in found] == ["y"]
 
 
-async def test_a_run_that_somebody_holds_is_leased_all_the_same_and_set_running_later(
+async def test_a_run_that_is_locked_is_leased_all_the_same_and_set_running_later(
     rig: Rig,
 ) -> None:
     await rig.start("x", {"a": (), "b": ("a",)})

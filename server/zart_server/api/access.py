@@ -16,7 +16,7 @@ from zart_server.identity.authenticator import Authenticator
 from zart_server.identity.failures import Failures
 
 _HEADER = "authorization"
-_HELD_AT_MOST = 500
+_DELAYED_AT_MOST = 500
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]] | None
 
 
@@ -41,7 +41,7 @@ class AccessControl:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._failures = Failures()
-        self._held = 0
+        self._delayed = 0
 
     async def judge(self, method: str, metadata: Metadata, *, exists: bool) -> AccessVerdict | None:
         """Judge a call by what it brings along, before its message is read.
@@ -74,18 +74,18 @@ class AccessControl:
         noted = self._failures.note(peer.rpartition(":")[0])
         error.retry_after, error.untold = noted.retry_after, noted.untold
 
-    async def hold(self, error: Unauthenticated) -> None:
-        """Keep a failure too many waiting for its answer until its address may fail again.
+    async def delay(self, error: Unauthenticated) -> None:
+        """Delay the answer to one failure too many until its address may fail again.
 
-        Not more than some at once: they would cost memory, and cost is what is limited here.
+        At most so many are delayed at once, as each costs memory.
         """
-        if error.retry_after is None or self._held >= _HELD_AT_MOST:
+        if error.retry_after is None or self._delayed >= _DELAYED_AT_MOST:
             return
-        self._held += 1
+        self._delayed += 1
         try:
             await asyncio.sleep(error.retry_after)
         finally:
-            self._held -= 1
+            self._delayed -= 1
 
 
 def _judged(identity: Identity, need: policy.Need) -> AccessVerdict:

@@ -81,11 +81,11 @@ def status_of(error: errors.ZartError) -> status_pb2.Status:
 def _sendable(message: str) -> str:
     """Cut a message, by whole characters, that percent-encoded would be too long."""
     size = 0
-    for place, char in enumerate(message):
+    for index, char in enumerate(message):
         is_plain = " " <= char <= "~" and char != "%"
         size += 1 if is_plain else 3 * len(char.encode(errors="replace"))
         if size > _MESSAGE_ENCODED:
-            return message[:place] + "..."
+            return message[:index] + "..."
     return message
 
 

@@ -134,7 +134,7 @@ class ServedCall:
             self._tell(CODES[type(error)], error.reason, error)
             access = self._entry.door.access
             if access is not None and isinstance(error, Unauthenticated):
-                await access.hold(error)
+                await access.delay(error)
             await self._abort(status_of(error))
         elif isinstance(error, Exception):  # told in full to the log, to the caller by an id
             error_id = uuid.uuid4().hex[:12]

@@ -113,7 +113,7 @@ def _link(
     steps: Sequence[StepSpec], number: int, index: Mapping[str, int], field: str
 ) -> tuple[int, ...]:
     linked: dict[int, None] = {}
-    for place, name in enumerate(steps[number].depends_on):
+    for position, name in enumerate(steps[number].depends_on):
         dep = index.get(name)
         if dep is None:
             problem = f"no step {name!r} in this graph"
@@ -124,7 +124,7 @@ def _link(
         else:
             linked[dep] = None
             continue
-        raise InvalidField(f"{field}[{number}].depends_on[{place}]", problem)
+        raise InvalidField(f"{field}[{number}].depends_on[{position}]", problem)
     return tuple(linked)
 
 

@@ -234,7 +234,7 @@ def _graph_of(text: str) -> Graph:
 
 
 async def touch_asked(connection: Connection, task_names: Iterable[str]) -> None:
-    """Note that dispatchers asked for these tasks now. Skips rows that somebody holds."""
+    """Note that dispatchers asked for these tasks now. Skips locked rows."""
     names = sorted(set(task_names))
     await connection.execute(
         "INSERT INTO zart.task_names (task_name) SELECT t FROM unnest($1::text[]) t"

@@ -1,7 +1,7 @@
-"""Leased tasks: what dispatchers hold, until it is ended, swept or fenced.
+"""Leases: each is there until it is ended by its dispatcher, swept or fenced.
 
-They end under their run's lock (``ending``); extensions take only what nobody else is ending, so
-that no two transactions ever wait for each other here.
+A lease ends under its run's lock (``end_leases``). An extension skips leases that another
+transaction is ending, so that no two transactions wait for each other here.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def parse_task_id(task_id: str) -> tuple[int, int, int] | None:
 
 
 async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
-    """Lock all queue rows of runs in order, waiting for claims; the caller holds the run rows."""
+    """Lock all queue rows of runs in order, waiting for claims; the caller has locked the runs."""
     await tx.execute(
         "SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no"
         " FOR UPDATE",

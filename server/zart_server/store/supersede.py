@@ -23,7 +23,7 @@ _COPIED = 2000
 
 
 class LockedExecution(NamedTuple):
-    """An execution whose row, and whose current run's row, this transaction holds."""
+    """An execution whose row, and whose current run's row, this transaction has locked."""
 
     execution_key: int
     execution_id: str

@@ -166,7 +166,7 @@ class _Batch:
             if item.final is None:
                 self._requeue(n, item)
         if late := {i.run_key for i in ended if self.locked[i.run_key].status == "scheduled"}:
-            # A claim had to skip the run, since somebody held its row then.
+            # A claim had to skip the run, since another transaction had locked it.
             await start_runs(self.tx, sorted(late))
         await self._finish_runs(ended)
         # Last, since a Pause waits for whoever has taken the pause lock.

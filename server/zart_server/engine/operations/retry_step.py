@@ -14,7 +14,7 @@ from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_curr
 from zart_server.store.connection import Tx
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import write_judged
-from zart_server.store.reads.steps import RunPlace, read_steps
+from zart_server.store.reads.steps import RunIdentity, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
 
 
@@ -76,7 +76,9 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
         tx, list(map(_names, dead)), lambda by: revive_steps(tx, steps, by)
     )
     results: list[RetriedStep | ZartError] = []
-    now_are = await read_steps(tx, [(_place(item), item.step_no) for item in dead], result_bytes=0)
+    now_are = await read_steps(
+        tx, [(_identity(item), item.step_no) for item in dead], result_bytes=0
+    )
     for (item, rule), now in zip(judgement.beside(dead), now_are, strict=True):
         run_id = item.current.run_id
         if item.current.run.run_key not in revived:
@@ -95,9 +97,9 @@ def _names(item: _Dead) -> StepNames:
     return execution.execution_id, execution.task_name, step_name
 
 
-def _place(item: _Dead) -> RunPlace:
+def _identity(item: _Dead) -> RunIdentity:
     current = item.current
-    return RunPlace(
+    return RunIdentity(
         current.run.run_key,
         current.execution.execution_id,
         current.execution.task_name,

@@ -71,7 +71,7 @@ async def lock_current(
     ids = [item.execution_id for item in meant]
     locked = await lock_current_runs(tx, ids, wait=wait)
     if wait and len(locked) < len(ids):
-        # Superseded while it was waited for: now that the execution is held it stays as it is.
+        # Superseded while this waited for the lock: as the execution is locked now, its run stays.
         locked |= await lock_current_runs(tx, [id_ for id_ in ids if id_ not in locked], wait=True)
     definitions = await find_definitions(tx, {e.run.definition_key for e in locked.values()})
     found: list[CurrentRun | ZartError | None] = []
@@ -113,7 +113,7 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
     order = {c.run.run_key: c.definition.graph.index for c in runs if not c.run.status.is_finished}
     if not order:
         return {}
-    # First wait for claims and sweeps that hold queue rows: what they moved is seen after that.
+    # First wait for claims and sweeps that have locked queue rows: later statements see their work.
     await lock_queued(tx, list(order))
     fenced = await fence_steps(tx, list(order))
     return {

@@ -35,7 +35,7 @@ async def list_executions(
         found = FoundRuns(await find_runs(tx, part, limit + 1))
     page = found.runs[:limit]
     if len(found.runs) > limit:
-        until: int | None = page[-1].place.execution_key
+        until: int | None = page[-1].position.execution_key
     else:
         until = None if found.until is None else found.until.execution_key
     items = await _executions(tx, [run.run_key for run in page])

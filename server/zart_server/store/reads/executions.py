@@ -16,7 +16,7 @@ from zart_server.store.reads.results import result_of, run_result
 from zart_server.store.reads.steps import (
     RESULT_BYTES,
     STEPS,
-    RunPlace,
+    RunIdentity,
     read_steps,
     steps_of,
     waits_for,
@@ -112,8 +112,8 @@ async def _view(
     definition: Definition,
 ) -> ExecutionView:
     row = rows[0]
-    place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
-    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, place)
+    identity = RunIdentity(row["run_key"], execution_id, row["task_name"], definition)
+    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, identity)
     if row["run_key"] == row["current_key"]:
         waits = waits_for(rows, steps)
     else:
@@ -123,7 +123,7 @@ async def _view(
         )
     return ExecutionView(
         _execution(row, execution_id, waits),
-        _run(row, execution_id, definition, await _result(connection, row, place, steps)),
+        _run(row, execution_id, definition, await _result(connection, row, identity, steps)),
         tuple(steps),
         run_key=row["run_key"],
         digest=row["digest"] or "",
@@ -164,14 +164,14 @@ def _run(
 
 
 async def _result(
-    connection: Connection, row: asyncpg.Record, place: RunPlace, steps: Sequence[Step]
+    connection: Connection, row: asyncpg.Record, identity: RunIdentity, steps: Sequence[Step]
 ) -> str | None:
     """Return a completed run's result: of the steps' where all of those are at hand."""
     if row["run_status"] != "completed":
         return None
-    sinks = [steps[number] for number in place.definition.graph.sinks]
+    sinks = [steps[number] for number in identity.definition.graph.sinks]
     if any(step.result_json is None for step in sinks):
-        return await run_result(connection, place)  # what is completed stays as it is
+        return await run_result(connection, identity)  # what is completed stays as it is
     return result_of([(step.step_name, step.result_json or "") for step in sinks])
 
 
@@ -198,8 +198,8 @@ async def get_step(tx: Tx, execution_id: str, step_name: str, run_number: int | 
     number = definition.graph.index.get(step_name)
     if number is None:
         raise StepNotFound(f"{execution_id}:run:{row['run_number']}", step_name)
-    place = RunPlace(row["run_key"], execution_id, row["task_name"], definition)
-    return (await read_steps(tx, [(place, number)], result_bytes=1 << 30))[0]
+    identity = RunIdentity(row["run_key"], execution_id, row["task_name"], definition)
+    return (await read_steps(tx, [(identity, number)], result_bytes=1 << 30))[0]
 
 
 async def find_executions(

@@ -1,7 +1,7 @@
 """Finds current runs that have a step in one of some states, newest execution first.
 
 No index has the order of a list and the states of steps. So what is little is read as a whole: the
-tasks that are leased, queued or held. Else runs are looked at in the order of the list, up to a
+tasks that are leased, queued or paused. Else runs are looked at in the order of the list, up to a
 bound: then a page ends early, and the next one goes on from there.
 """
 
@@ -16,7 +16,7 @@ from zart_server.store.reads.listed_runs import (
     CURRENT,
     DEAD,
     Listed,
-    Place,
+    ListPosition,
     Range,
     by_status,
     find_runs,
@@ -65,7 +65,7 @@ _TASKS = f"""
     )
     SELECT run_key, count(*) FROM tasks GROUP BY run_key
 """
-# Whether a rule withholds a queued or a held task t of the run c.
+# Whether a rule withholds a queued or paused task t of the run c.
 _RULED = """zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
         WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL"""
 _QUEUED_PAUSED = f"CASE WHEN (SELECT yes FROM settling) THEN {_RULED} ELSE false END"
@@ -138,7 +138,7 @@ class FoundRuns(NamedTuple):
     """The first runs of a range, as far as it was looked at; ``until`` None: to its end."""
 
     runs: list[Listed]
-    until: Place | None = None
+    until: ListPosition | None = None
 
 
 async def find_by_steps(
@@ -163,11 +163,11 @@ async def find_by_steps(
 
 
 def _merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
-    """Put together what is known of all: nothing after the first place that one of them reached."""
+    """Merge the runs that were found, up to the first position at which a part ended."""
     ends = [part.until for part in found if part.until is not None]
     until = max(ends, default=None)
-    runs = {run.place.execution_key: run for part in found for run in part.runs}
-    known = [run for run in runs.values() if until is None or run.place >= until]
+    runs = {run.position.execution_key: run for part in found for run in part.runs}
+    known = [run for run in runs.values() if until is None or run.position >= until]
     return FoundRuns(sorted(known, reverse=True)[:limit], until)
 
 
@@ -181,7 +181,7 @@ async def _look(
     if keys == []:
         return FoundRuns([])
     runs: list[Listed] = []
-    until: Place | None = None
+    until: ListPosition | None = None
     for count in (2 * limit, _RUNS):
         rest = wanted if until is None else wanted._replace(before=until)
         rows = await connection.fetch(
@@ -191,10 +191,10 @@ async def _look(
             _STEPS,
             *(() if keys is None else (keys,)),
         )
-        runs += [Listed(Place(row[0], row[1]), row[2]) for row in rows if row[3]]
+        runs += [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]]
         if not rows or len(rows) == rows[0][4] < count:
             return FoundRuns(runs[:limit])
-        until = Place(rows[-1][0], rows[-1][1])
+        until = ListPosition(rows[-1][0], rows[-1][1])
         if len(runs) >= limit or len(rows) < rows[0][4]:
             break
     return FoundRuns(runs[:limit], until)

@@ -17,7 +17,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
-class Place(NamedTuple):
+class ListPosition(NamedTuple):
     """Where an execution stands in a list: later ones come first."""
 
     created_at: datetime
@@ -27,19 +27,19 @@ class Place(NamedTuple):
 class Listed(NamedTuple):
     """A current run by its key, and where it stands."""
 
-    place: Place
+    position: ListPosition
     run_key: int
 
 
 class Range(NamedTuple):
-    """The part of a list that is looked at: before a place, created not before a time.
+    """The part of a list that is looked at: before a position, created not before a time.
 
     ``task_name`` empty: of all tasks.
     """
 
     task_name: str
     statuses: Sequence[RunStatus]
-    before: Place
+    before: ListPosition
     created_from: datetime
 
     def arguments(self, limit: int) -> tuple[object, ...]:
@@ -60,7 +60,7 @@ async def range_of(
     None: nothing can be in it.
     """
     created_from, created_before = created
-    before = Place(created_before or _LATEST, 0 if created_before else 2**63 - 1)
+    before = ListPosition(created_before or _LATEST, 0 if created_before else 2**63 - 1)
     if after_key is not None:
         # The nearest, for that one may be gone by now.
         last = await connection.fetchrow(
@@ -70,12 +70,12 @@ async def range_of(
         )
         if last is None:
             return None
-        before = min(before, Place(*last))
+        before = min(before, ListPosition(*last))
     return Range(task_name, statuses or tuple(RunStatus), before, created_from or _EARLIEST)
 
 
 def by_status(where: str, *, of_task: bool) -> str:
-    """Return the query for the first $5 runs of a range: statuses $1, place $2 and $3, time $4, $6.
+    """Return the query for the first $5 runs: of statuses $1, at position $2 and $3, time $4, $6.
 
     ``where`` is what the index is partial by. Its columns are those of ``Listed``, the status, the
     task's name and the number of dead steps.
@@ -106,4 +106,4 @@ async def find_runs(
     rows = await connection.fetch(
         by_status(where, of_task=bool(wanted.task_name)), *wanted.arguments(limit)
     )
-    return [Listed(Place(row[0], row[1]), row[2]) for row in rows]
+    return [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows]

@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 
 from zart_server.store.connection import Connection
-from zart_server.store.reads.steps import RunPlace
+from zart_server.store.reads.steps import RunIdentity
 
 # A run's result goes into one message, so it has the bound of the messages' results.
 _RESULT_BYTES = 4 * 1024 * 1024
 
 
-async def run_result(connection: Connection, place: RunPlace) -> str | None:
+async def run_result(connection: Connection, identity: RunIdentity) -> str | None:
     """Return the exact JSON text of a completed run's result; None if it is too large to send."""
-    graph = place.definition.graph
+    graph = identity.definition.graph
     rows = await connection.fetch(
         """
         SELECT step_no, CASE WHEN bytes <= $3 THEN result END AS result FROM (
@@ -23,7 +23,7 @@ async def run_result(connection: Connection, place: RunPlace) -> str | None:
                 ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
             WHERE s.run_key = $1 AND s.step_no = ANY($2::integer[])) r ORDER BY step_no
         """,
-        place.run_key,
+        identity.run_key,
         list(graph.sinks),
         _RESULT_BYTES,
     )

@@ -109,7 +109,7 @@ _SOME = f"WITH {STEPS.format(run=_WANTED, columns='')} SELECT * FROM steps"
 
 
 @dataclass(frozen=True, slots=True)
-class RunPlace:
+class RunIdentity:
     """Where a run's steps stand: its keys and the names that rules and dispatchers go by."""
 
     run_key: int
@@ -120,7 +120,7 @@ class RunPlace:
 
 async def read_steps(
     connection: Connection,
-    wanted: Sequence[tuple[RunPlace, int]],
+    wanted: Sequence[tuple[RunIdentity, int]],
     *,
     result_bytes: int = RESULT_BYTES,
 ) -> list[Step]:
@@ -128,17 +128,17 @@ async def read_steps(
     rows = await connection.fetch(
         _SOME,
         result_bytes,
-        [place.run_key for place, _ in wanted],
-        [place.execution_id for place, _ in wanted],
-        [place.task_name for place, _ in wanted],
+        [identity.run_key for identity, _ in wanted],
+        [identity.execution_id for identity, _ in wanted],
+        [identity.task_name for identity, _ in wanted],
         [number for _, number in wanted],
     )
     found = {row["steps_of"]: row for row in rows}
     keys = [
-        (place.run_key, dep)
-        for place, number in wanted
-        if _status(found[place.run_key]) is StepStatus.PENDING
-        for dep in place.definition.graph.depends_on[number]
+        (identity.run_key, dep)
+        for identity, number in wanted
+        if _status(found[identity.run_key]) is StepStatus.PENDING
+        for dep in identity.definition.graph.depends_on[number]
     ]
     known: dict[int, dict[int, str]] = {}
     for run_key, step_no, status in await step_statuses(connection, keys) if keys else ():
@@ -146,10 +146,10 @@ async def read_steps(
     return [_step(found[p.run_key], p, known.get(p.run_key, {})) for p, _ in wanted]
 
 
-def steps_of(rows: Sequence[asyncpg.Record], place: RunPlace) -> list[Step]:
+def steps_of(rows: Sequence[asyncpg.Record], identity: RunIdentity) -> list[Step]:
     """Make the steps of a whole run, of the rows of ``STEPS``."""
     known = {row["step_no"]: row["status"] for row in rows}
-    return [_step(row, place, known) for row in rows]
+    return [_step(row, identity, known) for row in rows]
 
 
 def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
@@ -211,9 +211,9 @@ def _status(row: asyncpg.Record) -> StepStatus:
     return StepStatus.SCHEDULED if row["rule_id"] is None else StepStatus.PAUSED
 
 
-def _step(row: asyncpg.Record, place: RunPlace, statuses: dict[int, str]) -> Step:
+def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) -> Step:
     number = row["step_no"]
-    graph = place.definition.graph
+    graph = identity.definition.graph
     spec = graph.steps[number]
     status = _status(row)
     not_before = row["not_before"] or row["held_not_before"]
@@ -229,7 +229,7 @@ def _step(row: asyncpg.Record, place: RunPlace, statuses: dict[int, str]) -> Ste
     elif status is StepStatus.PAUSED:
         waiting = waiting_for_rule(row["rule_id"], row["created_by"], row["reason"])
     elif status is StepStatus.SCHEDULED:
-        waiting = waiting_in_queue(place.task_name, not_before, row["now"], row["last_asked_at"])
+        waiting = waiting_in_queue(identity.task_name, not_before, row["now"], row["last_asked_at"])
     is_leased = status is StepStatus.RUNNING
     attempt, attempts = row["attempt"], _attempts(row)
     if row["queued_attempt"] is not None:
@@ -267,7 +267,7 @@ def _step(row: asyncpg.Record, place: RunPlace, statuses: dict[int, str]) -> Ste
         result_omitted=row["has_result"] and row["shown_result"] is None,
         last_error=last_error,
         retryable=row["retryable"],
-        task_id=task_id_of(place.run_key, number, row["queued_attempt"]) if is_queued else "",
+        task_id=task_id_of(identity.run_key, number, row["queued_attempt"]) if is_queued else "",
         not_before=not_before,
         lease_owner=row["dispatcher_id"] or "",
         lease_expires_at=row["lease_expires_at"],

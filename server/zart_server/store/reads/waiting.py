@@ -24,7 +24,7 @@ async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> di
         CROSS JOIN LATERAL (
             SELECT * FROM zart.executions
             WHERE executions.execution_key = r.execution_key OFFSET 0) e
-        CROSS JOIN LATERAL (  -- the first that is held, else the first that is queued
+        CROSS JOIN LATERAL (  -- the first that is paused, else the first that is queued
             SELECT * FROM (
                 (SELECT step_no, step_name, not_before, rule_key FROM zart.held
                  WHERE held.run_key = r.run_key ORDER BY step_no LIMIT 1)
