@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         StepSpec,
         StepStatus,
     )
-    from zart.step_context import StepContext
+    from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
-    from zart.tasks import Step, StepFailed, Task
+    from zart.tasks import StepFailed, Task
 
 _HOME = {
     "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
@@ -55,9 +55,9 @@ _HOME = {
         "StepSpec",
         "StepStatus",
     ),
-    "step_context": ("StepContext",),
+    "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
-    "tasks": ("Step", "StepFailed", "Task"),
+    "tasks": ("StepFailed", "Task"),
 }
 _MODULES = ("errors", "models", "testing")
 _MODULE_OF = {name: f"zart.{module}" for module, names in _HOME.items() for name in names}

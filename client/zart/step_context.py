@@ -1,22 +1,24 @@
-"""What a step is given when it runs."""
+"""A step, and what it is given when it runs."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from zart.calls.payload import UNSET
-from zart.models import Json
+from zart.models import Json, StepSpec
 
 if TYPE_CHECKING:  # `import zart` loads no proto
-    from zart.tasks import Step
     from zart.v1.dispatch_service_pb2 import LeasedTask
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 Payload = TypeVarWithDefault("Payload", default=Any)
 Payload_co = TypeVarWithDefault("Payload_co", covariant=True, default=Any)
 
@@ -131,3 +133,31 @@ class StepContext(Generic[Payload_co]):
                 )
             self._results[name] = json.loads(texts[name])
         return self._results[name]
+
+
+class Step(Generic[T_co, R_co]):
+    """One step of a task; calling it calls the function it was made of.
+
+    ``T_co`` is the type of its result, ``R_co`` of what calling it gives: that, or its coroutine.
+    """
+
+    def __init__(
+        self, function: Callable[[StepContext[Any]], R_co], spec: StepSpec, *, is_async: bool
+    ) -> None:
+        self.function = function
+        self.spec = spec
+        self.is_async = is_async
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", spec.step_name)
+
+    def __call__(self, ctx: StepContext[Any]) -> R_co:
+        """Run the function, as in a unit test."""
+        return self.function(ctx)
+
+    def __repr__(self) -> str:
+        return f"<Step {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.spec.step_name

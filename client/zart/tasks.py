@@ -9,11 +9,9 @@ from typing import Any, Generic, TypeVar, cast, overload
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from zart.models import Json, Retry, StepSpec
-from zart.step_context import Payload, StepContext
+from zart.step_context import Payload, Step, StepContext
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-R_co = TypeVar("R_co", covariant=True)
 Result = TypeVarWithDefault("Result", default=Any)
 
 _NO_RETRY = Retry()
@@ -38,34 +36,6 @@ class StepFailed(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.details = details
-
-
-class Step(Generic[T_co, R_co]):
-    """One step of a task; calling it calls the function it was made of.
-
-    ``T_co`` is the type of its result, ``R_co`` of what calling it gives: that, or its coroutine.
-    """
-
-    def __init__(
-        self, function: Callable[[StepContext[Any]], R_co], spec: StepSpec, *, is_async: bool
-    ) -> None:
-        self.function = function
-        self.spec = spec
-        self.is_async = is_async
-        self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", spec.step_name)
-
-    def __call__(self, ctx: StepContext[Any]) -> R_co:
-        """Run the function, as in a unit test."""
-        return self.function(ctx)
-
-    def __repr__(self) -> str:
-        return f"<Step {self.name!r}>"
-
-    @property
-    def name(self) -> str:
-        """The step's name."""
-        return self.spec.step_name
 
 
 class _Decorator(Generic[Payload]):

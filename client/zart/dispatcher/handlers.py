@@ -14,8 +14,7 @@ from typing import Any
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import completed, failed_with, timed_out
 from zart.dispatcher.threads import Threads
-from zart.step_context import StepContext
-from zart.tasks import Step
+from zart.step_context import Step, StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
 Tell = Callable[[InHand, pb.TaskOutcome], None]

@@ -18,8 +18,8 @@ from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.models import Json, Run, RunStatus, RunTrigger
-from zart.step_context import Payload, StepContext
-from zart.tasks import Result, Step, Task
+from zart.step_context import Payload, Step, StepContext
+from zart.tasks import Result, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
