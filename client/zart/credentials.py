@@ -76,12 +76,12 @@ class Credentials:
 
     @property
     def has_token(self) -> bool:
-        """Whether calls bring a token."""
+        """True if calls carry a token."""
         return bool(self.token) or self.token_file is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is shown and nothing encrypted."""
+        """True if no credential is shown and nothing is encrypted."""
         return not self.has_token and self.ca is None
 
     def read_token(self) -> str:

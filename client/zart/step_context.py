@@ -104,7 +104,7 @@ class StepContext(Generic[Payload_co]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the result is no longer wanted: the lease was lost or the time is up.
+        """True if the result is no longer wanted: the lease was lost or the time is up.
 
         A step in a plain function should look now and then, and return.
         """

@@ -190,7 +190,7 @@ def _add_services(
 
 
 async def _follow_database(db: Database, health: Health) -> None:
-    """Say of each service whether it can serve; of the process ("") only that it is up."""
+    """Set the health of each service; the process ("") only reports that it is up."""
     kinds = health_pb2.HealthCheckResponse
     async for is_up in db.liveness.follow():
         for service in _SERVICES:

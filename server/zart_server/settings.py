@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
     @property
     def asks_who_calls(self) -> bool:
-        """Whether callers must authenticate."""
+        """True if callers must authenticate."""
         return any((self.auth_tokens, self.auth_certificates, self.auth_jwks))
 
     @classmethod

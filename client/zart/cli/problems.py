@@ -13,7 +13,7 @@ from zart.errors import Refused, Unreachable
 
 
 def say_refused(session: Session, status: status_pb2.Status) -> None:
-    """Tell why the server refused a call."""
+    """Print why the server refused a call."""
     if session.is_json:
         session.err.json(json_of(status))
         session.err.flush()
@@ -32,7 +32,7 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
 
 
 def say_unknown(session: Session, error: Exception) -> None:
-    """Tell that nobody knows whether it happened, and how to find out."""
+    """Print that the outcome is unknown, and the command that finds it out."""
     why = str(error)
     if isinstance(error, Unreachable):
         from zart.cli.other_protocol import what_it_speaks  # noqa: PLC0415 - brings in all of TLS

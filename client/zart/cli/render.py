@@ -71,7 +71,7 @@ def error_line(error: StepError | None) -> str:
 
 
 def location_of(error: StepError) -> str:
-    """Say where an error was raised, as its traceback tells; empty where it tells nothing."""
+    """Return the line of code that raised an error, by its traceback; empty without one."""
     frames = _FRAME.findall(error.details)
     if not frames:
         return ""
@@ -81,7 +81,7 @@ def location_of(error: StepError) -> str:
 
 
 def attempts_of(step: Step) -> str:
-    """Say how many attempts count, of how many, and the number of the last where it differs."""
+    """Return how many attempts count, of how many, and the last one's number if it differs."""
     counted = step.attempt
     if step.attempts:
         counted = sum(1 for a in step.attempts if a.status is not AttemptStatus.RELEASED)
@@ -172,7 +172,7 @@ def run_row(r: Run) -> Sequence[str]:
 
 
 def scope_of(rule: PauseRule) -> str:
-    """Say what a rule matches."""
+    """Return in words what a rule matches."""
     if rule.everything:
         return "everything"
     parts = (

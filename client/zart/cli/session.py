@@ -64,12 +64,12 @@ class Session:
 
     @property
     def is_json(self) -> bool:
-        """Whether scripts read the output."""
+        """True if the output is for scripts."""
         return self.output == "json"
 
     @property
     def is_interactive(self) -> bool:
-        """Whether somebody is there to be asked."""
+        """True if a person is there to be asked."""
         return sys.stdin.isatty()
 
     @property
@@ -162,7 +162,7 @@ class Session:
         self.note_left_out(table)
 
     def note_left_out(self, table: Table) -> None:
-        """Say which columns the terminal has no room for."""
+        """Print which columns the terminal has no room for."""
         if table.left_out:
             self.err.line(f"no room for {', '.join(table.left_out)}: in a wider window, or | cat")
 

@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def must_be_guarded(self) -> bool:
-        """Whether others than this machine can reach it, and nobody said that this is meant."""
+        """True if other machines can reach it, and ``insecure`` does not allow that."""
         host, _ = host_and_port(self.listen)
         return not self.insecure and not is_loopback(host)
 

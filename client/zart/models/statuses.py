@@ -24,7 +24,7 @@ class RunStatus(_Status):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more happens in the run by itself."""
+        """True if nothing more happens in the run without an operation."""
         return self in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
 
 

@@ -19,7 +19,7 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
-    """Tells of each service whether it can serve."""
+    """The health service: whether each service can serve."""
 
     def __init__(self) -> None:
         self._statuses: dict[str, int] = {"": _Status.SERVING}
@@ -27,13 +27,13 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._is_leaving = False
 
     def set(self, service: str, status: int) -> None:
-        """Tell how a service is from now on, unless the server is leaving."""
+        """Set the status of a service, unless the server is leaving."""
         if not self._is_leaving and self._statuses.get(service) != status:
             self._statuses[service] = status
             self._wake()
 
     def leave(self) -> None:
-        """Tell of all services, for good, that they do not serve."""
+        """Set the status of all services to NOT_SERVING, for good."""
         self._is_leaving = True
         self._statuses = dict.fromkeys(self._statuses, _Status.NOT_SERVING)
         self._wake()
@@ -47,7 +47,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,
     ) -> Any:  # noqa: ANN401 - likewise
-        """Tell how a service is. Aborts with NOT_FOUND for one that is unknown."""
+        """Return the status of a service. Aborts with NOT_FOUND if it is unknown."""
         if request.service not in self._statuses:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return _Status(status=self._statuses[request.service])
@@ -57,7 +57,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,
     ) -> AsyncIterator[Any]:
-        """Tell how a service is, and again when that has changed."""
+        """Yield the status of a service, and again whenever it has changed."""
         told = None
         while True:
             changed = self._changed  # taken first: a change after that wakes

@@ -54,7 +54,7 @@ POLICY: Mapping[str, Need] = {
 
 
 def need_of(method: str, *, exists: bool) -> Need:
-    """Say what a call needs. One of a method that does not exist is refused by name, to callers."""
+    """Return what a call needs. Any known caller may learn that a method does not exist."""
     if not exists:
         return Access.IDENTIFIED
     return POLICY.get(method, Role.ADMIN)

@@ -72,7 +72,7 @@ class ServedCall:
         self._peer = ""
 
     async def answer(self, run: Callable[[], Awaitable[object]]) -> object:
-        """Let the call in and answer what ``run`` gives, or the status of what it raises."""
+        """Admit the call and return the answer of ``run``; abort with the status of its error."""
         try:
             await self._enter()
             answer = await run()
@@ -86,7 +86,7 @@ class ServedCall:
     async def stream(
         self, run: Callable[[], Awaitable[AsyncIterator[object]]]
     ) -> AsyncGenerator[object]:
-        """Let the call in and yield what ``run`` yields; ends with the status of what it raises."""
+        """Admit the call and yield what ``run`` yields; abort with the status of its error."""
         self._peer = self.context.peer()
         try:
             await self._enter()
@@ -113,7 +113,7 @@ class ServedCall:
             room.leave()
 
     async def _admit(self, access: AccessControl) -> None:
-        """Let the rest of the call know who makes it; raises what it is refused with."""
+        """Set the caller's identity for the rest of the call. Raises the reason of a refusal."""
         method, exists = self.method, self._entry.exists
         verdict = self._entry.verdict or await access.judge_certificate(
             method, self.context, exists=exists
@@ -126,7 +126,7 @@ class ServedCall:
             raise verdict.error
 
     async def _fail(self, error: BaseException) -> None:
-        """Tell what ended the call, and raise its status where the caller is still there."""
+        """Log what ended the call, and abort with its status if the caller is still there."""
         self._leave()
         if isinstance(error, grpc.aio.AbortError):  # e.g. health, for a service it does not know
             self._tell(self.context.code() or grpc.StatusCode.UNKNOWN, "")

@@ -79,7 +79,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 @functools.cache
 def _shape_of(kind: Descriptor) -> Shape:
-    """Give, by the key on the wire, what a field counts, what it holds, whether it is packed."""
+    """Return by wire key: what a field counts as, its message type, and whether it is packed."""
     shape: Shape = {}
     for field in kind.fields:
         inner = field.message_type

@@ -171,5 +171,5 @@ def from_json(text: str) -> tuple[StepSpec, ...]:
 
 
 def content_hash(text: str) -> bytes:
-    """Tell equal graphs from others: the SHA-256 of the stored form."""
+    """Return the SHA-256 of the stored form: equal for equal graphs."""
     return hashlib.sha256(text.encode()).digest()

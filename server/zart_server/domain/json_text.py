@@ -126,7 +126,7 @@ _uncollecting = threading.Lock()
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Let no garbage be looked for while what is made lives for a moment only."""
+    """Pause garbage collection while short-lived objects are made."""
     with _uncollecting:
         was_enabled = gc.isenabled()
         gc.disable()

@@ -24,7 +24,7 @@ class RunStatus(StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Whether only an admin operation leads out of this status."""
+        """True if only an admin operation leads out of this status."""
         return self not in (RunStatus.SCHEDULED, RunStatus.RUNNING)
 
 
@@ -251,7 +251,7 @@ class PauseScope:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no scope field is set."""
+        """True if no scope field is set."""
         return self.execution_id is None and self.task_name is None and self.step_pattern is None
 
 

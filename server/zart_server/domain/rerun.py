@@ -84,7 +84,7 @@ def _downstream(graph: Graph, sources: set[int]) -> set[int]:
 
 
 def _causes(graph: Graph, again: set[int]) -> list[int]:
-    """Give, by step number, the rerun steps it transitively depends on, as bits of an integer."""
+    """Return by step number the rerun steps that it transitively depends on, as bits."""
     causes = [0] * len(graph.steps)
     for number in graph.in_order():
         bits = 0
@@ -95,7 +95,7 @@ def _causes(graph: Graph, again: set[int]) -> list[int]:
 
 
 def _stale(names: Sequence[str], again: set[int], causes: Sequence[int]) -> Iterator[Stale]:
-    """Tell of each preserved step which it may rest on: names, as long as there is room."""
+    """Yield the preserved steps that may be stale, with names of their causes, up to a bound."""
     room = MAX_CAUSES
     for number, name in enumerate(names):
         bits = causes[number]

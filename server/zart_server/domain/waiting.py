@@ -1,4 +1,4 @@
-"""Says in words what a step waits for."""
+"""Describes in words what a step waits for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMED_STEPS = 5
 
 
 def waiting_for_steps(step_names: Sequence[str]) -> str:
-    """Say which dependencies are not completed."""
+    """Return which dependencies are not completed."""
     named = ", ".join(step_names[:_NAMED_STEPS])
     more = len(step_names) - _NAMED_STEPS
     word = "step" if len(step_names) == 1 else "steps"
@@ -19,7 +19,7 @@ def waiting_for_steps(step_names: Sequence[str]) -> str:
 
 
 def waiting_for_rule(rule_id: str, created_by: str, reason: str) -> str:
-    """Say which pause rule withholds it, who made the rule and why."""
+    """Return which pause rule withholds the step, who made the rule, and why."""
     why = ": ".join(part for part in (created_by, reason) if part)
     return f"pause rule {rule_id}" + (f" ({why})" if why else "")
 
@@ -27,7 +27,7 @@ def waiting_for_rule(rule_id: str, created_by: str, reason: str) -> str:
 def waiting_in_queue(
     task_name: str, not_before: datetime, now: datetime, last_asked_at: datetime | None
 ) -> str:
-    """Say what a queued task waits for: its time, a dispatcher at all, or a free one."""
+    """Return what a queued task waits for: its time, any dispatcher, or a free one."""
     if not_before > now:
         return f"backoff until {_moment(not_before)}"
     if last_asked_at is None:

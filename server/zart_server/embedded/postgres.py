@@ -86,7 +86,7 @@ def running(
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone: two servers on one folder would damage it."""
+    """Lock the folder: two servers on one folder would damage it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")

@@ -114,7 +114,7 @@ def _installed() -> Path:
 
 
 def _is_open(program: Path) -> bool:
-    """Whether everybody may pass to a program, and run it."""
+    """Return whether every user may reach a program and run it."""
     real = program.resolve()
     ways = (real, *real.parents, *program.parents)
     return all(at.stat().st_mode & stat.S_IXOTH for at in ways)

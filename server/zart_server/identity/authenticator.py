@@ -38,7 +38,7 @@ class Authenticator:
 
     @property
     def asks_for_certificates(self) -> bool:
-        """Whether client certificates tell who calls."""
+        """True if client certificates identify callers."""
         return self._certificates is not None
 
     async def identify(self, authorization: str | None, certificate: Sequence[str]) -> Identity:

@@ -1,4 +1,4 @@
-"""Tells, without reading them, whether files were replaced or written to."""
+"""A stamp of files, which changes when they are replaced or written to."""
 
 from __future__ import annotations
 
