@@ -10,7 +10,8 @@ from zart import errors
 from zart.models import LeasedTask
 from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch.report import record_in_general
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.store.db import Database
 
 
@@ -99,7 +100,7 @@ async def test_of_two_who_report_at_once_the_holder_alone_is_heard(
     ]
     store = await Database.open(zart_database)
     async with store.transaction() as tx:
-        recorded = await record_in_general(tx, outcomes, wait=True)
+        recorded = await record_in_general(tx, await find_batch(tx, outcomes), wait=True)
     await store.close()
 
     assert recorded.statuses == {0: ReportStatus.RECORDED, 1: ReportStatus.LEASE_LOST}

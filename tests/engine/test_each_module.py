@@ -21,6 +21,8 @@ TESTED_BY = {
     "dispatch/enqueue": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),
     "dispatch/long_polls": ("engine/test_lease.py", "engine/test_eager_start.py"),
     "dispatch/ready_steps": ("engine/test_running_steps.py", "engine/test_races.py"),
+    "dispatch/outcome_batch": ("api/test_leases_of_others.py", "api/test_dispatch_service.py"),
+    "dispatch/record_in_general": ("engine/test_running_steps.py", "engine/test_races.py"),
     "dispatch/report": ("engine/test_running_steps.py", "engine/test_races.py"),
     "dispatch/report_batches": ("api/test_dispatch_service.py",),
     "dispatch/waiting_room": ("server/test_locked_row.py",),

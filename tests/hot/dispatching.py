@@ -22,7 +22,9 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.model import IfExists, ReportStatus, StepError
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.engine.dispatch.report import record_in_general, record_outcomes
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim
 from zart_server.store.due import Begin
@@ -57,7 +59,8 @@ async def recorded(
     tx: Explained, outcomes: Sequence[Outcome], *, wait: bool = False, swept: bool = False
 ) -> list[LeasedTask]:
     """Record outcomes in general; gives what was leased next."""
-    done = await record_in_general(tx.tx, outcomes, wait=wait, swept=swept)
+    batch = await find_batch(tx.tx, outcomes)
+    done = await record_in_general(tx.tx, batch, wait=wait, swept=swept)
     assert set(done.statuses.values()) == {ReportStatus.RECORDED}
     return [task for _, task in done.tasks]
 

@@ -18,7 +18,8 @@ from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
-from zart_server.engine.dispatch.report import record_in_general
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.resume import expire
 from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
@@ -145,7 +146,8 @@ class Maintenance:
             # The attempt's number is not part of the guard: the token is.
             outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
         async with self._db.transaction() as tx:
-            recorded = await record_in_general(tx, outcomes, wait=False, swept=True)
+            batch = await find_batch(tx, outcomes)
+            recorded = await record_in_general(tx, batch, swept=True)
         swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
         if swept:
             _log.info("swept %d expired leases", swept)

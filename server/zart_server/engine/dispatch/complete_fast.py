@@ -5,52 +5,34 @@ Without a transaction: most outcomes that come one by one are such, and a round 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from zart_server.domain.dispatch import Completed, LeasedTask, Outcome
+from zart_server.domain.dispatch import Completed
 from zart_server.domain.model import AttemptStatus
 from zart_server.engine.dispatch.enqueue import names_of_ready, rows_of
+from zart_server.engine.dispatch.outcome_batch import OutcomeBatch, Recorded, conclude
 from zart_server.engine.dispatch.ready_steps import ReadySteps
-from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Autocommit
 from zart_server.store.end_leases import Verdict, end_and_enqueue
-from zart_server.store.leases import LeaseKey
 from zart_server.store.pausing.judging import judge
-from zart_server.store.stored_graph import Definition
 
 _FEW = 50
 
 
-@dataclass(frozen=True, slots=True)
-class CompletedFast:
-    """The indexes of the recorded outcomes; the tasks leased at once, each with its outcome's."""
-
-    ended: set[int]
-    tasks: list[tuple[int, LeasedTask]]
-
-
-async def complete_fast(
-    connection: Autocommit,
-    outcomes: Sequence[Outcome],
-    firsts: Mapping[LeaseKey, int],
-    runs: Mapping[int, RunFacts],
-    definitions: Mapping[int, Definition],
-) -> CompletedFast | None:
-    """Record completed steps, given by lease with the index of their outcome.
+async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded | None:
+    """Record completed steps.
 
     Return None, having done nothing, if the general path is needed: a step failed or belongs to a
     rerun; a dependant waits for other steps too; another transaction has locked a run; the pause
     rules have changed; or the steps are many, which would keep a Pause waiting, since the pause
     lock is taken before the leases end. Locks the runs, then the pause lock, then the leases.
     """
-    lasts = _lasts(firsts, runs, definitions) if 0 < len(firsts) <= _FEW else None
+    firsts = batch.firsts
+    lasts = _lasts(batch) if 0 < len(firsts) <= _FEW else None
     if lasts is None:
         return None
-    ready_steps = ReadySteps(runs, definitions, outcomes)
+    ready_steps = ReadySteps(batch.runs, batch.definitions, batch.outcomes)
     verdicts = []
     for lease, n in firsts.items():
-        ending = outcomes[n].ending
+        ending = batch.outcomes[n].ending
         if not isinstance(ending, Completed):
             return None
         verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
@@ -67,19 +49,15 @@ async def complete_fast(
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:
             item.announce(connection)
-    return CompletedFast(ended, ready_steps.leased(done.leases))
+    return await conclude(connection, batch, ended, ready_steps.leased(done.leases))
 
 
-def _lasts(
-    firsts: Mapping[LeaseKey, int],
-    runs: Mapping[int, RunFacts],
-    definitions: Mapping[int, Definition],
-) -> list[int] | None:
+def _lasts(batch: OutcomeBatch) -> list[int] | None:
     """Return the indexes, from 1, of the last steps of runs; None: the fast path will not do."""
     lasts = []
-    for index, (run_key, step_no, _, _) in enumerate(firsts, 1):
-        run = runs[run_key]
-        graph = definitions[run.definition_key].graph
+    for index, (run_key, step_no, _, _) in enumerate(batch.firsts, 1):
+        run = batch.runs[run_key]
+        graph = batch.definitions[run.definition_key].graph
         after = graph.dependants[step_no]
         if run.is_rerun:  # what is preserved lets later steps run before earlier ones
             return None

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported, ReportResult
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch.report import Recorded, record_in_general, record_outcomes
+from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import DataError
@@ -124,7 +126,7 @@ class ReportBatches:
     async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded:
         if wait:
             async with self._db.transaction() as tx:
-                return await record_in_general(tx, outcomes, wait=True)
+                return await record_in_general(tx, await find_batch(tx, outcomes), wait=True)
         async with self._db.autocommit() as connection:
             return await record_outcomes(connection, outcomes)
 

@@ -1,0 +1,90 @@
+"""A batch of outcomes with what is at hand of their runs, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from zart_server.domain.dispatch import LeasedTask, Outcome
+from zart_server.domain.model import ReportStatus
+from zart_server.store.caches.runs import RunFacts
+from zart_server.store.connection import Connection
+from zart_server.store.definitions import find_definitions
+from zart_server.store.leases import LeaseKey, recorded_leases
+from zart_server.store.run_facts import find_run_facts
+from zart_server.store.stored_graph import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeBatch:
+    """Outcomes, the lease that each names, by index, and what is known of their runs.
+
+    ``firsts``: the leases of steps that exist, each with the index of its outcome; of two outcomes
+    of one lease the first stands.
+    """
+
+    outcomes: Sequence[Outcome]
+    leases: Mapping[int, LeaseKey]
+    runs: Mapping[int, RunFacts]
+    definitions: Mapping[int, Definition]
+    firsts: Mapping[LeaseKey, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A status by the index of the outcome, and the stragglers, whose run another has locked.
+
+    ``tasks`` were leased at once, each with the index of the outcome that it followed.
+    """
+
+    statuses: dict[int, ReportStatus]
+    stragglers: list[int]
+    tasks: list[tuple[int, LeasedTask]]
+
+
+async def find_batch(connection: Connection, outcomes: Sequence[Outcome]) -> OutcomeBatch:
+    """Find what both ways of recording have to know of outcomes; it never changes."""
+    leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
+    runs = await find_run_facts(connection, {lease.run_key for lease in leases.values()})
+    keys = {run.definition_key for run in runs.values()}
+    definitions = await find_definitions(connection, keys)
+    firsts: dict[LeaseKey, int] = {}
+    for n, lease in leases.items():
+        run = runs.get(lease.run_key)
+        if run is not None and lease.step_no < len(definitions[run.definition_key].queued):
+            firsts.setdefault(lease, n)
+    return OutcomeBatch(outcomes, leases, runs, definitions, firsts)
+
+
+def _lease(outcome: Outcome) -> LeaseKey | None:
+    return LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal)
+
+
+async def conclude(
+    connection: Connection,
+    batch: OutcomeBatch,
+    ended: Collection[int],
+    tasks: list[tuple[int, LeasedTask]],
+    locked: Collection[int] = (),
+    *,
+    swept: bool = False,
+) -> Recorded:
+    """Return what became of each outcome, given those whose lease ended with them.
+
+    ``locked`` are the runs that other transactions have locked. Of the rest those are looked up
+    that may be repeats, unless the server itself ``swept`` their leases.
+    """
+    leases = batch.leases
+    stragglers = [n for n, lease in leases.items() if lease.run_key in locked]
+    statuses = dict.fromkeys(range(len(batch.outcomes)), ReportStatus.LEASE_LOST)
+    for n in ended:
+        statuses[n] = ReportStatus.RECORDED
+    for n in stragglers:
+        del statuses[n]
+    missed = {n: leases[n] for n in statuses if n not in ended and n in leases}
+    if missed and not swept:
+        already = await recorded_leases(connection, list(missed.values()))
+        for n, lease in missed.items():
+            if lease in already:
+                statuses[n] = ReportStatus.ALREADY_RECORDED
+    return Recorded(statuses, stragglers, tasks)

@@ -1,0 +1,174 @@
+"""The general path of a report: records outcomes in a transaction, whatever they are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zart_server.domain.backoff import retry_delay
+from zart_server.domain.dispatch import (
+    Completed,
+    Failed,
+    LeasedTask,
+    Lost,
+    Outcome,
+    Released,
+    TimedOut,
+)
+from zart_server.domain.model import AttemptStatus, StepError
+from zart_server.engine.dispatch.enqueue import Ready, enqueue
+from zart_server.engine.dispatch.outcome_batch import OutcomeBatch, Recorded, conclude
+from zart_server.engine.dispatch.ready_steps import ReadySteps
+from zart_server.store.caches.runs import RunFacts
+from zart_server.store.connection import Tx
+from zart_server.store.end_leases import EndedLease, Verdict, end_leases
+from zart_server.store.leases import LeaseKey
+from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
+from zart_server.store.steps import open_dependants
+from zart_server.store.stored_graph import Definition
+
+
+async def record_in_general(
+    tx: Tx, batch: OutcomeBatch, *, wait: bool = False, swept: bool = False
+) -> Recorded:
+    """Record outcomes whose token is current: results, dependants, runs.
+
+    Locks the runs, then the leases, then the pause lock. A run that another transaction has locked
+    is waited for with ``wait``; else its outcomes are stragglers. ``swept``: the server found the
+    leases expired; those that were extended meanwhile stay.
+    """
+    ending = _Ending(tx, batch.runs, batch.definitions, batch.outcomes, swept=swept)
+    ended = await ending.end(batch.firsts, wait=wait) if batch.firsts else set[int]()
+    locked = {lease.run_key for lease in batch.firsts} - ending.locked.keys()
+    return await conclude(tx, batch, ended, ending.tasks, locked, swept=swept)
+
+
+@dataclass
+class _Ending:
+    """Outcomes of runs whose facts are at hand."""
+
+    tx: Tx
+    runs: Mapping[int, RunFacts]
+    definitions: Mapping[int, Definition]
+    outcomes: Sequence[Outcome]
+    swept: bool = field(kw_only=True)
+    locked: dict[int, LockedRun] = field(default_factory=dict)
+    tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
+    ready_steps: ReadySteps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ready_steps = ReadySteps(self.runs, self.definitions, self.outcomes)
+
+    async def end(self, firsts: Mapping[LeaseKey, int], *, wait: bool) -> set[int]:
+        """End leases with all that follows; return the indexes of those that were current."""
+        verdicts = [self._verdict(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
+        self.locked, ended = await end_leases(self.tx, verdicts, wait=wait, swept=self.swept)
+        if not ended:
+            return set()
+        found = {firsts[item.lease]: item for item in ended}
+        await self._open_dependants(found)
+        for n, item in found.items():
+            if item.final is None:
+                self._requeue(n, item)
+        if late := {i.run_key for i in ended if self.locked[i.run_key].status == "scheduled"}:
+            # A claim had to skip the run, since another transaction had locked it.
+            await start_runs(self.tx, sorted(late))
+        await self._finish_runs(ended)
+        # Last, since a Pause waits for whoever has taken the pause lock.
+        leases = await enqueue(self.tx, self.ready_steps.ready)
+        self.tasks = self.ready_steps.leased(leases)
+        return set(found)
+
+    def _definition(self, run: RunFacts) -> Definition:
+        return self.definitions[run.definition_key]
+
+    def _verdict(self, lease: LeaseKey, ending: object) -> Verdict:
+        """Return how an attempt ended, and whether a repeat may cure it."""
+        if isinstance(ending, Completed):
+            return Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
+        if isinstance(ending, Failed):
+            return Verdict(
+                lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error
+            )
+        if isinstance(ending, Released):
+            return Verdict(lease, AttemptStatus.RELEASED)
+        if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
+            definition = self._definition(self.runs[lease.run_key])
+            limit = definition.queued[lease.step_no].timeout_seconds
+            error = StepError("TimedOut", f"ran longer than {limit:g} s")
+            return Verdict(lease, AttemptStatus.TIMED_OUT, error=error)
+        if isinstance(ending, Lost):
+            message = f"the lease of {ending.dispatcher_id} expired unreported"
+            return Verdict(lease, AttemptStatus.LOST, error=StepError("LeaseLost", message))
+        raise TypeError(ending)
+
+    async def _open_dependants(self, found: dict[int, EndedLease]) -> None:
+        """Find the steps that are ready now: those with one dependency, and others by counting."""
+        counted: dict[tuple[int, int], int] = {}
+        last: dict[tuple[int, int], int] = {}
+        for n, item in found.items():
+            ending = self.outcomes[n].ending
+            if not isinstance(ending, Completed):
+                continue
+            others = self.ready_steps.completed(item.run_key, item.step_no, ending.result_json, n)
+            for after in others:
+                key = item.run_key, after
+                counted[key] = counted.get(key, 0) + 1
+                last[key] = n
+        if counted:
+            for key in await open_dependants(self.tx, counted):
+                self.ready_steps.add_next(*key, last[key])
+
+    def _requeue(self, n: int, item: EndedLease) -> None:
+        run = self.runs[item.run_key]
+        definition = self._definition(run)
+        ending = self.outcomes[n].ending
+        if isinstance(ending, (Failed, Released)) and ending.retry_after is not None:
+            delay = ending.retry_after.total_seconds()
+        elif isinstance(ending, Released):
+            delay = 0.0
+        else:
+            policy = definition.graph.steps[item.step_no].retry_policy
+            jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+            tries = max(item.counted - item.backoff_base, 1)
+            delay = retry_delay(policy, tries, jitter).total_seconds()
+        ready = Ready(
+            definition,
+            run.execution_id,
+            item.run_key,
+            item.step_no,
+            attempt=item.attempt + 1,
+            counted=item.counted,
+            backoff_base=item.backoff_base,
+            max_attempts=item.max_attempts,
+            delay=delay,
+        )
+        self.ready_steps.add(ready, n)
+
+    async def _finish_runs(self, ended: Sequence[EndedLease]) -> None:
+        """Finish runs in which no step can go on.
+
+        Only runs are asked in which that may be: a step died, or one completed that no other step
+        waits for. In a rerun that may be any step: its dependants may be preserved.
+        """
+        deaths: dict[int, int] = {}
+        for item in ended:
+            if item.final == "dead":
+                deaths[item.run_key] = deaths.get(item.run_key, 0) + 1
+        if deaths:
+            await count_dead(self.tx, deaths)
+        moving = {item.run_key for item in self.ready_steps.ready}
+        maybe = {
+            item.run_key
+            for item in ended
+            if item.run_key not in moving
+            and (
+                item.run_key in deaths
+                or self.locked[item.run_key].dead_steps
+                or (run := self.runs[item.run_key]).is_rerun
+                or not self._definition(run).graph.dependants[item.step_no]
+            )
+        }
+        if maybe:
+            await finish_runs(self.tx, sorted(maybe))
