@@ -142,8 +142,8 @@ class Dispatch:
             lease = await read_lease(tx, key)
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
-            key = lease["definition_key"]
-            graph = (await find_definitions(tx, [key]))[key].graph
+            definition_key = lease["definition_key"]
+            graph = (await find_definitions(tx, [definition_key]))[definition_key].graph
             direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[key.step_no]}
             for index, name in enumerate(step_names):
                 if name not in direct:
