@@ -126,7 +126,7 @@ class Client:
         return call.read(await self.send_raw(call))
 
     async def send_raw(self, call: Call[Any]) -> Message:
-        """Send a call and give the proto it is answered with."""
+        """Send a call and return its answer as a proto."""
         call = call.completed(self.triggered_by)
         rpc: Callable[..., Any] = self.channel.unary_unary(
             call.path,
@@ -230,7 +230,7 @@ class Client:
 
 
 class Handle(Generic[Result]):
-    """An execution, as who started it holds it; ``Result`` is the type of its result."""
+    """A handle of an execution; ``Result`` is the type of its result."""
 
     def __init__(
         self, client: Client, execution_id: str, execution: Execution | None = None
@@ -244,7 +244,7 @@ class Handle(Generic[Result]):
         return await self.client.get_execution(self.execution_id)
 
     async def run(self, *, timeout: float | None = None) -> _Run:
-        """Wait until the current run is finished, whatever its end, and give it.
+        """Wait until the current run has ended, in whatever status, and return it.
 
         Raises TimeoutError after ``timeout`` seconds.
         """
@@ -257,7 +257,7 @@ class Handle(Generic[Result]):
             return run
 
     async def result(self, *, timeout: float | None = None) -> Result:
-        """Wait until the current run is finished and give its result.
+        """Wait until the current run is finished and return its result.
 
         Raises RunFailed where it ended FAILED or CANCELLED, TimeoutError after ``timeout``
         seconds.

@@ -20,7 +20,7 @@ PROCESSORS: tuple[structlog.typing.Processor, ...] = (
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
-"""What every record gets, whoever logs it."""
+"""The processors of every record, of any logger."""
 
 
 def log_as_the_environment_says(

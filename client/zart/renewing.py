@@ -111,7 +111,7 @@ class _Method(Generic[C]):
         return self._now()(request, *args, metadata=self._renewed.metadata(metadata), **options)
 
     def with_call(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401
-        """Call, and give the call beside the answer: of plain channels."""
+        """Call, and return the answer with the call, as plain channels do."""
         renewed = self._renewed
         return self._now().with_call(request, *args, metadata=renewed.metadata(metadata), **options)
 

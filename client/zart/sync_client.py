@@ -101,7 +101,7 @@ class SyncClient:
         return call.read(self.send_raw(call))
 
     def send_raw(self, call: Call[Any]) -> Message:
-        """Send a call and give the proto it is answered with."""
+        """Send a call and return its answer as a proto."""
         call = call.completed(self.triggered_by)
         rpc: Callable[..., Any] = self.channel.unary_unary(
             call.path,
@@ -220,7 +220,7 @@ class SyncClient:
 
 
 class SyncHandle(Generic[Result]):
-    """An execution, as who started it holds it; ``Result`` is the type of its result."""
+    """A handle of an execution; ``Result`` is the type of its result."""
 
     def __init__(
         self, client: SyncClient, execution_id: str, execution: Execution | None = None
@@ -234,7 +234,7 @@ class SyncHandle(Generic[Result]):
         return self.client.get_execution(self.execution_id)
 
     def run(self, *, timeout: float | None = None) -> Run:
-        """Wait until the current run is finished, whatever its end, and give it."""
+        """Wait until the current run has ended, in whatever status, and return it."""
         run: Run | None = None
         for state in self.client.watch_execution(self.execution_id, timeout=timeout):
             run = state.run
@@ -243,7 +243,7 @@ class SyncHandle(Generic[Result]):
         return run
 
     def result(self, *, timeout: float | None = None) -> Result:
-        """Wait until the current run is finished and give its result. Raises RunFailed."""
+        """Wait until the current run is finished and return its result. Raises RunFailed."""
         found: Result = result_of(self.run(timeout=timeout))
         return found
 

@@ -1,10 +1,10 @@
 -- store/definitions.py: lock_task_name
--- Lock a task's row, made where it is missing; give the key of its current definition.
+-- Lock a task's row, inserted if missing, and return the key of its current definition.
 -- Locks: keys of task_names.
 INSERT INTO zart.task_names (task_name) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- store/definitions.py: lock_task_name
--- Lock a task's row, made where it is missing; give the key of its current definition.
+-- Lock a task's row, inserted if missing, and return the key of its current definition.
 -- Locks: task_names.
 SELECT definition_key FROM zart.task_names WHERE task_name = $1 FOR NO KEY UPDATE;
 

@@ -251,7 +251,7 @@ def _collect_garbage_seldom() -> None:
 
 
 def main(settings: Settings) -> int:
-    """Run a server; give the exit code."""
+    """Run a server and return the exit code."""
     import sys  # noqa: PLC0415 - only for a message
 
     import uvloop  # noqa: PLC0415 - loaded by servers, not by tests

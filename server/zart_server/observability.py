@@ -43,7 +43,7 @@ def configure_logging(level: str, style: str) -> None:
 
 
 def serve_metrics(port: int) -> int:
-    """Serve Prometheus metrics on loopback, by its names only; give the port.
+    """Serve Prometheus metrics on loopback, by its names only; return the port.
 
     A page of another site can have its own name point here (DNS rebinding), and read them.
     """

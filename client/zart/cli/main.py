@@ -79,7 +79,7 @@ def _command() -> Any:  # noqa: ANN401 - click's, whichever typer has
 def main(  # noqa: PLR0911 - one return for each way to end
     argv: Sequence[str] | None = None, channel_factory: ChannelFactory = sync_channel
 ) -> int:
-    """Run the command and give its exit code."""
+    """Run the command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     session = Session(argv=arguments, channel_factory=channel_factory)
     try:

@@ -30,7 +30,7 @@ _ROOTS = (
 
 
 def write_protos(folder: Path) -> Iterator[Path]:
-    """Write everything below ``folder`` and give the path of each file written."""
+    """Write everything below ``folder`` and return the path of each file written."""
     files: dict[str, FileDescriptor] = {}
     for module in _ROOTS:
         _collect(module.DESCRIPTOR, files)

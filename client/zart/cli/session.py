@@ -92,7 +92,7 @@ class Session:
         self.mutation = mutation
 
     def send(self, call: Call[T]) -> tuple[Message, T]:
-        """Send a call; give its answer as it came and as a dataclass."""
+        """Send a call; return its answer as it came, and as a dataclass."""
         message = self.client.send_raw(call)
         return message, call.read(message)
 

@@ -86,7 +86,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it, and waits no longer for TLS than for anything else."""
+    """Leaves signals to its caller, and waits for TLS no longer than for anything else."""
 
     def __init__(self, config: uvicorn.Config, patience: float) -> None:
         super().__init__(config)

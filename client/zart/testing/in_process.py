@@ -69,7 +69,7 @@ async def run(
     results: Mapping[Step[Any, Any] | str, Json] | None = None,
     execution_id: str = "test",
 ) -> Result:
-    """Run a whole task in process and give the run's result.
+    """Run a whole task in process and return the run's result.
 
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
     limits hold. ``results`` stand for steps that are not to run. Raises RunFailed.

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Outliving:
-    """Tasks that run to their end, whoever stops waiting for them."""
+    """Tasks that run to their end, even if their callers stop waiting for them."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()

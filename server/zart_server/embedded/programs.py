@@ -25,7 +25,7 @@ class PostgresError(Exception):
 
 
 def binaries() -> Path:
-    """Find the folder of the programs, where whoever runs them may pass. Raises PostgresError."""
+    """Return the folder of the programs, which their user may enter. Raises PostgresError."""
     found = _binaries_of(_installed())
     if os.geteuid() == 0 and not _is_open(found / "postgres"):
         found = _binaries_of(_open_copy(_installed()))
@@ -90,7 +90,7 @@ def passage(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def hand_over(path: Path) -> None:
-    """Return a file or folder to whoever the programs run as."""
+    """Make the user that the programs run as the owner of a file or folder."""
     if os.geteuid() == 0:
         os.chown(path, unprivileged.NOBODY, unprivileged.NOBODY)
 

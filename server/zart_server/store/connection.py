@@ -54,19 +54,19 @@ class Connection:
             tell(is_committed)
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
-        """Run one statement, prepared once per connection, and give its rows."""
+        """Run one statement, prepared once per connection, and return its rows."""
         return await self._raw.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
-        """Run one statement and give its first row, None where there is none."""
+        """Run one statement and return its first row; None if it has none."""
         return await self._raw.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column of any type
-        """Run one statement and give the first column of its first row."""
+        """Run one statement and return the first column of its first row."""
         return await self._raw.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: object) -> int:
-        """Run one statement and give how many rows it touched."""
+        """Run one statement and return how many rows it touched."""
         status = await self._raw.execute(sql, *args)
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
 

@@ -13,7 +13,7 @@ from zart_server.store.stored_graph import Definition
 
 
 async def lock_task_name(tx: Tx, task_name: str) -> int | None:
-    """Lock a task's row, made where it is missing; give the key of its current definition."""
+    """Lock a task's row, inserted if missing, and return the key of its current definition."""
     await tx.execute(
         "INSERT INTO zart.task_names (task_name) VALUES ($1) ON CONFLICT DO NOTHING", task_name
     )

@@ -60,7 +60,7 @@ class Terminable(Protocol):
     """A connection."""
 
     def terminate(self) -> None:
-        """Close it at once; whoever waits for it is told."""
+        """Close it at once; its waiters get an error."""
 
 
 class Liveness:

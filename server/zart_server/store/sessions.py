@@ -127,9 +127,9 @@ class Session:
         yield "transaction_timeout", _milliseconds(whole)
 
     async def prepare(self, connection: DriverConnection) -> int:
-        """Set a session, read it back, and give the process that has it.
+        """Set up a session, read its settings back, and return its process id.
 
-        Raises SessionRefused where it does not hold.
+        Raises SessionRefused if a setting is not as it was set.
         """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()}"
