@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-
-import grpc
+from dataclasses import dataclass
 
 from bench.drain import CONCURRENCY, STEPS, draining
+from bench.product import ROOT, product, registered, started
 from bench.product import finished as all_finished
-from bench.product import product, registered, started
 from bench.run import Run, told
 from bench.series import Series
 from bench.target import Target, at_least
-from zart.v1 import execution_service_pb2 as pb
+from bench.watching import WATCHING
 
 TITLE = "a drain whose executions are watched"
 COLUMNS = {
@@ -26,9 +27,7 @@ COLUMNS = {
 }
 PLOT = ("steps_per_second", "steps per second")
 _NAMES = ("no watches", "500 watches", "2,000 watches")
-_METHOD = "/zart.v1.ExecutionService/WatchExecution"
 _TOLD_WITHIN = 60.0  # seconds
-_BEGIN = 100  # watches at a time
 
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
@@ -58,44 +57,45 @@ async def _drained(executions: int, watches: int) -> dict[str, float]:
             await started(client, executions)
             names = [f"noop3-{n * executions // watches}" for n in range(watches)]
             async with (
-                _watching(made.address, names) as messages,
+                _watching(made.address, names) as watching,
                 draining(made, executions * STEPS) as drained,
             ):
                 made.dispatch(CONCURRENCY)
                 await all_finished(client)
-            return {**drained.figures, "messages": sum(messages) / max(watches, 1)}
+            return {**drained.figures, "messages": watching.messages / max(watches, 1)}
+
+
+@dataclass
+class _Watching:
+    """The messages that watches were told, once their context is left."""
+
+    messages: int = 0
 
 
 @contextlib.asynccontextmanager
-async def _watching(address: str, names: list[str]) -> AsyncIterator[list[int]]:
+async def _watching(address: str, names: list[str]) -> AsyncIterator[_Watching]:
     """Watch executions, from their first message until each has ended; counts what is told."""
-    messages = [0] * len(names)
-    # Bytes: what their callers make of them is not measured.
-    async with grpc.aio.insecure_channel(address) as channel:
-        watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(_METHOD)
-
-        begin = asyncio.Semaphore(_BEGIN)
-
-        async def follow(number: int, name: str) -> None:
-            request = pb.WatchExecutionRequest(execution_id=name).SerializeToString()
-            async with begin:
-                call = watch(request)
-                await call.read()
-                messages[number] = 1
-            while await call.read() is not grpc.aio.EOF:
-                messages[number] += 1
-
-        following = [asyncio.create_task(follow(n, name)) for n, name in enumerate(names)]
-        try:
-            async with asyncio.timeout(_TOLD_WITHIN):
-                while not all(messages):
-                    await asyncio.sleep(0.05)
-                    if any(one.done() for one in following):
-                        await asyncio.gather(*following)
-            yield messages
-            async with asyncio.timeout(_TOLD_WITHIN):
-                await asyncio.gather(*following)
-        finally:
-            for one in following:
-                one.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
+    watching = _Watching()
+    if not names:
+        yield watching
+        return
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.watching", address,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write("\n".join(names).encode())
+        process.stdin.close()
+        async with asyncio.timeout(_TOLD_WITHIN):
+            if (await process.stdout.readline()).decode().strip() != WATCHING:
+                raise RuntimeError("a watch has failed")
+        yield watching
+        async with asyncio.timeout(_TOLD_WITHIN):
+            watching.messages = int(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
