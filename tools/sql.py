@@ -27,9 +27,8 @@ _STORE = Path(zart_server.store.__file__).parent
 _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany"))
 # These prepare sessions and look after them: they speak to connections outside of any transaction.
 _OF_SESSIONS = ("connecting", "db", "history", "liveness", "migrate", "notifications", "sessions")
-# Lists: some are composed at the call, of what it filters by (tests/hot sends their forms).
-_MAY_BE_COMPOSED_AT_CALL = "zart_server.store.reads"
 _STARTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+_MANY = re.compile(r"\$5\b")  # more parameters than are told apart at a glance
 _VERBATIM = re.compile(r"'(?:[^']|'')*'|--[^\n]*")
 _WRITES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) zart\.(\w+)")
 _PAUSE_LOCK = re.compile(r"pg_advisory_xact_lock|zart\.(shared|expect)_epoch")
@@ -55,7 +54,7 @@ def statements(module: ModuleType, tree: ast.Module) -> Iterator[Sent]:
             continue
         does = _sentence(module, function)
         found = [*_values(module, function, does), *_texts(module, function, does)]
-        if not found and not module.__name__.startswith(_MAY_BE_COMPOSED_AT_CALL):
+        if not found:
             raise SystemExit(f"{module.__name__}.{function.name}: make its statement a Statement")
         yield from (sent for sent in found if sent.text.startswith(_STARTS))
 
@@ -69,14 +68,17 @@ def _sentence(module: ModuleType, function: Sender) -> str:
 
 def _values(module: ModuleType, function: Sender, does: str) -> Iterator[Sent]:
     """Yield the ``Statement`` values of the module that a function names."""
-    named = (node.id for node in ast.walk(function) if isinstance(node, ast.Name))
-    for name in dict.fromkeys(named):
+    named = dict.fromkeys(node.id for node in ast.walk(function) if isinstance(node, ast.Name))
+    found: dict[str, Statement] = {}
+    for name in named:
         value = vars(module).get(name)
-        forms = value.items() if isinstance(value, dict) else [(None, value)]
-        for form, found in forms:
-            if isinstance(found, Statement):
-                called = function.name if form is None else f"{function.name}, {form}"
-                yield Sent(called, does, found.names, found.text, found.locks)
+        forms = value.items() if isinstance(value, dict) else [("", value)]
+        for form, statement in forms:
+            if isinstance(statement, Statement):
+                found[f"{name.strip('_').lower().replace('_', ' ')} {form}".rstrip()] = statement
+    for called, statement in found.items():
+        name = f"{function.name} ({called})" if len(found) > 1 else function.name
+        yield Sent(name, does, statement.names, statement.text, statement.locks)
 
 
 def _texts(module: ModuleType, function: Sender, does: str) -> Iterator[Sent]:
@@ -92,6 +94,8 @@ def _texts(module: ModuleType, function: Sender, does: str) -> Iterator[Sent]:
             )
         except NameError:  # chosen or composed in the function
             continue
+        if _MANY.search(found):
+            raise SystemExit(f"{module.__name__}.{function.name}: name its many parameters")
         yield Sent(function.name, does, (), indented(found), None)
 
 
@@ -148,7 +152,7 @@ def written(path: str, sent: Sent) -> str:
 
 def main(output: Path) -> None:
     """Write all statements."""
-    shutil.rmtree(output, ignore_errors=True)
+    files: dict[Path, str] = {}
     for path in sorted(_STORE.rglob("*.py")):
         relative = path.relative_to(_STORE).with_suffix("")
         if relative.parts[0] in (*_OF_SESSIONS, "migrations") or path.name == "__init__.py":
@@ -159,9 +163,11 @@ def main(output: Path) -> None:
             for sent in statements(module, ast.parse(path.read_text()))
         ]
         if found:
-            target = output / relative.with_suffix(".sql")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text("\n".join(found))
+            files[output / relative.with_suffix(".sql")] = "\n".join(found)
+    shutil.rmtree(output, ignore_errors=True)
+    for target, text in files.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ CROSS JOIN LATERAL (SELECT dep_counts FROM zart.definitions
     WHERE definition_key = new.definition_key OFFSET 0) d
 CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no);
 
--- store/begin_runs.py: insert_new_runs
+-- store/begin_runs.py: insert_new_runs (insert with steps)
 -- Enqueue the roots of new runs, (run key, definition key), and insert all their steps.
 -- Locks: pause lock, shared; runs, new ones that no other transaction sees.
 -- Parameters: run_keys=$1, definition_keys=$2, epoch=$3, rule_keys=$4, lessees=$5,
@@ -69,7 +69,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), n
 )
 SELECT $3 = epoch, leased.* FROM now LEFT JOIN leased ON true;
 
--- store/begin_runs.py: insert_new_runs
+-- store/begin_runs.py: insert_new_runs (insert)
 -- Enqueue the roots of new runs, (run key, definition key), and insert all their steps.
 -- Locks: pause lock, shared; runs, new ones that no other transaction sees.
 -- Parameters: run_keys=$1, definition_keys=$2, epoch=$3, rule_keys=$4, lessees=$5,

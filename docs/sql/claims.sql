@@ -1,4 +1,4 @@
--- store/claims.py: claim
+-- store/claims.py: claim (claim only)
 -- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, max_tasks=$4, lease_seconds=$5,
@@ -94,7 +94,7 @@ SELECT NULL, yes::integer, (
 (SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
 FROM aside, looked;
 
--- store/claims.py: claim, tasks
+-- store/claims.py: claim (claim tasks)
 -- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, max_tasks=$6,
@@ -198,7 +198,7 @@ SELECT NULL, yes::integer, (
 (SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
 FROM aside, looked;
 
--- store/claims.py: claim, handlers
+-- store/claims.py: claim (claim handlers)
 -- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6,
@@ -302,7 +302,7 @@ SELECT NULL, yes::integer, (
 (SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
 FROM aside, looked;
 
--- store/claims.py: claim, queue
+-- store/claims.py: claim (claim queue)
 -- Lease queued tasks that are due, oldest first; none while a rule is settling.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, max_tasks=$6,
@@ -427,7 +427,7 @@ SELECT NULL, yes::integer, (
     )::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
 FROM aside, looked;
 
--- store/claims.py: claim_past_settling, tasks
+-- store/claims.py: claim_past_settling (past settling tasks)
 -- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, max_tasks=$6,
@@ -554,7 +554,7 @@ UNION ALL
 SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
--- store/claims.py: claim_past_settling, handlers
+-- store/claims.py: claim_past_settling (past settling handlers)
 -- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6,
@@ -681,7 +681,7 @@ UNION ALL
 SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
--- store/claims.py: claim_past_settling, queue
+-- store/claims.py: claim_past_settling (past settling queue)
 -- Lease as ``claim`` does, while rules are settling, and pause tasks that they match.
 -- Locks: queue, passing over locked rows; runs, passing over locked rows.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, max_tasks=$6,

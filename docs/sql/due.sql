@@ -1,4 +1,4 @@
--- store/due.py: due_lanes, tasks
+-- store/due.py: due_lanes (due lanes tasks)
 -- Return the lanes of these tasks that have queued tasks, due or not.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5.
@@ -32,7 +32,7 @@ FROM (SELECT) one LEFT JOIN LATERAL (
             AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
 ) due ON true;
 
--- store/due.py: due_lanes, queue
+-- store/due.py: due_lanes (due lanes queue)
 -- Return the lanes of these tasks that have queued tasks, due or not.
 -- Locks: nothing.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5.
@@ -87,7 +87,7 @@ FROM (SELECT) one LEFT JOIN LATERAL (
             AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
 ) due ON true;
 
--- store/due.py: due_before, tasks
+-- store/due.py: due_before (due before tasks)
 -- Return the lanes that have, between these times, a task that looks from ``begin`` miss.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, earliest=$6,
@@ -116,7 +116,7 @@ SELECT seconds, f.lane, l.task_name, l.handler, f.not_before, f.queue_no
 FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
     SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
 
--- store/due.py: due_before, queue
+-- store/due.py: due_before (due before queue)
 -- Return the lanes that have, between these times, a task that looks from ``begin`` miss.
 -- Locks: nothing.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, earliest=$6,
@@ -163,7 +163,7 @@ SELECT seconds, f.lane, l.task_name, l.handler, f.not_before, f.queue_no
 FROM looked LEFT JOIN (found f CROSS JOIN LATERAL (
     SELECT task_name, handler FROM zart.lanes WHERE lane = f.lane OFFSET 0) l) ON true;
 
--- store/due.py: are_any_due, tasks
+-- store/due.py: are_any_due (are any due tasks)
 -- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5.
@@ -181,7 +181,7 @@ SELECT statement_timestamp(), EXISTS (SELECT FROM (
         AND (not_before, queue_no) >= (a.since, a.since_no)
     ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
 
--- store/due.py: are_any_due, handlers
+-- store/due.py: are_any_due (are any due handlers)
 -- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6.
@@ -199,7 +199,7 @@ SELECT statement_timestamp(), EXISTS (SELECT FROM (
         AND (not_before, queue_no) >= (a.since, a.since_no)
     ORDER BY not_before, queue_no LIMIT 1) h), (SELECT false AS yes);
 
--- store/due.py: are_any_due, queue
+-- store/due.py: are_any_due (are any due queue)
 -- Return whether any task of these lanes is due.
 -- Locks: nothing.
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5.

@@ -1,4 +1,4 @@
--- store/end_leases.py: end_leases, waiting
+-- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, waiting; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
@@ -50,7 +50,7 @@ UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
     max_attempts, final FROM ended;
 
--- store/end_leases.py: end_leases, passing over locked rows
+-- store/end_leases.py: end_leases (end passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, passing over locked rows; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,

@@ -1,4 +1,4 @@
--- store/enqueue.py: enqueue_ready
+-- store/enqueue.py: enqueue_ready (enqueue)
 -- Queue, pause or lease ready steps, and return the leases.
 -- Locks: pause lock, shared.
 -- Parameters: lanes=$1, step_names=$2, timeouts=$3, ready_runs=$4, ready_steps=$5, attempts=$6,
@@ -45,7 +45,7 @@ ready AS MATERIALIZED (
 )
 SELECT epoch, leased.* FROM now LEFT JOIN leased ON true;
 
--- store/enqueue.py: enqueue_ready
+-- store/enqueue.py: enqueue_ready (enqueue with steps)
 -- Queue, pause or lease ready steps, and return the leases.
 -- Locks: pause lock, shared.
 -- Parameters: preserved_runs=$1, preserved_sources=$2, preserved_steps=$3, epoch=$4, again_runs=$5,

@@ -28,7 +28,7 @@ INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, 
 SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
     timeout_seconds, step_name, queue_no, not_before, scheduled_at FROM gone;
 
--- store/leases.py: extend
+-- store/leases.py: extend (extend)
 -- Extend the principals' own leases by the time they were taken for.
 -- Locks: leases, passing over locked rows.
 -- Parameters: run_keys=$1, step_nos=$2, tokens=$3, of_principals=$4, principals=$5.
@@ -47,7 +47,7 @@ WHERE ctid = ANY(ARRAY(SELECT tid FROM free))
 RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
     GREATEST(l.lease_expires_at - statement_timestamp(), interval '0');
 
--- store/leases.py: extend
+-- store/leases.py: extend (read ends)
 -- Extend the principals' own leases by the time they were taken for.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, step_nos=$2, tokens=$3, of_principals=$4, principals=$5.

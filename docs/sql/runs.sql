@@ -3,7 +3,7 @@
 -- Locks: nothing.
 SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $2);
 
--- store/runs.py: lock_runs, waiting
+-- store/runs.py: lock_runs (lock runs waiting)
 -- Lock runs in key order; those that others have locked are waited for or left out.
 -- Locks: runs, waiting.
 -- Parameters: locked=$1.
@@ -11,7 +11,7 @@ SELECT run_key, dead_steps, status FROM zart.runs
 WHERE run_key = ANY($1::text::bigint[])
 ORDER BY run_key FOR NO KEY UPDATE;
 
--- store/runs.py: lock_runs, passing over locked rows
+-- store/runs.py: lock_runs (lock runs passing over locked rows)
 -- Lock runs in key order; those that others have locked are waited for or left out.
 -- Locks: runs, passing over locked rows.
 -- Parameters: locked=$1.

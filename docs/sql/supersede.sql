@@ -1,4 +1,4 @@
--- store/supersede.py: lock_current_runs, waiting
+-- store/supersede.py: lock_current_runs (lock waiting)
 -- Lock executions and their current runs; return those that were locked, by execution id.
 -- Locks: executions, waiting; runs, waiting.
 -- Parameters: execution_ids=$1.
@@ -16,7 +16,7 @@ CROSS JOIN LATERAL (
     ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE ) r
 LEFT JOIN zart.task_names n ON n.task_name = e.task_name;
 
--- store/supersede.py: lock_current_runs, passing over locked rows
+-- store/supersede.py: lock_current_runs (lock passing over locked rows)
 -- Lock executions and their current runs; return those that were locked, by execution id.
 -- Locks: executions, passing over locked rows; runs, passing over locked rows.
 -- Parameters: execution_ids=$1.
@@ -34,7 +34,7 @@ CROSS JOIN LATERAL (
     ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) r
 LEFT JOIN zart.task_names n ON n.task_name = e.task_name;
 
--- store/supersede.py: insert_next_runs
+-- store/supersede.py: insert_next_runs (insert)
 -- Retire current runs that the caller has locked; insert and return the next, by execution key.
 -- Locks: runs, current ones that the caller has locked.
 -- Parameters: payloads=$1, runs=$2, trigger=$3, kind=$4.
@@ -83,7 +83,7 @@ SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
     completed_at FROM new;
 
--- store/supersede.py: insert_next_runs
+-- store/supersede.py: insert_next_runs (insert and begin)
 -- Retire current runs that the caller has locked; insert and return the next, by execution key.
 -- Locks: pause lock, shared; runs, current ones that the caller has locked.
 -- Parameters: payloads=$1, runs=$2, epoch=$3, trigger=$4, kind=$5, rule_keys=$6, lessees=$7,

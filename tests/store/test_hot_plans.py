@@ -137,6 +137,5 @@ async def test_whatever_is_sent_can_be_read_in_docs(sent: Sent) -> None:
         for function, text in sent.statements
         if "".join(text.split()) not in written.get(function.rpartition(".")[0], "")
     }
-    missing = {name for name in missing if not name.startswith("reads.")}  # composed at the call
 
     assert not missing

@@ -22,10 +22,14 @@ SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
 -- store/pausing/rules.py: insert_rule
 -- Insert an active rule that is to be settled, and record the operation.
 -- Locks: pause_epoch.
+-- Parameters: rule_id=$1, execution_id=$2, task_name=$3, step_pattern=$4, step_regex=$5,
+--   everything=$6, reason=$7, created_by=$8, principal=$9, expires_at=$10, expires_in=$11,
+--   records=$12.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
             step_regex, everything, reason, created_by, principal, expires_at, epoch)
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
+    SELECT $1, $2, $3, $4,
+        $5, $6, $7, $8, $9,
         COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
     (SELECT epoch + 1 FROM zart.pause_epoch)
     WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
@@ -54,6 +58,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 -- store/pausing/rules.py: active_rule_keys
 -- Return active rules: the one named, or those whose fields equal every set field of scope.
 -- Locks: nothing.
+-- Parameters: rule_id=$1, execution_id=$2, task_name=$3, step_pattern=$4.
 SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
     AND ($1::text IS NULL OR rule_id = $1)
     AND ($2::text IS NULL OR execution_id = $2)
@@ -70,16 +75,22 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_rules
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
--- Locks: pause_epoch; pause_rules; pause_work.
+-- Locks: pause_rules; pause_work; pause_epoch.
+-- Parameters: deleted_by=$1, principal=$2, expired=$3, rule_id=$4, execution_id=$5, task_name=$6,
+--   step_pattern=$7.
 WITH deleted AS (
     UPDATE zart.pause_rules
-    SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
-        expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+    SET deleted_at = statement_timestamp(), deleted_by = $1,
+        deleted_by_principal = $2, expired = $3,
+        epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
     WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
         SELECT rule_key
         FROM zart.pause_rules
         WHERE deleted_at IS NULL
-            AND (($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR execution_id = $5) AND ($6::text IS NULL OR task_name = $6) AND ($7::text IS NULL OR step_pattern = $7))
+            AND (($4::text IS NULL OR rule_id = $4)
+                    AND ($5::text IS NULL OR execution_id = $5)
+                    AND ($6::text IS NULL OR task_name = $6)
+                    AND ($7::text IS NULL OR step_pattern = $7))
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
@@ -98,11 +109,13 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
--- Locks: pause_epoch; pause_rules; pause_work.
+-- Locks: pause_rules; pause_work; pause_epoch.
+-- Parameters: deleted_by=$1, principal=$2, expired=$3.
 WITH deleted AS (
     UPDATE zart.pause_rules
-    SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
-        expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+    SET deleted_at = statement_timestamp(), deleted_by = $1,
+        deleted_by_principal = $2, expired = $3,
+        epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
     WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
         SELECT rule_key
         FROM zart.pause_rules

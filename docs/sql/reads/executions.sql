@@ -1,6 +1,7 @@
 -- store/reads/executions.py: get_executions
 -- Read executions as ``get_execution`` does, in one statement.
 -- Locks: nothing.
+-- Parameters: execution_ids=$1, run_numbers=$2, are_digested=$3, result_bytes=$4.
 WITH run AS MATERIALIZED (
     SELECT u.n, CASE WHEN u.is_digested THEN concat_ws('/', r.status, r.is_current,
         (SELECT sum(hashtextextended(status, step_no)) FROM zart.steps s
@@ -20,8 +21,8 @@ WITH run AS MATERIALIZED (
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
-    FROM unnest($2::text[], $3::integer[], $4::boolean[]) WITH ORDINALITY
-        u(execution_id, run_number, is_digested, n)
+    FROM unnest($1::text[], $2::integer[], $3::boolean[])
+    WITH ORDINALITY u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one
@@ -84,8 +85,9 @@ WITH run AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
 ), sized AS (
-    SELECT *, sum(CASE WHEN stored_bytes <= $1 THEN octet_length(result::text)
-            WHEN result IS NOT NULL THEN $1 + 1 END) OVER w AS result_bytes,
+    SELECT *, sum(CASE WHEN stored_bytes <= $4 THEN octet_length(result::text)
+            WHEN result IS NOT NULL THEN $4 + 1 END) OVER w
+        AS result_bytes,
         sum(error_bytes) OVER w <= 4194304 AS errors_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
@@ -97,7 +99,7 @@ WITH run AS MATERIALIZED (
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
         leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
         created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
-        CASE WHEN result_bytes <= $1 THEN result END AS shown_result,
+        CASE WHEN result_bytes <= $4 THEN result END AS shown_result,
         CASE WHEN error_bytes IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,

@@ -1,8 +1,10 @@
 -- store/reads/steps.py: read_steps
 -- Read steps by run and number, one of each run, with results up to ``result_bytes``.
 -- Locks: nothing.
+-- Parameters: run_keys=$1, execution_ids=$2, task_names=$3, step_nos=$4, result_bytes=$5.
 WITH run AS MATERIALIZED (
-    SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::integer[])
+    SELECT * FROM unnest(
+            $1::bigint[], $2::text[], $3::text[], $4::integer[])
         u(run_key, execution_id, task_name, only_step)
 ), settling AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
@@ -57,8 +59,9 @@ WITH run AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
 ), sized AS (
-    SELECT *, sum(CASE WHEN stored_bytes <= $1 THEN octet_length(result::text)
-            WHEN result IS NOT NULL THEN $1 + 1 END) OVER w AS result_bytes,
+    SELECT *, sum(CASE WHEN stored_bytes <= $5 THEN octet_length(result::text)
+            WHEN result IS NOT NULL THEN $5 + 1 END) OVER w
+        AS result_bytes,
         sum(error_bytes) OVER w <= 4194304 AS errors_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
@@ -67,7 +70,7 @@ WITH run AS MATERIALIZED (
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
         leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
         created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
-        CASE WHEN result_bytes <= $1 THEN result END AS shown_result,
+        CASE WHEN result_bytes <= $5 THEN result END AS shown_result,
         CASE WHEN error_bytes IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,

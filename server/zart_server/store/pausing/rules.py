@@ -12,6 +12,7 @@ from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.caches.pause_rules import ChangedRules
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.statement import Statement
 
 # Any number that no other program is likely to lock in the same database.
 PAUSE_LOCK = 0x7A61_7274_0002
@@ -107,6 +108,30 @@ def _scope(row: asyncpg.Record) -> PauseScope:
     return PauseScope(row["execution_id"], row["task_name"], row["step_pattern"], row["everything"])
 
 
+_INSERT = Statement(
+    f"""
+    WITH rule AS (
+        INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
+            step_regex, everything, reason, created_by, principal, expires_at, epoch)
+        SELECT :rule_id, :execution_id, :task_name, :step_pattern,
+            :step_regex, :everything, :reason, :created_by, :principal,
+            COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
+            (SELECT epoch + 1 FROM zart.pause_epoch)
+        WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
+        RETURNING {COLUMNS}
+    ), work AS (
+        INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
+    ), epoch AS (
+        UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
+    ), told AS (
+        SELECT u.* FROM rule, json_to_recordset(:records::text::json) u({RECORD})
+    ), operations AS ({recorded("told", "'pause'")})
+    SELECT {COLUMNS} FROM rule
+    """,
+    locks=("pause_epoch",),
+)
+
+
 async def insert_rule(
     tx: Tx,
     rule_id: str,
@@ -129,38 +154,46 @@ async def insert_rule(
         task_name=scope.task_name or "",
     )
     row = await tx.fetchrow(
-        f"""
-        WITH rule AS (
-            INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-                step_regex, everything, reason, created_by, principal, expires_at, epoch)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9,
-                COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
-                (SELECT epoch + 1 FROM zart.pause_epoch)
-            WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
-            RETURNING {COLUMNS}
-        ), work AS (
-            INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
-        ), epoch AS (
-            UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
-        ), told AS (
-            SELECT u.* FROM rule, json_to_recordset($12::text::json) u({RECORD})
-        ), operations AS ({recorded("told", "'pause'")})
-        SELECT {COLUMNS} FROM rule
-        """,
-        rule_id,
-        scope.execution_id,
-        scope.task_name,
-        scope.step_pattern,
-        regex,
-        scope.everything,
-        caller.reason,
-        caller.triggered_by,
-        caller.principal,
-        expires_at,
-        expires_in,
-        to_text([record_of(operation)]),
+        _INSERT.text,
+        *_INSERT.arguments(
+            rule_id=rule_id,
+            execution_id=scope.execution_id,
+            task_name=scope.task_name,
+            step_pattern=scope.step_pattern,
+            step_regex=regex,
+            everything=scope.everything,
+            reason=caller.reason,
+            created_by=caller.triggered_by,
+            principal=caller.principal,
+            expires_at=expires_at,
+            expires_in=expires_in,
+            records=to_text([record_of(operation)]),
+        ),
     )
     return None if row is None else RuleRow.from_row(row)
+
+
+# The rule named, or those whose own fields equal every field of a scope.
+_WANTED = """(:rule_id::text IS NULL OR rule_id = :rule_id)
+    AND (:execution_id::text IS NULL OR execution_id = :execution_id)
+    AND (:task_name::text IS NULL OR task_name = :task_name)
+    AND (:step_pattern::text IS NULL OR step_pattern = :step_pattern)"""
+_ACTIVE_KEYS = Statement(
+    f"""
+    SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
+        AND {_WANTED}
+    ORDER BY rule_key
+    """
+)
+
+
+def _wanted(rule_id: str | None, scope: PauseScope) -> dict[str, object]:
+    return {
+        "rule_id": rule_id,
+        "execution_id": scope.execution_id,
+        "task_name": scope.task_name,
+        "step_pattern": scope.step_pattern,
+    }
 
 
 async def active_rule_keys(
@@ -168,18 +201,7 @@ async def active_rule_keys(
 ) -> list[int]:
     """Return active rules: the one named, or those whose fields equal every set field of scope."""
     rows = await connection.fetch(
-        """
-        SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
-          AND ($1::text IS NULL OR rule_id = $1)
-          AND ($2::text IS NULL OR execution_id = $2)
-          AND ($3::text IS NULL OR task_name = $3)
-          AND ($4::text IS NULL OR step_pattern = $4)
-        ORDER BY rule_key
-        """,
-        rule_id,
-        scope.execution_id,
-        scope.task_name,
-        scope.step_pattern,
+        _ACTIVE_KEYS.text, *_ACTIVE_KEYS.arguments(**_wanted(rule_id, scope))
     )
     return [row["rule_key"] for row in rows]
 
@@ -192,13 +214,15 @@ async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
     return None if row is None else RuleRow.from_row(row)
 
 
-_DELETE = f"""
+def _delete(which: str) -> Statement:
+    text = f"""
     WITH deleted AS (
         UPDATE zart.pause_rules
-        SET deleted_at = statement_timestamp(), deleted_by = $1, deleted_by_principal = $2,
-            expired = $3, epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+        SET deleted_at = statement_timestamp(), deleted_by = :deleted_by,
+            deleted_by_principal = :principal, expired = :expired,
+            epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
         WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
-            SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({{which}})
+            SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({which})
             ORDER BY rule_key FOR NO KEY UPDATE))
         RETURNING {COLUMNS}
     ), undone AS (
@@ -210,7 +234,12 @@ _DELETE = f"""
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
     )
     SELECT {COLUMNS} FROM deleted ORDER BY rule_key
-"""
+    """
+    return Statement(text, locks=("pause_rules", "pause_work", "pause_epoch"))
+
+
+_DELETE = _delete(_WANTED)
+_DELETE_EXPIRED = _delete("expires_at <= statement_timestamp()")
 
 
 async def delete_rules(
@@ -220,19 +249,12 @@ async def delete_rules(
 
     The caller holds the pause lock exclusively.
     """
-    rows = await tx.fetch(
-        _DELETE.format(
-            which="($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR execution_id = $5)"
-            " AND ($6::text IS NULL OR task_name = $6) AND ($7::text IS NULL OR step_pattern = $7)"
-        ),
-        caller.triggered_by,
-        caller.principal,
-        False,  # noqa: FBT003 - a bind parameter
-        rule_id,
-        scope.execution_id,
-        scope.task_name,
-        scope.step_pattern,
-    )
+    values = _wanted(rule_id, scope) | {
+        "deleted_by": caller.triggered_by,
+        "principal": caller.principal,
+        "expired": False,
+    }
+    rows = await tx.fetch(_DELETE.text, *_DELETE.arguments(**values))
     return [RuleRow.from_row(row) for row in rows]
 
 
@@ -241,12 +263,8 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
 
     The caller holds the pause lock exclusively.
     """
-    rows = await tx.fetch(
-        _DELETE.format(which="expires_at <= statement_timestamp()"),
-        "expiry",
-        "",
-        True,  # noqa: FBT003 - a bind parameter
-    )
+    values = {"deleted_by": "expiry", "principal": "", "expired": True}
+    rows = await tx.fetch(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))
     return [RuleRow.from_row(row) for row in rows]
 
 

@@ -23,10 +23,11 @@ from zart_server.store.reads.steps import (
 )
 from zart_server.store.reads.waiting import execution_waits
 from zart_server.store.reads.watched import DIGEST
+from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
 
-# The wanted runs, $2 of which executions, $3 of which numbers, NULL: the current one, $4 whether
-# with a digest.
+# The wanted runs, of which executions, of which numbers, NULL: the current one, whether with a
+# digest.
 _RUN = f"""
     SELECT u.n, CASE WHEN u.is_digested THEN {DIGEST} END AS digest,
         NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
@@ -38,8 +39,8 @@ _RUN = f"""
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at
-    FROM unnest($2::text[], $3::integer[], $4::boolean[]) WITH ORDINALITY
-        u(execution_id, run_number, is_digested, n)
+    FROM unnest(:execution_ids::text[], :run_numbers::integer[], :are_digested::boolean[])
+        WITH ORDINALITY u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one
@@ -55,12 +56,12 @@ _COLUMNS = """n, digest, execution_key, execution_created_at, current_number, cu
     run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
     payload_key, task_name,"""
 # The payload, which may be long, stands in the first row of its run only.
-_VIEW = f"""
+_VIEW = Statement(f"""
     WITH {STEPS.format(run=_RUN, columns=_COLUMNS)}
     SELECT steps.*, CASE WHEN COALESCE(step_no, 0) = 0 THEN (
         SELECT payload FROM zart.runs WHERE runs.run_key = payload_key OFFSET 0) END AS payload
     FROM steps ORDER BY n, step_no
-"""
+""")
 _STEP_BYTES = 200  # about, of a step that is read
 
 
@@ -88,7 +89,13 @@ async def get_executions(
     found: dict[int, list[asyncpg.Record]] = {}
     ids, numbers = zip(*wanted, strict=True)
     are_digested = [index in digested for index in range(len(wanted))]
-    for row in await connection.fetch(_VIEW, RESULT_BYTES, ids, numbers, are_digested):
+    values = {
+        "result_bytes": RESULT_BYTES,
+        "execution_ids": ids,
+        "run_numbers": numbers,
+        "are_digested": are_digested,
+    }
+    for row in await connection.fetch(_VIEW.text, *_VIEW.arguments(**values)):
         found.setdefault(row["n"], []).append(row)
     keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
     definitions = await find_definitions(connection, keys)

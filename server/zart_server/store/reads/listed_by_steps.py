@@ -14,13 +14,13 @@ from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
 from zart_server.store.reads.listed_runs import (
     CURRENT,
-    DEAD,
     Listed,
     ListPosition,
     Range,
     by_status,
     find_runs,
 )
+from zart_server.store.statement import Statement
 
 _FEW_TASKS = 2_000
 _RUNS = 1_000
@@ -41,30 +41,30 @@ _SOME_HAVE = {
     StepStatus.COMPLETED: (*_UNFINISHED, RunStatus.FAILED, RunStatus.CANCELLED),
 }
 _OF_TASKS = (StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.PAUSED)
-# The states that are looked for in a run, as $7 to $11.
+# The states that are looked for in a run, each a parameter of its name.
 _LOOKED_FOR = (*_OF_TASKS, StepStatus.PENDING, StepStatus.COMPLETED)
 
 _WORK = "EXISTS (SELECT FROM zart.pause_work WHERE work = '{}')"
 
 
 def _some(table: str, condition: str) -> str:
-    """Return the runs of some tasks of a table, $4 at most: read from the end of its index."""
+    """Return the runs of some tasks of a table, :limit at most: read from the end of its index."""
     return f"""(SELECT run_key FROM zart.{table} WHERE run_key < {2**63 - 1} AND ({condition})
-         ORDER BY run_key DESC LIMIT $4::bigint)"""
+         ORDER BY run_key DESC LIMIT :limit::bigint)"""
 
 
-# The runs of the tasks in which steps of the wanted states stand, $1 RUNNING, $2 SCHEDULED,
-# $3 PAUSED: while a rule settles or is released, some stand where they will soon leave.
-_TASKS = f"""
+# The runs of the tasks in which steps of the wanted states stand: while a rule settles or is
+# released, some stand where they will soon leave.
+_TASKS = Statement(f"""
     WITH tasks AS MATERIALIZED (
-        {_some("leases", "$1::boolean")}
+        {_some("leases", ":running::boolean")}
         UNION ALL
-        {_some("queue", f"$2::boolean OR $3::boolean AND {_WORK.format('settle')}")}
+        {_some("queue", f":scheduled::boolean OR :paused::boolean AND {_WORK.format('settle')}")}
         UNION ALL
-        {_some("held", f"$3 OR $2 AND {_WORK.format('release')}")}
+        {_some("held", f":paused OR :scheduled AND {_WORK.format('release')}")}
     )
     SELECT run_key, count(*) FROM tasks GROUP BY run_key
-"""
+""")
 # Whether a rule withholds a queued or paused task t of the run c.
 _RULED = """zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
         WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL"""
@@ -87,22 +87,22 @@ _NOWHERE = " AND ".join(
 )
 # Whether a run c has a step of a wanted state.
 _HAS = f"""CASE
-    WHEN $7::boolean AND {_has("leases", "true")} THEN true
-    WHEN $8::boolean AND {_has("queue", f"NOT {_QUEUED_PAUSED}")} THEN true
-    WHEN $8 AND {_has("held", f"NOT {_HELD_PAUSED}")} THEN true
-    WHEN $9::boolean AND {_has("held", _HELD_PAUSED)} THEN true
-    WHEN $9 AND (SELECT yes FROM settling) AND {_has("queue", _QUEUED_PAUSED)} THEN true
-    WHEN $10::boolean AND {_has("steps", f"t.status = 'open' AND {_NOWHERE}")} THEN true
-    WHEN $11::boolean AND {_has("steps", "t.status = 'completed'")} THEN true
+    WHEN :running::boolean AND {_has("leases", "true")} THEN true
+    WHEN :scheduled::boolean AND {_has("queue", f"NOT {_QUEUED_PAUSED}")} THEN true
+    WHEN :scheduled AND {_has("held", f"NOT {_HELD_PAUSED}")} THEN true
+    WHEN :paused::boolean AND {_has("held", _HELD_PAUSED)} THEN true
+    WHEN :paused AND (SELECT yes FROM settling) AND {_has("queue", _QUEUED_PAUSED)} THEN true
+    WHEN :pending::boolean AND {_has("steps", f"t.status = 'open' AND {_NOWHERE}")} THEN true
+    WHEN :completed::boolean AND {_has("steps", "t.status = 'completed'")} THEN true
     ELSE false END"""
 
 
-def _looked(candidates: str) -> str:
-    """Return the query that looks at candidates in their order, $12 is how many steps to look at.
+def _looked(candidates: str) -> Statement:
+    """Return the query that looks at candidates in their order, at :max_steps of their steps.
 
     A row for each that it looked at: whether it has such a step, and how many candidates there are.
     """
-    return f"""
+    text = f"""
         WITH candidates AS MATERIALIZED ({candidates}), settling AS MATERIALIZED (
             SELECT {_WORK.format("settle")} AS yes
         ), sized AS (
@@ -116,22 +116,27 @@ def _looked(candidates: str) -> str:
         )
         SELECT listed_at, execution_key, run_key, {_HAS},
             (SELECT count(*) FROM candidates)
-        FROM sized c WHERE before IS NULL OR before < $12::bigint
+        FROM sized c WHERE before IS NULL OR before < :max_steps::bigint
         ORDER BY listed_at DESC, execution_key DESC
     """
+    return Statement(text)
 
 
 _OF_KEYS = """
     SELECT r.listed_at, r.execution_key, r.run_key, r.listed_task
-    FROM unnest($13::bigint[]) u(run_key) CROSS JOIN LATERAL (
+    FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
         SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
-    WHERE r.is_current AND r.status = ANY($1::text[]) AND ($6::text = '' OR r.listed_task = $6)
-      AND (r.listed_at, r.execution_key) < ($2::timestamptz, $3::bigint)
-      AND r.listed_at >= $4::timestamptz
-    ORDER BY r.listed_at DESC, r.execution_key DESC LIMIT $5::bigint
+    WHERE r.is_current AND r.status = ANY(:statuses::text[])
+      AND (:task_name::text = '' OR r.listed_task = :task_name)
+      AND (r.listed_at, r.execution_key) < (:before::timestamptz, :before_key::bigint)
+      AND r.listed_at >= :created_from::timestamptz
+    ORDER BY r.listed_at DESC, r.execution_key DESC LIMIT :limit::bigint
 """
 _LOOK_AT_KEYS = _looked(_OF_KEYS)
-_LOOK = {of_task: _looked(by_status(CURRENT, of_task=of_task)) for of_task in (False, True)}
+_LOOK = {
+    name: _looked(by_status(CURRENT, of_task=of_task))
+    for name, of_task in (("of all tasks", False), ("of a task", True))
+}
 
 
 class FoundRuns(NamedTuple):
@@ -146,7 +151,7 @@ async def find_by_steps(
 ) -> FoundRuns:
     """Return the first runs of a range whose steps are in any of some states, ``limit`` at most."""
     found = (
-        [FoundRuns(await find_runs(connection, wanted, limit, DEAD))]
+        [FoundRuns(await find_runs(connection, wanted, limit, is_dead=True))]
         if StepStatus.DEAD in states
         else []
     )
@@ -180,17 +185,19 @@ async def _look(
     )
     if keys == []:
         return FoundRuns([])
+    sought: dict[str, object] = {state.value: state in states for state in _LOOKED_FOR}
+    sought["max_steps"] = _STEPS
+    if keys is None:
+        statement = _LOOK["of a task" if wanted.task_name else "of all tasks"]
+    else:
+        statement = _LOOK_AT_KEYS
+        sought["run_keys"] = keys
     runs: list[Listed] = []
     until: ListPosition | None = None
     for count in (2 * limit, _RUNS):
         rest = wanted if until is None else wanted._replace(before=until)
-        rows = await connection.fetch(
-            _LOOK[bool(wanted.task_name)] if keys is None else _LOOK_AT_KEYS,
-            *rest.arguments(count),
-            *(state in states for state in _LOOKED_FOR),
-            _STEPS,
-            *(() if keys is None else (keys,)),
-        )
+        values = rest.arguments(count) | sought
+        rows = await connection.fetch(statement.text, *statement.arguments(**values))
         runs += [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]]
         if not rows or len(rows) == rows[0][4] < count:
             return FoundRuns(runs[:limit])
@@ -204,6 +211,6 @@ async def _runs_of_few_tasks(
     connection: Connection, states: Iterable[StepStatus]
 ) -> list[int] | None:
     """Return the runs in which steps of these states can be; None: of too many tasks."""
-    flags = [state in states for state in _OF_TASKS]
-    rows = await connection.fetch(_TASKS, *flags, _FEW_TASKS)
+    sought = {state.value: state in states for state in _OF_TASKS}
+    rows = await connection.fetch(_TASKS.text, *_TASKS.arguments(**sought, limit=_FEW_TASKS))
     return None if sum(row[1] for row in rows) >= _FEW_TASKS else [row[0] for row in rows]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import RunStatus
 from zart_server.store.connection import Connection
+from zart_server.store.statement import Statement
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -42,10 +43,16 @@ class Range(NamedTuple):
     before: ListPosition
     created_from: datetime
 
-    def arguments(self, limit: int) -> tuple[object, ...]:
-        """Return the six values that ``by_status`` takes."""
-        statuses = [status.value for status in self.statuses]
-        return statuses, *self.before, self.created_from, limit, self.task_name
+    def arguments(self, limit: int) -> dict[str, object]:
+        """Return the parameters that ``by_status`` takes."""
+        return {
+            "statuses": [status.value for status in self.statuses],
+            "before": self.before.created_at,
+            "before_key": self.before.execution_key,
+            "created_from": self.created_from,
+            "limit": limit,
+            "task_name": self.task_name,
+        }
 
 
 async def range_of(
@@ -75,23 +82,23 @@ async def range_of(
 
 
 def by_status(where: str, *, of_task: bool) -> str:
-    """Return the query for the first $5 runs: of statuses $1, at position $2 and $3, time $4, $6.
+    """Return the query for the first runs of a range.
 
     ``where`` is what the index is partial by. Its columns are those of ``Listed``, the status, the
     task's name and the number of dead steps.
     """
-    task, of = ("listed_task, ", "$6::text, ") if of_task else ("", "")
+    task, of = ("listed_task, ", ":task_name::text, ") if of_task else ("", "")
     key = f"({task}status, listed_at, execution_key)"
     order = f"{'listed_task DESC, ' if of_task else ''}status DESC"
-    no_task = "" if of_task else "WHERE $6::text IS NOT NULL"  # it has to be of a type
+    no_task = "" if of_task else "WHERE :task_name::text IS NOT NULL"  # it has to be of a type
     return f"""
-        SELECT r.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
+        SELECT r.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
             SELECT listed_at, execution_key, run_key, listed_task FROM zart.runs
-            WHERE {where} AND {key} < ({of}s.status, $2::timestamptz, $3::bigint)
-              AND {key} >= ({of}s.status, $4::timestamptz, 0)
-            ORDER BY {order}, listed_at DESC, execution_key DESC LIMIT $5::bigint) r
+            WHERE {where} AND {key} < ({of}s.status, :before::timestamptz, :before_key::bigint)
+              AND {key} >= ({of}s.status, :created_from::timestamptz, 0)
+            ORDER BY {order}, listed_at DESC, execution_key DESC LIMIT :limit::bigint) r
         {no_task}
-        ORDER BY listed_at DESC, execution_key DESC LIMIT $5
+        ORDER BY listed_at DESC, execution_key DESC LIMIT :limit
     """
 
 
@@ -99,11 +106,18 @@ CURRENT = "is_current"
 DEAD = "CASE WHEN is_current THEN dead_steps ELSE 0 END > 0"
 
 
+_FIND = {
+    f"{which} {of}": Statement(by_status(where, of_task=of == "of a task"))
+    for which, where in (("current", CURRENT), ("with dead steps", DEAD))
+    for of in ("of all tasks", "of a task")
+}
+
+
 async def find_runs(
-    connection: Connection, wanted: Range, limit: int, where: str = CURRENT
+    connection: Connection, wanted: Range, limit: int, *, is_dead: bool = False
 ) -> list[Listed]:
-    """Return the first runs of a range; ``where`` DEAD: those that have dead steps."""
-    rows = await connection.fetch(
-        by_status(where, of_task=bool(wanted.task_name)), *wanted.arguments(limit)
-    )
+    """Return the first runs of a range; ``is_dead``: those that have dead steps."""
+    which = "with dead steps" if is_dead else "current"
+    statement = _FIND[f"{which} {'of a task' if wanted.task_name else 'of all tasks'}"]
+    rows = await connection.fetch(statement.text, *statement.arguments(**wanted.arguments(limit)))
     return [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows]

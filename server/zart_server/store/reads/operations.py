@@ -10,39 +10,49 @@ from zart_server.domain.commands import ListOperations, Page
 from zart_server.domain.operations import Operation, OperationKind
 from zart_server.store.connection import Connection
 from zart_server.store.operations import made_from_json, replaced_from_json
+from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
 
-_FIRST = "SELECT * FROM zart.operations WHERE {where} ORDER BY {order} DESC LIMIT {limit}"
-# The kinds $3 one by one: the index of an execution's operations has their order within each.
-_OF_EXECUTION = f"""
-    SELECT o.* FROM unnest($3::text[]) k(kind) CROSS JOIN LATERAL ({
-    _FIRST.format(
-        where="(execution_id, kind, operation_key) < ($4::text, k.kind, $1::bigint)"
-        " AND (execution_id, kind, operation_key) >= ($4, k.kind, 0)",
-        order="execution_id DESC, kind DESC, operation_key",
-        limit="$2::bigint",
-    )
-}) o ORDER BY operation_key DESC LIMIT $2
+_FIRST = """
+    SELECT * FROM zart.operations WHERE {where}
+    ORDER BY {order} DESC LIMIT {limit}
 """
-_OF_KIND = _FIRST.format(  # starts are not in the index of kinds
-    where="kind <> 'start' AND (kind, operation_key) < ($3::text, $1::bigint)"
-    " AND (kind, operation_key) >= ($3, 0)",
-    order="kind DESC, operation_key",
-    limit="$2::bigint",
+# The kinds one by one: the index of an execution's operations has their order within each.
+_OF_EXECUTION = Statement(f"""
+    SELECT o.* FROM unnest(:kinds::text[]) k(kind) CROSS JOIN LATERAL ({
+    _FIRST.format(
+        where="(execution_id, kind, operation_key) < (:execution_id::text, k.kind, :before::bigint)"
+        " AND (execution_id, kind, operation_key) >= (:execution_id, k.kind, 0)",
+        order="execution_id DESC, kind DESC, operation_key",
+        limit=":limit::bigint",
+    )
+}) o ORDER BY operation_key DESC LIMIT :limit
+""")
+_OF_KIND = Statement(
+    _FIRST.format(  # starts are not in the index of kinds
+        where="kind <> 'start' AND (kind, operation_key) < (:kind::text, :before::bigint)"
+        " AND (kind, operation_key) >= (:kind, 0)",
+        order="kind DESC, operation_key",
+        limit=":limit::bigint",
+    )
 )
-_ALL = _FIRST.format(where="operation_key < $1::bigint", order="operation_key", limit="$2::bigint")
+_ALL = Statement(
+    _FIRST.format(
+        where="operation_key < :before::bigint", order="operation_key", limit=":limit::bigint"
+    )
+)
 # Most are starts: so many operations are looked at, `until` is the last of them if others follow.
-_STARTS = f"""
+_STARTS = Statement(f"""
     WITH first AS MATERIALIZED ({
-    _FIRST.format(where="operation_key < $1::bigint", order="operation_key", limit=_LOOKED_AT)
+    _FIRST.format(where="operation_key < :before::bigint", order="operation_key", limit=_LOOKED_AT)
 })
     SELECT o.*, until FROM (
         SELECT CASE count(*) WHEN {_LOOKED_AT} THEN min(operation_key) END AS until FROM first) e
     LEFT JOIN LATERAL (
-        SELECT * FROM first WHERE kind = 'start' ORDER BY operation_key DESC LIMIT $2::bigint
+        SELECT * FROM first WHERE kind = 'start' ORDER BY operation_key DESC LIMIT :limit::bigint
     ) o ON true
-"""
+""")
 
 
 async def list_operations(
@@ -88,11 +98,16 @@ async def _read(
     connection: Connection, wanted: ListOperations, before: int, limit: int
 ) -> Sequence[asyncpg.Record]:
     """Return the operations before one, newest first: of one execution, or of all."""
+    values: dict[str, object] = {"before": before, "limit": limit}
     if wanted.execution_id:
+        statement = _OF_EXECUTION
         kinds = [wanted.kind] if wanted.kind else list(OperationKind)
-        return await connection.fetch(_OF_EXECUTION, before, limit, kinds, wanted.execution_id)
-    if wanted.kind is OperationKind.START:
-        return await connection.fetch(_STARTS, before, limit)
-    if wanted.kind is not None:
-        return await connection.fetch(_OF_KIND, before, limit, wanted.kind)
-    return await connection.fetch(_ALL, before, limit)
+        values |= {"kinds": kinds, "execution_id": wanted.execution_id}
+    elif wanted.kind is OperationKind.START:
+        statement = _STARTS
+    elif wanted.kind is not None:
+        statement = _OF_KIND
+        values["kind"] = wanted.kind
+    else:
+        statement = _ALL
+    return await connection.fetch(statement.text, *statement.arguments(**values))

@@ -6,30 +6,32 @@ from zart_server.domain.commands import Page
 from zart_server.domain.model import PauseRule, PauseScope
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.rules import RuleRow
+from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
 
 
-def _statement(where: str, order: str) -> str:
+def _statement(where: str, order: str) -> Statement:
     """Return the query that looks at rules in order, and gives those with all of a scope's fields.
 
     `until` is the last that was looked at if others follow.
     """
-    return f"""
+    text = f"""
         WITH first AS MATERIALIZED (
-            SELECT * FROM zart.pause_rules WHERE {where.format(rule="$1::bigint")}
+            SELECT * FROM zart.pause_rules WHERE {where.format(rule=":before::bigint")}
             ORDER BY {order} DESC LIMIT {_LOOKED_AT}
         )
         SELECT r.*, until FROM (
             SELECT CASE count(*) WHEN {_LOOKED_AT} THEN min(rule_key) END AS until FROM first) e
         LEFT JOIN LATERAL (
             SELECT * FROM first
-            WHERE ($3::text IS NULL OR execution_id = $3)
-              AND ($4::text IS NULL OR task_name = $4)
-              AND ($5::text IS NULL OR step_pattern = $5)
-              AND ($6::boolean OR deleted_at IS NULL)
-            ORDER BY rule_key DESC LIMIT $2::bigint) r ON true
+            WHERE (:execution_id::text IS NULL OR execution_id = :execution_id)
+              AND (:task_name::text IS NULL OR task_name = :task_name)
+              AND (:step_pattern::text IS NULL OR step_pattern = :step_pattern)
+              AND (:include_deleted::boolean OR deleted_at IS NULL)
+            ORDER BY rule_key DESC LIMIT :limit::bigint) r ON true
     """
+    return Statement(text)
 
 
 def _equal(column: str, value: str) -> str:
@@ -39,15 +41,22 @@ def _equal(column: str, value: str) -> str:
     )
 
 
-_ACTIVE = _statement(
-    "((deleted_at IS NULL), rule_key) < (true, {rule}) AND ((deleted_at IS NULL), rule_key)"
-    " >= (true, 0)",
-    "(deleted_at IS NULL) DESC, rule_key",
-)
-_OF_EXECUTION = _statement(_equal("execution_id", "$3::text"), "execution_id DESC, rule_key")
-_OF_PATTERN = _statement(_equal("step_pattern", "$5::text"), "step_pattern DESC, rule_key")
-_OF_TASK = _statement(_equal("task_name", "$4::text"), "task_name DESC, rule_key")
-_ALL = _statement("rule_key < {rule}", "rule_key")
+# By the index that is gone through.
+_LIST = {
+    "active": _statement(
+        "((deleted_at IS NULL), rule_key) < (true, {rule})"
+        " AND ((deleted_at IS NULL), rule_key) >= (true, 0)",
+        "(deleted_at IS NULL) DESC, rule_key",
+    ),
+    "of an execution": _statement(
+        _equal("execution_id", ":execution_id::text"), "execution_id DESC, rule_key"
+    ),
+    "of a pattern": _statement(
+        _equal("step_pattern", ":step_pattern::text"), "step_pattern DESC, rule_key"
+    ),
+    "of a task": _statement(_equal("task_name", ":task_name::text"), "task_name DESC, rule_key"),
+    "all": _statement("rule_key < {rule}", "rule_key"),
+}
 
 
 async def list_pause_rules(
@@ -61,14 +70,17 @@ async def list_pause_rules(
 
     With several fields a page may have fewer than ``limit`` although others follow.
     """
+    statement = _LIST[_narrowest(scope, include_deleted=include_deleted)]
     found = await connection.fetch(
-        _narrowest(scope, include_deleted=include_deleted),
-        2**63 - 1 if cursor is None else int(cursor[0]),
-        limit + 1,
-        scope.execution_id,
-        scope.task_name,
-        scope.step_pattern,
-        include_deleted,
+        statement.text,
+        *statement.arguments(
+            before=2**63 - 1 if cursor is None else int(cursor[0]),
+            limit=limit + 1,
+            execution_id=scope.execution_id,
+            task_name=scope.task_name,
+            step_pattern=scope.step_pattern,
+            include_deleted=include_deleted,
+        ),
     )
     until: int | None = found[0]["until"]
     rows = [RuleRow.from_row(row) for row in found if row["rule_key"] is not None]
@@ -80,9 +92,9 @@ async def list_pause_rules(
 def _narrowest(scope: PauseScope, *, include_deleted: bool) -> str:
     """Choose the index by which the fewest rules are looked at."""
     if scope.execution_id is not None:
-        return _OF_EXECUTION
+        return "of an execution"
     if not include_deleted:
-        return _ACTIVE
+        return "active"
     if scope.step_pattern is not None:
-        return _OF_PATTERN
-    return _ALL if scope.task_name is None else _OF_TASK
+        return "of a pattern"
+    return "all" if scope.task_name is None else "of a task"

@@ -14,6 +14,7 @@ from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, wait
 from zart_server.store.connection import Connection
 from zart_server.store.leases import error_from_json
 from zart_server.store.queue import task_id_of
+from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
 from zart_server.store.stored_graph import Definition
 
@@ -22,8 +23,8 @@ RESULT_BYTES = 4 * 1024 * 1024
 
 # WITH what it needs, the steps of {{run}}: a query that gives a run_key, the execution_id and
 # task_name that rules and dispatchers go by, and the number of the only_step, NULL: all. Each step
-# has {{columns}} of its run too; a run without steps has a row. $1 is how many bytes of results to
-# give of a run.
+# has {{columns}} of its run too; a run without steps has a row. :result_bytes is how many
+# bytes of results to give of a run.
 STEPS = f"""
     run AS MATERIALIZED ({{run}}), settling AS MATERIALIZED (
         SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
@@ -78,8 +79,9 @@ STEPS = f"""
         LEFT JOIN LATERAL (
             SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
     ), sized AS (
-        SELECT *, sum(CASE WHEN stored_bytes <= $1 THEN octet_length(result::text)
-                           WHEN result IS NOT NULL THEN $1 + 1 END) OVER w AS result_bytes,
+        SELECT *, sum(CASE WHEN stored_bytes <= :result_bytes THEN octet_length(result::text)
+                           WHEN result IS NOT NULL THEN :result_bytes + 1 END) OVER w
+                AS result_bytes,
             sum(error_bytes) OVER w <= {RESULT_BYTES} AS errors_fit
         FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
@@ -88,7 +90,7 @@ STEPS = f"""
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
             leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
             created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
-            CASE WHEN result_bytes <= $1 THEN result END AS shown_result,
+            CASE WHEN result_bytes <= :result_bytes THEN result END AS shown_result,
             CASE WHEN error_bytes IS NOT NULL THEN (
                 SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,
@@ -102,10 +104,11 @@ STEPS = f"""
     )
 """
 _WANTED = """
-    SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::integer[])
+    SELECT * FROM unnest(
+        :run_keys::bigint[], :execution_ids::text[], :task_names::text[], :step_nos::integer[])
         u(run_key, execution_id, task_name, only_step)
 """
-_SOME = f"WITH {STEPS.format(run=_WANTED, columns='')} SELECT * FROM steps"
+_SOME = Statement(f"WITH {STEPS.format(run=_WANTED, columns='')} SELECT * FROM steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +129,14 @@ async def read_steps(
 ) -> list[Step]:
     """Read steps by run and number, one of each run, with results up to ``result_bytes``."""
     rows = await connection.fetch(
-        _SOME,
-        result_bytes,
-        [identity.run_key for identity, _ in wanted],
-        [identity.execution_id for identity, _ in wanted],
-        [identity.task_name for identity, _ in wanted],
-        [number for _, number in wanted],
+        _SOME.text,
+        *_SOME.arguments(
+            result_bytes=result_bytes,
+            run_keys=[identity.run_key for identity, _ in wanted],
+            execution_ids=[identity.execution_id for identity, _ in wanted],
+            task_names=[identity.task_name for identity, _ in wanted],
+            step_nos=[number for _, number in wanted],
+        ),
     )
     found = {row["steps_of"]: row for row in rows}
     keys = [
