@@ -6,12 +6,19 @@ import contextlib
 import json
 import resource
 import socket
-from collections.abc import Iterator
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from authority import Authority
 from gateway.sending import Http, gateway_to
+from rig import specs
 from waiting import block_until
 
+import zart
 from zart.gateway.shares import Shares
 from zart.gateway.statuses import Refusal
 from zart.gateway.waiting import address_of
@@ -25,6 +32,8 @@ HALVES = {
     "a body that nobody wants": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
     "nothing": b"",
 }
+LongAnswers = Callable[..., contextlib.AbstractContextManager["Reading"]]
+ASK = b"GET /api/v1/executions/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MANY = 1_100  # more than may wait, and more than twice the calls that may be under way
 
 
@@ -90,17 +99,82 @@ def test_a_body_may_take_as_long_as_it_has_bytes_for(zart_server: ServerUnderTes
         assert sending.recv(12) == b"HTTP/1.1 400"  # the reason is too long
 
 
-def test_who_reads_nothing_is_given_up(zart_server: ServerUnderTest) -> None:
-    with gateway_to(zart_server.address, patience=0.2, max_calls=1) as http_:
-        steps = [{"stepName": f"step-{n}-{'x' * 200}"} for n in range(5_000)]
-        execution = {"taskName": "t", "executionId": "x", "steps": steps}
-        assert http_.post("/api/v1/executions", execution).status == 200
-        with connect(http_) as reading:
-            reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            for _ in range(8):  # more than the sockets' buffers hold
-                reading.sendall(b"GET /api/v1/executions/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            block_until(lambda: http_.get("/api/v1/executions/x").status == 503)  # it has begun
-            block_until(lambda: http_.get("/api/v1/executions/x").status == 200)
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Who signs the gateway's certificate."""
+    return Authority(tmp_path / "ca")
+
+
+@pytest.fixture(params=["http", "https"])
+def long_answers(
+    request: pytest.FixtureRequest, zart_server: ServerUnderTest, authority: Authority
+) -> LongAnswers:
+    """Ask for so many answers of a megabyte each, in a row, and read none of them yet."""
+
+    @contextlib.contextmanager
+    def ask(count: int, patience: float) -> Iterator[Reading]:
+        settings: dict[str, Any] = {"patience": patience}
+        if request.param == "https":
+            settings["tls_cert"], settings["tls_key"] = authority.issue("gateway", "localhost")
+        with zart.connect_sync(zart_server.address) as client:
+            names = {f"step-{n}-{'x' * 200}": () for n in range(5_000)}
+            client.start("t", execution_id="x", steps=specs(names))
+        with gateway_to(zart_server.address, **settings) as http_, socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            raw.settimeout(30)
+            host, _, port = http_.address.rpartition(":")
+            raw.connect((host, int(port)))
+            context = ssl.create_default_context(cafile=str(authority.ca))
+            is_tls = request.param == "https"
+            with (
+                context.wrap_socket(raw, server_hostname="localhost") if is_tls else raw as sending
+            ):
+                for _ in range(count):
+                    sending.sendall(ASK)
+                yield Reading(sending)
+
+    return ask
+
+
+class Reading:
+    """Who reads answers."""
+
+    def __init__(self, sending: socket.socket) -> None:
+        self.sending = sending
+        self.bytes = 0
+
+    def read(self, at_most: int) -> bool:
+        """Read a little; gives False at the end."""
+        part = self.sending.recv(at_most)
+        self.bytes += len(part)
+        return bool(part)
+
+    def is_cut(self) -> bool:
+        """Ask for one more; gives whether nobody is there any more. Nothing is read."""
+        try:
+            self.sending.sendall(ASK)
+        except OSError:
+            return True
+        return False
+
+
+def test_who_reads_nothing_is_given_up(long_answers: LongAnswers) -> None:
+    with long_answers(8, patience=0.2) as reading:
+        block_until(reading.is_cut)
+
+
+def test_who_reads_slowly_is_served_to_the_end(long_answers: LongAnswers) -> None:
+    """The gateway looks many times, and each time something was read since."""
+    with long_answers(4, patience=1.0) as reading:
+        begun = time.monotonic()
+
+        def reads() -> bool:
+            reading.read(8 * 1024)
+            return time.monotonic() > begun + 5
+
+        block_until(reads)
+        while reading.bytes < 4 * 1_100_000:
+            assert reading.read(65536)
 
 
 def test_one_address_has_half_of_what_there_is() -> None:

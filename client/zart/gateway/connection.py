@@ -9,6 +9,7 @@ import h11
 from google.rpc import code_pb2
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from zart.gateway.progress import is_all_taken, taken
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
 from zart.gateway.waiting import Waiting, address_of
 
@@ -46,6 +47,7 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Begin to wait for the next head, or for the rest of a body that nobody wants."""
         super().on_response_complete()
+        self._expect_progress()  # what it wrote may be on its way for long
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,20 +96,22 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Give up a caller who reads nothing of an answer: its call has a place among the calls."""
         super().pause_writing()
-        self._expect_less_than(self.transport.get_write_buffer_size())
+        self._expect_progress()
 
-    def resume_writing(self) -> None:
-        """Go on: what was written is read."""
-        self._stop_reading()
-        super().resume_writing()
+    def _expect_progress(self) -> None:
+        if self._reading is None and not self.transport.is_closing():
+            self._look_again(taken(self.transport))
 
-    def _expect_less_than(self, left: int) -> None:
+    def _look_again(self, before: int) -> None:
         def look() -> None:
-            now = self.transport.get_write_buffer_size()
-            if now >= left:
-                self.transport.abort()
+            self._reading = None
+            now = taken(self.transport)
+            if is_all_taken(self.transport):
+                return
+            if now > before:
+                self._look_again(now)
             else:
-                self._expect_less_than(now)
+                self.transport.abort()
 
         self._reading = asyncio.get_running_loop().call_later(self._waiting.patience, look)
 
