@@ -187,7 +187,7 @@ async def test_who_calls_a_server_is_told_and_finds_it_again(far: Far) -> None:
         assert done, "nobody told that the network was lost"
         assert isinstance(polling.exception(), zart.errors.Unreachable)
         far.find()
-        assert (await once_back(lambda: client.get_execution("y"))).status == "SCHEDULED"
+        assert (await once_back(lambda: client.get_execution("y"))).run.status == "SCHEDULED"
 
 
 async def once_back(call: Callable[[], Awaitable[Any]]) -> Any:
