@@ -27,7 +27,7 @@ import zart
 from server import far_away
 from zart.testing.server import serving
 from zart_server.store.connecting import Connector
-from zart_server.store.sessions import Connection, Session
+from zart_server.store.sessions import DriverConnection, Session
 
 OURS, THEIRS, NOBODYS = (f"02:00:00:00:00:0{n}" for n in (1, 2, 9))
 TOLD = 60.0  # seconds
@@ -123,7 +123,7 @@ def far(network: Far) -> Iterator[Far]:
 
 
 @pytest.fixture
-async def connection(far: Far) -> AsyncIterator[Connection]:
+async def connection(far: Far) -> AsyncIterator[DriverConnection]:
     """A connection to the far PostgreSQL that no timeout of the driver's ends."""
     made = await Connector(far.url, Session("waiting", statement_timeout=0)).connect()
     yield made
@@ -132,7 +132,7 @@ async def connection(far: Far) -> AsyncIterator[Connection]:
 
 @pytest.mark.parametrize("lost", ["the question", "the answer"])
 async def test_who_waits_for_an_answer_is_told_by_the_kernel(
-    far: Far, connection: Connection, lost: str
+    far: Far, connection: DriverConnection, lost: str
 ) -> None:
     """Where what was sent is not acknowledged, and where it was before the network fell silent."""
     if lost == "the question":
