@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from rig import CHAIN, DIAMOND, Rig, eventually, maintain
+from waiting import until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -284,3 +285,20 @@ async def test_what_has_not_changed_is_not_read_again(
             return seen.state["run"] == "0 RUNNING"
 
         await eventually(is_told)
+
+
+async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Until then nobody knows which run it is that is watched."""
+    await rig.start("x", CHAIN)
+    run_key = await rig.db.fetchval("SELECT run_key FROM zart.runs")
+    watches = zart_server.running.runtime.watches
+    async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
+        following = asyncio.create_task(anext(aiter(rig.client.watch_execution("x"))))
+        await rig.until_waiting()
+        (followed,) = watches._followed.values()
+        assert followed.reads_begun == 1
+        zart_server.loop.call_soon_threadsafe(watches.changed, [run_key])
+    await following
+    await until(lambda: followed.reads_done == 2)

@@ -15,6 +15,7 @@ from acceptance.serve_process import serve_processes
 from rig import CHAIN, Rig, specs
 
 import zart
+from zart.calls.execution import Start
 
 CALLERS = 300
 STANDSTILL = 3.0  # seconds; they took 10, and ended UNAVAILABLE
@@ -148,3 +149,12 @@ async def test_reads_that_wait_leave_connections_to_those_who_start_and_report(
     async with held(process, [read], "LOCK TABLE zart.pause_rules", waiting=6):
         await none_stands_still([*dispatch(process), lambda: process.client.restart("z1")])
     await read()
+
+
+async def test_batches_that_wait_for_an_id_take_a_share_of_the_pool_only(process: Rig) -> None:
+    """What they lock is many things: they stand in no line, but only some hold a connection."""
+    starts = [Start("other", execution_id="taken"), Start("other")]
+    wants: list[Call] = [lambda: process.client.batch_start_executions(starts)]
+    lock = "INSERT INTO zart.executions (execution_id, task_name) VALUES ('taken', 'other')"
+    async with held(process, wants, lock, waiting=2):
+        await none_stands_still([*dispatch(process), lambda: process.client.restart("z1")])

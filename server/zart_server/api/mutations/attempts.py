@@ -113,7 +113,9 @@ class Attempts:
         trying: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
         if grouping is Grouping.IN_LINE:
             return None
-        if grouping is Grouping.ALONE and target is not None:
+        if grouping is Grouping.ALONE and target is None:
+            trying = self._room.trying_many()
+        elif grouping is Grouping.ALONE and target is not None:
             if self._room.is_waited_for(target):
                 return None
             trying = self._room.trying(target)

@@ -17,6 +17,7 @@ class WaitingRoom:
 
     def __init__(self, places: int) -> None:
         self._places = asyncio.Semaphore(places)
+        self._trials = asyncio.Semaphore(places)
         self._lines: dict[str, asyncio.Lock] = {}
         self._lengths: dict[str, int] = {}
         self._tried: set[str] = set()
@@ -33,6 +34,12 @@ class WaitingRoom:
             yield
         finally:
             self._tried.discard(target)
+
+    @contextlib.asynccontextmanager
+    async def trying_many(self) -> AsyncIterator[None]:
+        """Try whether any of many things is locked: some at a time, whatever they are."""
+        async with self._trials:
+            yield
 
     @contextlib.asynccontextmanager
     async def turn(self, target: str) -> AsyncIterator[None]:

@@ -1,0 +1,180 @@
+"""What is ended because it hangs, and what is not because it works or the database is only full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from waiting import eventually, until
+
+from zart_server.domain.errors import StoreUnavailable
+from zart_server.store.connecting import Connector
+from zart_server.store.driver_errors import translate
+from zart_server.store.history import join_history
+from zart_server.store.liveness import Liveness, Terminable
+from zart_server.store.sessions import DriverConnection, Session
+
+LARGE = "SELECT repeat('x', 1000000) FROM generate_series(1, 200)"  # more than a socket holds
+EARLIER = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+class Watched:
+    """A pool of connections, as the watch over them sees it, with one in use for long."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.is_terminated = False
+
+    def waiting(self, _seconds: float) -> Mapping[int, Terminable]:
+        """Return the one in use."""
+        self.looks += 1
+        return {0: self}
+
+    def terminate(self) -> None:
+        """Note that it was ended."""
+        self.is_terminated = True
+
+
+async def lost() -> None:
+    """Be told that all connections are lost."""
+
+
+@pytest.fixture
+async def liveness(zart_database: str) -> AsyncIterator[Liveness]:
+    """A watch that looks when it is told to."""
+    made = Liveness(zart_database, Watched().waiting, lost)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def stuck(zart_database: str, db: DriverConnection) -> AsyncIterator[int]:
+    """A session of ours, in a transaction, that sends what nobody reads, for more than 2 s."""
+    connection = await Connector(zart_database, Session("stuck", statement_timeout=0)).connect()
+    pid: int = connection.get_server_pid()
+    await connection.execute("BEGIN")
+    inside: Any = connection
+    inside._transport.pause_reading()
+    reading = asyncio.create_task(connection.fetch(LARGE))
+
+    async def is_stuck() -> bool:
+        found: bool = await db.fetchval(
+            "SELECT wait_event_type = 'Client' AND state = 'active'"
+            " AND state_change < clock_timestamp() - interval '2.1 s'"
+            " FROM pg_stat_activity WHERE pid = $1",
+            pid,
+        )
+        return found
+
+    await eventually(is_stuck)
+    yield pid
+    connection.terminate()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
+async def is_there(db: DriverConnection, pid: int) -> bool:
+    """Whether a session goes on."""
+    found: int = await db.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
+    return found > 0
+
+
+async def test_what_hangs_is_ended_by_the_second_look_within_one_statement(
+    liveness: Liveness, zart_database: str, db: DriverConnection, stuck: int
+) -> None:
+    looking = await Connector(zart_database, Session("watch")).connect()
+    try:
+        # It counts as at work the first time it is seen so: that is no proof yet.
+        assert stuck in await liveness._at_work(looking, [stuck])
+        assert await is_there(db, stuck)
+
+        # A look before was within another statement: it worked in between.
+        liveness._stuck = {stuck: EARLIER}
+        assert stuck in await liveness._at_work(looking, [stuck])
+        assert await is_there(db, stuck)
+
+        assert stuck not in await liveness._at_work(looking, [stuck])
+
+        async def is_gone() -> bool:
+            return not await is_there(db, stuck)
+
+        await eventually(is_gone)
+    finally:
+        looking.terminate()
+
+
+async def test_a_database_that_has_no_connection_left_is_there_for_those_who_have_one(
+    zart_database: str, db: DriverConnection
+) -> None:
+    watched, told = Watched(), []
+    name = urlsplit(zart_database).path[1:]
+    await db.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+    liveness = Liveness(zart_database, watched.waiting, lost)
+    liveness.start()
+    try:
+        # Four a second while it does not answer: longer than it may be out of reach.
+        await until(lambda: watched.looks >= 20)
+        told.append(liveness.is_up)
+    finally:
+        await liveness.stop()
+    assert told == [False]
+    assert not watched.is_terminated
+
+
+async def test_a_database_that_is_out_of_reach_for_long_ends_who_waits(zart_database: str) -> None:
+    """The measure of the test before: so many looks are enough."""
+    watched = Watched()
+    nobody = zart_database.replace(f":{urlsplit(zart_database).port}/", ":1/")
+    liveness = Liveness(nobody, watched.waiting, lost)
+    liveness.start()
+    try:
+        await until(lambda: watched.looks >= 20)
+        assert watched.is_terminated
+    finally:
+        await liveness.stop()
+
+
+@pytest.mark.parametrize("error", [asyncpg.InternalClientError, asyncpg.InterfaceError])
+def test_what_the_driver_says_of_a_lost_connection_is_no_fault_of_ours(
+    error: type[Exception],
+) -> None:
+    """Notifications log it as a loss, not as a failure with its traceback."""
+    assert isinstance(translate(error("got result for unknown protocol state 3")), StoreUnavailable)
+
+
+@pytest.fixture
+async def without_wal(zart_database: str, db: DriverConnection) -> AsyncIterator[DriverConnection]:
+    """A connection to a PostgreSQL that cannot be asked for its WAL, as some managed ones."""
+    await db.execute("""
+        CREATE SCHEMA managed;
+        CREATE FUNCTION managed.pg_current_wal_lsn() RETURNS pg_lsn LANGUAGE plpgsql AS
+        'BEGIN RAISE feature_not_supported; END'
+    """)
+    connection = await Connector(zart_database, Session("managed")).connect()
+    await connection.execute("SET search_path = managed, pg_catalog")
+    yield connection
+    connection.terminate()
+
+
+async def test_a_history_has_a_name_where_there_is_no_wal_to_be_asked_for(
+    without_wal: DriverConnection, db: DriverConnection
+) -> None:
+    highest = "SELECT last_value FROM zart.lease_tokens"
+    before = await db.fetchval(highest)
+    name = await join_history(without_wal, is_first=True)
+    drawn = await db.fetchval(highest)
+    assert drawn > before
+    assert "-" not in name
+
+    assert await join_history(without_wal, is_first=False) == name
+    assert await db.fetchval(highest) == drawn
+
+    async def of_wal() -> str:
+        await without_wal.execute("SET search_path = pg_catalog")
+        return await join_history(without_wal, is_first=False)
+
+    assert (await of_wal()).endswith(f"-{name}")
