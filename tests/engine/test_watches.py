@@ -294,8 +294,12 @@ async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
     await rig.start("x", CHAIN)
     run_key = await rig.db.fetchval("SELECT run_key FROM zart.runs")
     watches = zart_server.running.runtime.watches
+
+    async def first() -> None:
+        await anext(aiter(rig.client.watch_execution("x")))
+
     async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
-        following = asyncio.create_task(anext(aiter(rig.client.watch_execution("x"))))
+        following = asyncio.create_task(first())
         await rig.until_waiting()
         (followed,) = watches._followed.values()
         assert followed.reads_begun == 1
