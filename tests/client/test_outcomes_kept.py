@@ -9,7 +9,7 @@ import time
 import grpc
 import pytest
 from between import Between, Refusal, Refusing
-from dispatching import registered
+from dispatching import dispatching, registered, start
 from rig import Rig
 from waiting import eventually, until
 
@@ -132,6 +132,34 @@ async def test_however_long_all_calls_are_refused_what_was_done_is_recorded(
         for refusal in (*SILENT[1::3], *FOREIGN[::5], *OURS[:4]):
             for seconds in (1.5, 10.0):
                 group.create_task(_refused_for(rig, zart_server, refusal, seconds=seconds))
+
+
+async def test_what_is_refused_for_ever_is_told_and_dropped_once_its_lease_is_given_up(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The step's timeout bounds its lease, so that it does not run for ever; others are recorded."""
+    task = zart.Task("t")
+    task.step(name="minded", retry=ONCE, timeout=1)(lambda _: "minded")
+    task.step(name="other", retry=ONCE)(lambda _: "other")
+
+    def refuse(method: str, request: bytes) -> Refusal | None:
+        is_minded = method == "ReportTasks" and b"minded" in request
+        return Refusal(grpc.StatusCode.INTERNAL) if is_minded else None
+
+    async with (
+        Between(zart_server.address, refuse) as proxy,
+        dispatching(zart_server, task, address=proxy.address, lease=1.0),
+    ):
+        handle = await start(rig, task)
+        with pytest.raises(zart.errors.RunFailed):
+            await handle.result(timeout=60)
+        await until(lambda: "its outcome is dropped" in caplog.text)
+        dropped = proxy.refused["ReportTasks"]
+    assert proxy.refused["ReportTasks"] == dropped
+    assert "an outcome is refused, also by itself, a repeat follows: x:run:0/minded" in caplog.text
+    steps = {name: await rig.client.get_step("x", name) for name in ("minded", "other")}
+    ended = {name: step.attempts[0].status for name, step in steps.items()}
+    assert ended == {"minded": "TIMED_OUT", "other": "COMPLETED"}
 
 
 async def test_a_trouble_is_told_when_it_begins_and_when_it_ends_not_each_time(

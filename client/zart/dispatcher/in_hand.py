@@ -30,6 +30,7 @@ class InHand:
     expects: bool = False  # room is kept for a step that it makes ready
     begun: bool = False
     lost: bool = False
+    given_up: bool = False  # the server has given up its lease after it had ended
     expired: bool = False
     ended: bool = False
     raised_at: str = ""  # the line of code of its handler's error, for the log

@@ -131,6 +131,7 @@ class LeaseKeeper:
             else:
                 lost.append(in_hand)
         self._tell(self._lose, lost, "the server gave it up")
+        self._tell(_give_up, [each for each in lost if each.ended])
         self._tell(_detach, extended)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
@@ -150,6 +151,11 @@ class LeaseKeeper:
                 why,
             )
             in_hand.lose()
+
+
+def _give_up(lost: Iterable[InHand]) -> None:
+    for in_hand in lost:
+        in_hand.given_up = True  # the reporter drops its outcome if nothing lets it through
 
 
 def _detach(extended: Iterable[InHand]) -> None:

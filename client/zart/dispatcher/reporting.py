@@ -58,6 +58,7 @@ class Reporter:
         self._aside: InHand | None = None  # its call failed with it alone; it waits apart
         self._patience = Backoff()  # for the one that waits apart
         self._trouble = Trouble(_log, "outcomes wait")
+        self._refused = Trouble(_log, "an outcome is refused, also by itself")
 
     def report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         """Take an outcome, to be sent in the background."""
@@ -109,6 +110,7 @@ class Reporter:
                 self._most = min(2 * self._most, _BATCH)
                 if self._aside is None:
                     self._patience.reset()
+                    self._refused.over()
             else:
                 self._trouble.met(problem)
                 if self._aside is not batch[0][0]:
@@ -156,9 +158,21 @@ class Reporter:
         Of outcomes that failed alone, one at a time waits apart and delays no other. When a second
         one fails alone, the server may be the reason, and all outcomes wait. The room that was kept
         for eager dispatch is freed: the wish to lease may be the reason, too.
+
+        An outcome that fails alone after the server has given up its lease is dropped: it is
+        recorded already, or never will be. The server extends no lease beyond the step's timeout,
+        so that none is sent for ever.
         """
         self._eager.given_up(in_hand for in_hand, _ in batch)
         self._most = max(1, len(batch) // 2)
+        if len(batch) == 1:
+            in_hand = batch[0][0]
+            where = f"{in_hand.context.run_id}/{in_hand.context.step_name}"
+            if in_hand.given_up:
+                _log.error("%s: the lease was lost, its outcome is dropped: %s", where, why)
+                self._done(in_hand)
+                return why
+            self._refused.met(f"{where}: {why}")
         if len(batch) == 1 and self._aside is None:
             self._aside = batch[0][0]
             loop = asyncio.get_running_loop()
