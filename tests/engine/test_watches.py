@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 
 import pytest
+from engine.watched import watched
 from rig import CHAIN, DIAMOND, Rig, eventually, maintain
-from waiting import until
 
 import zart
 from zart.testing.server import ServerUnderTest
+
+pytestmark = pytest.mark.usefixtures("nobody_polls")
+
 
 Way = Callable[[Rig, str], Awaitable[None]]
 Ways = dict[str, tuple[Way, Way, dict[str, str]]]
 HURRY: Ways = {}  # name → what is there before, what happens, and what is seen of it
 REST: Ways = {}
 RULES: Ways = {}
-
-
-@pytest.fixture(autouse=True)
-def nobody_polls(zart_server: ServerUnderTest) -> None:
-    zart_server.running.runtime.maintenance._next["watches"] = math.inf
-
-
-@dataclass
-class Seen:
-    """What a watch has told so far."""
-
-    told: int = 0
-    state: dict[str, str] = field(default_factory=dict)
-
-
-@asynccontextmanager
-async def watched(rig: Rig, name: str) -> AsyncIterator[Seen]:
-    """Watch an execution; what it is told is there from the first message on."""
-    seen = Seen()
-
-    async def follow() -> None:
-        async for told in rig.client.watch_execution(name):
-            seen.told += 1
-            seen.state["run"] = f"{told.run.run_number} {told.run.status.value}"
-            seen.state |= {step.step_name: step.status.value for step in told.steps}
-
-    async def is_told() -> bool:
-        return seen.told > 0
-
-    following = asyncio.create_task(follow())
-    try:
-        await eventually(is_told)
-        yield seen
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
 
 
 def _way(ways: Ways, before: Way, seen: dict[str, str]) -> Callable[[Way], Way]:
@@ -238,71 +203,3 @@ async def test_what_rules_do_is_told(rig: Rig, zart_server: ServerUnderTest) -> 
     for name, way in RULES.items():
         await _all_told(rig, {name: way})
         await maintain(zart_server)
-
-
-async def test_all_watches_of_an_execution_are_told_by_one_read(
-    rig: Rig, zart_server: ServerUnderTest
-) -> None:
-    await rig.start("x", CHAIN)
-    watches = zart_server.running.runtime.watches
-    async with zart.connect(zart_server.address) as others, asyncio.TaskGroup() as group:
-        rigs = [rig, Rig(others, rig.db)]
-        ends = [group.create_task(rigs[n % 2].client.handle("x").run()) for n in range(60)]
-
-        async def all_watch() -> bool:
-            followed = watches._followed.get(("x", None))
-            return followed is not None and followed.watches == len(ends)
-
-        await eventually(all_watch)
-        (followed,) = watches._followed.values()
-        before = followed.reads_begun
-        await rig.work()
-    assert {end.result().status for end in ends} == {"COMPLETED"}
-    # Three leases and three reports, some of them read twice: not once for each watch.
-    assert followed.reads_begun - before < len(ends) / 2
-
-
-async def test_what_has_not_changed_is_not_read_again(
-    rig: Rig, zart_server: ServerUnderTest
-) -> None:
-    runtime = zart_server.running.runtime
-
-    async def poll() -> None:
-        runtime.maintenance._next["watches"] = 0.0
-        await maintain(zart_server)
-
-    await rig.start("x", CHAIN)
-    async with watched(rig, "x") as seen:
-        (followed,) = runtime.watches._followed.values()
-        digest, reads = followed.digest, followed.reads_begun
-        assert digest
-        await poll()
-        assert (followed.digest, followed.reads_begun) == (digest, reads)  # else it was hinted at
-        await rig.db.execute("UPDATE zart.runs SET status = 'running'")
-        await poll()
-
-        async def is_told() -> bool:
-            return seen.state["run"] == "0 RUNNING"
-
-        await eventually(is_told)
-
-
-async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
-    rig: Rig, zart_server: ServerUnderTest
-) -> None:
-    """Until then nobody knows which run it is that is watched."""
-    await rig.start("x", CHAIN)
-    run_key = await rig.db.fetchval("SELECT run_key FROM zart.runs")
-    watches = zart_server.running.runtime.watches
-
-    async def first() -> None:
-        await anext(aiter(rig.client.watch_execution("x")))
-
-    async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
-        following = asyncio.create_task(first())
-        await rig.until_waiting()
-        (followed,) = watches._followed.values()
-        assert followed.reads_begun == 1
-        zart_server.loop.call_soon_threadsafe(watches.changed, [run_key])
-    await following
-    await until(lambda: followed.reads_done == 2)

@@ -1,0 +1,83 @@
+"""What watches read of the database: once for all of an execution, and nothing that stayed as it was."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from engine.watched import watched
+from rig import CHAIN, Rig, eventually, maintain
+from waiting import until
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+pytestmark = pytest.mark.usefixtures("nobody_polls")
+
+
+async def test_all_watches_of_an_execution_are_told_by_one_read(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await rig.start("x", CHAIN)
+    watches = zart_server.running.runtime.watches
+    async with zart.connect(zart_server.address) as others, asyncio.TaskGroup() as group:
+        rigs = [rig, Rig(others, rig.db)]
+        ends = [group.create_task(rigs[n % 2].client.handle("x").run()) for n in range(60)]
+
+        async def all_watch() -> bool:
+            followed = watches._followed.get(("x", None))
+            return followed is not None and followed.watches == len(ends)
+
+        await eventually(all_watch)
+        (followed,) = watches._followed.values()
+        before = followed.reads_begun
+        await rig.work()
+    assert {end.result().status for end in ends} == {"COMPLETED"}
+    # Three leases and three reports, some of them read twice: not once for each watch.
+    assert followed.reads_begun - before < len(ends) / 2
+
+
+async def test_what_has_not_changed_is_not_read_again(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    runtime = zart_server.running.runtime
+
+    async def poll() -> None:
+        runtime.maintenance._next["watches"] = 0.0
+        await maintain(zart_server)
+
+    await rig.start("x", CHAIN)
+    async with watched(rig, "x") as seen:
+        (followed,) = runtime.watches._followed.values()
+        digest, reads = followed.digest, followed.reads_begun
+        assert digest
+        await poll()
+        assert (followed.digest, followed.reads_begun) == (digest, reads)  # else it was hinted at
+        await rig.db.execute("UPDATE zart.runs SET status = 'running'")
+        await poll()
+
+        async def is_told() -> bool:
+            return seen.state["run"] == "0 RUNNING"
+
+        await eventually(is_told)
+
+
+async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Until then nobody knows which run it is that is watched."""
+    await rig.start("x", CHAIN)
+    run_key = await rig.db.fetchval("SELECT run_key FROM zart.runs")
+    watches = zart_server.running.runtime.watches
+
+    async def first() -> None:
+        await anext(aiter(rig.client.watch_execution("x")))
+
+    async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
+        following = asyncio.create_task(first())
+        await rig.until_waiting()
+        (followed,) = watches._followed.values()
+        assert followed.reads_begun == 1
+        zart_server.loop.call_soon_threadsafe(watches.changed, [run_key])
+    await following
+    await until(lambda: followed.reads_done == 2)
