@@ -82,8 +82,10 @@ class DispatchServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LeaseTasks(self, request, context):
-        """Leases queued tasks, oldest first, waiting for the first one up to `wait`. Never repeat it
-        automatically: a lease whose response is lost expires by itself.
+        """Leases queued tasks, oldest first, waiting for the first one up to `wait`. May lease fewer than
+        `max_tasks` although more are due: what other calls lease at the same moment is passed over,
+        of very many handlers not all are looked at each time, and a response has a size. Ask again.
+        Never repeat it automatically: a lease whose response is lost expires by itself.
         Errors: INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,8 +43,10 @@ class DispatchServiceStub:
     duplicate step name), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS, PAYLOAD_TOO_LARGE).
     """
     LeaseTasks: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.LeaseTasksRequest, _dispatch_service_pb2.LeaseTasksResponse]
-    """Leases queued tasks, oldest first, waiting for the first one up to `wait`. Never repeat it
-    automatically: a lease whose response is lost expires by itself.
+    """Leases queued tasks, oldest first, waiting for the first one up to `wait`. May lease fewer than
+    `max_tasks` although more are due: what other calls lease at the same moment is passed over,
+    of very many handlers not all are looked at each time, and a response has a size. Ask again.
+    Never repeat it automatically: a lease whose response is lost expires by itself.
     Errors: INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
     """
     GetStepResults: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetStepResultsRequest, _dispatch_service_pb2.GetStepResultsResponse]
@@ -74,8 +76,10 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     duplicate step name), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS, PAYLOAD_TOO_LARGE).
     """
     LeaseTasks: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.LeaseTasksRequest, _dispatch_service_pb2.LeaseTasksResponse]  # type: ignore[assignment]
-    """Leases queued tasks, oldest first, waiting for the first one up to `wait`. Never repeat it
-    automatically: a lease whose response is lost expires by itself.
+    """Leases queued tasks, oldest first, waiting for the first one up to `wait`. May lease fewer than
+    `max_tasks` although more are due: what other calls lease at the same moment is passed over,
+    of very many handlers not all are looked at each time, and a response has a size. Ask again.
+    Never repeat it automatically: a lease whose response is lost expires by itself.
     Errors: INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
     """
     GetStepResults: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetStepResultsRequest, _dispatch_service_pb2.GetStepResultsResponse]  # type: ignore[assignment]
@@ -114,8 +118,10 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.LeaseTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.LeaseTasksResponse, _abc.Awaitable[_dispatch_service_pb2.LeaseTasksResponse]]:
-        """Leases queued tasks, oldest first, waiting for the first one up to `wait`. Never repeat it
-        automatically: a lease whose response is lost expires by itself.
+        """Leases queued tasks, oldest first, waiting for the first one up to `wait`. May lease fewer than
+        `max_tasks` although more are due: what other calls lease at the same moment is passed over,
+        of very many handlers not all are looked at each time, and a response has a size. Ask again.
+        Never repeat it automatically: a lease whose response is lost expires by itself.
         Errors: INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
         """
 

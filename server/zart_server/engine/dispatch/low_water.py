@@ -7,6 +7,10 @@ was locked by a claim that did not take it, is found by a look at all lanes, aft
 a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
 stand before those is looked for by maintenance (``looking_back``).
 
+So claims at the same moment, which all go on in the lanes that the last look has told, may empty
+those and get fewer tasks than they want, while there are more in others: a look at all lanes takes
+a twentieth of the time at most.
+
 Looks that find lanes by the queue (``may_skip``) are for many lanes, and have no marks to begin at.
 Where lanes turn out to be few, or the look took long, they are looked up one by one for a while.
 """
