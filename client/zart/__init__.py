@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zart.errors import Refused, RunFailed, Unreachable, ZartError
     from zart.models import (
         AttemptStatus,
+        CauseKind,
         IfExists,
         IfRunning,
         OperationKind,
@@ -44,6 +45,7 @@ _HOME = {
     "errors": ("Refused", "RunFailed", "Unreachable", "ZartError"),
     "models": (
         "AttemptStatus",
+        "CauseKind",
         "IfExists",
         "IfRunning",
         "OperationKind",
@@ -64,6 +66,7 @@ _MODULE_OF = {name: f"zart.{module}" for module, names in _HOME.items() for name
 
 __all__ = [
     "AttemptStatus",
+    "CauseKind",
     "Client",
     "Completed",
     "Credentials",

@@ -206,6 +206,7 @@ class SyncClient:
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)
     get_step = _method(execution.get_step)
+    explain_step = _method(execution.explain_step)
     list_executions = _listing(execution.list_executions)
     cancel_execution = _method(execution.cancel_execution)
     list_task_definitions = _listing(execution.list_task_definitions)

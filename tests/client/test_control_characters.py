@@ -39,6 +39,7 @@ LINES = {
     "tasks": ["tasks"],
     "status": ["status", HOSTILE],
     "status of a step": ["status", HOSTILE, HOSTILE],
+    "why": ["why", HOSTILE],
     "watch": ["watch", HOSTILE],
     "wait": ["wait", HOSTILE],
     "cancel": ["cancel", HOSTILE, "--yes"],

@@ -25,7 +25,7 @@ NOT_ON_THE_COMMAND_LINE = {"page_token", "steps", "kind"}
     ("command", "method"),
     [
         ("start", "StartExecution"), ("list", "ListExecutions"), ("status", "GetStep"),
-        ("status", "GetExecution"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
+        ("status", "GetExecution"), ("why", "ExplainStep"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
         ("pause-list", "ListPauseRules"), ("history", "ListOperations"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import explain_pb2 as explain
 from zart.v1 import pause_rule_pb2 as rules
 from zart.v1 import task_definition_pb2 as tasks
 
@@ -116,11 +118,30 @@ TASK = tasks.TaskDefinition(
     steps=[tasks.StepSpec(step_name=step.step_name) for step in STEPS],
     last_asked_at=AT,
 )
+EXPLAINED = [
+    explain.ExplainedStep(
+        step_name=step.step_name,
+        status=states.STEP_STATUS_PAUSED,
+        causes=[
+            explain.Cause(
+                kind=kind,
+                text=f"pause rule pr-abcd1234 ({PEOPLE}: {RULE.reason}) withholds it",
+                since=AT,
+                until=LATER,
+            )
+            for kind in (explain.CAUSE_KIND_DEAD_DEPENDENCY, explain.CAUSE_KIND_BACKOFF)
+        ],
+        next="Retry the-step-before, which is dead, once what made it fail is mended.",
+        next_command=["zart", "retry-step", "--", ID, f"{step.step_name} of $(whoever)"],
+    )
+    for step in STEPS
+]
 STATE = execution.GetExecutionResponse(execution=EXECUTIONS[0], run=RUN, steps=STEPS)
 ANSWERS: dict[str, Message] = {
     "ListExecutions": execution.ListExecutionsResponse(executions=EXECUTIONS * 3),
     "GetExecution": STATE,
     "GetStep": execution.GetStepResponse(step=STEPS[0]),
+    "ExplainStep": execution.ExplainStepResponse(steps=EXPLAINED),
     "ListRuns": admin.ListRunsResponse(runs=[RUN] * 3),
     "ListPauseRules": admin.ListPauseRulesResponse(rules=[RULE] * 2),
     "Resume": admin.ResumeResponse(rules_deleted=1, rules=[RULE]),
@@ -128,7 +149,7 @@ ANSWERS: dict[str, Message] = {
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [
-    "list", f"status {ID}", f"runs {ID}", "pause-list --include-deleted",
+    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "pause-list --include-deleted",
     "resume --rule-id pr-abcd1234 --yes", f"history {ID}", "tasks",
 ]  # fmt: skip
 
@@ -162,7 +183,7 @@ def test_no_word_is_broken_and_no_line_is_too_long(
     whole = zart_command(monkeypatch, arguments)
     narrow = zart_command(monkeypatch, arguments, columns=80)
     assert narrow.code == whole.code == 0
-    lines = [one for one in narrow.out.splitlines() if "zart status" not in one]  # to be pasted
+    lines = [one for one in narrow.out.splitlines() if "zart " not in one]  # to be pasted
     assert max(map(len, lines)) <= 80, narrow.out
     # Nothing but words of what a pipe gets, and what is said of columns for which is no room.
     told = re.sub(r"no room for [^|]*\| cat", "", narrow.out)
@@ -200,6 +221,16 @@ def test_one_step_is_shown_whole(address: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch, ["--address", address, "status", ID, "charge-card", "-o", "json"]
     ).out
     assert len(json.loads(as_json)["step"]["attempts"]) == 3
+
+
+def test_the_next_command_is_quoted_for_a_shell(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = zart_command(monkeypatch, ["--address", address, "why", ID], columns=80).out
+    pasted = [line for line in shown.splitlines() if line.startswith("  zart ")]
+    assert [shlex.split(line) for line in pasted] == [list(s.next_command) for s in EXPLAINED]
+    as_json = zart_command(monkeypatch, ["--address", address, "why", ID, "-o", "json"]).out
+    assert json.loads(as_json)["steps"][0]["nextCommand"] == list(EXPLAINED[0].next_command)
 
 
 class Pages:

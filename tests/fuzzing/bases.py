@@ -146,6 +146,9 @@ class Bases:
     def _get_step(self) -> Message:
         return execution.GetStepRequest(execution_id=self._execution(), step_name="a")
 
+    def _explain_step(self) -> Message:
+        return execution.ExplainStepRequest(execution_id=self._execution(), step_name="b")
+
     def _cancel_execution(self) -> Message:
         self._open.rotate()
         return execution.CancelExecutionRequest(execution_id=self._open[0])

@@ -24,6 +24,7 @@ TABLE = [
     ("GET", "/api/v1/executions", "ListExecutions"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),
     ("GET", "/api/v1/executions/{execution_id}", "GetExecution"),
+    ("GET", "/api/v1/executions/{execution_id}/explain", "ExplainStep"),
     ("GET", "/api/v1/executions/{execution_id}/watch", "WatchExecution"),
     ("POST", "/api/v1/executions/{execution_id}/cancel", "CancelExecution"),
 ]

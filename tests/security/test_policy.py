@@ -113,8 +113,8 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
-        "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition", "ListOperations",
-        "ServerReflectionInfo",
+        "ExplainStep", "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition",
+        "ListOperations", "ServerReflectionInfo",
     },
     "operator": {"RetryStep", "Restart", "Rerun", "Pause", "Resume"},
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},

@@ -15,6 +15,7 @@ from zart.models import (
     Cancelled,
     Execution,
     ExecutionState,
+    Explanation,
     IfExists,
     Json,
     Operation,
@@ -173,6 +174,20 @@ def get_step(execution_id: str, step_name: str, *, run_number: int | None = None
         execution_id=execution_id, step_name=step_name, run_number=run_number
     )
     return Call(_METHODS["GetStep"], request, lambda response: decode(Step, response.step))
+
+
+def explain_step(
+    execution_id: str, step_name: str = "", *, run_number: int | None = None
+) -> Call[Explanation]:
+    """Tell why a step is not completed, and what to do.
+
+    Without ``step_name``: of every step that is neither COMPLETED nor CANCELLED, at most 100.
+    Raises ExecutionNotFound, RunNotFound or StepNotFound.
+    """
+    request = pb.ExplainStepRequest(
+        execution_id=execution_id, step_name=step_name, run_number=run_number
+    )
+    return Call(_METHODS["ExplainStep"], request, reader(Explanation))
 
 
 def list_executions(

@@ -5,6 +5,7 @@ The names and meanings are those of the protos (``zart protos DIR``).
 
 from __future__ import annotations
 
+from zart.models.causes import Cause, ExplainedStep, Explanation
 from zart.models.changes import Cancelled, PotentiallyStale, Rerun, Restarted, RetriedStep
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
 from zart.models.executions import (
@@ -24,6 +25,7 @@ from zart.models.page import Page
 from zart.models.pauses import Paused, PauseRule, Resumed
 from zart.models.statuses import (
     AttemptStatus,
+    CauseKind,
     IfExists,
     IfRunning,
     OperationKind,
@@ -38,9 +40,13 @@ __all__ = [
     "Attempt",
     "AttemptStatus",
     "Cancelled",
+    "Cause",
+    "CauseKind",
     "DeadStep",
     "Execution",
     "ExecutionState",
+    "ExplainedStep",
+    "Explanation",
     "ExtendResult",
     "FencedStep",
     "IfExists",

@@ -82,6 +82,23 @@ class ReportStatus(_Status):
     REJECTED = "REJECTED"
 
 
+class CauseKind(_Status):
+    """What kind of thing keeps a step from being completed."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    DEPENDENCIES = "DEPENDENCIES"
+    DEAD_DEPENDENCY = "DEAD_DEPENDENCY"
+    PAUSE_RULE = "PAUSE_RULE"
+    RELEASE_QUEUE = "RELEASE_QUEUE"
+    BACKOFF = "BACKOFF"
+    NO_DISPATCHER = "NO_DISPATCHER"
+    QUEUED_BEHIND = "QUEUED_BEHIND"
+    RUNNING = "RUNNING"
+    IN_DOUBT = "IN_DOUBT"
+    RUN_ENDED = "RUN_ENDED"
+    DEAD = "DEAD"
+
+
 class OperationKind(_Status):
     """What an operation did."""
 

@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from zart.v1 import execution_pb2 as _execution_pb2
+from zart.v1 import explain_pb2 as _explain_pb2
 from zart.v1 import task_definition_pb2 as _task_definition_pb2
 import builtins as _builtins
 import sys
@@ -351,6 +352,62 @@ class GetStepResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStepResponse: _TypeAlias = GetStepResponse  # noqa: Y015
+
+@_typing.final
+class ExplainStepRequest(_message.Message):
+    """Asks why a step, or each step of a run, is not completed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    step_name: _builtins.str
+    """Names the step. Empty: every step that is neither COMPLETED nor CANCELLED."""
+    run_number: _builtins.int
+    """Which run. Unset: the current one."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        run_number: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "run_number", b"run_number"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "execution_id", b"execution_id", "run_number", b"run_number", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
+    _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_number) -> _WhichOneofReturnType__run_number | None: ...
+
+Global___ExplainStepRequest: _TypeAlias = ExplainStepRequest  # noqa: Y015
+
+@_typing.final
+class ExplainStepResponse(_message.Message):
+    """Answers ExplainStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_explain_pb2.ExplainedStep]:
+        """The steps in the graph's order."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_explain_pb2.ExplainedStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainStepResponse: _TypeAlias = ExplainStepResponse  # noqa: Y015
 
 @_typing.final
 class ListExecutionsRequest(_message.Message):

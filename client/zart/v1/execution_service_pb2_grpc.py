@@ -57,6 +57,11 @@ class ExecutionServiceStub(object):
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.GetStepRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_execution__service__pb2.GetStepResponse.FromString,
                 _registered_method=True)
+        self.ExplainStep = channel.unary_unary(
+                '/zart.v1.ExecutionService/ExplainStep',
+                request_serializer=zart_dot_v1_dot_execution__service__pb2.ExplainStepRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_execution__service__pb2.ExplainStepResponse.FromString,
+                _registered_method=True)
         self.ListExecutions = channel.unary_unary(
                 '/zart.v1.ExecutionService/ListExecutions',
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.ListExecutionsRequest.SerializeToString,
@@ -119,6 +124,16 @@ class ExecutionServiceServicer(object):
 
     def GetStep(self, request, context):
         """Reads one step, whole.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainStep(self, request, context):
+        """Tells why a step is not completed: every cause that holds, as of one moment, and what to do.
+        Without step_name: every step that is neither COMPLETED nor CANCELLED, at most 100; where there
+        are more, those that only wait for others are left out first.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -188,6 +203,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.GetStep,
                     request_deserializer=zart_dot_v1_dot_execution__service__pb2.GetStepRequest.FromString,
                     response_serializer=zart_dot_v1_dot_execution__service__pb2.GetStepResponse.SerializeToString,
+            ),
+            'ExplainStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainStep,
+                    request_deserializer=zart_dot_v1_dot_execution__service__pb2.ExplainStepRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_execution__service__pb2.ExplainStepResponse.SerializeToString,
             ),
             'ListExecutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExecutions,
@@ -326,6 +346,33 @@ class ExecutionService(object):
             '/zart.v1.ExecutionService/GetStep',
             zart_dot_v1_dot_execution__service__pb2.GetStepRequest.SerializeToString,
             zart_dot_v1_dot_execution__service__pb2.GetStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.ExecutionService/ExplainStep',
+            zart_dot_v1_dot_execution__service__pb2.ExplainStepRequest.SerializeToString,
+            zart_dot_v1_dot_execution__service__pb2.ExplainStepResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,12 @@ class ExecutionServiceStub:
     """Reads one step, whole.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
     """
+    ExplainStep: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainStepRequest, _execution_service_pb2.ExplainStepResponse]
+    """Tells why a step is not completed: every cause that holds, as of one moment, and what to do.
+    Without step_name: every step that is neither COMPLETED nor CANCELLED, at most 100; where there
+    are more, those that only wait for others are left out first.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
+    """
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]
     """Lists executions, newest first."""
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]
@@ -100,6 +106,12 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     GetStep: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetStepRequest, _execution_service_pb2.GetStepResponse]  # type: ignore[assignment]
     """Reads one step, whole.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
+    """
+    ExplainStep: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainStepRequest, _execution_service_pb2.ExplainStepResponse]  # type: ignore[assignment]
+    """Tells why a step is not completed: every cause that holds, as of one moment, and what to do.
+    Without step_name: every step that is neither COMPLETED nor CANCELLED, at most 100; where there
+    are more, those that only wait for others are left out first.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
     """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
@@ -168,6 +180,18 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetStepResponse, _abc.Awaitable[_execution_service_pb2.GetStepResponse]]:
         """Reads one step, whole.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainStep(
+        self,
+        request: _execution_service_pb2.ExplainStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ExplainStepResponse, _abc.Awaitable[_execution_service_pb2.ExplainStepResponse]]:
+        """Tells why a step is not completed: every cause that holds, as of one moment, and what to do.
+        Without step_name: every step that is neither COMPLETED nor CANCELLED, at most 100; where there
+        are more, those that only wait for others are left out first.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND).
         """
 

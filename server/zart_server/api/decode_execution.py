@@ -142,7 +142,10 @@ def _policy(policy: task_definition_pb2.RetryPolicy, path: str) -> RetryPolicy:
 
 
 def run_of(
-    request: pb.GetExecutionRequest | pb.GetStepRequest | pb.WatchExecutionRequest,
+    request: pb.GetExecutionRequest
+    | pb.GetStepRequest
+    | pb.ExplainStepRequest
+    | pb.WatchExecutionRequest,
 ) -> tuple[str, int | None]:
     """Decode which run is meant."""
     with Checks() as check:

@@ -12,6 +12,7 @@ from zart_server.api import decode_execution as decode
 from zart_server.api import encode, encode_step
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
+from zart_server.api.encode_causes import explained_step
 from zart_server.api.fields import name_of, optional_number
 from zart_server.api.mutations.execution import (
     CANCEL_EXECUTION,
@@ -72,6 +73,20 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         async with self._reading.transaction(snapshot=True) as tx:
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode_step.step(step))
+
+    async def ExplainStep(  # noqa: N802 - the proto's name
+        self, request: pb.ExplainStepRequest, context: Context
+    ) -> pb.ExplainStepResponse:
+        """Tell why steps are not completed."""
+        with Checks() as check:
+            execution_id, run_number = check(decode.run_of, request)
+            step_name = check(name_of, request.step_name, "step_name") if request.step_name else ""
+        async with self._reading.transaction(snapshot=True) as tx:
+            steps = await reads.explain_steps(tx, execution_id, step_name, run_number)
+        return await aside.done(
+            _STEP_BYTES * sum(len(step.causes) for step in steps),
+            lambda: pb.ExplainStepResponse(steps=map(explained_step, steps)),
+        )
 
     async def ListExecutions(  # noqa: N802 - the proto's name
         self, request: pb.ListExecutionsRequest, context: Context

@@ -35,6 +35,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.ExecutionService/CancelExecution": Role.STARTER,
     "/zart.v1.ExecutionService/GetExecution": Role.VIEWER,
     "/zart.v1.ExecutionService/GetStep": Role.VIEWER,
+    "/zart.v1.ExecutionService/ExplainStep": Role.VIEWER,
     "/zart.v1.ExecutionService/ListExecutions": Role.VIEWER,
     "/zart.v1.ExecutionService/WatchExecution": Role.VIEWER,
     "/zart.v1.ExecutionService/ListTaskDefinitions": Role.VIEWER,

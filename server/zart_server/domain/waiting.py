@@ -29,13 +29,14 @@ def waiting_in_queue(
 ) -> str:
     """Return what a queued task waits for: its time, any dispatcher, or a free one."""
     if not_before > now:
-        return f"backoff until {_moment(not_before)}"
+        return f"backoff until {moment(not_before)}"
     if last_asked_at is None:
         return f"a dispatcher: none has ever asked for {task_name}"
     if now - last_asked_at > STALE_AFTER:
-        return f"a dispatcher: none has asked for {task_name} since {_moment(last_asked_at)}"
+        return f"a dispatcher: none has asked for {task_name} since {moment(last_asked_at)}"
     return "a dispatcher with a free slot"
 
 
-def _moment(time: datetime) -> str:
+def moment(time: datetime) -> str:
+    """Write a time in UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")

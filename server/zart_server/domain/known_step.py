@@ -1,0 +1,99 @@
+"""What is known of a step, its run and the rules that match it when it is to be explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from zart_server.domain.model import RunStatus, StepError, StepStatus
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """The run that a step belongs to, as of ``now``.
+
+    ``last_asked_at``: when a dispatcher asked for its task last.
+    """
+
+    execution_id: str
+    task_name: str
+    run_number: int
+    current_run_number: int
+    status: RunStatus
+    ended_at: datetime | None
+    error: str
+    last_asked_at: datetime | None
+    now: datetime
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the newest run of its execution."""
+        return self.run_number == self.current_run_number
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing leads on in it: RetryStep leads out of FAILED, in the current run."""
+        return not self.is_current or self.status in (RunStatus.CANCELLED, RunStatus.COMPLETED)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRule:
+    """An active pause rule.
+
+    Of one that is RELEASING: its rate, and whether it waits for dispatchers.
+    """
+
+    rule_key: int
+    rule_id: str
+    created_by: str
+    reason: str
+    created_at: datetime
+    expires_at: datetime | None
+    rate_per_second: float | None
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How many stand before a step in a line. ``is_least``: at least so many."""
+
+    count: int
+    is_least: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A rule that matches a step and has not let it go; where it is RELEASING, the step's place."""
+
+    rule: KnownRule
+    ahead: Ahead | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStep:
+    """A step, as it is stored.
+
+    ``attempt`` is the one that is queued, held or under way, else the last. ``waits_for``, and
+    ``dead`` among or behind them, are of a PENDING step; ``first`` is what is to end first of what
+    it waits for. ``more_rules`` is how many matching rules are left out. ``ahead`` None: it is not
+    in its lane.
+    """
+
+    step_name: str
+    status: StepStatus
+    handler: str
+    attempt: int
+    max_attempts: int
+    ready_at: datetime | None = None
+    not_before: datetime | None = None
+    started_at: datetime | None = None
+    dispatcher_id: str = ""
+    lease_expires_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: StepError | None = None
+    waits_for: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    first: str = ""
+    holding: tuple[Holding, ...] = ()
+    more_rules: int = 0
+    ahead: Ahead | None = None

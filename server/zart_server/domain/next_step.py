@@ -1,0 +1,123 @@
+"""Says what is to be done about a step, or what happens by itself, and with which command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from zart_server.domain.causes import Cause, CauseKind, Next
+from zart_server.domain.known_step import KnownRun, KnownStep
+from zart_server.domain.waiting import moment
+
+
+def next_of(run: KnownRun, step: KnownStep, causes: Sequence[Cause]) -> Next:
+    """Say what is to be done first: about the first cause."""
+    if not causes:
+        return Next("Nothing is to be done: it is completed.")
+    return _BY_KIND[causes[0].kind](run, step, causes[0])
+
+
+def _command(verb: str, *arguments: str) -> tuple[str, ...]:
+    """Return the argv of a command of zart; no argument, being callers' text, is an option."""
+    guard = ["--"] if any(argument.startswith("-") for argument in arguments) else []
+    return ("zart", verb, *guard, *arguments)
+
+
+def _run_ended(run: KnownRun, _step: KnownStep, _cause: Cause) -> Next:
+    if not run.is_current:
+        return Next(
+            f"Nothing more happens in run {run.run_number}:"
+            f" look at run {run.current_run_number}, the current one.",
+            _command("why", run.execution_id),
+        )
+    return Next(
+        "Rerun the execution, if it is to go on: what is completed is kept.",
+        _command("rerun", run.execution_id),
+    )
+
+
+def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    rules = len(step.holding) + step.more_rules
+    if rules:
+        word = "a pause rule withholds" if rules == 1 else f"{rules} pause rules withhold"
+        paused = f"; it is paused then, for {word} it"
+    else:
+        paused = ""
+    return Next(
+        f"Retry it once what made it fail is mended{paused}.",
+        _command("retry-step", run.execution_id, step.step_name),
+    )
+
+
+def _dead_dependency(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    return Next(
+        f"Retry {step.dead[0]}, which is dead, once what made it fail is mended.",
+        _command("retry-step", run.execution_id, step.dead[0]),
+    )
+
+
+def _dependencies(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    return Next(
+        "It goes on by itself once they are completed:"
+        f" look at {step.first}, which is to end first.",
+        _command("why", run.execution_id, step.first),
+    )
+
+
+def _pause_rule(_run: KnownRun, step: KnownStep, cause: Cause) -> Next:
+    rules = len(step.holding) + step.more_rules
+    if rules > 1:
+        sentence = f"It goes on once all {rules} pause rules that match it have let it go"
+        if step.more_rules:
+            sentence += f", {step.more_rules} of which are not listed here"
+    else:
+        sentence = "It goes on once its pause rule is resumed"
+        sentence += f", or ends by itself at {moment(cause.until)}" if cause.until else ""
+    return Next(f"{sentence}.", ("zart", "resume", "--rule-id", cause.rule_id))
+
+
+def _release(_run: KnownRun, _step: KnownStep, cause: Cause) -> Next:
+    when = f", at about {moment(cause.until)}" if cause.until else ""
+    return Next(f"It is let go in its turn{when}.", _command("pause-list"))
+
+
+def _no_dispatcher(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    return Next(
+        f"Start a dispatcher of task {run.task_name} that has the handler {step.handler}.",
+        _command("tasks"),
+    )
+
+
+def _backoff(run: KnownRun, step: KnownStep, cause: Cause) -> Next:
+    when = f" at {moment(cause.until)}" if cause.until else ""
+    return Next(
+        f"It is tried again by itself{when}: look how its attempts ended.",
+        _command("status", run.execution_id, step.step_name),
+    )
+
+
+def _queued(run: KnownRun, _step: KnownStep, cause: Cause) -> Next:
+    sentence = "The next dispatcher with a free slot takes it."
+    if cause.ahead:
+        sentence = "It is taken in its turn: more dispatchers, or more slots, make that sooner."
+    return Next(sentence, _command("watch", run.execution_id))
+
+
+def _running(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    sentence = "It ends by itself: its lease is extended as long as its dispatcher lives."
+    if step.lease_expires_at is not None and step.lease_expires_at < run.now:
+        sentence = "Its lease has ended: the attempt is about to be taken for lost, and repeated."
+    return Next(sentence, _command("watch", run.execution_id))
+
+
+_BY_KIND: Mapping[CauseKind, Callable[[KnownRun, KnownStep, Cause], Next]] = {
+    CauseKind.RUN_ENDED: _run_ended,
+    CauseKind.DEAD: _dead,
+    CauseKind.DEAD_DEPENDENCY: _dead_dependency,
+    CauseKind.DEPENDENCIES: _dependencies,
+    CauseKind.PAUSE_RULE: _pause_rule,
+    CauseKind.RELEASE_QUEUE: _release,
+    CauseKind.NO_DISPATCHER: _no_dispatcher,
+    CauseKind.BACKOFF: _backoff,
+    CauseKind.QUEUED_BEHIND: _queued,
+    CauseKind.RUNNING: _running,
+}

@@ -1,0 +1,194 @@
+"""Explains why steps are not completed, as of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import asyncpg
+
+from zart_server import aside
+from zart_server.domain.blocking import dead_behind, first_to_end
+from zart_server.domain.causes import ExplainedStep
+from zart_server.domain.errors import StepNotFound
+from zart_server.domain.explaining import explain
+from zart_server.domain.graph import Graph
+from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownStep
+from zart_server.domain.model import StepStatus, run_id_of
+from zart_server.store.db import Tx
+from zart_server.store.leases import error_from_json
+from zart_server.store.reads.explained_steps import (
+    ExplainedRun,
+    blocking_steps,
+    find_run,
+    places_in_releases,
+    read_step_rows,
+    rules_for,
+    status_of_row,
+    unfinished_steps,
+)
+
+_MOST_AHEAD = 20_000  # of one step; of each of many
+_MOST_AHEAD_OF_EACH = 1_000
+# Of all steps together, so that the answer fits a message whatever their names and reasons are.
+_MOST_RULES = 10_000
+_MOST_REASONS = 500  # told of rules
+_MOST_NAMES = 2_000  # in a cause
+_RULE_BYTES = 200  # about, of what is told of a rule
+_WITHHELD = (StepStatus.PENDING, StepStatus.SCHEDULED, StepStatus.DEAD)
+
+
+async def explain_steps(
+    tx: Tx, execution_id: str, step_name: str, run_number: int | None
+) -> list[ExplainedStep]:
+    """Explain a step of a run (None: the current one), or with an empty name what is unfinished.
+
+    ``tx`` is to be a snapshot. Raises ExecutionNotFound, RunNotFound or StepNotFound.
+    """
+    run = await find_run(tx, execution_id, run_number)
+    graph = (await tx.definitions.one(tx, run.definition_key)).graph
+    if step_name:
+        number = graph.index.get(step_name)
+        if number is None:
+            raise StepNotFound(run_id_of(execution_id, run.known.run_number), step_name)
+        numbers, most_ahead = [number], _MOST_AHEAD
+    else:
+        numbers, most_ahead = await unfinished_steps(tx, run.run_key), _MOST_AHEAD_OF_EACH
+    if not numbers:
+        return []
+    rows = await read_step_rows(tx, run.run_key, numbers, most_ahead)
+    facts = [_facts(graph, row, most_ahead) for row in rows]
+    if any(step.status is StepStatus.PENDING for step in facts):
+        opened, dead = await blocking_steps(tx, run.run_key)
+        facts = await aside.done(graph.size, _with_blocking, graph, rows, facts, opened, dead)
+    held_by = await _held_by(tx, run, rows, facts, most_ahead)
+    size = _RULE_BYTES * sum(len(held) for held, _ in held_by)
+    return await aside.done(size, _explained, run, facts, held_by)
+
+
+def _explained(
+    run: ExplainedRun,
+    facts: Sequence[KnownStep],
+    held_by: Sequence[tuple[Sequence[Holding], int]],
+) -> list[ExplainedStep]:
+    found = []
+    most = _MOST_NAMES // len(facts)
+    for step, (holding, more) in zip(facts, held_by, strict=True):
+        status = step.status
+        if holding and status is StepStatus.SCHEDULED:
+            status = StepStatus.PAUSED
+        known = replace(step, status=status, holding=tuple(holding), more_rules=more)
+        found.append(explain(run.known, known, most))
+    return found
+
+
+def _facts(graph: Graph, row: asyncpg.Record, most_ahead: int) -> KnownStep:
+    spec = graph.steps[row["step_no"]]
+    return KnownStep(
+        spec.step_name,
+        status_of_row(row),
+        spec.handler,
+        row["attempt"] if row["open_attempt"] is None else row["open_attempt"],
+        row["open_max"] or row["max_attempts"] or spec.retry_policy.max_attempts,
+        ready_at=row["ready_at"],
+        not_before=row["not_before"],
+        started_at=row["started_at"],
+        dispatcher_id=row["dispatcher_id"] or "",
+        lease_expires_at=row["lease_expires_at"],
+        ended_at=row["completed_at"],
+        error=error_from_json(row["error"]),
+        ahead=Ahead(row["ahead"], row["ahead"] >= most_ahead) if row["is_queued"] else None,
+    )
+
+
+def _with_blocking(
+    graph: Graph,
+    rows: Sequence[asyncpg.Record],
+    facts: Sequence[KnownStep],
+    opened: frozenset[int],
+    dead: frozenset[int],
+) -> list[KnownStep]:
+    """Say of steps that wait for others for which ones."""
+    numbers = [row["step_no"] for row in rows]
+    waiting = [
+        number
+        for number, step in zip(numbers, facts, strict=True)
+        if step.status is StepStatus.PENDING
+    ]
+    behind = dead_behind(graph, waiting, opened, dead)
+    left = opened | dead
+    return [
+        replace(
+            step,
+            waits_for=_names(graph, [d for d in graph.depends_on[number] if d in left]),
+            dead=_names(graph, behind.get(number, ())),
+            first=graph.steps[first_to_end(graph, number, left)].step_name,
+        )
+        if step.status is StepStatus.PENDING
+        else step
+        for number, step in zip(numbers, facts, strict=True)
+    ]
+
+
+def _names(graph: Graph, numbers: Collection[int]) -> tuple[str, ...]:
+    return tuple(graph.steps[number].step_name for number in numbers)
+
+
+async def _held_by(
+    tx: Tx,
+    run: ExplainedRun,
+    rows: Sequence[asyncpg.Record],
+    facts: Sequence[KnownStep],
+    most_ahead: int,
+) -> list[tuple[Sequence[Holding], int]]:
+    """Return, for each step, the rules that withhold it, and how many more there are than told."""
+    most = _MOST_RULES // len(facts)
+    reasons = _MOST_REASONS // len(facts)
+    if tx.pauses.epoch != run.epoch:
+        # Where another call is ahead of this snapshot, what it lacks is deleted by now.
+        await tx.pauses.refresh(tx)
+    matching = [_matching(tx, run, row, step) for row, step in zip(rows, facts, strict=True)]
+    keys = sorted({key for some in matching for key in some[:most]})
+    rules = await rules_for(tx, keys, run.known.execution_id) if keys else {}
+    releasing = [
+        (n, key)
+        for n, some in enumerate(matching)
+        for key in some[:most]
+        if key in rules and rules[key].rate_per_second is not None
+    ]
+    places = [(key, facts[n].not_before, rows[n]["queue_no"]) for n, key in releasing]
+    found = await places_in_releases(tx, places, most_ahead) if places else []
+    ahead = dict(zip(releasing, found, strict=True))
+    return [
+        (_holding(rules, ahead, n, some[:most], reasons), len(some[most:]))
+        for n, some in enumerate(matching)
+    ]
+
+
+def _matching(tx: Tx, run: ExplainedRun, row: asyncpg.Record, step: KnownStep) -> list[int]:
+    """Return the keys of rules that match a step and have not let it go, oldest first."""
+    if run.known.is_over or step.status not in _WITHHELD:
+        return []
+    found = set(
+        tx.pauses.rules.matching(run.known.execution_id, run.known.task_name, step.step_name)
+    )
+    if row["rule_key"] is not None:
+        found.add(row["rule_key"])
+    return sorted(found.difference(row["let_go"] or ()))
+
+
+def _holding(
+    rules: Mapping[int, KnownRule],
+    ahead: Mapping[tuple[int, int], Ahead],
+    n: int,
+    keys: Sequence[int],
+    reasons: int,
+) -> list[Holding]:
+    return [
+        Holding(
+            rules[key] if place < reasons else replace(rules[key], created_by="", reason=""),
+            ahead.get((n, key)),
+        )
+        for place, key in enumerate(keys)
+        if key in rules
+    ]

@@ -1,0 +1,330 @@
+"""ExplainStep: each kind of cause is made and read, and the command that is told works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from rig import CHAIN, Rig
+from terminal import Printed, zart_command
+
+import zart
+from zart import errors
+from zart.models import ExplainedStep
+from zart.testing.server import ServerUnderTest
+
+Follow = Callable[[ExplainedStep], Printed]
+_ASKED = """
+    INSERT INTO zart.task_names (task_name, last_asked_at) VALUES ('t', now() - $1::interval)
+    ON CONFLICT (task_name) DO UPDATE SET last_asked_at = EXCLUDED.last_asked_at
+"""
+# As a rule becomes RELEASING.
+_RELEASING = """
+    INSERT INTO zart.pause_releases (rule_key, rate_per_second, credit, credit_at, is_waiting,
+        started_by, principal, reason, incident)
+    SELECT rule_key, $2, 0, now(), $3, '', '', '', '' FROM zart.pause_rules WHERE rule_id = $1
+"""
+_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
+
+
+@pytest.fixture
+def follow(zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch) -> Follow:
+    """Run the command that is told next, as it stands, by the real CLI."""
+    monkeypatch.setenv("ZART_ADDRESS", zart_server.address)
+
+    def run(step: ExplainedStep) -> Printed:
+        program, *arguments = step.next_command
+        assert program == "zart"
+        printed = zart_command(monkeypatch, arguments)
+        assert printed.code == 0, printed.err
+        return printed
+
+    return run
+
+
+async def why(rig: Rig, step_name: str, execution_id: str = "x", **options: int) -> ExplainedStep:
+    """Explain one step."""
+    (step,) = await rig.client.explain_step(execution_id, step_name, **options)
+    assert step.step_name == step_name
+    return step
+
+
+def kinds(step: ExplainedStep) -> list[str]:
+    return [cause.kind.value for cause in step.causes]
+
+
+async def asked(rig: Rig, ago: timedelta = timedelta(hours=-1)) -> None:
+    """Let a dispatcher have asked for the task; in the time to come, so that it does not pass."""
+    await rig.db.execute(_ASKED, ago)
+
+
+async def test_dependencies(rig: Rig, follow: Follow) -> None:
+    await rig.start("x", CHAIN)
+    step = await why(rig, "c")
+
+    assert (step.status, kinds(step)) == ("PENDING", ["DEPENDENCIES"])
+    assert step.causes[0].step_names == ("b",)
+    assert "look at a" in step.next
+    assert follow(step).out.startswith("a is SCHEDULED\n")
+
+
+async def test_a_dead_dependency_however_far_back(rig: Rig, follow: Follow) -> None:
+    await rig.dead("x", CHAIN, step="a")
+    step = await why(rig, "c")
+
+    assert kinds(step) == ["DEAD_DEPENDENCY", "RUN_ENDED", "DEPENDENCIES"]
+    assert step.causes[0].step_names == ("a",)
+    assert step.causes[1].text == "run 0 ended FAILED: a: no"
+    assert step.causes[2].step_names == ("b",)
+    follow(step)
+    assert await rig.statuses() == {"a": "SCHEDULED", "b": "PENDING", "c": "PENDING"}
+
+
+async def test_every_rule_that_matches(rig: Rig, follow: Follow) -> None:
+    await asked(rig)
+    made = [
+        await rig.client.pause(task_name="t", reason="card service down"),
+        await rig.client.pause(step_pattern="a*", expires_in=3600),
+        await rig.client.pause(execution_id="x", task_name="t", step_pattern="a"),
+    ]
+    await rig.client.pause(task_name="u")
+    await rig.client.pause(execution_id="y")
+    await rig.start("x", CHAIN)
+    step = await why(rig, "a")
+
+    assert (step.status, kinds(step)) == ("PAUSED", ["PAUSE_RULE"] * 3)
+    assert [cause.rule_id for cause in step.causes] == [rule.rule_id for rule in made]
+    assert [cause.since for cause in step.causes] == [rule.rule.created_at for rule in made]
+    assert [cause.until for cause in step.causes] == [rule.rule.expires_at for rule in made]
+    assert "(tester: card service down)" in step.causes[0].text
+    assert step.next.startswith("It goes on once all 3 pause rules")
+    later = await why(rig, "b")
+    assert kinds(later) == ["DEPENDENCIES", "PAUSE_RULE"]  # it will be withheld, too
+
+    for left in (2, 1):
+        follow(step)
+        step = await why(rig, "a")
+        assert kinds(step) == ["PAUSE_RULE"] * left
+    follow(step)
+    assert [task.step_name for task in await rig.lease(wait=5)] == ["a"]
+
+
+async def test_what_a_rule_will_withhold_once_it_is_retried(rig: Rig, follow: Follow) -> None:
+    await rig.dead("x", {"a": ()}, step="a")
+    await rig.client.pause(step_pattern="a")
+    step = await why(rig, "a")
+
+    assert kinds(step) == ["DEAD", "PAUSE_RULE"]
+    assert step.next.endswith("it is paused then, for a pause rule withholds it.")
+    follow(step)
+    assert await rig.statuses() == {"a": "PAUSED"}
+
+
+async def test_an_execution_that_is_exempt_is_not_held(rig: Rig) -> None:
+    await asked(rig)
+    rule = await rig.client.pause(execution_id="x")
+    await rig.start("x", {"a": ()})
+    await rig.db.execute(
+        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
+        " SELECT rule_key, 'x', 0 FROM zart.pause_rules WHERE rule_id = $1",
+        rule.rule_id,
+    )
+
+    assert kinds(await why(rig, "a")) == ["QUEUED_BEHIND"]
+
+
+async def test_the_line_of_a_release(rig: Rig, follow: Follow) -> None:
+    await asked(rig)
+    rule = await rig.client.pause(task_name="t")
+    for n in range(4):
+        await rig.start(f"x{n}", CHAIN)
+    await rig.db.execute(_RELEASING, rule.rule_id, 0.5, False)
+    before = await rig.db.fetchval("SELECT now()")
+    step = await why(rig, "a", "x3")
+    after = await rig.db.fetchval("SELECT now()")
+
+    assert (step.status, kinds(step)) == ("PAUSED", ["RELEASE_QUEUE"])
+    (cause,) = step.causes
+    assert (cause.rule_id, cause.ahead) == (rule.rule_id, 3)
+    assert cause.until is not None
+    assert before <= cause.until - timedelta(seconds=4 / 0.5) <= after
+    later = (await why(rig, "b", "x3")).causes[1]
+    assert (later.kind, later.ahead, later.until) == ("RELEASE_QUEUE", 4, None)
+    assert rule.rule_id in follow(step).out
+
+    await rig.db.execute("UPDATE zart.pause_releases SET is_waiting = true")
+    waiting = (await why(rig, "a", "x3")).causes[0]
+    assert waiting.until is None
+    assert waiting.text.endswith("it waits for dispatchers to take what it let go")
+    await rig.client.pause(execution_id="x3")
+    assert kinds(await why(rig, "a", "x3")) == ["PAUSE_RULE", "RELEASE_QUEUE"]
+
+
+async def test_what_a_rule_has_let_go_is_not_held_by_it(rig: Rig) -> None:
+    await asked(rig)
+    rule = await rig.client.pause(task_name="t")
+    await rig.start("x", {"a": ()})
+    await rig.db.execute(_RELEASING, rule.rule_id, 1.0, False)
+    await rig.db.execute(
+        f"WITH gone AS (DELETE FROM zart.held RETURNING *), queued AS ("
+        f" INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone)"
+        " INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
+        " SELECT rule_key, run_key, step_no, attempt, 0 FROM gone"
+    )
+    step = await why(rig, "a")
+
+    assert (step.status, kinds(step)) == ("SCHEDULED", ["QUEUED_BEHIND"])
+
+
+async def test_backoff(rig: Rig, follow: Follow) -> None:
+    hours = zart.Retry(max_attempts=3, initial_backoff=3600.0, max_backoff=3600.0)
+    await rig.start("x", {"a": ()}, retry=hours)
+    await rig.fail(await rig.lease_one("a"), retryable=True)
+    await asked(rig)
+    step = await why(rig, "a")
+
+    assert (step.status, kinds(step)) == ("SCHEDULED", ["BACKOFF"])
+    assert step.causes[0].text == "backoff before attempt 2 of 3"
+    assert step.causes[0].until == (await rig.client.get_step("x", "a")).not_before
+    assert "Broken" in follow(step).out
+    await rig.client.pause(execution_id="x")
+    assert kinds(await why(rig, "a")) == ["PAUSE_RULE", "BACKOFF"]
+
+
+async def test_no_dispatcher(rig: Rig, follow: Follow) -> None:
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    await rig.client.start("t", execution_id="x")
+    step = await why(rig, "a")
+    assert kinds(step) == ["NO_DISPATCHER", "QUEUED_BEHIND"]
+    assert step.causes[0].text == "no dispatcher has ever asked for t"
+    assert "never" in follow(step).out
+
+    await asked(rig, timedelta(hours=1))
+    (cause, _) = (await why(rig, "a")).causes
+    assert cause.text == "no dispatcher asks for t any more"
+    assert cause.since == await rig.db.fetchval("SELECT last_asked_at FROM zart.task_names")
+
+
+async def test_queued_behind(rig: Rig, follow: Follow) -> None:
+    await asked(rig)
+    for n in range(3):
+        await rig.start(f"x{n}", {"a": (), "b": ()})
+    step = await why(rig, "b", "x2")
+
+    assert (step.status, kinds(step)) == ("SCHEDULED", ["QUEUED_BEHIND"])
+    assert step.causes[0].ahead == 2
+    assert step.causes[0].text == "2 due before it for handler b"
+    assert "more dispatchers" in step.next
+    first = await why(rig, "b", "x0")
+    assert first.causes[0].ahead == 0
+    assert first.causes[0].text.startswith("the first in line for handler b")
+    await rig.work()
+    assert "x2:run:0 is COMPLETED" in follow(step).out
+
+
+async def test_running(rig: Rig, follow: Follow) -> None:
+    await rig.start("x", {"a": ()})
+    task = await rig.lease_one("a")
+    await rig.client.pause(execution_id="x")  # which keeps nothing that is in flight
+    step = await why(rig, "a")
+    stored = await rig.client.get_step("x", "a")
+
+    assert (step.status, kinds(step)) == ("RUNNING", ["RUNNING"])
+    (cause,) = step.causes
+    assert (cause.dispatcher_id, cause.since) == ("d", stored.started_at)
+    assert cause.until == stored.lease_expires_at
+    await rig.complete(task)
+    assert "x:run:0 is COMPLETED" in follow(step).out
+
+
+async def test_a_run_that_was_cancelled(rig: Rig, follow: Follow) -> None:
+    await rig.start("x", CHAIN)
+    await rig.client.cancel_execution("x", reason="ordered twice")
+    step = await why(rig, "b")
+
+    assert (step.status, kinds(step)) == ("CANCELLED", ["RUN_ENDED"])
+    assert step.causes[0].text.startswith("run 0 ended CANCELLED")
+    assert (await rig.client.explain_step("x")).steps == ()
+    follow(step)
+    assert (await rig.client.get_execution("x")).run.run_number == 1
+
+
+async def test_a_run_that_is_not_the_current_one(rig: Rig, follow: Follow) -> None:
+    await rig.dead("x", CHAIN, step="a")
+    await rig.client.restart("x")
+    await rig.client.pause(execution_id="x")
+    step = await why(rig, "a", run_number=0)
+
+    assert kinds(step) == ["RUN_ENDED", "DEAD"]  # no rule matters to it any more
+    assert step.next == "Nothing more happens in run 0: look at run 1, the current one."
+    assert follow(step).out.startswith("a is PAUSED\n")
+
+
+async def test_a_dead_step(rig: Rig, follow: Follow) -> None:
+    await rig.dead("x", CHAIN, step="b")
+    step = await why(rig, "b")
+
+    assert (step.status, kinds(step)) == ("DEAD", ["DEAD"])
+    assert step.causes[0].text == "dead after attempt 1: Broken: no"
+    assert step.causes[0].since == (await rig.client.get_step("x", "b")).completed_at
+    assert step.next == "Retry it once what made it fail is mended."
+    follow(step)
+    assert (await rig.statuses())["b"] == "SCHEDULED"
+
+
+async def test_a_completed_step_has_no_cause(rig: Rig) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.work()
+    step = await why(rig, "a")
+
+    assert (step.status, step.causes, step.next_command) == ("COMPLETED", (), ())
+    assert step.next == "Nothing is to be done: it is completed."
+
+
+async def test_without_a_name_each_step_that_is_unfinished(rig: Rig) -> None:
+    names = [f"n{n:03}" for n in range(150)]
+    chain = {name: before for name, *before in zip(names, ["first", *names], strict=False)}
+    await rig.start("x", {"first": (), **chain, "last": (), "done": ()})
+    tasks = {task.step_name: task for task in await rig.lease()}
+    await rig.complete(tasks["done"])
+    await rig.fail(tasks["last"])
+    steps = await rig.client.explain_step("x")
+
+    assert [step.step_name for step in steps] == ["first", *names[:98], "last"]
+    assert [step.status for step in steps] == ["RUNNING", *["PENDING"] * 98, "DEAD"]
+    assert steps.step("n097").causes[0].step_names == ("n096",)
+    with pytest.raises(KeyError):
+        steps.step("done")
+
+
+async def test_ids_are_never_options_nor_shell(rig: Rig, follow: Follow) -> None:
+    execution_id, step = "--all $(false) 'x'; \"", "-y"
+    await rig.dead(execution_id, {step: ()}, step=step)
+    told = await why(rig, step, execution_id)
+
+    assert told.next_command == ("zart", "retry-step", "--", execution_id, step)
+    follow(told)
+    assert await rig.statuses(execution_id) == {step: "SCHEDULED"}
+
+
+async def test_who_is_unknown_is_told(rig: Rig) -> None:
+    await rig.start("x", {"a": ()})
+    with pytest.raises(errors.ExecutionNotFound):
+        await rig.client.explain_step("y")
+    with pytest.raises(errors.RunNotFound):
+        await rig.client.explain_step("x", run_number=1)
+    with pytest.raises(errors.StepNotFound):
+        await rig.client.explain_step("x", "b")
+    with pytest.raises(errors.InvalidField):
+        await rig.client.explain_step("x", " ")
+
+
+async def test_the_client_for_plain_code(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await rig.start("x", CHAIN)
+    with zart.connect_sync(zart_server.address) as client:
+        told = client.explain_step("x")
+
+    assert told == await rig.client.explain_step("x")
+    assert [step.step_name for step in told] == ["a", "b", "c"]

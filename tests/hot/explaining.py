@@ -1,0 +1,38 @@
+"""Why steps are not completed: of those that are dead, queued, held, or wait for others."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.scenario import scenario
+from hot.states import MANY
+from zart_server.store.reads.explain_steps import explain_steps
+
+_RULE = """
+    INSERT INTO zart.pause_rules (rule_key, rule_id, task_name, everything, reason, created_by)
+    OVERRIDING SYSTEM VALUE VALUES (1, 'pr-line', 'many', false, '', '')
+"""
+_RELEASING = """
+    INSERT INTO zart.pause_releases (rule_key, rate_per_second, credit, credit_at, started_by,
+        principal, reason, incident) VALUES (1, 1, 0, now(), '', '', '', '')
+"""
+_EPOCH = "UPDATE zart.pause_epoch SET epoch = epoch + 1"
+
+
+@scenario()
+async def explaining(tx: Explained) -> None:
+    await tx.sql.execute(_RULE)
+    await tx.sql.execute(_EPOCH)
+    for number in (1, 5, MANY + 1, MANY + 2):  # finished, dead, paused, queued
+        for step_name in ("", "a", "b"):
+            steps = await explain_steps(tx.tx, f"x-{number}", step_name, None)
+            assert len(steps) <= 2
+
+
+@scenario(2_000)  # whole lines are counted, of 10,000 each
+async def explaining_behind_many(tx: Explained) -> None:
+    for statement in (_RULE, _RELEASING, _EPOCH):
+        await tx.sql.execute(statement)
+    for number in (MANY + 19_997, MANY + 19_998):
+        for step_name in ("", "a", "b"):
+            steps = await explain_steps(tx.tx, f"x-{number}", step_name, None)
+            assert len(steps) == (2 - bool(step_name))
