@@ -6,19 +6,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from explaining import asked, kinds, why
 from rig import CHAIN, Rig
 from terminal import Printed, zart_command
 
 import zart
-from zart import errors
 from zart.models import ExplainedStep
 from zart.testing.server import ServerUnderTest
 
 Follow = Callable[[ExplainedStep], Printed]
-_ASKED = """
-    INSERT INTO zart.task_names (task_name, last_asked_at) VALUES ('t', now() - $1::interval)
-    ON CONFLICT (task_name) DO UPDATE SET last_asked_at = EXCLUDED.last_asked_at
-"""
 # As a rule becomes RELEASING.
 _RELEASING = """
     INSERT INTO zart.pause_releases (rule_key, rate_per_second, credit, credit_at, is_waiting,
@@ -42,22 +38,6 @@ def follow(zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch) -> Fol
         return printed
 
     return run
-
-
-async def why(rig: Rig, step_name: str, execution_id: str = "x", **options: int) -> ExplainedStep:
-    """Explain one step."""
-    (step,) = await rig.client.explain_step(execution_id, step_name, **options)
-    assert step.step_name == step_name
-    return step
-
-
-def kinds(step: ExplainedStep) -> list[str]:
-    return [cause.kind.value for cause in step.causes]
-
-
-async def asked(rig: Rig, ago: timedelta = timedelta(hours=-1)) -> None:
-    """Let a dispatcher have asked for the task; in the time to come, so that it does not pass."""
-    await rig.db.execute(_ASKED, ago)
 
 
 async def test_dependencies(rig: Rig, follow: Follow) -> None:
@@ -283,22 +263,6 @@ async def test_a_completed_step_has_no_cause(rig: Rig) -> None:
     assert step.next == "Nothing is to be done: it is completed."
 
 
-async def test_without_a_name_each_step_that_is_unfinished(rig: Rig) -> None:
-    names = [f"n{n:03}" for n in range(150)]
-    chain = {name: before for name, *before in zip(names, ["first", *names], strict=False)}
-    await rig.start("x", {"first": (), **chain, "last": (), "done": ()})
-    tasks = {task.step_name: task for task in await rig.lease()}
-    await rig.complete(tasks["done"])
-    await rig.fail(tasks["last"])
-    steps = await rig.client.explain_step("x")
-
-    assert [step.step_name for step in steps] == ["first", *names[:98], "last"]
-    assert [step.status for step in steps] == ["RUNNING", *["PENDING"] * 98, "DEAD"]
-    assert steps.step("n097").causes[0].step_names == ("n096",)
-    with pytest.raises(KeyError):
-        steps.step("done")
-
-
 async def test_ids_are_never_options_nor_shell(rig: Rig, follow: Follow) -> None:
     execution_id, step = "--all $(false) 'x'; \"", "-y"
     await rig.dead(execution_id, {step: ()}, step=step)
@@ -307,24 +271,3 @@ async def test_ids_are_never_options_nor_shell(rig: Rig, follow: Follow) -> None
     assert told.next_command == ("zart", "retry-step", "--", execution_id, step)
     follow(told)
     assert await rig.statuses(execution_id) == {step: "SCHEDULED"}
-
-
-async def test_who_is_unknown_is_told(rig: Rig) -> None:
-    await rig.start("x", {"a": ()})
-    with pytest.raises(errors.ExecutionNotFound):
-        await rig.client.explain_step("y")
-    with pytest.raises(errors.RunNotFound):
-        await rig.client.explain_step("x", run_number=1)
-    with pytest.raises(errors.StepNotFound):
-        await rig.client.explain_step("x", "b")
-    with pytest.raises(errors.InvalidField):
-        await rig.client.explain_step("x", " ")
-
-
-async def test_the_client_for_plain_code(rig: Rig, zart_server: ServerUnderTest) -> None:
-    await rig.start("x", CHAIN)
-    with zart.connect_sync(zart_server.address) as client:
-        told = client.explain_step("x")
-
-    assert told == await rig.client.explain_step("x")
-    assert [step.step_name for step in told] == ["a", "b", "c"]

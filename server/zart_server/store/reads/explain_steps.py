@@ -60,7 +60,8 @@ async def explain_steps(
     facts = [_facts(graph, row, most_ahead) for row in rows]
     if any(step.status is StepStatus.PENDING for step in facts):
         opened, dead = await blocking_steps(tx, run.run_key)
-        facts = await aside.done(graph.size, _with_blocking, graph, rows, facts, opened, dead)
+        size = graph.size if dead else 0  # else next to nothing is looked at
+        facts = await aside.done(size, _with_blocking, graph, rows, facts, opened, dead)
     held_by = await _held_by(tx, run, rows, facts, most_ahead)
     size = _RULE_BYTES * sum(len(held) for held, _ in held_by)
     return await aside.done(size, _explained, run, facts, held_by)
