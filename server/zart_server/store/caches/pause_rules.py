@@ -59,5 +59,5 @@ class PauseCache:
         return Judgement(rules, self._epoch)
 
     def matching(self, step: StepNames) -> Iterator[int]:
-        """Return the keys of all rules that withhold a step, in no order; for counts."""
+        """Return the keys of all rules that withhold a step, in no order; for what is told."""
         return self._rules.matching(*step)

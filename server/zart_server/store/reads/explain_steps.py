@@ -15,8 +15,10 @@ from zart_server.domain.explaining import explain
 from zart_server.domain.graph import Graph
 from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownStep
 from zart_server.domain.model import StepStatus, run_id_of
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
+from zart_server.store.definitions import find_definitions
 from zart_server.store.leases import error_from_json
+from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.reads.explained_steps import (
     ExplainedRun,
     blocking_steps,
@@ -46,7 +48,7 @@ async def explain_steps(
     ``tx`` is to be a snapshot. Raises ExecutionNotFound, RunNotFound or StepNotFound.
     """
     run = await find_run(tx, execution_id, run_number)
-    graph = (await tx.definitions.one(tx, run.definition_key)).graph
+    graph = (await find_definitions(tx, [run.definition_key]))[run.definition_key].graph
     if step_name:
         number = graph.index.get(step_name)
         if number is None:
@@ -145,9 +147,9 @@ async def _held_by(
     """Return, for each step, the rules that withhold it, and how many more there are than told."""
     most = _MOST_RULES // len(facts)
     reasons = _MOST_REASONS // len(facts)
-    if tx.pauses.epoch != run.epoch:
+    if tx.pauses.since != run.epoch:
         # Where another call is ahead of this snapshot, what it lacks is deleted by now.
-        await tx.pauses.refresh(tx)
+        await refresh_rules(tx)
     matching = [_matching(tx, run, row, step) for row, step in zip(rows, facts, strict=True)]
     keys = sorted({key for some in matching for key in some[:most]})
     rules = await rules_for(tx, keys, run.known.execution_id) if keys else {}
@@ -170,9 +172,7 @@ def _matching(tx: Tx, run: ExplainedRun, row: asyncpg.Record, step: KnownStep) -
     """Return the keys of rules that match a step and have not let it go, oldest first."""
     if run.known.is_over or step.status not in _WITHHELD:
         return []
-    found = set(
-        tx.pauses.rules.matching(run.known.execution_id, run.known.task_name, step.step_name)
-    )
+    found = set(tx.pauses.matching((run.known.execution_id, run.known.task_name, step.step_name)))
     if row["rule_key"] is not None:
         found.add(row["rule_key"])
     return sorted(found.difference(row["let_go"] or ()))

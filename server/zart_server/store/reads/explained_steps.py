@@ -11,7 +11,7 @@ import asyncpg
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound
 from zart_server.domain.known_step import Ahead, KnownRule, KnownRun
 from zart_server.domain.model import RunStatus, StepStatus
-from zart_server.store.db import Tx
+from zart_server.store.connection import Tx
 
 MOST_STEPS = 100
 

@@ -1,0 +1,105 @@
+-- store/reads/explained_steps.py: find_run
+-- Find a run (None: the current one).
+-- Locks: nothing.
+SELECT e.task_name, c.run_number AS current_number, r.run_key, r.run_number, r.status, r.error,
+    r.completed_at, r.definition_key, n.last_asked_at, p.epoch, statement_timestamp() AS now
+FROM (SELECT * FROM zart.executions WHERE execution_id = $1 OFFSET 0) e
+CROSS JOIN LATERAL (  -- the newest is the current one
+    SELECT run_number FROM zart.runs WHERE runs.execution_key = e.execution_key
+    ORDER BY runs.run_number DESC LIMIT 1) c
+LEFT JOIN LATERAL (
+    SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
+        AND runs.run_number = COALESCE($2, c.run_number) OFFSET 0) r ON true
+LEFT JOIN LATERAL (
+    SELECT last_asked_at FROM zart.task_names WHERE task_names.task_name = e.task_name OFFSET 0
+) n ON true
+CROSS JOIN zart.pause_epoch p;
+
+-- store/reads/explained_steps.py: unfinished_steps
+-- Return the numbers of the steps that are neither completed nor cancelled, up to 100.
+-- Locks: nothing.
+SELECT step_no FROM (
+    SELECT step_no, min(rank) AS rank FROM (
+        (SELECT step_no, 0 AS rank FROM zart.steps WHERE run_key = $1 AND status = 'dead'
+            ORDER BY step_no LIMIT 100)
+        UNION ALL
+        (SELECT step_no, 0 FROM zart.leases WHERE run_key = $1
+            ORDER BY step_no LIMIT 100)
+        UNION ALL
+        (SELECT step_no, 0 FROM zart.held WHERE run_key = $1
+            ORDER BY step_no LIMIT 100)
+        UNION ALL
+        (SELECT step_no, 0 FROM zart.queue WHERE run_key = $1
+            ORDER BY step_no LIMIT 100)
+        UNION ALL
+        (SELECT step_no, 1 FROM zart.steps WHERE run_key = $1 AND status = 'open'
+            ORDER BY step_no LIMIT 100)) c
+    GROUP BY step_no ORDER BY rank, step_no LIMIT 100) chosen
+ORDER BY step_no;
+
+-- store/reads/explained_steps.py: read_step_rows
+-- Return steps of a run by number, with where each stands; counted up to ``most_ahead``.
+-- Locks: nothing.
+SELECT s.step_no, s.status, s.attempt, s.max_attempts, s.error, s.completed_at,
+    COALESCE(l.attempt, q.attempt, h.attempt) AS open_attempt,
+    COALESCE(l.max_attempts, q.max_attempts, h.max_attempts) AS open_max,
+    COALESCE(q.scheduled_at, h.scheduled_at) AS ready_at,
+    COALESCE(q.not_before, h.not_before) AS not_before,
+    COALESCE(q.queue_no, h.queue_no) AS queue_no,
+    l.started_at, l.dispatcher_id, l.lease_expires_at, h.rule_key,
+    q.lane IS NOT NULL AS is_queued, (
+        SELECT array_agg(g.rule_key) FROM zart.released_steps g
+        WHERE g.run_key = $1 AND g.step_no = s.step_no
+            AND g.attempt = COALESCE(q.attempt, h.attempt) AND g.token_until IS NULL) AS let_go, (
+                SELECT count(*) FROM (
+                    SELECT FROM zart.queue b WHERE b.lane = q.lane
+                        AND (b.not_before, b.queue_no) < (q.not_before, q.queue_no)
+                    ORDER BY b.not_before, b.queue_no LIMIT $3) a) AS ahead
+FROM unnest($2::integer[]) WITH ORDINALITY u(step_no, n)
+CROSS JOIN LATERAL (
+    SELECT * FROM zart.steps WHERE run_key = $1 AND steps.step_no = u.step_no OFFSET 0) s
+LEFT JOIN LATERAL (
+    SELECT * FROM zart.leases WHERE s.status = 'open'
+        AND leases.run_key = $1 AND leases.step_no = s.step_no OFFSET 0) l ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM zart.queue WHERE s.status = 'open'
+        AND queue.run_key = $1 AND queue.step_no = s.step_no OFFSET 0) q ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM zart.held WHERE s.status = 'open'
+        AND held.run_key = $1 AND held.step_no = s.step_no OFFSET 0) h ON true
+ORDER BY u.n;
+
+-- store/reads/explained_steps.py: blocking_steps
+-- Return which steps of a run are open, and which are dead.
+-- Locks: nothing.
+SELECT array_agg(step_no) FILTER (WHERE status = 'open') AS open, array_agg(step_no) FILTER (WHERE status = 'dead') AS dead
+FROM zart.steps
+WHERE run_key = $1
+    AND status IN ('open', 'dead');
+
+-- store/reads/explained_steps.py: rules_for
+-- Return those of the rules, by key, that are active and do not exempt an execution.
+-- Locks: nothing.
+SELECT r.*, p.rate_per_second, p.is_waiting
+FROM unnest($1::bigint[]) u(rule_key)
+CROSS JOIN LATERAL (
+    SELECT rule_key, rule_id, created_by, reason, created_at, expires_at FROM zart.pause_rules
+    WHERE pause_rules.rule_key = u.rule_key AND deleted_at IS NULL OFFSET 0) r
+LEFT JOIN LATERAL (
+    SELECT rate_per_second, is_waiting FROM zart.pause_releases
+    WHERE pause_releases.rule_key = r.rule_key AND ended_at IS NULL OFFSET 0) p ON true
+WHERE NOT EXISTS (
+    SELECT FROM zart.pause_exemptions x WHERE x.rule_key = r.rule_key
+        AND x.execution_id = $2 AND x.token_until IS NULL OFFSET 0);
+
+-- store/reads/explained_steps.py: places_in_releases
+-- Return how many paused steps of a rule stand before a place: (rule key, time, queue number).
+-- Locks: nothing.
+SELECT (SELECT count(*) FROM (
+    SELECT FROM zart.held h WHERE h.rule_key = u.rule_key
+        AND (h.not_before, h.queue_no)
+        < (COALESCE(u.not_before, 'infinity'), COALESCE(u.queue_no, 0))
+    ORDER BY h.not_before, h.queue_no LIMIT $4) a) AS ahead
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) WITH ORDINALITY
+    u(rule_key, not_before, queue_no, n)
+ORDER BY u.n;
