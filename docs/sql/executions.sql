@@ -2,7 +2,7 @@
 -- Insert executions with their run 0 and their operation; taken ids are left out.
 -- Locks: keys of executions, waiting.
 -- Parameters: task_names=$1, definition_keys=$2, versions=$3, triggered_by=$4, principals=$5,
---   reasons=$6, request_ids=$7, execution_ids=$8, kinds=$9, payloads=$10.
+--   reasons=$6, request_ids=$7, incidents=$8, execution_ids=$9, kinds=$10, payloads=$11.
 WITH new AS MATERIALIZED (
     SELECT execution_id, payload, n, ($1::text[])[kind] AS task_name,
         ($2::bigint[])[kind] AS definition_key,
@@ -10,10 +10,11 @@ WITH new AS MATERIALIZED (
         ($4::text[])[kind] AS triggered_by,
         ($5::text[])[kind] AS principal,
         ($6::text[])[kind] AS reason, ($7::text[])[kind] AS request_id,
+        ($8::text[])[kind] AS incident,
         false AS is_leased,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
-    FROM unnest($8::text[], $9::integer[], $10::text[])
+    FROM unnest($9::text[], $10::integer[], $11::text[])
     WITH ORDINALITY u(execution_id, kind, payload, n)
 ), e AS (
     INSERT INTO zart.executions (execution_key, execution_id, task_name)
@@ -36,9 +37,9 @@ WITH new AS MATERIALIZED (
     FROM started
 ), o AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
-            principal, reason, request_id, made)
+            principal, reason, request_id, incident, made)
     SELECT 'start', execution_id, 0, task_name, triggered_by, principal, reason, request_id,
-        json_build_object('run_id', execution_id || ':run:0',
+        incident, json_build_object('run_id', execution_id || ':run:0',
                 'definition_version', version)
     FROM started
 )

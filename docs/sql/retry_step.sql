@@ -6,7 +6,8 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     SELECT u.*, s.error
     FROM json_to_recordset($1::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, rule_key bigint, lane integer, timeout_seconds float8, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
-            triggered_by text, principal text, reason text, request_id text, replaced json, made json)
+            triggered_by text, principal text, reason text, request_id text, incident text,
+            replaced json, made json)
     CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
         WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
     WHERE s.status = 'dead' AND $2 = (SELECT epoch FROM now)
@@ -52,7 +53,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     RETURNING run_key, step_no, lease_token, lease_expires_at
 ), done AS (
     SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-        principal, reason, request_id,
+        principal, reason, request_id, incident,
         CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
         json_build_object('task_id', zart.task_id(run_key, step_no, attempt),
@@ -60,9 +61,9 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     FROM ready
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, replaced, made)
+            triggered_by, principal, reason, request_id, incident, replaced, made)
     SELECT $3::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, replaced, made
+        triggered_by, principal, reason, request_id, incident, replaced, made
     FROM done
 )
 SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true;

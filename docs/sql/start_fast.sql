@@ -2,21 +2,22 @@
 -- Insert an execution, enqueue its roots and store the incomplete answer to its request.
 -- Locks: keys of executions; pause lock, shared; keys of requests.
 -- Parameters: execution_id=$1, payload=$2, task_name=$3, definition_key=$4, version=$5,
---   triggered_by=$6, principal=$7, reason=$8, operation_request_id=$9, is_leased=$10, caller=$11,
---   rpc=$12, request_id=$13, epoch=$14, rule_keys=$15, lessees=$16, lessee_seconds=$17,
---   lessee_ids=$18, lessee_principals=$19, fingerprint=$20, response=$21.
+--   triggered_by=$6, principal=$7, reason=$8, operation_request_id=$9, incident=$10, is_leased=$11,
+--   caller=$12, rpc=$13, request_id=$14, epoch=$15, rule_keys=$16, lessees=$17, lessee_seconds=$18,
+--   lessee_ids=$19, lessee_principals=$20, fingerprint=$21, response=$22.
 WITH new AS MATERIALIZED (
     SELECT $1::text AS execution_id, $2::text AS payload,
         $3::text AS task_name, $4::bigint AS definition_key,
         $5::integer AS version, $6::text AS triggered_by,
         $7::text AS principal, $8::text AS reason,
-        $9::text AS request_id, $10::boolean AS is_leased, 1 AS n,
+        $9::text AS request_id, $10::text AS incident,
+        $11::boolean AS is_leased, 1 AS n,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
     WHERE $4 = (
         SELECT definition_key FROM zart.task_names WHERE task_name = $3)
         AND NOT EXISTS (SELECT FROM zart.requests
-            WHERE caller = $11 AND rpc = $12 AND request_id = $13)
+            WHERE caller = $12 AND rpc = $13 AND request_id = $14)
 ), e AS (
     INSERT INTO zart.executions (execution_key, execution_id, task_name)
     OVERRIDING SYSTEM VALUE
@@ -38,13 +39,13 @@ WITH new AS MATERIALIZED (
     FROM started
 ), o AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
-            principal, reason, request_id, made)
+            principal, reason, request_id, incident, made)
     SELECT 'start', execution_id, 0, task_name, triggered_by, principal, reason, request_id,
-        json_build_object('run_id', execution_id || ':run:0',
+        incident, json_build_object('run_id', execution_id || ':run:0',
                 'definition_version', version)
     FROM started
 ), begun AS MATERIALIZED (
-    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $14)
+    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $15)
 ), steps AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
     SELECT run_key, c.no - 1, 'open', c.deps
@@ -62,8 +63,8 @@ WITH new AS MATERIALIZED (
     WHERE s.deps = 0
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
-        COALESCE(($15::bigint[])[n], 0) AS rule_key,
-        COALESCE(($16::integer[])[n], 0) AS lessee
+        COALESCE(($16::bigint[])[n], 0) AS rule_key,
+        COALESCE(($17::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -86,17 +87,17 @@ WITH new AS MATERIALIZED (
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
-        statement_timestamp() + ($17::float8[])[lessee] * interval '1 second',
-        ($17::float8[])[lessee], ($18::text[])[lessee],
-        ($19::text[])[lessee]
+        statement_timestamp() + ($18::float8[])[lessee] * interval '1 second',
+        ($18::float8[])[lessee], ($19::text[])[lessee],
+        ($20::text[])[lessee]
     FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
     RETURNING run_key, step_no, lease_token, lease_expires_at
 ), answered AS (
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
-    SELECT $11::text, $12::text, $13::text, $20::bytea,
-        $21::bytea, false
+    SELECT $12::text, $13::text, $14::text, $21::bytea,
+        $22::bytea, false
     FROM begun
-    WHERE $13 IS NOT NULL
+    WHERE $14 IS NOT NULL
 )
 SELECT execution_id, execution_key, begun.run_key, statement_timestamp(), step_no, lease_token,
     lease_expires_at

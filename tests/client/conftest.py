@@ -16,6 +16,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run a command line against a script: exit code, output, errors, requests."""
     monkeypatch.setenv("ZART_TRIGGERED_BY", "ops")
     monkeypatch.delenv("ZART_ADDRESS", raising=False)
+    monkeypatch.delenv("ZART_INCIDENT", raising=False)
 
     def runner(line: str, *answers: Any) -> tuple[int, str, str, list[Any]]:
         script = Script(*answers)

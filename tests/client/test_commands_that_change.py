@@ -145,3 +145,16 @@ def test_start_and_wait_tells_the_id_first(run: Run) -> None:
     assert err == ""  # for scripts: JSON only, which has the id
     told = json.loads(out)
     assert (told["run"]["resultJson"], told["run"]["executionId"]) == ("7", "made-by-the-server")
+
+
+def test_the_incident_is_sent_and_echoed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = admin.PauseResponse(rule=RULE)
+    _, _, err, (request,) = run("pause --task-name order --incident INC-7", ("Pause", answer))
+    assert request.incident == "INC-7"
+    assert err.count("INC-7") == 1
+    monkeypatch.setenv("ZART_INCIDENT", "INC-8")
+    _, _, err, (request,) = run("pause --task-name order", ("Pause", answer))
+    assert request.incident == "INC-8"
+    assert err == "incident: INC-8\n"
+    _, _, err, _ = run("pause-list", ("ListPauseRules", admin.ListPauseRulesResponse()))
+    assert "INC-8" not in err

@@ -37,6 +37,7 @@ def retry_step(
     expected_run_number: int | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[RetriedStep]:
     """Revive one DEAD step of the current run with a new budget of attempts.
@@ -51,6 +52,7 @@ def retry_step(
         expected_run_number=expected_run_number,
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["RetryStep"], request, reader(RetriedStep))
@@ -64,6 +66,7 @@ def restart(
     expected_run_number: int | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Restarted]:
     """End the current run and create the next from scratch, with the same or a new payload.
@@ -76,6 +79,7 @@ def restart(
         expected_run_number=expected_run_number,
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     if not isinstance(payload, Unset):
@@ -95,6 +99,7 @@ def rerun(
     expected_run_number: int | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Rerun]:
     """Create the next run, with the results of some completed steps carried over.
@@ -114,6 +119,7 @@ def rerun(
         expected_run_number=expected_run_number,
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["Rerun"], request, reader(Rerun))
@@ -137,6 +143,7 @@ def pause(
     expires_in: float | timedelta | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Paused]:
     """Withhold the steps that match every scope field given, until resume or expiry.
@@ -155,6 +162,7 @@ def pause(
         expires_in=None if expires_in is None else span(expires_in),
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["Pause"], request, reader(Paused))
@@ -169,6 +177,7 @@ def resume(
     everything: bool = False,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Resumed]:
     """Delete one pause rule, those whose own fields equal all given, or everything.
@@ -186,6 +195,7 @@ def resume(
         everything=everything,
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["Resume"], request, reader(Resumed))

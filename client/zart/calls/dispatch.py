@@ -99,12 +99,15 @@ class Outcome:
     ending: Ending = field(default_factory=Completed)
 
 
-def register_task(task_name: str, steps: Sequence[StepSpec]) -> Call[Registered]:
+def register_task(
+    task_name: str, steps: Sequence[StepSpec], *, incident: str = ""
+) -> Call[Registered]:
     """Register a task definition and make it current. Raises InvalidField."""
     request = pb.RegisterTaskRequest(
         definition=task_definition_pb2.TaskDefinition(
             task_name=task_name, steps=map(step_spec, steps)
-        )
+        ),
+        incident=incident,
     )
     return Call(_METHODS["RegisterTask"], request, reader(Registered))
 

@@ -83,11 +83,17 @@ def _retry_policy(retry: Retry) -> task_definition_pb2.RetryPolicy:
 
 
 def start_execution(
-    start: Start, *, triggered_by: str = "", reason: str = "", request_id: str = ""
+    start: Start,
+    *,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
 ) -> Call[Execution]:
     """Start an execution. Raises ExecutionExists, TaskDefinitionNotFound, PayloadTooLarge."""
     request = _start_request(start)
-    request.triggered_by, request.reason, request.request_id = triggered_by, reason, request_id
+    request.triggered_by, request.reason = triggered_by, reason
+    request.incident, request.request_id = incident, request_id
     return Call(
         _METHODS["StartExecution"],
         request,
@@ -103,6 +109,7 @@ class StartOptions(TypedDict, total=False):
     if_exists: IfExists | str | None
     triggered_by: str
     reason: str
+    incident: str
     request_id: str
 
 
@@ -115,6 +122,7 @@ def start(
     if_exists: IfExists | str | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Execution]:
     """Start an execution of a task, on its registered graph or on ``steps``.
@@ -128,12 +136,18 @@ def start(
         Start(name, payload, execution_id, steps, if_exists),
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
 
 
 def batch_start_executions(
-    starts: Iterable[Start], *, triggered_by: str = "", reason: str = "", request_id: str = ""
+    starts: Iterable[Start],
+    *,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
 ) -> Call[tuple[Execution | Refused, ...]]:
     """Start up to 1,000 executions at once; each one stands or falls alone.
 
@@ -143,6 +157,7 @@ def batch_start_executions(
         requests=map(_start_request, starts),
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["BatchStartExecutions"], request, _batch_results)
@@ -221,6 +236,7 @@ def cancel_execution(
     expected_run_number: int | None = None,
     triggered_by: str = "",
     reason: str = "",
+    incident: str = "",
     request_id: str = "",
 ) -> Call[Cancelled]:
     """Cancel the current run. Raises RunFinished, RunChanged or ExecutionNotFound."""
@@ -229,6 +245,7 @@ def cancel_execution(
         expected_run_number=expected_run_number,
         triggered_by=triggered_by,
         reason=reason,
+        incident=incident,
         request_id=request_id,
     )
     return Call(_METHODS["CancelExecution"], request, reader(Cancelled))

@@ -34,6 +34,13 @@ TriggeredBy = Annotated[
     ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+Incident = Annotated[
+    str,
+    typer.Option(
+        "--incident", envvar="ZART_INCIDENT", help="The incident it belongs to, for the record.",
+        show_default=False,
+    ),
+]  # fmt: skip
 RequestId = Annotated[
     str, typer.Option("--request-id", help="Makes a repeat safe.", show_default="a new one")
 ]
@@ -57,6 +64,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 _MUTATION: dict[str, tuple[Any, Any]] = {
     "triggered_by": (TriggeredBy, ""),
     "reason": (Reason, ""),
+    "incident": (Incident, ""),
     "request_id": (RequestId, ""),
     "yes": (Yes, False),
 }
@@ -75,7 +83,7 @@ def reads(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def mutates(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command that changes something; adds who, why, request_id and --yes too."""
+    """Make a command that changes something; adds who, why, incident, request_id and --yes too."""
     return _with_options(command, {**_MUTATION, **_COMMON})
 
 

@@ -63,6 +63,7 @@ def command_to_repeat(session: Session) -> str:
     for option, value in (
         ("--request-id", session.mutation.request_id),
         ("--triggered-by", session.mutation.triggered_by),
+        ("--incident", session.mutation.incident),
     ):
         given = any(word == option or word.startswith(f"{option}=") for word in words)
         if value and not given:

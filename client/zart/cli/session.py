@@ -30,19 +30,21 @@ _PAGE = 1000
 
 @dataclass
 class Mutation:
-    """Who changes something, why, and under which request_id."""
+    """Who changes something, why, of which incident, and under which request_id."""
 
     triggered_by: str = ""
     reason: str = ""
+    incident: str = ""
     request_id: str = ""
     yes: bool = False
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The three fields of every mutating request."""
+        """The fields of every mutating request."""
         return {
             "triggered_by": self.triggered_by,
             "reason": self.reason,
+            "incident": self.incident,
             "request_id": self.request_id,
         }
 
@@ -86,10 +88,15 @@ class Session:
             self._client.close()
 
     def mutate(self, mutation: Mutation) -> None:
-        """Note that something will be changed; what the caller left open is made up here."""
+        """Note that something will be changed; what the caller left open is made up here.
+
+        The incident is echoed: it may come from the environment, and be another one's.
+        """
         mutation.triggered_by = mutation.triggered_by or default_caller()
         mutation.request_id = mutation.request_id or uuid.uuid4().hex
         self.mutation = mutation
+        if mutation.incident:
+            self.err.line(f"incident: {mutation.incident}")
 
     def send(self, call: Call[T]) -> tuple[Message, T]:
         """Send a call; return its answer as it came, and as a dataclass."""

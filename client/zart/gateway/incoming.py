@@ -19,7 +19,7 @@ from zart.gateway.strict_json import Violation, field_named, fill, parse_object,
 _MOST_PARAMETERS = 2_000
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _WRITTEN_AS_TEXT = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
-_WHO_AND_WHY = {"triggered_by", "reason", "request_id"}
+_WHO_AND_WHY = {"triggered_by", "reason", "incident", "request_id"}
 
 
 def message_of(

@@ -52,3 +52,4 @@ class Operation:
     replaced: OperationReplaced | None
     made: OperationMade | None
     principal: str = ""
+    incident: str = ""

@@ -26,6 +26,7 @@ class PauseRule:
     deleted_by: str
     principal: str = ""
     deleted_by_principal: str = ""
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class RetryStepRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. May be empty where run_id is given."""
     step_name: _builtins.str
@@ -80,6 +81,10 @@ class RetryStepRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     def __init__(
         self,
         *,
@@ -91,10 +96,11 @@ class RetryStepRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -161,6 +167,7 @@ class RestartRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     payload_json: _builtins.str
@@ -175,6 +182,10 @@ class RestartRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
@@ -190,10 +201,11 @@ class RestartRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -265,6 +277,7 @@ class RerunRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     include_downstream: _builtins.bool
@@ -283,6 +296,10 @@ class RerunRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     @_builtins.property
     def force_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Steps to run again whatever their status."""
@@ -305,10 +322,11 @@ class RerunRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "include_downstream", b"include_downstream", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "incident", b"incident", "include_downstream", b"include_downstream", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -481,6 +499,7 @@ class PauseRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Matches steps of this execution. It need not exist yet."""
     task_name: _builtins.str
@@ -495,6 +514,10 @@ class PauseRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """At this time by the database's clock; it must lie ahead."""
@@ -515,10 +538,11 @@ class PauseRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -593,6 +617,7 @@ class ResumeRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names one rule; set without a scope."""
     execution_id: _builtins.str
@@ -609,6 +634,10 @@ class ResumeRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     def __init__(
         self,
         *,
@@ -620,10 +649,11 @@ class ResumeRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -28,14 +28,15 @@ if _version_not_supported:
 class AdminServiceStub(object):
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     def __init__(self, channel):
@@ -84,14 +85,15 @@ class AdminServiceStub(object):
 class AdminServiceServicer(object):
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     def RetryStep(self, request, context):
@@ -209,14 +211,15 @@ def add_AdminServiceServicer_to_server(servicer, server):
 class AdminService(object):
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     @staticmethod

@@ -29,14 +29,15 @@ GRPC_VERSION: str
 class AdminServiceStub:
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     @_typing.overload
@@ -85,14 +86,15 @@ class AdminServiceStub:
 class AdminServiceAsyncStub(AdminServiceStub):
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -137,14 +139,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Operates executions: what an on-call engineer does to running and failed work.
 
-    Every mutation takes triggered_by, reason and request_id. A request_id makes a repeat safe: it
-    is stored with the response when the operation commits and kept 7 days, per caller and RPC; the
-    same request answers the first response with `replayed` set. Every call may also answer
+    Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
+    safe: it is stored with the response when the operation commits and kept 7 days, per caller and
+    RPC; the same request answers the first response with `replayed` set. Every call may also answer
     INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
     DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where callers are authenticated, and before anything else, UNAUTHENTICATED
-    (MISSING_CREDENTIALS, INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are
-    for the role viewer, all else for operator, everything for admin.
+    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
+    INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
+    all else for operator, everything for admin.
     """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/audit_service.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"z\n\x15ListOperationsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Y\n\x16ListOperationsResponse\x12&\n\noperations\x18\x01 \x03(\x0b\x32\x12.zart.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8d\x03\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x17\n\nrun_number\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tstep_name\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x11\n\ttask_name\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08replaced\x18\x0c \x01(\x0b\x32\x1a.zart.v1.OperationReplaced\x12$\n\x04made\x18\r \x01(\x0b\x32\x16.zart.v1.OperationMade\x12\x11\n\tprincipal\x18\x0e \x01(\tB\r\n\x0b_run_number\"\x9d\x02\n\x11OperationReplaced\x12\x17\n\nrun_number\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0bstep_status\x18\x05 \x01(\x0e\x32\x13.zart.v1.StepStatus\x12&\n\nstep_error\x18\x06 \x01(\x0b\x32\x12.zart.v1.StepError\x12)\n\x0c\x66\x65nced_steps\x18\x07 \x03(\x0b\x32\x13.zart.v1.FencedStepB\r\n\x0b_run_number\"\x8e\x01\n\rOperationMade\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x04 \x03(\t\x12\x11\n\tpreserved\x18\x05 \x03(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x06 \x01(\x05*\xab\x02\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_START\x10\x01\x12\x1d\n\x19OPERATION_KIND_RETRY_STEP\x10\x02\x12\x1a\n\x16OPERATION_KIND_RESTART\x10\x03\x12\x18\n\x14OPERATION_KIND_RERUN\x10\x04\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x05\x12\x18\n\x14OPERATION_KIND_PAUSE\x10\x06\x12\x19\n\x15OPERATION_KIND_RESUME\x10\x07\x12\x19\n\x15OPERATION_KIND_EXPIRE\x10\x08\x12 \n\x1cOPERATION_KIND_REGISTER_TASK\x10\t2a\n\x0c\x41uditService\x12Q\n\x0eListOperations\x12\x1e.zart.v1.ListOperationsRequest\x1a\x1f.zart.v1.ListOperationsResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/audit_service.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"z\n\x15ListOperationsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Y\n\x16ListOperationsResponse\x12&\n\noperations\x18\x01 \x03(\x0b\x32\x12.zart.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9f\x03\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x17\n\nrun_number\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tstep_name\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x11\n\ttask_name\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08replaced\x18\x0c \x01(\x0b\x32\x1a.zart.v1.OperationReplaced\x12$\n\x04made\x18\r \x01(\x0b\x32\x16.zart.v1.OperationMade\x12\x11\n\tprincipal\x18\x0e \x01(\t\x12\x10\n\x08incident\x18\x11 \x01(\tB\r\n\x0b_run_number\"\x9d\x02\n\x11OperationReplaced\x12\x17\n\nrun_number\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0bstep_status\x18\x05 \x01(\x0e\x32\x13.zart.v1.StepStatus\x12&\n\nstep_error\x18\x06 \x01(\x0b\x32\x12.zart.v1.StepError\x12)\n\x0c\x66\x65nced_steps\x18\x07 \x03(\x0b\x32\x13.zart.v1.FencedStepB\r\n\x0b_run_number\"\x8e\x01\n\rOperationMade\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x04 \x03(\t\x12\x11\n\tpreserved\x18\x05 \x03(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x06 \x01(\x05*\xab\x02\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_START\x10\x01\x12\x1d\n\x19OPERATION_KIND_RETRY_STEP\x10\x02\x12\x1a\n\x16OPERATION_KIND_RESTART\x10\x03\x12\x18\n\x14OPERATION_KIND_RERUN\x10\x04\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x05\x12\x18\n\x14OPERATION_KIND_PAUSE\x10\x06\x12\x19\n\x15OPERATION_KIND_RESUME\x10\x07\x12\x19\n\x15OPERATION_KIND_EXPIRE\x10\x08\x12 \n\x1cOPERATION_KIND_REGISTER_TASK\x10\t2a\n\x0c\x41uditService\x12Q\n\x0eListOperations\x12\x1e.zart.v1.ListOperationsRequest\x1a\x1f.zart.v1.ListOperationsResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +34,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.audit_service_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_OPERATIONKIND']._serialized_start=1147
-  _globals['_OPERATIONKIND']._serialized_end=1446
+  _globals['_OPERATIONKIND']._serialized_start=1165
+  _globals['_OPERATIONKIND']._serialized_end=1464
   _globals['_LISTOPERATIONSREQUEST']._serialized_start=98
   _globals['_LISTOPERATIONSREQUEST']._serialized_end=220
   _globals['_LISTOPERATIONSRESPONSE']._serialized_start=222
   _globals['_LISTOPERATIONSRESPONSE']._serialized_end=311
   _globals['_OPERATION']._serialized_start=314
-  _globals['_OPERATION']._serialized_end=711
-  _globals['_OPERATIONREPLACED']._serialized_start=714
-  _globals['_OPERATIONREPLACED']._serialized_end=999
-  _globals['_OPERATIONMADE']._serialized_start=1002
-  _globals['_OPERATIONMADE']._serialized_end=1144
-  _globals['_AUDITSERVICE']._serialized_start=1448
-  _globals['_AUDITSERVICE']._serialized_end=1545
+  _globals['_OPERATION']._serialized_end=729
+  _globals['_OPERATIONREPLACED']._serialized_start=732
+  _globals['_OPERATIONREPLACED']._serialized_end=1017
+  _globals['_OPERATIONMADE']._serialized_start=1020
+  _globals['_OPERATIONMADE']._serialized_end=1162
+  _globals['_AUDITSERVICE']._serialized_start=1466
+  _globals['_AUDITSERVICE']._serialized_end=1563
 # @@protoc_insertion_point(module_scope)

@@ -157,6 +157,7 @@ class Operation(_message.Message):
     REPLACED_FIELD_NUMBER: _builtins.int
     MADE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Names the operation."""
     kind: Global___OperationKind.ValueType
@@ -179,6 +180,8 @@ class Operation(_message.Message):
     """The request_id it was done under."""
     principal: _builtins.str
     """Who did it, as the server verified it; empty where callers are not authenticated."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -208,10 +211,11 @@ class Operation(_message.Message):
         replaced: Global___OperationReplaced | None = ...,
         made: Global___OperationMade | None = ...,
         principal: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "execution_id", b"execution_id", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
     _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015

@@ -64,6 +64,7 @@ class StartExecutionRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. Empty: made by the server. At most 255 bytes, no control characters."""
     task_name: _builtins.str
@@ -78,6 +79,10 @@ class StartExecutionRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes. Not allowed inside a batch, which has its own."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
@@ -98,10 +103,11 @@ class StartExecutionRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "if_exists", b"if_exists", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "steps", b"steps", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "if_exists", b"if_exists", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "steps", b"steps", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload_kind: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
     _WhichOneofArgType_payload_kind: _TypeAlias = _typing.Literal["payload_kind", b"payload_kind"]  # noqa: Y015
@@ -147,15 +153,22 @@ class BatchStartExecutionsRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     triggered_by: _builtins.str
     """Who asks, as the caller claims. At most 1,000 bytes."""
     reason: _builtins.str
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat of the whole batch safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___StartExecutionRequest]:
-        """What to start, at most 1,000. An item's own triggered_by and reason go before the batch's."""
+        """What to start, at most 1,000. An item's own triggered_by, reason and incident go before
+        the batch's.
+        """
 
     def __init__(
         self,
@@ -164,10 +177,11 @@ class BatchStartExecutionsRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id", "requests", b"requests", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incident", b"incident", "reason", b"reason", "request_id", b"request_id", "requests", b"requests", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +519,7 @@ class CancelExecutionRequest(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     expected_run_number: _builtins.int
@@ -515,6 +530,10 @@ class CancelExecutionRequest(_message.Message):
     """Why. At most 1,000 bytes."""
     request_id: _builtins.str
     """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
     def __init__(
         self,
         *,
@@ -523,10 +542,11 @@ class CancelExecutionRequest(_message.Message):
         triggered_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExecutionServiceStub(object):
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
@@ -90,7 +90,7 @@ class ExecutionServiceStub(object):
 
 
 class ExecutionServiceServicer(object):
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
@@ -243,7 +243,7 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExecutionService(object):
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """

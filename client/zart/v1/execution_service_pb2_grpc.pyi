@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExecutionServiceStub:
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
@@ -83,7 +83,7 @@ class ExecutionServiceStub:
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """
@@ -135,7 +135,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason and
+    """Starts, reads, watches and cancels executions. Mutations take triggered_by, reason, incident and
     request_id as in AdminService; every call may also answer the errors named there. Where callers
     are authenticated, starting and cancelling is for the role starter, reading for viewer.
     """

@@ -66,6 +66,7 @@ class PauseRule(_message.Message):
     DELETED_BY_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     DELETED_BY_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names the rule: `pr-` and 8 letters or digits."""
     execution_id: _builtins.str
@@ -90,6 +91,8 @@ class PauseRule(_message.Message):
     """Who resumed, as the server verified it; empty where callers are not authenticated, and when
     its time was up.
     """
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When Pause was recorded."""
@@ -119,10 +122,11 @@ class PauseRule(_message.Message):
         deleted_by: _builtins.str = ...,
         principal: _builtins.str = ...,
         deleted_by_principal: _builtins.str = ...,
+        incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "incident", b"incident", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -23,37 +23,38 @@ SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
 -- Insert an active rule that is to be settled, and record the operation.
 -- Locks: pause_epoch.
 -- Parameters: rule_id=$1, execution_id=$2, task_name=$3, step_pattern=$4, step_regex=$5,
---   everything=$6, reason=$7, created_by=$8, principal=$9, expires_at=$10, expires_in=$11,
---   records=$12.
+--   everything=$6, reason=$7, created_by=$8, principal=$9, incident=$10, expires_at=$11,
+--   expires_in=$12, records=$13.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, expires_at, epoch)
+            step_regex, everything, reason, created_by, principal, incident, expires_at, epoch)
     SELECT $1, $2, $3, $4,
-        $5, $6, $7, $8, $9,
-        COALESCE($10::timestamptz, statement_timestamp() + $11::interval),
+        $5, $6, $7, $8, $9, $10,
+        COALESCE($11::timestamptz, statement_timestamp() + $12::interval),
     (SELECT epoch + 1 FROM zart.pause_epoch)
-    WHERE $10::timestamptz IS NULL OR $10::timestamptz > statement_timestamp()
+    WHERE $11::timestamptz IS NULL OR $11::timestamptz > statement_timestamp()
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired
+        expired, incident
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
 ), told AS (
     SELECT u.*
-    FROM rule, json_to_recordset($12::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
-            triggered_by text, principal text, reason text, request_id text, replaced json, made json)
+    FROM rule, json_to_recordset($13::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+            triggered_by text, principal text, reason text, request_id text, incident text,
+            replaced json, made json)
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, replaced, made)
+            triggered_by, principal, reason, request_id, incident, replaced, made)
     SELECT 'pause'::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, replaced, made
+        triggered_by, principal, reason, request_id, incident, replaced, made
     FROM told
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired FROM rule;
+    expired, incident FROM rule;
 
 -- store/pausing/rules.py: active_rule_keys
 -- Return active rules: the one named, or those whose fields equal every set field of scope.
@@ -71,7 +72,7 @@ ORDER BY rule_key;
 -- Locks: nothing.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired FROM zart.pause_rules WHERE rule_id = $1;
+    expired, incident FROM zart.pause_rules WHERE rule_id = $1;
 
 -- store/pausing/rules.py: delete_rules
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
@@ -94,7 +95,7 @@ WITH deleted AS (
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired
+        expired, incident
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -105,7 +106,7 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired FROM deleted ORDER BY rule_key;
+    expired, incident FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
@@ -124,7 +125,7 @@ WITH deleted AS (
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired
+        expired, incident
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -135,7 +136,7 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired FROM deleted ORDER BY rule_key;
+    expired, incident FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: pauses_due
 -- Return the seconds until the next active rule expires, and whether pause work is left.

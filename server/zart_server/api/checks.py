@@ -11,13 +11,15 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.errors import SHOWN, InvalidField
 
 _REQUEST_ID_BYTES = 64
+_INCIDENT_BYTES = 64
 
 
 class MutatingRequest(Protocol):
-    """A request that says who asks, why, and how to know a repeat of it."""
+    """A request that says who asks, why, of which incident, and how to know a repeat of it."""
 
     triggered_by: str
     reason: str
+    incident: str
     request_id: str
 
 
@@ -69,7 +71,13 @@ def caller_of(request: MutatingRequest) -> Caller:
             reason,
             check(text_of, request.request_id, "request_id", _REQUEST_ID_BYTES),
             principal(),
+            check(incident_of, request.incident),
         )
+
+
+def incident_of(text: str) -> str:
+    """Check the name of an incident, which may be empty."""
+    return text_of(text, "incident", _INCIDENT_BYTES)
 
 
 def with_caller(decode: Callable[[R], T]) -> Callable[[R], tuple[T, Caller]]:

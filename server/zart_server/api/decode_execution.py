@@ -69,7 +69,13 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
 
 def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExecution:
     """Decode an item of a batch: its own words go before the batch's, the request_id is one."""
-    if not (request.steps or request.triggered_by or request.reason or request.request_id):
+    if not (
+        request.steps
+        or request.triggered_by
+        or request.reason
+        or request.incident
+        or request.request_id
+    ):
         with contextlib.suppress(ZartError, KeyError):  # told in full below
             return StartExecution(
                 name_of(request.execution_id, "execution_id") if request.execution_id else "",
@@ -87,6 +93,7 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
         item.caller.reason or batch.reason,
         batch.request_id,
         batch.principal,
+        item.caller.incident or batch.incident,
     )
     return replace(item, caller=caller)
 

@@ -116,6 +116,7 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         deleted_by=item.deleted_by,
         principal=item.principal,
         deleted_by_principal=item.deleted_by_principal,
+        incident=item.incident,
     )
 
 
@@ -166,6 +167,7 @@ def operation(item: operations.Operation) -> audit_service_pb2.Operation:
         triggered_by=item.triggered_by,
         reason=item.reason,
         request_id=item.request_id,
+        incident=item.incident,
         created_at=timestamp(item.created_at),
         replaced=audit_service_pb2.OperationReplaced(
             run_number=replaced.run_number,

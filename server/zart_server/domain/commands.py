@@ -36,12 +36,14 @@ class Caller:
     """Who asks, as the caller claims, why, and under which request_id (empty: none).
 
     ``principal`` is who it is, as the server verified it; empty where nobody is asked.
+    ``incident`` is the caller's name of what it belongs to.
     """
 
     triggered_by: str = ""
     reason: str = ""
     request_id: str = ""
     principal: str = ""
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,3 +270,4 @@ class PauseRule:
     deleted_by: str
     principal: str = ""
     deleted_by_principal: str = ""
+    incident: str = ""

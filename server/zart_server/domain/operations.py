@@ -66,3 +66,4 @@ class Operation:
     replaced: Replaced
     made: Made
     principal: str = ""
+    incident: str = ""

@@ -61,10 +61,10 @@ STORING = """
             FROM started
         ), o AS (
             INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
-                                         principal, reason, request_id, made)
+                                         principal, reason, request_id, incident, made)
             SELECT 'start', execution_id, 0, task_name, triggered_by, principal, reason, request_id,
-                   json_build_object('run_id', execution_id || ':run:0',
-                                     'definition_version', version)
+                   incident, json_build_object('run_id', execution_id || ':run:0',
+                                               'definition_version', version)
             FROM started
         )
 """
@@ -79,6 +79,7 @@ _INSERT = Statement(
             (:triggered_by::text[])[kind] AS triggered_by,
             (:principals::text[])[kind] AS principal,
             (:reasons::text[])[kind] AS reason, (:request_ids::text[])[kind] AS request_id,
+            (:incidents::text[])[kind] AS incident,
             false AS is_leased,
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
@@ -113,6 +114,7 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
             principals=[kind.caller.principal for kind in kinds],
             reasons=[kind.caller.reason for kind in kinds],
             request_ids=[kind.caller.request_id for kind in kinds],
+            incidents=[kind.caller.incident for kind in kinds],
         ),
     )
     return {row[0]: Started(*row) for row in found}

@@ -35,16 +35,17 @@ def recorded(source: str, kind: str) -> str:
     """
     return f"""
         INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, replaced, made)
+            triggered_by, principal, reason, request_id, incident, replaced, made)
         SELECT {kind}::text, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, replaced, made
+            triggered_by, principal, reason, request_id, incident, replaced, made
         FROM {source}
     """
 
 
 # How a JSON array of operations is read.
 RECORD = """execution_id text, run_number integer, step_name text, rule_id text, task_name text,
-    triggered_by text, principal text, reason text, request_id text, replaced json, made json"""
+    triggered_by text, principal text, reason text, request_id text, incident text,
+    replaced json, made json"""
 
 
 def record_of(operation: NewOperation) -> dict[str, object]:
@@ -60,6 +61,7 @@ def record_of(operation: NewOperation) -> dict[str, object]:
         "principal": caller.principal,
         "reason": caller.reason,
         "request_id": caller.request_id,
+        "incident": caller.incident,
         "replaced": _values(operation.replaced),
         "made": _values(operation.made),
     }
@@ -84,8 +86,8 @@ async def record_operations(
 _RECORD_DELETED = Statement(
     """
     INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by, principal,
-        reason, request_id)
-    SELECT :kind, e, r, t, :triggered_by, :principal, :reason, :request_id
+        reason, request_id, incident)
+    SELECT :kind, e, r, t, :triggered_by, :principal, :reason, :request_id, :incident
     FROM unnest(:execution_ids::text[], :rule_ids::text[], :task_names::text[]) u(e, r, t)
     """
 )
@@ -106,6 +108,7 @@ async def record_deleted_rules(
             principal=caller.principal,
             reason=caller.reason,
             request_id=caller.request_id,
+            incident=caller.incident,
         ),
     )
 

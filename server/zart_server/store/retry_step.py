@@ -51,7 +51,7 @@ _REVIVE = Statement(
         FROM revived
     ), {enqueued(*NO_LESSEES)}, done AS (
         SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-            principal, reason, request_id,
+            principal, reason, request_id, incident,
             CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
             json_build_object('task_id', zart.task_id(run_key, step_no, attempt),

@@ -23,7 +23,8 @@ _START = Statement(
             :task_name::text AS task_name, :definition_key::bigint AS definition_key,
             :version::integer AS version, :triggered_by::text AS triggered_by,
             :principal::text AS principal, :reason::text AS reason,
-            :operation_request_id::text AS request_id, :is_leased::boolean AS is_leased, 1 AS n,
+            :operation_request_id::text AS request_id, :incident::text AS incident,
+            :is_leased::boolean AS is_leased, 1 AS n,
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
         WHERE :definition_key = (
@@ -80,6 +81,7 @@ async def start_fast(
             principal=kind.caller.principal,
             reason=kind.caller.reason,
             operation_request_id=kind.caller.request_id,
+            incident=kind.caller.incident,
             is_leased=any(lessees.indexes),
             caller=None if answer is None else answer.key.caller,
             rpc=None if answer is None else answer.key.rpc,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zart.v1 import dispatch_service_pb2 as pb
 from zart_server.api import decode_dispatch as decode
 from zart_server.api.access import check_tasks
+from zart_server.api.checks import Checks, incident_of
 from zart_server.api.identity import principal
 from zart_server.api.mutations.mutation import Grouping, Mutation, for_one
 from zart_server.domain.commands import Caller
@@ -15,9 +16,11 @@ _TASK = "\0task "  # no execution is called so
 
 
 def _decode(request: pb.RegisterTaskRequest) -> tuple[TaskDefinition, Caller]:
-    definition = decode.register_task(request)
+    with Checks() as check:
+        definition = check(decode.register_task, request)
+        incident = check(incident_of, request.incident)
     check_tasks([definition.task_name])
-    return definition, Caller(principal=principal())
+    return definition, Caller(principal=principal(), incident=incident)
 
 
 def _registered(stored: TaskDefinition) -> pb.RegisterTaskResponse:

@@ -21,7 +21,7 @@ _MAX_CHANGES = 1000  # so many changed rules are read; if there are more, all ac
 _SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
 COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired"""
+    expired, incident"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class RuleRow:
                 deleted_by=row["deleted_by"],
                 principal=row["principal"],
                 deleted_by_principal=row["deleted_by_principal"],
+                incident=row["incident"],
             ),
         )
 
@@ -112,9 +113,9 @@ _INSERT = Statement(
     f"""
     WITH rule AS (
         INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, expires_at, epoch)
+            step_regex, everything, reason, created_by, principal, incident, expires_at, epoch)
         SELECT :rule_id, :execution_id, :task_name, :step_pattern,
-            :step_regex, :everything, :reason, :created_by, :principal,
+            :step_regex, :everything, :reason, :created_by, :principal, :incident,
             COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
             (SELECT epoch + 1 FROM zart.pause_epoch)
         WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
@@ -165,6 +166,7 @@ async def insert_rule(
             reason=caller.reason,
             created_by=caller.triggered_by,
             principal=caller.principal,
+            incident=caller.incident,
             expires_at=expires_at,
             expires_in=expires_in,
             records=to_text([record_of(operation)]),

@@ -84,6 +84,7 @@ async def list_operations(
                 principal=row["principal"],
                 reason=row["reason"],
                 request_id=row["request_id"],
+                incident=row["incident"],
                 created_at=row["created_at"],
                 replaced=replaced_from_json(row["replaced"]),
                 made=made_from_json(row["made"]),

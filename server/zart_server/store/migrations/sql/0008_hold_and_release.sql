@@ -72,6 +72,11 @@ ALTER TABLE zart.operations
     ADD COLUMN incident text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN batch_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN breaker_id text COLLATE "C" NOT NULL DEFAULT '';
+CREATE OR REPLACE VIEW public.zart_operations AS
+SELECT operation_key AS operation_id, kind, execution_id, run_number, step_name, rule_id,
+       task_name, triggered_by, reason, request_id, created_at, replaced, made, principal,
+       incident, batch_id, breaker_id
+FROM zart.operations;
 
 -- Mutations that were only planned, or refused: written apart from the mutation's transaction.
 CREATE TABLE zart.operation_attempts (
