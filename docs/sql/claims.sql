@@ -38,7 +38,7 @@ WITH aside AS MATERIALIZED (
     WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
 ), picked AS MATERIALIZED (
     SELECT t.* FROM quotas l CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -51,7 +51,7 @@ WITH aside AS MATERIALIZED (
             AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE
         ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -139,7 +139,7 @@ WITH aside AS MATERIALIZED (
     WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
 ), picked AS MATERIALIZED (
     SELECT t.* FROM quotas l CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -152,7 +152,7 @@ WITH aside AS MATERIALIZED (
             AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE
         ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -243,7 +243,7 @@ WITH aside AS MATERIALIZED (
     WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
 ), picked AS MATERIALIZED (
     SELECT t.* FROM quotas l CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -256,7 +256,7 @@ WITH aside AS MATERIALIZED (
             AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE
         ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -365,7 +365,7 @@ WITH aside AS MATERIALIZED (
     WHERE (SELECT lanes FROM looked) = 1  -- it is to give all: nothing to compare
 ), picked AS MATERIALIZED (
     SELECT t.* FROM quotas l CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -378,7 +378,7 @@ WITH aside AS MATERIALIZED (
             AND (lane IN (SELECT lane FROM picked)) IS NOT TRUE
         ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -433,15 +433,20 @@ FROM aside, looked;
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.
 WITH settling AS MATERIALIZED (
-    SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
+    SELECT r.rule_key, r.task_name, r.step_regex, u.run_key, w.of_released, x.is_exempting,
+        u.run_key IS NULL AND NOT w.of_released AND NOT x.is_exempting AS is_whole
     FROM zart.pause_work w CROSS JOIN LATERAL (
-        SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+        SELECT *, COALESCE(NULLIF(w.execution_id, ''), execution_id) AS settled_id
+        FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT EXISTS (
+        SELECT FROM zart.pause_exemptions x
+        WHERE x.rule_key = r.rule_key AND x.token_until IS NULL OFFSET 0) AS is_exempting OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT run_key, status FROM zart.runs WHERE execution_key = (
-            SELECT execution_key FROM zart.executions WHERE execution_id = r.execution_id)
+            SELECT execution_key FROM zart.executions WHERE execution_id = r.settled_id)
         ORDER BY run_number DESC LIMIT 1) u ON u.status IN ('scheduled', 'running')
     WHERE work = 'settle' AND r.deleted_at IS NULL
-        AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
+        AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE
@@ -462,7 +467,7 @@ WITH settling AS MATERIALIZED (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
         WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.execution_id IS NULL AND
+            WHERE r.is_whole AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
@@ -482,7 +487,7 @@ WITH settling AS MATERIALIZED (
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE NOT is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -496,11 +501,22 @@ WITH settling AS MATERIALIZED (
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.sole IS NULL OR l.sole ~ r.step_regex)
             AND (r.run_key IS NULL OR r.run_key = t.run_key)
-            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            AND (
+                    r.of_released = EXISTS (
+                        SELECT FROM zart.released_steps x
+                        WHERE x.run_key = t.run_key AND x.step_no = t.step_no AND x.attempt = t.attempt
+                            AND x.rule_key = r.rule_key AND (x.token_until IS NOT NULL) = r.of_released OFFSET 0)
+                    AND NOT (r.is_exempting AND EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                        OFFSET 0)))) AS rule_key
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -560,15 +576,20 @@ FROM moved WHERE rule_key IS NOT NULL;
 -- Parameters: marked=$1, marked_times=$2, marked_numbers=$3, since=$4, task_names=$5, handlers=$6,
 --   max_tasks=$7, lease_seconds=$8, dispatcher_id=$9, principal=$10.
 WITH settling AS MATERIALIZED (
-    SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
+    SELECT r.rule_key, r.task_name, r.step_regex, u.run_key, w.of_released, x.is_exempting,
+        u.run_key IS NULL AND NOT w.of_released AND NOT x.is_exempting AS is_whole
     FROM zart.pause_work w CROSS JOIN LATERAL (
-        SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+        SELECT *, COALESCE(NULLIF(w.execution_id, ''), execution_id) AS settled_id
+        FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT EXISTS (
+        SELECT FROM zart.pause_exemptions x
+        WHERE x.rule_key = r.rule_key AND x.token_until IS NULL OFFSET 0) AS is_exempting OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT run_key, status FROM zart.runs WHERE execution_key = (
-            SELECT execution_key FROM zart.executions WHERE execution_id = r.execution_id)
+            SELECT execution_key FROM zart.executions WHERE execution_id = r.settled_id)
         ORDER BY run_number DESC LIMIT 1) u ON u.status IN ('scheduled', 'running')
     WHERE work = 'settle' AND r.deleted_at IS NULL
-        AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
+        AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE
@@ -589,7 +610,7 @@ WITH settling AS MATERIALIZED (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
         WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.execution_id IS NULL AND
+            WHERE r.is_whole AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
@@ -609,7 +630,7 @@ WITH settling AS MATERIALIZED (
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE NOT is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -623,11 +644,22 @@ WITH settling AS MATERIALIZED (
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.sole IS NULL OR l.sole ~ r.step_regex)
             AND (r.run_key IS NULL OR r.run_key = t.run_key)
-            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            AND (
+                    r.of_released = EXISTS (
+                        SELECT FROM zart.released_steps x
+                        WHERE x.run_key = t.run_key AND x.step_no = t.step_no AND x.attempt = t.attempt
+                            AND x.rule_key = r.rule_key AND (x.token_until IS NOT NULL) = r.of_released OFFSET 0)
+                    AND NOT (r.is_exempting AND EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                        OFFSET 0)))) AS rule_key
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -687,15 +719,20 @@ FROM moved WHERE rule_key IS NOT NULL;
 -- Parameters: task_names=$1, marked=$2, marked_times=$3, marked_numbers=$4, since=$5, max_tasks=$6,
 --   lease_seconds=$7, dispatcher_id=$8, principal=$9.
 WITH settling AS MATERIALIZED (
-    SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
+    SELECT r.rule_key, r.task_name, r.step_regex, u.run_key, w.of_released, x.is_exempting,
+        u.run_key IS NULL AND NOT w.of_released AND NOT x.is_exempting AS is_whole
     FROM zart.pause_work w CROSS JOIN LATERAL (
-        SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+        SELECT *, COALESCE(NULLIF(w.execution_id, ''), execution_id) AS settled_id
+        FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT EXISTS (
+        SELECT FROM zart.pause_exemptions x
+        WHERE x.rule_key = r.rule_key AND x.token_until IS NULL OFFSET 0) AS is_exempting OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT run_key, status FROM zart.runs WHERE execution_key = (
-            SELECT execution_key FROM zart.executions WHERE execution_id = r.execution_id)
+            SELECT execution_key FROM zart.executions WHERE execution_id = r.settled_id)
         ORDER BY run_number DESC LIMIT 1) u ON u.status IN ('scheduled', 'running')
     WHERE work = 'settle' AND r.deleted_at IS NULL
-        AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
+        AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE
@@ -734,7 +771,7 @@ WITH settling AS MATERIALIZED (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
         WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.execution_id IS NULL AND
+            WHERE r.is_whole AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
@@ -754,7 +791,7 @@ WITH settling AS MATERIALIZED (
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE NOT is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -768,11 +805,22 @@ WITH settling AS MATERIALIZED (
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.sole IS NULL OR l.sole ~ r.step_regex)
             AND (r.run_key IS NULL OR r.run_key = t.run_key)
-            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            AND (
+                    r.of_released = EXISTS (
+                        SELECT FROM zart.released_steps x
+                        WHERE x.run_key = t.run_key AND x.step_no = t.step_no AND x.attempt = t.attempt
+                            AND x.rule_key = r.rule_key AND (x.token_until IS NOT NULL) = r.of_released OFFSET 0)
+                    AND NOT (r.is_exempting AND EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                        OFFSET 0)))) AS rule_key
     FROM (SELECT lane, task_name, step_name AS sole, not_before AS since,
             queue_no AS since_no FROM heads WHERE is_mixed ORDER BY not_before, queue_no) l
     CROSS JOIN LATERAL (
-        SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+        SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
         FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
             AND (not_before, queue_no) >= (l.since, l.since_no)

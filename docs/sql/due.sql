@@ -5,7 +5,11 @@
 WITH settling AS MATERIALIZED (
     SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
-    WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+    WHERE work = 'settle' AND w.execution_id = '' AND NOT w.of_released
+        AND r.deleted_at IS NULL AND r.execution_id IS NULL
+        AND NOT EXISTS (
+            SELECT FROM zart.pause_exemptions x
+            WHERE x.rule_key = r.rule_key AND x.token_until IS NULL OFFSET 0)
 )
 SELECT statement_timestamp(), EXISTS (SELECT FROM settling), (SELECT false AS yes), due.*
 FROM (SELECT) one LEFT JOIN LATERAL (
@@ -39,7 +43,11 @@ FROM (SELECT) one LEFT JOIN LATERAL (
 WITH settling AS MATERIALIZED (
     SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
-    WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+    WHERE work = 'settle' AND w.execution_id = '' AND NOT w.of_released
+        AND r.deleted_at IS NULL AND r.execution_id IS NULL
+        AND NOT EXISTS (
+            SELECT FROM zart.pause_exemptions x
+            WHERE x.rule_key = r.rule_key AND x.token_until IS NULL OFFSET 0)
 )
 SELECT statement_timestamp(), EXISTS (SELECT FROM settling), (
     SELECT count(*) > 256 AS yes FROM (

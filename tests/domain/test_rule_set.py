@@ -18,27 +18,42 @@ PATTERNS = st.sampled_from(
 SCOPES = st.builds(
     PauseScope, st.none() | IDS, st.none() | TASKS, st.none() | PATTERNS, st.just(False)
 )  # fmt: skip
-# A rule is put, or the one put so many rules ago is dropped; in between the set is asked.
-CHANGES = st.lists(SCOPES | st.integers(0, 5), max_size=30)
+# A rule is put, with the executions it exempts; or the one put so many rules ago is to exempt others,
+# or is dropped, if None. In between the set is asked.
+EXEMPT = st.frozensets(IDS)
+CHANGES = st.lists(st.tuples(SCOPES | st.integers(0, 5), EXEMPT) | st.integers(0, 5), max_size=30)
+# A step, and how many rules ago those were put that have let it go.
+ASKED = st.tuples(IDS, TASKS, STEPS, st.frozensets(st.integers(0, 5), max_size=2))
 
 
-@given(CHANGES, st.lists(st.tuples(IDS, TASKS, STEPS), min_size=1, max_size=5))
+@given(CHANGES, st.lists(ASKED, min_size=1, max_size=5))
 def test_it_gives_the_rules_that_match(
-    changes: list[PauseScope | int], steps: list[tuple[str, str, str]]
+    changes: list[tuple[PauseScope | int, frozenset[str]] | int],
+    asked: list[tuple[str, str, str, frozenset[int]]],
 ) -> None:
     rules = RuleSet()
-    active: dict[int, PauseScope] = {}
+    active: dict[int, tuple[PauseScope, frozenset[str]]] = {}
     for key, change in enumerate(changes, 1):
-        if isinstance(change, PauseScope):
-            active[key] = change
-            rules.put(key, change)
-        else:
-            active.pop(key - change, None)
-            rules.drop(key - change)
-        for step in steps:
-            expected = [key for key, scope in active.items() if rule_matches(scope, *step)]
-            assert sorted(rules.matching(*step)) == expected
-            assert rules.oldest(*step) == min(expected, default=None)
+        match change:
+            case PauseScope() as scope, exempt:
+                active[key] = scope, exempt
+                rules.put(key, scope, exempt)
+            case int() as ago, exempt:
+                if key - ago in active:
+                    active[key - ago] = active[key - ago][0], exempt
+                    rules.put(key - ago, active[key - ago][0], exempt)
+            case int() as ago:
+                active.pop(key - ago, None)
+                rules.drop(key - ago)
+        for execution_id, task_name, step_name, released in asked:
+            step, let_go = (execution_id, task_name, step_name), {key - n for n in released}
+            expected = [
+                key
+                for key, (scope, exempt) in active.items()
+                if rule_matches(scope, *step, exempt=exempt) and key not in let_go
+            ]
+            assert sorted(rules.matching(*step, let_go)) == expected
+            assert rules.oldest(*step, let_go) == min(expected, default=None)
     assert len(rules) == len(active)
 
 

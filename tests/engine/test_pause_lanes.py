@@ -57,7 +57,7 @@ async def test_a_lane_gets_a_second_step_under_a_rule(rig: Rig) -> None:
 async def until_swept_again(server: ServerUnderTest) -> None:
     """Wait until the mover has come to the end of all lanes once more, and begins anew."""
     sweeps = server.running.runtime.sweeps._sweeps
-    await until(lambda: any(sweep.missed for sweep in list(sweeps.values())))
+    await until(lambda: any(sweep.is_missed for sweep in list(sweeps.values())))
     before = {id(sweep): sweep for sweep in sweeps.values()}  # kept, so that no id comes again
     await until(lambda: any(id(sweep) not in before for sweep in list(sweeps.values())))
 

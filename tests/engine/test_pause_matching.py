@@ -28,6 +28,29 @@ def scopes(chance: random.Random, count: int) -> list[PauseScope]:
     return found
 
 
+_RULED_BY = """
+    SELECT (SELECT rule_id FROM zart.pause_rules
+            WHERE rule_key = zart.pausing_rule(i, t, s, 7, 0, $4))
+    FROM unnest($1::text[], $2::text[], $3::text[]) u(i, t, s)
+"""
+
+
+async def make_exempt(rig: Rig, exempt: dict[str, list[str]], let_go: set[str]) -> None:
+    """Have rules exempt executions and let an attempt go, and none besides."""
+    key = "(SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1)"
+    await rig.db.execute("DELETE FROM zart.pause_exemptions; DELETE FROM zart.released_steps")
+    await rig.db.executemany(
+        f"INSERT INTO zart.pause_exemptions SELECT {key}, id, 0, $3 FROM unnest($2::text[]) id",
+        [(rule_id, ids, None) for rule_id, ids in exempt.items()]
+        + [(rule_id, ["ended"], 5) for rule_id in exempt],
+    )
+    await rig.db.executemany(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from,"
+        f" token_until) SELECT {key}, 7, 0, 1, 0, $2::bigint",
+        [(rule_id, None if rule_id in let_go else 5) for rule_id in exempt],
+    )
+
+
 async def test_rules_match_in_the_database_as_specified(rig: Rig) -> None:
     chance = random.Random(7)
     rules: list[tuple[str, PauseScope]] = []
@@ -40,14 +63,24 @@ async def test_rules_match_in_the_database_as_specified(rig: Rig) -> None:
         rules.append((paused.rule.rule_id, scope))
         if number % 5:
             continue
-        rows = await rig.db.fetch(
-            "SELECT (SELECT rule_id FROM zart.pause_rules WHERE rule_key ="
-            " zart.pausing_rule(i, t, s)) FROM unnest($1::text[], $2::text[], $3::text[]) u(i, t, s)",
-            *(list(column) for column in zip(*triples, strict=True)),
-        )
-        for row, triple in zip(rows, triples, strict=True):
-            expected = next((r for r, scope_ in rules if rule_matches(scope_, *triple)), None)
-            assert row[0] == expected, triple
+        exempt = {rule_id: chance.sample(IDS, chance.randint(0, 2)) for rule_id, _ in rules}
+        let_go = set(chance.sample([rule_id for rule_id, _ in rules], len(rules) // 4))
+        await make_exempt(rig, exempt, let_go)
+        for attempt in (1, None):
+            rows = await rig.db.fetch(
+                _RULED_BY, *(list(column) for column in zip(*triples, strict=True)), attempt
+            )
+            for row, triple in zip(rows, triples, strict=True):
+                expected = next(
+                    (
+                        rule_id
+                        for rule_id, scope_ in rules
+                        if rule_matches(scope_, *triple, exempt[rule_id])
+                        and (attempt is None or rule_id not in let_go)
+                    ),
+                    None,
+                )
+                assert row[0] == expected, triple
         # Resume by a scope: just the rules whose own fields equal all that it names.
         asked = next(s for s in scopes(chance, 50) if any(equals_scope(r, s) for _, r in rules))
         resumed = await rig.client.resume(

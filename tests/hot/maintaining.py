@@ -34,7 +34,7 @@ async def looking_after_rules(tx: Explained) -> None:
     rule_id = await tx.sql.fetchval("SELECT rule_id FROM zart.pause_rules WHERE rule_key = $1", key)
     assert await find_rule(tx.tx, rule_id)
     assert await has_rule_to_itself(tx.tx, key)
-    assert await pause_work(tx.tx) == [(key, "settle")]
+    assert [work[:2] for work in await pause_work(tx.tx)] == [(key, "settle")]
     await tx.sql.execute("UPDATE zart.pause_rules SET expires_at = now()")
     assert await pauses_due(tx.tx)
     assert await expire(tx.alone) == 1

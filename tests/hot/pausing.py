@@ -11,11 +11,11 @@ from zart_server.domain.rule_set import Judgement
 from zart_server.engine.operations.pause import count_paused, pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
+from zart_server.store.pausing.active import read_changed
 from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
-from zart_server.store.pausing.rules import read_changed
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
-from zart_server.store.pausing.work import end_releases
+from zart_server.store.pausing.work import PauseWork, end_releases
 from zart_server.store.runs import lock_runs
 
 QUEUED = f"x-{MANY + 2}"
@@ -83,7 +83,7 @@ async def settling(tx: Explained) -> None:
 @scenario(1)
 async def settling_an_execution(tx: Explained) -> None:
     key = await paused(tx, PauseScope(QUEUED, None, None))
-    await settle_rule_of_execution(tx.tx, key)
+    await settle_rule_of_execution(tx.tx, PauseWork(key, "settle"))
     assert not await tx.sql.fetchval("SELECT EXISTS (SELECT FROM zart.pause_work)")
 
 
@@ -131,5 +131,5 @@ async def reading_what_changed_of_the_rules(tx: Explained) -> None:
     )
     changed = await read_changed(tx.tx, 9_990)
     assert changed is not None
-    assert len(changed.added) == 10
+    assert len(changed.put) == 10
     assert all(plan.looked_at("pause_rules") == 10 for plan in tx.plans)

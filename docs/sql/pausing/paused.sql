@@ -7,11 +7,27 @@ WHERE rule_key = $1
     AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)
 ORDER BY not_before, queue_no LIMIT $4;
 
+-- store/pausing/paused.py: run_of
+-- Return the unfinished run of an execution, if it has one; locks nothing.
+-- Locks: nothing.
+SELECT run_key FROM (
+    SELECT l.run_key, e.task_name FROM (
+        SELECT execution_key, task_name FROM zart.executions
+        WHERE execution_id = $1 OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) l
+    WHERE l.status IN ('scheduled', 'running')
+) u;
+
 -- store/pausing/paused.py: paused_in_runs
 -- Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 -- Locks: nothing.
-SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
-    h.lane, h.not_before, h.queue_no
+SELECT h.run_key, h.step_no, h.attempt, e.execution_id, e.task_name, l.handler,
+    h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
+        SELECT s.rule_key FROM zart.released_steps s
+        WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
+            AND s.token_until IS NULL)
 FROM (
     SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
         SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h

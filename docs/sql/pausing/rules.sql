@@ -3,22 +3,6 @@
 -- Locks: pause lock.
 SELECT pg_advisory_xact_lock_shared($1);
 
--- store/pausing/rules.py: read_active
--- Return the epoch, the number of changes of the rules, and the active rules by key.
--- Locks: nothing.
-SELECT p.epoch AS now, rule_key, execution_id, task_name, step_pattern, everything
-FROM zart.pause_epoch p LEFT JOIN zart.pause_rules
-ON deleted_at IS NULL
-ORDER BY rule_key;
-
--- store/pausing/rules.py: read_changed
--- Return the rules that changed after the epoch ``since``; None if they are too many.
--- Locks: nothing.
-SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
-    SELECT rule_key, execution_id, task_name, step_pattern, everything, deleted_at IS NOT NULL AS is_deleted
-    FROM zart.pause_rules
-    WHERE epoch > $1 ORDER BY epoch LIMIT 1000) r ON true;
-
 -- store/pausing/rules.py: insert_rule
 -- Insert an active rule that is to be settled, and record the operation.
 -- Locks: pause_epoch.
@@ -27,11 +11,12 @@ SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
 --   expires_in=$12, records=$13.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, incident, expires_at, epoch)
+            step_regex, everything, reason, created_by, principal, incident, expires_at,
+            epoch, token_from)
     SELECT $1, $2, $3, $4,
         $5, $6, $7, $8, $9, $10,
         COALESCE($11::timestamptz, statement_timestamp() + $12::interval),
-    (SELECT epoch + 1 FROM zart.pause_epoch)
+    (SELECT epoch + 1 FROM zart.pause_epoch), zart.last_token()
     WHERE $11::timestamptz IS NULL OR $11::timestamptz > statement_timestamp()
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
@@ -54,7 +39,10 @@ WITH rule AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident FROM rule;
+    expired, incident, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = rule.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM rule;
 
 -- store/pausing/rules.py: active_rule_keys
 -- Return active rules: the one named, or those whose fields equal every set field of scope.
@@ -72,7 +60,10 @@ ORDER BY rule_key;
 -- Locks: nothing.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident FROM zart.pause_rules WHERE rule_id = $1;
+    expired, incident, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM zart.pause_rules p WHERE rule_id = $1;
 
 -- store/pausing/rules.py: delete_rules
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
@@ -83,7 +74,7 @@ WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
         deleted_by_principal = $2, expired = $3,
-        epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+        epoch = (SELECT epoch + 1 FROM zart.pause_epoch), token_until = zart.last_token()
     WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
         SELECT rule_key
         FROM zart.pause_rules
@@ -106,7 +97,10 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident FROM deleted ORDER BY rule_key;
+    expired, incident, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
@@ -116,7 +110,7 @@ WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
         deleted_by_principal = $2, expired = $3,
-        epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+        epoch = (SELECT epoch + 1 FROM zart.pause_epoch), token_until = zart.last_token()
     WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
         SELECT rule_key
         FROM zart.pause_rules
@@ -136,7 +130,10 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident FROM deleted ORDER BY rule_key;
+    expired, incident, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: pauses_due
 -- Return the seconds until the next active rule expires, and whether pause work is left.

@@ -1,20 +1,39 @@
 -- store/pausing/work.py: pause_work
--- Return the pause work left, oldest rule first: (rule key, 'settle' or 'release').
+-- Return the pause work left, oldest rule first.
 -- Locks: nothing.
-SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000;
+SELECT rule_key, work, execution_id, of_released, work_no
+FROM zart.pause_work
+ORDER BY rule_key LIMIT 1000;
 
 -- store/pausing/work.py: end_settling
--- Note that a rule is settled, unless it was deleted meanwhile.
--- Locks: pause_work.
-DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle';
-
--- store/pausing/work.py: end_releases
--- Note which deleted rules have no paused steps left; they will have none again.
+-- Note that this work is done, unless its rule was deleted meanwhile.
 -- Locks: nothing.
 DELETE
-FROM zart.pause_work w
-WHERE work = 'release'
-    AND (SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key ORDER BY not_before, queue_no LIMIT 1) IS NULL;
+FROM zart.pause_work
+WHERE rule_key = $1
+    AND work = 'settle'
+    AND execution_id = $2
+    AND of_released = $3
+    AND ($4::bigint IS NULL OR work_no = $4);
+
+-- store/pausing/work.py: end_releases
+-- Note what has no paused steps left: deleted rules, and executions that a rule exempts.
+-- Locks: pause_work.
+DELETE FROM zart.pause_work w WHERE work = 'release' AND CASE WHEN execution_id = '' THEN (
+    SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key
+    ORDER BY not_before, queue_no LIMIT 1) IS NULL
+    ELSE NOT EXISTS (
+        SELECT FROM (
+            SELECT l.run_key, e.task_name FROM (
+                SELECT execution_key, task_name FROM zart.executions
+                WHERE execution_id = w.execution_id OFFSET 0) e
+            CROSS JOIN LATERAL (
+                SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                ORDER BY run_number DESC LIMIT 1) l
+            WHERE l.status IN ('scheduled', 'running')
+        ) u CROSS JOIN LATERAL (
+            SELECT rule_key FROM zart.held WHERE held.run_key = u.run_key OFFSET 0) h
+        WHERE h.rule_key = w.rule_key OFFSET 0) END;
 
 -- store/pausing/work.py: has_rule_to_itself
 -- Return whether this is the only transaction that moves steps for a rule; lock that if so.

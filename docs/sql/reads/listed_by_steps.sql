@@ -29,21 +29,35 @@ SELECT listed_at, execution_key, run_key, CASE
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $9 AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND NOT CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $10 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $11::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -88,21 +102,35 @@ SELECT listed_at, execution_key, run_key, CASE
     WHEN $8::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $8 AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND NOT CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -146,21 +174,35 @@ SELECT listed_at, execution_key, run_key, CASE
     WHEN $8::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $8 AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND NOT CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-            WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-            THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL END OFFSET 0) THEN true
+        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'

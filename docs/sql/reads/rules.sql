@@ -13,7 +13,12 @@ WITH first AS MATERIALIZED (
 SELECT r.*, until FROM (
     SELECT CASE count(*) WHEN 5000 THEN min(rule_key) END AS until FROM first) e
 LEFT JOIN LATERAL (
-    SELECT * FROM first
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -36,7 +41,12 @@ WITH first AS MATERIALIZED (
 SELECT r.*, until FROM (
     SELECT CASE count(*) WHEN 5000 THEN min(rule_key) END AS until FROM first) e
 LEFT JOIN LATERAL (
-    SELECT * FROM first
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
     WHERE ($1::text IS NULL OR execution_id = $1)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -59,7 +69,12 @@ WITH first AS MATERIALIZED (
 SELECT r.*, until FROM (
     SELECT CASE count(*) WHEN 5000 THEN min(rule_key) END AS until FROM first) e
 LEFT JOIN LATERAL (
-    SELECT * FROM first
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($4::text IS NULL OR task_name = $4)
         AND ($1::text IS NULL OR step_pattern = $1)
@@ -82,7 +97,12 @@ WITH first AS MATERIALIZED (
 SELECT r.*, until FROM (
     SELECT CASE count(*) WHEN 5000 THEN min(rule_key) END AS until FROM first) e
 LEFT JOIN LATERAL (
-    SELECT * FROM first
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($1::text IS NULL OR task_name = $1)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -101,7 +121,12 @@ WITH first AS MATERIALIZED (
 SELECT r.*, until FROM (
     SELECT CASE count(*) WHEN 5000 THEN min(rule_key) END AS until FROM first) e
 LEFT JOIN LATERAL (
-    SELECT * FROM first
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)

@@ -47,14 +47,20 @@ WITH run AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT CASE
             WHEN q.lease_token IS NOT NULL THEN NULL
-            WHEN h.rule_key IS NOT NULL AND EXISTS (
-                SELECT FROM zart.pause_rules hr
-                WHERE hr.rule_key = h.rule_key AND hr.deleted_at IS NULL OFFSET 0)
+            WHEN h.rule_key IS NOT NULL AND (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = h.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = h.rule_key AND x.execution_id = run.execution_id AND x.token_until IS NULL
+                        OFFSET 0))
             THEN h.rule_key
             WHEN h.rule_key IS NOT NULL
-            THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name)
+            THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name,
+                    s.run_key, s.step_no, h.attempt)
             WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
-            THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name) END AS key
+            THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name,
+                    s.run_key, s.step_no, q.attempt) END AS key
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true

@@ -15,22 +15,28 @@ CROSS JOIN LATERAL (
     WHERE executions.execution_key = r.execution_key OFFSET 0) e
 CROSS JOIN LATERAL (  -- the first that is paused, else the first that is queued
     SELECT * FROM (
-        (SELECT step_no, step_name, not_before, rule_key FROM zart.held
+        (SELECT step_no, step_name, attempt, not_before, rule_key FROM zart.held
             WHERE held.run_key = r.run_key ORDER BY step_no LIMIT 1)
         UNION ALL
-        (SELECT step_no, step_name, not_before, NULL FROM zart.queue
+        (SELECT step_no, step_name, attempt, not_before, NULL FROM zart.queue
             WHERE queue.run_key = r.run_key ORDER BY step_no LIMIT 1)) t
     ORDER BY rule_key IS NULL LIMIT 1) w
 LEFT JOIN LATERAL (
     SELECT * FROM zart.task_names
     WHERE task_names.task_name = e.task_name OFFSET 0) n ON true
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN w.rule_key IS NOT NULL AND EXISTS (
-        SELECT FROM zart.pause_rules h
-        WHERE h.rule_key = w.rule_key AND h.deleted_at IS NULL OFFSET 0)
+    SELECT CASE
+        WHEN w.rule_key IS NOT NULL AND (EXISTS (
+            SELECT FROM zart.pause_rules a
+            WHERE a.rule_key = w.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.pause_exemptions x
+                    WHERE x.rule_key = w.rule_key AND x.execution_id = e.execution_id AND x.token_until IS NULL
+                    OFFSET 0))
         THEN w.rule_key
         WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
-        THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name) END AS key
+        THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name,
+                r.run_key, w.step_no, w.attempt) END AS key
     OFFSET 0) rule ON true
 LEFT JOIN LATERAL (
     SELECT * FROM zart.pause_rules

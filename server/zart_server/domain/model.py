@@ -271,3 +271,4 @@ class PauseRule:
     principal: str = ""
     deleted_by_principal: str = ""
     incident: str = ""
+    exempt_execution_ids: tuple[str, ...] = ()

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from zart_server.domain.globs import matches
 from zart_server.domain.model import PauseScope
 
 
-def rule_matches(scope: PauseScope, execution_id: str, task_name: str, step_name: str) -> bool:
-    """Return whether a rule with this scope withholds a step: each field that is set must match."""
+def rule_matches(
+    scope: PauseScope,
+    execution_id: str,
+    task_name: str,
+    step_name: str,
+    exempt: Collection[str] = (),
+) -> bool:
+    """Return whether a rule withholds a step: each field of its scope that is set must match.
+
+    Steps of the executions that it exempts are none of its own.
+    """
     return (
-        scope.execution_id in (None, execution_id)
+        execution_id not in exempt
+        and scope.execution_id in (None, execution_id)
         and scope.task_name in (None, task_name)
         and (scope.step_pattern is None or matches(scope.step_pattern, step_name))
     )

@@ -5,9 +5,10 @@ It gives what ``pausing.rule_matches`` says of each rule, without asking each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from zart_server.domain.globs import Glob
 from zart_server.domain.model import PauseScope
@@ -15,8 +16,18 @@ from zart_server.domain.model import PauseScope
 _MAX_ENTRIES = 50_000
 _NEVER = 2**63  # no rule has this key
 
-StepNames: TypeAlias = tuple[str, str, str]  # execution id, task name, step name
+# Execution id, task name and step name; for an attempt that exists, also the keys of the rules that
+# have let it go.
+StepNames: TypeAlias = tuple[str, str, str] | tuple[str, str, str, Collection[int]]
 T = TypeVar("T")
+
+
+class ActiveRule(NamedTuple):
+    """An active rule: its key, and what it matches, the scope without the exempt executions."""
+
+    rule_key: int
+    scope: PauseScope
+    exempt: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,10 @@ class _Rules:
 
 
 class RuleSet:
-    """Active rules by key; a smaller key is an older rule."""
+    """Active rules by key, each without the executions it exempts; a smaller key is an older rule.
+
+    Exemptions cost a step of another execution one lookup, however many there are.
+    """
 
     def __init__(self) -> None:
         self._scopes: dict[int, PauseScope] = {}
@@ -78,12 +92,15 @@ class RuleSet:
         self._of_task: dict[str | None, _Rules] = {}
         # The oldest of the others by (task, step): there are few of these pairs, and many steps.
         self._oldest: dict[tuple[str, str], int] = {}
+        self._exempt_of: dict[int, frozenset[str]] = {}
+        self._exempt_from: dict[str, set[int]] = {}  # the rules that exempt an execution
 
     def __len__(self) -> int:
         return len(self._scopes)
 
-    def put(self, key: int, scope: PauseScope) -> None:
-        """Add a rule."""
+    def put(self, key: int, scope: PauseScope, exempt: Collection[str] = ()) -> None:
+        """Add a rule, or replace what it exempts: the scope of a rule never changes."""
+        self._exempt(key, frozenset(exempt))
         if key in self._scopes:
             return
         self._scopes[key] = scope
@@ -98,6 +115,7 @@ class RuleSet:
         scope = self._scopes.pop(key, None)
         if scope is None:
             return
+        self._exempt(key, frozenset())
         self._oldest.clear()
         by_task = self._of_task
         if scope.execution_id is not None:
@@ -109,13 +127,37 @@ class RuleSet:
             if not by_task and scope.execution_id is not None:
                 del self._of_execution[scope.execution_id]
 
-    def matching(self, execution_id: str, task_name: str, step_name: str) -> Iterator[int]:
-        """Return the keys of the rules that withhold a step, in no order."""
-        yield from _matching(self._of_execution.get(execution_id), task_name, step_name)
-        yield from _matching(self._of_task, task_name, step_name)
+    def _exempt(self, key: int, exempt: frozenset[str]) -> None:
+        known = self._exempt_of.pop(key, frozenset())
+        if exempt:
+            self._exempt_of[key] = exempt
+        for execution_id in known - exempt:
+            rules = self._exempt_from[execution_id]
+            rules.discard(key)
+            if not rules:
+                del self._exempt_from[execution_id]
+        for execution_id in exempt - known:
+            self._exempt_from.setdefault(execution_id, set()).add(key)
 
-    def oldest(self, execution_id: str, task_name: str, step_name: str) -> int | None:
+    def matching(
+        self, execution_id: str, task_name: str, step_name: str, let_go: Collection[int] = ()
+    ) -> Iterator[int]:
+        """Return the keys of the rules that withhold a step, in no order.
+
+        Not those that have ``let_go`` the attempt that there is.
+        """
+        exempt_from = self._exempt_from.get(execution_id, ())
+        of_execution = _matching(self._of_execution.get(execution_id), task_name, step_name)
+        for key in chain(of_execution, _matching(self._of_task, task_name, step_name)):
+            if key not in exempt_from and key not in let_go:
+                yield key
+
+    def oldest(
+        self, execution_id: str, task_name: str, step_name: str, let_go: Collection[int] = ()
+    ) -> int | None:
         """Return the key of the oldest rule that withholds a step, None where none does."""
+        if let_go or execution_id in self._exempt_from:
+            return min(self.matching(execution_id, task_name, step_name, let_go), default=None)
         oldest = self._oldest.get((task_name, step_name))
         if oldest is None:
             if len(self._oldest) >= _MAX_ENTRIES:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from zart_server.store.connection import Tx
 from zart_server.store.due import MARKED, WAYS, Begin, Way, are_many, asked
+from zart_server.store.pausing.exempting import SETTLES, SETTLING
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
@@ -74,7 +75,7 @@ _FROM = """zart.queue
         AND (not_before, queue_no) >= (l.since, l.since_no)
     ORDER BY not_before, queue_no"""
 _TAIL = f"""
-    SELECT ctid AS tid, run_key, step_no, lane, step_name, not_before, queue_no
+    SELECT ctid AS tid, run_key, step_no, attempt, lane, step_name, not_before, queue_no
     FROM {_FROM} LIMIT {{limit}}
     FOR UPDATE SKIP LOCKED
 """
@@ -213,20 +214,6 @@ async def claim(tx: Tx, wanted: Claim, begin: Begin) -> ClaimResult:
     )
 
 
-# The settling rules, each with the only run of its execution that may be unfinished: the last.
-_SETTLING = """
-    settling AS MATERIALIZED (
-        SELECT r.rule_key, r.task_name, r.step_regex, r.execution_id, u.run_key
-        FROM zart.pause_work w CROSS JOIN LATERAL (
-            SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
-        LEFT JOIN LATERAL (
-            SELECT run_key, status FROM zart.runs WHERE execution_key = (
-                SELECT execution_key FROM zart.executions WHERE execution_id = r.execution_id)
-            ORDER BY run_number DESC LIMIT 1) u ON u.status IN ('scheduled', 'running')
-        WHERE work = 'settle' AND r.deleted_at IS NULL
-          AND (r.execution_id IS NULL OR u.run_key IS NOT NULL)
-    )
-"""
 _LOOKED_UP = """
     SELECT a.*, l.task_name, l.step_name FROM ({asked}) a CROSS JOIN LATERAL (
         SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
@@ -238,21 +225,22 @@ def _claiming_past_settling(way: Way) -> Statement:
         SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
         FROM ({_LOOKED_UP.format(asked=asked(way))}) l
         WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+            WHERE r.is_whole AND {LANE_MAY_MATCH}
               AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
     """
     of_heads = """(SELECT lane, task_name, step_name AS sole, not_before AS since,
         queue_no AS since_no FROM heads WHERE {which} ORDER BY not_before, queue_no) l"""
     matches = LANE_MAY_MATCH.replace("l.step_name", "l.sole")
     text = f"""
-        WITH {_SETTLING}, {_HEADS.format(lanes=lanes)}, clear AS MATERIALIZED (
+        WITH {SETTLING}, {_HEADS.format(lanes=lanes)}, clear AS MATERIALIZED (
             SELECT t.*, NULL::bigint AS rule_key FROM {of_heads.format(which="NOT is_mixed")}
             CROSS JOIN LATERAL ({_TAIL.format(limit="(SELECT page FROM looked)")}) t
             LIMIT 3 * :max_tasks
         ), mixed AS MATERIALIZED (
             SELECT t.*, (SELECT min(r.rule_key) FROM settling r
                 WHERE {matches} AND (r.run_key IS NULL OR r.run_key = t.run_key)
-                  AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) AS rule_key
+                  AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                  AND {SETTLES}) AS rule_key
             FROM {of_heads.format(which="is_mixed")}
             CROSS JOIN LATERAL ({_TAIL.format(limit="5 * (SELECT page FROM looked)")}) t
             LIMIT 5 * :max_tasks

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import exempts_any
 from zart_server.store.pausing.matching import LANE_MAY_MATCH
 from zart_server.store.queue import LaneCursor
 from zart_server.store.statement import Statement
@@ -147,7 +148,9 @@ def _due_lanes(way: Way) -> str:
         WITH settling AS MATERIALIZED (
             SELECT r.* FROM zart.pause_work w CROSS JOIN LATERAL (
                 SELECT * FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) r
-            WHERE work = 'settle' AND r.deleted_at IS NULL AND r.execution_id IS NULL
+            WHERE work = 'settle' AND w.execution_id = '' AND NOT w.of_released
+              AND r.deleted_at IS NULL AND r.execution_id IS NULL
+              AND NOT {exempts_any("r.rule_key")}
         )
         SELECT statement_timestamp(), EXISTS (SELECT FROM settling), ({are_many(way)}), due.*
         FROM (SELECT) one LEFT JOIN LATERAL (

@@ -13,7 +13,7 @@ from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
 from zart_server.store.pausing.rules import insert_rule
-from zart_server.store.pausing.work import end_settling
+from zart_server.store.pausing.work import PauseWork, end_settling
 
 EXACT_TO = 10_000
 # Letters and digits that cannot be taken for one another.
@@ -56,10 +56,9 @@ async def count_paused(connection: Autocommit, rule_id: str) -> PauseCounts:
     found = await count_matching(connection, rule_id, EXACT_TO + 1)
     if found is None:
         raise PauseRuleNotFound(rule_id)
+    settling = PauseWork(found.rule_key, "settle")
     if found.is_of_execution:
-        await settle_rule_of_execution(await connection.begin(), found.rule_key)
+        await settle_rule_of_execution(await connection.begin(), settling)
     elif not found.is_any_queued:
-        await end_settling(
-            connection, found.rule_key
-        )  # nothing that it matches is queued from now on
+        await end_settling(connection, settling)  # nothing that it matches is queued from now on
     return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)

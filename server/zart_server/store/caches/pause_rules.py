@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from zart_server.domain.model import PauseScope
-from zart_server.domain.rule_set import Judgement, RuleSet, StepNames
+from zart_server.domain.rule_set import ActiveRule, Judgement, RuleSet, StepNames
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedRules:
-    """The rules that changed, as of ``epoch``."""
+    """The rules that changed, as of ``epoch``: those that are active, and those deleted."""
 
     epoch: int
-    added: list[tuple[int, PauseScope]]
+    put: list[ActiveRule]
     deleted: list[int]
 
 
@@ -33,19 +32,19 @@ class PauseCache:
         """The epoch whose rules these are; None if they were never read."""
         return None if self._epoch < 0 else self._epoch
 
-    def replace(self, epoch: int, active: Iterable[tuple[int, PauseScope]]) -> None:
+    def replace(self, epoch: int, active: Iterable[ActiveRule]) -> None:
         """Take all active rules as of an epoch; nothing if those at hand are as new."""
         if epoch > self._epoch:
             self._epoch, self._rules = epoch, RuleSet()
-            for key, scope in active:
-                self._rules.put(key, scope)
+            for rule in active:
+                self._rules.put(*rule)
 
     def change(self, changed: ChangedRules) -> None:
         """Take what changed until an epoch; nothing if the rules at hand are as new."""
         if changed.epoch > self._epoch:
             self._epoch = changed.epoch
-            for key, scope in changed.added:
-                self._rules.put(key, scope)
+            for rule in changed.put:
+                self._rules.put(*rule)
             for key in changed.deleted:
                 self._rules.drop(key)
 

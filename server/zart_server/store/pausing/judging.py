@@ -11,7 +11,7 @@ from typing import TypeVar
 from zart_server.domain.errors import PauseRulesChanged
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.pausing.rules import read_active, read_changed
+from zart_server.store.pausing.active import read_active, read_changed
 
 T = TypeVar("T")
 

@@ -22,16 +22,20 @@ TASK_OF_LANE_MATCHES = (
 )
 
 
-# The unfinished run of the execution that a rule r names, if it has one: its last.
-UNFINISHED_RUN = """
-    SELECT l.run_key, e.task_name FROM (
-        SELECT execution_key, task_name FROM zart.executions
-        WHERE execution_id = r.execution_id OFFSET 0) e
-    CROSS JOIN LATERAL (
-        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-        ORDER BY run_number DESC LIMIT 1) l
-    WHERE l.status IN ('scheduled', 'running')
-"""
+def unfinished_run(execution_id: str) -> str:
+    """Return a query for the unfinished run of an execution, if it has one: its last."""
+    return f"""
+        SELECT l.run_key, e.task_name FROM (
+            SELECT execution_key, task_name FROM zart.executions
+            WHERE execution_id = {execution_id} OFFSET 0) e
+        CROSS JOIN LATERAL (
+            SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+            ORDER BY run_number DESC LIMIT 1) l
+        WHERE l.status IN ('scheduled', 'running')
+    """
+
+
+_UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
 def tasks_matched(table: str, limit: str) -> str:
@@ -41,7 +45,7 @@ def tasks_matched(table: str, limit: str) -> str:
     """
     return f"""
         (SELECT t.run_key, t.step_no, t.step_name
-         FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+         FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
             SELECT run_key, step_no, step_name FROM zart.{table}
             WHERE run_key = u.run_key OFFSET 0) t
          WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
@@ -74,7 +78,7 @@ _RUNNING = f"""
     WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
 """
 _RUNNING_OF_EXECUTION = f"""
-    SELECT count(*) FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+    SELECT count(*) FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
         SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
     WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
       AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)

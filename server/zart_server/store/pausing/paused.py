@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.domain.rule_set import Judgement
+from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pausing.matching import unfinished_run
 from zart_server.store.queue import TASK_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
 class PausedStep:
-    """A paused step of a run whose row this transaction has locked."""
+    """A paused step of a run whose row this transaction has locked.
+
+    ``let_go`` are the rules that have let go the attempt that is paused.
+    """
 
     run_key: int
     step_no: int
+    attempt: int
     execution_id: str
     task_name: str
     handler: str
@@ -25,6 +30,12 @@ class PausedStep:
     lane: int
     not_before: datetime
     queue_no: int
+    let_go: Sequence[int]
+
+    @property
+    def names(self) -> StepNames:
+        """The step as pause rules know it."""
+        return self.execution_id, self.task_name, self.step_name, self.let_go
 
     @property
     def cursor(self) -> tuple[datetime, int]:
@@ -56,14 +67,28 @@ async def paused_by_rule(
     return [PausedAt(*row) for row in rows]
 
 
+async def run_of(connection: Connection, execution_id: str) -> int | None:
+    """Return the unfinished run of an execution, if it has one; locks nothing."""
+    run_key: int | None = await connection.fetchval(
+        f"SELECT run_key FROM ({unfinished_run('$1')}) u", execution_id
+    )
+    return run_key
+
+
 async def paused_in_runs(
     tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
 ) -> list[PausedStep]:
-    """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked."""
+    """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
+
+    The caller holds the pause lock, shared: what has let a step go stays so.
+    """
     rows = await tx.fetch(
         """
-        SELECT h.run_key, h.step_no, e.execution_id, e.task_name, l.handler, h.step_name,
-               h.lane, h.not_before, h.queue_no
+        SELECT h.run_key, h.step_no, h.attempt, e.execution_id, e.task_name, l.handler,
+            h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
+                SELECT s.rule_key FROM zart.released_steps s
+                WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
+                  AND s.token_until IS NULL)
         FROM (
             SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
                 SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h

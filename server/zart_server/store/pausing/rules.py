@@ -9,19 +9,31 @@ import asyncpg
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
-from zart_server.store.caches.pause_rules import ChangedRules
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.statement import Statement
 
 # Any number that no other program is likely to lock in the same database.
 PAUSE_LOCK = 0x7A61_7274_0002
-_MAX_CHANGES = 1000  # so many changed rules are read; if there are more, all active rules
 
-_SCOPE = "rule_key, execution_id, task_name, step_pattern, everything"
-COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+_COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
     expired, incident"""
+MAX_EXEMPTIONS = 1_000  # of a rule
+# The last lease token given out. Read under the exclusive pause lock, when no claim is under way,
+# it divides the leases before from those after.
+LAST_LEASE = "zart.last_token()"
+
+
+def rule_columns(of: str, exempt: int = MAX_EXEMPTIONS) -> str:
+    """Return the columns of a rule that ``RuleRow`` takes; ``of`` is the table with the others.
+
+    At most so many executions are given that it exempts.
+    """
+    return f"""{_COLUMNS}, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = {of}.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT {exempt}) AS exempt"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class RuleRow:
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> RuleRow:
-        """Return the rule in a row of ``COLUMNS``."""
+        """Return the rule in a row of ``rule_columns``."""
         status = PauseRuleStatus.ACTIVE
         if row["deleted_at"] is not None:
             status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
@@ -41,7 +53,7 @@ class RuleRow:
             row["rule_key"],
             PauseRule(
                 rule_id=row["rule_id"],
-                scope=_scope(row),
+                scope=scope_of(row),
                 reason=row["reason"],
                 status=status,
                 created_at=row["created_at"],
@@ -52,6 +64,7 @@ class RuleRow:
                 principal=row["principal"],
                 deleted_by_principal=row["deleted_by_principal"],
                 incident=row["incident"],
+                exempt_execution_ids=tuple(row["exempt"]),
             ),
         )
 
@@ -75,37 +88,8 @@ SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
 EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
 
 
-async def read_active(connection: Connection) -> tuple[int, list[tuple[int, PauseScope]]]:
-    """Return the epoch, the number of changes of the rules, and the active rules by key."""
-    rows = await connection.fetch(
-        f"SELECT p.epoch AS now, {_SCOPE} FROM zart.pause_epoch p"
-        " LEFT JOIN zart.pause_rules ON deleted_at IS NULL ORDER BY rule_key"
-    )
-    active = [(row["rule_key"], _scope(row)) for row in rows if row["rule_key"] is not None]
-    return rows[0]["now"], active
-
-
-async def read_changed(connection: Connection, since: int) -> ChangedRules | None:
-    """Return the rules that changed after the epoch ``since``; None if they are too many."""
-    rows = await connection.fetch(
-        f"""
-        SELECT p.epoch AS now, r.* FROM zart.pause_epoch p LEFT JOIN LATERAL (
-            SELECT {_SCOPE}, deleted_at IS NOT NULL AS is_deleted FROM zart.pause_rules
-            WHERE epoch > $1 ORDER BY epoch LIMIT {_MAX_CHANGES}) r ON true
-        """,
-        since,
-    )
-    if len(rows) == _MAX_CHANGES:
-        return None
-    changed = [row for row in rows if row["rule_key"] is not None]
-    return ChangedRules(
-        rows[0]["now"],
-        [(row["rule_key"], _scope(row)) for row in changed if not row["is_deleted"]],
-        [row["rule_key"] for row in changed if row["is_deleted"]],
-    )
-
-
-def _scope(row: asyncpg.Record) -> PauseScope:
+def scope_of(row: asyncpg.Record) -> PauseScope:
+    """Return the scope in a row of a rule."""
     return PauseScope(row["execution_id"], row["task_name"], row["step_pattern"], row["everything"])
 
 
@@ -113,13 +97,14 @@ _INSERT = Statement(
     f"""
     WITH rule AS (
         INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, incident, expires_at, epoch)
+            step_regex, everything, reason, created_by, principal, incident, expires_at,
+            epoch, token_from)
         SELECT :rule_id, :execution_id, :task_name, :step_pattern,
             :step_regex, :everything, :reason, :created_by, :principal, :incident,
             COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
-            (SELECT epoch + 1 FROM zart.pause_epoch)
+            (SELECT epoch + 1 FROM zart.pause_epoch), {LAST_LEASE}
         WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
-        RETURNING {COLUMNS}
+        RETURNING {_COLUMNS}
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
     ), epoch AS (
@@ -127,7 +112,7 @@ _INSERT = Statement(
     ), told AS (
         SELECT u.* FROM rule, json_to_recordset(:records::text::json) u({RECORD})
     ), operations AS ({recorded("told", "'pause'")})
-    SELECT {COLUMNS} FROM rule
+    SELECT {rule_columns("rule")} FROM rule
     """,
     locks=("pause_epoch",),
 )
@@ -211,7 +196,7 @@ async def active_rule_keys(
 async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
     """Return a rule by its id, deleted or not."""
     row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM zart.pause_rules WHERE rule_id = $1", rule_id
+        f"SELECT {rule_columns('p')} FROM zart.pause_rules p WHERE rule_id = $1", rule_id
     )
     return None if row is None else RuleRow.from_row(row)
 
@@ -222,11 +207,11 @@ def _delete(which: str) -> Statement:
         UPDATE zart.pause_rules
         SET deleted_at = statement_timestamp(), deleted_by = :deleted_by,
             deleted_by_principal = :principal, expired = :expired,
-            epoch = (SELECT epoch + 1 FROM zart.pause_epoch)
+            epoch = (SELECT epoch + 1 FROM zart.pause_epoch), token_until = {LAST_LEASE}
         WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
             SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({which})
             ORDER BY rule_key FOR NO KEY UPDATE))
-        RETURNING {COLUMNS}
+        RETURNING {_COLUMNS}
     ), undone AS (
         DELETE FROM zart.pause_work w USING deleted
         WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -235,7 +220,7 @@ def _delete(which: str) -> Statement:
     ), epoch AS (
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
     )
-    SELECT {COLUMNS} FROM deleted ORDER BY rule_key
+    SELECT {rule_columns("deleted")} FROM deleted ORDER BY rule_key
     """
     return Statement(text, locks=("pause_rules", "pause_work", "pause_epoch"))
 

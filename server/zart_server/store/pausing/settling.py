@@ -1,11 +1,17 @@
-"""Moves queued tasks that a new pause rule matches to the paused ones, piece by piece."""
+"""Moves queued tasks that a settling rule matches to the paused ones, piece by piece."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.pausing.matching import LANE_MAY_MATCH, TASK_OF_LANE_MATCHES, UNFINISHED_RUN
+from zart_server.store.pausing.exempting import SETTLES, exempts_any
+from zart_server.store.pausing.matching import (
+    LANE_MAY_MATCH,
+    TASK_OF_LANE_MATCHES,
+    unfinished_run,
+)
+from zart_server.store.pausing.work import PauseWork
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
 
@@ -50,18 +56,30 @@ async def lanes_to_settle(connection: Connection, rule_key: int) -> list[int] | 
     return [row["lane"] for row in rows if row["lane"] is not None]
 
 
+def _rule(of_released: str) -> str:
+    """Return the part of a WITH that is the settling rule r: none, once it is deleted."""
+    return f"""
+        settling AS MATERIALIZED (
+            SELECT r.*, {of_released}::boolean AS of_released,
+                {exempts_any("r.rule_key")} AS is_exempting
+            FROM zart.pause_rules r WHERE r.rule_key = :rule_key AND r.deleted_at IS NULL
+        )
+    """
+
+
 _LOCKS = ("queue, passing over locked rows",)
 _SETTLE_LANE = Statement(
     f"""
-    WITH seen AS MATERIALIZED (
-        SELECT t.ctid AS tid, t.not_before, t.queue_no, {TASK_OF_LANE_MATCHES} AS matches
-        FROM zart.pause_rules r CROSS JOIN zart.lanes l CROSS JOIN LATERAL (
-            SELECT ctid, not_before, queue_no, step_name FROM zart.queue
+    WITH {_rule("false")}, seen AS MATERIALIZED (
+        SELECT t.tid, t.not_before, t.queue_no, {TASK_OF_LANE_MATCHES} AND {SETTLES} AS matches
+        FROM settling r CROSS JOIN zart.lanes l CROSS JOIN LATERAL (
+            SELECT ctid AS tid, run_key, step_no, attempt, not_before, queue_no, step_name
+            FROM zart.queue
             WHERE queue.lane = :lane
               AND (not_before, queue_no) >
                   (COALESCE(:after, '-infinity'::timestamptz), :after_no::bigint)
             ORDER BY not_before, queue_no LIMIT :limit) t
-        WHERE r.rule_key = :rule_key AND r.deleted_at IS NULL AND l.lane = :lane
+        WHERE l.lane = :lane
     ), {_MOVE}
     SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),
         last.not_before, last.queue_no
@@ -76,7 +94,7 @@ _SETTLE_LANE = Statement(
 async def settle_lane(
     tx: Tx, rule_key: int, lane: int, after: LaneCursor | None, limit: int
 ) -> Moved:
-    """Look at the next ``limit`` tasks of a lane; move those aside that an active rule matches.
+    """Look at the next ``limit`` tasks of a lane; move those aside that an active rule withholds.
 
     The caller holds the pause lock shared. Skips rows that another transaction has locked.
     """
@@ -97,28 +115,77 @@ async def settle_lane(
 
 _SETTLE_EXECUTION = Statement(
     f"""
-    WITH seen AS MATERIALIZED (
-        SELECT t.tid, true AS matches
-        FROM (SELECT * FROM zart.pause_rules WHERE rule_key = :rule_key OFFSET 0) r
-        CROSS JOIN LATERAL ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
-            SELECT ctid AS tid, step_name FROM zart.queue WHERE run_key = u.run_key OFFSET 0) t
-        WHERE r.deleted_at IS NULL
-          AND (r.task_name IS NULL OR r.task_name = u.task_name)
+    WITH {_rule("false")}, seen AS MATERIALIZED (
+        SELECT t.tid, {SETTLES} AS matches
+        FROM settling r CROSS JOIN LATERAL (
+            {unfinished_run("COALESCE(:execution_id::text, r.execution_id)")}
+        ) u CROSS JOIN LATERAL (
+            SELECT ctid AS tid, run_key, step_no, attempt, step_name FROM zart.queue
+            WHERE run_key = u.run_key OFFSET 0) t
+        WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
     ), {_MOVE}
-    SELECT (SELECT count(*) FROM seen) - (SELECT count(*) FROM moved)
+    SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved)
     """,
     locks=_LOCKS,
 )
 
 
-async def settle_execution(tx: Tx, rule_key: int) -> int:
-    """Move the queued tasks aside that an active rule matches which names their execution.
+async def settle_execution(tx: Tx, work: PauseWork) -> int:
+    """Move the queued tasks aside that an active rule withholds of one execution.
 
-    A run has at most 10,000. Return how many were left, locked by another transaction. The
-    caller holds the pause lock, shared.
+    That is the one that the work names, else the rule. A run has at most 10,000. Return how many
+    were left, locked by another transaction. The caller holds the pause lock, shared.
     """
-    left: int | None = await tx.fetchval(
-        _SETTLE_EXECUTION.text, *_SETTLE_EXECUTION.arguments(rule_key=rule_key)
+    values = _SETTLE_EXECUTION.arguments(
+        rule_key=work.rule_key, execution_id=work.execution_id or None
     )
+    left: int | None = await tx.fetchval(_SETTLE_EXECUTION.text, *values)
     return left or 0
+
+
+class ReleasedAt(NamedTuple):
+    """An attempt that a rule had released, as they are gone through."""
+
+    run_key: int
+    step_no: int
+    attempt: int
+
+
+_BEGIN = ReleasedAt(0, 0, 0)
+_SETTLE_RELEASED = Statement(
+    f"""
+    WITH {_rule("true")}, part AS MATERIALIZED (
+        SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
+        WHERE rule_key = :rule_key
+          AND (run_key, step_no, attempt) > (:run_key::bigint, :step_no::integer, :attempt::integer)
+        ORDER BY run_key, step_no, attempt LIMIT :limit
+    ), seen AS MATERIALIZED (
+        SELECT t.tid, {SETTLES} AS matches
+        FROM settling r CROSS JOIN part p CROSS JOIN LATERAL (
+            SELECT ctid AS tid, run_key, step_no, attempt FROM zart.queue
+            WHERE queue.run_key = p.run_key AND queue.step_no = p.step_no OFFSET 0) t
+        WHERE p.token_until IS NOT NULL AND t.attempt = p.attempt
+    ), {_MOVE}
+    SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),
+        last.run_key, last.step_no, last.attempt
+    FROM (SELECT) one LEFT JOIN LATERAL (
+        SELECT run_key, step_no, attempt FROM part
+        ORDER BY run_key DESC, step_no DESC, attempt DESC LIMIT 1) last ON true
+    """,
+    locks=_LOCKS,
+)
+
+
+async def settle_released(
+    tx: Tx, rule_key: int, after: ReleasedAt | None, limit: int
+) -> tuple[int, ReleasedAt | None]:
+    """Move those of a rule's next ``limit`` released attempts aside that it took back, if queued.
+
+    Return how many were left, locked by another transaction, and the last one looked at, None if
+    there was none. The caller holds the pause lock, shared.
+    """
+    begin = after or _BEGIN
+    values = _SETTLE_RELEASED.arguments(rule_key=rule_key, limit=limit, **begin._asdict())
+    (row,) = await tx.fetch(_SETTLE_RELEASED.text, *values)
+    return row[0], None if row[1] is None else ReleasedAt(row[1], row[2], row[3])

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pausing.matching import unfinished_run
+from zart_server.store.statement import Statement
 
 _MOVES_LOCK = 0x7A61_7274
 
 
-async def pause_work(connection: Connection) -> list[tuple[int, str]]:
-    """Return the pause work left, oldest rule first: (rule key, 'settle' or 'release')."""
+class PauseWork(NamedTuple):
+    """What is to be done for a rule: 'settle', pause what is queued, or 'release' what is paused.
+
+    Of all that the rule matches; of one execution, which it exempts no longer, or now; or of the
+    attempts that it had released and took back (``of_released``). ``work_no`` tells it from the
+    same work that was done before; None: whichever there is.
+    """
+
+    rule_key: int
+    work: str
+    execution_id: str = ""
+    of_released: bool = False
+    work_no: int | None = None
+
+
+async def pause_work(connection: Connection) -> list[PauseWork]:
+    """Return the pause work left, oldest rule first."""
     rows = await connection.fetch(
-        "SELECT rule_key, work FROM zart.pause_work ORDER BY rule_key LIMIT 1000"
+        "SELECT rule_key, work, execution_id, of_released, work_no FROM zart.pause_work"
+        " ORDER BY rule_key LIMIT 1000"
     )
-    return [(row["rule_key"], row["work"]) for row in rows]
+    return [PauseWork(*row) for row in rows]
 
 
-async def end_settling(connection: Connection, rule_key: int) -> None:
-    """Note that a rule is settled, unless it was deleted meanwhile."""
+async def end_settling(connection: Connection, work: PauseWork) -> None:
+    """Note that this work is done, unless its rule was deleted meanwhile."""
     await connection.execute(
-        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'", rule_key
+        "DELETE FROM zart.pause_work WHERE rule_key = $1 AND work = 'settle'"
+        " AND execution_id = $2 AND of_released = $3 AND ($4::bigint IS NULL OR work_no = $4)",
+        work.rule_key,
+        work.execution_id,
+        work.of_released,
+        work.work_no,
     )
+
+
+_END_RELEASES = Statement(
+    f"""
+    DELETE FROM zart.pause_work w WHERE work = 'release' AND CASE WHEN execution_id = '' THEN (
+        SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key
+        ORDER BY not_before, queue_no LIMIT 1) IS NULL
+    ELSE NOT EXISTS (
+        SELECT FROM ({unfinished_run("w.execution_id")}) u CROSS JOIN LATERAL (
+            SELECT rule_key FROM zart.held WHERE held.run_key = u.run_key OFFSET 0) h
+        WHERE h.rule_key = w.rule_key OFFSET 0) END
+    """,
+    locks=("pause_work",),
+)
 
 
 async def end_releases(tx: Tx) -> None:
-    """Note which deleted rules have no paused steps left; they will have none again.
+    """Note what has no paused steps left: deleted rules, and executions that a rule exempts.
 
-    The caller holds the pause lock shared.
+    They will have none again. The caller holds the pause lock shared.
     """
-    await tx.execute(
-        "DELETE FROM zart.pause_work w WHERE work = 'release' AND ("
-        "SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key"
-        " ORDER BY not_before, queue_no LIMIT 1) IS NULL"
-    )
+    await tx.execute(_END_RELEASES.text)
 
 
 async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import holds
 from zart_server.store.reads.listed_runs import (
     CURRENT,
     Listed,
@@ -66,12 +67,12 @@ _TASKS = Statement(f"""
     SELECT run_key, count(*) FROM tasks GROUP BY run_key
 """)
 # Whether a rule withholds a queued or paused task t of the run c.
-_RULED = """zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name) IS NOT NULL"""
+_EXECUTION_ID = """(SELECT e.execution_id FROM zart.executions e
+        WHERE e.execution_key = c.execution_key)"""
+_RULED = f"""zart.pausing_rule({_EXECUTION_ID}, c.listed_task, t.step_name,
+        t.run_key, t.step_no, t.attempt) IS NOT NULL"""
 _QUEUED_PAUSED = f"CASE WHEN (SELECT yes FROM settling) THEN {_RULED} ELSE false END"
-_HELD_PAUSED = f"""CASE WHEN EXISTS (SELECT FROM zart.pause_rules p
-        WHERE p.rule_key = t.rule_key AND p.deleted_at IS NULL OFFSET 0)
-    THEN true ELSE {_RULED} END"""
+_HELD_PAUSED = f"CASE WHEN {holds('t.rule_key', _EXECUTION_ID)} THEN true ELSE {_RULED} END"
 
 
 def _has(table: str, condition: str) -> str:

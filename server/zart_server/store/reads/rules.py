@@ -5,10 +5,11 @@ from __future__ import annotations
 from zart_server.domain.commands import Page
 from zart_server.domain.model import PauseRule, PauseScope
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.rules import RuleRow
+from zart_server.store.pausing.rules import RuleRow, rule_columns
 from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
+_EXEMPT = 100  # executions that are given with each rule
 
 
 def _statement(where: str, order: str) -> Statement:
@@ -24,7 +25,7 @@ def _statement(where: str, order: str) -> Statement:
         SELECT r.*, until FROM (
             SELECT CASE count(*) WHEN {_LOOKED_AT} THEN min(rule_key) END AS until FROM first) e
         LEFT JOIN LATERAL (
-            SELECT * FROM first
+            SELECT {rule_columns("first", _EXEMPT)} FROM first
             WHERE (:execution_id::text IS NULL OR execution_id = :execution_id)
               AND (:task_name::text IS NULL OR task_name = :task_name)
               AND (:step_pattern::text IS NULL OR step_pattern = :step_pattern)

@@ -13,6 +13,7 @@ from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, St
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.connection import Connection
 from zart_server.store.leases import error_from_json
+from zart_server.store.pausing.exempting import holds
 from zart_server.store.queue import task_id_of
 from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
@@ -67,14 +68,14 @@ STEPS = f"""
         LEFT JOIN LATERAL (
             SELECT CASE
                 WHEN q.lease_token IS NOT NULL THEN NULL
-                WHEN h.rule_key IS NOT NULL AND EXISTS (
-                    SELECT FROM zart.pause_rules hr
-                    WHERE hr.rule_key = h.rule_key AND hr.deleted_at IS NULL OFFSET 0)
+                WHEN h.rule_key IS NOT NULL AND {holds("h.rule_key", "run.execution_id")}
                     THEN h.rule_key
                 WHEN h.rule_key IS NOT NULL
-                    THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name)
+                    THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name,
+                        s.run_key, s.step_no, h.attempt)
                 WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
-                    THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name) END AS key
+                    THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name,
+                        s.run_key, s.step_no, q.attempt) END AS key
             OFFSET 0) rule ON true
         LEFT JOIN LATERAL (
             SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true

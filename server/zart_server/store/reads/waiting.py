@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from zart_server.domain.waiting import waiting_for_rule, waiting_in_queue
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import holds
 
 
 async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> dict[int, str]:
     """Say what each run waits for, by run key; runs that are finished or at work are missing."""
     rows = await connection.fetch(
-        """
+        f"""
         WITH settling AS MATERIALIZED (
             SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
         )
@@ -26,22 +27,22 @@ async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> di
             WHERE executions.execution_key = r.execution_key OFFSET 0) e
         CROSS JOIN LATERAL (  -- the first that is paused, else the first that is queued
             SELECT * FROM (
-                (SELECT step_no, step_name, not_before, rule_key FROM zart.held
+                (SELECT step_no, step_name, attempt, not_before, rule_key FROM zart.held
                  WHERE held.run_key = r.run_key ORDER BY step_no LIMIT 1)
                 UNION ALL
-                (SELECT step_no, step_name, not_before, NULL FROM zart.queue
+                (SELECT step_no, step_name, attempt, not_before, NULL FROM zart.queue
                  WHERE queue.run_key = r.run_key ORDER BY step_no LIMIT 1)) t
             ORDER BY rule_key IS NULL LIMIT 1) w
         LEFT JOIN LATERAL (
             SELECT * FROM zart.task_names
             WHERE task_names.task_name = e.task_name OFFSET 0) n ON true
         LEFT JOIN LATERAL (
-            SELECT CASE WHEN w.rule_key IS NOT NULL AND EXISTS (
-                    SELECT FROM zart.pause_rules h
-                    WHERE h.rule_key = w.rule_key AND h.deleted_at IS NULL OFFSET 0)
+            SELECT CASE
+                WHEN w.rule_key IS NOT NULL AND {holds("w.rule_key", "e.execution_id")}
                 THEN w.rule_key
                 WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
-                THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name) END AS key
+                THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name,
+                    r.run_key, w.step_no, w.attempt) END AS key
             OFFSET 0) rule ON true
         LEFT JOIN LATERAL (
             SELECT * FROM zart.pause_rules

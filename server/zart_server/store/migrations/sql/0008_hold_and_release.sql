@@ -52,7 +52,8 @@ CREATE TABLE zart.released_steps (
     released_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     PRIMARY KEY (run_key, step_no, attempt, rule_key)
 );
-CREATE INDEX released_steps_by_rule ON zart.released_steps (rule_key, run_key);
+CREATE UNIQUE INDEX released_steps_by_rule
+    ON zart.released_steps (rule_key, run_key, step_no, attempt);
 
 -- Since when nothing that a rule withholds is in flight. No row: something is, or may be.
 CREATE TABLE zart.pause_drains (
@@ -65,6 +66,8 @@ CREATE TABLE zart.pause_drains (
 ALTER TABLE zart.pause_work
     ADD COLUMN execution_id text COLLATE "C" NOT NULL DEFAULT '',   -- '': of all that it matches
     ADD COLUMN of_released boolean NOT NULL DEFAULT false,
+    -- Tells it from the same work that was done before, of which a server may still know a part.
+    ADD COLUMN work_no bigint GENERATED ALWAYS AS IDENTITY,
     DROP CONSTRAINT pause_work_pkey,
     ADD PRIMARY KEY (rule_key, work, execution_id, of_released);
 
@@ -106,3 +109,68 @@ CREATE TRIGGER operation_attempts_kept_delete AFTER DELETE ON zart.operation_att
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_any_row('an attempt at an operation');
 CREATE TRIGGER operation_attempts_kept_truncate BEFORE TRUNCATE ON zart.operation_attempts
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_always('attempts at operations');
+
+-- The last lease token given out: tokens begin at 1.
+CREATE FUNCTION zart.last_token() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT last_value - (NOT is_called)::integer FROM zart.lease_tokens
+$$;
+
+-- The oldest active rule that withholds a step, NULL when none does: one that does not exempt the
+-- execution, and has not let the attempt go. of_attempt NULL: of an attempt that is not there yet.
+CREATE FUNCTION zart.pausing_rule(of_execution text, of_task text, of_step text, of_run bigint,
+    of_step_no integer, of_attempt integer) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT rule_key FROM zart.pause_rules p
+    WHERE deleted_at IS NULL
+      AND (execution_id IS NULL OR execution_id = of_execution)
+      AND (task_name IS NULL OR task_name = of_task)
+      AND (step_regex IS NULL OR of_step ~ step_regex)
+      AND NOT EXISTS (
+        SELECT FROM zart.pause_exemptions x
+        WHERE x.rule_key = p.rule_key AND x.execution_id = of_execution AND x.token_until IS NULL
+        OFFSET 0)
+      AND NOT EXISTS (
+        SELECT FROM zart.released_steps s
+        WHERE s.run_key = of_run AND s.step_no = of_step_no AND s.attempt = of_attempt
+          AND s.rule_key = p.rule_key AND s.token_until IS NULL
+        OFFSET 0)
+    ORDER BY rule_key LIMIT 1
+$$;
+
+-- For servers of an earlier version.
+CREATE OR REPLACE FUNCTION zart.pausing_rule(of_execution text, of_task text, of_step text)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT zart.pausing_rule(of_execution, of_task, of_step, NULL, NULL, NULL)
+$$;
+
+CREATE OR REPLACE VIEW public.zart_steps AS
+SELECT e.execution_id, r.run_number, e.execution_id || ':run:' || r.run_number AS run_id,
+       s.step_no, d.step_names[s.step_no + 1] AS step_name,
+       CASE WHEN s.status <> 'open' THEN s.status
+            WHEN t.lease_token IS NOT NULL THEN 'running'
+            WHEN p.rule_key IS NOT NULL THEN 'paused'
+            WHEN t.run_key IS NOT NULL OR h.run_key IS NOT NULL THEN 'scheduled'
+            ELSE 'pending' END AS status,
+       COALESCE(CASE WHEN t.lease_token IS NULL THEN t.attempt - 1 ELSE t.attempt END,
+                h.attempt - 1, o.attempt) AS attempt,
+       COALESCE(t.max_attempts, h.max_attempts, o.max_attempts, d.max_attempts[s.step_no + 1])
+           AS max_attempts,
+       o.result AS result_json, o.error AS last_error, o.retryable,
+       CASE WHEN t.run_key IS NOT NULL AND p.rule_key IS NULL
+            THEN zart.task_id(t.run_key, t.step_no, t.attempt) END AS task_id,
+       COALESCE(t.not_before, h.not_before) AS not_before,
+       t.dispatcher_id AS lease_owner, t.lease_expires_at, t.lease_token,
+       p.rule_id AS paused_by, src.run_number AS preserved_from_run_number,
+       COALESCE(t.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
+       COALESCE(t.started_at, o.started_at) AS started_at, o.completed_at
+FROM zart.steps s
+JOIN zart.runs r USING (run_key)
+JOIN zart.executions e USING (execution_key)
+JOIN zart.definitions d USING (definition_key)
+LEFT JOIN zart.steps o ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
+LEFT JOIN zart.runs src ON src.run_key = s.source_run_key
+LEFT JOIN zart.tasks t ON t.run_key = s.run_key AND t.step_no = s.step_no
+LEFT JOIN zart.held h ON h.run_key = s.run_key AND h.step_no = s.step_no
+LEFT JOIN zart.pause_rules p ON t.lease_token IS NULL
+    AND (t.run_key IS NOT NULL OR h.run_key IS NOT NULL) AND p.rule_key =
+    zart.pausing_rule(e.execution_id, e.task_name, d.step_names[s.step_no + 1], s.run_key, s.step_no,
+        COALESCE(t.attempt, h.attempt));
