@@ -27,6 +27,7 @@ from zart.v1 import (
 from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
+from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
@@ -126,9 +127,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
+    trail = AuditTrail(db)
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(limits, access)],
+        interceptors=[CallInterceptor(limits, trail, access)],
         options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
     )
     health = _add_services(server, runtime, mutations, Reading(db, for_reads))
@@ -165,6 +167,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         runtime.drain()
         await server.stop(settings.drain_grace)
         await mutations.drain()
+        await trail.drain()
         await runtime.stop()
         await db.close()
 

@@ -59,20 +59,29 @@ class Checks:
 
 
 def caller_of(request: MutatingRequest) -> Caller:
-    """Check who asks and why. The reason may have line breaks, as people paste it."""
-    reason = request.reason
+    """Check who asks and why."""
     with Checks() as check:
-        if len(reason) > MAX_TEXT or len(reason.encode()) > MAX_TEXT:
-            check.fail("reason", f"has more than {MAX_TEXT} bytes")
-        if "\x00" in reason:
-            check.fail("reason", "has a NUL character")
         return Caller(
             check(text_of, request.triggered_by, "triggered_by"),
-            reason,
-            check(text_of, request.request_id, "request_id", _REQUEST_ID_BYTES),
+            check(reason_of, request.reason),
+            check(request_id_of, request.request_id),
             principal(),
             check(incident_of, request.incident),
         )
+
+
+def reason_of(text: str) -> str:
+    """Check a reason, which may be empty, and may have line breaks, as people paste it."""
+    if len(text) > MAX_TEXT or len(text.encode()) > MAX_TEXT:
+        raise InvalidField("reason", f"has more than {MAX_TEXT} bytes")
+    if "\x00" in text:
+        raise InvalidField("reason", "has a NUL character")
+    return text
+
+
+def request_id_of(text: str) -> str:
+    """Check a request_id, which may be empty."""
+    return text_of(text, "request_id", _REQUEST_ID_BYTES)
 
 
 def incident_of(text: str) -> str:

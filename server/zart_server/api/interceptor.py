@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from zart_server import aside
 from zart_server.api.access import AccessControl
+from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.context import Context
 from zart_server.api.limits import Limits
 from zart_server.api.served_call import Door, Entry, ServedCall
@@ -32,8 +33,10 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler. ``access`` None: the server asks nobody who they are."""
 
-    def __init__(self, limits: Limits, access: AccessControl | None = None) -> None:
-        self._door = Door(limits, access)
+    def __init__(
+        self, limits: Limits, trail: AuditTrail, access: AccessControl | None = None
+    ) -> None:
+        self._door = Door(limits, trail, access)
         self._unasked = Entry(self._door, None, exists=True)
         self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
 

@@ -17,10 +17,13 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from zart_server.api.access import AccessControl, AccessVerdict
+from zart_server.api.audit_trail import AuditTrail
+from zart_server.api.audited import AUDITED
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
 from zart_server.api.limits import Limits, Room
+from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
     MAX_VALUE,
     RoleRequired,
@@ -44,6 +47,7 @@ class Door:
     """What every call passes before it is looked at."""
 
     limits: Limits
+    trail: AuditTrail
     access: AccessControl | None
 
 
@@ -81,6 +85,8 @@ class ServedCall:
             raise
         self._leave()
         self._tell(grpc.StatusCode.OK, "")
+        if self.method in AUDITED and getattr(answer, "planned", False):
+            self._entry.door.trail.planned(self.method, self.request, self._origin())
         return answer
 
     async def stream(
@@ -132,7 +138,9 @@ class ServedCall:
             self._tell(self.context.code() or grpc.StatusCode.UNKNOWN, "")
         elif isinstance(error, ZartError):
             self._tell(CODES[type(error)], error.reason, error)
-            access = self._entry.door.access
+            door = self._entry.door
+            door.trail.refused(self.method, self.request, error, self._origin())
+            access = door.access
             if access is not None and isinstance(error, Unauthenticated):
                 await access.delay(error)
             await self._abort(status_of(error))
@@ -143,6 +151,9 @@ class ServedCall:
             await self._abort(internal_status(error_id))
         else:  # cancelled: by the caller, its deadline, or the server's stop
             self._tell(grpc.StatusCode.CANCELLED, "")
+
+    def _origin(self) -> Origin:
+        return Origin(self._principal, (self._peer or self.context.peer()).rpartition(":")[0])
 
     async def _abort(self, status: status_pb2.Status) -> None:
         told = rpc_status.to_status(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,24 @@ class OperationKind(StrEnum):
     RESUME = "resume"
     EXPIRE = "expire"
     REGISTER_TASK = "register_task"
+
+
+class OperationStatus(StrEnum):
+    """What became of an operation."""
+
+    DONE = "done"
+    PLANNED = "planned"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an operation was refused; ``code`` is the name of a gRPC status code."""
+
+    reason: str
+    code: str
+    message: str
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,10 @@ SELECT operation_key AS operation_id, kind, execution_id, run_number, step_name,
        incident, batch_id, breaker_id
 FROM zart.operations;
 
--- Mutations that were only planned, or refused: written apart from the mutation's transaction.
+-- Mutations that were only planned, or refused: written apart from the mutation's transaction. Their
+-- keys are of one sequence with those of operations, so that lists have one order.
 CREATE TABLE zart.operation_attempts (
-    attempt_key  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operation_key bigint PRIMARY KEY DEFAULT nextval('zart.operations_operation_key_seq'),
     status       text NOT NULL CHECK (status IN ('planned', 'refused')),
     kind         text NOT NULL,
     execution_id text COLLATE "C" NOT NULL DEFAULT '',
@@ -109,6 +110,11 @@ CREATE TRIGGER operation_attempts_kept_delete AFTER DELETE ON zart.operation_att
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_any_row('an attempt at an operation');
 CREATE TRIGGER operation_attempts_kept_truncate BEFORE TRUNCATE ON zart.operation_attempts
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_always('attempts at operations');
+CREATE VIEW public.zart_operation_attempts AS
+SELECT operation_key AS operation_id, status, kind, execution_id, run_number, step_name, rule_id,
+       task_name, batch_id, breaker_id, incident, triggered_by, principal, reason, request_id,
+       refusal, created_at
+FROM zart.operation_attempts;
 
 -- The last lease token given out: tokens begin at 1.
 CREATE FUNCTION zart.last_token() RETURNS bigint LANGUAGE sql VOLATILE AS $$
