@@ -221,5 +221,6 @@ def test_every_method_documents_its_errors() -> None:
         "ListRuns",
         "Pause",
         "Resume",
+        "GetPauseRule",
         "ListPauseRules",
     ]

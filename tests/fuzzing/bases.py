@@ -55,6 +55,7 @@ class Bases:
         self._dead: deque[str] = deque()
         self._leases: deque[LeasedTask] = deque()
         self._open: deque[str] = deque()
+        self._rule = ""
 
     async def prepare(self, client: zart.Client, count: int) -> None:
         """Make so many executions with a dead step, so many leases, and so many to be leased."""
@@ -73,6 +74,7 @@ class Bases:
                 "fuzzer", [zart.Outcome(t.task_id, t.lease_token, ending) for t in tasks]
             )
             self._dead.extend(names)
+        self._rule = (await client.pause(task_name="nobody's but this rule's")).rule_id
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
 
@@ -125,6 +127,9 @@ class Bases:
 
     def _resume(self) -> Message:
         return admin.ResumeRequest(task_name="nobody's")
+
+    def _get_pause_rule(self) -> Message:
+        return admin.GetPauseRuleRequest(rule_id=self._rule)
 
     def _start_execution(self) -> Message:
         return execution.StartExecutionRequest(

@@ -18,6 +18,7 @@ TABLE = [
     ("GET", "/admin/v1/executions/{execution_id}/runs", "ListRuns"),
     ("POST", "/admin/v1/pause", "Pause"),
     ("GET", "/admin/v1/pause", "ListPauseRules"),
+    ("GET", "/admin/v1/pause/{rule_id}", "GetPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
     ("POST", "/admin/v1/resume", "Resume"),
     ("POST", "/api/v1/executions", "StartExecution"),

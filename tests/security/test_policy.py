@@ -112,7 +112,7 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 # The contract's words, said again: the table above must not drift from them.
 ROLES = {
     "viewer": {
-        "ListRuns", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
+        "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
         "ExplainStep", "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition",
         "ListOperations", "ServerReflectionInfo",
     },

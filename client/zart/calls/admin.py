@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from zart.calls.call import Call, ListCall, moment, page_reader, reader, span
 from zart.calls.payload import UNSET, Unset, json_text
+from zart.decoding import decode
 from zart.models import (
     IfRunning,
     Json,
@@ -199,6 +200,15 @@ def resume(
         request_id=request_id,
     )
     return Call(_METHODS["Resume"], request, reader(Resumed))
+
+
+def get_pause_rule(rule_id: str) -> Call[PauseRule]:
+    """Read a pause rule, deleted or not, with all executions that it exempts.
+
+    Raises PauseRuleNotFound.
+    """
+    request = pb.GetPauseRuleRequest(rule_id=rule_id)
+    return Call(_METHODS["GetPauseRule"], request, lambda answer: decode(PauseRule, answer.rule))
 
 
 def list_pause_rules(

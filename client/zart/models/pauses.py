@@ -27,6 +27,7 @@ class PauseRule:
     principal: str = ""
     deleted_by_principal: str = ""
     incident: str = ""
+    exempt_execution_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.GetPauseRule = channel.unary_unary(
+                '/zart.v1.AdminService/GetPauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.FromString,
+                _registered_method=True)
         self.ListPauseRules = channel.unary_unary(
                 '/zart.v1.AdminService/ListPauseRules',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
@@ -155,6 +160,14 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPauseRule(self, request, context):
+        """Returns a pause rule, deleted or not, with all executions that it exempts.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPauseRules(self, request, context):
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them.
         """
@@ -194,6 +207,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.SerializeToString,
+            ),
+            'GetPauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.SerializeToString,
             ),
             'ListPauseRules': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPauseRules,
@@ -374,6 +392,33 @@ class AdminService(object):
             '/zart.v1.AdminService/Resume',
             zart_dot_v1_dot_admin__service__pb2.ResumeRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/GetPauseRule',
+            zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,10 @@ class AdminServiceStub:
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
+    GetPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]
+    """Returns a pause rule, deleted or not, with all executions that it exempts.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
     ListPauseRules: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
 
@@ -131,6 +135,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
+    GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
+    """Returns a pause rule, deleted or not, with all executions that it exempts.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]  # type: ignore[assignment]
@@ -218,6 +226,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
         Resuming a known rule that is already deleted is OK with rules_deleted 0.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPauseRule(
+        self,
+        request: _admin_service_pb2.GetPauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.GetPauseRuleResponse]]:
+        """Returns a pause rule, deleted or not, with all executions that it exempts.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
 

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -66,6 +68,7 @@ class PauseRule(_message.Message):
     DELETED_BY_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     DELETED_BY_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names the rule: `pr-` and 8 letters or digits."""
@@ -105,6 +108,12 @@ class PauseRule(_message.Message):
     def deleted_at(self) -> _timestamp_pb2.Timestamp:
         """When it was deleted."""
 
+    @_builtins.property
+    def exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The executions that it exempts: it does not match their steps, through restarts and reruns. In
+        a list at most the first 100 of them; GetPauseRule has all.
+        """
+
     def __init__(
         self,
         *,
@@ -122,11 +131,12 @@ class PauseRule(_message.Message):
         deleted_by: _builtins.str = ...,
         principal: _builtins.str = ...,
         deleted_by_principal: _builtins.str = ...,
+        exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         incident: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "incident", b"incident", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -91,6 +91,15 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         """Delete pause rules."""
         return await self._mutations.run(self._resume, request)
 
+    async def GetPauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.GetPauseRuleRequest, context: Context
+    ) -> pb.GetPauseRuleResponse:
+        """Return a pause rule."""
+        rule_id = name_of(request.rule_id, "rule_id")
+        async with self._reading.transaction() as tx:
+            rule = await reads.get_pause_rule(tx, rule_id)
+        return pb.GetPauseRuleResponse(rule=encode.pause_rule(rule))
+
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context
     ) -> pb.ListPauseRulesResponse:

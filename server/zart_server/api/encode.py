@@ -116,6 +116,7 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         deleted_by=item.deleted_by,
         principal=item.principal,
         deleted_by_principal=item.deleted_by_principal,
+        exempt_execution_ids=item.exempt_execution_ids,
         incident=item.incident,
     )
 

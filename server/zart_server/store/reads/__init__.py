@@ -5,13 +5,14 @@ from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import find_executions, get_execution, get_step
 from zart_server.store.reads.explain_steps import explain_steps
 from zart_server.store.reads.operations import list_operations
-from zart_server.store.reads.rules import list_pause_rules
+from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
 from zart_server.store.reads.runs import list_runs
 
 __all__ = [
     "explain_steps",
     "find_executions",
     "get_execution",
+    "get_pause_rule",
     "get_step",
     "get_task_definition",
     "list_executions",

@@ -1,11 +1,12 @@
-"""Reads pause rules, newest first."""
+"""Reads pause rules: one, or a list of them, newest first."""
 
 from __future__ import annotations
 
 from zart_server.domain.commands import Page
+from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import PauseRule, PauseScope
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.rules import RuleRow, rule_columns
+from zart_server.store.pausing.rules import RuleRow, find_rule, rule_columns
 from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
@@ -58,6 +59,14 @@ _LIST = {
     "of a task": _statement(_equal("task_name", ":task_name::text"), "task_name DESC, rule_key"),
     "all": _statement("rule_key < {rule}", "rule_key"),
 }
+
+
+async def get_pause_rule(connection: Connection, rule_id: str) -> PauseRule:
+    """Return a rule, deleted or not. Raises PauseRuleNotFound."""
+    found = await find_rule(connection, rule_id)
+    if found is None:
+        raise PauseRuleNotFound(rule_id)
+    return found.rule
 
 
 async def list_pause_rules(

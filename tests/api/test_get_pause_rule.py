@@ -1,0 +1,24 @@
+"""GetPauseRule: a rule by its id, deleted or not."""
+
+from __future__ import annotations
+
+import pytest
+from rig import Rig
+
+from zart.errors import PauseRuleNotFound
+
+
+async def test_a_rule_is_read_until_and_after_it_ends(rig: Rig) -> None:
+    paused = await rig.client.pause(task_name="t", reason="why", incident="INC-7")
+    rule = await rig.client.get_pause_rule(paused.rule_id)
+    assert rule == paused.rule
+    assert (rule.reason, rule.incident, rule.status) == ("why", "INC-7", "ACTIVE")
+    assert rule.exempt_execution_ids == ()
+
+    await rig.client.resume(rule_id=paused.rule_id)
+    assert (await rig.client.get_pause_rule(paused.rule_id)).status == "RESUMED"
+
+
+async def test_an_unknown_rule_is_not_found(rig: Rig) -> None:
+    with pytest.raises(PauseRuleNotFound):
+        await rig.client.get_pause_rule("pr-none")
