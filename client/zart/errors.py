@@ -5,6 +5,7 @@
     ZartError
     ├── Unreachable             no server answered, or not in time: the outcome is unknown
     ├── RunFailed               the run waited for ended FAILED or CANCELLED
+    ├── NotPlanned              asked for a plan, an older server may have done it
     └── Refused                 the server said no, and why
         ├── InvalidField
         │   └── UnknownField
@@ -59,6 +60,20 @@ class RunFailed(ZartError):
     def __init__(self, run: Run) -> None:
         super().__init__(f"{run.run_id} ended {run.status}: {run.error or 'no error was recorded'}")
         self.run = run
+
+
+class NotPlanned(ZartError):
+    """A plan was asked for, and the server's answer does not say that it is one.
+
+    A server that does not know plans does what it is asked for. ``answer`` is what it answered.
+    """
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(
+            "the server did not say that it only planned: it is older than its caller, and may have"
+            " done what it was asked for; look before you repeat it"
+        )
+        self.answer = answer
 
 
 class Refused(ZartError):

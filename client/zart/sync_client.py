@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, dispatch, execution
+from zart.calls import admin, definitions, dispatch, execution
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -210,8 +210,8 @@ class SyncClient:
     explain_step = _method(execution.explain_step)
     list_executions = _listing(execution.list_executions)
     cancel_execution = _method(execution.cancel_execution)
-    list_task_definitions = _listing(execution.list_task_definitions)
-    get_task_definition = _method(execution.get_task_definition)
+    list_task_definitions = _listing(definitions.list_task_definitions)
+    get_task_definition = _method(definitions.get_task_definition)
     list_operations = _listing(execution.list_operations)
 
     register_task = _method(dispatch.register_task)

@@ -175,9 +175,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 def _add_services(
     server: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
 ) -> Health:
-    db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(db, mutations, reading), server
+        AdminServicer(mutations, reading), server
     )
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
         ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server

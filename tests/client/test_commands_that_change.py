@@ -34,12 +34,12 @@ def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
 
 def test_restart(run: Run) -> None:
     fenced = states.FencedStep(step_name="a", attempt=2, dispatcher_id="d1")
-    answer = admin.RestartResponse(new_run_id="x:run:2", run=RUN, fenced_steps=[fenced])
+    answer = admin.RestartResponse(new_run_id="x:run:1", run=RUN, fenced_steps=[fenced])
     code, out, _, (request,) = run(
         """restart x --payload '{"n": 1}' --if-running fail --expect-run 1""", ("Restart", answer)
     )
     assert code == 0
-    assert "x:run:2 is FAILED" in out
+    assert "x:run:1 is FAILED" in out
     assert "a (attempt 2, on d1): its result will be refused" in out
     assert (request.payload_json, request.expected_run_number) == ('{"n": 1}', 1)
     assert request.if_running == admin.IF_RUNNING_FAIL
@@ -56,6 +56,7 @@ def test_rerun_dry_run(run: Run) -> None:
             admin.PotentiallyStale(preserved_step="b", possibly_depends_on=["a"]),
         ],
         plan_token="tok",
+        planned=True,
     )
     code, out, _, (request,) = run(
         "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run",
@@ -64,7 +65,9 @@ def test_rerun_dry_run(run: Run) -> None:
     assert code == 0
     assert "would make run 2" in out
     assert "b: it may rest on a" in out
-    assert "--plan-token tok" in out
+    assert out.splitlines()[-1] == (
+        "zart rerun x --rerun a,c --rerun d --preserve b --include-downstream --plan-token tok"
+    )
     assert (list(request.force_rerun), list(request.preserve)) == (["a", "c", "d"], ["b"])
     assert request.include_downstream
     assert request.validate_only

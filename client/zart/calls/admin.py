@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from zart.calls.call import Call, ListCall, moment, page_reader, reader, span
+from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
 from zart.calls.payload import UNSET, Unset, json_text
 from zart.decoding import decode
 from zart.models import (
@@ -36,6 +36,8 @@ def retry_step(
     run_id: str | None = None,
     max_attempts: int | None = None,
     expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -43,7 +45,9 @@ def retry_step(
 ) -> Call[RetriedStep]:
     """Revive one DEAD step of the current run with a new budget of attempts.
 
-    Raises StepNotDead, RunNotCurrent, RunFinished, RunChanged, or a NotFound.
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises StepNotDead, RunNotCurrent, RunFinished, RunChanged,
+    PlanChanged, NotPlanned, or a NotFound.
     """
     request = pb.RetryStepRequest(
         execution_id=execution_id,
@@ -51,12 +55,14 @@ def retry_step(
         run_id=run_id,
         max_attempts=max_attempts,
         expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
         request_id=request_id,
     )
-    return Call(_METHODS["RetryStep"], request, reader(RetriedStep))
+    return Call(_METHODS["RetryStep"], request, plan_reader(RetriedStep, request))
 
 
 def restart(
@@ -65,6 +71,8 @@ def restart(
     payload: Json | Unset = UNSET,
     if_running: IfRunning | str | None = None,
     expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -72,12 +80,16 @@ def restart(
 ) -> Call[Restarted]:
     """End the current run and create the next from scratch, with the same or a new payload.
 
-    Raises RunActive, RunChanged, PayloadTooLarge, or ExecutionNotFound.
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises RunActive, RunChanged, PlanChanged, NotPlanned,
+    PayloadTooLarge, or ExecutionNotFound.
     """
     request = pb.RestartRequest(
         execution_id=execution_id,
         if_running=_if_running(if_running),
         expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
@@ -85,7 +97,7 @@ def restart(
     )
     if not isinstance(payload, Unset):
         request.payload_json = json_text(payload)
-    return Call(_METHODS["Restart"], request, reader(Restarted))
+    return Call(_METHODS["Restart"], request, plan_reader(Restarted, request))
 
 
 def rerun(
@@ -107,7 +119,7 @@ def rerun(
 
     ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
     makes sure that it does just that. Raises NothingToRerun, RunActive, RunChanged, PlanChanged,
-    InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
+    NotPlanned, InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
     """
     request = pb.RerunRequest(
         execution_id=execution_id,
@@ -123,7 +135,7 @@ def rerun(
         incident=incident,
         request_id=request_id,
     )
-    return Call(_METHODS["Rerun"], request, reader(Rerun))
+    return Call(_METHODS["Rerun"], request, plan_reader(Rerun, request))
 
 
 def list_runs(execution_id: str, *, page_size: int = 0, page_token: str = "") -> ListCall[Run]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from zart.calls import admin, execution
-from zart.cli import render
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
+from zart.cli import done, render
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, span_of
 from zart.models import Paused, PauseRule, Rerun, Restarted, Resumed, RetriedStep, StepStatus
@@ -41,7 +41,7 @@ def confirm_end_of_run(
 
     Gives the run that was shown, so that the call refuses another one.
     """
-    if session.mutation.yes or not session.is_interactive:
+    if session.mutation.yes or session.plan or not session.is_interactive:
         return expected
     state = session.client.get_execution(execution_id)
     in_flight = [s for s in state.steps if s.status is StepStatus.RUNNING]
@@ -56,7 +56,7 @@ def confirm_end_of_run(
 @app.command(
     "retry-step", epilog=example("retry-step order-7 charge-card --reason 'card service is back'")
 )
-@mutates
+@plans
 def retry_step(
     session: Session,
     execution_id: ExecutionId,
@@ -72,7 +72,8 @@ def retry_step(
     def show(answer: RetriedStep) -> None:
         step = answer.step
         waits = f": {step.waiting_on}" if step.waiting_on else ""
-        session.print(f"{answer.run_id}/{step.step_name} is {step.status}{waits}")
+        be = done.be(answer)
+        session.print(f"{answer.run_id}/{step.step_name} {be} {step.status}{waits}")
 
     call = admin.retry_step(
         execution_id,
@@ -80,13 +81,14 @@ def retry_step(
         run_id=run_id,
         max_attempts=max_attempts,
         expected_run_number=expect_run,
+        **session.plan.fields,
         **session.mutation.fields,
     )
     session.run(call, show)
 
 
 @app.command(epilog=example("restart order-7 --reason 'new prices'"))
-@mutates
+@plans
 def restart(
     session: Session,
     execution_id: ExecutionId,
@@ -102,7 +104,8 @@ def restart(
 
     def show(answer: Restarted) -> None:
         session.print(
-            f"{answer.new_run_id} is {answer.run.status}", *render.fenced_lines(answer.fenced_steps)
+            f"{answer.run.run_id} {done.be(answer)} {answer.run.status}",
+            *done.fenced_lines(answer.fenced_steps),
         )
 
     call = admin.restart(
@@ -110,13 +113,14 @@ def restart(
         payload=value,
         if_running=_choice(if_running),
         expected_run_number=expected,
+        **session.plan.fields,
         **session.mutation.fields,
     )
     session.run(call, show)
 
 
 @app.command(epilog=example("rerun order-7 --rerun enrich-data --dry-run"))
-@mutates
+@plans
 def rerun(
     session: Session,
     execution_id: ExecutionId,
@@ -130,32 +134,23 @@ def rerun(
     include_downstream: Annotated[
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only.")] = False,
-    plan_token: Annotated[
-        str, typer.Option("--plan-token", help="Refuse unless the plan is still this one.")
-    ] = "",
     if_running: IfRunningOption = None,
     expect_run: ExpectRun = None,
 ) -> None:
     """Create the next run, with results of completed steps carried over."""
-    expected = expect_run
-    if not dry_run:
-        expected = confirm_end_of_run(session, execution_id, "rerun", expect_run)
+    expected = confirm_end_of_run(session, execution_id, "rerun", expect_run)
 
     def show(answer: Rerun) -> None:
-        session.print(*render.rerun_lines(answer, is_plan=dry_run))
-        if dry_run:
-            session.print(f"to do just this: add --plan-token {answer.plan_token}")
+        session.print(*done.rerun_lines(answer))
 
     call = admin.rerun(
         execution_id,
         force_rerun=names_of(force),
         preserve=names_of(preserve),
         include_downstream=include_downstream,
-        validate_only=dry_run,
-        plan_token=plan_token,
         if_running=_choice(if_running),
         expected_run_number=expected,
+        **session.plan.fields,
         **session.mutation.fields,
     )
     session.run(call, show)

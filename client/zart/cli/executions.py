@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.calls import execution
-from zart.cli import render
+from zart.calls import definitions, execution
+from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
 from zart.cli.details import show_state, show_step
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, time_of
 from zart.decoding import decode
@@ -114,7 +114,7 @@ def _check(given: list[str], known: list[str], option: str) -> None:
 @reads
 def tasks(session: Session, limit: Limit = 0) -> None:
     """List the task definitions and when a dispatcher last asked for them."""
-    session.run_list(execution.list_task_definitions(), limit, render.TASKS, render.task_row)
+    session.run_list(definitions.list_task_definitions(), limit, render.TASKS, render.task_row)
 
 
 @app.command(epilog=example("status order-7 charge-card"))
@@ -201,17 +201,21 @@ def _wait(session: Session, execution_id: str) -> None:
 
 
 @app.command(epilog=example("cancel order-7 --reason 'ordered twice'"))
-@mutates
+@plans
 def cancel(session: Session, execution_id: ExecutionId, expect_run: ExpectRun = None) -> None:
     """Cancel the current run."""
     expected = confirm_end_of_run(session, execution_id, "cancel", expect_run)
 
     def show(answer: Cancelled) -> None:
         session.print(
-            f"{answer.run.run_id} is {answer.run.status}", *render.fenced_lines(answer.fenced_steps)
+            f"{answer.run.run_id} {done.be(answer)} {answer.run.status}",
+            *done.fenced_lines(answer.fenced_steps),
         )
 
     call = execution.cancel_execution(
-        execution_id, expected_run_number=expected, **session.mutation.fields
+        execution_id,
+        expected_run_number=expected,
+        **session.plan.fields,
+        **session.mutation.fields,
     )
     session.run(call, show)

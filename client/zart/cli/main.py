@@ -16,7 +16,7 @@ from zart.cli import admin, executions, gateway, problems, processes, token, why
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
-from zart.errors import Refused, RunFailed, Unavailable, Unreachable
+from zart.errors import NotPlanned, Refused, RunFailed, Unavailable, Unreachable
 
 OK = 0
 REFUSED = 1
@@ -101,6 +101,10 @@ def main(  # noqa: PLR0911 - one return for each way to end
             with _TOLD:
                 session.err.line(str(error))
         return RUN_FAILED
+    except NotPlanned as error:
+        with _TOLD:
+            problems.say_not_planned(session, error)
+        return UNKNOWN_OUTCOME
     except (Unreachable, Unavailable, TimeoutError) as error:
         with _TOLD:
             problems.say_unknown(session, error)

@@ -9,7 +9,7 @@ from zart.cli.flags import field_in_flags, in_flags
 from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
-from zart.errors import Refused, Unreachable
+from zart.errors import NotPlanned, Refused, Unreachable
 
 
 def say_refused(session: Session, status: status_pb2.Status) -> None:
@@ -55,6 +55,14 @@ def say_unknown(session: Session, error: Exception) -> None:
     else:
         session.err.line("to try again:")
     session.err.verbatim(command_to_repeat(session))
+
+
+def say_not_planned(session: Session, error: NotPlanned) -> None:
+    """Print that what was to be planned may be done."""
+    if session.is_json:
+        say_refused(session, status_pb2.Status(code=code_pb2.UNKNOWN, message=error.message))
+    else:
+        session.err.line(f"zart: {error.message}")
 
 
 def command_to_repeat(session: Session) -> str:

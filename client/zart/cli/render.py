@@ -11,10 +11,8 @@ from zart.models import (
     Attempt,
     AttemptStatus,
     Execution,
-    FencedStep,
     Operation,
     PauseRule,
-    Rerun,
     Run,
     Step,
     StepError,
@@ -267,28 +265,3 @@ def task_row(t: TaskDefinition) -> Sequence[str]:
         ", ".join(step.step_name for step in t.steps),
         when(t.last_asked_at) or "never",
     )
-
-
-def fenced_lines(fenced: Sequence[FencedStep]) -> list[str]:
-    """Name the steps that were in flight when their run was ended."""
-    return [
-        f"fenced    {step.step_name} (attempt {step.attempt}, on {step.dispatcher_id}):"
-        " its result will be refused"
-        for step in fenced
-    ]
-
-
-def rerun_lines(plan: Rerun, *, is_plan: bool) -> list[str]:
-    """Describe what a rerun does, or would do."""
-    head = "would make run" if is_plan else "made run"
-    lines = [
-        f"{head} {plan.new_run_number}",
-        f"reruns    {', '.join(plan.effective_rerun)}",
-        f"preserves {', '.join(plan.preserved) or 'nothing'}",
-    ]
-    lines += [
-        f"stale?    {stale.preserved_step}: it may rest on {', '.join(stale.possibly_depends_on)}"
-        + (f" and {stale.omitted} more" if stale.omitted else "")
-        for stale in plan.potentially_stale
-    ]
-    return [*lines, *fenced_lines(plan.fenced_steps)]

@@ -63,6 +63,8 @@ class RetryStepRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. May be empty where run_id is given."""
     step_name: _builtins.str
@@ -85,6 +87,12 @@ class RetryStepRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     def __init__(
         self,
         *,
@@ -97,10 +105,12 @@ class RetryStepRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -127,12 +137,18 @@ class RetryStepResponse(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_task_id: _builtins.str
-    """The queued task; empty where a pause rule withholds the step."""
+    """The queued task; empty where a pause rule withholds the step, and in a plan."""
     run_id: _builtins.str
     """Names the run."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def step(self) -> _execution_pb2.Step:
         """The step as it is now."""
@@ -144,10 +160,12 @@ class RetryStepResponse(_message.Message):
         run_id: _builtins.str = ...,
         step: _execution_pb2.Step | None = ...,
         replayed: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_task_id", b"new_task_id", "replayed", b"replayed", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_task_id", b"new_task_id", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,6 +186,8 @@ class RestartRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     payload_json: _builtins.str
@@ -186,6 +206,12 @@ class RestartRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
@@ -202,10 +228,12 @@ class RestartRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -229,12 +257,18 @@ class RestartResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_run_id: _builtins.str
-    """Names the new run."""
+    """Names the new run; empty in a plan."""
     new_run_number: _builtins.int
     """The new run's number."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def run(self) -> _execution_pb2.Run:
         """The new run, without its payload."""
@@ -251,10 +285,12 @@ class RestartResponse(_message.Message):
         run: _execution_pb2.Run | None = ...,
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
         replayed: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,9 +319,11 @@ class RerunRequest(_message.Message):
     include_downstream: _builtins.bool
     """Also reruns all transitive dependants of the steps that are rerun."""
     validate_only: _builtins.bool
-    """Plans only: answers the plan and plan_token, changes nothing."""
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
     plan_token: _builtins.str
-    """Refuses with PLAN_CHANGED unless the plan is still the one this was given for."""
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     if_running: Global___IfRunning.ValueType
     """What to do when the current run is unfinished. Unset: SUPERSEDE."""
     expected_run_number: _builtins.int
@@ -348,14 +386,17 @@ class RerunResponse(_message.Message):
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_run_id: _builtins.str
-    """Names the new run; empty with validate_only."""
+    """Names the new run; empty in a plan."""
     new_run_number: _builtins.int
-    """The new run's number; with validate_only the number it would have."""
+    """The new run's number; in a plan the number that it would have."""
     plan_token: _builtins.str
-    """A hash of the run, the request and the resulting sets."""
+    """Only in a plan: makes the same request, given this, do just that."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that run again, in the graph's order."""
@@ -383,10 +424,11 @@ class RerunResponse(_message.Message):
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
         plan_token: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_rerun", b"effective_rerun", "fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "potentially_stale", b"potentially_stale", "preserved", b"preserved", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_rerun", b"effective_rerun", "fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "planned", b"planned", "potentially_stale", b"potentially_stale", "preserved", b"preserved", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,7 +106,7 @@ class AdminServiceServicer(object):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +116,7 @@ class AdminServiceServicer(object):
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
         its leases are fenced and late results refused; a finished one keeps its status.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-        (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,13 +49,13 @@ class AdminServiceStub:
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-    (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]
     """Creates the next run on the current run's graph, with the results of some completed steps
@@ -107,13 +107,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]  # type: ignore[assignment]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-    (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]  # type: ignore[assignment]
     """Creates the next run on the current run's graph, with the results of some completed steps
@@ -168,7 +168,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -180,7 +180,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
         its leases are fenced and late results refused; a finished one keeps its status.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-        (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
 
     @_abc_1.abstractmethod

@@ -53,7 +53,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RUN_CHANGED: _ErrorReason.ValueType  # 14
     """ABORTED: the current run is not expected_run_number."""
     ERROR_REASON_PLAN_CHANGED: _ErrorReason.ValueType  # 15
-    """ABORTED: the plan is not the one that plan_token was given for."""
+    """ABORTED: what plan_token was given for is not what this would do (metadata: changed, the names
+    of what differs: `request`, a decision such as `run`, or `time` after an hour).
+    """
     ERROR_REASON_STORE_CONFLICT: _ErrorReason.ValueType  # 16
     """ABORTED: concurrent changes, also after repeats inside the server. Repeat the call."""
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 17
@@ -126,7 +128,9 @@ ERROR_REASON_NOTHING_TO_RERUN: ErrorReason.ValueType  # 13
 ERROR_REASON_RUN_CHANGED: ErrorReason.ValueType  # 14
 """ABORTED: the current run is not expected_run_number."""
 ERROR_REASON_PLAN_CHANGED: ErrorReason.ValueType  # 15
-"""ABORTED: the plan is not the one that plan_token was given for."""
+"""ABORTED: what plan_token was given for is not what this would do (metadata: changed, the names
+of what differs: `request`, a decision such as `run`, or `time` after an hour).
+"""
 ERROR_REASON_STORE_CONFLICT: ErrorReason.ValueType  # 16
 """ABORTED: concurrent changes, also after repeats inside the server. Repeat the call."""
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 17

@@ -19,19 +19,13 @@ from zart_server.api.mutations.admin import (
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
-from zart_server.aside import decoded
-from zart_server.domain.commands import Caller, Rerun, Rerunned
-from zart_server.domain.errors import ZartError
-from zart_server.engine.operations.rerun import rerun
 from zart_server.store import reads
-from zart_server.store.db import Database
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     """Operates executions."""
 
-    def __init__(self, db: Database, mutations: Mutations, reading: Reading) -> None:
-        self._db = db
+    def __init__(self, mutations: Mutations, reading: Reading) -> None:
         self._reading = reading
         self._mutations = mutations
         self._pause = pause_mutation(mutations.patience)
@@ -52,18 +46,8 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
-        """Create the next run with some results carried over, or only plan it."""
-        if not request.validate_only:
-            return await self._mutations.run(RERUN, request)
-        # It changes nothing, so there is nothing to remember.
-        command, caller = await decoded(RERUN.decode, request)
-        plan = await _plan(self._db, command, caller, wait=False)
-        if plan is None:
-            async with self._mutations.room.turn(command.execution_id):
-                plan = await _plan(self._db, command, caller, wait=True)
-        if isinstance(plan, ZartError) or plan is None:
-            raise plan or LookupError("a lock that was waited for was not got")
-        return RERUN.encode(plan)
+        """Create the next run with some results carried over."""
+        return await self._mutations.run(RERUN, request)
 
     async def ListRuns(  # noqa: N802 - the proto's name
         self, request: pb.ListRunsRequest, context: Context
@@ -113,11 +97,3 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             rules=map(encode.pause_rule, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
-
-
-async def _plan(
-    db: Database, command: Rerun, caller: Caller, *, wait: bool
-) -> Rerunned | ZartError | None:
-    async with db.transaction() as tx:
-        [plan] = await rerun(tx, [(command, caller)], wait=wait)
-    return plan

@@ -17,6 +17,7 @@ from zart_server.api.fields import (
     text_of,
     time_of,
 )
+from zart_server.api.plans import planning_of
 from zart_server.domain.commands import Pause, Rerun, Restart, Resume, RetryStep
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
@@ -46,6 +47,7 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
             run_number=run_number,
             max_attempts=check(optional_number, request, "max_attempts", 1, MOST_ATTEMPTS),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 
@@ -73,6 +75,7 @@ def restart(request: pb.RestartRequest) -> Restart:
             payload_json=check(json_of, request, "payload_kind", "payload"),
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 
@@ -84,10 +87,9 @@ def rerun(request: pb.RerunRequest) -> Rerun:
             force_rerun=check(names_of, request.force_rerun, "force_rerun", MAX_STEPS),
             preserve=check(names_of, request.preserve, "preserve", MAX_STEPS),
             include_downstream=request.include_downstream,
-            validate_only=request.validate_only,
-            plan_token=check(text_of, request.plan_token, "plan_token"),
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 

@@ -20,6 +20,7 @@ from zart_server.api.fields import (
     text_of,
     time_of,
 )
+from zart_server.api.plans import planning_of
 from zart_server.domain.commands import (
     Caller,
     CancelExecution,
@@ -168,6 +169,7 @@ def cancel_execution(request: pb.CancelExecutionRequest) -> CancelExecution:
         return CancelExecution(
             check(name_of, request.execution_id, "execution_id"),
             check(optional_number, request, "expected_run_number", 0),
+            check(planning_of, request),
         )
 
 

@@ -27,6 +27,7 @@ from zart_server.domain.model import (
     StepStatus,
 )
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.plans import NO_PLAN, Planning
 
 T = TypeVar("T")
 
@@ -67,15 +68,20 @@ class RetryStep:
     run_number: int | None
     max_attempts: int | None
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
 class RetriedStep:
-    """What RetryStep did. ``task_id`` is empty where a pause rule withholds the step."""
+    """What RetryStep did. ``task_id`` is empty where a pause rule withholds the step.
+
+    Like each result with a ``plan_token``: where that is set, this is a plan.
+    """
 
     task_id: str
     run_id: str
     step: Step
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Restart:
     payload_json: str | None
     if_running: IfRunning
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +101,20 @@ class Restarted:
 
     run: Run
     fenced_steps: tuple[FencedStep, ...]
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Create the next run with some results carried over. ``plan_token`` empty: any plan."""
+    """Create the next run with some results carried over."""
 
     execution_id: str
     force_rerun: tuple[str, ...]
     preserve: tuple[str, ...]
     include_downstream: bool
-    validate_only: bool
-    plan_token: str
     if_running: IfRunning
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 class Stale(NamedTuple):
@@ -132,13 +139,13 @@ class RerunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Rerunned:
-    """What Rerun did, or with validate_only would do (``new_run_id`` is empty then)."""
+    """What Rerun did."""
 
     new_run_id: str
     new_run_number: int
     plan: RerunPlan
     fenced_steps: tuple[FencedStep, ...]
-    plan_token: str
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,7 @@ class CancelExecution:
 
     execution_id: str
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,7 @@ class Cancelled:
 
     run: Run
     fenced_steps: tuple[FencedStep, ...]
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

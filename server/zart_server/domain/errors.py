@@ -254,14 +254,14 @@ class RunChanged(ZartError):
 
 
 class PlanChanged(ZartError):
-    """The plan is not the one that plan_token was given for."""
+    """What plan_token was given for is not what this would do; ``changed`` names why."""
 
     reason = "PLAN_CHANGED"
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, changed: Sequence[str]) -> None:
+        names = ", ".join(changed)
         super().__init__(
-            f"run {run_id!r} or the request changed since the plan was made: plan again",
-            run_id=run_id,
+            f"not as it was planned: {names}; nothing was done: plan again", changed=names
         )
 
 

@@ -43,7 +43,13 @@ def _retried(done: RetriedStep) -> pb.RetryStepResponse:
     step = encode_step.step(done.step)
     step.ClearField("result_json")
     step.ClearField("input_json")
-    return pb.RetryStepResponse(new_task_id=done.task_id, run_id=done.run_id, step=step)
+    return pb.RetryStepResponse(
+        new_task_id="" if done.plan_token else done.task_id,
+        run_id=done.run_id,
+        step=step,
+        plan_token=done.plan_token,
+        planned=bool(done.plan_token),
+    )
 
 
 RETRY_STEP = Mutation(
@@ -57,10 +63,12 @@ RETRY_STEP = Mutation(
 
 def _restarted(done: Restarted) -> pb.RestartResponse:
     return pb.RestartResponse(
-        new_run_id=done.run.run_id,
+        new_run_id="" if done.plan_token else done.run.run_id,
         new_run_number=done.run.run_number,
         run=encode.run(done.run),
         fenced_steps=map(encode.fenced_step, done.fenced_steps),
+        plan_token=done.plan_token,
+        planned=bool(done.plan_token),
     )
 
 
@@ -75,13 +83,14 @@ RESTART = Mutation(
 
 def _rerunned(done: Rerunned) -> pb.RerunResponse:
     return pb.RerunResponse(
-        new_run_id=done.new_run_id,
+        new_run_id="" if done.plan_token else done.new_run_id,
         new_run_number=done.new_run_number,
         effective_rerun=done.plan.effective_rerun,
         preserved=done.plan.preserved,
         potentially_stale=_stale(done.plan),
         fenced_steps=map(encode.fenced_step, done.fenced_steps),
         plan_token=done.plan_token,
+        planned=bool(done.plan_token),
     )
 
 

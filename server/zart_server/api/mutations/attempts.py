@@ -34,6 +34,13 @@ class _RolledBack(Exception):
     """A batch failed before its commit, so it left nothing."""
 
 
+class _Planned(Exception):
+    """A plan: what the deed, which is rolled back, would have been answered with."""
+
+    def __init__(self, answer: Answer[Any]) -> None:
+        self.answer = answer
+
+
 class Attempts:
     """Settles each call, whatever goes wrong. ``timeout`` in seconds, for a call or a batch."""
 
@@ -155,6 +162,15 @@ class Attempts:
     async def _attempt(
         self, call: Call[Response], *, wait: bool, is_repeat: bool
     ) -> Answer[Response] | None:
+        """Do a call, or plan it: then its transaction is rolled back, and nobody told of it."""
+        try:
+            return await self._do(call, wait=wait, is_repeat=is_repeat)
+        except _Planned as plan:
+            return plan.answer
+
+    async def _do(
+        self, call: Call[Response], *, wait: bool, is_repeat: bool
+    ) -> Answer[Response] | None:
         mutation = call.mutation
         async with self._db.autocommit() as connection:
             if isinstance(mutation.operate, InLine):
@@ -171,6 +187,8 @@ class Attempts:
                 [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
             if isinstance(answer, ZartError):
                 raise answer
+            if call.is_plan and answer is not None:
+                raise _Planned(answer)
         return answer
 
     async def _complete(self, call: Call[Response], response: Response) -> None:

@@ -114,13 +114,18 @@ def for_one(do: Callable[[Tx, Command, Caller], Awaitable[Done]]) -> Operate[Com
 
 @dataclass(eq=False, slots=True)
 class Call(Generic[Response]):
-    """One call of a mutation, and the future of its answer."""
+    """One call of a mutation, and the future of its answer.
+
+    ``is_plan``: it is to be told what it would do. It has no ``request``: what is not done is not
+    remembered.
+    """
 
     mutation: Mutation[Any, Any, Any, Response]
     command: object
     caller: Caller
     target: str | None
     request: Request | None
+    is_plan: bool = False
     done: asyncio.Future[Response] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
