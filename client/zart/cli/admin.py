@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zart.calls import admin, execution
 from zart.cli import done, render
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, plans, reads
 from zart.cli.session import Session
-from zart.cli.values import json_value, names_of, span_of
-from zart.models import Paused, PauseRule, Rerun, Restarted, Resumed, RetriedStep, StepStatus
+from zart.cli.values import json_value, names_of
+from zart.models import Rerun, Restarted, RetriedStep, StepStatus
 
 app = typer.Typer()
 
@@ -23,9 +23,6 @@ ExpectRun = Annotated[
     int | None,
     typer.Option("--expect-run", min=0, max=MOST, help="Refuse unless this is the current run."),
 ]
-ScopeExecution = Annotated[str | None, typer.Option("--execution-id", help="Of this execution.")]
-ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task.")]
-ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
 def _choice(if_running: str | None) -> str | None:
@@ -154,128 +151,6 @@ def rerun(
         **session.mutation.fields,
     )
     session.run(call, show)
-
-
-@app.command(epilog=example("pause --task-name order --step 'charge-*' --for 2h"))
-@mutates
-def pause(
-    session: Session,
-    execution_id: ScopeExecution = None,
-    task_name: ScopeTask = None,
-    step: ScopeStep = None,
-    everything: Annotated[bool, typer.Option("--everything", help="Every step there is.")] = False,
-    lasting: Annotated[
-        str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
-    ] = None,
-) -> None:
-    """Withhold matching steps until resume or expiry."""
-    scope = (execution_id, task_name, step)
-    if not everything and all(value is None for value in scope):
-        raise typer.BadParameter(
-            "say what to pause: --execution-id, --task-name, --step, or --everything"
-        )
-    if everything and any(value is not None for value in scope):
-        raise typer.BadParameter(
-            "--everything stands alone, without --execution-id, --task-name or --step"
-        )
-
-    def show(answer: Paused) -> None:
-        more = " or more" if answer.paused_steps_is_lower_bound else ""
-        session.print(
-            f"{answer.rule_id} pauses {render.scope_of(answer.rule)}",
-            f"withheld  {answer.paused_steps}{more} ready steps",
-            f"in flight {answer.running_steps} steps, which finish",
-        )
-        if answer.rule.expires_at:
-            session.print(f"until     {render.when(answer.rule.expires_at)}")
-
-    call = admin.pause(
-        execution_id=execution_id,
-        task_name=task_name,
-        step_pattern=step,
-        everything=everything,
-        expires_in=span_of(lasting, "--for"),
-        **session.mutation.fields,
-    )
-    session.run(call, show)
-
-
-@app.command(epilog=example("resume --task-name order --step 'charge-*'"))
-@mutates
-def resume(
-    session: Session,
-    execution_id: ScopeExecution = None,
-    task_name: ScopeTask = None,
-    step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
-    rule_id: Annotated[str | None, typer.Option("--rule-id", help="This one rule.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All rules.")] = False,
-) -> None:
-    """Delete pause rules: one, those with all of the given scope, or all."""
-    scope: dict[str, Any] = {
-        "execution_id": execution_id,
-        "task_name": task_name,
-        "step_pattern": step,
-    }
-    has_scope = any(value is not None for value in scope.values())
-    if sum((rule_id is not None, has_scope, everything)) > 1:
-        raise typer.BadParameter(
-            "give one of --rule-id, --all, or a scope of --execution-id, --task-name, --step"
-        )
-    means_all = rule_id is None and not has_scope
-    if means_all and not everything and not session.is_interactive:
-        raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
-    if session.is_interactive and not session.mutation.yes:
-        doomed = [
-            r for r in session.client.list_pause_rules(**scope) if rule_id in {None, r.rule_id}
-        ]
-        _confirm_rules(session, doomed)
-
-    def show(answer: Resumed) -> None:
-        more = " or more" if answer.released_steps_is_lower_bound else ""
-        session.print(f"deleted   {answer.rules_deleted} rules")
-        if answer.rules:
-            session.print_table(render.RULES, list(map(render.rule_row, answer.rules)))
-        session.print(
-            f"released  {answer.released_steps}{more} steps",
-            f"still     {answer.still_paused_steps} paused by other rules",
-        )
-
-    call = admin.resume(
-        rule_id=rule_id,
-        **scope,
-        everything=everything or means_all,
-        **session.mutation.fields,
-    )
-    session.run(call, show)
-
-
-def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:
-    if not doomed:
-        return
-    session.print_table(render.RULES, list(map(render.rule_row, doomed)), on=session.asking)
-    session.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?")
-
-
-@app.command("pause-list", epilog=example("pause-list --include-deleted"))
-@reads
-def pause_list(
-    session: Session,
-    execution_id: ScopeExecution = None,
-    task_name: ScopeTask = None,
-    step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
-    include_deleted: Annotated[
-        bool, typer.Option("--include-deleted", help="Resumed and expired ones, too.")
-    ] = False,
-    limit: Limit = 0,
-) -> None:
-    """List pause rules, newest first."""
-    call = admin.list_pause_rules(
-        execution_id=execution_id,
-        task_name=task_name,
-        step_pattern=step,
-        include_deleted=include_deleted,
-    )
-    session.run_list(call, limit, render.RULES, render.rule_row)
 
 
 @app.command(epilog=example("runs order-7"))

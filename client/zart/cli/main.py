@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.channel import sync_channel
-from zart.cli import admin, executions, gateway, problems, processes, token, why
+from zart.cli import admin, executions, gateway, pausing, problems, processes, token, why
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
@@ -38,7 +38,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (executions.app, why.app, admin.app, processes.app, gateway.app, token.app):
+for part in (
+    executions.app,
+    why.app,
+    admin.app,
+    pausing.app,
+    processes.app,
+    gateway.app,
+    token.app,
+):
     app.add_typer(part)
 
 
