@@ -14,6 +14,7 @@
         │   └── PauseRuleNotFound   TaskDefinitionNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
+        ├── RuleNotActive
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
         ├── MissingCredentials  InvalidCredentials   RoleRequired
@@ -181,6 +182,12 @@ class NothingToRerun(Refused):
     """Every step would be preserved."""
 
     reason = "NOTHING_TO_RERUN"
+
+
+class RuleNotActive(Refused):
+    """The pause rule was resumed or has expired."""
+
+    reason = "RULE_NOT_ACTIVE"
 
 
 class RunChanged(Refused):

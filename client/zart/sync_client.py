@@ -201,6 +201,7 @@ class SyncClient:
     list_runs = _listing(admin.list_runs)
     pause = _method(admin.pause)
     resume = _method(admin.resume)
+    update_pause_rule = _method(admin.update_pause_rule)
     get_pause_rule = _method(admin.get_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
 

@@ -82,6 +82,10 @@ TABLE: list[tuple[str, Call, Code, str, str | None]] = [
      None),
     ("taken id", lambda c: c.start("t", execution_id="open", steps=STEPS), Code.ALREADY_EXISTS,
      "EXECUTION_EXISTS", None),
+    ("exempt too many", lambda c: c.update_pause_rule("pr-x", exempt=["x"] * 1001),
+     Code.RESOURCE_EXHAUSTED, "TOO_MANY_ITEMS", "add_exempt_execution_ids"),
+    ("exempt of an unknown rule", lambda c: c.update_pause_rule("pr-nobody12", exempt=["x"]),
+     Code.NOT_FOUND, "PAUSE_RULE_NOT_FOUND", None),
     ("not dead", lambda c: c.retry_step("failed", "a"), Code.FAILED_PRECONDITION,
      "STEP_NOT_DEAD", None),
     ("run finished", lambda c: c.cancel_execution("done"), Code.FAILED_PRECONDITION,
@@ -226,6 +230,7 @@ def test_every_method_documents_its_errors() -> None:
         "ListRuns",
         "Pause",
         "Resume",
+        "UpdatePauseRule",
         "GetPauseRule",
         "ListPauseRules",
     ]

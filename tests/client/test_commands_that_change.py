@@ -7,11 +7,12 @@ import shlex
 from typing import Any
 
 import pytest
-from client.scripted import EXECUTION, RULE, RUN, STEP, Run
+from client.scripted import EXECUTION, RULE, RUN, STEP, Run, refusal
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import pause_rule_pb2 as rules
 
 
 def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
@@ -161,3 +162,38 @@ def test_the_incident_is_sent_and_echoed_once(run: Run, monkeypatch: pytest.Monk
     assert err == "incident: INC-8\n"
     _, _, err, _ = run("pause-list", ("ListPauseRules", admin.ListPauseRulesResponse()))
     assert "INC-8" not in err
+
+
+def test_exempt_checks_that_the_executions_exist(run: Run) -> None:
+    runs = admin.ListRunsResponse(runs=[RUN])
+    answer = admin.UpdatePauseRuleResponse(rule=RULE, released_steps=2)
+    code, out, _, requests = run(
+        "exempt pr-abcd1234 x y --reason try",
+        ("ListRuns", runs),
+        ("ListRuns", runs),
+        ("UpdatePauseRule", answer),
+    )
+    assert (code, out) == (0, "pr-abcd1234 exempts x, y\nreleased 2 steps\n")
+    assert list(requests[-1].add_exempt_execution_ids) == ["x", "y"]
+    assert (requests[-1].rule_id, requests[-1].reason) == ("pr-abcd1234", "try")
+
+    missing = refusal(5, "EXECUTION_NOT_FOUND", "no execution 'y'", execution_id="y")
+    code, out, err, requests = run(
+        "exempt pr-abcd1234 x y", ("ListRuns", runs), ("ListRuns", missing)
+    )
+    assert (code, out, len(requests)) == (1, "", 2)
+    assert "no execution 'y'" in err
+
+
+def test_exempt_undo_of_what_is_not_exempt_says_so(run: Run) -> None:
+    rule = rules.PauseRule(rule_id="pr-abcd1234", exempt_execution_ids=["x"])
+    known = "GetPauseRule", admin.GetPauseRuleResponse(rule=rule)
+    answer = admin.UpdatePauseRuleResponse(rule=RULE, withheld_again_steps=1)
+    code, out, _, requests = run("exempt --undo pr-abcd1234 x", known, ("UpdatePauseRule", answer))
+    assert code == 0
+    assert out == "pr-abcd1234 exempts x no longer\nwithheld again 1 ready steps\n"
+    assert list(requests[-1].remove_exempt_execution_ids) == ["x"]
+
+    code, out, err, _ = run("exempt --undo pr-abcd1234 x z", known)
+    assert (code, out) == (1, "")
+    assert err == "zart: pr-abcd1234 does not exempt z: nothing was done\n"

@@ -162,10 +162,12 @@ def test_nobody_else_reads_the_epoch() -> None:
 
     assert attributes["_epoch"] == calls["Judgement"] == {"store/caches/pause_rules.py"}
     assert all(module.startswith("store/") for module in attributes["epoch"])
-    # Resume counts, and ExplainStep reads, by the rules at hand: they write nothing by them.
+    # Resume and UpdatePauseRule count, and ExplainStep reads, by the rules at hand: they write
+    # nothing by them.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
         "engine/operations/resume.py",
+        "engine/operations/update_pause_rule.py",
         "store/reads/explain_steps.py",
     }

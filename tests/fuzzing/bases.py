@@ -128,6 +128,11 @@ class Bases:
     def _resume(self) -> Message:
         return admin.ResumeRequest(task_name="nobody's")
 
+    def _update_pause_rule(self) -> Message:
+        return admin.UpdatePauseRuleRequest(
+            rule_id=self._rule, add_exempt_execution_ids=[self._execution()]
+        )
+
     def _get_pause_rule(self) -> Message:
         return admin.GetPauseRuleRequest(rule_id=self._rule)
 

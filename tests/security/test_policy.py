@@ -116,7 +116,7 @@ ROLES = {
         "ExplainStep", "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition",
         "ListOperations", "ServerReflectionInfo",
     },
-    "operator": {"RetryStep", "Restart", "Rerun", "Pause", "Resume"},
+    "operator": {"RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume"},
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},
     "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip

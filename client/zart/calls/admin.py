@@ -18,6 +18,7 @@ from zart.models import (
     Resumed,
     RetriedStep,
     Run,
+    UpdatedPauseRule,
 )
 from zart.v1 import admin_service_pb2 as pb
 
@@ -212,6 +213,42 @@ def resume(
         request_id=request_id,
     )
     return Call(_METHODS["Resume"], request, reader(Resumed))
+
+
+def update_pause_rule(
+    rule_id: str,
+    *,
+    exempt: Iterable[str] = (),
+    unexempt: Iterable[str] = (),
+    expires_at: datetime | None = None,
+    expires_in: float | timedelta | None = None,
+    never_expires: bool = False,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[UpdatedPauseRule]:
+    """Exempt executions from a pause rule, match them again, and set when it ends.
+
+    ``expires_in`` is in seconds or a timedelta. Raises PauseRuleNotFound, RuleNotActive,
+    TooManyItems, InvalidField, and ValueError for more than one way to end.
+    """
+    if sum((expires_at is not None, expires_in is not None, never_expires)) > 1:
+        raise ValueError("give one of expires_at, expires_in and never_expires")
+    request = pb.UpdatePauseRuleRequest(
+        rule_id=rule_id,
+        add_exempt_execution_ids=exempt,
+        remove_exempt_execution_ids=unexempt,
+        expires_at=None if expires_at is None else moment(expires_at),
+        expires_in=None if expires_in is None else span(expires_in),
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    if never_expires:
+        request.never_expires = True
+    return Call(_METHODS["UpdatePauseRule"], request, reader(UpdatedPauseRule))
 
 
 def get_pause_rule(rule_id: str) -> Call[PauseRule]:

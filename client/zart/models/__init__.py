@@ -22,7 +22,8 @@ from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
 from zart.models.operations import Operation, OperationMade, OperationReplaced
 from zart.models.page import Page
-from zart.models.pauses import Paused, PauseRule, Resumed
+from zart.models.pauses import Paused, PauseRule, Resumed, UpdatedPauseRule
+from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
     CauseKind,
@@ -34,6 +35,7 @@ from zart.models.statuses import (
     RunStatus,
     RunTrigger,
     StepStatus,
+    WarningKind,
 )
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "PotentiallyStale",
     "ReportResult",
     "ReportStatus",
+    "RequestWarning",
     "Rerun",
     "Restarted",
     "Resumed",
@@ -77,4 +80,6 @@ __all__ = [
     "StepSpec",
     "StepStatus",
     "TaskDefinition",
+    "UpdatedPauseRule",
+    "WarningKind",
 ]

@@ -32,6 +32,8 @@ class OperationMade:
     effective_rerun: tuple[str, ...]
     preserved: tuple[str, ...]
     definition_version: int
+    is_exempt: bool | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import PauseRuleStatus
 
 
@@ -44,6 +45,17 @@ class Paused:
     def rule_id(self) -> str:
         """The rule's name, which resume takes."""
         return self.rule.rule_id
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedPauseRule:
+    """Answers update_pause_rule: the rule, how many steps that lets go, and withholds again."""
+
+    rule: PauseRule
+    released_steps: int
+    withheld_again_steps: int
+    replayed: bool
+    warnings: tuple[RequestWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)

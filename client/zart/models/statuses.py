@@ -112,6 +112,14 @@ class OperationKind(_Status):
     RESUME = "RESUME"
     EXPIRE = "EXPIRE"
     REGISTER_TASK = "REGISTER_TASK"
+    UPDATE_PAUSE_RULE = "UPDATE_PAUSE_RULE"
+
+
+class WarningKind(_Status):
+    """What a warning is about."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    MATCHES_NOTHING = "MATCHES_NOTHING"
 
 
 class IfRunning(enum.StrEnum):

@@ -13,6 +13,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import pause_rule_pb2 as _pause_rule_pb2
+from zart.v1 import warning_pb2 as _warning_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -759,6 +760,120 @@ class ResumeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class UpdatePauseRuleRequest(_message.Message):
+    """Asks for a change of a pause rule: of its exemptions, its end, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    ADD_EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    REMOVE_EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_FIELD_NUMBER: _builtins.int
+    NEVER_EXPIRES_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    never_expires: _builtins.bool
+    """Never; true, where it is set."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    @_builtins.property
+    def add_exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Executions that the rule is not to match: their steps run while all others stay paused. They
+        need not exist yet. At most 1,000.
+        """
+
+    @_builtins.property
+    def remove_exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Executions that the rule is to match again. At most 1,000; one in both lists is INVALID_FIELD."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """At this time by the database's clock; it must lie ahead."""
+
+    @_builtins.property
+    def expires_in(self) -> _duration_pb2.Duration:
+        """This long from now."""
+
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        add_exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        remove_exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_in: _duration_pb2.Duration | None = ...,
+        never_expires: _builtins.bool = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "never_expires", b"never_expires"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_exempt_execution_ids", b"add_exempt_execution_ids", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "never_expires", b"never_expires", "reason", b"reason", "remove_exempt_execution_ids", b"remove_exempt_execution_ids", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_expiry: _TypeAlias = _typing.Literal["expires_at", "expires_in", "never_expires"]  # noqa: Y015
+    _WhichOneofArgType_expiry: _TypeAlias = _typing.Literal["expiry", b"expiry"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_expiry) -> _WhichOneofReturnType_expiry | None: ...
+
+Global___UpdatePauseRuleRequest: _TypeAlias = UpdatePauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class UpdatePauseRuleResponse(_message.Message):
+    """Answers UpdatePauseRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    RELEASED_STEPS_FIELD_NUMBER: _builtins.int
+    WITHHELD_AGAIN_STEPS_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    released_steps: _builtins.int
+    """How many ready steps of the executions that it exempts now are let go; counted to 10,000."""
+    withheld_again_steps: _builtins.int
+    """How many ready steps it withholds again, queued ones; counted to 10,000."""
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule as it is now."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """What may not be meant: an id that no execution has. It is exempt all the same."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        released_steps: _builtins.int = ...,
+        withheld_again_steps: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["released_steps", b"released_steps", "replayed", b"replayed", "rule", b"rule", "warnings", b"warnings", "withheld_again_steps", b"withheld_again_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePauseRuleResponse: _TypeAlias = UpdatePauseRuleResponse  # noqa: Y015
 
 @_typing.final
 class GetPauseRuleRequest(_message.Message):

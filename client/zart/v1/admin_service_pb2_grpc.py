@@ -75,6 +75,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.UpdatePauseRule = channel.unary_unary(
+                '/zart.v1.AdminService/UpdatePauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
+                _registered_method=True)
         self.GetPauseRule = channel.unary_unary(
                 '/zart.v1.AdminService/GetPauseRule',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
@@ -160,6 +165,18 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdatePauseRule(self, request, context):
+        """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+        an execution that is exempt no longer and that the rule matches; the paused steps of one that
+        it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+        OK, as is to remove an exemption that there is not.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPauseRule(self, request, context):
         """Returns a pause rule, deleted or not, with all executions that it exempts.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
@@ -207,6 +224,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.SerializeToString,
+            ),
+            'UpdatePauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.SerializeToString,
             ),
             'GetPauseRule': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPauseRule,
@@ -392,6 +414,33 @@ class AdminService(object):
             '/zart.v1.AdminService/Resume',
             zart_dot_v1_dot_admin__service__pb2.ResumeRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/UpdatePauseRule',
+            zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

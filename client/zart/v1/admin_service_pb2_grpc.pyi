@@ -79,6 +79,14 @@ class AdminServiceStub:
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
+    UpdatePauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]
+    """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+    an execution that is exempt no longer and that the rule matches; the paused steps of one that
+    it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+    OK, as is to remove an exemption that there is not.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    """
     GetPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]
     """Returns a pause rule, deleted or not, with all executions that it exempts.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
@@ -136,6 +144,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     none given means all. Steps that no other active rule holds are queued again, oldest first.
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
+    UpdatePauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]  # type: ignore[assignment]
+    """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+    an execution that is exempt no longer and that the rule matches; the paused steps of one that
+    it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+    OK, as is to remove an exemption that there is not.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
     """
     GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
     """Returns a pause rule, deleted or not, with all executions that it exempts.
@@ -227,6 +243,20 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         none given means all. Steps that no other active rule holds are queued again, oldest first.
         Resuming a known rule that is already deleted is OK with rules_deleted 0.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePauseRule(
+        self,
+        request: _admin_service_pb2.UpdatePauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdatePauseRuleResponse, _abc.Awaitable[_admin_service_pb2.UpdatePauseRuleResponse]]:
+        """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+        an execution that is exempt no longer and that the rule matches; the paused steps of one that
+        it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+        OK, as is to remove an exemption that there is not.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
         """
 
     @_abc_1.abstractmethod

@@ -47,6 +47,10 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """A pause rule's time was up."""
     OPERATION_KIND_REGISTER_TASK: _OperationKind.ValueType  # 9
     """RegisterTask, where it changed the current definition."""
+    OPERATION_KIND_UPDATE_PAUSE_RULE: _OperationKind.ValueType  # 12
+    """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
+    longer, and one for a new end. One as well where it changed nothing.
+    """
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -71,6 +75,10 @@ OPERATION_KIND_EXPIRE: OperationKind.ValueType  # 8
 """A pause rule's time was up."""
 OPERATION_KIND_REGISTER_TASK: OperationKind.ValueType  # 9
 """RegisterTask, where it changed the current definition."""
+OPERATION_KIND_UPDATE_PAUSE_RULE: OperationKind.ValueType  # 12
+"""UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
+longer, and one for a new end. One as well where it changed nothing.
+"""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final
@@ -289,6 +297,8 @@ class OperationMade(_message.Message):
     EFFECTIVE_RERUN_FIELD_NUMBER: _builtins.int
     PRESERVED_FIELD_NUMBER: _builtins.int
     DEFINITION_VERSION_FIELD_NUMBER: _builtins.int
+    IS_EXEMPT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -297,6 +307,8 @@ class OperationMade(_message.Message):
     """How many attempts may count now."""
     definition_version: _builtins.int
     """The version of the definition registered or started."""
+    is_exempt: _builtins.bool
+    """Whether the pause rule exempts the execution from then on."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -304,6 +316,10 @@ class OperationMade(_message.Message):
     @_builtins.property
     def preserved(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps whose results a rerun carries over."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the pause rule ends from then on; unset where it never does, and if its end is as before."""
 
     def __init__(
         self,
@@ -314,11 +330,15 @@ class OperationMade(_message.Message):
         effective_rerun: _abc.Iterable[_builtins.str] | None = ...,
         preserved: _abc.Iterable[_builtins.str] | None = ...,
         definition_version: _builtins.int = ...,
+        is_exempt: _builtins.bool | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
+    _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_exempt) -> _WhichOneofReturnType__is_exempt | None: ...
 
 Global___OperationMade: _TypeAlias = OperationMade  # noqa: Y015

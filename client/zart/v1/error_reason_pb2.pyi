@@ -91,6 +91,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
     so it cannot tell who calls; RetryInfo says when to repeat.
     """
+    ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -166,4 +168,6 @@ ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
 so it cannot tell who calls; RetryInfo says when to repeat.
 """
+ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

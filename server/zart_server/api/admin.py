@@ -15,6 +15,7 @@ from zart_server.api.mutations.admin import (
     RETRY_STEP,
     pause_mutation,
     resume_mutation,
+    update_pause_rule_mutation,
 )
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
@@ -29,6 +30,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._reading = reading
         self._mutations = mutations
         self._pause = pause_mutation(mutations.patience)
+        self._update_pause_rule = update_pause_rule_mutation(mutations.patience)
         self._resume = resume_mutation(mutations.patience)
 
     async def RetryStep(  # noqa: N802 - the proto's name
@@ -68,6 +70,12 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> pb.PauseResponse:
         """Add a pause rule, and count what it withholds once it does."""
         return await self._mutations.run(self._pause, request)
+
+    async def UpdatePauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.UpdatePauseRuleRequest, context: Context
+    ) -> pb.UpdatePauseRuleResponse:
+        """Change whom a pause rule exempts, and when it ends."""
+        return await self._mutations.run(self._update_pause_rule, request)
 
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context

@@ -12,6 +12,7 @@ AUDITED: Mapping[str, OperationKind] = {
     "/zart.v1.AdminService/Rerun": OperationKind.RERUN,
     "/zart.v1.AdminService/Pause": OperationKind.PAUSE,
     "/zart.v1.AdminService/Resume": OperationKind.RESUME,
+    "/zart.v1.AdminService/UpdatePauseRule": OperationKind.UPDATE_PAUSE_RULE,
     "/zart.v1.ExecutionService/StartExecution": OperationKind.START,
     "/zart.v1.ExecutionService/BatchStartExecutions": OperationKind.START,
     "/zart.v1.ExecutionService/CancelExecution": OperationKind.CANCEL,

@@ -18,12 +18,21 @@ from zart_server.api.fields import (
     time_of,
 )
 from zart_server.api.plans import planning_of
-from zart_server.domain.commands import Pause, Rerun, Restart, Resume, RetryStep
+from zart_server.domain.commands import (
+    Expiry,
+    Pause,
+    Rerun,
+    Restart,
+    Resume,
+    RetryStep,
+    UpdatePauseRule,
+)
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope
 
+_SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
 _IF_RUNNING = {
     pb.IF_RUNNING_UNSPECIFIED: IfRunning.SUPERSEDE,
@@ -136,9 +145,34 @@ def pause(request: pb.PauseRequest) -> Pause:
         if has(request, "expires_at"):
             at = check(time_of, request.expires_at, "expires_at")
         if has(request, "expires_in"):
-            shortest = timedelta(microseconds=1)
-            after = check(duration_of, request.expires_in, "expires_in", shortest, _LONGEST)
+            after = check(duration_of, request.expires_in, "expires_in", _SHORTEST, _LONGEST)
         return Pause(scope, at, after)
+
+
+def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
+    """Decode UpdatePauseRule: exemptions to add or to remove, an expiry, or several of them."""
+    with Checks() as check:
+        rule_id = check(name_of, request.rule_id, "rule_id")
+        add, remove = "add_exempt_execution_ids", "remove_exempt_execution_ids"
+        exempt = check(names_of, getattr(request, add), add)
+        unexempt = check(names_of, getattr(request, remove), remove)
+        both = {*(exempt or ())} & {*(unexempt or ())}
+        for number, execution_id in enumerate(unexempt or ()):
+            if execution_id in both:
+                check.fail(f"{remove}[{number}]", f"is in {add} as well")
+        kind = request.WhichOneof("expiry")
+        if not exempt and not unexempt and kind is None:
+            check.fail(add, f"nothing is to be changed: set {add}, {remove}, or an expiry")
+        expiry: Expiry | None = None
+        if kind == "expires_at":
+            expiry = Expiry(at=check(time_of, request.expires_at, kind))
+        elif kind == "expires_in":
+            expiry = Expiry(after=check(duration_of, request.expires_in, kind, _SHORTEST, _LONGEST))
+        elif kind == "never_expires":
+            expiry = Expiry()
+            if not request.never_expires:
+                check.fail(kind, "is false: leave it out, and the rule ends as before")
+        return UpdatePauseRule(rule_id, exempt, unexempt, expiry)
 
 
 def resume(request: pb.ResumeRequest) -> Resume:

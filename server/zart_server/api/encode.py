@@ -12,6 +12,7 @@ from zart.v1 import (
     execution_pb2,
     pause_rule_pb2,
     task_definition_pb2,
+    warning_pb2,
 )
 from zart_server.api.encode_step import STEP_STATUS
 from zart_server.domain import model, operations
@@ -96,6 +97,15 @@ def fenced_step(item: model.FencedStep) -> execution_pb2.FencedStep:
     """Encode a step that was in flight."""
     return execution_pb2.FencedStep(
         step_name=item.step_name, attempt=item.attempt, dispatcher_id=item.dispatcher_id
+    )
+
+
+def no_such_execution(field: str, execution_id: str) -> warning_pb2.Warning:
+    """Encode the warning that no execution has an id."""
+    return warning_pb2.Warning(
+        kind=warning_pb2.WARNING_KIND_MATCHES_NOTHING,
+        message=f"no execution {execution_id!r}",
+        field=field,
     )
 
 
@@ -190,6 +200,8 @@ def operation(item: operations.Operation) -> audit_service_pb2.Operation:
             effective_rerun=made.effective_rerun,
             preserved=made.preserved,
             definition_version=made.definition_version,
+            is_exempt=made.is_exempt,
+            expires_at=timestamp(made.expires_at),
         ),
         principal=item.principal,
     )

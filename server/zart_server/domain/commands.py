@@ -8,6 +8,7 @@ Those of dispatchers are in ``domain.dispatch``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -164,6 +165,36 @@ class PauseCounts:
     paused_steps: int
     is_lower_bound: bool
     running_steps: int
+
+
+class Expiry(NamedTuple):
+    """When a rule is to end: at a time, after a span, or, with neither, never."""
+
+    at: datetime | None = None
+    after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePauseRule:
+    """Change whom a rule exempts, and when it ends. ``expiry`` None: as before."""
+
+    rule_id: str
+    exempt: tuple[str, ...]
+    unexempt: tuple[str, ...]
+    expiry: Expiry | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedPauseRule:
+    """What UpdatePauseRule did: how many steps that lets go, and withholds again, up to 10,000.
+
+    ``unknown``: those of the ids to be exempt that no execution has, by their place in the list.
+    """
+
+    rule: PauseRule
+    released_steps: int
+    withheld_again_steps: int
+    unknown: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
+    ├── RuleNotActive
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
     │   └── PauseRulesChanged
@@ -133,6 +134,19 @@ class PauseRuleNotFound(NotFound):
 
     def __init__(self, rule_id: str) -> None:
         super().__init__(f"no pause rule {rule_id!r}", rule_id=rule_id)
+
+
+class RuleNotActive(ZartError):
+    """The pause rule has ended: it cannot be changed any more."""
+
+    reason = "RULE_NOT_ACTIVE"
+
+    def __init__(self, rule_id: str, status: str) -> None:
+        super().__init__(
+            f"pause rule {rule_id!r} is {status.upper()}, not ACTIVE",
+            rule_id=rule_id,
+            status=status.upper(),
+        )
 
 
 class TaskDefinitionNotFound(NotFound):

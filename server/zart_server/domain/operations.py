@@ -22,6 +22,7 @@ class OperationKind(StrEnum):
     RESUME = "resume"
     EXPIRE = "expire"
     REGISTER_TASK = "register_task"
+    UPDATE_PAUSE_RULE = "update_pause_rule"
 
 
 class OperationStatus(StrEnum):
@@ -65,6 +66,8 @@ class Made:
     effective_rerun: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()
     definition_version: int = 0
+    is_exempt: bool | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from zart_server.domain.commands import (
     Resumed,
     RetriedStep,
     RetryStep,
+    UpdatedPauseRule,
+    UpdatePauseRule,
 )
 from zart_server.domain.model import PauseRule
 from zart_server.engine.operations.pause import count_paused, pause
@@ -26,6 +28,7 @@ from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.retry_step import retry_steps
+from zart_server.engine.operations.update_pause_rule import update_pause_rule
 from zart_server.store.connection import Autocommit, Tx
 
 _PAUSE_LOCK = "\0pause lock"  # no execution is called so
@@ -35,7 +38,7 @@ def _execution_id(command: RetryStep | Restart | Rerun) -> str:
     return command.execution_id
 
 
-def _pause_lock(_command: Pause | Resume) -> str:
+def _pause_lock(_command: Pause | UpdatePauseRule | Resume) -> str:
     return _PAUSE_LOCK
 
 
@@ -145,6 +148,40 @@ async def _count_paused(connection: Autocommit, response: pb.PauseResponse) -> N
     response.paused_steps = counts.paused_steps
     response.paused_steps_is_lower_bound = counts.is_lower_bound
     response.running_steps = counts.running_steps
+
+
+def update_pause_rule_mutation(
+    within: float,
+) -> Mutation[
+    pb.UpdatePauseRuleRequest, UpdatePauseRule, UpdatedPauseRule, pb.UpdatePauseRuleResponse
+]:
+    """Return UpdatePauseRule; the pause lock has to be had ``within`` these seconds."""
+
+    async def operate(
+        connection: Autocommit, command: UpdatePauseRule, caller: Caller
+    ) -> tuple[Tx, UpdatedPauseRule]:
+        return await update_pause_rule(connection, command, caller, within)
+
+    return Mutation(
+        response_type=pb.UpdatePauseRuleResponse,
+        decode=with_caller(decode.update_pause_rule),
+        operate=InLine(operate),
+        encode=_updated,
+        target=_pause_lock,
+        grouping=Grouping.IN_LINE,
+    )
+
+
+def _updated(done: UpdatedPauseRule) -> pb.UpdatePauseRuleResponse:
+    return pb.UpdatePauseRuleResponse(
+        rule=encode.pause_rule(done.rule),
+        released_steps=done.released_steps,
+        withheld_again_steps=done.withheld_again_steps,
+        warnings=[
+            encode.no_such_execution(f"add_exempt_execution_ids[{place}]", execution_id)
+            for place, execution_id in done.unknown.items()
+        ],
+    )
 
 
 def resume_mutation(

@@ -56,11 +56,17 @@ async def resume(
 async def _count(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
     """Count the ready steps that rules withhold: only they, others as well."""
     await refresh_rules(connection)
-    steps = await find_matching(connection, rule_keys, EXACT_TO + 1)
     leaving = set(rule_keys)
-    matching = connection.pauses.matching
-    others = sum(any(key not in leaving for key in matching(step)) for step in steps)
-    return len(steps) - others, others
+    free = others = 0
+    for step in await find_matching(connection, rule_keys, EXACT_TO + 1):
+        rules = set(connection.pauses.matching(step))
+        if rules.isdisjoint(leaving):
+            continue  # they exempt its execution, or have let it go
+        if rules <= leaving:
+            free += 1
+        else:
+            others += 1
+    return free, others
 
 
 async def expire(connection: Autocommit) -> int:
