@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RunTrigger,
         StepSpec,
         StepStatus,
+        WatchUntil,
     )
     from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
@@ -56,6 +57,7 @@ _HOME = {
         "RunTrigger",
         "StepSpec",
         "StepStatus",
+        "WatchUntil",
     ),
     "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
@@ -98,6 +100,7 @@ __all__ = [
     "Task",
     "TimedOut",
     "Unreachable",
+    "WatchUntil",
     "ZartError",
     "connect",
     "connect_sync",

@@ -176,7 +176,7 @@ def _add_services(
     server: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
 ) -> Health:
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(mutations, reading), server
+        AdminServicer(mutations, reading, runtime.drains, runtime.rule_watches), server
     )
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
         ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server

@@ -233,4 +233,5 @@ def test_every_method_documents_its_errors() -> None:
         "UpdatePauseRule",
         "GetPauseRule",
         "ListPauseRules",
+        "WatchPauseRule",
     ]

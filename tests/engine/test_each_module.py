@@ -14,6 +14,7 @@ TESTED_BY = {
     "operations/requests": ("api/test_request_ids.py",),
     "operations/settle_rule": ("engine/test_pause_lanes.py", "engine/test_pause_guarantee.py"),
     "operations/start": ("api/test_executions.py", "engine/test_running_steps.py"),
+    "operations/update_pause_rule": ("engine/test_exempt.py", "engine/test_drain.py"),
     "operations/supersede": ("engine/test_restart.py", "engine/test_races.py"),
     "dispatch/complete_fast": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),
     "dispatch/dispatch": ("api/test_dispatch_service.py",),

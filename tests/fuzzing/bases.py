@@ -133,6 +133,12 @@ class Bases:
             rule_id=self._rule, add_exempt_execution_ids=[self._execution()]
         )
 
+    def _watch_pause_rule(self) -> Message:
+        # What is of a rule of nobody's is drained soon.
+        return admin.WatchPauseRuleRequest(
+            rule_id=self._rule, until=admin.WatchUntil.WATCH_UNTIL_DRAINED
+        )
+
     def _get_pause_rule(self) -> Message:
         return admin.GetPauseRuleRequest(rule_id=self._rule)
 

@@ -20,6 +20,7 @@ TABLE = [
     ("GET", "/admin/v1/pause", "ListPauseRules"),
     ("GET", "/admin/v1/pause/{rule_id}", "GetPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}/update", "UpdatePauseRule"),
+    ("GET", "/admin/v1/pause/{rule_id}/watch", "WatchPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
     ("POST", "/admin/v1/resume", "Resume"),
     ("POST", "/api/v1/executions", "StartExecution"),
@@ -75,6 +76,7 @@ async def prepare(rig: Rig) -> str:
         return not await rig.db.fetchval("SELECT count(*) FROM zart.pause_work")
 
     await eventually(settled)
+    await rig.client.wait_drained(rule.rule_id)
     return rule.rule_id
 
 

@@ -12,10 +12,13 @@ from zart_server.engine.operations.pause import count_paused, pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.pausing.active import read_changed
+from zart_server.store.pausing.counting import in_flight, undrained_rules, withheld_steps
+from zart_server.store.pausing.drains import forget_drains, undrain, write_drained
 from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
 from zart_server.store.pausing.work import PauseWork, end_releases
+from zart_server.store.reads.rules import find_rules
 from zart_server.store.runs import lock_runs
 
 QUEUED = f"x-{MANY + 2}"
@@ -133,3 +136,48 @@ async def reading_what_changed_of_the_rules(tx: Explained) -> None:
     assert changed is not None
     assert len(changed.put) == 10
     assert all(plan.looked_at("pause_rules") == 10 for plan in tx.plans)
+
+
+# Whatever is in flight is counted.
+@scenario(OTHERS, whole="leases")
+async def looking_for_drained_rules(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by, epoch)"
+        " SELECT 'pr-' || n, 't-' || n, false, '', '', n FROM generate_series(1, 1000) n"
+    )
+    await tx.sql.execute("UPDATE zart.pause_drains SET drained_at = now()")
+    some = await paused(tx, PauseScope(None, None, "b"))
+    none = await paused(tx, PauseScope(None, None, "c"))
+    own = await paused(tx, PauseScope(QUEUED, None, None))
+    seen = await undrained_rules(tx.tx)
+    assert [(rule.rule_key, rule.running) for rule in seen] == [(some, OTHERS), (none, 0), (own, 0)]
+    assert [rule.rule_key for rule in await in_flight(tx.tx, [some, own])] == [some, own]
+    assert len(await write_drained(tx.tx, seen[1:])) == 2
+    await undrain(tx.tx, none)
+    await forget_drains(tx.tx, [none])
+    assert [rule.rule_key for rule in await undrained_rules(tx.tx)] == [some]
+
+
+@scenario(ALL, whole="leases")
+async def counting_what_is_withheld(tx: Explained) -> None:
+    keys = [
+        await paused(tx, PauseScope(None, "many", None)),
+        await paused(tx, PauseScope(QUEUED, None, None)),
+    ]
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
+        " SELECT $1, 'x-' || n, 0 FROM generate_series($2::int, $2 + 99) n",
+        keys[0],
+        MANY + 1,
+    )
+    found = await withheld_steps(tx.tx, keys)
+    assert found == {keys[0]: (ALL - 101, True), keys[1]: (1, False)}
+
+
+@scenario(100)
+async def reading_rules_by_their_ids(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by, epoch)"
+        " SELECT 'pr-' || n, 't-' || n, false, '', '', n FROM generate_series(1, 1000) n"
+    )
+    assert len(await find_rules(tx.tx, [f"pr-{n}" for n in range(1, 101)])) == 100

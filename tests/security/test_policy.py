@@ -113,7 +113,7 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
-        "ExplainStep", "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition",
+        "ExplainStep", "WatchExecution", "WatchPauseRule", "ListTaskDefinitions", "GetTaskDefinition",
         "ListOperations", "ServerReflectionInfo",
     },
     "operator": {"RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 
 from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
 from zart.calls.payload import UNSET, Unset, json_text
@@ -19,6 +20,8 @@ from zart.models import (
     RetriedStep,
     Run,
     UpdatedPauseRule,
+    WatchedPauseRule,
+    WatchUntil,
 )
 from zart.v1 import admin_service_pb2 as pb
 
@@ -252,7 +255,7 @@ def update_pause_rule(
 
 
 def get_pause_rule(rule_id: str) -> Call[PauseRule]:
-    """Read a pause rule, deleted or not, with all executions that it exempts.
+    """Read a pause rule, deleted or not, with its counts and all executions that it exempts.
 
     Raises PauseRuleNotFound.
     """
@@ -279,3 +282,26 @@ def list_pause_rules(
         page_token=page_token,
     )
     return ListCall(_METHODS["ListPauseRules"], request, page_reader(PauseRule, "rules"))
+
+
+def watch_pause_rule(
+    rule_id: str, *, until: WatchUntil | str = WatchUntil.ENDED
+) -> Call[WatchedPauseRule]:
+    """Watch a pause rule: as it is, then whenever it or a count changes, until it is so.
+
+    Raises PauseRuleNotFound.
+    """
+    wanted = pb.WatchUntil.Value(f"WATCH_UNTIL_{WatchUntil(until.upper()).value}")
+    request = pb.WatchPauseRuleRequest(rule_id=rule_id, until=wanted)
+    return Call(_METHODS["WatchPauseRule"], request, _watched)
+
+
+def _watched(message: pb.WatchPauseRuleResponse) -> WatchedPauseRule:
+    rule = decode(PauseRule, message.rule)
+    return WatchedPauseRule(
+        **{field.name: getattr(rule, field.name) for field in fields(PauseRule)},
+        silent_steps=message.silent_steps,
+        silent_until=message.silent_until.ToDatetime(tzinfo=UTC)
+        if message.HasField("silent_until")
+        else None,
+    )

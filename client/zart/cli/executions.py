@@ -152,7 +152,8 @@ def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) ->
     """Follow a run until it is finished; exit 4 when it ended FAILED or CANCELLED."""
     last: Run | None = None
     message: Any
-    for message in session.client.watch_raw(execution_id, run_number=run, timeout=session.timeout):
+    call = execution.watch_execution(execution_id, run_number=run)
+    for message in session.client.watch_raw(call, timeout=session.timeout):
         state = decode(ExecutionState, message)
         if session.is_json:
             session.print_json(message, one_line=True)
@@ -188,7 +189,8 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 
 def _wait(session: Session, execution_id: str) -> None:
     # There is one at least: the first is the state as it is.
-    messages = session.client.watch_raw(execution_id, timeout=session.timeout)
+    call = execution.watch_execution(execution_id)
+    messages = session.client.watch_raw(call, timeout=session.timeout)
     final: Any = deque(messages, maxlen=1).pop()
     run = decode(ExecutionState, final).run
     if session.is_json:

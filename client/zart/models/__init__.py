@@ -22,7 +22,7 @@ from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
 from zart.models.operations import Operation, OperationMade, OperationReplaced
 from zart.models.page import Page
-from zart.models.pauses import Paused, PauseRule, Resumed, UpdatedPauseRule
+from zart.models.pauses import Paused, PauseRule, Resumed, UpdatedPauseRule, WatchedPauseRule
 from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
@@ -36,6 +36,7 @@ from zart.models.statuses import (
     RunTrigger,
     StepStatus,
     WarningKind,
+    WatchUntil,
 )
 
 __all__ = [
@@ -82,4 +83,6 @@ __all__ = [
     "TaskDefinition",
     "UpdatedPauseRule",
     "WarningKind",
+    "WatchUntil",
+    "WatchedPauseRule",
 ]

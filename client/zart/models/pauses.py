@@ -29,6 +29,33 @@ class PauseRule:
     deleted_by_principal: str = ""
     incident: str = ""
     exempt_execution_ids: tuple[str, ...] = ()
+    paused_steps: int = 0
+    paused_steps_is_lower_bound: bool = False
+    running_steps: int = 0
+    running_steps_is_lower_bound: bool = False
+    drained_at: datetime | None = None
+
+    @property
+    def is_drained(self) -> bool:
+        """True if nothing that it withholds is in flight."""
+        return self.drained_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedPauseRule(PauseRule):
+    """A message of a watch: the rule as it is now.
+
+    ``silent_steps`` of its running steps have a lease that was not extended for half of its time:
+    their dispatchers may be dead. They count until their leases end, at ``silent_until`` the last.
+    """
+
+    silent_steps: int = 0
+    silent_until: datetime | None = None
+
+    @property
+    def rule(self) -> PauseRule:
+        """The rule, as the message calls it: this one."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class OperationKind(_Status):
     EXPIRE = "EXPIRE"
     REGISTER_TASK = "REGISTER_TASK"
     UPDATE_PAUSE_RULE = "UPDATE_PAUSE_RULE"
+    DRAIN = "DRAIN"
 
 
 class WarningKind(_Status):
@@ -120,6 +121,13 @@ class WarningKind(_Status):
 
     UNSPECIFIED = "UNSPECIFIED"
     MATCHES_NOTHING = "MATCHES_NOTHING"
+
+
+class WatchUntil(enum.StrEnum):
+    """How long a pause rule is watched: until it is drained (or has ended), or until it ends."""
+
+    DRAINED = "DRAINED"
+    ENDED = "ENDED"
 
 
 class IfRunning(enum.StrEnum):

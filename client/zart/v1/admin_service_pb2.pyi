@@ -49,6 +49,30 @@ IF_RUNNING_FAIL: IfRunning.ValueType  # 2
 """Refuse with RUN_ACTIVE."""
 Global___IfRunning: _TypeAlias = IfRunning  # noqa: Y015
 
+class _WatchUntil:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchUntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchUntil.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_UNTIL_UNSPECIFIED: _WatchUntil.ValueType  # 0
+    """ENDED."""
+    WATCH_UNTIL_DRAINED: _WatchUntil.ValueType  # 1
+    """Until nothing that it withholds is in flight: it has a drained_at, or has ended."""
+    WATCH_UNTIL_ENDED: _WatchUntil.ValueType  # 2
+    """Until it has ended."""
+
+class WatchUntil(_WatchUntil, metaclass=_WatchUntilEnumTypeWrapper):
+    """How long a pause rule is watched."""
+
+WATCH_UNTIL_UNSPECIFIED: WatchUntil.ValueType  # 0
+"""ENDED."""
+WATCH_UNTIL_DRAINED: WatchUntil.ValueType  # 1
+"""Until nothing that it withholds is in flight: it has a drained_at, or has ended."""
+WATCH_UNTIL_ENDED: WatchUntil.ValueType  # 2
+"""Until it has ended."""
+Global___WatchUntil: _TypeAlias = WatchUntil  # noqa: Y015
+
 @_typing.final
 class RetryStepRequest(_message.Message):
     """Asks to revive a dead step."""
@@ -1003,3 +1027,65 @@ class ListPauseRulesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPauseRulesResponse: _TypeAlias = ListPauseRulesResponse  # noqa: Y015
+
+@_typing.final
+class WatchPauseRuleRequest(_message.Message):
+    """Asks to watch a pause rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    until: Global___WatchUntil.ValueType
+    """How long."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        until: Global___WatchUntil.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule_id", b"rule_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPauseRuleRequest: _TypeAlias = WatchPauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class WatchPauseRuleResponse(_message.Message):
+    """One message of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    SILENT_STEPS_FIELD_NUMBER: _builtins.int
+    SILENT_UNTIL_FIELD_NUMBER: _builtins.int
+    silent_steps: _builtins.int
+    """How many of its running_steps have a lease that was not extended for half of its time: their
+    dispatchers may be dead. They count until their leases end.
+    """
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule as it is now."""
+
+    @_builtins.property
+    def silent_until(self) -> _timestamp_pb2.Timestamp:
+        """When the last of those leases ends, unless it is extended."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        silent_steps: _builtins.int = ...,
+        silent_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "silent_until", b"silent_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "silent_steps", b"silent_steps", "silent_until", b"silent_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPauseRuleResponse: _TypeAlias = WatchPauseRuleResponse  # noqa: Y015

@@ -90,6 +90,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.FromString,
                 _registered_method=True)
+        self.WatchPauseRule = channel.unary_stream(
+                '/zart.v1.AdminService/WatchPauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -178,7 +183,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetPauseRule(self, request, context):
-        """Returns a pause rule, deleted or not, with all executions that it exempts.
+        """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+        withholds and what is in flight as of the read.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -187,6 +193,15 @@ class AdminServiceServicer(object):
 
     def ListPauseRules(self, request, context):
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPauseRule(self, request, context):
+        """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+        most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +254,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListPauseRules,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.SerializeToString,
+            ),
+            'WatchPauseRule': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -495,6 +515,33 @@ class AdminService(object):
             '/zart.v1.AdminService/ListPauseRules',
             zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/zart.v1.AdminService/WatchPauseRule',
+            zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

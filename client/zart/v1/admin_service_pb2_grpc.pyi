@@ -88,11 +88,17 @@ class AdminServiceStub:
     or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
     """
     GetPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]
-    """Returns a pause rule, deleted or not, with all executions that it exempts.
+    """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+    withholds and what is in flight as of the read.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+    WatchPauseRule: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.WatchPauseRuleRequest, _admin_service_pb2.WatchPauseRuleResponse]
+    """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+    most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -154,11 +160,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
     """
     GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
-    """Returns a pause rule, deleted or not, with all executions that it exempts.
+    """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+    withholds and what is in flight as of the read.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]  # type: ignore[assignment]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+    WatchPauseRule: _aio.UnaryStreamMultiCallable[_admin_service_pb2.WatchPauseRuleRequest, _admin_service_pb2.WatchPauseRuleResponse]  # type: ignore[assignment]
+    """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+    most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Operates executions: what an on-call engineer does to running and failed work.
@@ -265,7 +277,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetPauseRuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.GetPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.GetPauseRuleResponse]]:
-        """Returns a pause rule, deleted or not, with all executions that it exempts.
+        """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+        withholds and what is in flight as of the read.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
 
@@ -276,5 +289,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListPauseRulesResponse, _abc.Awaitable[_admin_service_pb2.ListPauseRulesResponse]]:
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+
+    @_abc_1.abstractmethod
+    def WatchPauseRule(
+        self,
+        request: _admin_service_pb2.WatchPauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.WatchPauseRuleResponse], _abc.AsyncIterator[_admin_service_pb2.WatchPauseRuleResponse]]:
+        """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+        most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

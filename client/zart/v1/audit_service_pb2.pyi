@@ -51,6 +51,8 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
     longer, and one for a new end. One as well where it changed nothing.
     """
+    OPERATION_KIND_DRAIN: _OperationKind.ValueType  # 26
+    """Nothing that a pause rule withholds was in flight any more: once for each rule."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -79,6 +81,8 @@ OPERATION_KIND_UPDATE_PAUSE_RULE: OperationKind.ValueType  # 12
 """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
 longer, and one for a new end. One as well where it changed nothing.
 """
+OPERATION_KIND_DRAIN: OperationKind.ValueType  # 26
+"""Nothing that a pause rule withholds was in flight any more: once for each rule."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final

@@ -68,6 +68,11 @@ class PauseRule(_message.Message):
     DELETED_BY_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     DELETED_BY_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PAUSED_STEPS_FIELD_NUMBER: _builtins.int
+    PAUSED_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    RUNNING_STEPS_FIELD_NUMBER: _builtins.int
+    RUNNING_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    DRAINED_AT_FIELD_NUMBER: _builtins.int
     EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
@@ -94,6 +99,18 @@ class PauseRule(_message.Message):
     """Who resumed, as the server verified it; empty where callers are not authenticated, and when
     its time was up.
     """
+    paused_steps: _builtins.int
+    """How many ready steps it withholds; those that other rules match, too, are counted for each.
+    In a list as of 2 seconds ago at most.
+    """
+    paused_steps_is_lower_bound: _builtins.bool
+    """True when there are more than that: beyond 10,000, and in a list of many rules beyond fewer."""
+    running_steps: _builtins.int
+    """How many of the steps that it matches are in flight, released ones included; they finish. In a
+    list as of 2 seconds ago at most. One whose dispatcher died counts until its lease has ended.
+    """
+    running_steps_is_lower_bound: _builtins.bool
+    """True when there are more than that."""
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
     @_builtins.property
@@ -107,6 +124,13 @@ class PauseRule(_message.Message):
     @_builtins.property
     def deleted_at(self) -> _timestamp_pb2.Timestamp:
         """When it was deleted."""
+
+    @_builtins.property
+    def drained_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when, within a second, none of these steps is in flight. Unset while one is, or may be:
+        as long as a step that was released waits to be leased, and while the rule is being released.
+        Kept when the rule ends.
+        """
 
     @_builtins.property
     def exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -131,12 +155,17 @@ class PauseRule(_message.Message):
         deleted_by: _builtins.str = ...,
         principal: _builtins.str = ...,
         deleted_by_principal: _builtins.str = ...,
+        paused_steps: _builtins.int = ...,
+        paused_steps_is_lower_bound: _builtins.bool = ...,
+        running_steps: _builtins.int = ...,
+        running_steps_is_lower_bound: _builtins.bool = ...,
+        drained_at: _timestamp_pb2.Timestamp | None = ...,
         exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         incident: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -42,7 +42,9 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = rule.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM rule;
+        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = rule.rule_key) AS drained_at FROM rule;
 
 -- store/pausing/rules.py: active_rule_keys
 -- Return active rules: the one named, or those whose fields equal every set field of scope.
@@ -63,7 +65,9 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM zart.pause_rules p WHERE rule_id = $1;
+        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = p.rule_key) AS drained_at FROM zart.pause_rules p WHERE rule_id = $1;
 
 -- store/pausing/rules.py: delete_rules
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
@@ -100,7 +104,9 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM deleted ORDER BY rule_key;
+        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = deleted.rule_key) AS drained_at FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
@@ -133,12 +139,14 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt FROM deleted ORDER BY rule_key;
+        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = deleted.rule_key) AS drained_at FROM deleted ORDER BY rule_key;
 
 -- store/pausing/rules.py: pauses_due
--- Return the seconds until the next active rule expires, and whether pause work is left.
+-- Return what is due for pause rules; locks nothing.
 -- Locks: nothing.
-SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work)
+SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work), EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL)
 FROM zart.pause_rules
 WHERE deleted_at IS NULL
     AND expires_at IS NOT NULL;

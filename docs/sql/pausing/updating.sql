@@ -27,8 +27,8 @@ WITH rule AS (
     UNION ALL SELECT rule_key, 'settle', id FROM rule, unnest($5::text[]) id
     ON CONFLICT DO NOTHING
 ), drains AS (
-    DELETE FROM zart.pause_drains d USING rule
-    WHERE d.rule_key = rule.rule_key AND $5::text[] <> '{}'
+    UPDATE zart.pause_drains d SET drained_at = NULL, undrained = undrained + 1
+    FROM rule WHERE d.rule_key = rule.rule_key AND $5::text[] <> '{}'
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
 )

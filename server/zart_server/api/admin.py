@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
@@ -20,13 +23,25 @@ from zart_server.api.mutations.admin import (
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
+from zart_server.engine.background.drains import Drains
+from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.store import reads
+from zart_server.store.pausing.counting import withheld_steps
+from zart_server.store.pausing.rules import active_of
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     """Operates executions."""
 
-    def __init__(self, mutations: Mutations, reading: Reading) -> None:
+    def __init__(
+        self,
+        mutations: Mutations,
+        reading: Reading,
+        drains: Drains,
+        rule_watches: RuleWatches,
+    ) -> None:
+        self._drains = drains
+        self._rule_watches = rule_watches
         self._reading = reading
         self._mutations = mutations
         self._pause = pause_mutation(mutations.patience)
@@ -88,7 +103,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> pb.GetPauseRuleResponse:
         """Return a pause rule."""
         rule_id = name_of(request.rule_id, "rule_id")
-        async with self._reading.transaction() as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             rule = await reads.get_pause_rule(tx, rule_id)
         return pb.GetPauseRuleResponse(rule=encode.pause_rule(rule))
 
@@ -99,9 +114,26 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         with Checks() as check:
             scope = check(decode.scope_of, request)
             size, cursor = check(page_of, request)
-        async with self._reading.transaction() as tx:
-            page = await reads.list_pause_rules(tx, scope, request.include_deleted, cursor, size)
+        async with self._reading.connection() as connection:
+            page = await reads.list_pause_rules(
+                connection, scope, request.include_deleted, cursor, size
+            )
+            withheld = await withheld_steps(connection, active_of(page.items))
+        rules = await self._drains.counted(page.items, withheld)
         return pb.ListPauseRulesResponse(
-            rules=map(encode.pause_rule, page.items),
+            rules=map(encode.pause_rule, rules),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
+
+    async def WatchPauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.WatchPauseRuleRequest, context: Context
+    ) -> AsyncIterator[pb.WatchPauseRuleResponse]:
+        """Stream a pause rule with its counts."""
+        rule_id, until = decode.watch_pause_rule(request)
+        async with aclosing(self._rule_watches.watch(rule_id, until)) as all_told:
+            async for rule in all_told:
+                yield pb.WatchPauseRuleResponse(
+                    rule=encode.pause_rule(rule),
+                    silent_steps=rule.counts.silent,
+                    silent_until=encode.timestamp(rule.counts.silent_until),
+                )

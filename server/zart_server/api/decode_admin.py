@@ -30,7 +30,7 @@ from zart_server.domain.commands import (
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
-from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope
+from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, WatchUntil
 
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
@@ -38,6 +38,12 @@ _IF_RUNNING = {
     pb.IF_RUNNING_UNSPECIFIED: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_SUPERSEDE: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_FAIL: IfRunning.FAIL,
+}
+
+_UNTIL = {
+    pb.WATCH_UNTIL_UNSPECIFIED: WatchUntil.ENDED,
+    pb.WATCH_UNTIL_DRAINED: WatchUntil.DRAINED,
+    pb.WATCH_UNTIL_ENDED: WatchUntil.ENDED,
 }
 
 
@@ -185,3 +191,12 @@ def resume(request: pb.ResumeRequest) -> Resume:
         if request.everything and (rule_id is not None or not scope.is_empty):
             check.fail("everything", "stands alone: leave it or the scope out")
         return Resume(rule_id, scope)
+
+
+def watch_pause_rule(request: pb.WatchPauseRuleRequest) -> tuple[str, WatchUntil]:
+    """Decode WatchPauseRule."""
+    with Checks() as check:
+        rule_id = check(name_of, request.rule_id, "rule_id")
+        if request.until not in _UNTIL:
+            check.fail("until", f"{request.until} is not a value of WatchUntil")
+        return rule_id, _UNTIL.get(request.until, WatchUntil.ENDED)

@@ -127,6 +127,10 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         principal=item.principal,
         deleted_by_principal=item.deleted_by_principal,
         exempt_execution_ids=item.exempt_execution_ids,
+        paused_steps=item.counts.paused,
+        paused_steps_is_lower_bound=item.counts.paused_is_lower_bound,
+        running_steps=item.counts.running,
+        drained_at=timestamp(item.drained_at),
         incident=item.incident,
     )
 

@@ -68,6 +68,13 @@ class PauseRuleStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class WatchUntil(StrEnum):
+    """How long a pause rule is watched."""
+
+    DRAINED = "drained"
+    ENDED = "ended"
+
+
 class ReportStatus(StrEnum):
     """What became of one reported outcome."""
 
@@ -256,6 +263,21 @@ class PauseScope:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleCounts:
+    """How many steps a rule withholds, and how many of those that it matches are in flight.
+
+    ``silent`` are those in flight whose dispatcher has not extended their lease for half of its
+    time: it may be dead, and then they count until their leases end, at ``silent_until`` the last.
+    """
+
+    paused: int = 0
+    paused_is_lower_bound: bool = False
+    running: int = 0
+    silent: int = 0
+    silent_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRule:
     """Withholds matching steps until it is resumed or expires."""
 
@@ -272,3 +294,5 @@ class PauseRule:
     deleted_by_principal: str = ""
     incident: str = ""
     exempt_execution_ids: tuple[str, ...] = ()
+    drained_at: datetime | None = None
+    counts: RuleCounts = RuleCounts()

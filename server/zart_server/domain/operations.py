@@ -23,6 +23,7 @@ class OperationKind(StrEnum):
     EXPIRE = "expire"
     REGISTER_TASK = "register_task"
     UPDATE_PAUSE_RULE = "update_pause_rule"
+    DRAIN = "drain"
 
 
 class OperationStatus(StrEnum):

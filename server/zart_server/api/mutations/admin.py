@@ -29,6 +29,7 @@ from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.update_pause_rule import update_pause_rule
+from zart_server.store import reads
 from zart_server.store.connection import Autocommit, Tx
 
 _PAUSE_LOCK = "\0pause lock"  # no execution is called so
@@ -148,6 +149,9 @@ async def _count_paused(connection: Autocommit, response: pb.PauseResponse) -> N
     response.paused_steps = counts.paused_steps
     response.paused_steps_is_lower_bound = counts.is_lower_bound
     response.running_steps = counts.running_steps
+    response.rule.paused_steps = counts.paused_steps
+    response.rule.paused_steps_is_lower_bound = counts.is_lower_bound
+    response.rule.running_steps = counts.running_steps
 
 
 def update_pause_rule_mutation(
@@ -169,6 +173,8 @@ def update_pause_rule_mutation(
         encode=_updated,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
+        complete=_count_updated,
+        is_whole=False,
     )
 
 
@@ -182,6 +188,13 @@ def _updated(done: UpdatedPauseRule) -> pb.UpdatePauseRuleResponse:
             for place, execution_id in done.unknown.items()
         ],
     )
+
+
+async def _count_updated(connection: Autocommit, response: pb.UpdatePauseRuleResponse) -> None:
+    rule = await reads.get_pause_rule(await connection.begin(), response.rule.rule_id)
+    response.rule.paused_steps = rule.counts.paused
+    response.rule.paused_steps_is_lower_bound = rule.counts.paused_is_lower_bound
+    response.rule.running_steps = rule.counts.running
 
 
 def resume_mutation(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
+from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.watches import Watches
@@ -41,10 +42,16 @@ class Maintenance:
     """The maintenance loop of one server."""
 
     def __init__(
-        self, db: Database, dispatch: Dispatch, watches: Watches, sweeps: PauseSweeps
+        self,
+        db: Database,
+        dispatch: Dispatch,
+        watches: Watches,
+        sweeps: PauseSweeps,
+        drains: Drains,
     ) -> None:
         self._db = db
         self._sweeps = sweeps
+        self._drains = drains
         self._dispatch = dispatch
         self._watches = watches
         self._kicked = asyncio.Event()
@@ -105,13 +112,15 @@ class Maintenance:
         lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.autocommit() as connection:
             expired = await self._expired.look(connection)
-            rule_in, is_to_move = await pauses_due(connection)
+            rule_in, is_to_move, is_any_undrained = await pauses_due(connection)
             due = await self._due.look(connection, lanes) if lanes else []
         self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
         if is_to_move:
             self._sweeps.kick()
+        if is_any_undrained:
+            self._drains.kick()
         if expired:
             await self._sweep(expired)
         if rule_in is not None and rule_in <= 0:

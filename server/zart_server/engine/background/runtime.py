@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -21,7 +23,10 @@ class Runtime:
         self.dispatch = Dispatch(db, room)
         self.watches = Watches(db)
         self.sweeps = PauseSweeps(db)
-        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps)
+        self.drains = Drains(db)
+        self.rule_watches = RuleWatches(db, self.drains)
+        self.drains.on_look = self.rule_watches.look
+        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps, self.drains)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -35,11 +40,13 @@ class Runtime:
         self._notifications.start()
         self.maintenance.start()
         self.sweeps.start()
+        self.drains.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
         self.dispatch.drain()
         self.watches.stop()
+        self.rule_watches.stop()
 
     async def stop(self) -> None:
         """Record the reported outcomes, then end everything."""
@@ -47,6 +54,7 @@ class Runtime:
         await self.dispatch.stop()
         await self.maintenance.stop()
         await self.sweeps.stop()
+        await self.drains.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -66,6 +74,7 @@ class Runtime:
         self.watches.changed(changes.runs, changes.at_once)
         if changes.rules:
             self.watches.changed_all()  # a step is paused from the commit of its rule on
+            self.rule_watches.look()
             self.maintenance.kick()
             self.sweeps.kick()
         if changes.due_in is not None:
@@ -74,4 +83,5 @@ class Runtime:
     def _lost_count(self) -> None:
         """Have all watches and maintenance look: notifications may have been lost."""
         self.watches.changed_all()
+        self.rule_watches.look()
         self.maintenance.kick()

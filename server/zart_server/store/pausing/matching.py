@@ -39,10 +39,11 @@ def unfinished_run(execution_id: str) -> str:
 _UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
-def tasks_matched(table: str, limit: str) -> str:
+def tasks_matched(table: str, limit: str, but: str = "") -> str:
     """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
-    Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order.
+    Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order. ``but``: another
+    condition on the task t, "AND …".
     """
     return f"""
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
@@ -50,12 +51,12 @@ def tasks_matched(table: str, limit: str) -> str:
             SELECT run_key, step_no, attempt, step_name FROM zart.{table}
             WHERE run_key = u.run_key OFFSET 0) t
          WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) {but}
          LIMIT {limit})
         UNION ALL
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
             SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.{table} t
-            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
+            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES} {but}
             ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
          WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
          LIMIT {limit})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import asyncpg
 
@@ -33,7 +35,9 @@ def rule_columns(of: str, exempt: int = MAX_EXEMPTIONS) -> str:
     return f"""{_COLUMNS}, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = {of}.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT {exempt}) AS exempt"""
+        ORDER BY x.execution_id LIMIT {exempt}) AS exempt, (
+        SELECT drained_at FROM zart.pause_drains d
+        WHERE d.rule_key = {of}.rule_key) AS drained_at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,14 @@ class RuleRow:
                 deleted_by_principal=row["deleted_by_principal"],
                 incident=row["incident"],
                 exempt_execution_ids=tuple(row["exempt"]),
+                drained_at=row["drained_at"],
             ),
         )
+
+
+def active_of(rows: Iterable[RuleRow]) -> list[int]:
+    """Return the keys of the rules that are not deleted."""
+    return [row.rule_key for row in rows if row.rule.deleted_at is None]
 
 
 async def share_pause_lock(tx: Tx) -> None:
@@ -255,14 +265,23 @@ async def delete_expired(tx: Tx) -> list[RuleRow]:
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def pauses_due(connection: Connection) -> tuple[float | None, bool]:
-    """Return the seconds until the next active rule expires, and whether pause work is left.
+class PausesDue(NamedTuple):
+    """What maintenance has to see to: when the next rule expires, work left, rules undrained.
 
-    The seconds are negative if a rule has expired already, None if no rule will. Locks nothing.
+    ``expires_in`` is in seconds, negative if a rule has expired already, None if none will.
     """
-    row = await connection.fetchrow(
+
+    expires_in: float | None
+    is_work_left: bool
+    is_any_undrained: bool
+
+
+async def pauses_due(connection: Connection) -> PausesDue:
+    """Return what is due for pause rules; locks nothing."""
+    (row,) = await connection.fetch(
         "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
-        " EXISTS (SELECT FROM zart.pause_work)"
+        " EXISTS (SELECT FROM zart.pause_work),"
+        " EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
-    return (None, False) if row is None else (row[0], row[1])
+    return PausesDue(*row)

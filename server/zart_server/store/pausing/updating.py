@@ -37,8 +37,8 @@ _UPDATE = Statement(
         UNION ALL SELECT rule_key, 'settle', id FROM rule, unnest(:removed::text[]) id
         ON CONFLICT DO NOTHING
     ), drains AS (
-        DELETE FROM zart.pause_drains d USING rule
-        WHERE d.rule_key = rule.rule_key AND :removed::text[] <> '{{}}'
+        UPDATE zart.pause_drains d SET drained_at = NULL, undrained = undrained + 1
+        FROM rule WHERE d.rule_key = rule.rule_key AND :removed::text[] <> '{{}}'
     ), epoch AS (
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
     )

@@ -55,11 +55,26 @@ CREATE TABLE zart.released_steps (
 CREATE UNIQUE INDEX released_steps_by_rule
     ON zart.released_steps (rule_key, run_key, step_no, attempt);
 
--- Since when nothing that a rule withholds is in flight. No row: something is, or may be.
+-- Since when nothing that a rule withholds is in flight: a row for each rule, from its creation on.
 CREATE TABLE zart.pause_drains (
-    rule_key   bigint PRIMARY KEY,
-    drained_at timestamptz NOT NULL
+    rule_key    bigint PRIMARY KEY,
+    drained_at  timestamptz,                 -- NULL: something is in flight, or may be
+    undrained   integer NOT NULL DEFAULT 0,  -- how often it has let go steps, or exempts some no longer
+    is_recorded boolean NOT NULL DEFAULT false
 );
+CREATE INDEX pause_drains_awaited ON zart.pause_drains (rule_key) WHERE drained_at IS NULL;
+INSERT INTO zart.pause_drains (rule_key)
+SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL;
+
+-- Whoever adds a rule, a server of an earlier version too.
+CREATE FUNCTION zart.await_drains() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO zart.pause_drains (rule_key) SELECT rule_key FROM new_rows;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER pause_rules_await_drains AFTER INSERT ON zart.pause_rules
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION zart.await_drains();
 
 -- Work may be of one execution (whose exemption was added or removed), or of the steps that a rule
 -- had released and has taken back.
