@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, definitions, dispatch, execution
+from zart.calls import admin, changes, definitions, dispatch, execution
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -181,10 +181,10 @@ class Client:
 
     watch_execution = _watching(execution.watch_execution)
 
-    retry_step = _method(admin.retry_step)
-    restart = _method(admin.restart)
-    rerun = _method(admin.rerun)
-    list_runs = _listing(admin.list_runs)
+    retry_step = _method(changes.retry_step)
+    restart = _method(changes.restart)
+    rerun = _method(changes.rerun)
+    list_runs = _listing(changes.list_runs)
     pause = _method(admin.pause)
     resume = _method(admin.resume)
     update_pause_rule = _method(admin.update_pause_rule)

@@ -15,6 +15,7 @@
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
         ├── RuleNotActive
+        ├── ScopeMatchesNothing
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
         ├── MissingCredentials  InvalidCredentials   RoleRequired
@@ -188,6 +189,12 @@ class RuleNotActive(Refused):
     """The pause rule was resumed or has expired."""
 
     reason = "RULE_NOT_ACTIVE"
+
+
+class ScopeMatchesNothing(Refused):
+    """No definition and no unfinished execution has what the scope names."""
+
+    reason = "SCOPE_MATCHES_NOTHING"
 
 
 class RunChanged(Refused):

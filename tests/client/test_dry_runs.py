@@ -7,7 +7,8 @@ import shlex
 from typing import Any
 
 import pytest
-from client.scripted import RUN, STEP, Run, Script
+from client.scripted import RUN, STEP, Run, Script, refusal
+from google.rpc import code_pb2
 from rig import CHAIN, Rig
 
 import zart
@@ -16,7 +17,10 @@ from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import pause_rule_pb2 as rules
+from zart.v1 import warning_pb2 as warnings
 
+PLANNED_RULE = rules.PauseRule(task_name="order", step_pattern="charge-*")
 PLANS: dict[str, tuple[str, str, Any]] = {
     "retry-step": ("x charge-card", "RetryStep", admin.RetryStepResponse(
         run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
@@ -24,6 +28,9 @@ PLANS: dict[str, tuple[str, str, Any]] = {
         new_run_number=2, run=RUN, plan_token="AQtok", planned=True)),
     "rerun": ("x --rerun a", "Rerun", admin.RerunResponse(
         new_run_number=2, effective_rerun=["a"], plan_token="AQtok", planned=True)),
+    "pause": ("--task-name order --step 'charge-*'", "Pause", admin.PauseResponse(
+        rule=PLANNED_RULE, paused_steps=10_000, paused_steps_is_lower_bound=True, executions=7,
+        sample_execution_ids=["order-1"], plan_token="AQtok", planned=True)),
     "cancel": ("x", "CancelExecution", execution.CancelExecutionResponse(
         run=RUN, plan_token="AQtok", planned=True)),
 }  # fmt: skip
@@ -76,6 +83,36 @@ def test_python_raises_what_may_have_been_done() -> None:
         client.restart("x", validate_only=True)
     assert isinstance(raised.value.answer, zart.models.Restarted)
     assert raised.value.answer.new_run_id == "x:run:2"
+
+
+def test_the_blast_radius_is_shown(run: Run) -> None:
+    _, method, plan = PLANS["pause"]
+    _, out, err, (request,) = run("pause --task-name order --dry-run --for 2h", (method, plan))
+    assert out.splitlines()[:4] == [
+        "would pause task=order step=charge-*",
+        "withheld  10000 or more ready steps",
+        "in flight 0 steps, which finish",
+        "concerns  7 unfinished executions, as order-1",
+    ]
+    assert err == ""
+    assert request.must_match
+
+
+def test_a_scope_of_nothing_is_no_usage_and_future_makes_it_one(run: Run) -> None:
+    status = refusal(
+        code_pb2.FAILED_PRECONDITION, "SCOPE_MATCHES_NOTHING", "no task 'ordr'; did you mean 'order'?",
+        field="task_name", nearest="order",
+    )  # fmt: skip
+    code, out, err, (request,) = run("pause --task-name ordr", ("Pause", status))
+    assert (code, out) == (2, "")
+    assert "did you mean 'order'?" in err
+    assert "--future" in err
+    assert request.must_match
+    warning = warnings.Warning(message="no task 'ordr'")
+    answer = admin.PauseResponse(rule=PLANNED_RULE, warnings=[warning])
+    code, _, err, (request,) = run("pause --task-name ordr --future", ("Pause", answer))
+    assert (code, err) == (0, "warning: no task 'ordr'\n")
+    assert not request.must_match
 
 
 async def test_the_line_applies_what_was_planned(

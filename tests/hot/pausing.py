@@ -27,17 +27,17 @@ ALL = 10_001  # what is counted at most
 
 async def paused(tx: Explained, scope: PauseScope) -> int:
     """Add a rule; gives its key."""
-    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
+    _, paused = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
     key: int = await tx.sql.fetchval(
-        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
+        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", paused.rule.rule_id
     )
     return key
 
 
 async def counted(tx: Explained, scope: PauseScope) -> int:
     """Add a rule and count what it matches."""
-    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
-    return (await count_paused(tx.alone, rule.rule_id)).paused_steps
+    _, paused = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
+    return (await count_paused(tx.alone, paused.rule.rule_id)).paused_steps
 
 
 # Whatever is in flight is counted.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import admin, execution
+from zart.calls import changes, execution
 from zart.cli import done, render
 from zart.cli.options import MOST, ExecutionId, Limit, example, plans, reads
 from zart.cli.session import Session
@@ -72,7 +72,7 @@ def retry_step(
         be = done.be(answer)
         session.print(f"{answer.run_id}/{step.step_name} {be} {step.status}{waits}")
 
-    call = admin.retry_step(
+    call = changes.retry_step(
         execution_id,
         step_name,
         run_id=run_id,
@@ -105,7 +105,7 @@ def restart(
             *done.fenced_lines(answer.fenced_steps),
         )
 
-    call = admin.restart(
+    call = changes.restart(
         execution_id,
         payload=value,
         if_running=_choice(if_running),
@@ -140,7 +140,7 @@ def rerun(
     def show(answer: Rerun) -> None:
         session.print(*done.rerun_lines(answer))
 
-    call = admin.rerun(
+    call = changes.rerun(
         execution_id,
         force_rerun=names_of(force),
         preserve=names_of(preserve),
@@ -157,7 +157,7 @@ def rerun(
 @reads
 def runs(session: Session, execution_id: ExecutionId, limit: Limit = 0) -> None:
     """List the runs of an execution."""
-    session.run_list(admin.list_runs(execution_id), limit, render.RUNS, render.run_row)
+    session.run_list(changes.list_runs(execution_id), limit, render.RUNS, render.run_row)
 
 
 @app.command(epilog=example("history order-7"))

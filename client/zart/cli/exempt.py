@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import admin
+from zart.calls import admin, changes
 from zart.cli.options import example, mutates
 from zart.cli.session import Session
 from zart.models import UpdatedPauseRule
@@ -51,7 +51,7 @@ def exempt(
 def _check_exist(session: Session, execution_ids: Sequence[str]) -> None:
     """Refuse an id that no execution has: a misspelt one would change nothing."""
     for execution_id in execution_ids:
-        session.send(admin.list_runs(execution_id, page_size=1))
+        session.send(changes.list_runs(execution_id, page_size=1))
 
 
 def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ PARAMETERS = {
     "expires_at": "lasting",
     "expires_in": "lasting",
     "force_rerun": "force",
+    "must_match": "future",
     "page_size": "limit",
     "payload_json": "payload",
     "run_number": "run",

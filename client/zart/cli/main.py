@@ -16,7 +16,14 @@ from zart.cli import admin, executions, exempt, gateway, pausing, problems, proc
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
-from zart.errors import NotPlanned, Refused, RunFailed, Unavailable, Unreachable
+from zart.errors import (
+    NotPlanned,
+    Refused,
+    RunFailed,
+    ScopeMatchesNothing,
+    Unavailable,
+    Unreachable,
+)
 
 OK = 0
 REFUSED = 1
@@ -121,7 +128,7 @@ def main(  # noqa: PLR0911 - one return for each way to end
     except Refused as error:
         with _TOLD:
             problems.say_refused(session, error.status)
-        return REFUSED
+        return USAGE if isinstance(error, ScopeMatchesNothing) else REFUSED
     except ValueError as error:  # what the client refuses to send
         with _TOLD:
             session.err.line(str(error))

@@ -8,10 +8,10 @@ import typer
 
 from zart.calls import admin
 from zart.cli import render
-from zart.cli.options import Limit, example, mutates, reads
+from zart.cli.options import Limit, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import span_of
-from zart.models import Paused, PauseRule, Resumed
+from zart.models import Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
 
@@ -20,8 +20,8 @@ ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task
 ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
-@app.command(epilog=example("pause --task-name order --step 'charge-*' --for 2h"))
-@mutates
+@app.command(epilog=example("pause --task-name order --step 'charge-*' --for 2h --dry-run"))
+@plans
 def pause(
     session: Session,
     execution_id: ScopeExecution = None,
@@ -31,6 +31,9 @@ def pause(
     lasting: Annotated[
         str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
     ] = None,
+    future: Annotated[
+        bool, typer.Option("--future", help="Though nothing that there is matches, by now.")
+    ] = False,
 ) -> None:
     """Withhold matching steps until resume or expiry."""
     scope = (execution_id, task_name, step)
@@ -43,25 +46,58 @@ def pause(
             "--everything stands alone, without --execution-id, --task-name or --step"
         )
 
+    asked: dict[str, Any] = {
+        "execution_id": execution_id,
+        "task_name": task_name,
+        "step_pattern": step,
+        "everything": everything,
+        "expires_in": span_of(lasting, "--for"),
+        "must_match": not future,
+    }
+    if session.is_interactive and not (session.mutation.yes or session.plan):
+        _confirm_pause(session, session.client.send(admin.pause(**asked, validate_only=True)))
+
     def show(answer: Paused) -> None:
-        more = " or more" if answer.paused_steps_is_lower_bound else ""
-        session.print(
-            f"{answer.rule_id} pauses {render.scope_of(answer.rule)}",
+        session.print(*_pause_lines(answer))
+        for warning in answer.warnings:
+            session.err.line(f"warning: {warning.message}")
+
+    session.run(admin.pause(**asked, **session.plan.fields, **session.mutation.fields), show)
+
+
+def _pause_lines(answer: Paused) -> list[str]:
+    more = " or more" if answer.paused_steps_is_lower_bound else ""
+    scope = render.scope_of(answer.rule)
+    if not answer.planned:
+        lines = [
+            f"{answer.rule_id} pauses {scope}",
             f"withheld  {answer.paused_steps}{more} ready steps",
             f"in flight {answer.running_steps} steps, which finish",
-        )
-        if answer.rule.expires_at:
-            session.print(f"until     {render.when(answer.rule.expires_at)}")
+        ]
+    else:
+        many = " or more" if answer.executions_is_lower_bound else ""
+        some = ", ".join(answer.sample_execution_ids)
+        lines = [
+            f"would pause {scope}",
+            f"withheld  {answer.paused_steps}{more} ready steps"
+            + (f", since {render.when(oldest)}" if (oldest := answer.oldest_ready_at) else ""),
+            f"in flight {answer.running_steps} steps, which finish",
+            f"concerns  {answer.executions}{many} unfinished executions"
+            + (f", as {some}" if some else ""),
+        ]
+    if answer.rule.expires_at:
+        lines.append(f"until     {render.when(answer.rule.expires_at)}")
+    return lines
 
-    call = admin.pause(
-        execution_id=execution_id,
-        task_name=task_name,
-        step_pattern=step,
-        everything=everything,
-        expires_in=span_of(lasting, "--for"),
-        **session.mutation.fields,
-    )
-    session.run(call, show)
+
+def _confirm_pause(session: Session, plan: Paused) -> None:
+    """Ask before everything is paused, and before a rule that there is already."""
+    equal = [w.message for w in plan.warnings if w.kind is WarningKind.EQUAL_RULE]
+    if not plan.rule.everything and not equal:
+        return
+    for line in (*_pause_lines(plan), *equal):
+        session.asking.line(line)
+    session.confirm("pause everything?" if plan.rule.everything else "add a second rule?")
 
 
 @app.command(epilog=example("resume --task-name order --step 'charge-*'"))

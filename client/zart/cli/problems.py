@@ -9,7 +9,7 @@ from zart.cli.flags import field_in_flags, in_flags
 from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
-from zart.errors import NotPlanned, Refused, Unreachable
+from zart.errors import NotPlanned, Refused, ScopeMatchesNothing, Unreachable
 
 
 def say_refused(session: Session, status: status_pb2.Status) -> None:
@@ -29,6 +29,8 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
     reason = f" [{info.reason}]" if info.reason else ""
     for problem in problems:
         session.err.line(f"zart: {problem}{reason}")
+    if info.reason == ScopeMatchesNothing.reason:
+        session.err.line("nothing was paused; --future pauses what is not there yet")
 
 
 def say_unknown(session: Session, error: Exception) -> None:

@@ -60,13 +60,24 @@ class WatchedPauseRule(PauseRule):
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Answers pause: the new rule, what it withholds now, and what is still in flight."""
+    """Answers pause: the new rule, what it withholds now, and what is still in flight.
+
+    A plan also tells how many unfinished executions have a matching step still to run, some of
+    them, and since when the oldest of the ready steps can run; its rule has no id.
+    """
 
     rule: PauseRule
     paused_steps: int
     paused_steps_is_lower_bound: bool
     running_steps: int
     replayed: bool
+    warnings: tuple[RequestWarning, ...] = ()
+    plan_token: str = ""
+    planned: bool = False
+    executions: int = 0
+    executions_is_lower_bound: bool = False
+    oldest_ready_at: datetime | None = None
+    sample_execution_ids: tuple[str, ...] = ()
 
     @property
     def rule_id(self) -> str:

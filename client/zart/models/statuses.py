@@ -121,6 +121,7 @@ class WarningKind(_Status):
 
     UNSPECIFIED = "UNSPECIFIED"
     MATCHES_NOTHING = "MATCHES_NOTHING"
+    EQUAL_RULE = "EQUAL_RULE"
 
 
 class WatchUntil(enum.StrEnum):

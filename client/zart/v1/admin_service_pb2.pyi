@@ -567,6 +567,9 @@ class PauseRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    MUST_MATCH_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Matches steps of this execution. It need not exist yet."""
     task_name: _builtins.str
@@ -585,6 +588,16 @@ class PauseRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    must_match: _builtins.bool
+    """Refuses with SCOPE_MATCHES_NOTHING where no current definition and no unfinished execution has
+    what the scope names, instead of a warning.
+    """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would withhold, with `planned` and a plan_token, and changes
+    nothing. A plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """At this time by the database's clock; it must lie ahead."""
@@ -606,10 +619,13 @@ class PauseRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        must_match: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "must_match", b"must_match", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -641,6 +657,13 @@ class PauseResponse(_message.Message):
     PAUSED_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     RUNNING_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    OLDEST_READY_AT_FIELD_NUMBER: _builtins.int
+    SAMPLE_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     paused_steps: _builtins.int
     """How many ready steps the rule withholds, exact to 10,000."""
     paused_steps_is_lower_bound: _builtins.bool
@@ -649,9 +672,29 @@ class PauseResponse(_message.Message):
     """How many matching steps are in flight; they finish."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be. Its rule has no id."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    executions: _builtins.int
+    """Only in a plan: how many unfinished executions have a matching step that is not completed."""
+    executions_is_lower_bound: _builtins.bool
+    """True when there are more, and counting them would take too long."""
     @_builtins.property
     def rule(self) -> _pause_rule_pb2.PauseRule:
         """The new rule."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """What may not be meant: a scope that matches nothing, or that another rule has already."""
+
+    @_builtins.property
+    def oldest_ready_at(self) -> _timestamp_pb2.Timestamp:
+        """Only in a plan: since when the oldest of the ready steps can run. Unset: there is none."""
+
+    @_builtins.property
+    def sample_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in a plan: some of the executions, at most 5."""
 
     def __init__(
         self,
@@ -661,10 +704,17 @@ class PauseResponse(_message.Message):
         paused_steps_is_lower_bound: _builtins.bool = ...,
         running_steps: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+        planned: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        executions: _builtins.int = ...,
+        executions_is_lower_bound: _builtins.bool = ...,
+        oldest_ready_at: _timestamp_pb2.Timestamp | None = ...,
+        sample_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_ready_at", b"oldest_ready_at", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "replayed", b"replayed", "rule", b"rule", "running_steps", b"running_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "executions_is_lower_bound", b"executions_is_lower_bound", "oldest_ready_at", b"oldest_ready_at", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "rule", b"rule", "running_steps", b"running_steps", "sample_execution_ids", b"sample_execution_ids", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

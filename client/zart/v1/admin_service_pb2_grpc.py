@@ -154,7 +154,8 @@ class AdminServiceServicer(object):
 
     def Pause(self, request, context):
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-        or expires. Steps in flight finish. An equal Pause makes a second rule.
+        or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+        Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,8 @@ class AdminServiceStub:
     """
     Pause: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-    or expires. Steps in flight finish. An equal Pause makes a second rule.
+    or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+    Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
@@ -143,7 +144,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     Pause: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]  # type: ignore[assignment]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-    or expires. Steps in flight finish. An equal Pause makes a second rule.
+    or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+    Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
     """
     Resume: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]  # type: ignore[assignment]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
@@ -242,7 +244,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.PauseResponse, _abc.Awaitable[_admin_service_pb2.PauseResponse]]:
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-        or expires. Steps in flight finish. An equal Pause makes a second rule.
+        or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+        Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod

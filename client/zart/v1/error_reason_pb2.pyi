@@ -93,6 +93,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
+    ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
+    """FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
+    (metadata: field, nearest), and must_match is set.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -170,4 +174,8 @@ so it cannot tell who calls; RetryInfo says when to repeat.
 """
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
+ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43
+"""FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
+(metadata: field, nearest), and must_match is set.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15zart/v1/warning.proto\x12\x07zart.v1\"M\n\x07Warning\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.zart.v1.WarningKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t*M\n\x0bWarningKind\x12\x1c\n\x18WARNING_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cWARNING_KIND_MATCHES_NOTHING\x10\x01\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15zart/v1/warning.proto\x12\x07zart.v1\"o\n\x07Warning\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.zart.v1.WarningKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07nearest\x18\x04 \x03(\t\x12\x0f\n\x07rule_id\x18\x05 \x01(\t*j\n\x0bWarningKind\x12\x1c\n\x18WARNING_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cWARNING_KIND_MATCHES_NOTHING\x10\x01\x12\x1b\n\x17WARNING_KIND_EQUAL_RULE\x10\x02\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.warning_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_WARNINGKIND']._serialized_start=113
-  _globals['_WARNINGKIND']._serialized_end=190
+  _globals['_WARNINGKIND']._serialized_start=147
+  _globals['_WARNINGKIND']._serialized_end=253
   _globals['_WARNING']._serialized_start=34
-  _globals['_WARNING']._serialized_end=111
+  _globals['_WARNING']._serialized_end=145
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -27,6 +29,8 @@ class _WarningKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarningKi
     """Never sent by the server."""
     WARNING_KIND_MATCHES_NOTHING: _WarningKind.ValueType  # 1
     """What the field names is not there: perhaps not yet, perhaps it is misspelt."""
+    WARNING_KIND_EQUAL_RULE: _WarningKind.ValueType  # 2
+    """A rule with the very same scope stands."""
 
 class WarningKind(_WarningKind, metaclass=_WarningKindEnumTypeWrapper):
     """What a warning is about."""
@@ -35,6 +39,8 @@ WARNING_KIND_UNSPECIFIED: WarningKind.ValueType  # 0
 """Never sent by the server."""
 WARNING_KIND_MATCHES_NOTHING: WarningKind.ValueType  # 1
 """What the field names is not there: perhaps not yet, perhaps it is misspelt."""
+WARNING_KIND_EQUAL_RULE: WarningKind.ValueType  # 2
+"""A rule with the very same scope stands."""
 Global___WarningKind: _TypeAlias = WarningKind  # noqa: Y015
 
 @_typing.final
@@ -46,22 +52,32 @@ class Warning(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
     kind: Global___WarningKind.ValueType
     """What it is about."""
     message: _builtins.str
     """What to know, in a sentence."""
     field: _builtins.str
     """The path of the field of the request."""
+    rule_id: _builtins.str
+    """The rule that it is about."""
+    @_builtins.property
+    def nearest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names that there are, and that are like the one in the field; the nearest first."""
+
     def __init__(
         self,
         *,
         kind: Global___WarningKind.ValueType = ...,
         message: _builtins.str = ...,
         field: _builtins.str = ...,
+        nearest: _abc.Iterable[_builtins.str] | None = ...,
+        rule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kind", b"kind", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kind", b"kind", "message", b"message", "nearest", b"nearest", "rule_id", b"rule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

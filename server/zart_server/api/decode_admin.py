@@ -152,7 +152,8 @@ def pause(request: pb.PauseRequest) -> Pause:
             at = check(time_of, request.expires_at, "expires_at")
         if has(request, "expires_in"):
             after = check(duration_of, request.expires_in, "expires_in", _SHORTEST, _LONGEST)
-        return Pause(scope, at, after)
+        planning = check(planning_of, request)
+        return Pause(scope, at, after, request.must_match, planning)
 
 
 def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:

@@ -16,6 +16,7 @@ from zart.v1 import (
 )
 from zart_server.api.encode_step import STEP_STATUS
 from zart_server.domain import model, operations
+from zart_server.domain.pause_plans import PauseWarnings
 
 _RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
 _TRIGGER = {t: execution_pb2.RunTrigger.Value(f"RUN_TRIGGER_{t.name}") for t in model.RunTrigger}
@@ -107,6 +108,29 @@ def no_such_execution(field: str, execution_id: str) -> warning_pb2.Warning:
         message=f"no execution {execution_id!r}",
         field=field,
     )
+
+
+def pause_warnings(found: PauseWarnings) -> list[warning_pb2.Warning]:
+    """Encode what may not be meant by a scope."""
+    warnings = [
+        warning_pb2.Warning(
+            kind=warning_pb2.WARNING_KIND_EQUAL_RULE,
+            message=f"rule {rule.rule_id} has the same scope"
+            + (f", by {rule.created_by}" if rule.created_by else "")
+            + (f": {rule.reason}" if rule.reason else ""),
+            rule_id=rule.rule_id,
+        )
+        for rule in found.equal
+    ]
+    if found.mistake is not None:
+        mistake = warning_pb2.Warning(
+            kind=warning_pb2.WARNING_KIND_MATCHES_NOTHING,
+            message=found.mistake.message,
+            field=found.mistake.field,
+            nearest=found.mistake.nearest,
+        )
+        warnings.append(mistake)
+    return warnings
 
 
 def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:

@@ -35,6 +35,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.RunFinished: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NothingToRerun: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RuleNotActive: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ScopeMatchesNothing: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RunChanged: grpc.StatusCode.ABORTED,
     errors.PlanChanged: grpc.StatusCode.ABORTED,
     errors.StoreConflict: grpc.StatusCode.ABORTED,

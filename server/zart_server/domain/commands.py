@@ -156,6 +156,8 @@ class Pause:
     scope: PauseScope
     expires_at: datetime | None
     expires_in: timedelta | None
+    must_match: bool = False
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)

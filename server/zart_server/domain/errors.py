@@ -11,6 +11,7 @@
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
     ├── RuleNotActive
+    ├── ScopeMatchesNothing
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
     │   └── PauseRulesChanged
@@ -240,6 +241,18 @@ class RunFinished(ZartError):
         super().__init__(
             f"run {run_id!r} is {status.upper()}", run_id=run_id, status=status.upper()
         )
+
+
+class ScopeMatchesNothing(ZartError):
+    """No definition and no unfinished execution has what a scope names in ``field``."""
+
+    reason = "SCOPE_MATCHES_NOTHING"
+
+    def __init__(self, field: str, why: str, nearest: Sequence[str] = ()) -> None:
+        meant = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(f"{why}{meant}", field=field, nearest=", ".join(nearest))
+        self.field = field
+        self.nearest = tuple(nearest)
 
 
 class NothingToRerun(ZartError):

@@ -22,8 +22,9 @@ from zart_server.domain.commands import (
     UpdatedPauseRule,
     UpdatePauseRule,
 )
-from zart_server.domain.model import PauseRule
-from zart_server.engine.operations.pause import count_paused, pause
+from zart_server.domain.pause_plans import Paused
+from zart_server.engine.operations.pause import count_paused, pause, warn
+from zart_server.engine.operations.plan_pause import plan_pause
 from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.resume import resume
@@ -120,18 +121,16 @@ RERUN = Mutation(
 
 def pause_mutation(
     within: float,
-) -> Mutation[pb.PauseRequest, Pause, PauseRule, pb.PauseResponse]:
+) -> Mutation[pb.PauseRequest, Pause, Paused, pb.PauseResponse]:
     """Return Pause; the pause lock has to be had ``within`` these seconds."""
 
-    async def operate(
-        connection: Autocommit, command: Pause, caller: Caller
-    ) -> tuple[Tx, PauseRule]:
+    async def operate(connection: Autocommit, command: Pause, caller: Caller) -> tuple[Tx, Paused]:
         return await pause(connection, command, caller, within)
 
     return Mutation(
         response_type=pb.PauseResponse,
         decode=with_caller(decode.pause),
-        operate=InLine(operate),
+        operate=InLine(operate, plan_pause),
         encode=_paused,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
@@ -140,11 +139,30 @@ def pause_mutation(
     )
 
 
-def _paused(rule: PauseRule) -> pb.PauseResponse:
-    return pb.PauseResponse(rule=encode.pause_rule(rule))
+def _paused(done: Paused) -> pb.PauseResponse:
+    rule, plan = encode.pause_rule(done.rule), done.plan
+    if plan is None:
+        return pb.PauseResponse(rule=rule)
+    rule.ClearField("created_at")  # it is not there
+    radius = plan.radius
+    return pb.PauseResponse(
+        rule=rule,
+        paused_steps=radius.counts.paused_steps,
+        paused_steps_is_lower_bound=radius.counts.is_lower_bound,
+        running_steps=radius.counts.running_steps,
+        warnings=encode.pause_warnings(plan.warnings),
+        planned=True,
+        plan_token=plan.plan_token,
+        executions=radius.executions,
+        executions_is_lower_bound=radius.executions_is_lower_bound,
+        oldest_ready_at=encode.timestamp(radius.oldest_ready_at),
+        sample_execution_ids=radius.sample_execution_ids,
+    )
 
 
 async def _count_paused(connection: Autocommit, response: pb.PauseResponse) -> None:
+    warnings = await warn(connection, response.rule.rule_id)
+    response.warnings.extend(encode.pause_warnings(warnings))
     counts = await count_paused(connection, response.rule.rule_id)
     response.paused_steps = counts.paused_steps
     response.paused_steps_is_lower_bound = counts.is_lower_bound

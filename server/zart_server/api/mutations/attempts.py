@@ -19,6 +19,7 @@ from zart_server.api.outliving import Outliving
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.requests import RequestKey, complete_response
+from zart_server.store.connection import Autocommit
 from zart_server.store.db import Database
 
 _log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Attempts:
         """Return None if the call has to wait, or others got in the way."""
         grouping, target = call.mutation.grouping, call.target
         trying: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
-        if grouping is Grouping.IN_LINE:
+        if grouping is Grouping.IN_LINE and not call.is_plan:
             return None
         if grouping is Grouping.ALONE and target is None:
             trying = self._room.trying_many()
@@ -172,8 +173,11 @@ class Attempts:
         self, call: Call[Response], *, wait: bool, is_repeat: bool
     ) -> Answer[Response] | None:
         mutation = call.mutation
+        answer: Answer[Response] | ZartError | None
         async with self._db.autocommit() as connection:
-            if isinstance(mutation.operate, InLine):
+            if isinstance(mutation.operate, InLine) and call.is_plan:
+                answer = await _plan(connection, call, mutation.operate)
+            elif isinstance(mutation.operate, InLine):
                 answer = await answer_in_line(
                     connection, call, mutation.operate, is_repeat=is_repeat
                 )
@@ -217,6 +221,15 @@ class Attempts:
                 await complete_response(connection, key, response)
         except (ZartError, TimeoutError) as error:
             _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
+
+
+async def _plan(
+    connection: Autocommit, call: Call[Response], in_line: InLine[Any, Any]
+) -> Answer[Response]:
+    if in_line.plan is None:
+        raise TypeError("it cannot be planned")
+    planned = await in_line.plan(connection, call.command, call.caller)
+    return Answer(call.mutation.encode(planned))
 
 
 def _backoff(attempt: int) -> float:

@@ -56,9 +56,13 @@ class OperateFast(Protocol[Asked_contra, Given_co]):
 
 @dataclass(frozen=True, slots=True)
 class InLine(Generic[Command, Done]):
-    """An operation for one caller that begins the transaction itself, and returns it."""
+    """An operation for one caller that begins the transaction itself, and returns it.
+
+    ``plan`` returns what it would do: not by doing it, for it begins with the pause lock.
+    """
 
     operate: Callable[[Autocommit, Command, Caller], Awaitable[tuple[Tx, Done]]]
+    plan: Callable[[Autocommit, Command, Caller], Awaitable[Done]] | None = None
 
 
 class Grouping(Enum):

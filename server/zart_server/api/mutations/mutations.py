@@ -37,6 +37,8 @@ class Mutations:
         target = mutation.target(command)
         planned = is_plan(request)
         named = None if planned else await request_of(request, caller)
+        if planned and mutation.grouping is Grouping.IN_LINE:
+            target = None  # its plan takes no lock
         call = Call(mutation, command, caller, target, named, planned)
         if planned or mutation.grouping is not Grouping.TOGETHER:
             self._begin(call, is_first=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
-from zart_server.engine.operations.pause import EXACT_TO
+from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.judging import refresh_rules

@@ -13,7 +13,7 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
-from zart_server.engine.operations.pause import EXACT_TO
+from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.pausing.judging import refresh_rules

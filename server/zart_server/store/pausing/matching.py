@@ -36,7 +36,7 @@ def unfinished_run(execution_id: str) -> str:
     """
 
 
-_UNFINISHED_RUN = unfinished_run("r.execution_id")
+UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
 def tasks_matched(table: str, limit: str, but: str = "") -> str:
@@ -47,7 +47,7 @@ def tasks_matched(table: str, limit: str, but: str = "") -> str:
     """
     return f"""
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-         FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+         FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
             SELECT run_key, step_no, attempt, step_name FROM zart.{table}
             WHERE run_key = u.run_key OFFSET 0) t
          WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
@@ -73,14 +73,15 @@ class Matching(NamedTuple):
     running: int
 
 
-_RUNNING = f"""
+# How many steps in flight a rule r matches: one without an execution, and one of an execution.
+RUNNING = f"""
     SELECT COALESCE(sum(t.n), 0)::bigint FROM (
         SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
     CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
     WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
 """
-_RUNNING_OF_EXECUTION = f"""
-    SELECT count(*) FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+RUNNING_OF_EXECUTION = f"""
+    SELECT count(*) FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
         SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
     WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
       AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
@@ -96,7 +97,7 @@ async def count_matching(connection: Connection, rule_id: str, limit: int) -> Ma
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             LIMIT $2) ready),
             EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q),
-            CASE WHEN r.execution_id IS NULL THEN ({_RUNNING}) ELSE ({_RUNNING_OF_EXECUTION}) END
+            CASE WHEN r.execution_id IS NULL THEN ({RUNNING}) ELSE ({RUNNING_OF_EXECUTION}) END
         FROM zart.pause_rules r WHERE r.rule_id = $1
         """,
         rule_id,
