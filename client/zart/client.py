@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, changes, definitions, dispatch, execution
+from zart.calls import admin, breaker, changes, definitions, dispatch, execution
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -200,6 +200,14 @@ class Client:
         """
         async with asyncio.timeout(timeout):
             return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
+
+    create_breaker = _method(breaker.create_breaker)
+    get_breaker = _method(breaker.get_breaker)
+    list_breakers = _listing(breaker.list_breakers)
+    update_breaker = _method(breaker.update_breaker)
+    delete_breaker = _method(breaker.delete_breaker)
+    trip_breaker = _method(breaker.trip_breaker)
+    reset_breaker = _method(breaker.reset_breaker)
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)

@@ -11,7 +11,7 @@
         │   └── UnknownField
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
-        │   └── PauseRuleNotFound   TaskDefinitionNotFound
+        │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
         ├── RuleNotActive
@@ -135,6 +135,12 @@ class PauseRuleNotFound(NotFound):
     """No pause rule has this id."""
 
     reason = "PAUSE_RULE_NOT_FOUND"
+
+
+class BreakerNotFound(NotFound):
+    """No breaker has this id."""
+
+    reason = "BREAKER_NOT_FOUND"
 
 
 class TaskDefinitionNotFound(NotFound):

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, changes, definitions, dispatch, execution
+from zart.calls import admin, breaker, changes, definitions, dispatch, execution
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -210,6 +210,14 @@ class SyncClient:
     update_pause_rule = _method(admin.update_pause_rule)
     get_pause_rule = _method(admin.get_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
+
+    create_breaker = _method(breaker.create_breaker)
+    get_breaker = _method(breaker.get_breaker)
+    list_breakers = _listing(breaker.list_breakers)
+    update_breaker = _method(breaker.update_breaker)
+    delete_breaker = _method(breaker.delete_breaker)
+    trip_breaker = _method(breaker.trip_breaker)
+    reset_breaker = _method(breaker.reset_breaker)
 
     def watch_pause_rule(
         self,

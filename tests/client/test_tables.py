@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from client.answering import answering
+from client.breakers import BREAKERS
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -145,12 +146,14 @@ ANSWERS: dict[str, Message] = {
     "ListRuns": admin.ListRunsResponse(runs=[RUN] * 3),
     "ListPauseRules": admin.ListPauseRulesResponse(rules=[RULE] * 2),
     "Resume": admin.ResumeResponse(rules_deleted=1, rules=[RULE]),
+    **BREAKERS,
     "ListOperations": audit.ListOperationsResponse(operations=[OPERATION] * 3),
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [
     "list", f"status {ID}", f"why {ID}", f"runs {ID}", "pause-list --include-deleted",
     "resume --rule-id pr-abcd1234 --yes", f"history {ID}", "tasks",
+    "breaker list", "breaker show br-abcd1234",
 ]  # fmt: skip
 
 

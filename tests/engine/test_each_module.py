@@ -17,6 +17,7 @@ TESTED_BY = {
     "operations/update_pause_rule": ("engine/test_exempt.py", "engine/test_drain.py"),
     "operations/supersede": ("engine/test_restart.py", "engine/test_races.py"),
     "dispatch/complete_fast": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),
+    "dispatch/completions": ("engine/test_trip_breaker.py",),
     "dispatch/dispatch": ("api/test_dispatch_service.py",),
     "dispatch/eager": ("engine/test_eager_dispatch.py",),
     "dispatch/enqueue": ("engine/test_eager_dispatch.py", "engine/test_rules_between.py"),

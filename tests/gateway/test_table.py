@@ -23,6 +23,13 @@ TABLE = [
     ("GET", "/admin/v1/pause/{rule_id}/watch", "WatchPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
     ("POST", "/admin/v1/resume", "Resume"),
+    ("POST", "/admin/v1/breakers", "CreateBreaker"),
+    ("GET", "/admin/v1/breakers", "ListBreakers"),
+    ("GET", "/admin/v1/breakers/{breaker_id}", "GetBreaker"),
+    ("PATCH", "/admin/v1/breakers/{breaker_id}", "UpdateBreaker"),
+    ("DELETE", "/admin/v1/breakers/{breaker_id}", "DeleteBreaker"),
+    ("POST", "/admin/v1/breakers/{breaker_id}/trip", "TripBreaker"),
+    ("POST", "/admin/v1/breakers/{breaker_id}/reset", "ResetBreaker"),
     ("POST", "/api/v1/executions", "StartExecution"),
     ("GET", "/api/v1/executions", "ListExecutions"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),
@@ -49,6 +56,13 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
     ("/admin/v1/pause/{rule_id}", {"triggeredBy": "ops"}, "triggeredBy"),
     ("/admin/v1/pause/{rule_id}/update", {"neverExpires": True}, "neverExpires"),
     ("/admin/v1/resume", {"taskName": "t", "stepPattern": "b"}, "stepPattern"),
+    (
+        "/admin/v1/breakers",
+        {"breaker": {"taskName": "t", "failureThreshold": 1, "window": "9s"}},
+        "breaker",
+    ),
+    ("/admin/v1/breakers/{breaker_id}/trip", {"triggeredBy": "ops"}, "triggeredBy"),
+    ("/admin/v1/breakers/{breaker_id}/reset", {"triggeredBy": "ops"}, "triggeredBy"),
     ("/api/v1/executions", {"taskName": "t", "steps": STEPS, "executionId": "y"}, "executionId"),
     ("/api/v1/executions:batch", {"requests": [{"taskName": "t", "steps": STEPS}]}, "requests"),
     ("/api/v1/executions/x/cancel", {"expectedRunNumber": 0}, "expectedRunNumber"),
@@ -56,16 +70,18 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 async def everything(db: asyncpg.Connection[asyncpg.Record]) -> dict[str, list[str]]:
-    """Return all that the database holds, as text."""
-    tables = await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'zart'")
+    """Return all that the database holds, as text, but when somebody looked last."""
+    tables = await db.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'zart' AND tablename <> 'breaker_looks'"
+    )
     return {
         name: sorted(str(row[0]) for row in await db.fetch(f"SELECT t::text FROM zart.{name} t"))
         for (name,) in tables
     }
 
 
-async def prepare(rig: Rig) -> str:
-    """Make a running execution x with a dead step, and a rule; gives the rule's id."""
+async def prepare(rig: Rig) -> dict[str, str]:
+    """Make a running execution x with a dead step, a rule and a breaker; gives their ids."""
     await rig.start("x", {"b": (), "c": ()})
     await rig.fail(await rig.lease_one("b"))
     for _ in range(2):  # a repeat waits until the answer is stored whole
@@ -77,7 +93,10 @@ async def prepare(rig: Rig) -> str:
 
     await eventually(settled)
     await rig.client.wait_drained(rule.rule_id)
-    return rule.rule_id
+    breaker_id = (
+        await rig.client.create_breaker(task_name="t", failure_threshold=9, window=1)
+    ).breaker_id
+    return {"rule_id": rule.rule_id, "breaker_id": breaker_id}
 
 
 def test_each_post_of_the_table_is_misspelt_here() -> None:
@@ -90,11 +109,11 @@ def test_each_post_of_the_table_is_misspelt_here() -> None:
 async def test_a_misspelt_field_is_named_and_nothing_happens(
     rig: Rig, http_: Http, path: str, body: dict[str, Any], field: str
 ) -> None:
-    rule_id = await prepare(rig)
+    ids = await prepare(rig)
     before = await everything(rig.db)
     misspelt = field[:-1] + "x"
     wrong = {misspelt if name == field else name: value for name, value in body.items()}
-    path = path.format(rule_id=rule_id)
+    path = path.format(**ids)
 
     refused = http_.post(path, wrong)
 

@@ -2,6 +2,7 @@
 
 from hot import (
     administering,
+    breaking,
     claiming,
     dispatching,
     exempting,
@@ -17,6 +18,7 @@ __all__ = [
     "SCENARIOS",
     "Scenario",
     "administering",
+    "breaking",
     "claiming",
     "dispatching",
     "exempting",

@@ -114,9 +114,12 @@ ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
         "ExplainStep", "WatchExecution", "WatchPauseRule", "ListTaskDefinitions", "GetTaskDefinition",
-        "ListOperations", "ServerReflectionInfo",
+        "GetBreaker", "ListBreakers", "ListOperations", "ServerReflectionInfo",
     },
-    "operator": {"RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume"},
+    "operator": {
+        "RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
+        "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
+    },
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},
     "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip

@@ -12,7 +12,18 @@ from typing import Annotated, Any
 import typer
 
 from zart.channel import sync_channel
-from zart.cli import admin, executions, exempt, gateway, pausing, problems, processes, token, why
+from zart.cli import (
+    admin,
+    breakers,
+    executions,
+    exempt,
+    gateway,
+    pausing,
+    problems,
+    processes,
+    token,
+    why,
+)
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
@@ -51,6 +62,7 @@ for part in (
     admin.app,
     pausing.app,
     exempt.app,
+    breakers.app,
     processes.app,
     gateway.app,
     token.app,

@@ -153,6 +153,9 @@ def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:
     if not doomed:
         return
     session.print_table(render.RULES, list(map(render.rule_row, doomed)), on=session.asking)
+    for rule in doomed:
+        if rule.breaker_id:
+            session.asking.line(f"{rule.rule_id} is of {rule.breaker_id}, which closes with it")
     session.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?")
 
 

@@ -5,6 +5,7 @@ The names and meanings are those of the protos (``zart protos DIR``).
 
 from __future__ import annotations
 
+from zart.models.breakers import Breaker, ChangedBreaker, DeletedBreaker
 from zart.models.causes import Cause, ExplainedStep, Explanation
 from zart.models.changes import Cancelled, PotentiallyStale, Rerun, Restarted, RetriedStep
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
@@ -26,6 +27,7 @@ from zart.models.pauses import Paused, PauseRule, Resumed, UpdatedPauseRule, Wat
 from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
+    BreakerStatus,
     CauseKind,
     IfExists,
     IfRunning,
@@ -42,10 +44,14 @@ from zart.models.statuses import (
 __all__ = [
     "Attempt",
     "AttemptStatus",
+    "Breaker",
+    "BreakerStatus",
     "Cancelled",
     "Cause",
     "CauseKind",
+    "ChangedBreaker",
     "DeadStep",
+    "DeletedBreaker",
     "Execution",
     "ExecutionState",
     "ExplainedStep",

@@ -55,3 +55,4 @@ class Operation:
     made: OperationMade | None
     principal: str = ""
     incident: str = ""
+    breaker_id: str = ""

@@ -34,6 +34,7 @@ class PauseRule:
     running_steps: int = 0
     running_steps_is_lower_bound: bool = False
     drained_at: datetime | None = None
+    breaker_id: str = ""
 
     @property
     def is_drained(self) -> bool:

@@ -72,6 +72,14 @@ class PauseRuleStatus(_Status):
     EXPIRED = "EXPIRED"
 
 
+class BreakerStatus(_Status):
+    """The state of a breaker."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+
+
 class ReportStatus(_Status):
     """What became of a reported outcome."""
 
@@ -114,6 +122,11 @@ class OperationKind(_Status):
     REGISTER_TASK = "REGISTER_TASK"
     UPDATE_PAUSE_RULE = "UPDATE_PAUSE_RULE"
     DRAIN = "DRAIN"
+    CREATE_BREAKER = "CREATE_BREAKER"
+    UPDATE_BREAKER = "UPDATE_BREAKER"
+    DELETE_BREAKER = "DELETE_BREAKER"
+    BREAKER_OPENED = "BREAKER_OPENED"
+    BREAKER_CLOSED = "BREAKER_CLOSED"
 
 
 class WarningKind(_Status):

@@ -53,6 +53,16 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """
     OPERATION_KIND_DRAIN: _OperationKind.ValueType  # 26
     """Nothing that a pause rule withholds was in flight any more: once for each rule."""
+    OPERATION_KIND_CREATE_BREAKER: _OperationKind.ValueType  # 20
+    """CreateBreaker."""
+    OPERATION_KIND_UPDATE_BREAKER: _OperationKind.ValueType  # 21
+    """UpdateBreaker."""
+    OPERATION_KIND_DELETE_BREAKER: _OperationKind.ValueType  # 22
+    """DeleteBreaker."""
+    OPERATION_KIND_BREAKER_OPENED: _OperationKind.ValueType  # 23
+    """A breaker opened, by itself or by TripBreaker."""
+    OPERATION_KIND_BREAKER_CLOSED: _OperationKind.ValueType  # 25
+    """A breaker closed: somebody reset it, or its rule ended."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -83,6 +93,16 @@ longer, and one for a new end. One as well where it changed nothing.
 """
 OPERATION_KIND_DRAIN: OperationKind.ValueType  # 26
 """Nothing that a pause rule withholds was in flight any more: once for each rule."""
+OPERATION_KIND_CREATE_BREAKER: OperationKind.ValueType  # 20
+"""CreateBreaker."""
+OPERATION_KIND_UPDATE_BREAKER: OperationKind.ValueType  # 21
+"""UpdateBreaker."""
+OPERATION_KIND_DELETE_BREAKER: OperationKind.ValueType  # 22
+"""DeleteBreaker."""
+OPERATION_KIND_BREAKER_OPENED: OperationKind.ValueType  # 23
+"""A breaker opened, by itself or by TripBreaker."""
+OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
+"""A breaker closed: somebody reset it, or its rule ended."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final
@@ -170,6 +190,7 @@ class Operation(_message.Message):
     MADE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    BREAKER_ID_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Names the operation."""
     kind: Global___OperationKind.ValueType
@@ -194,6 +215,8 @@ class Operation(_message.Message):
     """Who did it, as the server verified it; empty where callers are not authenticated."""
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
+    breaker_id: _builtins.str
+    """The breaker that it made or changed."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -224,10 +247,11 @@ class Operation(_message.Message):
         made: Global___OperationMade | None = ...,
         principal: _builtins.str = ...,
         incident: _builtins.str = ...,
+        breaker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "breaker_id", b"breaker_id", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
     _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015

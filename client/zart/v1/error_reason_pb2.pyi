@@ -91,6 +91,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
     so it cannot tell who calls; RetryInfo says when to repeat.
     """
+    ERROR_REASON_BREAKER_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such breaker (metadata: breaker_id)."""
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
     ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
@@ -172,6 +174,8 @@ ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
 so it cannot tell who calls; RetryInfo says when to repeat.
 """
+ERROR_REASON_BREAKER_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such breaker (metadata: breaker_id)."""
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43

@@ -75,6 +75,7 @@ class PauseRule(_message.Message):
     DRAINED_AT_FIELD_NUMBER: _builtins.int
     EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    BREAKER_ID_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names the rule: `pr-` and 8 letters or digits."""
     execution_id: _builtins.str
@@ -113,6 +114,8 @@ class PauseRule(_message.Message):
     """True when there are more than that."""
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
+    breaker_id: _builtins.str
+    """The breaker that made it, which closes when the rule ends. Empty: none did."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When Pause was recorded."""
@@ -162,10 +165,11 @@ class PauseRule(_message.Message):
         drained_at: _timestamp_pb2.Timestamp | None = ...,
         exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         incident: _builtins.str = ...,
+        breaker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -7,29 +7,30 @@ SELECT pg_advisory_xact_lock_shared($1);
 -- Insert an active rule that is to be settled, and record the operation.
 -- Locks: pause_epoch.
 -- Parameters: rule_id=$1, execution_id=$2, task_name=$3, step_pattern=$4, step_regex=$5,
---   everything=$6, reason=$7, created_by=$8, principal=$9, incident=$10, expires_at=$11,
---   expires_in=$12, records=$13.
+--   everything=$6, reason=$7, created_by=$8, principal=$9, incident=$10, breaker_id=$11,
+--   expires_at=$12, expires_in=$13, records=$14.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, incident, expires_at,
-            epoch, token_from)
+            step_regex, everything, reason, created_by, principal, incident, breaker_id,
+            expires_at, epoch, token_from)
     SELECT $1, $2, $3, $4,
-        $5, $6, $7, $8, $9, $10,
-        COALESCE($11::timestamptz, statement_timestamp() + $12::interval),
+        $5, $6, $7, $8, $9, $10, $11,
+        COALESCE($12::timestamptz, statement_timestamp() + $13::interval),
     (SELECT epoch + 1 FROM zart.pause_epoch), zart.last_token()
-    WHERE $11::timestamptz IS NULL OR $11::timestamptz > statement_timestamp()
+    WHERE $12::timestamptz IS NULL OR $12::timestamptz > statement_timestamp()
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident
+        expired, incident, breaker_id
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
 ), told AS (
     SELECT u.*
-    FROM rule, json_to_recordset($13::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+    FROM rule, json_to_recordset($14::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
             replaced json, made json)
+    WHERE rule.breaker_id = ''
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, replaced, made)
@@ -39,7 +40,7 @@ WITH rule AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, ARRAY(
+    expired, incident, breaker_id, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = rule.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -62,7 +63,7 @@ ORDER BY rule_key;
 -- Locks: nothing.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, ARRAY(
+    expired, incident, breaker_id, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -71,9 +72,9 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_rules
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
--- Locks: pause_rules; pause_work; pause_epoch.
+-- Locks: pause_rules; pause_work; pause_epoch; breakers.
 -- Parameters: deleted_by=$1, principal=$2, expired=$3, rule_id=$4, execution_id=$5, task_name=$6,
---   step_pattern=$7.
+--   step_pattern=$7, closed_for=$8, request_id=$9, incident=$10.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
@@ -90,7 +91,7 @@ WITH deleted AS (
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident
+        expired, incident, breaker_id
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -98,10 +99,22 @@ WITH deleted AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+), closed AS (
+    UPDATE zart.breakers b
+    SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
+        token_from = zart.last_token()
+    WHERE status <> 'closed' AND rule_key = ANY(ARRAY(SELECT rule_key FROM deleted))
+    RETURNING breaker_id, rule_key
+), closings AS (
+    INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
+            reason, request_id, incident)
+    SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), $1,
+        $2, $8::text, $9::text, $10::text
+    FROM closed JOIN deleted USING (rule_key)
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, ARRAY(
+    expired, incident, breaker_id, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -110,8 +123,8 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 
 -- store/pausing/rules.py: delete_expired
 -- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
--- Locks: pause_rules; pause_work; pause_epoch.
--- Parameters: deleted_by=$1, principal=$2, expired=$3.
+-- Locks: pause_rules; pause_work; pause_epoch; breakers.
+-- Parameters: deleted_by=$1, principal=$2, expired=$3, closed_for=$4, request_id=$5, incident=$6.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
@@ -125,7 +138,7 @@ WITH deleted AS (
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident
+        expired, incident, breaker_id
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -133,10 +146,22 @@ WITH deleted AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
+), closed AS (
+    UPDATE zart.breakers b
+    SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
+        token_from = zart.last_token()
+    WHERE status <> 'closed' AND rule_key = ANY(ARRAY(SELECT rule_key FROM deleted))
+    RETURNING breaker_id, rule_key
+), closings AS (
+    INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
+            reason, request_id, incident)
+    SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), $1,
+        $2, $4::text, $5::text, $6::text
+    FROM closed JOIN deleted USING (rule_key)
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, ARRAY(
+    expired, incident, breaker_id, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (

@@ -156,6 +156,7 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         running_steps=item.counts.running,
         drained_at=timestamp(item.drained_at),
         incident=item.incident,
+        breaker_id=item.breaker_id,
     )
 
 
@@ -207,6 +208,7 @@ def operation(item: operations.Operation) -> audit_service_pb2.Operation:
         reason=item.reason,
         request_id=item.request_id,
         incident=item.incident,
+        breaker_id=item.breaker_id,
         created_at=timestamp(item.created_at),
         replaced=audit_service_pb2.OperationReplaced(
             run_number=replaced.run_number,

@@ -26,6 +26,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.RunNotFound: grpc.StatusCode.NOT_FOUND,
     errors.StepNotFound: grpc.StatusCode.NOT_FOUND,
     errors.PauseRuleNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.BreakerNotFound: grpc.StatusCode.NOT_FOUND,
     errors.TaskDefinitionNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ExecutionExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,

@@ -150,6 +150,15 @@ class RuleNotActive(ZartError):
         )
 
 
+class BreakerNotFound(NotFound):
+    """No breaker has this id."""
+
+    reason = "BREAKER_NOT_FOUND"
+
+    def __init__(self, breaker_id: str) -> None:
+        super().__init__(f"no breaker {breaker_id!r}", breaker_id=breaker_id)
+
+
 class TaskDefinitionNotFound(NotFound):
     """No definition is registered for this task, or not this version."""
 

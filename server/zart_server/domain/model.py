@@ -296,3 +296,4 @@ class PauseRule:
     exempt_execution_ids: tuple[str, ...] = ()
     drained_at: datetime | None = None
     counts: RuleCounts = RuleCounts()
+    breaker_id: str = ""

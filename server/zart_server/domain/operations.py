@@ -24,6 +24,11 @@ class OperationKind(StrEnum):
     REGISTER_TASK = "register_task"
     UPDATE_PAUSE_RULE = "update_pause_rule"
     DRAIN = "drain"
+    CREATE_BREAKER = "create_breaker"
+    UPDATE_BREAKER = "update_breaker"
+    DELETE_BREAKER = "delete_breaker"
+    BREAKER_OPENED = "breaker_opened"
+    BREAKER_CLOSED = "breaker_closed"
 
 
 class OperationStatus(StrEnum):
@@ -90,3 +95,4 @@ class Operation:
     made: Made
     principal: str = ""
     incident: str = ""
+    breaker_id: str = ""

@@ -33,7 +33,7 @@ from zart_server.engine.operations.update_pause_rule import update_pause_rule
 from zart_server.store import reads
 from zart_server.store.connection import Autocommit, Tx
 
-_PAUSE_LOCK = "\0pause lock"  # no execution is called so
+PAUSE_LOCK = "\0pause lock"  # no execution is called so
 
 
 def _execution_id(command: RetryStep | Restart | Rerun) -> str:
@@ -41,7 +41,7 @@ def _execution_id(command: RetryStep | Restart | Rerun) -> str:
 
 
 def _pause_lock(_command: Pause | UpdatePauseRule | Resume) -> str:
-    return _PAUSE_LOCK
+    return PAUSE_LOCK
 
 
 def _retried(done: RetriedStep) -> pb.RetryStepResponse:

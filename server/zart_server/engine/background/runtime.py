@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
@@ -27,6 +28,7 @@ class Runtime:
         self.rule_watches = RuleWatches(db, self.drains)
         self.drains.on_look = self.rule_watches.look
         self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps, self.drains)
+        self.breakers = Breakers(db, self.dispatch.completions)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -35,12 +37,13 @@ class Runtime:
         db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Start liveness checks, notifications, maintenance and the pause sweep."""
+        """Start liveness checks, notifications, maintenance, the pause sweep and breakers."""
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
         self.sweeps.start()
         self.drains.start()
+        self.breakers.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
@@ -55,6 +58,7 @@ class Runtime:
         await self.maintenance.stop()
         await self.sweeps.stop()
         await self.drains.stop()
+        await self.breakers.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:

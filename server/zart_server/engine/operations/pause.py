@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-
 from zart_server.domain.commands import Caller, Pause, PauseCounts
 from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
 from zart_server.domain.pause_plans import Paused, PauseWarnings
+from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.pause_scope import find_mistake, find_warnings
 from zart_server.engine.operations.plan_pause import EXACT_TO, find_pairs, what_is_decided
 from zart_server.engine.operations.plans import judge_plan
@@ -17,9 +16,6 @@ from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
 from zart_server.store.pausing.rules import find_rule, insert_rule
 from zart_server.store.pausing.work import PauseWork, end_settling
-
-# Letters and digits that cannot be taken for one another.
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 async def pause(
@@ -44,7 +40,7 @@ async def pause(
     pattern = scope.step_pattern
     row = await insert_rule(
         tx,
-        "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
+        short_id("pr"),
         scope,
         None if pattern is None else to_regex(pattern),
         caller=caller,

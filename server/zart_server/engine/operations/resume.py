@@ -75,8 +75,9 @@ async def expire(connection: Autocommit) -> int:
     Raises OperationTimeout.
     """
     tx = await seize_pause_lock(connection, _EXPIRY_WAIT)
-    deleted = await delete_expired(tx)
-    await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
+    caller = Caller("expiry", "its time was up")
+    deleted = await delete_expired(tx, caller)
+    await _record(tx, OperationKind.EXPIRE, deleted, caller)
     return len(deleted)
 
 

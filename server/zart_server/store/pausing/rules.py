@@ -11,6 +11,7 @@ import asyncpg
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
+from zart_server.store.breaking.closing import CLOSING
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.statement import Statement
@@ -20,7 +21,7 @@ PAUSE_LOCK = 0x7A61_7274_0002
 
 _COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident"""
+    expired, incident, breaker_id"""
 MAX_EXEMPTIONS = 1_000  # of a rule
 # The last lease token given out. Read under the exclusive pause lock, when no claim is under way,
 # it divides the leases before from those after.
@@ -70,6 +71,7 @@ class RuleRow:
                 incident=row["incident"],
                 exempt_execution_ids=tuple(row["exempt"]),
                 drained_at=row["drained_at"],
+                breaker_id=row["breaker_id"],
             ),
         )
 
@@ -107,10 +109,10 @@ _INSERT = Statement(
     f"""
     WITH rule AS (
         INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
-            step_regex, everything, reason, created_by, principal, incident, expires_at,
-            epoch, token_from)
+            step_regex, everything, reason, created_by, principal, incident, breaker_id,
+            expires_at, epoch, token_from)
         SELECT :rule_id, :execution_id, :task_name, :step_pattern,
-            :step_regex, :everything, :reason, :created_by, :principal, :incident,
+            :step_regex, :everything, :reason, :created_by, :principal, :incident, :breaker_id,
             COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
             (SELECT epoch + 1 FROM zart.pause_epoch), {LAST_LEASE}
         WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
@@ -121,6 +123,7 @@ _INSERT = Statement(
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
     ), told AS (
         SELECT u.* FROM rule, json_to_recordset(:records::text::json) u({RECORD})
+        WHERE rule.breaker_id = ''
     ), operations AS ({recorded("told", "'pause'")})
     SELECT {rule_columns("rule")} FROM rule
     """,
@@ -135,13 +138,14 @@ async def insert_rule(
     regex: str | None,
     *,
     caller: Caller,
-    expires_at: datetime | None,
-    expires_in: timedelta | None,
+    expires_at: datetime | None = None,
+    expires_in: timedelta | None = None,
+    breaker_id: str = "",
 ) -> RuleRow | None:
     """Insert an active rule that is to be settled, and record the operation.
 
-    Return None, having inserted nothing, if the rule would have expired already. The caller holds
-    the pause lock exclusively.
+    Of a breaker's rule its opening is recorded, by its caller. Return None, having inserted
+    nothing, if the rule would have expired already. The caller holds the pause lock exclusively.
     """
     operation = NewOperation(
         caller,
@@ -162,6 +166,7 @@ async def insert_rule(
             created_by=caller.triggered_by,
             principal=caller.principal,
             incident=caller.incident,
+            breaker_id=breaker_id,
             expires_at=expires_at,
             expires_in=expires_in,
             records=to_text([record_of(operation)]),
@@ -229,10 +234,10 @@ def _delete(which: str) -> Statement:
         INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
     ), epoch AS (
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
-    )
+    ), {CLOSING}
     SELECT {rule_columns("deleted")} FROM deleted ORDER BY rule_key
     """
-    return Statement(text, locks=("pause_rules", "pause_work", "pause_epoch"))
+    return Statement(text, locks=("pause_rules", "pause_work", "pause_epoch", "breakers"))
 
 
 _DELETE = _delete(_WANTED)
@@ -244,23 +249,30 @@ async def delete_rules(
 ) -> list[RuleRow]:
     """Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
 
-    The caller holds the pause lock exclusively.
+    Closes their breakers, on record. The caller holds the pause lock exclusively.
     """
-    values = _wanted(rule_id, scope) | {
-        "deleted_by": caller.triggered_by,
-        "principal": caller.principal,
-        "expired": False,
-    }
+    values = _wanted(rule_id, scope) | _deleting(caller, expired=False)
     rows = await tx.fetch(_DELETE.text, *_DELETE.arguments(**values))
     return [RuleRow.from_row(row) for row in rows]
 
 
-async def delete_expired(tx: Tx) -> list[RuleRow]:
+def _deleting(caller: Caller, *, expired: bool) -> dict[str, object]:
+    return {
+        "deleted_by": caller.triggered_by,
+        "principal": caller.principal,
+        "closed_for": caller.reason,
+        "request_id": caller.request_id,
+        "incident": caller.incident,
+        "expired": expired,
+    }
+
+
+async def delete_expired(tx: Tx, caller: Caller) -> list[RuleRow]:
     """Delete rules that have expired by the database's clock, as ``delete_rules`` does.
 
     The caller holds the pause lock exclusively.
     """
-    values = {"deleted_by": "expiry", "principal": "", "expired": True}
+    values = _deleting(caller, expired=True)
     rows = await tx.fetch(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))
     return [RuleRow.from_row(row) for row in rows]
 

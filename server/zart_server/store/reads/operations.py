@@ -85,6 +85,7 @@ async def list_operations(
                 reason=row["reason"],
                 request_id=row["request_id"],
                 incident=row["incident"],
+                breaker_id=row["breaker_id"],
                 created_at=row["created_at"],
                 replaced=replaced_from_json(row["replaced"]),
                 made=made_from_json(row["made"]),

@@ -1,0 +1,73 @@
+"""Breakers: what ended badly is found by its time, and who counts it by the task."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hot.explained import Explained
+from hot.scenario import scenario
+from zart_server.domain.breakers import BreakerSettings
+from zart_server.domain.commands import Caller
+from zart_server.store.breaking.counts import (
+    count_completed,
+    count_failed,
+    find_counting,
+    find_counting_ratios,
+    find_failed,
+    find_reached,
+    purge_counts,
+    read_error,
+    take_look,
+)
+from zart_server.store.breaking.rows import find_breaker, insert_breaker, list_breakers
+
+_YOUNG = 50
+_NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+async def breakers(tx: Explained, count: int, task: str = "b") -> list[int]:
+    """Make breakers of as many tasks and return their keys."""
+    for n in range(count):
+        settings = BreakerSettings(f"{task}-{n}", None, 2, timedelta(minutes=1), 0.5, None)
+        await insert_breaker(tx.tx, f"br-{task}-{n}", settings, Caller())
+    rows = await tx.sql.fetch("SELECT breaker_key FROM zart.breakers ORDER BY breaker_key")
+    return [row[0] for row in rows]
+
+
+@scenario(_YOUNG)
+async def finding_what_ended_badly(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,"
+        " lease_token, started_at, completed_at)"
+        f" SELECT n, 0, 7, 'failed', false, 'd', n, now(), now() + interval '1 day'"
+        f" FROM generate_series(1, {_YOUNG}) n"
+    )
+    failed = await find_failed(tx.tx, _NOW + timedelta(hours=12))
+    assert len(failed) == _YOUNG
+    await read_error(tx.tx, failed[0])
+    assert all(plan.looked_at("attempts") <= _YOUNG for plan in tx.plans)
+
+
+@scenario(20)
+async def finding_who_counts(tx: Explained) -> None:
+    await breakers(tx, 20)
+    assert len(await find_counting(tx.tx, [f"b-{n}" for n in range(5)])) == 5
+    assert len(await find_counting_ratios(tx.tx)) == 20
+    await take_look(tx.tx)
+
+
+# Whatever is counted is looked at once a minute.
+@scenario(40, whole="breaker_counts")
+async def counting(tx: Explained) -> None:
+    keys = await breakers(tx, 20)
+    await count_failed(tx.tx, {(key, 1, _NOW): 2 for key in keys})
+    await count_completed(tx.tx, {(key, 1): 1 for key in keys})
+    assert len(await find_reached(tx.tx, keys)) == 20
+    await purge_counts(tx.tx)
+
+
+@scenario(20)
+async def reading_breakers(tx: Explained) -> None:
+    await breakers(tx, 20)
+    assert await find_breaker(tx.tx, "br-b-0")
+    assert len((await list_breakers(tx.tx, None, 10)).items) == 10
