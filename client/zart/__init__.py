@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         StepStatus,
         WatchUntil,
     )
+    from zart.receipts import PauseReceipt
     from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
     from zart.tasks import StepFailed, Task
@@ -59,6 +60,7 @@ _HOME = {
         "StepStatus",
         "WatchUntil",
     ),
+    "receipts": ("PauseReceipt",),
     "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
     "tasks": ("StepFailed", "Task"),
@@ -81,6 +83,7 @@ __all__ = [
     "Lease",
     "OperationKind",
     "Outcome",
+    "PauseReceipt",
     "PauseRuleStatus",
     "Refused",
     "Released",

@@ -5,6 +5,7 @@
     ZartError
     ├── Unreachable             no server answered, or not in time: the outcome is unknown
     ├── RunFailed               the run waited for ended FAILED or CANCELLED
+    ├── PauseViolated           a receipt lists what was leased though a pause rule withheld it
     ├── NotPlanned              asked for a plan, an older server may have done it
     └── Refused                 the server said no, and why
         ├── InvalidField
@@ -31,7 +32,7 @@ After ``Unreachable`` and ``Unavailable`` a mutation may have happened: repeatin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,7 +42,7 @@ from google.rpc import status_pb2
 from zart import status_details
 
 if TYPE_CHECKING:
-    from zart.models import Run
+    from zart.models import RuleAttempt, Run
 
 
 class ZartError(Exception):
@@ -62,6 +63,20 @@ class RunFailed(ZartError):
     def __init__(self, run: Run) -> None:
         super().__init__(f"{run.run_id} ended {run.status}: {run.error or 'no error was recorded'}")
         self.run = run
+
+
+class PauseViolated(ZartError):
+    """Attempts were leased although a pause rule withheld them; ``attempts`` are the first."""
+
+    def __init__(self, attempts: Sequence[RuleAttempt], *, is_lower_bound: bool) -> None:
+        first = attempts[0]
+        more = " or more" if is_lower_bound else ""
+        super().__init__(
+            f"{len(attempts)}{more} attempts were leased that the rule withheld, first of all"
+            f" attempt {first.attempt} of {first.execution_id}:run:{first.run_number}"
+            f"/{first.step_name}, by {first.dispatcher_id}"
+        )
+        self.attempts = tuple(attempts)
 
 
 class NotPlanned(ZartError):

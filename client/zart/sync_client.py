@@ -209,6 +209,7 @@ class SyncClient:
     resume = _method(admin.resume)
     update_pause_rule = _method(admin.update_pause_rule)
     get_pause_rule = _method(admin.get_pause_rule)
+    verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
 
     create_breaker = _method(breaker.create_breaker)

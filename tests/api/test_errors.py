@@ -232,6 +232,7 @@ def test_every_method_documents_its_errors() -> None:
         "Resume",
         "UpdatePauseRule",
         "GetPauseRule",
+        "VerifyPauseRule",
         "ListPauseRules",
         "WatchPauseRule",
     ]

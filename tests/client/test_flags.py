@@ -28,7 +28,7 @@ NOT_ON_THE_COMMAND_LINE = {"page_token", "steps", "kind"}
         ("status", "GetExecution"), ("why", "ExplainStep"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
-        ("pause-list", "ListPauseRules"), ("history", "ListOperations"),
+        ("pause-list", "ListPauseRules"), ("verify", "VerifyPauseRule"), ("history", "ListOperations"),
     ],
 )  # fmt: skip
 def test_every_field_has_a_flag(command: str, method: str) -> None:

@@ -138,6 +138,10 @@ EXPLAINED = [
     for step in STEPS
 ]
 STATE = execution.GetExecutionResponse(execution=EXECUTIONS[0], run=RUN, steps=STEPS)
+LEASED = rules.RuleAttempt(
+    execution_id=ID, step_name="charge-the-card-of-user-7", attempt=3, started_at=AT,
+    dispatcher_id="dispatcher-7f9c4d5b6-abcde", ended_at=LATER,
+)  # fmt: skip
 ANSWERS: dict[str, Message] = {
     "ListExecutions": execution.ListExecutionsResponse(executions=EXECUTIONS * 3),
     "GetExecution": STATE,
@@ -145,13 +149,16 @@ ANSWERS: dict[str, Message] = {
     "ExplainStep": execution.ExplainStepResponse(steps=EXPLAINED),
     "ListRuns": admin.ListRunsResponse(runs=[RUN] * 3),
     "ListPauseRules": admin.ListPauseRulesResponse(rules=[RULE] * 2),
+    "VerifyPauseRule": admin.VerifyPauseRuleResponse(
+        window_started_at=AT, last_before=LEASED, violations=[LEASED] * 2
+    ),
     "Resume": admin.ResumeResponse(rules_deleted=1, rules=[RULE]),
     **BREAKERS,
     "ListOperations": audit.ListOperationsResponse(operations=[OPERATION] * 3),
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [
-    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "pause-list --include-deleted",
+    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "pause-list --include-deleted", "verify pr-abcd1234",
     "resume --rule-id pr-abcd1234 --yes", f"history {ID}", "tasks",
     "breaker list", "breaker show br-abcd1234",
 ]  # fmt: skip
@@ -185,7 +192,7 @@ def test_no_word_is_broken_and_no_line_is_too_long(
     arguments = ["--address", address, *line.split()]
     whole = zart_command(monkeypatch, arguments)
     narrow = zart_command(monkeypatch, arguments, columns=80)
-    assert narrow.code == whole.code == 0
+    assert narrow.code == whole.code == int(line.startswith("verify"))  # of a violated rule
     lines = [one for one in narrow.out.splitlines() if "zart " not in one]  # to be pasted
     assert max(map(len, lines)) <= 80, narrow.out
     # Nothing but words of what a pipe gets, and what is said of columns for which is no room.

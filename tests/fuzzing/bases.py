@@ -152,6 +152,9 @@ class Bases:
             rule_id=self._rule, until=admin.WatchUntil.WATCH_UNTIL_DRAINED
         )
 
+    def _verify_pause_rule(self) -> Message:
+        return admin.VerifyPauseRuleRequest(rule_id=self._rule)
+
     def _get_pause_rule(self) -> Message:
         return admin.GetPauseRuleRequest(rule_id=self._rule)
 

@@ -21,6 +21,7 @@ TABLE = [
     ("GET", "/admin/v1/pause/{rule_id}", "GetPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}/update", "UpdatePauseRule"),
     ("GET", "/admin/v1/pause/{rule_id}/watch", "WatchPauseRule"),
+    ("GET", "/admin/v1/pause/{rule_id}/verify", "VerifyPauseRule"),
     ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
     ("POST", "/admin/v1/resume", "Resume"),
     ("POST", "/admin/v1/breakers", "CreateBreaker"),

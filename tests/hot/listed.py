@@ -11,6 +11,7 @@ from hot import (
     maintaining,
     pausing,
     reading,
+    verifying,
 )
 from hot.scenario import SCENARIOS, Scenario
 
@@ -27,4 +28,5 @@ __all__ = [
     "maintaining",
     "pausing",
     "reading",
+    "verifying",
 ]

@@ -113,7 +113,8 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
-        "ExplainStep", "WatchExecution", "WatchPauseRule", "ListTaskDefinitions", "GetTaskDefinition",
+        "ExplainStep", "WatchExecution", "WatchPauseRule", "VerifyPauseRule",
+        "ListTaskDefinitions", "GetTaskDefinition",
         "GetBreaker", "ListBreakers", "ListOperations", "ServerReflectionInfo",
     },
     "operator": {

@@ -16,8 +16,10 @@ from zart.models import (
     WatchedPauseRule,
     WatchUntil,
 )
+from zart.receipts import PauseReceipt
 from zart.v1 import admin_service_pb2 as pb
 
+_VERIFYING = 600.0  # seconds; it reads some hundred million steps in that time
 _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
 
 
@@ -141,6 +143,16 @@ def get_pause_rule(rule_id: str) -> Call[PauseRule]:
     """
     request = pb.GetPauseRuleRequest(rule_id=rule_id)
     return Call(_METHODS["GetPauseRule"], request, lambda answer: decode(PauseRule, answer.rule))
+
+
+def verify_pause_rule(rule_id: str) -> Call[PauseReceipt]:
+    """Return the receipt of a rule: what was leased while it stood, or has stood so far.
+
+    It may take as long as reading all steps of the runs that lived meanwhile. Raises
+    PauseRuleNotFound.
+    """
+    request = pb.VerifyPauseRuleRequest(rule_id=rule_id)
+    return Call(_METHODS["VerifyPauseRule"], request, reader(PauseReceipt), _VERIFYING)
 
 
 def list_pause_rules(

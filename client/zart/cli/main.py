@@ -22,6 +22,7 @@ from zart.cli import (
     problems,
     processes,
     token,
+    verify,
     why,
 )
 from zart.cli.options import Address, Output, Timeout, example
@@ -63,6 +64,7 @@ for part in (
     pausing.app,
     exempt.app,
     breakers.app,
+    verify.app,
     processes.app,
     gateway.app,
     token.app,

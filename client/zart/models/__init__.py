@@ -23,7 +23,14 @@ from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
 from zart.models.operations import Operation, OperationMade, OperationReplaced
 from zart.models.page import Page
-from zart.models.pauses import Paused, PauseRule, Resumed, UpdatedPauseRule, WatchedPauseRule
+from zart.models.pauses import (
+    Paused,
+    PauseRule,
+    Resumed,
+    RuleAttempt,
+    UpdatedPauseRule,
+    WatchedPauseRule,
+)
 from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
@@ -79,6 +86,7 @@ __all__ = [
     "Resumed",
     "RetriedStep",
     "Retry",
+    "RuleAttempt",
     "Run",
     "RunStatus",
     "RunTrigger",

@@ -107,3 +107,16 @@ class Resumed:
     released_steps_is_lower_bound: bool
     still_paused_steps: int
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAttempt:
+    """An attempt of a step that a pause rule's scope matches; ``ended_at`` None: it is running."""
+
+    execution_id: str
+    run_number: int
+    step_name: str
+    attempt: int
+    dispatcher_id: str
+    started_at: datetime | None
+    ended_at: datetime | None

@@ -996,6 +996,112 @@ class GetPauseRuleResponse(_message.Message):
 Global___GetPauseRuleResponse: _TypeAlias = GetPauseRuleResponse  # noqa: Y015
 
 @_typing.final
+class VerifyPauseRuleRequest(_message.Message):
+    """Asks for the receipt of a pause rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule, which may have ended."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyPauseRuleRequest: _TypeAlias = VerifyPauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class VerifyPauseRuleResponse(_message.Message):
+    """Answers VerifyPauseRule. An attempt counts once, where it was made, though a rerun has kept its
+    result; a step that an operator completed was not leased and is not in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLEAN_FIELD_NUMBER: _builtins.int
+    WINDOW_STARTED_AT_FIELD_NUMBER: _builtins.int
+    WINDOW_ENDED_AT_FIELD_NUMBER: _builtins.int
+    CHECKED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_AT_START_FIELD_NUMBER: _builtins.int
+    EXEMPT_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RELEASED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LAST_BEFORE_FIELD_NUMBER: _builtins.int
+    FIRST_AFTER_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    clean: _builtins.bool
+    """True if nothing was leased that the rule withheld, and all that could tell was read: there are
+    no violations, and is_complete is true.
+    """
+    checked_attempts: _builtins.int
+    """The attempts that were looked at: those of steps that the rule's scope matches, exempt ones too,
+    in runs that lived while the rule stood, or within five minutes of that.
+    """
+    in_flight_at_start: _builtins.int
+    """Those of them that were leased before the rule was added, and had not ended by then."""
+    exempt_attempts: _builtins.int
+    """Those of them that were leased while the rule stood, and exempted their execution."""
+    released_attempts: _builtins.int
+    """Those of them that were leased while the rule stood, and had released them."""
+    violations_is_lower_bound: _builtins.bool
+    """There are more violations than that."""
+    is_complete: _builtins.bool
+    """False if runs were purged that lived while the rule stood, or if a server added or ended the
+    rule that is too old to note between which lease tokens it stood: then nothing is counted.
+    """
+    @_builtins.property
+    def window_started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the rule was added."""
+
+    @_builtins.property
+    def window_ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When the rule ended. Unset: it stands, and was judged until now."""
+
+    @_builtins.property
+    def last_before(self) -> _pause_rule_pb2.RuleAttempt:
+        """The last of them that was leased before the rule was added."""
+
+    @_builtins.property
+    def first_after(self) -> _pause_rule_pb2.RuleAttempt:
+        """The first of them that was leased after the rule had ended."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.RuleAttempt]:
+        """Those of them that were leased although the rule withheld them: the first 1,000 of these."""
+
+    def __init__(
+        self,
+        *,
+        clean: _builtins.bool = ...,
+        window_started_at: _timestamp_pb2.Timestamp | None = ...,
+        window_ended_at: _timestamp_pb2.Timestamp | None = ...,
+        checked_attempts: _builtins.int = ...,
+        in_flight_at_start: _builtins.int = ...,
+        exempt_attempts: _builtins.int = ...,
+        released_attempts: _builtins.int = ...,
+        last_before: _pause_rule_pb2.RuleAttempt | None = ...,
+        first_after: _pause_rule_pb2.RuleAttempt | None = ...,
+        violations: _abc.Iterable[_pause_rule_pb2.RuleAttempt] | None = ...,
+        violations_is_lower_bound: _builtins.bool = ...,
+        is_complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_after", b"first_after", "last_before", b"last_before", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_attempts", b"checked_attempts", "clean", b"clean", "exempt_attempts", b"exempt_attempts", "first_after", b"first_after", "in_flight_at_start", b"in_flight_at_start", "is_complete", b"is_complete", "last_before", b"last_before", "released_attempts", b"released_attempts", "violations", b"violations", "violations_is_lower_bound", b"violations_is_lower_bound", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyPauseRuleResponse: _TypeAlias = VerifyPauseRuleResponse  # noqa: Y015
+
+@_typing.final
 class ListPauseRulesRequest(_message.Message):
     """Asks for pause rules."""
 

@@ -85,6 +85,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.FromString,
                 _registered_method=True)
+        self.VerifyPauseRule = channel.unary_unary(
+                '/zart.v1.AdminService/VerifyPauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.FromString,
+                _registered_method=True)
         self.ListPauseRules = channel.unary_unary(
                 '/zart.v1.AdminService/ListPauseRules',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
@@ -192,6 +197,17 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyPauseRule(self, request, context):
+        """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+        the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+        was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPauseRules(self, request, context):
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them.
         """
@@ -250,6 +266,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetPauseRule,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.SerializeToString,
+            ),
+            'VerifyPauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyPauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.SerializeToString,
             ),
             'ListPauseRules': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPauseRules,
@@ -489,6 +510,33 @@ class AdminService(object):
             '/zart.v1.AdminService/GetPauseRule',
             zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyPauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/VerifyPauseRule',
+            zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

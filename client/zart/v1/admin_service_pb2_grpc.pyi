@@ -93,6 +93,13 @@ class AdminServiceStub:
     withholds and what is in flight as of the read.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
+    VerifyPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.VerifyPauseRuleRequest, _admin_service_pb2.VerifyPauseRuleResponse]
+    """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+    the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+    was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
     ListPauseRules: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
     WatchPauseRule: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.WatchPauseRuleRequest, _admin_service_pb2.WatchPauseRuleResponse]
@@ -164,6 +171,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
     """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
     withholds and what is in flight as of the read.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
+    VerifyPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.VerifyPauseRuleRequest, _admin_service_pb2.VerifyPauseRuleResponse]  # type: ignore[assignment]
+    """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+    the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+    was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]  # type: ignore[assignment]
@@ -282,6 +296,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.GetPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.GetPauseRuleResponse]]:
         """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
         withholds and what is in flight as of the read.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyPauseRule(
+        self,
+        request: _admin_service_pb2.VerifyPauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.VerifyPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.VerifyPauseRuleResponse]]:
+        """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+        the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+        was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
-from zart_server.api import encode
+from zart_server.api import encode, encode_receipt
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
@@ -23,6 +23,7 @@ from zart_server.api.mutations.admin import (
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
+from zart_server.api.verifying import Verifying
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.store import reads
@@ -43,6 +44,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._drains = drains
         self._rule_watches = rule_watches
         self._reading = reading
+        self._verifying = Verifying(reading)
         self._mutations = mutations
         self._pause = pause_mutation(mutations.patience)
         self._update_pause_rule = update_pause_rule_mutation(mutations.patience)
@@ -106,6 +108,14 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         async with self._reading.transaction(snapshot=True) as tx:
             rule = await reads.get_pause_rule(tx, rule_id)
         return pb.GetPauseRuleResponse(rule=encode.pause_rule(rule))
+
+    async def VerifyPauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.VerifyPauseRuleRequest, context: Context
+    ) -> pb.VerifyPauseRuleResponse:
+        """Return the receipt of a pause rule."""
+        with Checks() as check:
+            rule_id = check(name_of, request.rule_id, "rule_id")
+        return encode_receipt.receipt(await self._verifying.verify(rule_id))
 
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context

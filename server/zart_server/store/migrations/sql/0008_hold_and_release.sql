@@ -131,6 +131,26 @@ SELECT operation_key AS operation_id, status, kind, execution_id, run_number, st
        refusal, created_at
 FROM zart.operation_attempts;
 
+-- When the runs lived that were purged, through the door for it, whoever opened it: of them nobody
+-- can say any more what was leased while a rule stood.
+CREATE TABLE zart.purged_runs (
+    purge_key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_name text COLLATE "C" NOT NULL,
+    lives     tstzmultirange NOT NULL,
+    purged_at timestamptz NOT NULL DEFAULT statement_timestamp()
+);
+CREATE FUNCTION zart.note_purged_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO zart.purged_runs (task_name, lives)
+    SELECT listed_task, range_agg(tstzrange(LEAST(created_at, completed_at),
+        GREATEST(created_at, COALESCE(completed_at, 'infinity')), '[]'))
+    FROM old_rows GROUP BY listed_task;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER runs_purged AFTER DELETE ON zart.runs
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION zart.note_purged_runs();
+
 -- The last lease token given out: tokens begin at 1.
 CREATE FUNCTION zart.last_token() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT last_value - (NOT is_called)::integer FROM zart.lease_tokens
