@@ -48,6 +48,7 @@ LINES = {
     "rerun": ["rerun", HOSTILE, "--yes"],
     "pause": ["pause", "--task-name", HOSTILE],
     "resume": ["resume", "--task-name", HOSTILE, "--yes"],
+    "exempt": ["exempt", HOSTILE, HOSTILE],
     "pause-list": ["pause-list"],
     "breaker create": [
         "breaker",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from client.scripted import RUN, STEP, Run, Script, refusal
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 from rig import CHAIN, Rig
 
@@ -21,6 +22,7 @@ from zart.v1 import pause_rule_pb2 as rules
 from zart.v1 import warning_pb2 as warnings
 
 PLANNED_RULE = rules.PauseRule(task_name="order", step_pattern="charge-*")
+ENDED = rules.PauseRule(rule_id="pr-old", deleted_by="ann", deleted_at=Timestamp(seconds=1))
 PLANS: dict[str, tuple[str, str, Any]] = {
     "retry-step": ("x charge-card", "RetryStep", admin.RetryStepResponse(
         run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
@@ -31,6 +33,8 @@ PLANS: dict[str, tuple[str, str, Any]] = {
     "pause": ("--task-name order --step 'charge-*'", "Pause", admin.PauseResponse(
         rule=PLANNED_RULE, paused_steps=10_000, paused_steps_is_lower_bound=True, executions=7,
         sample_execution_ids=["order-1"], plan_token="AQtok", planned=True)),
+    "resume": ("--task-name order", "Resume", admin.ResumeResponse(
+        rules_deleted=1, rules=[PLANNED_RULE], plan_token="AQtok", planned=True)),
     "cancel": ("x", "CancelExecution", execution.CancelExecutionResponse(
         run=RUN, plan_token="AQtok", planned=True)),
 }  # fmt: skip
@@ -96,6 +100,26 @@ def test_the_blast_radius_is_shown(run: Run) -> None:
     ]
     assert err == ""
     assert request.must_match
+
+
+@pytest.mark.parametrize(
+    ("line", "answer", "told"),
+    [
+        ("--task-name order", admin.ResumeResponse(), "no rule has this scope: nothing was done"),
+        ("--all", admin.ResumeResponse(), "no rule has this scope: nothing was done"),
+        ("--task-name order --dry-run", admin.ResumeResponse(planned=True), "nothing was done"),
+        ("--rule-id pr-old", admin.ResumeResponse(rules=[ENDED]), "pr-old ended before, by ann"),
+    ],
+)
+def test_a_resume_of_nothing_is_no_order_that_was_done(
+    run: Run, line: str, answer: admin.ResumeResponse, told: str
+) -> None:
+    code, out, err, _ = run(f"resume {line}", ("Resume", answer))
+    assert (code, out) == (1, "")
+    assert told in err
+    code, out, _, _ = run(f"resume {line} -o json", ("Resume", answer))
+    assert code == 1
+    assert json.loads(out)["rulesDeleted"] == 0
 
 
 def test_a_scope_of_nothing_is_no_usage_and_future_makes_it_one(run: Run) -> None:

@@ -74,6 +74,8 @@ def resume(
     task_name: str | None = None,
     step_pattern: str | None = None,
     everything: bool = False,
+    validate_only: bool = False,
+    plan_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -81,7 +83,9 @@ def resume(
 ) -> Call[Resumed]:
     """Delete one pause rule, those whose own fields equal all given, or everything.
 
-    Raises PauseRuleNotFound, and ValueError where nothing at all is given.
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises PauseRuleNotFound, PlanChanged, NotPlanned, and
+    ValueError where nothing at all is given.
     """
     given = (rule_id, execution_id, task_name, step_pattern)
     if not everything and all(value is None for value in given):
@@ -92,12 +96,14 @@ def resume(
         task_name=task_name,
         step_pattern=step_pattern,
         everything=everything,
+        validate_only=validate_only,
+        plan_token=plan_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
         request_id=request_id,
     )
-    return Call(_METHODS["Resume"], request, reader(Resumed))
+    return Call(_METHODS["Resume"], request, plan_reader(Resumed, request))
 
 
 def update_pause_rule(
@@ -108,6 +114,8 @@ def update_pause_rule(
     expires_at: datetime | None = None,
     expires_in: float | timedelta | None = None,
     never_expires: bool = False,
+    validate_only: bool = False,
+    plan_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -126,6 +134,8 @@ def update_pause_rule(
         remove_exempt_execution_ids=unexempt,
         expires_at=None if expires_at is None else moment(expires_at),
         expires_in=None if expires_in is None else span(expires_in),
+        validate_only=validate_only,
+        plan_token=plan_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
@@ -133,7 +143,7 @@ def update_pause_rule(
     )
     if never_expires:
         request.never_expires = True
-    return Call(_METHODS["UpdatePauseRule"], request, reader(UpdatedPauseRule))
+    return Call(_METHODS["UpdatePauseRule"], request, plan_reader(UpdatedPauseRule, request))
 
 
 def get_pause_rule(rule_id: str) -> Call[PauseRule]:

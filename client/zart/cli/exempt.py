@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zart.calls import admin, changes
-from zart.cli.options import example, mutates
+from zart.cli.options import example, plans
 from zart.cli.session import Session
 from zart.models import UpdatedPauseRule
 
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 
 @app.command(epilog=example("exempt pr-7k2m9x4q order-7 --reason 'the fix, proven on one'"))
-@mutates
+@plans
 def exempt(
     session: Session,
     rule_id: Annotated[str, typer.Argument(metavar="RULE_ID")],
@@ -31,18 +31,20 @@ def exempt(
 
     def show(answer: UpdatedPauseRule) -> None:
         named = ", ".join(execution_ids)
+        verb = "would exempt" if answer.planned else "exempts"
         if undo:
             session.print(
-                f"{rule_id} exempts {named} no longer",
+                f"{rule_id} {verb} {named} no longer",
                 f"withheld again {answer.withheld_again_steps} ready steps",
             )
         else:
-            session.print(f"{rule_id} exempts {named}", f"released {answer.released_steps} steps")
+            session.print(f"{rule_id} {verb} {named}", f"released {answer.released_steps} steps")
 
     call = admin.update_pause_rule(
         rule_id,
         exempt=() if undo else execution_ids,
         unexempt=execution_ids if undo else (),
+        **session.plan.fields,
         **session.mutation.fields,
     )
     session.run(call, show)

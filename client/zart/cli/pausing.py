@@ -8,7 +8,7 @@ import typer
 
 from zart.calls import admin
 from zart.cli import render
-from zart.cli.options import Limit, example, mutates, plans, reads
+from zart.cli.options import Limit, example, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import span_of
 from zart.models import Paused, PauseRule, Resumed, WarningKind
@@ -101,7 +101,7 @@ def _confirm_pause(session: Session, plan: Paused) -> None:
 
 
 @app.command(epilog=example("resume --task-name order --step 'charge-*'"))
-@mutates
+@plans
 def resume(
     session: Session,
     execution_id: ScopeExecution = None,
@@ -124,15 +124,18 @@ def resume(
     means_all = rule_id is None and not has_scope
     if means_all and not everything and not session.is_interactive:
         raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
-    if session.is_interactive and not session.mutation.yes:
+    if session.is_interactive and not (session.mutation.yes or session.plan):
         doomed = [
             r for r in session.client.list_pause_rules(**scope) if rule_id in {None, r.rule_id}
         ]
         _confirm_rules(session, doomed)
 
     def show(answer: Resumed) -> None:
+        _check_anything_ended(session, answer)
         more = " or more" if answer.released_steps_is_lower_bound else ""
-        session.print(f"deleted   {answer.rules_deleted} rules")
+        session.print(
+            f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
+        )
         if answer.rules:
             session.print_table(render.RULES, list(map(render.rule_row, answer.rules)))
         session.print(
@@ -144,9 +147,22 @@ def resume(
         rule_id=rule_id,
         **scope,
         everything=everything or means_all,
+        **session.plan.fields,
         **session.mutation.fields,
     )
-    session.run(call, show)
+    _check_anything_ended(session, session.run(call, show))
+
+
+def _check_anything_ended(session: Session, answer: Resumed) -> None:
+    """Say so where no rule was there to be ended: that is no order that was done."""
+    if answer.rules_deleted or not all(rule.deleted_at for rule in answer.rules):
+        return
+    if not session.is_json:
+        ended = [
+            f"{r.rule_id} ended before, by {r.deleted_by or 'nobody named'}" for r in answer.rules
+        ]
+        session.err.line(f"zart: {', '.join(ended) or 'no rule has this scope'}: nothing was done")
+    raise typer.Exit(1)
 
 
 def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:

@@ -95,6 +95,8 @@ class UpdatedPauseRule:
     withheld_again_steps: int
     replayed: bool
     warnings: tuple[RequestWarning, ...]
+    plan_token: str = ""
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Resumed:
     released_steps_is_lower_bound: bool
     still_paused_steps: int
     replayed: bool
+    plan_token: str = ""
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

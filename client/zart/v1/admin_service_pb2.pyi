@@ -735,6 +735,8 @@ class ResumeRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names one rule; set without a scope."""
     execution_id: _builtins.str
@@ -755,6 +757,12 @@ class ResumeRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     def __init__(
         self,
         *,
@@ -767,10 +775,12 @@ class ResumeRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -803,6 +813,8 @@ class ResumeResponse(_message.Message):
     RELEASED_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     STILL_PAUSED_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     rules_deleted: _builtins.int
     """How many rules this call deleted."""
     released_steps: _builtins.int
@@ -813,6 +825,10 @@ class ResumeResponse(_message.Message):
     """How many of the rules' steps other active rules go on withholding, exact to 10,000."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
         """The rules it deleted; with rule_id, also one that was already deleted."""
@@ -826,10 +842,12 @@ class ResumeResponse(_message.Message):
         released_steps_is_lower_bound: _builtins.bool = ...,
         still_paused_steps: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        planned: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -851,6 +869,8 @@ class UpdatePauseRuleRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names the rule."""
     never_expires: _builtins.bool
@@ -865,6 +885,12 @@ class UpdatePauseRuleRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     @_builtins.property
     def add_exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Executions that the rule is not to match: their steps run while all others stay paused. They
@@ -896,10 +922,12 @@ class UpdatePauseRuleRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "never_expires", b"never_expires"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_exempt_execution_ids", b"add_exempt_execution_ids", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "never_expires", b"never_expires", "reason", b"reason", "remove_exempt_execution_ids", b"remove_exempt_execution_ids", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_exempt_execution_ids", b"add_exempt_execution_ids", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "never_expires", b"never_expires", "plan_token", b"plan_token", "reason", b"reason", "remove_exempt_execution_ids", b"remove_exempt_execution_ids", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_expiry: _TypeAlias = _typing.Literal["expires_at", "expires_in", "never_expires"]  # noqa: Y015
     _WhichOneofArgType_expiry: _TypeAlias = _typing.Literal["expiry", b"expiry"]  # noqa: Y015
@@ -918,12 +946,18 @@ class UpdatePauseRuleResponse(_message.Message):
     WITHHELD_AGAIN_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     released_steps: _builtins.int
     """How many ready steps of the executions that it exempts now are let go; counted to 10,000."""
     withheld_again_steps: _builtins.int
     """How many ready steps it withholds again, queued ones; counted to 10,000."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def rule(self) -> _pause_rule_pb2.PauseRule:
         """The rule as it is now."""
@@ -940,10 +974,12 @@ class UpdatePauseRuleResponse(_message.Message):
         withheld_again_steps: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["released_steps", b"released_steps", "replayed", b"replayed", "rule", b"rule", "warnings", b"warnings", "withheld_again_steps", b"withheld_again_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "replayed", b"replayed", "rule", b"rule", "warnings", b"warnings", "withheld_again_steps", b"withheld_again_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,7 +78,7 @@ class AdminServiceStub:
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
     """
     UpdatePauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -158,7 +158,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
     Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
     """
     UpdatePauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]  # type: ignore[assignment]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -271,7 +271,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
         Resuming a known rule that is already deleted is OK with rules_deleted 0.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod

@@ -179,7 +179,8 @@ def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
             expiry = Expiry()
             if not request.never_expires:
                 check.fail(kind, "is false: leave it out, and the rule ends as before")
-        return UpdatePauseRule(rule_id, exempt, unexempt, expiry)
+        planning = check(planning_of, request)
+        return UpdatePauseRule(rule_id, exempt, unexempt, expiry, planning)
 
 
 def resume(request: pb.ResumeRequest) -> Resume:
@@ -191,7 +192,7 @@ def resume(request: pb.ResumeRequest) -> Resume:
             check.fail("rule_id", "stands alone: leave it or the scope out")
         if request.everything and (rule_id is not None or not scope.is_empty):
             check.fail("everything", "stands alone: leave it or the scope out")
-        return Resume(rule_id, scope)
+        return Resume(rule_id, scope, check(planning_of, request))
 
 
 def watch_pause_rule(request: pb.WatchPauseRuleRequest) -> tuple[str, WatchUntil]:

@@ -184,6 +184,7 @@ class UpdatePauseRule:
     exempt: tuple[str, ...]
     unexempt: tuple[str, ...]
     expiry: Expiry | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class UpdatedPauseRule:
     released_steps: int
     withheld_again_steps: int
     unknown: Mapping[int, str]
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class Resume:
 
     rule_id: str | None
     scope: PauseScope
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ class Resumed:
     released_steps: int
     is_lower_bound: bool
     still_paused_steps: int
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from zart_server.engine.operations.pause import count_paused, pause, warn
 from zart_server.engine.operations.plan_pause import plan_pause
 from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
-from zart_server.engine.operations.resume import resume
+from zart_server.engine.operations.resume import plan_resume, resume
 from zart_server.engine.operations.retry_step import retry_steps
-from zart_server.engine.operations.update_pause_rule import update_pause_rule
+from zart_server.engine.operations.update_pause_rule import plan_update, update_pause_rule
 from zart_server.store import reads
 from zart_server.store.connection import Autocommit, Tx
 
@@ -187,7 +187,7 @@ def update_pause_rule_mutation(
     return Mutation(
         response_type=pb.UpdatePauseRuleResponse,
         decode=with_caller(decode.update_pause_rule),
-        operate=InLine(operate),
+        operate=InLine(operate, plan_update),
         encode=_updated,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
@@ -205,6 +205,8 @@ def _updated(done: UpdatedPauseRule) -> pb.UpdatePauseRuleResponse:
             encode.no_such_execution(f"add_exempt_execution_ids[{place}]", execution_id)
             for place, execution_id in done.unknown.items()
         ],
+        plan_token=done.plan_token,
+        planned=bool(done.plan_token),
     )
 
 
@@ -228,7 +230,7 @@ def resume_mutation(
     return Mutation(
         response_type=pb.ResumeResponse,
         decode=with_caller(decode.resume),
-        operate=InLine(operate),
+        operate=InLine(operate, plan_resume),
         encode=_resumed,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
@@ -242,4 +244,6 @@ def _resumed(done: Resumed) -> pb.ResumeResponse:
         released_steps=done.released_steps,
         released_steps_is_lower_bound=done.is_lower_bound,
         still_paused_steps=done.still_paused_steps,
+        planned=bool(done.plan_token),
+        plan_token=done.plan_token,
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.plan_rules import decided_of
+from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import find_matching
+from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.rules import (
     RuleRow,
     active_rule_keys,
@@ -30,21 +34,45 @@ async def resume(
     """Delete the rules meant, one or those whose own fields equal every field given.
 
     Return also the transaction. Pause sweeps queue their steps after its commit. Raises
-    PauseRuleNotFound, and OperationTimeout if the pause lock is not had ``within`` these seconds.
+    PauseRuleNotFound, PlanChanged, and OperationTimeout if the pause lock is not had ``within``
+    these seconds.
     """
-    known = None
-    if command.rule_id is not None:
-        known = await find_rule(connection, command.rule_id)
-        if known is None:
-            raise PauseRuleNotFound(command.rule_id)
+    known = await _known(connection, command)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(connection, command.rule_id, command.scope)
     free, others = await _count(connection, keys) if keys else (0, 0)
     tx = await seize_pause_lock(connection, within)
+    if command.planning:
+        meant = await rules_meant(tx, command.rule_id, command.scope)
+        await judge_plan(tx, command.planning, decided_of([row.rule for row in meant]))
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
+    return tx, _resumed(deleted, known, free, others)
+
+
+async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) -> Resumed:
+    """Return what ``resume`` would do: it reads, and takes no lock. Raises PauseRuleNotFound."""
+    known = await _known(connection, command)
+    meant = await rules_meant(connection, command.rule_id, command.scope)
+    decisions = decided_of([row.rule for row in meant])
+    token = await judge_plan(connection, command.planning, decisions)
+    free, others = await _count(connection, [row.rule_key for row in meant]) if meant else (0, 0)
+    return replace(_resumed(meant, known, free, others), plan_token=token)
+
+
+async def _known(connection: Connection, command: Resume) -> RuleRow | None:
+    """Return the rule that is named, deleted or not."""
+    if command.rule_id is None:
+        return None
+    known = await find_rule(connection, command.rule_id)
+    if known is None:
+        raise PauseRuleNotFound(command.rule_id)
+    return known
+
+
+def _resumed(deleted: Sequence[RuleRow], known: RuleRow | None, free: int, others: int) -> Resumed:
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
-    return tx, Resumed(
+    return Resumed(
         rules_deleted=len(deleted),
         rules=tuple(rules),
         released_steps=min(free, EXACT_TO),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, UpdatePauseRule
 from zart_server.domain.errors import (
@@ -14,6 +15,9 @@ from zart_server.domain.errors import (
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
 from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.plan_rules import decided_of
+from zart_server.engine.operations.plans import judge_plan
+from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.pausing.judging import refresh_rules
@@ -30,30 +34,58 @@ async def update_pause_rule(
 
     Return also the transaction, which begins with the pause lock, alone. Pause sweeps queue the
     steps of what is exempt now, and settle what is exempt no longer. Raises PauseRuleNotFound,
-    RuleNotActive, TooManyItems, InvalidField for a past expiry, and OperationTimeout if the pause
-    lock is not had ``within`` these seconds.
+    RuleNotActive, PlanChanged, TooManyItems, InvalidField for a past expiry, and OperationTimeout
+    if the pause lock is not had ``within`` these seconds.
     """
     known = await _active(connection, command.rule_id)
     unknown = await unknown_executions(connection, command.exempt)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
-    exempt = set(known.rule.exempt_execution_ids)
-    released, withheld = await _count(
-        connection, known.rule_key, set(command.exempt) - exempt, exempt & set(command.unexempt)
-    )
+    released, withheld = await _count(connection, known.rule_key, *_changes(known, command))
     tx = await seize_pause_lock(connection, within)
     known = await _active(tx, command.rule_id)
-    exempt = set(known.rule.exempt_execution_ids)
-    added = sorted(set(command.exempt) - exempt)
-    removed = sorted(exempt & set(command.unexempt))
-    count = len(exempt) + len(added) - len(removed)
-    if count > MAX_EXEMPTIONS:
-        raise TooManyItems("add_exempt_execution_ids", count, MAX_EXEMPTIONS)
+    if command.planning:
+        await judge_plan(tx, command.planning, decided_of([known.rule]))
+    added, removed = _changes(known, command)
+    _check_room(known, added, removed)
     if not await update_rule(tx, known.rule_key, added, removed, command.expiry):
         raise InvalidField("expires_at", "lies in the past")
     tx.changes.rules = True
     rule = (await _active(tx, command.rule_id)).rule
     await _record(tx, caller, rule, added, removed, command.expiry)
     return tx, UpdatedPauseRule(rule, released, withheld, unknown)
+
+
+async def plan_update(
+    connection: Autocommit, command: UpdatePauseRule, _caller: Caller
+) -> UpdatedPauseRule:
+    """Return what ``update_pause_rule`` would do: it reads, and takes no lock. Raises as that."""
+    now = await read_clock(connection)
+    known = await _active(connection, command.rule_id)
+    token = await judge_plan(connection, command.planning, decided_of([known.rule]))
+    added, removed = _changes(known, command)
+    _check_room(known, added, removed)
+    expires_at, expiry = known.rule.expires_at, command.expiry
+    if expiry is not None:
+        expires_at = expiry.at if expiry.after is None else now + expiry.after
+        if expires_at is not None and expires_at <= now:
+            raise InvalidField("expires_at", "lies in the past")
+    exempt = sorted({*known.rule.exempt_execution_ids, *added} - {*removed})
+    rule = replace(known.rule, exempt_execution_ids=tuple(exempt), expires_at=expires_at)
+    unknown = await unknown_executions(connection, command.exempt)
+    released, withheld = await _count(connection, known.rule_key, added, removed)
+    return UpdatedPauseRule(rule, released, withheld, unknown, token)
+
+
+def _changes(known: RuleRow, command: UpdatePauseRule) -> tuple[list[str], list[str]]:
+    """Return the executions that the rule is to exempt anew, and no longer."""
+    exempt = set(known.rule.exempt_execution_ids)
+    return sorted(set(command.exempt) - exempt), sorted(exempt & set(command.unexempt))
+
+
+def _check_room(known: RuleRow, added: Sequence[str], removed: Sequence[str]) -> None:
+    count = len(known.rule.exempt_execution_ids) + len(added) - len(removed)
+    if count > MAX_EXEMPTIONS:
+        raise TooManyItems("add_exempt_execution_ids", count, MAX_EXEMPTIONS)
 
 
 async def _active(connection: Connection, rule_id: str) -> RuleRow:
