@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import pytest
-from rig import CHAIN, DIAMOND, Rig
+from rig import CHAIN, DIAMOND, Rig, eventually
 
 import zart
 from zart import errors
@@ -229,3 +229,33 @@ async def test_what_the_deed_is_refused_for_the_plan_is_too(rig: Rig) -> None:
     await rig.work()
     with pytest.raises(errors.NothingToRerun):
         await rig.client.rerun("x", validate_only=True)
+
+
+async def test_who_planned_what_is_on_record_and_not_as_done(rig: Rig) -> None:
+    await rig.dead("x", CHAIN)
+    rule = (await rig.client.pause(task_name="t")).rule_id
+    plan: dict[str, Any] = {"validate_only": True, "reason": "to see"}
+    await rig.client.retry_step("x", "b", **plan)
+    await rig.client.restart("x", **plan)
+    await rig.client.rerun("x", **plan)
+    with pytest.raises(errors.RunFinished):
+        await rig.client.cancel_execution("x", **plan)
+    await rig.client.pause(task_name="t", **plan)
+    await rig.client.update_pause_rule(rule, exempt=["x"], **plan)
+    await rig.client.resume(rule_id=rule, **plan)
+
+    async def kinds() -> dict[str, str]:
+        rows = await rig.db.fetch("SELECT kind, status FROM zart.operation_attempts")
+        return {row["kind"]: row["status"] for row in rows}
+
+    planned = ("retry_step", "restart", "rerun", "pause", "update_pause_rule", "resume")
+    expected = dict.fromkeys(planned, "planned") | {"cancel": "refused"}
+
+    async def are_on_record() -> bool:
+        return await kinds() == expected
+
+    await eventually(are_on_record)
+    assert "to see" not in {each.reason async for each in rig.client.list_operations()}
+    assert {row[0] for row in await rig.db.fetch("SELECT reason FROM zart.operation_attempts")} == {
+        "to see"
+    }

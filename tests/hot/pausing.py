@@ -7,8 +7,10 @@ from hot.scenario import scenario
 from hot.states import MANY, OTHERS
 from zart_server.domain.commands import Caller, Pause, Resume
 from zart_server.domain.model import PauseScope
+from zart_server.domain.plans import Planning
 from zart_server.domain.rule_set import Judgement
 from zart_server.engine.operations.pause import count_paused, pause
+from zart_server.engine.operations.plan_pause import plan_pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.pausing.active import read_changed
@@ -50,6 +52,17 @@ async def counting_a_task(tx: Explained) -> None:
 @scenario(ALL, whole="leases")
 async def counting_some_steps(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, None, "a*")) == ALL - 1
+
+
+# Likewise; and executions are counted page by page.
+@scenario(ALL, whole="leases")
+async def planning_a_pause(tx: Explained) -> None:
+    command = Pause(
+        PauseScope(None, "many", "a*"), None, None, planning=Planning(validate_only=True)
+    )
+    plan = (await plan_pause(tx.alone, command, Caller())).plan
+    assert plan is not None
+    assert plan.radius.counts.paused_steps == ALL - 1
 
 
 @scenario(OTHERS, whole="leases")
