@@ -66,6 +66,8 @@ LINES = {
     "breaker delete": ["breaker", "delete", HOSTILE],
     "breaker trip": ["breaker", "trip", HOSTILE],
     "breaker reset": ["breaker", "reset", HOSTILE],
+    "rules": ["rules"],
+    "verify": ["verify", HOSTILE],
     "runs": ["runs", HOSTILE],
     "history": ["history", HOSTILE],
 }

@@ -158,10 +158,11 @@ ANSWERS: dict[str, Message] = {
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [
-    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "pause-list --include-deleted", "verify pr-abcd1234",
-    "resume --rule-id pr-abcd1234 --yes", f"history {ID}", "tasks",
+    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "verify pr-abcd1234",
+    f"history {ID}", "tasks",
     "breaker list", "breaker show br-abcd1234",
 ]  # fmt: skip
+OF_RULES = ["rules --include-deleted", "resume --rule-id pr-abcd1234 --yes"]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def words_of(text: str) -> set[str]:
     return set(text.split())
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", [*LINES, *OF_RULES])
 def test_no_word_is_broken_and_no_line_is_too_long(
     address: str, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
@@ -198,7 +199,8 @@ def test_no_word_is_broken_and_no_line_is_too_long(
     # Nothing but words of what a pipe gets, and what is said of columns for which is no room.
     told = re.sub(r"no room for [^|]*\| cat", "", narrow.out)
     assert words_of(told) <= words_of(whole.out + whole.err) | {"…"}, narrow.out
-    assert "2023-11-14 22:13:20Z" in whole.out
+    if line not in OF_RULES:  # they show ages
+        assert "2023-11-14 22:13:20Z" in whole.out
 
 
 def test_what_matters_most_is_what_stays(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from zart.calls import admin
+from zart.calls.call import Call
 from zart.cli import render
+from zart.cli.drained import end, wait_drained
 from zart.cli.options import Limit, example, plans, reads
+from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Session
 from zart.cli.values import span_of
 from zart.models import Paused, PauseRule, Resumed, WarningKind
@@ -20,7 +25,7 @@ ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task
 ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
-@app.command(epilog=example("pause --task-name order --step 'charge-*' --for 2h --dry-run"))
+@app.command(epilog=example("pause --task-name order --step 'charge-*' --wait --wait-for 5m"))
 @plans
 def pause(
     session: Session,
@@ -34,8 +39,19 @@ def pause(
     future: Annotated[
         bool, typer.Option("--future", help="Though nothing that there is matches, by now.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until nothing of it is in flight.")
+    ] = False,
+    wait_for: Annotated[
+        str | None,
+        typer.Option("--wait-for", metavar="5m", help="Wait so long at most; then exit 5."),
+    ] = None,
 ) -> None:
-    """Withhold matching steps until resume or expiry."""
+    """Withhold matching steps until resume or expiry.
+
+    What is in flight finishes; --wait waits for that. Exit 5 when it took too long (the rule
+    stands), 4 when the rule was ended meanwhile.
+    """
     scope = (execution_id, task_name, step)
     if not everything and all(value is None for value in scope):
         raise typer.BadParameter(
@@ -62,7 +78,27 @@ def pause(
         for warning in answer.warnings:
             session.err.line(f"warning: {warning.message}")
 
-    session.run(admin.pause(**asked, **session.plan.fields, **session.mutation.fields), show)
+    call = admin.pause(**asked, **session.plan.fields, **session.mutation.fields)
+    within = span_of(wait_for, "--wait-for")
+    if session.plan.dry_run or not (wait or within):
+        session.run(call, show)
+    else:
+        _run_and_wait(session, call, show, within)
+
+
+def _run_and_wait(
+    session: Session, call: Call[Paused], show: Callable[[Paused], None], within: timedelta | None
+) -> None:
+    message: Any
+    message, answer = session.send(call)
+    if not session.is_json:
+        show(answer)
+    last, code = wait_drained(session, answer.rule_id, answer.running_steps, within)
+    if session.is_json:
+        if last.HasField("rule"):
+            message.rule.CopyFrom(last.rule)
+        session.print_json(message)
+    end(session, last, code)
 
 
 def _pause_lines(answer: Paused) -> list[str]:
@@ -137,7 +173,7 @@ def resume(
             f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
         )
         if answer.rules:
-            session.print_table(render.RULES, list(map(render.rule_row, answer.rules)))
+            session.print_table(RULES, list(map(rule_row, answer.rules)))
         session.print(
             f"released  {answer.released_steps}{more} steps",
             f"still     {answer.still_paused_steps} paused by other rules",
@@ -168,13 +204,14 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
 def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:
     if not doomed:
         return
-    session.print_table(render.RULES, list(map(render.rule_row, doomed)), on=session.asking)
+    session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
     for rule in doomed:
         if rule.breaker_id:
             session.asking.line(f"{rule.rule_id} is of {rule.breaker_id}, which closes with it")
     session.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?")
 
 
+@app.command("rules", epilog=example("rules --include-deleted"))
 @app.command("pause-list", epilog=example("pause-list --include-deleted"))
 @reads
 def pause_list(
@@ -187,11 +224,11 @@ def pause_list(
     ] = False,
     limit: Limit = 0,
 ) -> None:
-    """List pause rules, newest first."""
+    """List pause rules, newest first: what each withholds, and what of it is in flight still."""
     call = admin.list_pause_rules(
         execution_id=execution_id,
         task_name=task_name,
         step_pattern=step,
         include_deleted=include_deleted,
     )
-    session.run_list(call, limit, render.RULES, render.rule_row)
+    session.run_list(call, limit, RULES, rule_row)

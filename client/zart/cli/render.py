@@ -181,36 +181,6 @@ def scope_of(rule: PauseRule) -> str:
     return " ".join(f"{name}={value}" for name, value in parts if value is not None)
 
 
-RULES = (
-    Column("RULE"),
-    Column("MATCHES", words=NAMES),
-    Column("STATUS", rank=1),
-    Column("BY", rank=3),
-    Column("IDENTITY", rank=6),
-    Column("REASON", rank=2, words=TEXT),
-    Column("CREATED", rank=5),
-    Column("EXPIRES", rank=4),
-    Column("DELETED BY", rank=7),
-    Column("DELETED BY IDENTITY", rank=8),
-)
-
-
-def rule_row(r: PauseRule) -> Sequence[str]:
-    """Show a pause rule."""
-    return (
-        r.rule_id,
-        scope_of(r),
-        r.status,
-        r.created_by,
-        r.principal,
-        r.reason,
-        when(r.created_at),
-        when(r.expires_at),
-        r.deleted_by,
-        r.deleted_by_principal,
-    )
-
-
 OPERATIONS = (
     Column("WHEN"),
     Column("WHAT"),
