@@ -10,6 +10,8 @@ from zart.v1 import breaker_pb2 as breaker
 from zart.v1 import breaker_service_pb2 as service
 from zart.v1 import execution_pb2 as states
 
+AT = Timestamp(seconds=1_700_000_000)
+PEOPLE = "firstname.lastname@a-workstation"
 _BREAKER = breaker.Breaker(
     breaker_id="br-abcd1234",
     task_name="monthly-order",
@@ -19,7 +21,7 @@ _BREAKER = breaker.Breaker(
     min_failure_ratio=0.5,
     error_group_id="eg-1abcdefg",
     status=breaker.BREAKER_STATUS_OPEN,
-    opened_at=Timestamp(seconds=1_700_000_000),
+    opened_at=AT,
     rule_id="pr-abcd1234",
     trip_count=3,
     last_error=states.StepError(
@@ -27,9 +29,9 @@ _BREAKER = breaker.Breaker(
         message="the card service answered 503 for the third time within one single minute",
     ),
     reason="the card service is known to fail at night",
-    created_by="firstname.lastname@a-workstation",
+    created_by=PEOPLE,
     principal="payments-team",
-    created_at=Timestamp(seconds=1_700_000_000),
+    created_at=AT,
 )
 BREAKERS: dict[str, Message] = {
     "ListBreakers": service.ListBreakersResponse(breakers=[_BREAKER] * 2),

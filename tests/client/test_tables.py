@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from client.answering import answering
-from client.breakers import BREAKERS
+from client.breakers import AT, BREAKERS, PEOPLE
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,9 +28,7 @@ from zart.v1 import pause_rule_pb2 as rules
 from zart.v1 import task_definition_pb2 as tasks
 
 ID = "0123456789abcdef0123456789abcdef"
-AT = Timestamp(seconds=1_700_000_000)
 LATER = Timestamp(seconds=1_700_000_002)
-PEOPLE = "firstname.lastname@a-workstation"
 ERROR = states.StepError(
     type="CardServiceUnavailable",
     message="the card service answered 503 for the third time within one single minute",

@@ -9,6 +9,7 @@ ENGINE = HERE.parents[1] / "server/zart_server/engine"
 # Parts of several operations, and what is best tested by a call of the API.
 TESTED_BY = {
     "operations/begin_runs": ("engine/test_restart.py", "engine/test_rerun.py"),
+    "operations/close_breaker": ("engine/test_reset_breaker.py", "engine/test_probe_breaker.py"),
     "operations/register_task": ("api/test_executions.py", "api/test_dispatch_service.py"),
     "operations/replaced": ("engine/test_restart.py", "engine/test_retry_step.py"),
     "operations/requests": ("api/test_request_ids.py",),

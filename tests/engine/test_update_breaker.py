@@ -12,13 +12,16 @@ from zart import errors
 
 
 async def test_only_what_is_named_is_changed(rig: Rig) -> None:
-    breaker_id = await breaker(rig.client, min_failure_ratio=0.5)
+    breaker_id = await breaker(rig.client, min_failure_ratio=0.5, cooldown=9)
     before = await rig.client.get_breaker(breaker_id)
 
-    changed = await rig.client.update_breaker(breaker_id, failure_threshold=7, step_pattern=None)
+    changed = await rig.client.update_breaker(
+        breaker_id, failure_threshold=7, step_pattern=None, cooldown=None
+    )
 
     after = changed.breaker
-    assert (after.failure_threshold, after.step_pattern) == (7, None)
+    assert (after.failure_threshold, after.step_pattern, after.cooldown) == (7, None, None)
+    assert after.probe_steps == 1
     assert (after.task_name, after.window, after.min_failure_ratio) == (
         before.task_name,
         timedelta(minutes=1),

@@ -19,7 +19,9 @@ from zart_server.store.breaking.counts import (
     read_error,
     take_look,
 )
+from zart_server.store.breaking.probes import error_of_probes, find_probes, take_back
 from zart_server.store.breaking.rows import find_breaker, insert_breaker, list_breakers
+from zart_server.store.breaking.states import find_due, half_open
 
 _YOUNG = 50
 _NOW = datetime.now(UTC).replace(microsecond=0)
@@ -28,7 +30,9 @@ _NOW = datetime.now(UTC).replace(microsecond=0)
 async def breakers(tx: Explained, count: int, task: str = "b") -> list[int]:
     """Make breakers of as many tasks and return their keys."""
     for n in range(count):
-        settings = BreakerSettings(f"{task}-{n}", None, 2, timedelta(minutes=1), 0.5, None)
+        settings = BreakerSettings(
+            f"{task}-{n}", None, 2, timedelta(minutes=1), 0.5, None, timedelta(0), 1
+        )
         await insert_breaker(tx.tx, f"br-{task}-{n}", settings, Caller())
     rows = await tx.sql.fetch("SELECT breaker_key FROM zart.breakers ORDER BY breaker_key")
     return [row[0] for row in rows]
@@ -62,7 +66,7 @@ async def counting(tx: Explained) -> None:
     keys = await breakers(tx, 20)
     await count_failed(tx.tx, {(key, 1, _NOW): 2 for key in keys})
     await count_completed(tx.tx, {(key, 1): 1 for key in keys})
-    assert len(await find_reached(tx.tx, keys)) == 20
+    assert len(await find_reached(tx.tx, dict.fromkeys(keys, 0))) == 20
     await purge_counts(tx.tx)
 
 
@@ -71,3 +75,23 @@ async def reading_breakers(tx: Explained) -> None:
     await breakers(tx, 20)
     assert await find_breaker(tx.tx, "br-b-0")
     assert len((await list_breakers(tx.tx, None, 10)).items) == 10
+
+
+@scenario(20)
+async def probing(tx: Explained) -> None:
+    keys = await breakers(tx, 20)
+    await tx.sql.execute(
+        "UPDATE zart.breakers SET status = 'open', opened_at = now(), rule_key = -breaker_key"
+    )
+    assert len(await find_due(tx.tx)) == 20
+    assert await half_open(tx.tx, keys[0])
+    await tx.sql.execute(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from,"
+        " released_at) SELECT $1, n, 0, 1, 0, now() + interval '1 day' FROM generate_series(1, 20) n",
+        -keys[0],
+    )
+    found = await find_probes(tx.tx, "br-b-0")
+    assert found is not None
+    assert found.missing == 1 - min(found.good, 1)
+    await error_of_probes(tx.tx, keys[0])
+    await take_back(tx.tx, -keys[0])

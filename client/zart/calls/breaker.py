@@ -14,6 +14,7 @@ from zart.v1 import breaker_pb2
 from zart.v1 import breaker_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["BreakerService"].methods_by_name
+_SPANS = ("window", "cooldown")
 
 
 def create_breaker(
@@ -24,6 +25,8 @@ def create_breaker(
     window: float | timedelta,
     min_failure_ratio: float = 0.0,
     error_group_id: str | None = None,
+    cooldown: float | timedelta | None = None,
+    probe_steps: int = 1,
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -32,7 +35,7 @@ def create_breaker(
     """Make a breaker of a task, of step names, or of both.
 
     It pauses them once ``failure_threshold`` of their attempts ended badly within ``window``.
-    ``window`` is in seconds or a timedelta. Raises InvalidField.
+    ``window`` and ``cooldown`` are in seconds or timedeltas. Raises InvalidField.
     """
     breaker = _breaker(
         task_name=task_name,
@@ -41,6 +44,8 @@ def create_breaker(
         window=window,
         min_failure_ratio=min_failure_ratio,
         error_group_id=error_group_id,
+        cooldown=cooldown,
+        probe_steps=probe_steps,
     )
     request = pb.CreateBreakerRequest(
         breaker=breaker,
@@ -74,6 +79,8 @@ def update_breaker(
     window: float | timedelta | Unset = UNSET,
     min_failure_ratio: float | Unset = UNSET,
     error_group_id: str | Unset | None = UNSET,
+    cooldown: float | timedelta | Unset | None = UNSET,
+    probe_steps: int | Unset = UNSET,
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -90,6 +97,8 @@ def update_breaker(
         "window": window,
         "min_failure_ratio": min_failure_ratio,
         "error_group_id": error_group_id,
+        "cooldown": cooldown,
+        "probe_steps": probe_steps,
     }
     changed = {name: value for name, value in given.items() if not isinstance(value, Unset)}
     breaker = _breaker(**changed)
@@ -106,9 +115,8 @@ def update_breaker(
 
 
 def _breaker(**settings: Any) -> breaker_pb2.Breaker:  # noqa: ANN401 - of each field its own
-    if settings.get("window") is not None:
-        settings["window"] = span(settings["window"])
-    return breaker_pb2.Breaker(**settings)
+    spans = {name: span(settings[name]) for name in _SPANS if settings.get(name) is not None}
+    return breaker_pb2.Breaker(**{**settings, **spans})
 
 
 def delete_breaker(

@@ -41,6 +41,13 @@ Ratio = Annotated[
 Group = Annotated[
     str | None, typer.Option("--error-group", metavar="eg-…", help="With such an error only.")
 ]
+Cooldown = Annotated[
+    str | None,
+    typer.Option("--cooldown", metavar="30s", help="Then a few steps try; default: never."),
+]
+Probes = Annotated[
+    int | None, typer.Option("--probe-steps", min=1, max=10_000, help="How many try.")
+]
 
 _SHOWN = (
     Column("BREAKER"),
@@ -93,8 +100,12 @@ def _lines(b: Breaker) -> list[str]:
     told = [
         ("counts", _scope(b)),
         ("opens at", f"{_opens_at(b)}; now {b.failures_in_window}"),
+        ("cooldown", _span(b.cooldown) or "none: it stays open until it is reset"),
+        ("probes", str(b.probe_steps)),
         ("rule", b.rule_id),
         ("opened", when(b.opened_at)),
+        ("cools until", when(b.cooldown_ends_at)),
+        ("half open", when(b.half_open_at)),
         ("trips", str(b.trip_count)),
         ("last error", error_line(b.last_error)),
         ("by", b.created_by),
@@ -115,6 +126,8 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         "window": span_of(given["window"], "--window"),
         "min_failure_ratio": given["min_failure_ratio"],
         "error_group_id": given["error_group"],
+        "cooldown": span_of(given["cooldown"], "--cooldown"),
+        "probe_steps": given["probe_steps"],
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -143,6 +156,8 @@ def create(
     step: Step = None,
     min_failure_ratio: Ratio = None,
     error_group: Group = None,
+    cooldown: Cooldown = None,
+    probe_steps: Probes = None,
 ) -> None:
     """Make a breaker of a task, of step names, or of both."""
     if task_name is None and step is None:
@@ -176,9 +191,11 @@ def update(
     window: Annotated[str | None, _WINDOW] = None,
     min_failure_ratio: Ratio = None,
     error_group: Group = None,
+    cooldown: Cooldown = None,
+    probe_steps: Probes = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option("--unset", metavar="OPTION", help="An option to do without: error-group."),
+        typer.Option("--unset", metavar="OPTION", help="An option to do without: cooldown."),
     ] = None,
 ) -> None:
     """Change what a breaker counts and does; its state stays."""
@@ -187,6 +204,7 @@ def update(
         "task-name": "task_name",
         "step": "step_pattern",
         "error-group": "error_group_id",
+        "cooldown": "cooldown",
     }
     for name in unset or ():
         if name.lstrip("-") not in optional:

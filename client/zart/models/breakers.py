@@ -20,9 +20,13 @@ class Breaker:
     window: timedelta | None
     min_failure_ratio: float
     error_group_id: str | None
+    cooldown: timedelta | None
+    probe_steps: int
     status: BreakerStatus
     failures_in_window: int
     opened_at: datetime | None
+    half_open_at: datetime | None
+    cooldown_ends_at: datetime | None
     rule_id: str
     trip_count: int
     last_error: StepError | None

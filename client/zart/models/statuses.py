@@ -78,6 +78,7 @@ class BreakerStatus(_Status):
     UNSPECIFIED = "UNSPECIFIED"
     CLOSED = "CLOSED"
     OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
 
 
 class ReportStatus(_Status):
@@ -126,6 +127,7 @@ class OperationKind(_Status):
     UPDATE_BREAKER = "UPDATE_BREAKER"
     DELETE_BREAKER = "DELETE_BREAKER"
     BREAKER_OPENED = "BREAKER_OPENED"
+    BREAKER_HALF_OPENED = "BREAKER_HALF_OPENED"
     BREAKER_CLOSED = "BREAKER_CLOSED"
 
 

@@ -60,9 +60,11 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     OPERATION_KIND_DELETE_BREAKER: _OperationKind.ValueType  # 22
     """DeleteBreaker."""
     OPERATION_KIND_BREAKER_OPENED: _OperationKind.ValueType  # 23
-    """A breaker opened, by itself or by TripBreaker."""
+    """A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+    OPERATION_KIND_BREAKER_HALF_OPENED: _OperationKind.ValueType  # 24
+    """A breaker lets a few steps try."""
     OPERATION_KIND_BREAKER_CLOSED: _OperationKind.ValueType  # 25
-    """A breaker closed: somebody reset it, or its rule ended."""
+    """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -100,9 +102,11 @@ OPERATION_KIND_UPDATE_BREAKER: OperationKind.ValueType  # 21
 OPERATION_KIND_DELETE_BREAKER: OperationKind.ValueType  # 22
 """DeleteBreaker."""
 OPERATION_KIND_BREAKER_OPENED: OperationKind.ValueType  # 23
-"""A breaker opened, by itself or by TripBreaker."""
+"""A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+OPERATION_KIND_BREAKER_HALF_OPENED: OperationKind.ValueType  # 24
+"""A breaker lets a few steps try."""
 OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
-"""A breaker closed: somebody reset it, or its rule ended."""
+"""A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final

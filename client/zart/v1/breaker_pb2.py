@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15zart/v1/breaker.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"\xb9\x04\n\x07\x42reaker\x12\x12\n\nbreaker_id\x18\x01 \x01(\t\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x11\x66\x61ilure_threshold\x18\x04 \x01(\x05\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11min_failure_ratio\x18\x06 \x01(\x01\x12\x1b\n\x0e\x65rror_group_id\x18\x07 \x01(\tH\x02\x88\x01\x01\x12&\n\x06status\x18\x0b \x01(\x0e\x32\x16.zart.v1.BreakerStatus\x12\x1a\n\x12\x66\x61ilures_in_window\x18\x0c \x01(\x05\x12-\n\topened_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07rule_id\x18\x0f \x01(\t\x12\x12\n\ntrip_count\x18\x10 \x01(\x05\x12&\n\nlast_error\x18\x11 \x01(\x0b\x32\x12.zart.v1.StepError\x12\x0e\n\x06reason\x18\x12 \x01(\t\x12\x12\n\ncreated_by\x18\x13 \x01(\t\x12\x11\n\tprincipal\x18\x14 \x01(\t\x12\x10\n\x08incident\x18\x15 \x01(\t\x12.\n\ncreated_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_task_nameB\x0f\n\r_step_patternB\x11\n\x0f_error_group_id*c\n\rBreakerStatus\x12\x1e\n\x1a\x42REAKER_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42REAKER_STATUS_CLOSED\x10\x01\x12\x17\n\x13\x42REAKER_STATUS_OPEN\x10\x02\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15zart/v1/breaker.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"\xe3\x05\n\x07\x42reaker\x12\x12\n\nbreaker_id\x18\x01 \x01(\t\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x11\x66\x61ilure_threshold\x18\x04 \x01(\x05\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11min_failure_ratio\x18\x06 \x01(\x01\x12\x1b\n\x0e\x65rror_group_id\x18\x07 \x01(\tH\x02\x88\x01\x01\x12+\n\x08\x63ooldown\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprobe_steps\x18\t \x01(\x05\x12&\n\x06status\x18\x0b \x01(\x0e\x32\x16.zart.v1.BreakerStatus\x12\x1a\n\x12\x66\x61ilures_in_window\x18\x0c \x01(\x05\x12-\n\topened_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0chalf_open_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07rule_id\x18\x0f \x01(\t\x12\x12\n\ntrip_count\x18\x10 \x01(\x05\x12&\n\nlast_error\x18\x11 \x01(\x0b\x32\x12.zart.v1.StepError\x12\x0e\n\x06reason\x18\x12 \x01(\t\x12\x12\n\ncreated_by\x18\x13 \x01(\t\x12\x11\n\tprincipal\x18\x14 \x01(\t\x12\x10\n\x08incident\x18\x15 \x01(\t\x12.\n\ncreated_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63ooldown_ends_at\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_task_nameB\x0f\n\r_step_patternB\x11\n\x0f_error_group_id*\x81\x01\n\rBreakerStatus\x12\x1e\n\x1a\x42REAKER_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42REAKER_STATUS_CLOSED\x10\x01\x12\x17\n\x13\x42REAKER_STATUS_OPEN\x10\x02\x12\x1c\n\x18\x42REAKER_STATUS_HALF_OPEN\x10\x03\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.breaker_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_BREAKERSTATUS']._serialized_start=696
-  _globals['_BREAKERSTATUS']._serialized_end=795
+  _globals['_BREAKERSTATUS']._serialized_start=867
+  _globals['_BREAKERSTATUS']._serialized_end=996
   _globals['_BREAKER']._serialized_start=125
-  _globals['_BREAKER']._serialized_end=694
+  _globals['_BREAKER']._serialized_end=864
 # @@protoc_insertion_point(module_scope)

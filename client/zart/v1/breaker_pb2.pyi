@@ -32,6 +32,8 @@ class _BreakerStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Breaker
     """Steps run, and the attempts that end badly are counted."""
     BREAKER_STATUS_OPEN: _BreakerStatus.ValueType  # 2
     """Its pause rule withholds the steps."""
+    BREAKER_STATUS_HALF_OPEN: _BreakerStatus.ValueType  # 3
+    """Its pause rule withholds the steps but for a few, whose outcome decides."""
 
 class BreakerStatus(_BreakerStatus, metaclass=_BreakerStatusEnumTypeWrapper):
     """The state of a breaker."""
@@ -42,6 +44,8 @@ BREAKER_STATUS_CLOSED: BreakerStatus.ValueType  # 1
 """Steps run, and the attempts that end badly are counted."""
 BREAKER_STATUS_OPEN: BreakerStatus.ValueType  # 2
 """Its pause rule withholds the steps."""
+BREAKER_STATUS_HALF_OPEN: BreakerStatus.ValueType  # 3
+"""Its pause rule withholds the steps but for a few, whose outcome decides."""
 Global___BreakerStatus: _TypeAlias = BreakerStatus  # noqa: Y015
 
 @_typing.final
@@ -57,9 +61,12 @@ class Breaker(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     MIN_FAILURE_RATIO_FIELD_NUMBER: _builtins.int
     ERROR_GROUP_ID_FIELD_NUMBER: _builtins.int
+    COOLDOWN_FIELD_NUMBER: _builtins.int
+    PROBE_STEPS_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     FAILURES_IN_WINDOW_FIELD_NUMBER: _builtins.int
     OPENED_AT_FIELD_NUMBER: _builtins.int
+    HALF_OPEN_AT_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
     TRIP_COUNT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
@@ -68,6 +75,7 @@ class Breaker(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    COOLDOWN_ENDS_AT_FIELD_NUMBER: _builtins.int
     breaker_id: _builtins.str
     """Names the breaker: `br-` and 8 letters or digits. Given by the server."""
     task_name: _builtins.str
@@ -82,6 +90,10 @@ class Breaker(_message.Message):
     """
     error_group_id: _builtins.str
     """Counts only attempts with an error of this group."""
+    probe_steps: _builtins.int
+    """How many steps it lets go while HALF_OPEN; when all of them are completed, it closes: 1 to
+    10,000. 0: 1.
+    """
     status: Global___BreakerStatus.ValueType
     """Its state. This and all that follows is told by the server."""
     failures_in_window: _builtins.int
@@ -103,8 +115,19 @@ class Breaker(_message.Message):
         """How far back attempts count, to the second: 1 s to 1 h."""
 
     @_builtins.property
+    def cooldown(self) -> _duration_pb2.Duration:
+        """How long it stays open before it lets a few steps go: 1 s to 7 days. Doubled each time that one
+        of them ends badly, and where it opens again within that time of closing, up to 10 times this.
+        Unset: it stays open until somebody resets it.
+        """
+
+    @_builtins.property
     def opened_at(self) -> _timestamp_pb2.Timestamp:
-        """When it opened last."""
+        """When it opened last, also after a probe that ended badly."""
+
+    @_builtins.property
+    def half_open_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was HALF_OPEN last."""
 
     @_builtins.property
     def last_error(self) -> _execution_pb2.StepError:
@@ -113,6 +136,10 @@ class Breaker(_message.Message):
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def cooldown_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will let a few steps go. Unset unless it is OPEN and has a cooldown."""
 
     def __init__(
         self,
@@ -124,9 +151,12 @@ class Breaker(_message.Message):
         window: _duration_pb2.Duration | None = ...,
         min_failure_ratio: _builtins.float = ...,
         error_group_id: _builtins.str | None = ...,
+        cooldown: _duration_pb2.Duration | None = ...,
+        probe_steps: _builtins.int = ...,
         status: Global___BreakerStatus.ValueType = ...,
         failures_in_window: _builtins.int = ...,
         opened_at: _timestamp_pb2.Timestamp | None = ...,
+        half_open_at: _timestamp_pb2.Timestamp | None = ...,
         rule_id: _builtins.str = ...,
         trip_count: _builtins.int = ...,
         last_error: _execution_pb2.StepError | None = ...,
@@ -135,10 +165,11 @@ class Breaker(_message.Message):
         principal: _builtins.str = ...,
         incident: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        cooldown_ends_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "error_group_id", b"error_group_id", "last_error", b"last_error", "opened_at", b"opened_at", "step_pattern", b"step_pattern", "task_name", b"task_name", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "error_group_id", b"error_group_id", "half_open_at", b"half_open_at", "last_error", b"last_error", "opened_at", b"opened_at", "step_pattern", b"step_pattern", "task_name", b"task_name", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "error_group_id", b"error_group_id", "failure_threshold", b"failure_threshold", "failures_in_window", b"failures_in_window", "incident", b"incident", "last_error", b"last_error", "min_failure_ratio", b"min_failure_ratio", "opened_at", b"opened_at", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name", "trip_count", b"trip_count", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "created_by", b"created_by", "error_group_id", b"error_group_id", "failure_threshold", b"failure_threshold", "failures_in_window", b"failures_in_window", "half_open_at", b"half_open_at", "incident", b"incident", "last_error", b"last_error", "min_failure_ratio", b"min_failure_ratio", "opened_at", b"opened_at", "principal", b"principal", "probe_steps", b"probe_steps", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name", "trip_count", b"trip_count", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_group_id: _TypeAlias = _typing.Literal["error_group_id"]  # noqa: Y015
     _WhichOneofArgType__error_group_id: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id"]  # noqa: Y015

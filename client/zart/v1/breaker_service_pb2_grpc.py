@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class BreakerServiceStub(object):
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and
@@ -77,7 +78,8 @@ class BreakerServiceStub(object):
 
 
 class BreakerServiceServicer(object):
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and
@@ -123,16 +125,16 @@ class BreakerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TripBreaker(self, request, context):
-        """Opens a breaker by hand. One that is OPEN stays as it is.
-        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
+        go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetBreaker(self, request, context):
-        """Closes a breaker by hand: its rule ends. One that is CLOSED stays as it is.
-        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
+        stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,7 +187,8 @@ def add_BreakerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BreakerService(object):
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and

@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BreakerServiceStub:
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and
@@ -54,17 +55,18 @@ class BreakerServiceStub:
     the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     TripBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]
-    """Opens a breaker by hand. One that is OPEN stays as it is.
-    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
+    go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]
-    """Closes a breaker by hand: its rule ends. One that is CLOSED stays as it is.
-    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
+    stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 @_typing.type_check_only
 class BreakerServiceAsyncStub(BreakerServiceStub):
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and
@@ -88,16 +90,17 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     TripBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]  # type: ignore[assignment]
-    """Opens a breaker by hand. One that is OPEN stays as it is.
-    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
+    go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]  # type: ignore[assignment]
-    """Closes a breaker by hand: its rule ends. One that is CLOSED stays as it is.
-    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
+    stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Circuit breakers: pause rules that make themselves when attempts end badly.
+    """Circuit breakers: pause rules that make themselves when attempts end badly, and let a few steps
+    try whether it is over.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBreaker and
@@ -155,8 +158,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _breaker_service_pb2.TripBreakerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.TripBreakerResponse, _abc.Awaitable[_breaker_service_pb2.TripBreakerResponse]]:
-        """Opens a breaker by hand. One that is OPEN stays as it is.
-        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
+        go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod
@@ -165,8 +168,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _breaker_service_pb2.ResetBreakerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.ResetBreakerResponse, _abc.Awaitable[_breaker_service_pb2.ResetBreakerResponse]]:
-        """Closes a breaker by hand: its rule ends. One that is CLOSED stays as it is.
-        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
+        stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
 def add_BreakerServiceServicer_to_server(servicer: BreakerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

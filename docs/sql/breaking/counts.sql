@@ -18,7 +18,7 @@ FROM last;
 -- Return the attempts that ended badly, the last one first, at most ``MOST``.
 -- Locks: nothing.
 SELECT a.run_key, a.step_no, a.attempt, a.lease_token, date_trunc('second', a.completed_at),
-    e.execution_id, r.definition_key,
+    a.completed_at > statement_timestamp() - 0.7 * interval '1 second', e.execution_id, r.definition_key,
     CASE WHEN g.is_asked_for THEN a.error->>'type' END,
     CASE WHEN g.is_asked_for THEN a.error->>'message' END
 FROM (SELECT EXISTS (
@@ -82,12 +82,15 @@ ON CONFLICT (breaker_key, generation, second)
 -- store/breaking/counts.py: find_reached
 -- Return those of the breakers, by key, that have counted enough to open.
 -- Locks: nothing.
-SELECT b.breaker_key, b.breaker_id, b.generation FROM unnest($1::bigint[]) u(breaker_key)
+SELECT b.breaker_key, b.breaker_id, b.generation
+FROM unnest($1::bigint[], $2::integer[]) u(breaker_key, young)
 CROSS JOIN LATERAL (
     SELECT * FROM zart.breakers WHERE breaker_key = u.breaker_key AND status = 'closed'
     OFFSET 0) b
 CROSS JOIN LATERAL (
-    SELECT sum(failed) AS failed, sum(completed) AS completed FROM zart.breaker_counts c
+    SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
+        sum(completed) AS completed
+    FROM zart.breaker_counts c
     WHERE c.breaker_key = b.breaker_key
         AND c.generation = b.generation
         AND c.second > statement_timestamp() - b.counted_within - interval '1 second') n

@@ -3,6 +3,7 @@
 -- Locks: nothing.
 SELECT b.*,
 (SELECT rule_id FROM zart.pause_rules WHERE rule_key = b.rule_key) AS rule_id,
+    CASE b.status WHEN 'open' THEN b.opened_at + b.cooldown * b.cooldowns END AS cooldown_ends_at,
     CASE b.status WHEN 'closed' THEN (
         SELECT sum(failed) FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key
@@ -20,6 +21,7 @@ SELECT FROM zart.breakers WHERE breaker_id = $1 FOR NO KEY UPDATE;
 -- Locks: nothing.
 SELECT b.*,
 (SELECT rule_id FROM zart.pause_rules WHERE rule_key = b.rule_key) AS rule_id,
+    CASE b.status WHEN 'open' THEN b.opened_at + b.cooldown * b.cooldowns END AS cooldown_ends_at,
     CASE b.status WHEN 'closed' THEN (
         SELECT sum(failed) FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key
@@ -32,25 +34,27 @@ ORDER BY breaker_key DESC LIMIT $2;
 -- Insert a breaker, closed.
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, task_name=$2, step_pattern=$3, failure_threshold=$4, window=$5,
---   min_failure_ratio=$6, error_group_id=$7, reason=$8, created_by=$9, principal=$10, incident=$11.
+--   min_failure_ratio=$6, error_group_id=$7, cooldown=$8, probe_steps=$9, reason=$10,
+--   created_by=$11, principal=$12, incident=$13.
 INSERT INTO zart.breakers (breaker_id, task_name, step_pattern, failure_threshold,
-        counted_within, min_failure_ratio, error_group_id,
+        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps,
         token_from, reason, created_by, principal, incident)
 VALUES ($1, $2, $3, $4, $5,
-        $6, $7,
-        zart.last_token(), $8, $9, $10, $11);
+        $6, $7, $8, $9,
+        zart.last_token(), $10, $11, $12, $13);
 
 -- store/breaking/rows.py: update_settings
 -- Change the settings of a breaker that is locked; ``anew``: it counts from now on.
 -- Locks: breakers.
 -- Parameters: task_name=$1, step_pattern=$2, failure_threshold=$3, window=$4, min_failure_ratio=$5,
---   error_group_id=$6, anew=$7, breaker_key=$8.
+--   error_group_id=$6, cooldown=$7, probe_steps=$8, anew=$9, breaker_key=$10.
 UPDATE zart.breakers SET task_name = $1, step_pattern = $2,
     failure_threshold = $3, counted_within = $4,
     min_failure_ratio = $5, error_group_id = $6,
-    generation = generation + $7::boolean::integer,
-    token_from = CASE WHEN $7 THEN zart.last_token() ELSE token_from END
-WHERE breaker_key = $8;
+    cooldown = $7, probe_steps = $8,
+    generation = generation + $9::boolean::integer,
+    token_from = CASE WHEN $9 THEN zart.last_token() ELSE token_from END
+WHERE breaker_key = $10;
 
 -- store/breaking/rows.py: drop_breaker
 -- Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.

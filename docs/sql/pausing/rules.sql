@@ -102,7 +102,9 @@ WITH deleted AS (
 ), closed AS (
     UPDATE zart.breakers b
     SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
-        token_from = zart.last_token()
+        token_from = zart.last_token(),
+        cooldowns = CASE $1::text WHEN 'breaker ' || breaker_id THEN cooldowns
+        ELSE 0 END
     WHERE status <> 'closed' AND rule_key = ANY(ARRAY(SELECT rule_key FROM deleted))
     RETURNING breaker_id, rule_key
 ), closings AS (
@@ -149,7 +151,9 @@ WITH deleted AS (
 ), closed AS (
     UPDATE zart.breakers b
     SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
-        token_from = zart.last_token()
+        token_from = zart.last_token(),
+        cooldowns = CASE $1::text WHEN 'breaker ' || breaker_id THEN cooldowns
+        ELSE 0 END
     WHERE status <> 'closed' AND rule_key = ANY(ARRAY(SELECT rule_key FROM deleted))
     RETURNING breaker_id, rule_key
 ), closings AS (

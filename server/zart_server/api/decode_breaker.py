@@ -21,7 +21,8 @@ from zart_server.domain.fingerprint import is_error_group_id
 from zart_server.domain.globs import check_glob
 
 MOST_FAILURES = 10_000
-_SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
+MOST_PROBES = 10_000
+_SECOND, _HOUR, _WEEK = timedelta(seconds=1), timedelta(hours=1), timedelta(days=7)
 _REQUIRED = ("failure_threshold", "window")
 
 OneBreakerRequest: TypeAlias = (
@@ -88,6 +89,8 @@ def _settings(breaker: breaker_pb2.Breaker, names: tuple[str, ...]) -> BreakerSe
             window=check(_span, breaker, "window", _HOUR) or _SECOND,
             min_failure_ratio=check(_ratio, breaker.min_failure_ratio),
             error_group_id=check(_group, breaker),
+            cooldown=check(_span, breaker, "cooldown", _WEEK),
+            probe_steps=check(_number, breaker.probe_steps, "probe_steps", MOST_PROBES) or 1,
         )
 
 

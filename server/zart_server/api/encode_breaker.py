@@ -20,9 +20,12 @@ def breaker(item: Breaker) -> breaker_pb2.Breaker:
         window=duration(settings.window),
         min_failure_ratio=settings.min_failure_ratio,
         error_group_id=settings.error_group_id,
+        cooldown=duration(settings.cooldown),
+        probe_steps=settings.probe_steps,
         status=_STATUS[item.status],
         failures_in_window=item.failures_in_window,
         opened_at=timestamp(item.opened_at),
+        half_open_at=timestamp(item.half_open_at),
         rule_id=item.rule_id,
         trip_count=item.trip_count,
         last_error=step_error(item.last_error),
@@ -31,4 +34,5 @@ def breaker(item: Breaker) -> breaker_pb2.Breaker:
         principal=item.principal,
         incident=item.incident,
         created_at=timestamp(item.created_at),
+        cooldown_ends_at=timestamp(item.cooldown_ends_at),
     )

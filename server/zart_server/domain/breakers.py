@@ -10,12 +10,15 @@ from enum import StrEnum
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.model import PauseScope, StepError
 
+MOST_COOLDOWNS = 10  # how many times its cooldown a breaker stays open at most
+
 
 class BreakerStatus(StrEnum):
     """The state of a breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
+    HALF_OPEN = "half_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class BreakerSettings:
     window: timedelta
     min_failure_ratio: float
     error_group_id: str | None
+    cooldown: timedelta | None
+    probe_steps: int
 
     @property
     def scope(self) -> PauseScope:
@@ -67,6 +72,8 @@ class Breaker:
     status: BreakerStatus
     failures_in_window: int
     opened_at: datetime | None
+    half_open_at: datetime | None
+    cooldown_ends_at: datetime | None
     rule_id: str
     trip_count: int
     last_error: StepError | None

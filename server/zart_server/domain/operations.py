@@ -28,6 +28,7 @@ class OperationKind(StrEnum):
     UPDATE_BREAKER = "update_breaker"
     DELETE_BREAKER = "delete_breaker"
     BREAKER_OPENED = "breaker_opened"
+    BREAKER_HALF_OPENED = "breaker_half_opened"
     BREAKER_CLOSED = "breaker_closed"
 
 

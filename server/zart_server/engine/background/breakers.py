@@ -1,4 +1,4 @@
-"""Opens breakers: looks each half second for attempts that ended badly, whichever server it is.
+"""Opens breakers, and lets their steps try: looks each half second, whichever server it is.
 
 What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
 """
@@ -11,11 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.errors import ZartError
 from zart_server.domain.fingerprint import fingerprint
 from zart_server.domain.model import StepError
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.dispatch.completions import Completions
+from zart_server.engine.operations.probe_breaker import (
+    conclude_probes,
+    half_open_breaker,
+    let_probes_go,
+)
 from zart_server.engine.operations.trip_breaker import open_by_itself
 from zart_server.store.breaking.counts import (
     Counting,
@@ -31,6 +37,8 @@ from zart_server.store.breaking.counts import (
     read_error,
     take_look,
 )
+from zart_server.store.breaking.probes import find_probes
+from zart_server.store.breaking.states import DueBreaker, find_due
 from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 from zart_server.store.definitions import find_definitions
@@ -77,11 +85,36 @@ class Breakers:
                 opened = await open_by_itself(connection, *reached, error)
             if opened is not None:
                 _log.warning("breaker %s opened: %s", opened.breaker_id, opened.rule_id)
+        async with self._db.autocommit() as connection:
+            due = await find_due(connection)
+        for breaker in due:
+            await self._probe(breaker)
         now = asyncio.get_running_loop().time()
         if now >= self._next_purge:
             self._next_purge = now + _PURGE_EVERY
             async with self._db.autocommit() as connection:
                 await purge_counts(connection)
+
+    async def _probe(self, breaker: DueBreaker) -> None:
+        """Have steps of a breaker try, or see what became of those that did."""
+        name = breaker.breaker_id
+        if breaker.status is BreakerStatus.OPEN:
+            async with self._db.autocommit() as connection:
+                if not await half_open_breaker(connection, name):
+                    return
+            _log.info("breaker %s is half open", name)
+        async with self._db.autocommit() as connection:
+            probes = await find_probes(connection, name)
+        if probes is None:
+            return
+        if probes.bad or probes.good >= probes.wanted:
+            async with self._db.autocommit() as connection:
+                status = await conclude_probes(connection, name, probes)
+            if status is not None:
+                _log.warning("breaker %s is %s by its probes", name, status)
+        elif probes.missing:
+            async with self._db.transaction() as tx:
+                await let_probes_go(tx, probes, name)
 
     async def _tell_completed(self) -> None:
         """Store what was completed since the last time, and learn for which breakers to count."""
@@ -102,20 +135,23 @@ class Breakers:
             failed = [] if since is None else await find_failed(tx, since)
             if not failed:
                 return []
-            counted, last = await _counted(tx, failed)
+            counted, young, last = await _counted(tx, failed)
             if not counted:
                 return []
             await count_failed(tx, counted)
             return [
                 (reached, await read_error(tx, last[key]))
-                for key, reached in (await find_reached(tx, last)).items()
+                for key, reached in (await find_reached(tx, young)).items()
             ]
 
 
 async def _counted(
     connection: Connection, failed: Sequence[FailedAttempt]
-) -> tuple[Counter[tuple[int, int, datetime]], dict[int, FailedAttempt]]:
-    """Return how many of these attempts breakers count, and the last of each breaker by its key."""
+) -> tuple[Counter[tuple[int, int, datetime]], dict[int, int], dict[int, FailedAttempt]]:
+    """Return how many of these attempts breakers count; of each, how many are young, and the last.
+
+    Breakers are named by their keys.
+    """
     graphs = await find_definitions(connection, {one.definition_key for one in failed})
     task_names = {graph.task_name for graph in graphs.values()}
     breakers = {one.breaker_key: one for one in await find_counting(connection, task_names)}
@@ -123,6 +159,7 @@ async def _counted(
     for key, breaker in breakers.items():
         rules.put(key, breaker.scope, breaker.exempt)
     counts: Counter[tuple[int, int, datetime]] = Counter()
+    young: dict[int, int] = {}
     last: dict[int, FailedAttempt] = {}
     for one in failed:
         graph = graphs[one.definition_key]
@@ -130,8 +167,10 @@ async def _counted(
         found = rules.matching(one.execution_id, graph.task_name, step_name)
         for breaker in _counting(one, (breakers[key] for key in found)):
             counts[breaker.breaker_key, breaker.generation, one.second] += 1
-            last.setdefault(breaker.breaker_key, one)
-    return counts, last
+            key = breaker.breaker_key
+            young[key] = young.get(key, 0) + one.is_young
+            last.setdefault(key, one)
+    return counts, young, last
 
 
 def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Counting]:

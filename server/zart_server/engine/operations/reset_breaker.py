@@ -5,11 +5,10 @@ from __future__ import annotations
 from zart_server.domain.breakers import Breaker, BreakerStatus, OneBreaker
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import BreakerNotFound
-from zart_server.domain.model import PauseScope
+from zart_server.engine.operations.close_breaker import close_breaker
 from zart_server.store.breaking.rows import find_breaker, lock_breaker
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.lock import seize_pause_lock
-from zart_server.store.pausing.rules import delete_rules
 
 
 async def reset_breaker(
@@ -21,14 +20,10 @@ async def reset_breaker(
     OperationTimeout if that lock is not had ``within`` these seconds.
     """
     tx = await seize_pause_lock(connection, within)
-    row = await find_breaker(tx, command.breaker_id)
-    if row is None:
-        raise BreakerNotFound(command.breaker_id)
-    if row.breaker.status is not BreakerStatus.CLOSED:
-        # The end of its rule closes it, on record.
-        await delete_rules(tx, row.breaker.rule_id, PauseScope(), caller)
-        tx.changes.rules = True
-        row = await lock_breaker(tx, command.breaker_id)
+    row = await lock_breaker(tx, command.breaker_id)
+    if row is not None and row.breaker.status is not BreakerStatus.CLOSED:
+        await close_breaker(tx, row, caller)
+        row = await find_breaker(tx, command.breaker_id)
     if row is None:
         raise BreakerNotFound(command.breaker_id)
     return tx, row.breaker

@@ -9,9 +9,11 @@ from zart_server.domain.globs import to_regex
 from zart_server.domain.model import StepError
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.short_ids import short_id
+from zart_server.store.breaking.probes import take_back
 from zart_server.store.breaking.rows import BreakerRow, find_breaker, lock_breaker, record
-from zart_server.store.breaking.states import open_breaker
+from zart_server.store.breaking.states import open_breaker, reopen
 from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.rules import insert_rule
 
@@ -22,7 +24,7 @@ _REASON = 1000  # characters
 async def trip_breaker(
     connection: Autocommit, command: OneBreaker, caller: Caller, within: float
 ) -> tuple[Tx, Breaker]:
-    """Open a breaker by hand; one that is open stays as it is.
+    """Open a breaker by hand; one that is open stays as it is, one half open takes its probes back.
 
     Return also the transaction, which begins with the pause lock. Raises BreakerNotFound, and
     OperationTimeout if that lock is not had ``within`` these seconds.
@@ -31,8 +33,10 @@ async def trip_breaker(
     row = await lock_breaker(tx, command.breaker_id)
     if row is None:
         raise BreakerNotFound(command.breaker_id)
-    if row.breaker.status is not BreakerStatus.CLOSED:
+    if row.breaker.status is BreakerStatus.OPEN:
         return tx, row.breaker
+    if row.breaker.status is BreakerStatus.HALF_OPEN:
+        return tx, await open_again(tx, row, caller, None, times=1)
     why = caller.reason or f"tripped by {caller.triggered_by or 'hand'}"
     return tx, await _open(tx, row, caller, why, row.breaker.last_error)
 
@@ -60,6 +64,27 @@ async def open_by_itself(
         incident=row.breaker.incident,
     )
     return await _open(tx, row, caller, caller.reason, error)
+
+
+async def open_again(
+    tx: Tx, row: BreakerRow, caller: Caller, error: StepError | None, *, times: int
+) -> Breaker:
+    """Open a breaker again that is half open, for so many ``times`` as long, and record it.
+
+    Its rule goes on, and withholds again what it has let go and nobody has leased. The breaker is
+    locked, under the exclusive pause lock.
+    """
+    breaker_id, rule_key = row.breaker.breaker_id, row.rule_key
+    await reopen(tx, row.breaker_key, row.breaker.half_open_at, error, times=times)
+    if rule_key is not None:
+        await take_back(tx, rule_key)
+        await undrain(tx, rule_key)
+    opened = await find_breaker(tx, breaker_id)
+    if opened is None:
+        raise BreakerNotFound(breaker_id)
+    await record(tx, OperationKind.BREAKER_OPENED, opened.breaker, caller)
+    tx.changes.rules = True
+    return opened.breaker
 
 
 async def _open(

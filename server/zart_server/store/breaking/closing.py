@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-# It counts from now on.
+# It counts from now on. One that closes by itself stays open for longer if it soon opens again.
 CLOSES = """status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
-            token_from = zart.last_token()"""
+            token_from = zart.last_token(),
+            cooldowns = CASE :deleted_by::text WHEN 'breaker ' || breaker_id THEN cooldowns
+                ELSE 0 END"""
 
 # Parts of a WITH in which the rows of ``deleted`` are rules that end.
 CLOSING = f"""

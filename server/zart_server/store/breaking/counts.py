@@ -20,17 +20,22 @@ MOST = 10_000  # attempts that one look finds, the youngest
 _LATE = 5
 # However long nobody looked: what ended before is past.
 _LONGEST = 60
+_YOUNG = 0.7  # seconds; servers tell what was completed each half second
 _RARELY = 0.4  # seconds between two looks, of whichever servers
 
 
 class FailedAttempt(NamedTuple):
-    """An attempt that ended FAILED, TIMED_OUT or LOST, and how its error is called."""
+    """An attempt that ended FAILED, TIMED_OUT or LOST, and how its error is called.
+
+    ``is_young``: of what was completed beside it, servers may not have told yet.
+    """
 
     run_key: int
     step_no: int
     attempt: int
     lease_token: int
     second: datetime
+    is_young: bool
     execution_id: str
     definition_key: int
     error_type: str | None
@@ -86,6 +91,7 @@ async def take_look(tx: Tx) -> datetime | None:
 
 _FAILED = f"""
     SELECT a.run_key, a.step_no, a.attempt, a.lease_token, date_trunc('second', a.completed_at),
+        a.completed_at > statement_timestamp() - {_YOUNG} * interval '1 second',
         e.execution_id, r.definition_key,
         CASE WHEN g.is_asked_for THEN a.error->>'type' END,
         CASE WHEN g.is_asked_for THEN a.error->>'message' END
@@ -196,21 +202,28 @@ async def count_completed(connection: Connection, counts: CompletedCounts) -> No
 
 
 _REACHED = f"""
-    SELECT b.breaker_key, b.breaker_id, b.generation FROM unnest($1::bigint[]) u(breaker_key)
+    SELECT b.breaker_key, b.breaker_id, b.generation
+    FROM unnest($1::bigint[], $2::integer[]) u(breaker_key, young)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.breakers WHERE breaker_key = u.breaker_key AND status = 'closed'
         OFFSET 0) b
     CROSS JOIN LATERAL (
-        SELECT sum(failed) AS failed, sum(completed) AS completed FROM zart.breaker_counts c
+        SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
+            sum(completed) AS completed
+        FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key AND c.generation = b.generation AND {IN_WINDOW}) n
     WHERE n.failed >= b.failure_threshold
       AND n.failed >= b.min_failure_ratio * (n.failed + n.completed)
 """
 
 
-async def find_reached(connection: Connection, breaker_keys: Collection[int]) -> dict[int, Reached]:
-    """Return those of the breakers, by key, that have counted enough to open."""
-    rows = await connection.fetch(_REACHED, list(breaker_keys))
+async def find_reached(connection: Connection, young: Mapping[int, int]) -> dict[int, Reached]:
+    """Return those of the breakers, by key, that have counted enough to open.
+
+    ``young`` has for each how many of the attempts that it counted are: with a ratio they do not
+    count yet, or what is completed beside them would seem to fail.
+    """
+    rows = await connection.fetch(_REACHED, list(young), list(young.values()))
     return {row[0]: Reached(row[1], row[2]) for row in rows}
 
 

@@ -18,6 +18,7 @@ from zart_server.store.statement import Statement
 IN_WINDOW = "c.second > statement_timestamp() - b.counted_within - interval '1 second'"
 _COLUMNS = f"""b.*,
     (SELECT rule_id FROM zart.pause_rules WHERE rule_key = b.rule_key) AS rule_id,
+    CASE b.status WHEN 'open' THEN b.opened_at + b.cooldown * b.cooldowns END AS cooldown_ends_at,
     CASE b.status WHEN 'closed' THEN (
         SELECT sum(failed) FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key AND c.generation = b.generation AND {IN_WINDOW})
@@ -49,6 +50,8 @@ class BreakerRow:
                 status=BreakerStatus(row["status"]),
                 failures_in_window=row["failures_in_window"] or 0,
                 opened_at=row["opened_at"],
+                half_open_at=row["half_open_at"],
+                cooldown_ends_at=row["cooldown_ends_at"],
                 rule_id=row["rule_id"] or "",
                 trip_count=row["trip_count"],
                 last_error=error_from_json(row["last_error"]),
@@ -96,10 +99,10 @@ async def list_breakers(
 _INSERT = Statement(
     f"""
     INSERT INTO zart.breakers (breaker_id, task_name, step_pattern, failure_threshold,
-        counted_within, min_failure_ratio, error_group_id,
+        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps,
         token_from, reason, created_by, principal, incident)
     VALUES (:breaker_id, :task_name, :step_pattern, :failure_threshold, :window,
-        :min_failure_ratio, :error_group_id,
+        :min_failure_ratio, :error_group_id, :cooldown, :probe_steps,
         {LAST_LEASE}, :reason, :created_by, :principal, :incident)
     """
 )
@@ -127,6 +130,7 @@ _UPDATE = Statement(
     UPDATE zart.breakers SET task_name = :task_name, step_pattern = :step_pattern,
         failure_threshold = :failure_threshold, counted_within = :window,
         min_failure_ratio = :min_failure_ratio, error_group_id = :error_group_id,
+        cooldown = :cooldown, probe_steps = :probe_steps,
         generation = generation + :anew::boolean::integer,
         token_from = CASE WHEN :anew THEN {LAST_LEASE} ELSE token_from END
     WHERE breaker_key = :breaker_key

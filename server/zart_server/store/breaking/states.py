@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.breakers import MOST_COOLDOWNS, BreakerStatus
 from zart_server.domain.model import StepError
-from zart_server.store.connection import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_to_json
 from zart_server.store.pausing.rules import LAST_LEASE
 from zart_server.store.statement import Statement
 
+# It stays open for longer if it opens again soon after it closed.
 _OPEN = Statement(
-    """
+    f"""
     UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
         rule_key = (SELECT rule_key FROM zart.pause_rules WHERE rule_id = :rule_id),
-        trip_count = trip_count + 1, last_error = :error
+        trip_count = trip_count + 1, last_error = :error,
+        cooldowns = CASE
+            WHEN opened_at IS NULL OR cooldown IS NULL
+                OR statement_timestamp() >= closed_at + cooldown * cooldowns THEN 1
+            ELSE LEAST(cooldowns * 2, {MOST_COOLDOWNS}) END
     WHERE breaker_key = :breaker_key
     """,
     locks=("breakers",),
@@ -40,3 +49,66 @@ async def open_breaker(
     )
     if before is not None:
         await tx.execute(_CARRY.text, *_CARRY.arguments(rule_id=rule_id, before=before))
+
+
+# Of an open breaker b: its cooldown is over, and nobody has begun to end its rule at a pace.
+_IS_COOL = """(b.status = 'open'
+    AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()
+    AND NOT EXISTS (
+        SELECT FROM zart.pause_releases r
+        WHERE r.rule_key = b.rule_key AND r.ended_at IS NULL OFFSET 0))"""
+
+
+class DueBreaker(NamedTuple):
+    """A breaker that is half open, or open and is to be."""
+
+    breaker_id: str
+    status: BreakerStatus
+
+
+async def find_due(connection: Connection) -> list[DueBreaker]:
+    """Return the breakers whose steps are to try, or try; locks nothing."""
+    rows = await connection.fetch(
+        "SELECT breaker_id, status FROM zart.breakers b"
+        f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) ORDER BY breaker_key"
+    )
+    return [DueBreaker(row[0], BreakerStatus(row[1])) for row in rows]
+
+
+async def half_open(tx: Tx, breaker_key: int) -> bool:
+    """Have the steps of an open breaker try, if it is time; return whether it is.
+
+    The caller has locked the breaker, and holds the pause lock exclusively.
+    """
+    return bool(
+        await tx.execute(
+            "UPDATE zart.breakers b SET status = 'half_open',"
+            f" half_open_at = statement_timestamp() WHERE breaker_key = $1 AND {_IS_COOL}",
+            breaker_key,
+        )
+    )
+
+
+_REOPEN = Statement(
+    f"""
+    UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
+        last_error = COALESCE(:error, last_error),
+        cooldowns = LEAST(cooldowns * :times::integer, {MOST_COOLDOWNS})
+    WHERE breaker_key = :breaker_key AND status = 'half_open' AND half_open_at = :since
+    """,
+    locks=("breakers",),
+)
+
+
+async def reopen(
+    tx: Tx, breaker_key: int, since: datetime | None, error: StepError | None, *, times: int
+) -> bool:
+    """Open a breaker again that is half open ``since`` then, for so many ``times`` as long.
+
+    Return False, having done nothing, if it is not half open since then. The caller has locked the
+    breaker, and holds the pause lock exclusively.
+    """
+    values = _REOPEN.arguments(
+        breaker_key=breaker_key, since=since, error=error_to_json(error), times=times
+    )
+    return bool(await tx.execute(_REOPEN.text, *values))

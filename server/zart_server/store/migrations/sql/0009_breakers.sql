@@ -10,8 +10,10 @@ CREATE TABLE zart.breakers (
     counted_within    interval NOT NULL,
     min_failure_ratio double precision NOT NULL,
     error_group_id    text COLLATE "C",
+    cooldown          interval,                    -- NULL: it stays open until it is reset
+    probe_steps       integer NOT NULL,
     status            text NOT NULL DEFAULT 'closed'
-        CHECK (status IN ('closed', 'open')),
+        CHECK (status IN ('closed', 'open', 'half_open')),
     -- Counts are of one generation. Another begins when it closes, and when it counts other
     -- attempts than before; attempts count whose lease token is beyond token_from.
     generation        integer NOT NULL DEFAULT 1,
@@ -19,6 +21,8 @@ CREATE TABLE zart.breakers (
     closed_at         timestamptz NOT NULL DEFAULT statement_timestamp(),
     rule_key          bigint,                      -- the rule that it made last
     opened_at         timestamptz,
+    half_open_at      timestamptz,
+    cooldowns         integer NOT NULL DEFAULT 1,  -- how many times the cooldown it stays open
     trip_count        integer NOT NULL DEFAULT 0,
     last_error        json,
     reason            text NOT NULL,
@@ -56,7 +60,7 @@ CREATE INDEX attempts_by_time ON zart.attempts (completed_at);
 
 CREATE VIEW public.zart_breakers AS
 SELECT b.breaker_id, b.task_name, b.step_pattern, b.failure_threshold,
-       b.counted_within AS "window", b.min_failure_ratio, b.error_group_id,
-       b.status, b.opened_at, p.rule_id,
+       b.counted_within AS "window", b.min_failure_ratio, b.error_group_id, b.cooldown,
+       b.probe_steps, b.status, b.opened_at, b.half_open_at, p.rule_id,
        b.trip_count, b.last_error, b.reason, b.created_by, b.principal, b.incident, b.created_at
 FROM zart.breakers b LEFT JOIN zart.pause_rules p USING (rule_key);
