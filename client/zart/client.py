@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, breaker, changes, definitions, dispatch, execution
+from zart.calls import admin, breaker, changes, definitions, dispatch, execution, resuming
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -186,8 +186,9 @@ class Client:
     rerun = _method(changes.rerun)
     list_runs = _listing(changes.list_runs)
     pause = _method(admin.pause)
-    resume = _method(admin.resume)
+    resume = _method(resuming.resume)
     update_pause_rule = _method(admin.update_pause_rule)
+    stop_release = _method(resuming.stop_release)
     get_pause_rule = _method(admin.get_pause_rule)
     verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)

@@ -158,6 +158,30 @@ class BreakerNotFound(NotFound):
     reason = "BREAKER_NOT_FOUND"
 
 
+class RuleReleasing(Refused):
+    """The pause rule is letting its steps go."""
+
+    reason = "RULE_RELEASING"
+
+
+class RuleNotReleasing(Refused):
+    """The pause rule is not letting its steps go."""
+
+    reason = "RULE_NOT_RELEASING"
+
+
+class NothingPaused(Refused):
+    """The pause rule withholds no step that it could let go."""
+
+    reason = "NOTHING_PAUSED"
+
+
+class RulesAmbiguous(Refused):
+    """A pace is of exactly one rule; more are meant, or none."""
+
+    reason = "RULES_AMBIGUOUS"
+
+
 class TaskDefinitionNotFound(NotFound):
     """No definition is registered for this task, or not this version."""
 

@@ -231,6 +231,7 @@ def test_every_method_documents_its_errors() -> None:
         "Pause",
         "Resume",
         "UpdatePauseRule",
+        "StopRelease",
         "GetPauseRule",
         "VerifyPauseRule",
         "ListPauseRules",

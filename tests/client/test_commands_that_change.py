@@ -197,3 +197,33 @@ def test_exempt_undo_of_what_is_not_exempt_says_so(run: Run) -> None:
     code, out, err, _ = run("exempt --undo pr-abcd1234 x z", known)
     assert (code, out) == (1, "")
     assert err == "zart: pr-abcd1234 does not exempt z: nothing was done\n"
+
+
+def test_resume_at_a_pace_sends_it_and_says_how_many_steps_go(run: Run) -> None:
+    canary = admin.ResumeResponse(rules=[RULE], released_steps=5)
+    code, out, _, (request,) = run("resume --rule-id pr-abcd1234 --canary 5", ("Resume", canary))
+    assert (code, request.canary) == (0, 5)
+    assert "released  5 steps" in out
+    assert "deleted" not in out
+    for text in ("--rate x", "--rate 0", "--rate 40/m", "--canary 0", "--canary 5 --rate 5"):
+        code, _, _, requests = run(f"resume --rule-id pr-abcd1234 {text}")
+        assert (code, requests) == (2, [])
+
+
+def test_resume_names_the_rules_that_it_passed_over(run: Run) -> None:
+    answer = admin.ResumeResponse(still_releasing_rules=["pr-slow"])
+    code, _, err, _ = run("resume --all", ("Resume", answer))
+    assert (code, err) == (1, "zart: pr-slow is RELEASING: name it: nothing was done\n")
+    answer = admin.ResumeResponse(rules_deleted=1, rules=[RULE], still_releasing_rules=["pr-slow"])
+    code, out, _, _ = run("resume --all", ("Resume", answer))
+    assert code == 0
+    assert "releasing pr-slow" in out
+
+
+def test_stop_release_says_what_the_rule_pauses(run: Run) -> None:
+    answer = admin.StopReleaseResponse(rule=RULE)
+    code, out, _, (request,) = run(
+        "stop-release pr-abcd1234 --reason worse", ("StopRelease", answer)
+    )
+    assert (code, request.rule_id, request.reason) == (0, "pr-abcd1234", "worse")
+    assert out.startswith("pr-abcd1234 is ")

@@ -141,6 +141,9 @@ class Bases:
     def _resume(self) -> Message:
         return admin.ResumeRequest(task_name="nobody's")
 
+    def _stop_release(self) -> Message:
+        return admin.StopReleaseRequest(rule_id=self._rule)
+
     def _update_pause_rule(self) -> Message:
         return admin.UpdatePauseRuleRequest(
             rule_id=self._rule, add_exempt_execution_ids=[self._execution()]

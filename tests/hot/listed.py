@@ -11,6 +11,7 @@ from hot import (
     maintaining,
     pausing,
     reading,
+    releasing,
     verifying,
 )
 from hot.scenario import SCENARIOS, Scenario
@@ -28,5 +29,6 @@ __all__ = [
     "maintaining",
     "pausing",
     "reading",
+    "releasing",
     "verifying",
 ]

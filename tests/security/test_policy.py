@@ -119,6 +119,7 @@ ROLES = {
     },
     "operator": {
         "RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
+        "StopRelease",
         "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
     },
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},

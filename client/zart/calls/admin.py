@@ -11,7 +11,6 @@ from zart.decoding import decode
 from zart.models import (
     Paused,
     PauseRule,
-    Resumed,
     UpdatedPauseRule,
     WatchedPauseRule,
     WatchUntil,
@@ -65,45 +64,6 @@ def pause(
         request_id=request_id,
     )
     return Call(_METHODS["Pause"], request, plan_reader(Paused, request))
-
-
-def resume(
-    *,
-    rule_id: str | None = None,
-    execution_id: str | None = None,
-    task_name: str | None = None,
-    step_pattern: str | None = None,
-    everything: bool = False,
-    validate_only: bool = False,
-    plan_token: str = "",
-    triggered_by: str = "",
-    reason: str = "",
-    incident: str = "",
-    request_id: str = "",
-) -> Call[Resumed]:
-    """Delete one pause rule, those whose own fields equal all given, or everything.
-
-    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
-    makes sure that it does just that. Raises PauseRuleNotFound, PlanChanged, NotPlanned, and
-    ValueError where nothing at all is given.
-    """
-    given = (rule_id, execution_id, task_name, step_pattern)
-    if not everything and all(value is None for value in given):
-        raise ValueError("resume() alone would resume everything: say everything=True")
-    request = pb.ResumeRequest(
-        rule_id=rule_id,
-        execution_id=execution_id,
-        task_name=task_name,
-        step_pattern=step_pattern,
-        everything=everything,
-        validate_only=validate_only,
-        plan_token=plan_token,
-        triggered_by=triggered_by,
-        reason=reason,
-        incident=incident,
-        request_id=request_id,
-    )
-    return Call(_METHODS["Resume"], request, plan_reader(Resumed, request))
 
 
 def update_pause_rule(

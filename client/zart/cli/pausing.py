@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.calls import admin
+from zart.calls import admin, resuming
 from zart.calls.call import Call
 from zart.cli import render
 from zart.cli.drained import end, wait_drained
 from zart.cli.options import Limit, example, plans, reads
+from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Session
 from zart.cli.values import span_of
@@ -136,7 +137,7 @@ def _confirm_pause(session: Session, plan: Paused) -> None:
     session.confirm("pause everything?" if plan.rule.everything else "add a second rule?")
 
 
-@app.command(epilog=example("resume --task-name order --step 'charge-*'"))
+@app.command(epilog=example("resume --rule-id pr-7k2m9x4q --rate 40/s"))
 @plans
 def resume(
     session: Session,
@@ -145,8 +146,19 @@ def resume(
     step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
     rule_id: Annotated[str | None, typer.Option("--rule-id", help="This one rule.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All rules.")] = False,
+    canary: Annotated[
+        int | None,
+        typer.Option("--canary", min=1, max=10_000, help="Only its oldest so many steps."),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="40/s", help="So many steps a second.")
+    ] = None,
 ) -> None:
-    """Delete pause rules: one, those with all of the given scope, or all."""
+    """Delete pause rules: one, those with all of the given scope, or all.
+
+    With --canary or --rate one rule lets steps go, and stands until all went.
+    """
+    pace = pace_of(canary, rate)
     scope: dict[str, Any] = {
         "execution_id": execution_id,
         "task_name": task_name,
@@ -164,29 +176,40 @@ def resume(
         doomed = [
             r for r in session.client.list_pause_rules(**scope) if rule_id in {None, r.rule_id}
         ]
-        _confirm_rules(session, doomed)
+        _confirm_rules(session, doomed, canary, pace)
 
     def show(answer: Resumed) -> None:
         _check_anything_ended(session, answer)
         more = " or more" if answer.released_steps_is_lower_bound else ""
-        session.print(
-            f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
-        )
+        if pace is not None:
+            verb = "would release" if answer.planned else "releases "
+            session.print(f"{verb} {answer.released_steps}{more} steps at {pace:g}/s")
+            return
+        if canary is None:
+            session.print(
+                f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
+            )
         if answer.rules:
             session.print_table(RULES, list(map(rule_row, answer.rules)))
         session.print(
             f"released  {answer.released_steps}{more} steps",
             f"still     {answer.still_paused_steps} paused by other rules",
         )
+        if answer.still_releasing_rules:
+            session.print(f"releasing {', '.join(answer.still_releasing_rules)}: name it to end it")
 
-    call = admin.resume(
+    call = resuming.resume(
         rule_id=rule_id,
         **scope,
         everything=everything or means_all,
+        canary=canary,
+        rate_per_second=pace,
         **session.plan.fields,
         **session.mutation.fields,
     )
-    _check_anything_ended(session, session.run(call, show))
+    answer = session.run(call, show)
+    _check_anything_ended(session, answer)
+    follow_release(session, answer)
 
 
 def _check_anything_ended(session: Session, answer: Resumed) -> None:
@@ -197,18 +220,30 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
         ended = [
             f"{r.rule_id} ended before, by {r.deleted_by or 'nobody named'}" for r in answer.rules
         ]
+        ended += [f"{rule_id} is RELEASING: name it" for rule_id in answer.still_releasing_rules]
         session.err.line(f"zart: {', '.join(ended) or 'no rule has this scope'}: nothing was done")
     raise typer.Exit(1)
 
 
-def _confirm_rules(session: Session, doomed: list[PauseRule]) -> None:
+def _confirm_rules(
+    session: Session, doomed: list[PauseRule], canary: int | None, pace: float | None
+) -> None:
     if not doomed:
         return
     session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
-    for rule in doomed:
+    ends = canary is None and pace is None
+    for rule in doomed if ends else ():
         if rule.breaker_id:
             session.asking.line(f"{rule.rule_id} is of {rule.breaker_id}, which closes with it")
-    session.confirm(f"delete {'this rule' if len(doomed) == 1 else 'these rules'}?")
+    which = "this rule" if len(doomed) == 1 else "these rules"
+    steps = sum(rule.paused_steps for rule in doomed)
+    more = "+" if any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
+    if canary is not None:
+        session.confirm(f"release the oldest {canary} of the {steps}{more} steps of {which}?")
+    elif pace is not None:
+        session.confirm(f"release the {steps}{more} steps of {which} at {pace:g}/s?")
+    else:
+        session.confirm(f"delete {which}?")
 
 
 @app.command("rules", epilog=example("rules --include-deleted"))

@@ -26,6 +26,7 @@ from zart.models.page import Page
 from zart.models.pauses import (
     Paused,
     PauseRule,
+    PauseRuleRelease,
     Resumed,
     RuleAttempt,
     UpdatedPauseRule,
@@ -75,6 +76,7 @@ __all__ = [
     "OperationReplaced",
     "Page",
     "PauseRule",
+    "PauseRuleRelease",
     "PauseRuleStatus",
     "Paused",
     "PotentiallyStale",

@@ -10,6 +10,18 @@ from zart.models.statuses import PauseRuleStatus
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRuleRelease:
+    """How a rule lets its steps go at a pace. ``expected_end_at`` None: nobody can tell."""
+
+    rate_per_second: float
+    released_steps: int
+    started_at: datetime | None
+    expected_end_at: datetime | None
+    started_by: str
+    waiting_for_dispatchers: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRule:
     """Withholds the steps that match every scope field it sets."""
 
@@ -35,6 +47,7 @@ class PauseRule:
     running_steps_is_lower_bound: bool = False
     drained_at: datetime | None = None
     breaker_id: str = ""
+    release: PauseRuleRelease | None = None
 
     @property
     def is_drained(self) -> bool:
@@ -101,7 +114,10 @@ class UpdatedPauseRule:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Answers resume: the rules deleted and how many steps that lets go."""
+    """Answers resume: the rules deleted, or the one that has a pace; how many steps go.
+
+    ``still_releasing_rules`` are rule ids that were passed over, as they were not named.
+    """
 
     rules_deleted: int
     rules: tuple[PauseRule, ...]
@@ -111,6 +127,7 @@ class Resumed:
     replayed: bool
     plan_token: str = ""
     planned: bool = False
+    still_releasing_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

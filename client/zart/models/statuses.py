@@ -70,6 +70,7 @@ class PauseRuleStatus(_Status):
     ACTIVE = "ACTIVE"
     RESUMED = "RESUMED"
     EXPIRED = "EXPIRED"
+    RELEASING = "RELEASING"
 
 
 class BreakerStatus(_Status):
@@ -129,6 +130,8 @@ class OperationKind(_Status):
     BREAKER_OPENED = "BREAKER_OPENED"
     BREAKER_HALF_OPENED = "BREAKER_HALF_OPENED"
     BREAKER_CLOSED = "BREAKER_CLOSED"
+    STOP_RELEASE = "STOP_RELEASE"
+    RELEASE_END = "RELEASE_END"
 
 
 class WarningKind(_Status):

@@ -735,6 +735,8 @@ class ResumeRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
@@ -757,6 +759,10 @@ class ResumeRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    canary: _builtins.int
+    """Releases the oldest so many paused steps, 1 to 10,000; the rule stays ACTIVE."""
+    rate_per_second: _builtins.float
+    """Releases so many steps a second, 0.01 to 100,000, oldest first."""
     validate_only: _builtins.bool
     """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
     plan neither stores nor looks up its request_id.
@@ -775,12 +781,14 @@ class ResumeRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        canary: _builtins.int = ...,
+        rate_per_second: _builtins.float = ...,
         validate_only: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "canary", b"canary", "execution_id", b"execution_id", "pace", b"pace", "rate_per_second", b"rate_per_second", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "canary", b"canary", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "pace", b"pace", "plan_token", b"plan_token", "rate_per_second", b"rate_per_second", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -790,6 +798,8 @@ class ResumeRequest(_message.Message):
     _WhichOneofArgType__step_pattern: _TypeAlias = _typing.Literal["_step_pattern", b"_step_pattern"]  # noqa: Y015
     _WhichOneofReturnType__task_name: _TypeAlias = _typing.Literal["task_name"]  # noqa: Y015
     _WhichOneofArgType__task_name: _TypeAlias = _typing.Literal["_task_name", b"_task_name"]  # noqa: Y015
+    _WhichOneofReturnType_pace: _TypeAlias = _typing.Literal["canary", "rate_per_second"]  # noqa: Y015
+    _WhichOneofArgType_pace: _TypeAlias = _typing.Literal["pace", b"pace"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__execution_id) -> _WhichOneofReturnType__execution_id | None: ...
     @_typing.overload
@@ -798,6 +808,8 @@ class ResumeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step_pattern) -> _WhichOneofReturnType__step_pattern | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_name) -> _WhichOneofReturnType__task_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_pace) -> _WhichOneofReturnType_pace | None: ...
 
 Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
 
@@ -815,10 +827,13 @@ class ResumeResponse(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    STILL_RELEASING_RULES_FIELD_NUMBER: _builtins.int
     rules_deleted: _builtins.int
     """How many rules this call deleted."""
     released_steps: _builtins.int
-    """How many steps it lets go, exact to 10,000. They are queued in small transactions."""
+    """How many steps it lets go, now or at its pace, exact to 10,000. They are queued in small
+    transactions; those of a canary are queued when it answers.
+    """
     released_steps_is_lower_bound: _builtins.bool
     """True when there are more than 10,000."""
     still_paused_steps: _builtins.int
@@ -831,7 +846,11 @@ class ResumeResponse(_message.Message):
     """Only in a plan: makes the same request, given this, do just that."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
-        """The rules it deleted; with rule_id, also one that was already deleted."""
+        """The rules it deleted; with rule_id, also one that was already deleted; with a pace, the rule."""
+
+    @_builtins.property
+    def still_releasing_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules that are RELEASING and were passed over, as they were not named by rule_id."""
 
     def __init__(
         self,
@@ -844,14 +863,83 @@ class ResumeResponse(_message.Message):
         replayed: _builtins.bool = ...,
         planned: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
+        still_releasing_rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps", "still_releasing_rules", b"still_releasing_rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class StopReleaseRequest(_message.Message):
+    """Asks to stop a release."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incident", b"incident", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopReleaseRequest: _TypeAlias = StopReleaseRequest  # noqa: Y015
+
+@_typing.final
+class StopReleaseResponse(_message.Message):
+    """Answers StopRelease."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule, which is ACTIVE."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed", b"replayed", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopReleaseResponse: _TypeAlias = StopReleaseResponse  # noqa: Y015
 
 @_typing.final
 class UpdatePauseRuleRequest(_message.Message):

@@ -80,6 +80,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
                 _registered_method=True)
+        self.StopRelease = channel.unary_unary(
+                '/zart.v1.AdminService/StopRelease',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.FromString,
+                _registered_method=True)
         self.GetPauseRule = channel.unary_unary(
                 '/zart.v1.AdminService/GetPauseRule',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
@@ -169,8 +174,13 @@ class AdminServiceServicer(object):
     def Resume(self, request, context):
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
-        Resuming a known rule that is already deleted is OK with rules_deleted 0.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
+        Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+        RELEASING are passed over unless rule_id names them: then the rest goes at once.
+        With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+        released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+        step, and never expires. On a rule that is still settling, that begins when it is settled.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +193,16 @@ class AdminServiceServicer(object):
         OK, as is to remove an exemption that there is not.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
         or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRelease(self, request, context):
+        """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+        returned, none of that is leased, also what was released and waits in the queue.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULE_NOT_RELEASING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,6 +281,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.UpdatePauseRule,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.SerializeToString,
+            ),
+            'StopRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRelease,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.SerializeToString,
             ),
             'GetPauseRule': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPauseRule,
@@ -483,6 +508,33 @@ class AdminService(object):
             '/zart.v1.AdminService/UpdatePauseRule',
             zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/StopRelease',
+            zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

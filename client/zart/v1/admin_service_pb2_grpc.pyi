@@ -77,8 +77,13 @@ class AdminServiceStub:
     Resume: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
-    Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
+    Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+    RELEASING are passed over unless rule_id names them: then the rest goes at once.
+    With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+    released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+    step, and never expires. On a rule that is still settling, that begins when it is settled.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
     """
     UpdatePauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -87,6 +92,12 @@ class AdminServiceStub:
     OK, as is to remove an exemption that there is not.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
     or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    """
+    StopRelease: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]
+    """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+    returned, none of that is leased, also what was released and waits in the queue.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULE_NOT_RELEASING).
     """
     GetPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]
     """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
@@ -157,8 +168,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Resume: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]  # type: ignore[assignment]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
-    Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
+    Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+    RELEASING are passed over unless rule_id names them: then the rest goes at once.
+    With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+    released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+    step, and never expires. On a rule that is still settling, that begins when it is settled.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
     """
     UpdatePauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]  # type: ignore[assignment]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -167,6 +183,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     OK, as is to remove an exemption that there is not.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
     or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    """
+    StopRelease: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]  # type: ignore[assignment]
+    """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+    returned, none of that is leased, also what was released and waits in the queue.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULE_NOT_RELEASING).
     """
     GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
     """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
@@ -270,8 +292,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.ResumeResponse, _abc.Awaitable[_admin_service_pb2.ResumeResponse]]:
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
-        Resuming a known rule that is already deleted is OK with rules_deleted 0.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED).
+        Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+        RELEASING are passed over unless rule_id names them: then the rest goes at once.
+        With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+        released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+        step, and never expires. On a rule that is still settling, that begins when it is settled.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -286,6 +313,18 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         OK, as is to remove an exemption that there is not.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
         or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        """
+
+    @_abc_1.abstractmethod
+    def StopRelease(
+        self,
+        request: _admin_service_pb2.StopReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.StopReleaseResponse, _abc.Awaitable[_admin_service_pb2.StopReleaseResponse]]:
+        """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+        returned, none of that is leased, also what was released and waits in the queue.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULE_NOT_RELEASING).
         """
 
     @_abc_1.abstractmethod

@@ -42,7 +42,7 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     OPERATION_KIND_PAUSE: _OperationKind.ValueType  # 6
     """Pause."""
     OPERATION_KIND_RESUME: _OperationKind.ValueType  # 7
-    """Resume: one record for each rule deleted."""
+    """Resume: one record for each rule deleted, or the rule that lets steps go."""
     OPERATION_KIND_EXPIRE: _OperationKind.ValueType  # 8
     """A pause rule's time was up."""
     OPERATION_KIND_REGISTER_TASK: _OperationKind.ValueType  # 9
@@ -65,6 +65,10 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """A breaker lets a few steps try."""
     OPERATION_KIND_BREAKER_CLOSED: _OperationKind.ValueType  # 25
     """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
+    OPERATION_KIND_STOP_RELEASE: _OperationKind.ValueType  # 13
+    """StopRelease."""
+    OPERATION_KIND_RELEASE_END: _OperationKind.ValueType  # 27
+    """A rule that was RELEASING has let all steps go; by whoever began the release."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -84,7 +88,7 @@ OPERATION_KIND_CANCEL: OperationKind.ValueType  # 5
 OPERATION_KIND_PAUSE: OperationKind.ValueType  # 6
 """Pause."""
 OPERATION_KIND_RESUME: OperationKind.ValueType  # 7
-"""Resume: one record for each rule deleted."""
+"""Resume: one record for each rule deleted, or the rule that lets steps go."""
 OPERATION_KIND_EXPIRE: OperationKind.ValueType  # 8
 """A pause rule's time was up."""
 OPERATION_KIND_REGISTER_TASK: OperationKind.ValueType  # 9
@@ -107,6 +111,10 @@ OPERATION_KIND_BREAKER_HALF_OPENED: OperationKind.ValueType  # 24
 """A breaker lets a few steps try."""
 OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
 """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
+OPERATION_KIND_STOP_RELEASE: OperationKind.ValueType  # 13
+"""StopRelease."""
+OPERATION_KIND_RELEASE_END: OperationKind.ValueType  # 27
+"""A rule that was RELEASING has let all steps go; by whoever began the release."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final

@@ -99,6 +99,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
     (metadata: field, nearest), and must_match is set.
     """
+    ERROR_REASON_RULE_RELEASING: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION: the pause rule is RELEASING (metadata: rule_id)."""
+    ERROR_REASON_RULE_NOT_RELEASING: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
+    ERROR_REASON_NOTHING_PAUSED: _ErrorReason.ValueType  # 41
+    """FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+    ERROR_REASON_RULES_AMBIGUOUS: _ErrorReason.ValueType  # 42
+    """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
+    how many, and rule_ids, the first 10).
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -181,5 +191,15 @@ ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43
 """FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
 (metadata: field, nearest), and must_match is set.
+"""
+ERROR_REASON_RULE_RELEASING: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION: the pause rule is RELEASING (metadata: rule_id)."""
+ERROR_REASON_RULE_NOT_RELEASING: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
+ERROR_REASON_NOTHING_PAUSED: ErrorReason.ValueType  # 41
+"""FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+ERROR_REASON_RULES_AMBIGUOUS: ErrorReason.ValueType  # 42
+"""FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
+how many, and rule_ids, the first 10).
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

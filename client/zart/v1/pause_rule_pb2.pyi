@@ -34,6 +34,10 @@ class _PauseRuleStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pause
     """Deleted by Resume."""
     PAUSE_RULE_STATUS_EXPIRED: _PauseRuleStatus.ValueType  # 3
     """Deleted because its time was up."""
+    PAUSE_RULE_STATUS_RELEASING: _PauseRuleStatus.ValueType  # 4
+    """Withholds matching steps, and lets them go at a pace, until it withholds none. Then it is
+    RESUMED.
+    """
 
 class PauseRuleStatus(_PauseRuleStatus, metaclass=_PauseRuleStatusEnumTypeWrapper):
     """The state of a pause rule."""
@@ -46,6 +50,10 @@ PAUSE_RULE_STATUS_RESUMED: PauseRuleStatus.ValueType  # 2
 """Deleted by Resume."""
 PAUSE_RULE_STATUS_EXPIRED: PauseRuleStatus.ValueType  # 3
 """Deleted because its time was up."""
+PAUSE_RULE_STATUS_RELEASING: PauseRuleStatus.ValueType  # 4
+"""Withholds matching steps, and lets them go at a pace, until it withholds none. Then it is
+RESUMED.
+"""
 Global___PauseRuleStatus: _TypeAlias = PauseRuleStatus  # noqa: Y015
 
 @_typing.final
@@ -74,6 +82,7 @@ class PauseRule(_message.Message):
     RUNNING_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     DRAINED_AT_FIELD_NUMBER: _builtins.int
     EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     BREAKER_ID_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
@@ -141,6 +150,10 @@ class PauseRule(_message.Message):
         a list at most the first 100 of them; GetPauseRule has all.
         """
 
+    @_builtins.property
+    def release(self) -> Global___PauseRuleRelease:
+        """How it lets its steps go, while it is RELEASING, and once it was RESUMED from that."""
+
     def __init__(
         self,
         *,
@@ -164,12 +177,13 @@ class PauseRule(_message.Message):
         running_steps_is_lower_bound: _builtins.bool = ...,
         drained_at: _timestamp_pb2.Timestamp | None = ...,
         exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        release: Global___PauseRuleRelease | None = ...,
         incident: _builtins.str = ...,
         breaker_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "release", b"release", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "release", b"release", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -185,6 +199,58 @@ class PauseRule(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_name) -> _WhichOneofReturnType__task_name | None: ...
 
 Global___PauseRule: _TypeAlias = PauseRule  # noqa: Y015
+
+@_typing.final
+class PauseRuleRelease(_message.Message):
+    """How a rule lets its paused steps go at a pace. What is released is one attempt: a step that it
+    does not complete is paused again, at the end of the line.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    RELEASED_STEPS_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    EXPECTED_END_AT_FIELD_NUMBER: _builtins.int
+    STARTED_BY_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_DISPATCHERS_FIELD_NUMBER: _builtins.int
+    rate_per_second: _builtins.float
+    """So many steps a second, the oldest first. What is not used within a second is forfeit."""
+    released_steps: _builtins.int
+    """How many it has let go."""
+    started_by: _builtins.str
+    """Who began it, as the caller claims; `expiry` when the rule's time was up."""
+    waiting_for_dispatchers: _builtins.bool
+    """True while it waits, as ten seconds' worth (at least 10) of what it let go is queued and no
+    dispatcher has leased it.
+    """
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was begun."""
+
+    @_builtins.property
+    def expected_end_at(self) -> _timestamp_pb2.Timestamp:
+        """When all will have been let go, as far as can be told. Unset: the line does not become shorter,
+        or it was not counted yet.
+        """
+
+    def __init__(
+        self,
+        *,
+        rate_per_second: _builtins.float = ...,
+        released_steps: _builtins.int = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        expected_end_at: _timestamp_pb2.Timestamp | None = ...,
+        started_by: _builtins.str = ...,
+        waiting_for_dispatchers: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_end_at", b"expected_end_at", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_end_at", b"expected_end_at", "rate_per_second", b"rate_per_second", "released_steps", b"released_steps", "started_at", b"started_at", "started_by", b"started_by", "waiting_for_dispatchers", b"waiting_for_dispatchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRuleRelease: _TypeAlias = PauseRuleRelease  # noqa: Y015
 
 @_typing.final
 class RuleAttempt(_message.Message):

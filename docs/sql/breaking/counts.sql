@@ -18,7 +18,8 @@ FROM last;
 -- Return the attempts that ended badly, the last one first, at most ``MOST``.
 -- Locks: nothing.
 SELECT a.run_key, a.step_no, a.attempt, a.lease_token, date_trunc('second', a.completed_at),
-    a.completed_at > statement_timestamp() - 0.7 * interval '1 second', e.execution_id, r.definition_key,
+    a.completed_at > statement_timestamp() - 0.7 * interval '1 second',
+    e.execution_id, r.definition_key,
     CASE WHEN g.is_asked_for THEN a.error->>'type' END,
     CASE WHEN g.is_asked_for THEN a.error->>'message' END
 FROM (SELECT EXISTS (

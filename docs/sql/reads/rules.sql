@@ -20,7 +20,11 @@ LEFT JOIN LATERAL (
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = first.rule_key) AS drained_at FROM first
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -50,7 +54,11 @@ LEFT JOIN LATERAL (
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = first.rule_key) AS drained_at FROM first
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($1::text IS NULL OR execution_id = $1)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -80,7 +88,11 @@ LEFT JOIN LATERAL (
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = first.rule_key) AS drained_at FROM first
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($4::text IS NULL OR task_name = $4)
         AND ($1::text IS NULL OR step_pattern = $1)
@@ -110,7 +122,11 @@ LEFT JOIN LATERAL (
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = first.rule_key) AS drained_at FROM first
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($1::text IS NULL OR task_name = $1)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -136,7 +152,11 @@ LEFT JOIN LATERAL (
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = first.rule_key) AS drained_at FROM first
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -155,6 +175,10 @@ SELECT r.* FROM unnest($1::text[]) u(id) CROSS JOIN LATERAL (
             WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
-                WHERE d.rule_key = p.rule_key) AS drained_at
+                WHERE d.rule_key = p.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = p.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= p.deleted_at)) AS release
     FROM zart.pause_rules p
     WHERE rule_id = u.id OFFSET 0) r;

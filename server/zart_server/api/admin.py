@@ -18,6 +18,7 @@ from zart_server.api.mutations.admin import (
     RETRY_STEP,
     pause_mutation,
     resume_mutation,
+    stop_release_mutation,
     update_pause_rule_mutation,
 )
 from zart_server.api.mutations.mutations import Mutations
@@ -49,6 +50,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._pause = pause_mutation(mutations.patience)
         self._update_pause_rule = update_pause_rule_mutation(mutations.patience)
         self._resume = resume_mutation(mutations.patience)
+        self._stop_release = stop_release_mutation(mutations.patience)
 
     async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context
@@ -97,8 +99,14 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context
     ) -> pb.ResumeResponse:
-        """Delete pause rules."""
+        """Delete pause rules, or have one let steps go at a pace."""
         return await self._mutations.run(self._resume, request)
+
+    async def StopRelease(  # noqa: N802 - the proto's name
+        self, request: pb.StopReleaseRequest, context: Context
+    ) -> pb.StopReleaseResponse:
+        """Have a releasing rule withhold again whatever it matches."""
+        return await self._mutations.run(self._stop_release, request)
 
     async def GetPauseRule(  # noqa: N802 - the proto's name
         self, request: pb.GetPauseRuleRequest, context: Context

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from google.protobuf.message import Message
+
 from zart.v1 import admin_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.fields import (
@@ -31,6 +33,7 @@ from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, WatchUntil
+from zart_server.domain.pacing import FASTEST, MOST_CANARIES, SLOWEST, StopRelease
 
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
@@ -192,7 +195,29 @@ def resume(request: pb.ResumeRequest) -> Resume:
             check.fail("rule_id", "stands alone: leave it or the scope out")
         if request.everything and (rule_id is not None or not scope.is_empty):
             check.fail("everything", "stands alone: leave it or the scope out")
-        return Resume(rule_id, scope, check(planning_of, request))
+        canary = check(optional_number, request, "canary", 1, MOST_CANARIES)
+        rate = check(optional_rate, request, "rate_per_second")
+        if not (request.everything or rule_id is not None or not scope.is_empty):
+            pace = request.WhichOneof("pace")
+            for field in (pace, "incident" if request.incident else None):
+                if field is not None:
+                    check.fail(field, "names no rule: give rule_id, a scope or everything, too")
+        return Resume(rule_id, scope, check(planning_of, request), canary, rate)
+
+
+def stop_release(request: pb.StopReleaseRequest) -> StopRelease:
+    """Decode StopRelease."""
+    return StopRelease(name_of(request.rule_id, "rule_id"))
+
+
+def optional_rate(message: Message, field: str) -> float | None:
+    """Check a number of steps a second, where one is given."""
+    if not has(message, field):
+        return None
+    rate: float = getattr(message, field)
+    if not SLOWEST <= rate <= FASTEST:  # nor is NaN
+        raise InvalidField(field, f"is {rate:g}, must be {SLOWEST:g} to {FASTEST:,.0f}")
+    return rate
 
 
 def watch_pause_rule(request: pb.WatchPauseRuleRequest) -> tuple[str, WatchUntil]:

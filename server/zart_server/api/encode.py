@@ -16,6 +16,7 @@ from zart.v1 import (
 )
 from zart_server.api.encode_step import STEP_STATUS
 from zart_server.domain import model, operations
+from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.pause_plans import PauseWarnings
 
 _RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
@@ -157,6 +158,21 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         drained_at=timestamp(item.drained_at),
         incident=item.incident,
         breaker_id=item.breaker_id,
+        release=rule_release(item.release),
+    )
+
+
+def rule_release(item: PauseRuleRelease | None) -> pause_rule_pb2.PauseRuleRelease | None:
+    """Encode how a rule lets its steps go, where it does."""
+    if item is None:
+        return None
+    return pause_rule_pb2.PauseRuleRelease(
+        rate_per_second=item.rate_per_second,
+        released_steps=item.released_steps,
+        started_at=timestamp(item.started_at),
+        expected_end_at=timestamp(item.expected_end_at),
+        started_by=item.started_by,
+        waiting_for_dispatchers=item.waiting_for_dispatchers,
     )
 
 

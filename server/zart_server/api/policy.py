@@ -29,6 +29,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.AdminService/Pause": Role.OPERATOR,
     "/zart.v1.AdminService/Resume": Role.OPERATOR,
     "/zart.v1.AdminService/UpdatePauseRule": Role.OPERATOR,
+    "/zart.v1.AdminService/StopRelease": Role.OPERATOR,
     "/zart.v1.AdminService/ListRuns": Role.VIEWER,
     "/zart.v1.AdminService/GetPauseRule": Role.VIEWER,
     "/zart.v1.AdminService/VerifyPauseRule": Role.VIEWER,

@@ -203,18 +203,25 @@ class UpdatedPauseRule:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Delete one rule, or those whose own scope fields equal every field set (none: all)."""
+    """Delete one rule, or those whose own scope fields equal every field set (none: all).
+
+    With ``canary`` the one rule only lets so many steps go; with ``rate_per_second`` it lets all
+    go at that pace, and is deleted then.
+    """
 
     rule_id: str | None
     scope: PauseScope
     planning: Planning = NO_PLAN
+    canary: int | None = None
+    rate_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """What Resume deleted and how many steps that lets go, exact to 10,000.
 
-    With ``rule_id`` an already deleted rule is in ``rules`` too.
+    With ``rule_id`` an already deleted rule is in ``rules`` too, and with a pace the rule that it
+    is of. ``still_releasing_rules`` were passed over: they were not named.
     """
 
     rules_deleted: int
@@ -223,6 +230,7 @@ class Resumed:
     is_lower_bound: bool
     still_paused_steps: int
     plan_token: str = ""
+    still_releasing_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

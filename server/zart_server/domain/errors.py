@@ -159,6 +159,49 @@ class BreakerNotFound(NotFound):
         super().__init__(f"no breaker {breaker_id!r}", breaker_id=breaker_id)
 
 
+class RuleReleasing(ZartError):
+    """The pause rule is letting its steps go."""
+
+    reason = "RULE_RELEASING"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(
+            f"pause rule {rule_id} is RELEASING: stop the release before", rule_id=rule_id
+        )
+
+
+class RuleNotReleasing(ZartError):
+    """The pause rule is not letting its steps go."""
+
+    reason = "RULE_NOT_RELEASING"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"pause rule {rule_id} is not RELEASING", rule_id=rule_id)
+
+
+class NothingPaused(ZartError):
+    """The pause rule withholds no step that it could let go."""
+
+    reason = "NOTHING_PAUSED"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"no step is paused by rule {rule_id} alone", rule_id=rule_id)
+
+
+class RulesAmbiguous(ZartError):
+    """A pace is of exactly one rule, and not one is meant."""
+
+    reason = "RULES_AMBIGUOUS"
+
+    def __init__(self, rule_ids: Sequence[str], count: int) -> None:
+        named = f": {', '.join(rule_ids)}" if rule_ids else ""
+        super().__init__(
+            f"a pace is of exactly one rule, {count} are meant{named}; give its rule_id",
+            rules=count,
+            rule_ids=", ".join(rule_ids),
+        )
+
+
 class TaskDefinitionNotFound(NotFound):
     """No definition is registered for this task, or not this version."""
 

@@ -6,9 +6,12 @@ database's clock. Fields named ``*_json`` hold exact JSON text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from zart_server.domain.pacing import PauseRuleRelease
+from zart_server.domain.rule_counts import RuleCounts
 
 MOST_ATTEMPTS = 1_000_000  # of a step, by its policy or by one retry
 
@@ -66,6 +69,7 @@ class PauseRuleStatus(StrEnum):
     ACTIVE = "active"
     RESUMED = "resumed"
     EXPIRED = "expired"
+    RELEASING = "releasing"
 
 
 class WatchUntil(StrEnum):
@@ -263,21 +267,6 @@ class PauseScope:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleCounts:
-    """How many steps a rule withholds, and how many of those that it matches are in flight.
-
-    ``silent`` are those in flight whose dispatcher has not extended their lease for half of its
-    time: it may be dead, and then they count until their leases end, at ``silent_until`` the last.
-    """
-
-    paused: int = 0
-    paused_is_lower_bound: bool = False
-    running: int = 0
-    silent: int = 0
-    silent_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PauseRule:
     """Withholds matching steps until it is resumed or expires."""
 
@@ -295,5 +284,6 @@ class PauseRule:
     incident: str = ""
     exempt_execution_ids: tuple[str, ...] = ()
     drained_at: datetime | None = None
-    counts: RuleCounts = RuleCounts()
+    counts: RuleCounts = field(default_factory=RuleCounts)
     breaker_id: str = ""
+    release: PauseRuleRelease | None = None

@@ -30,6 +30,8 @@ class OperationKind(StrEnum):
     BREAKER_OPENED = "breaker_opened"
     BREAKER_HALF_OPENED = "breaker_half_opened"
     BREAKER_CLOSED = "breaker_closed"
+    STOP_RELEASE = "stop_release"
+    RELEASE_END = "release_end"
 
 
 class OperationStatus(StrEnum):

@@ -22,9 +22,12 @@ from zart_server.domain.commands import (
     UpdatedPauseRule,
     UpdatePauseRule,
 )
+from zart_server.domain.model import PauseRule
+from zart_server.domain.pacing import StopRelease
 from zart_server.domain.pause_plans import Paused
 from zart_server.engine.operations.pause import count_paused, pause, warn
 from zart_server.engine.operations.plan_pause import plan_pause
+from zart_server.engine.operations.release import stop
 from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.resume import plan_resume, resume
@@ -40,7 +43,7 @@ def _execution_id(command: RetryStep | Restart | Rerun) -> str:
     return command.execution_id
 
 
-def _pause_lock(_command: Pause | UpdatePauseRule | Resume) -> str:
+def _pause_lock(_command: Pause | UpdatePauseRule | Resume | StopRelease) -> str:
     return PAUSE_LOCK
 
 
@@ -246,4 +249,29 @@ def _resumed(done: Resumed) -> pb.ResumeResponse:
         still_paused_steps=done.still_paused_steps,
         planned=bool(done.plan_token),
         plan_token=done.plan_token,
+        still_releasing_rules=done.still_releasing_rules,
     )
+
+
+def stop_release_mutation(
+    within: float,
+) -> Mutation[pb.StopReleaseRequest, StopRelease, PauseRule, pb.StopReleaseResponse]:
+    """Return StopRelease; the pause lock has to be had ``within`` these seconds."""
+
+    async def operate(
+        connection: Autocommit, command: StopRelease, caller: Caller
+    ) -> tuple[Tx, PauseRule]:
+        return await stop(connection, command, caller, within)
+
+    return Mutation(
+        response_type=pb.StopReleaseResponse,
+        decode=with_caller(decode.stop_release),
+        operate=InLine(operate),
+        encode=_stopped,
+        target=_pause_lock,
+        grouping=Grouping.IN_LINE,
+    )
+
+
+def _stopped(rule: PauseRule) -> pb.StopReleaseResponse:
+    return pb.StopReleaseResponse(rule=encode.pause_rule(rule))

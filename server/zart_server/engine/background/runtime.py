@@ -6,6 +6,7 @@ from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -27,7 +28,10 @@ class Runtime:
         self.drains = Drains(db)
         self.rule_watches = RuleWatches(db, self.drains)
         self.drains.on_look = self.rule_watches.look
-        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps, self.drains)
+        self.releases = Releases(db)
+        self.maintenance = Maintenance(
+            db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases
+        )
         self.breakers = Breakers(db, self.dispatch.completions)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
@@ -37,13 +41,14 @@ class Runtime:
         db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Start liveness checks, notifications, maintenance, the pause sweep and breakers."""
+        """Start liveness checks, notifications, maintenance, the sweeps and breakers."""
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
         self.sweeps.start()
         self.drains.start()
         self.breakers.start()
+        self.releases.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
@@ -59,6 +64,7 @@ class Runtime:
         await self.sweeps.stop()
         await self.drains.stop()
         await self.breakers.stop()
+        await self.releases.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -81,6 +87,7 @@ class Runtime:
             self.rule_watches.look()
             self.maintenance.kick()
             self.sweeps.kick()
+            self.releases.kick()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 

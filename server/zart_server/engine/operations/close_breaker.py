@@ -6,7 +6,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.store.breaking.rows import BreakerRow
 from zart_server.store.connection import Tx
-from zart_server.store.pausing.rules import delete_rules
+from zart_server.store.pausing.ending import delete_rules
 
 
 async def close_breaker(tx: Tx, row: BreakerRow, caller: Caller) -> None:

@@ -8,22 +8,23 @@ from dataclasses import replace
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
+from zart_server.engine.operations.canary import release_canary
+from zart_server.engine.operations.counts import count_leaving
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.release import plan_pace, release_at_rate
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
-from zart_server.store.pausing.judging import refresh_rules
-from zart_server.store.pausing.lock import seize_pause_lock
-from zart_server.store.pausing.matching import find_matching
-from zart_server.store.pausing.meant import rules_meant
-from zart_server.store.pausing.rules import (
-    RuleRow,
+from zart_server.store.pausing.ending import (
     active_rule_keys,
     delete_expired,
     delete_rules,
-    find_rule,
+    find_active,
 )
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.meant import rules_meant
+from zart_server.store.pausing.rules import RuleRow, find_rule
 
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
@@ -33,31 +34,41 @@ async def resume(
 ) -> tuple[Tx, Resumed]:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Return also the transaction. Pause sweeps queue their steps after its commit. Raises
-    PauseRuleNotFound, PlanChanged, and OperationTimeout if the pause lock is not had ``within``
-    these seconds.
+    Return also the transaction. Pause sweeps queue their steps after its commit. Rules that are
+    releasing are deleted only if they are named. With a pace see ``release_at_rate`` and
+    ``release_canary``. Raises PauseRuleNotFound, PlanChanged, and OperationTimeout if the pause
+    lock is not had ``within`` these seconds.
     """
+    if command.canary is not None:
+        return await release_canary(connection, command, caller)
+    if command.rate_per_second is not None:
+        return await release_at_rate(connection, command, caller, within)
     known = await _known(connection, command)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(connection, command.rule_id, command.scope)
-    free, others = await _count(connection, keys) if keys else (0, 0)
+    free, others = await count_leaving(connection, keys) if keys else (0, 0)
     tx = await seize_pause_lock(connection, within)
     if command.planning:
         meant = await rules_meant(tx, command.rule_id, command.scope)
         await judge_plan(tx, command.planning, decided_of([row.rule for row in meant]))
+    over = [] if command.rule_id else await find_active(tx, command.scope, releasing=True)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
-    return tx, _resumed(deleted, known, free, others)
+    return tx, _resumed(deleted, known, over, free, others)
 
 
 async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) -> Resumed:
-    """Return what ``resume`` would do: it reads, and takes no lock. Raises PauseRuleNotFound."""
+    """Return what ``resume`` would do: it reads, and takes no lock. Raises as that."""
+    if command.canary is not None or command.rate_per_second is not None:
+        return await plan_pace(connection, command)
     known = await _known(connection, command)
     meant = await rules_meant(connection, command.rule_id, command.scope)
     decisions = decided_of([row.rule for row in meant])
     token = await judge_plan(connection, command.planning, decisions)
-    free, others = await _count(connection, [row.rule_key for row in meant]) if meant else (0, 0)
-    return replace(_resumed(meant, known, free, others), plan_token=token)
+    keys = [row.rule_key for row in meant]
+    free, others = await count_leaving(connection, keys) if keys else (0, 0)
+    over = [] if command.rule_id else await find_active(connection, command.scope, releasing=True)
+    return replace(_resumed(meant, known, over, free, others), plan_token=token)
 
 
 async def _known(connection: Connection, command: Resume) -> RuleRow | None:
@@ -70,7 +81,13 @@ async def _known(connection: Connection, command: Resume) -> RuleRow | None:
     return known
 
 
-def _resumed(deleted: Sequence[RuleRow], known: RuleRow | None, free: int, others: int) -> Resumed:
+def _resumed(
+    deleted: Sequence[RuleRow],
+    known: RuleRow | None,
+    passed_over: Sequence[RuleRow],
+    free: int,
+    others: int,
+) -> Resumed:
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
     return Resumed(
         rules_deleted=len(deleted),
@@ -78,23 +95,8 @@ def _resumed(deleted: Sequence[RuleRow], known: RuleRow | None, free: int, other
         released_steps=min(free, EXACT_TO),
         is_lower_bound=free + others > EXACT_TO,
         still_paused_steps=min(others, EXACT_TO),
+        still_releasing_rules=tuple(row.rule.rule_id for row in passed_over),
     )
-
-
-async def _count(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
-    """Count the ready steps that rules withhold: only they, others as well."""
-    await refresh_rules(connection)
-    leaving = set(rule_keys)
-    free = others = 0
-    for step in await find_matching(connection, rule_keys, EXACT_TO + 1):
-        rules = set(connection.pauses.matching(step))
-        if rules.isdisjoint(leaving):
-            continue  # they exempt its execution, or have let it go
-        if rules <= leaving:
-            free += 1
-        else:
-            others += 1
-    return free, others
 
 
 async def expire(connection: Autocommit) -> int:

@@ -6,14 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, UpdatePauseRule
-from zart_server.domain.errors import (
-    InvalidField,
-    PauseRuleNotFound,
-    RuleNotActive,
-    TooManyItems,
-)
+from zart_server.domain.errors import InvalidField, RuleReleasing, TooManyItems
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.engine.operations.one_rule import living_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
@@ -23,7 +19,7 @@ from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import find_of_executions
-from zart_server.store.pausing.rules import MAX_EXEMPTIONS, RuleRow, find_rule
+from zart_server.store.pausing.rules import MAX_EXEMPTIONS, RuleRow
 from zart_server.store.pausing.updating import unknown_executions, update_rule
 
 
@@ -34,23 +30,24 @@ async def update_pause_rule(
 
     Return also the transaction, which begins with the pause lock, alone. Pause sweeps queue the
     steps of what is exempt now, and settle what is exempt no longer. Raises PauseRuleNotFound,
-    RuleNotActive, PlanChanged, TooManyItems, InvalidField for a past expiry, and OperationTimeout
-    if the pause lock is not had ``within`` these seconds.
+    RuleNotActive, PlanChanged, TooManyItems, RuleReleasing and InvalidField for an expiry, and
+    OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
-    known = await _active(connection, command.rule_id)
+    known = await living_rule(connection, command.rule_id)
     unknown = await unknown_executions(connection, command.exempt)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     released, withheld = await _count(connection, known.rule_key, *_changes(known, command))
     tx = await seize_pause_lock(connection, within)
-    known = await _active(tx, command.rule_id)
+    known = await living_rule(tx, command.rule_id)
     if command.planning:
         await judge_plan(tx, command.planning, decided_of([known.rule]))
+    _check_expiry(known, command)
     added, removed = _changes(known, command)
     _check_room(known, added, removed)
     if not await update_rule(tx, known.rule_key, added, removed, command.expiry):
         raise InvalidField("expires_at", "lies in the past")
     tx.changes.rules = True
-    rule = (await _active(tx, command.rule_id)).rule
+    rule = (await living_rule(tx, command.rule_id)).rule
     await _record(tx, caller, rule, added, removed, command.expiry)
     return tx, UpdatedPauseRule(rule, released, withheld, unknown)
 
@@ -60,8 +57,9 @@ async def plan_update(
 ) -> UpdatedPauseRule:
     """Return what ``update_pause_rule`` would do: it reads, and takes no lock. Raises as that."""
     now = await read_clock(connection)
-    known = await _active(connection, command.rule_id)
+    known = await living_rule(connection, command.rule_id)
     token = await judge_plan(connection, command.planning, decided_of([known.rule]))
+    _check_expiry(known, command)
     added, removed = _changes(known, command)
     _check_room(known, added, removed)
     expires_at, expiry = known.rule.expires_at, command.expiry
@@ -88,13 +86,9 @@ def _check_room(known: RuleRow, added: Sequence[str], removed: Sequence[str]) ->
         raise TooManyItems("add_exempt_execution_ids", count, MAX_EXEMPTIONS)
 
 
-async def _active(connection: Connection, rule_id: str) -> RuleRow:
-    found = await find_rule(connection, rule_id)
-    if found is None:
-        raise PauseRuleNotFound(rule_id)
-    if found.rule.status is not PauseRuleStatus.ACTIVE:
-        raise RuleNotActive(rule_id, found.rule.status)
-    return found
+def _check_expiry(known: RuleRow, command: UpdatePauseRule) -> None:
+    if command.expiry is not None and known.rule.status is PauseRuleStatus.RELEASING:
+        raise RuleReleasing(command.rule_id)
 
 
 async def _count(

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from zart_server.domain.model import PauseRule, RuleCounts
+from zart_server.domain.model import PauseRule
+from zart_server.domain.rule_counts import RuleCounts
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.matching import tasks_matched, unfinished_run
 from zart_server.store.pausing.rules import RuleRow

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from zart_server.domain.model import PauseScope
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.rules import RuleRow, active_rule_keys, rule_columns
+from zart_server.store.pausing.ending import active_rule_keys
+from zart_server.store.pausing.rules import RuleRow, rule_columns
 
 
 async def rules_meant(

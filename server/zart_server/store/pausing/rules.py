@@ -11,15 +11,15 @@ import asyncpg
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
-from zart_server.store.breaking.closing import CLOSING
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.pausing.released import release_from_json, release_of
 from zart_server.store.statement import Statement
 
 # Any number that no other program is likely to lock in the same database.
 PAUSE_LOCK = 0x7A61_7274_0002
 
-_COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+RULE_COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
     expired, incident, breaker_id"""
 MAX_EXEMPTIONS = 1_000  # of a rule
@@ -33,12 +33,12 @@ def rule_columns(of: str, exempt: int = MAX_EXEMPTIONS) -> str:
 
     At most so many executions are given that it exempts.
     """
-    return f"""{_COLUMNS}, ARRAY(
+    return f"""{RULE_COLUMNS}, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = {of}.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT {exempt}) AS exempt, (
         SELECT drained_at FROM zart.pause_drains d
-        WHERE d.rule_key = {of}.rule_key) AS drained_at"""
+        WHERE d.rule_key = {of}.rule_key) AS drained_at, {release_of(of)} AS release"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RuleRow:
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> RuleRow:
         """Return the rule in a row of ``rule_columns``."""
-        status = PauseRuleStatus.ACTIVE
+        status = PauseRuleStatus.ACTIVE if row["release"] is None else PauseRuleStatus.RELEASING
         if row["deleted_at"] is not None:
             status = PauseRuleStatus.EXPIRED if row["expired"] else PauseRuleStatus.RESUMED
         return cls(
@@ -72,6 +72,7 @@ class RuleRow:
                 exempt_execution_ids=tuple(row["exempt"]),
                 drained_at=row["drained_at"],
                 breaker_id=row["breaker_id"],
+                release=release_from_json(row["release"]),
             ),
         )
 
@@ -116,7 +117,7 @@ _INSERT = Statement(
             COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
             (SELECT epoch + 1 FROM zart.pause_epoch), {LAST_LEASE}
         WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
-        RETURNING {_COLUMNS}
+        RETURNING {RULE_COLUMNS}
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
     ), epoch AS (
@@ -175,106 +176,12 @@ async def insert_rule(
     return None if row is None else RuleRow.from_row(row)
 
 
-# The rule named, or those whose own fields equal every field of a scope.
-_WANTED = """(:rule_id::text IS NULL OR rule_id = :rule_id)
-    AND (:execution_id::text IS NULL OR execution_id = :execution_id)
-    AND (:task_name::text IS NULL OR task_name = :task_name)
-    AND (:step_pattern::text IS NULL OR step_pattern = :step_pattern)"""
-_ACTIVE_KEYS = Statement(
-    f"""
-    SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL
-        AND {_WANTED}
-    ORDER BY rule_key
-    """
-)
-
-
-def _wanted(rule_id: str | None, scope: PauseScope) -> dict[str, object]:
-    return {
-        "rule_id": rule_id,
-        "execution_id": scope.execution_id,
-        "task_name": scope.task_name,
-        "step_pattern": scope.step_pattern,
-    }
-
-
-async def active_rule_keys(
-    connection: Connection, rule_id: str | None, scope: PauseScope
-) -> list[int]:
-    """Return active rules: the one named, or those whose fields equal every set field of scope."""
-    rows = await connection.fetch(
-        _ACTIVE_KEYS.text, *_ACTIVE_KEYS.arguments(**_wanted(rule_id, scope))
-    )
-    return [row["rule_key"] for row in rows]
-
-
 async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
     """Return a rule by its id, deleted or not."""
     row = await connection.fetchrow(
         f"SELECT {rule_columns('p')} FROM zart.pause_rules p WHERE rule_id = $1", rule_id
     )
     return None if row is None else RuleRow.from_row(row)
-
-
-def _delete(which: str) -> Statement:
-    text = f"""
-    WITH deleted AS (
-        UPDATE zart.pause_rules
-        SET deleted_at = statement_timestamp(), deleted_by = :deleted_by,
-            deleted_by_principal = :principal, expired = :expired,
-            epoch = (SELECT epoch + 1 FROM zart.pause_epoch), token_until = {LAST_LEASE}
-        WHERE deleted_at IS NULL AND rule_key = ANY(ARRAY(
-            SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL AND ({which})
-            ORDER BY rule_key FOR NO KEY UPDATE))
-        RETURNING {_COLUMNS}
-    ), undone AS (
-        DELETE FROM zart.pause_work w USING deleted
-        WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
-    ), work AS (
-        INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'release' FROM deleted
-    ), epoch AS (
-        UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
-    ), {CLOSING}
-    SELECT {rule_columns("deleted")} FROM deleted ORDER BY rule_key
-    """
-    return Statement(text, locks=("pause_rules", "pause_work", "pause_epoch", "breakers"))
-
-
-_DELETE = _delete(_WANTED)
-_DELETE_EXPIRED = _delete("expires_at <= statement_timestamp()")
-
-
-async def delete_rules(
-    tx: Tx, rule_id: str | None, scope: PauseScope, caller: Caller
-) -> list[RuleRow]:
-    """Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
-
-    Closes their breakers, on record. The caller holds the pause lock exclusively.
-    """
-    values = _wanted(rule_id, scope) | _deleting(caller, expired=False)
-    rows = await tx.fetch(_DELETE.text, *_DELETE.arguments(**values))
-    return [RuleRow.from_row(row) for row in rows]
-
-
-def _deleting(caller: Caller, *, expired: bool) -> dict[str, object]:
-    return {
-        "deleted_by": caller.triggered_by,
-        "principal": caller.principal,
-        "closed_for": caller.reason,
-        "request_id": caller.request_id,
-        "incident": caller.incident,
-        "expired": expired,
-    }
-
-
-async def delete_expired(tx: Tx, caller: Caller) -> list[RuleRow]:
-    """Delete rules that have expired by the database's clock, as ``delete_rules`` does.
-
-    The caller holds the pause lock exclusively.
-    """
-    values = _deleting(caller, expired=True)
-    rows = await tx.fetch(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))
-    return [RuleRow.from_row(row) for row in rows]
 
 
 class PausesDue(NamedTuple):
@@ -286,6 +193,7 @@ class PausesDue(NamedTuple):
     expires_in: float | None
     is_work_left: bool
     is_any_undrained: bool
+    is_any_releasing: bool
 
 
 async def pauses_due(connection: Connection) -> PausesDue:
@@ -293,7 +201,9 @@ async def pauses_due(connection: Connection) -> PausesDue:
     (row,) = await connection.fetch(
         "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
         " EXISTS (SELECT FROM zart.pause_work),"
-        " EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL)"
+        " EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL),"
+        " EXISTS (SELECT FROM zart.pause_releases WHERE ended_at IS NULL)"
+        " OR EXISTS (SELECT FROM zart.pause_canaries)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
     return PausesDue(*row)

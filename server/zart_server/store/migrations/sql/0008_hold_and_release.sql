@@ -26,34 +26,51 @@ CREATE UNIQUE INDEX pause_exemptions_standing ON zart.pause_exemptions (rule_key
 -- The state of a rule that ends slowly. Apart from the rule, so that the sweep that writes it, under
 -- the shared pause lock and the rule's advisory lock, keeps nobody from reading or ending the rule.
 CREATE TABLE zart.pause_releases (
-    rule_key        bigint PRIMARY KEY,
-    rate_per_second double precision NOT NULL,
-    credit          double precision NOT NULL,   -- steps that may go at credit_at
-    credit_at       timestamptz NOT NULL,
-    released_steps  integer NOT NULL DEFAULT 0,
-    is_waiting      boolean NOT NULL DEFAULT false,  -- for dispatchers to lease what it released
-    started_at      timestamptz NOT NULL DEFAULT statement_timestamp(),
-    started_by      text NOT NULL,
-    principal       text NOT NULL,
-    reason          text NOT NULL,
-    incident        text NOT NULL,
-    ended_at        timestamptz                  -- NULL: the rule is RELEASING
+    rule_key         bigint PRIMARY KEY,
+    rate_per_second  double precision NOT NULL,
+    credit           double precision NOT NULL,   -- steps that might go at credit_at
+    credit_at        timestamptz,                 -- NULL: the pace has not begun
+    released_steps   integer NOT NULL DEFAULT 0,  -- for credit
+    -- As the sweep counted them at counted_at: what it released and nobody has leased, and what is
+    -- left; and how many it had released until then.
+    unleased_steps   integer NOT NULL DEFAULT 0,
+    paused_steps     integer NOT NULL DEFAULT 0,
+    counted_released integer NOT NULL DEFAULT 0,
+    counted_at       timestamptz,
+    is_waiting       boolean NOT NULL DEFAULT false,  -- for dispatchers to lease what it released
+    expected_end_at  timestamptz,                 -- NULL: what is left does not become less
+    started_at       timestamptz NOT NULL DEFAULT statement_timestamp(),
+    started_by       text NOT NULL,
+    principal        text NOT NULL,
+    reason           text NOT NULL,
+    incident         text COLLATE "C" NOT NULL,
+    ended_at         timestamptz                  -- NULL: the rule is RELEASING
+);
+CREATE UNIQUE INDEX pause_releases_standing ON zart.pause_releases (rule_key)
+    WHERE ended_at IS NULL;
+
+-- Steps that are to be released of a rule once it is settled: it was asked for a canary before.
+CREATE TABLE zart.pause_canaries (
+    rule_key    bigint PRIMARY KEY,
+    steps       integer NOT NULL
 );
 
 -- Attempts that a rule has let go while it still matches their step. What does not complete its step
--- is withheld again, since the next attempt has no row here.
+-- is withheld again, since the next attempt has no row here. Those of attempts that were leased are
+-- closed in passing, so that few stand.
 CREATE TABLE zart.released_steps (
     rule_key    bigint NOT NULL,
     run_key     bigint NOT NULL,
     step_no     integer NOT NULL,
     attempt     integer NOT NULL,
     token_from  bigint NOT NULL,
-    token_until bigint,                      -- NULL: it was not taken back
+    token_until bigint,                      -- NULL: it was neither leased nor taken back, or may be
     released_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     PRIMARY KEY (run_key, step_no, attempt, rule_key)
 );
 CREATE UNIQUE INDEX released_steps_by_rule
     ON zart.released_steps (rule_key, run_key, step_no, attempt);
+CREATE INDEX released_steps_standing ON zart.released_steps (rule_key) WHERE token_until IS NULL;
 
 -- Since when nothing that a rule withholds is in flight: a row for each rule, from its creation on.
 CREATE TABLE zart.pause_drains (
@@ -215,3 +232,15 @@ LEFT JOIN zart.pause_rules p ON t.lease_token IS NULL
     AND (t.run_key IS NOT NULL OR h.run_key IS NOT NULL) AND p.rule_key =
     zart.pausing_rule(e.execution_id, e.task_name, d.step_names[s.step_no + 1], s.run_key, s.step_no,
         COALESCE(t.attempt, h.attempt));
+
+CREATE OR REPLACE VIEW public.zart_pause_rules AS
+SELECT p.rule_id, p.execution_id, p.task_name, p.step_pattern, p.everything, p.reason,
+       CASE WHEN p.deleted_at IS NULL AND r.rule_key IS NOT NULL THEN 'releasing'
+            WHEN p.deleted_at IS NULL THEN 'active'
+            WHEN p.expired THEN 'expired' ELSE 'resumed' END AS status,
+       p.created_at, p.created_by, p.expires_at, p.deleted_at, p.deleted_by, p.principal,
+       p.deleted_by_principal, p.incident, p.expiry_rate AS release_on_expiry,
+       r.rate_per_second, r.released_steps, r.started_at AS release_started_at,
+       r.started_by AS release_started_by
+FROM zart.pause_rules p LEFT JOIN zart.pause_releases r
+    ON r.rule_key = p.rule_key AND (r.ended_at IS NULL OR r.ended_at >= p.deleted_at);
