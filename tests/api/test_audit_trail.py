@@ -18,6 +18,7 @@ from zart.testing.server import ServerUnderTest
 from zart.v1 import (
     admin_service_pb2,
     audit_service_pb2,
+    breaker_service_pb2,
     dispatch_service_pb2,
     execution_service_pb2,
 )
@@ -26,7 +27,13 @@ from zart_server.api.audited import AUDITED
 from zart_server.api.errors import CODES
 from zart_server.api.record_limit import Origin, RecordLimit
 
-_FILES = (admin_service_pb2, audit_service_pb2, dispatch_service_pb2, execution_service_pb2)
+_FILES = (
+    admin_service_pb2,
+    audit_service_pb2,
+    breaker_service_pb2,
+    dispatch_service_pb2,
+    execution_service_pb2,
+)
 _LARGE = {"text": "secret-" + "x" * 1_100_000}
 ATTEMPTS = "SELECT * FROM zart_operation_attempts ORDER BY operation_id"
 

@@ -27,6 +27,7 @@ from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import task_definition_pb2 as definition
 
 TASK = "fuzzed"
+_DOOMED = 4
 _SETTINGS = breaker.Breaker(
     task_name="nobody's",
     step_pattern="a*",
@@ -67,6 +68,7 @@ class Bases:
         self._leases: deque[LeasedTask] = deque()
         self._open: deque[str] = deque()
         self._rule = self._breaker = ""
+        self._doomed: deque[str] = deque()  # breakers to be deleted
 
     async def prepare(self, client: zart.Client, count: int) -> None:
         """Make so many executions with a dead step, so many leases, and so many to be leased."""
@@ -86,8 +88,10 @@ class Bases:
             )
             self._dead.extend(names)
         self._rule = (await client.pause(task_name="nobody's but this rule's")).rule_id
-        made = await client.create_breaker(step_pattern="nobody's", failure_threshold=1, window=1)
-        self._breaker = made.breaker_id
+        for _ in range(_DOOMED + 1):
+            made = await client.create_breaker(task_name="nobody's", failure_threshold=1, window=1)
+            self._doomed.append(made.breaker_id)
+        self._breaker = self._doomed.pop()
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
 
@@ -173,7 +177,8 @@ class Bases:
         return breakers.UpdateBreakerRequest(breaker=changed, update_mask=mask)
 
     def _delete_breaker(self) -> Message:
-        return breakers.DeleteBreakerRequest(breaker_id="br-nobodys")
+        self._doomed.rotate()
+        return breakers.DeleteBreakerRequest(breaker_id=self._doomed[0])
 
     def _trip_breaker(self) -> Message:
         return breakers.TripBreakerRequest(breaker_id=self._breaker)
