@@ -88,6 +88,42 @@ async def test_it_is_caught_if_something_was_leased_meanwhile(rig: Rig) -> None:
     assert caught.value.attempts == (violation,)
 
 
+async def test_what_was_exempt_or_released_when_it_was_leased_is_no_violation(rig: Rig) -> None:
+    """By tokens: what was let go later, or taken back before, is one all the same."""
+    names = [f"n{n}" for n in range(6)]
+    paused = await rig.client.pause(task_name="t")
+    for name in names:
+        await rig.start(name, {"a": ()})
+    await rig.client.resume(rule_id=paused.rule_id)
+    while tasks := await rig.lease(1, wait=5 if len(rig.leased) < len(names) else 0):
+        await rig.complete(*tasks)
+    await rig.db.execute(
+        "BEGIN; SET LOCAL zart.purge = 'on'; UPDATE zart.pause_rules SET token_until = token_from"
+        " + 6; COMMIT"
+    )
+    rows = await rig.db.fetch(
+        "SELECT rule_key, token_from, run_key, e.execution_id FROM zart.pause_rules,"
+        " zart.steps JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)"
+        " ORDER BY lease_token"
+    )
+    rule_key, first = rows[0]["rule_key"], rows[0]["token_from"]
+    for n, since, until in [(0, 0, None), (1, 0, 2), (2, 0, 2), (3, 4, None)]:
+        await rig.db.execute(
+            "INSERT INTO zart.pause_exemptions VALUES ($1, $2, $3, $4)",
+            rule_key, rows[n]["execution_id"], first + since, None if until is None else first + until,
+        )  # fmt: skip
+    for n, since, until in [(0, 0, None), (4, 4, 5), (5, 6, None)]:
+        await rig.db.execute(
+            "INSERT INTO zart.released_steps VALUES ($1, $2, 0, 1, $3, $4)",
+            rule_key, rows[n]["run_key"], first + since, None if until is None else first + until,
+        )  # fmt: skip
+    receipt = await rig.client.verify_pause_rule(paused.rule_id)
+    assert (receipt.exempt_attempts, receipt.released_attempts) == (2, 1)
+    assert [v.execution_id for v in receipt.violations] == [
+        rows[n]["execution_id"] for n in (2, 3, 5)
+    ]
+
+
 async def test_at_most_a_thousand_violations_are_listed_the_first_ones(rig: Rig) -> None:
     paused = await rig.client.pause(execution_id="x")
     await rig.start("x", {f"n{n}": () for n in range(1100)})
