@@ -17,12 +17,12 @@ from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 # Every claim leaves its transaction's id: a trigger, so that nothing of the server is changed.
 WATCH_CLAIMS = """
-CREATE TABLE public.claims (run_key bigint, step_no integer, token bigint,
+CREATE TABLE public.claims (run_key bigint, step_no integer, token bigint, attempt integer,
     xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO public.claims (run_key, step_no, token)
-    SELECT run_key, step_no, lease_token FROM new_rows;
+    INSERT INTO public.claims (run_key, step_no, token, attempt)
+    SELECT run_key, step_no, lease_token, attempt FROM new_rows;
     RETURN NULL;
 END $$;
 CREATE TRIGGER note_claim AFTER INSERT ON zart.leases

@@ -105,7 +105,9 @@ class Releases:
         """Let go what may go now of one rule; return the seconds until the next look at it."""
         key = release.rule_key
         is_others = release.moved_ago is not None and release.moved_ago < _OTHERS
-        if not release.is_settled or (is_others and key not in self._mine):
+        if not release.is_settled:
+            return _PERIOD
+        if is_others and key not in self._mine:
             return _TICK
         if await self._count(release):
             return _SHORTEST
