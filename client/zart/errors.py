@@ -9,7 +9,7 @@
     ├── NotPlanned              asked for a plan, an older server may have done it
     └── Refused                 the server said no, and why
         ├── InvalidField
-        │   └── UnknownField
+        │   └── UnknownField    FilterTooBroad
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
         │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
@@ -122,6 +122,12 @@ class UnknownField(InvalidField):
     """The server is older than this client and does not know a field: nothing was done."""
 
     reason = "UNKNOWN_FIELD"
+
+
+class FilterTooBroad(InvalidField):
+    """No index finds what a filter matches; ``fields`` names the field to add."""
+
+    reason = "FILTER_TOO_BROAD"
 
 
 class NotFound(Refused):

@@ -32,6 +32,7 @@ TABLE = [
     ("DELETE", "/admin/v1/breakers/{breaker_id}", "DeleteBreaker"),
     ("POST", "/admin/v1/breakers/{breaker_id}/trip", "TripBreaker"),
     ("POST", "/admin/v1/breakers/{breaker_id}/reset", "ResetBreaker"),
+    ("GET", "/admin/v1/operations", "ListOperations"),
     ("POST", "/api/v1/executions", "StartExecution"),
     ("GET", "/api/v1/executions", "ListExecutions"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),

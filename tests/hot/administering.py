@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hot.explained import Explained
-from hot.scenario import scenario
+from hot.scenario import BATCH, scenario
 from hot.states import MANY
 from zart_server.domain.commands import (
     Caller,
@@ -14,6 +14,7 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.model import IfExists, IfRunning
+from zart_server.domain.operations import OperationKind, OperationStatus
 from zart_server.engine.operations.cancel import cancel_execution
 from zart_server.engine.operations.requests import RequestKey, find_answers, store_answers
 from zart_server.engine.operations.rerun import rerun
@@ -22,12 +23,21 @@ from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.executions import Kind, NewExecution
 from zart_server.store.lessees import Lessees
+from zart_server.store.operation_attempts import OperationAttempt, record_attempts
 from zart_server.store.pausing.judging import judge
 from zart_server.store.requests import Answered, complete_response
 from zart_server.store.runs import run_exists
 from zart_server.store.start_fast import start_fast
 
 CALLER = Caller("tester")
+REFUSED = OperationAttempt(OperationStatus.REFUSED, OperationKind.RESTART, CALLER, "x-1")
+
+
+@scenario()
+async def keeping_refusals_on_record(tx: Explained) -> None:
+    await record_attempts(tx.alone, [REFUSED] * BATCH)
+
+
 QUEUED = MANY + 2  # an execution; the one before is held
 
 

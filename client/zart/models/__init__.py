@@ -21,7 +21,7 @@ from zart.models.executions import (
 )
 from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
-from zart.models.operations import Operation, OperationMade, OperationReplaced
+from zart.models.operations import Operation, OperationMade, OperationReplaced, Refusal
 from zart.models.page import Page
 from zart.models.pauses import (
     Paused,
@@ -40,6 +40,7 @@ from zart.models.statuses import (
     IfExists,
     IfRunning,
     OperationKind,
+    OperationStatus,
     PauseRuleStatus,
     ReportStatus,
     RunStatus,
@@ -74,12 +75,14 @@ __all__ = [
     "OperationKind",
     "OperationMade",
     "OperationReplaced",
+    "OperationStatus",
     "Page",
     "PauseRule",
     "PauseRuleRelease",
     "PauseRuleStatus",
     "Paused",
     "PotentiallyStale",
+    "Refusal",
     "ReportResult",
     "ReportStatus",
     "RequestWarning",

@@ -1,12 +1,13 @@
-"""The record of operations: each mutation that committed."""
+"""The record of operations: what was done, and what was refused or only planned."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from zart.models.executions import FencedStep, StepError
-from zart.models.statuses import OperationKind, RunStatus, StepStatus
+from zart.models.statuses import OperationKind, OperationStatus, RunStatus, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,21 @@ class OperationMade:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an operation was refused: names of a reason and of a status code, and what they say.
+
+    Of fields that cannot be right it has the names, never the values.
+    """
+
+    reason: str
+    code: str
+    message: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One mutation that committed."""
+    """One mutation that committed; or that was planned or refused, as ``status`` says."""
 
     operation_id: str
     kind: OperationKind
@@ -56,3 +70,7 @@ class Operation:
     principal: str = ""
     incident: str = ""
     breaker_id: str = ""
+    batch_id: str = ""
+    breaker_id: str = ""
+    status: OperationStatus = OperationStatus.DONE
+    refusal: Refusal | None = None

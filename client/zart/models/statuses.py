@@ -149,6 +149,15 @@ class WatchUntil(enum.StrEnum):
     ENDED = "ENDED"
 
 
+class OperationStatus(_Status):
+    """What became of an operation."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    DONE = "DONE"
+    PLANNED = "PLANNED"
+    REFUSED = "REFUSED"
+
+
 class IfRunning(enum.StrEnum):
     """What to do when the current run is unfinished."""
 

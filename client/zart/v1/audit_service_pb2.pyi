@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from zart.v1 import execution_pb2 as _execution_pb2
+from zart.v1 import refusal_pb2 as _refusal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -117,9 +118,39 @@ OPERATION_KIND_RELEASE_END: OperationKind.ValueType  # 27
 """A rule that was RELEASING has let all steps go; by whoever began the release."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
+class _OperationStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OperationStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_STATUS_UNSPECIFIED: _OperationStatus.ValueType  # 0
+    """Never sent by the server."""
+    OPERATION_STATUS_DONE: _OperationStatus.ValueType  # 1
+    """It committed."""
+    OPERATION_STATUS_PLANNED: _OperationStatus.ValueType  # 2
+    """Its caller asked for a plan only: nothing was changed."""
+    OPERATION_STATUS_REFUSED: _OperationStatus.ValueType  # 3
+    """It was refused: nothing was changed."""
+
+class OperationStatus(_OperationStatus, metaclass=_OperationStatusEnumTypeWrapper):
+    """What became of an operation."""
+
+OPERATION_STATUS_UNSPECIFIED: OperationStatus.ValueType  # 0
+"""Never sent by the server."""
+OPERATION_STATUS_DONE: OperationStatus.ValueType  # 1
+"""It committed."""
+OPERATION_STATUS_PLANNED: OperationStatus.ValueType  # 2
+"""Its caller asked for a plan only: nothing was changed."""
+OPERATION_STATUS_REFUSED: OperationStatus.ValueType  # 3
+"""It was refused: nothing was changed."""
+Global___OperationStatus: _TypeAlias = OperationStatus  # noqa: Y015
+
 @_typing.final
 class ListOperationsRequest(_message.Message):
-    """Asks for operations."""
+    """Asks for operations: for those that match every field set. Starts are left out as soon as any field
+    but execution_id is set, unless kinds names them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -127,14 +158,55 @@ class ListOperationsRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    BREAKER_ID_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    INCLUDE_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Only operations on this execution. Empty: on every one."""
     kind: Global___OperationKind.ValueType
-    """Only operations of this kind."""
+    """Only operations of this kind. Set without kinds."""
     page_size: _builtins.int
     """At most this many operations. 0: 50; capped at 1,000."""
     page_token: _builtins.str
     """Where to go on: next_page_token of the page before."""
+    triggered_by: _builtins.str
+    """Only operations of who claimed to be this."""
+    principal: _builtins.str
+    """Only operations of who was verified to be this."""
+    incident: _builtins.str
+    """Only operations that belong to this incident."""
+    batch_id: _builtins.str
+    """Only operations of this batch."""
+    rule_id: _builtins.str
+    """Only operations on this pause rule."""
+    breaker_id: _builtins.str
+    """Only operations of this breaker."""
+    include_batch_items: _builtins.bool
+    """Also those that the items of batches are. There are no batches yet: it changes nothing."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___OperationKind.ValueType]:
+        """Only operations of these kinds. START, unless of an execution, needs created_after."""
+
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp:
+        """Only operations at or after this time."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp:
+        """Only operations before this time."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___OperationStatus.ValueType]:
+        """Only operations of which this became. Empty: DONE."""
+
     def __init__(
         self,
         *,
@@ -142,10 +214,21 @@ class ListOperationsRequest(_message.Message):
         kind: Global___OperationKind.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        kinds: _abc.Iterable[Global___OperationKind.ValueType] | None = ...,
+        triggered_by: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        incident: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        breaker_id: _builtins.str = ...,
+        statuses: _abc.Iterable[Global___OperationStatus.ValueType] | None = ...,
+        include_batch_items: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "breaker_id", b"breaker_id", "created_after", b"created_after", "created_before", b"created_before", "execution_id", b"execution_id", "incident", b"incident", "include_batch_items", b"include_batch_items", "kind", b"kind", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "rule_id", b"rule_id", "statuses", b"statuses", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,8 +243,8 @@ class ListOperationsResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page. Of the kind START, a page may have fewer operations than page_size,
-    even none, although others follow: go on until this is empty.
+    """Empty on the last page. With several fields set, and of the kind START, a page may have fewer
+    operations than page_size, even none, although others follow: go on until this is empty.
     """
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
@@ -183,7 +266,9 @@ Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y0
 
 @_typing.final
 class Operation(_message.Message):
-    """One mutation that committed. Never changed, never deleted."""
+    """One mutation that committed; or that was only planned, or refused, as its status says. Never
+    changed, never deleted.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -201,7 +286,10 @@ class Operation(_message.Message):
     REPLACED_FIELD_NUMBER: _builtins.int
     MADE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     BREAKER_ID_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Names the operation."""
@@ -225,10 +313,16 @@ class Operation(_message.Message):
     """The request_id it was done under."""
     principal: _builtins.str
     """Who did it, as the server verified it; empty where callers are not authenticated."""
+    status: Global___OperationStatus.ValueType
+    """What became of it."""
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
+    batch_id: _builtins.str
+    """The breaker that it made or changed.
+    The batch that it is an item of, or that it made or changed.
+    """
     breaker_id: _builtins.str
-    """The breaker that it made or changed."""
+    """The breaker that it made or changed, or that did it."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -240,6 +334,10 @@ class Operation(_message.Message):
     @_builtins.property
     def made(self) -> Global___OperationMade:
         """What it made."""
+
+    @_builtins.property
+    def refusal(self) -> _refusal_pb2.Refusal:
+        """Why it was refused. Unset unless its status is REFUSED."""
 
     def __init__(
         self,
@@ -258,12 +356,15 @@ class Operation(_message.Message):
         replaced: Global___OperationReplaced | None = ...,
         made: Global___OperationMade | None = ...,
         principal: _builtins.str = ...,
+        status: Global___OperationStatus.ValueType = ...,
+        refusal: _refusal_pb2.Refusal | None = ...,
         incident: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
         breaker_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "refusal", b"refusal", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "breaker_id", b"breaker_id", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "batch_id", b"batch_id", "breaker_id", b"breaker_id", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "refusal", b"refusal", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "status", b"status", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
     _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     def __init__(self, channel):
@@ -44,12 +44,13 @@ class AuditServiceStub(object):
 
 
 class AuditServiceServicer(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     def ListOperations(self, request, context):
         """Lists operations, newest first.
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,8 +73,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     @staticmethod

@@ -109,6 +109,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
     how many, and rule_ids, the first 10).
     """
+    ERROR_REASON_FILTER_TOO_BROAD: _ErrorReason.ValueType  # 47
+    """INVALID_ARGUMENT: no index finds what the filter matches; google.rpc.BadRequest and metadata
+    `field` name the field to add.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons in google.rpc.ErrorInfo (domain `zart`), there without the prefix ERROR_REASON_:
@@ -201,5 +205,9 @@ ERROR_REASON_NOTHING_PAUSED: ErrorReason.ValueType  # 41
 ERROR_REASON_RULES_AMBIGUOUS: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
 how many, and rule_ids, the first 10).
+"""
+ERROR_REASON_FILTER_TOO_BROAD: ErrorReason.ValueType  # 47
+"""INVALID_ARGUMENT: no index finds what the filter matches; google.rpc.BadRequest and metadata
+`field` name the field to add.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

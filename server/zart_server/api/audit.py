@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import audit_service_pb2_grpc
-from zart_server.api import decode_execution as decode
-from zart_server.api import encode
+from zart_server.api import decode_audit as decode
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
+from zart_server.api.encode_operation import operation
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.store import reads
@@ -29,6 +29,6 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         async with self._reading.transaction() as tx:
             page = await reads.list_operations(tx, wanted, cursor, size)
         return pb.ListOperationsResponse(
-            operations=map(encode.operation, page.items),
+            operations=map(operation, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )

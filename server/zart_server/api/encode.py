@@ -8,7 +8,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.v1 import (
-    audit_service_pb2,
     execution_pb2,
     pause_rule_pb2,
     task_definition_pb2,
@@ -19,15 +18,11 @@ from zart_server.domain import model, operations
 from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.pause_plans import PauseWarnings
 
-_RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
+RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
 _TRIGGER = {t: execution_pb2.RunTrigger.Value(f"RUN_TRIGGER_{t.name}") for t in model.RunTrigger}
 _RULE_STATUS = {
     s: pause_rule_pb2.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{s.name}")
     for s in model.PauseRuleStatus
-}
-_KIND = {
-    k: audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{k.name}")
-    for k in operations.OperationKind
 }
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -54,7 +49,7 @@ def execution(item: model.Execution) -> execution_pb2.Execution:
         task_name=item.task_name,
         current_run_id=item.current_run_id,
         current_run_number=item.current_run_number,
-        status=_RUN_STATUS[item.status],
+        status=RUN_STATUS[item.status],
         created_at=timestamp(item.created_at),
         waiting_on=item.waiting_on,
         dead_steps=map(dead_step, item.dead_steps),
@@ -72,7 +67,7 @@ def run(item: model.Run) -> execution_pb2.Run:
         run_id=item.run_id,
         execution_id=item.execution_id,
         run_number=item.run_number,
-        status=_RUN_STATUS[item.status],
+        status=RUN_STATUS[item.status],
         trigger=_TRIGGER[item.trigger],
         triggered_by=item.triggered_by,
         reason=item.reason,

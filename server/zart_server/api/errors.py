@@ -22,6 +22,7 @@ _DESCRIPTION = 512  # bytes, of one field
 CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.InvalidField: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnknownField: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.FilterTooBroad: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ExecutionNotFound: grpc.StatusCode.NOT_FOUND,
     errors.RunNotFound: grpc.StatusCode.NOT_FOUND,
     errors.StepNotFound: grpc.StatusCode.NOT_FOUND,

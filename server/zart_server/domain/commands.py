@@ -27,7 +27,7 @@ from zart_server.domain.model import (
     Step,
     StepStatus,
 )
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.operations import OperationKind, OperationStatus
 from zart_server.domain.plans import NO_PLAN, Planning
 
 T = TypeVar("T")
@@ -286,10 +286,22 @@ class ListExecutions:
 
 @dataclass(frozen=True, slots=True)
 class ListOperations:
-    """Which operations to list, newest first. Empty filters match all."""
+    """Which operations to list, newest first. Empty filters match all.
 
-    execution_id: str
-    kind: OperationKind | None
+    Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
+    """
+
+    execution_id: str = ""
+    kinds: tuple[OperationKind, ...] = ()
+    triggered_by: str = ""
+    principal: str = ""
+    incident: str = ""
+    batch_id: str = ""
+    rule_id: str = ""
+    breaker_id: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    statuses: tuple[OperationStatus, ...] = (OperationStatus.DONE,)
 
 
 StartResult: TypeAlias = Execution | ZartError

@@ -4,7 +4,8 @@
 
     ZartError
     ├── InvalidField            a field of the request cannot be right
-    │   └── UnknownField        or this server does not know it
+    │   ├── UnknownField        or this server does not know it
+    │   └── FilterTooBroad      or it has to be set beside others
     ├── NotFound
     │   ├── ExecutionNotFound   RunNotFound   StepNotFound
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
@@ -89,6 +90,12 @@ class UnknownField(InvalidField):
         why = "is not known to this server, which is older than its caller; nothing was done"
         super().__init__(fields[0], why)
         self.violations = tuple(InvalidField(field, why) for field in fields)
+
+
+class FilterTooBroad(InvalidField):
+    """A filter that no index serves; ``field`` is the one to add."""
+
+    reason = "FILTER_TOO_BROAD"
 
 
 class NotFound(ZartError):

@@ -1,4 +1,4 @@
-"""The record of an operation: one mutation that committed, what stood before and what it made."""
+"""The record of an operation: what stood before it and what it made, or why it was refused."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One mutation that committed."""
+    """One mutation that committed; or that was only planned, or refused, as ``status`` says."""
 
     operation_id: str
     kind: OperationKind
@@ -99,3 +99,7 @@ class Operation:
     principal: str = ""
     incident: str = ""
     breaker_id: str = ""
+    batch_id: str = ""
+    breaker_id: str = ""
+    status: OperationStatus = OperationStatus.DONE
+    refusal: Refusal | None = None

@@ -107,6 +107,20 @@ ALTER TABLE zart.operations
     ADD COLUMN incident text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN batch_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN breaker_id text COLLATE "C" NOT NULL DEFAULT '';
+-- What operators ask for is never a start, of which there are as many as executions. By time they are
+-- found by their keys, which are given out in its order.
+CREATE INDEX operations_by_triggered_by ON zart.operations (triggered_by, operation_key)
+    WHERE triggered_by <> '' AND kind <> 'start';
+CREATE INDEX operations_by_principal ON zart.operations (principal, operation_key)
+    WHERE principal <> '' AND kind <> 'start';
+CREATE INDEX operations_by_incident ON zart.operations (incident, operation_key)
+    WHERE incident <> '' AND kind <> 'start';
+CREATE INDEX operations_by_rule ON zart.operations (rule_id, operation_key)
+    WHERE rule_id <> '' AND kind <> 'start';
+CREATE INDEX operations_by_batch ON zart.operations (batch_id, operation_key)
+    WHERE batch_id <> '' AND kind <> 'start';
+CREATE INDEX operations_by_breaker ON zart.operations (breaker_id, operation_key)
+    WHERE breaker_id <> '' AND kind <> 'start';
 CREATE OR REPLACE VIEW public.zart_operations AS
 SELECT operation_key AS operation_id, kind, execution_id, run_number, step_name, rule_id,
        task_name, triggered_by, reason, request_id, created_at, replaced, made, principal,
@@ -134,6 +148,21 @@ CREATE TABLE zart.operation_attempts (
     refusal      json,                       -- of a refused one: reason, code, message, metadata
     created_at   timestamptz NOT NULL DEFAULT statement_timestamp()
 );
+CREATE INDEX operation_attempts_by_execution
+    ON zart.operation_attempts (execution_id, kind, operation_key);
+CREATE INDEX operation_attempts_by_kind ON zart.operation_attempts (kind, operation_key);
+CREATE INDEX operation_attempts_by_triggered_by
+    ON zart.operation_attempts (triggered_by, operation_key) WHERE triggered_by <> '';
+CREATE INDEX operation_attempts_by_principal
+    ON zart.operation_attempts (principal, operation_key) WHERE principal <> '';
+CREATE INDEX operation_attempts_by_incident
+    ON zart.operation_attempts (incident, operation_key) WHERE incident <> '';
+CREATE INDEX operation_attempts_by_rule
+    ON zart.operation_attempts (rule_id, operation_key) WHERE rule_id <> '';
+CREATE INDEX operation_attempts_by_batch
+    ON zart.operation_attempts (batch_id, operation_key) WHERE batch_id <> '';
+CREATE INDEX operation_attempts_by_breaker
+    ON zart.operation_attempts (breaker_id, operation_key) WHERE breaker_id <> '';
 CREATE TRIGGER operation_attempts_kept_update AFTER UPDATE ON zart.operation_attempts
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_any_row('an attempt at an operation');
