@@ -70,6 +70,7 @@ LINES = {
     "verify": ["verify", HOSTILE],
     "runs": ["runs", HOSTILE],
     "history": ["history", HOSTILE],
+    "audit": ["audit", "--by", HOSTILE, "--all"],
 }
 OTHERS = {"serve", "migrate", "dispatch", "dev", "protos", "gateway", "token"}
 COLUMNS = pytest.mark.parametrize("columns", [None, 80], ids=["pipe", "terminal"])

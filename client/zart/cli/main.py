@@ -14,6 +14,7 @@ import typer
 from zart.channel import sync_channel
 from zart.cli import (
     admin,
+    audit,
     breakers,
     executions,
     exempt,
@@ -67,6 +68,7 @@ for part in (
     exempt.app,
     breakers.app,
     verify.app,
+    audit.app,
     processes.app,
     gateway.app,
     token.app,

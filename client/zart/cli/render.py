@@ -27,6 +27,17 @@ def when(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def age(time: datetime | None, now: datetime) -> str:
+    """Write how long ago something was, in its largest unit."""
+    if time is None:
+        return ""
+    seconds = max(0, int((now - time).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
 def took(begun: datetime | None, ended: datetime | None) -> str:
     """Write how long something took."""
     if begun is None or ended is None:
