@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, breaker, changes, definitions, dispatch, execution, resuming
+from zart.calls import admin, audit, breaker, changes, definitions, dispatch, execution, resuming
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -249,7 +249,7 @@ class SyncClient:
     cancel_execution = _method(execution.cancel_execution)
     list_task_definitions = _listing(definitions.list_task_definitions)
     get_task_definition = _method(definitions.get_task_definition)
-    list_operations = _listing(execution.list_operations)
+    list_operations = _listing(audit.list_operations)
 
     register_task = _method(dispatch.register_task)
     lease_tasks = _method(dispatch.lease_tasks)

@@ -1,4 +1,4 @@
-"""The calls of ExecutionService and AuditService."""
+"""The calls of ExecutionService."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from zart.models import (
     Explanation,
     IfExists,
     Json,
-    Operation,
-    OperationKind,
-    OperationStatus,
     Retry,
     RunStatus,
     Step,
@@ -28,11 +25,10 @@ from zart.models import (
     StepStatus,
 )
 from zart.tasks import Task
-from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
+from zart.v1 import execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["ExecutionService"].methods_by_name
-_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].methods_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,55 +264,3 @@ def watch_execution(execution_id: str, *, run_number: int | None = None) -> Call
     """
     request = pb.WatchExecutionRequest(execution_id=execution_id, run_number=run_number)
     return Call(_METHODS["WatchExecution"], request, reader(ExecutionState))
-
-
-def list_operations(
-    *,
-    execution_id: str = "",
-    kind: OperationKind | str | None = None,
-    kinds: Iterable[OperationKind | str] = (),
-    triggered_by: str = "",
-    principal: str = "",
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-    incident: str = "",
-    batch_id: str = "",
-    rule_id: str = "",
-    breaker_id: str = "",
-    statuses: Iterable[OperationStatus | str] = (),
-    include_batch_items: bool = False,
-    page_size: int = 0,
-    page_token: str = "",
-) -> ListCall[Operation]:
-    """List who did what, newest first: what matches every field given.
-
-    ``statuses`` empty means DONE; REFUSED and PLANNED tell what was refused or only planned.
-    Starts are left out as soon as anything but ``execution_id`` is given, unless ``kinds`` names
-    them, which needs ``created_after``. Raises FilterTooBroad, and ValueError for an unknown kind
-    or status.
-    """
-    request = audit_service_pb2.ListOperationsRequest(
-        execution_id=execution_id,
-        kind=_operation_kind("UNSPECIFIED" if kind is None else kind),
-        kinds=map(_operation_kind, kinds),
-        triggered_by=triggered_by,
-        principal=principal,
-        created_after=None if created_after is None else moment(created_after),
-        created_before=None if created_before is None else moment(created_before),
-        incident=incident,
-        batch_id=batch_id,
-        rule_id=rule_id,
-        breaker_id=breaker_id,
-        statuses=[
-            audit_service_pb2.OperationStatus.Value(f"OPERATION_STATUS_{s.upper()}")
-            for s in statuses
-        ],
-        include_batch_items=include_batch_items,
-        page_size=page_size,
-        page_token=page_token,
-    )
-    return ListCall(_AUDIT["ListOperations"], request, page_reader(Operation, "operations"))
-
-
-def _operation_kind(kind: OperationKind | str) -> audit_service_pb2.OperationKind.ValueType:
-    return audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{OperationKind(kind.upper())}")

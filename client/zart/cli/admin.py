@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import changes, execution
+from zart.calls import audit, changes
 from zart.cli import done, render
 from zart.cli.options import MOST, ExecutionId, Limit, example, plans, reads
 from zart.cli.session import Session
@@ -164,5 +164,5 @@ def runs(session: Session, execution_id: ExecutionId, limit: Limit = 0) -> None:
 @reads
 def history(session: Session, execution_id: ExecutionId, limit: Limit = 50) -> None:
     """Tell who did what to an execution, newest first."""
-    call = execution.list_operations(execution_id=execution_id)
+    call = audit.list_operations(execution_id=execution_id)
     session.run_list(call, limit, render.OPERATIONS, render.operation_row)

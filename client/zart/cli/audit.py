@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import execution
+from zart.calls.audit import list_operations
 from zart.cli.options import Limit, example, reads
 from zart.cli.render import age
 from zart.cli.session import Session
@@ -80,7 +80,7 @@ def audit(
     statuses = [OperationStatus.REFUSED] if refused else []
     if everything:
         statuses = [OperationStatus.DONE, OperationStatus.PLANNED, OperationStatus.REFUSED]
-    call = execution.list_operations(
+    call = list_operations(
         execution_id=execution_id,
         kinds=wanted,
         triggered_by=triggered_by,
