@@ -69,7 +69,6 @@ class Operation:
     made: OperationMade | None
     principal: str = ""
     incident: str = ""
-    breaker_id: str = ""
     batch_id: str = ""
     breaker_id: str = ""
     status: OperationStatus = OperationStatus.DONE

@@ -13,8 +13,7 @@ from zart.v1 import (
     task_definition_pb2,
     warning_pb2,
 )
-from zart_server.api.encode_step import STEP_STATUS
-from zart_server.domain import model, operations
+from zart_server.domain import model
 from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.pause_plans import PauseWarnings
 
@@ -202,47 +201,3 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
     if with_input and item.input_json is not None:
         spec.input_json = item.input_json
     return spec
-
-
-def operation(item: operations.Operation) -> audit_service_pb2.Operation:
-    """Encode an operation."""
-    replaced, made = item.replaced, item.made
-    return audit_service_pb2.Operation(
-        operation_id=item.operation_id,
-        kind=_KIND[item.kind],
-        execution_id=item.execution_id,
-        run_number=item.run_number,
-        step_name=item.step_name,
-        rule_id=item.rule_id,
-        task_name=item.task_name,
-        triggered_by=item.triggered_by,
-        reason=item.reason,
-        request_id=item.request_id,
-        incident=item.incident,
-        breaker_id=item.breaker_id,
-        created_at=timestamp(item.created_at),
-        replaced=audit_service_pb2.OperationReplaced(
-            run_number=replaced.run_number,
-            status=_RUN_STATUS[replaced.status]
-            if replaced.status
-            else execution_pb2.RUN_STATUS_UNSPECIFIED,
-            error=replaced.error,
-            completed_at=timestamp(replaced.completed_at),
-            step_status=STEP_STATUS[replaced.step_status]
-            if replaced.step_status
-            else execution_pb2.STEP_STATUS_UNSPECIFIED,
-            step_error=step_error(replaced.step_error),
-            fenced_steps=[fenced_step(one) for one in replaced.fenced_steps],
-        ),
-        made=audit_service_pb2.OperationMade(
-            run_id=made.run_id,
-            task_id=made.task_id,
-            max_attempts=made.max_attempts,
-            effective_rerun=made.effective_rerun,
-            preserved=made.preserved,
-            definition_version=made.definition_version,
-            is_exempt=made.is_exempt,
-            expires_at=timestamp(made.expires_at),
-        ),
-        principal=item.principal,
-    )

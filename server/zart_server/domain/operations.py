@@ -98,7 +98,6 @@ class Operation:
     made: Made
     principal: str = ""
     incident: str = ""
-    breaker_id: str = ""
     batch_id: str = ""
     breaker_id: str = ""
     status: OperationStatus = OperationStatus.DONE

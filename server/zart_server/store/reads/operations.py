@@ -33,30 +33,6 @@ async def list_operations(
     rows = [row for part in parts for row in part.rows if row["operation_key"] >= (until or 0)]
     rows.sort(key=lambda row: int(row["operation_key"]), reverse=True)
     if len(rows) > limit:
-        until = rows[limit - 1]["operation_key"]
-    return Page(
-        tuple(
-            Operation(
-                operation_id=str(row["operation_key"]),
-                kind=OperationKind(row["kind"]),
-                execution_id=row["execution_id"],
-                run_number=row["run_number"],
-                step_name=row["step_name"],
-                rule_id=row["rule_id"],
-                task_name=row["task_name"],
-                triggered_by=row["triggered_by"],
-                principal=row["principal"],
-                reason=row["reason"],
-                request_id=row["request_id"],
-                incident=row["incident"],
-                breaker_id=row["breaker_id"],
-                created_at=row["created_at"],
-                replaced=replaced_from_json(row["replaced"]),
-                made=made_from_json(row["made"]),
-            )
-            for row in rows[:limit]
-        ),
-        None if until is None else (until,),
         rows = rows[:limit]
         until = rows[-1]["operation_key"]
     return Page(tuple(map(_operation, rows)), None if until is None else (until,))
