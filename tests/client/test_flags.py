@@ -29,8 +29,7 @@ SWITCHES = {"audit": {"statuses", "include_batch_items"}}  # --refused and --all
         ("status", "GetExecution"), ("why", "ExplainStep"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
-        ("pause-list", "ListPauseRules"), ("verify", "VerifyPauseRule"), ("history", "ListOperations"),
-        ("pause-list", "ListPauseRules"), ("audit", "ListOperations"),
+        ("pause-list", "ListPauseRules"), ("verify", "VerifyPauseRule"), ("audit", "ListOperations"),
     ],
 )  # fmt: skip
 def test_every_field_has_a_flag(command: str, method: str) -> None:
