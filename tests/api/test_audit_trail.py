@@ -14,6 +14,7 @@ from rig import CHAIN, Rig, eventually, specs
 
 import zart
 from zart import errors
+from zart.gateway.bindings import all_services
 from zart.testing.server import ServerUnderTest
 from zart.v1 import (
     admin_service_pb2,
@@ -54,8 +55,7 @@ def test_the_table_names_every_mutation() -> None:
     """Whatever says to which incident it belongs is a mutation, but for lists, which ask for it."""
     mutating = {
         f"/{service.full_name}/{method.name}"
-        for file in _FILES
-        for service in file.DESCRIPTOR.services_by_name.values()
+        for service in all_services()
         for method in service.methods
         if "incident" in (names := method.input_type.fields_by_name) and "page_size" not in names
     }

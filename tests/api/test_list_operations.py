@@ -10,7 +10,7 @@ from api.test_audit_trail import recorded
 from rig import CHAIN, Rig
 
 from zart import errors
-from zart.models import Operation
+from zart.models import Operation, OperationKind
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -52,8 +52,13 @@ ASKED: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+def ours(operations: list[Operation]) -> list[Operation]:
+    """Leave out what the server did by itself, whenever that was."""
+    return [operation for operation in operations if operation.kind is not OperationKind.DRAIN]
+
+
 def kinds(operations: list[Operation]) -> list[str]:
-    return [str(operation.kind) for operation in operations]
+    return [str(operation.kind) for operation in ours(operations)]
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ async def test_what_matches_all_that_is_asked_for(audited: Rig) -> None:
             async for page in audited.client.list_operations(**asked, page_size=1).pages()
             for operation in page.items
         ]
-        assert by_ones == listed
+        assert ours(by_ones) == ours(listed)
 
 
 async def test_by_rule(audited: Rig) -> None:
@@ -107,7 +112,7 @@ async def test_a_refusal_says_why(audited: Rig) -> None:
 
 async def test_times_are_exact(audited: Rig) -> None:
     call = audited.client
-    _, _, restart, _, *_ = everything = await call.list_operations()
+    _, _, restart, _, *_ = everything = ours(await call.list_operations())
     at = restart.created_at
     assert at is not None
     just_after = at + timedelta(microseconds=1)

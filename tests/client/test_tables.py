@@ -156,9 +156,8 @@ ANSWERS: dict[str, Message] = {
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [
-    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "verify pr-abcd1234",
-    f"history {ID}", "audit --all", "tasks",
-    "breaker list", "breaker show br-abcd1234",
+    "list", f"status {ID}", f"why {ID}", f"runs {ID}", "verify pr-abcd1234", "tasks",
+    f"history {ID}", "audit --all", "breaker list", "breaker show br-abcd1234",
 ]  # fmt: skip
 OF_RULES = ["rules --include-deleted", "resume --rule-id pr-abcd1234 --yes"]
 
