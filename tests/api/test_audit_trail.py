@@ -16,25 +16,11 @@ import zart
 from zart import errors
 from zart.gateway.bindings import all_services
 from zart.testing.server import ServerUnderTest
-from zart.v1 import (
-    admin_service_pb2,
-    audit_service_pb2,
-    breaker_service_pb2,
-    dispatch_service_pb2,
-    execution_service_pb2,
-)
 from zart_server.api.attempted import is_refusal
 from zart_server.api.audited import AUDITED
 from zart_server.api.errors import CODES
 from zart_server.api.record_limit import Origin, RecordLimit
 
-_FILES = (
-    admin_service_pb2,
-    audit_service_pb2,
-    breaker_service_pb2,
-    dispatch_service_pb2,
-    execution_service_pb2,
-)
 _LARGE = {"text": "secret-" + "x" * 1_100_000}
 ATTEMPTS = "SELECT * FROM zart_operation_attempts ORDER BY operation_id"
 

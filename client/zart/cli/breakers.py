@@ -17,11 +17,10 @@ from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import span_of
 from zart.models import Breaker, BreakerStatus, ChangedBreaker, DeletedBreaker
 
-_CREATE = "breaker create --task-name order --failure-threshold 20 --window 1m"
 app = typer.Typer()
 breaker = typer.Typer(
     help="Pause steps by themselves when too many of their attempts end badly.",
-    epilog=example(_CREATE),
+    epilog=example("breaker list"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )

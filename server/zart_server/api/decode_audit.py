@@ -5,9 +5,8 @@ from __future__ import annotations
 from zart.v1 import audit_service_pb2 as pb
 from zart_server.api.checks import Checks, incident_of
 from zart_server.api.fields import MAX_NAME, has, items_of, text_of, time_of
-from zart_server.domain.commands import ListOperations
 from zart_server.domain.errors import FilterTooBroad, InvalidField
-from zart_server.domain.operations import OperationKind, OperationStatus
+from zart_server.domain.operations import ListOperations, OperationKind, OperationStatus
 
 
 def list_operations(request: pb.ListOperationsRequest) -> ListOperations:

@@ -27,7 +27,6 @@ from zart_server.domain.model import (
     Step,
     StepStatus,
 )
-from zart_server.domain.operations import OperationKind, OperationStatus
 from zart_server.domain.plans import NO_PLAN, Planning
 
 T = TypeVar("T")
@@ -282,26 +281,6 @@ class ListExecutions:
     step_statuses: tuple[StepStatus, ...]
     created_after: datetime | None
     created_before: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListOperations:
-    """Which operations to list, newest first. Empty filters match all.
-
-    Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
-    """
-
-    execution_id: str = ""
-    kinds: tuple[OperationKind, ...] = ()
-    triggered_by: str = ""
-    principal: str = ""
-    incident: str = ""
-    batch_id: str = ""
-    rule_id: str = ""
-    breaker_id: str = ""
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    statuses: tuple[OperationStatus, ...] = (OperationStatus.DONE,)
 
 
 StartResult: TypeAlias = Execution | ZartError

@@ -102,3 +102,23 @@ class Operation:
     breaker_id: str = ""
     status: OperationStatus = OperationStatus.DONE
     refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOperations:
+    """Which operations to list, newest first. Empty filters match all.
+
+    Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
+    """
+
+    execution_id: str = ""
+    kinds: tuple[OperationKind, ...] = ()
+    triggered_by: str = ""
+    principal: str = ""
+    incident: str = ""
+    batch_id: str = ""
+    rule_id: str = ""
+    breaker_id: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    statuses: tuple[OperationStatus, ...] = (OperationStatus.DONE,)

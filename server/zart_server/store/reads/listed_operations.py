@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from zart_server.domain.commands import ListOperations
-from zart_server.domain.operations import OperationKind, OperationStatus
+from zart_server.domain.operations import ListOperations, OperationKind, OperationStatus
 from zart_server.store.connection import Connection
 from zart_server.store.statement import Statement
 

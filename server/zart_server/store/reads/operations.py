@@ -6,8 +6,14 @@ import json
 
 import asyncpg
 
-from zart_server.domain.commands import ListOperations, Page
-from zart_server.domain.operations import Operation, OperationKind, OperationStatus, Refusal
+from zart_server.domain.commands import Page
+from zart_server.domain.operations import (
+    ListOperations,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Refusal,
+)
 from zart_server.store.connection import Connection
 from zart_server.store.operations import made_from_json, replaced_from_json
 from zart_server.store.reads.listed_operations import ATTEMPTED, DONE, read_part
