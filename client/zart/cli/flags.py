@@ -14,6 +14,7 @@ PARAMETERS = {
     "must_match": "future",
     "page_size": "limit",
     "payload_json": "payload",
+    "rate_per_second": "rate",
     "run_number": "run",
     "statuses": "status",
     "step_pattern": "step",
