@@ -8,7 +8,7 @@ from rig import Rig
 
 import zart
 from zart import errors
-from zart.models import StepError
+from zart.models import ReleaseOnExpiry, StepError
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
@@ -127,3 +127,28 @@ async def test_lists_and_the_view_show_what_is_releasing(rig: Rig) -> None:
     row = await rig.db.fetchrow("SELECT * FROM zart_pause_rules")
     assert row is not None
     assert (row["status"], row["rate_per_second"]) == ("releasing", 0.01)
+
+
+async def test_a_rule_may_release_its_steps_when_its_time_is_up(rig: Rig) -> None:
+    paused_ = await rig.client.pause(
+        task_name="t", expires_in=0.5, release_on_expiry=0.01, triggered_by="ann"
+    )
+    assert paused_.rule.release_on_expiry == ReleaseOnExpiry(0.01)
+    await rig.start("x", STEPS)
+    rule = await until_status(rig, paused_.rule_id, "RELEASING")
+    assert rule.expires_at is None
+    assert release_of(rule).started_by == "expiry"
+    await until_released(rig, 1)
+    assert len(await rig.lease()) == 1
+    await rig.client.resume(rule_id=paused_.rule_id, rate_per_second=100)
+    over = await until_status(rig, paused_.rule_id, "RESUMED")
+    assert over.deleted_by == "expiry"
+    kinds = [o.kind.value for o in await rig.client.list_operations(page_size=100)]
+    assert kinds.count("EXPIRE") == kinds.count("RELEASE_END") == 1
+
+
+async def test_a_release_on_expiry_needs_an_expiry_and_a_rate(rig: Rig) -> None:
+    for rate, expires_in in ((1.0, None), (0.0, 60), (float("nan"), 60)):
+        with pytest.raises(errors.InvalidField) as caught:
+            await rig.client.pause(task_name="t", expires_in=expires_in, release_on_expiry=rate)
+        assert "release_on_expiry" in str(caught.value)

@@ -10,6 +10,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.domain.pacing import Line
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.store.pausing.ending import find_to_release
 from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
 from zart_server.store.pausing.release_counts import (
     Counted,
@@ -100,3 +101,8 @@ async def promising_a_canary(tx: Explained) -> None:
     await tx.sql.execute("DELETE FROM zart.pause_work")
     assert await promised_canaries(tx.tx) == [(key, 5)]
     assert await take_canary(tx.tx, key) == 5
+
+
+@scenario(1)
+async def beginning_a_release_at_an_expiry(tx: Explained) -> None:
+    assert await find_to_release(tx.tx) == []

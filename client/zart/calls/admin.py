@@ -17,6 +17,7 @@ from zart.models import (
 )
 from zart.receipts import PauseReceipt
 from zart.v1 import admin_service_pb2 as pb
+from zart.v1.pause_rule_pb2 import ReleaseOnExpiry
 
 _VERIFYING = 600.0  # seconds; it reads some hundred million steps in that time
 _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
@@ -30,6 +31,7 @@ def pause(
     everything: bool = False,
     expires_at: datetime | None = None,
     expires_in: float | timedelta | None = None,
+    release_on_expiry: float | None = None,
     must_match: bool = False,
     validate_only: bool = False,
     plan_token: str = "",
@@ -40,8 +42,9 @@ def pause(
 ) -> Call[Paused]:
     """Withhold the steps that match every scope field given, until resume or expiry.
 
-    ``expires_in`` is in seconds or a timedelta. ``must_match`` refuses a scope of which nothing is
-    there. ``validate_only`` tells what would be withheld and changes nothing; the plan's
+    ``expires_in`` is in seconds or a timedelta; ``release_on_expiry`` are the steps a second that
+    it releases from then on. ``must_match`` refuses a scope of which nothing is there.
+    ``validate_only`` tells what would be withheld and changes nothing; the plan's
     ``plan_token`` given to a second call makes sure that it does just that. Raises
     ScopeMatchesNothing, PlanChanged, NotPlanned, InvalidField, and ValueError for both
     ``expires_at`` and ``expires_in``.
@@ -55,6 +58,9 @@ def pause(
         everything=everything,
         expires_at=None if expires_at is None else moment(expires_at),
         expires_in=None if expires_in is None else span(expires_in),
+        release_on_expiry=None
+        if release_on_expiry is None
+        else ReleaseOnExpiry(rate_per_second=release_on_expiry),
         must_match=must_match,
         validate_only=validate_only,
         plan_token=plan_token,

@@ -16,7 +16,7 @@ from zart.cli.options import Limit, example, plans, reads
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Session
-from zart.cli.values import span_of
+from zart.cli.values import rate_of, span_of
 from zart.models import Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
@@ -36,6 +36,10 @@ def pause(
     everything: Annotated[bool, typer.Option("--everything", help="Every step there is.")] = False,
     lasting: Annotated[
         str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
+    ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option("--then-rate", metavar="40/s", help="Then releases so many steps a second."),
     ] = None,
     future: Annotated[
         bool, typer.Option("--future", help="Though nothing that there is matches, by now.")
@@ -69,6 +73,7 @@ def pause(
         "step_pattern": step,
         "everything": everything,
         "expires_in": span_of(lasting, "--for"),
+        "release_on_expiry": rate_of(then, "--then-rate"),
         "must_match": not future,
     }
     if session.is_interactive and not (session.mutation.yes or session.plan):

@@ -22,6 +22,13 @@ class PauseRuleRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseOnExpiry:
+    """How a rule ends when its time is up: it releases so many steps a second from then on."""
+
+    rate_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRule:
     """Withholds the steps that match every scope field it sets."""
 
@@ -48,6 +55,7 @@ class PauseRule:
     drained_at: datetime | None = None
     breaker_id: str = ""
     release: PauseRuleRelease | None = None
+    release_on_expiry: ReleaseOnExpiry | None = None
 
     @property
     def is_drained(self) -> bool:

@@ -568,6 +568,7 @@ class PauseRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     MUST_MATCH_FIELD_NUMBER: _builtins.int
+    RELEASE_ON_EXPIRY_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
@@ -606,6 +607,12 @@ class PauseRequest(_message.Message):
     def expires_in(self) -> _duration_pb2.Duration:
         """This long from now."""
 
+    @_builtins.property
+    def release_on_expiry(self) -> _pause_rule_pb2.ReleaseOnExpiry:
+        """Has the rule be RELEASING when its time is up, instead of letting everything go. It needs an
+        expiry.
+        """
+
     def __init__(
         self,
         *,
@@ -620,12 +627,13 @@ class PauseRequest(_message.Message):
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
         must_match: _builtins.bool = ...,
+        release_on_expiry: _pause_rule_pb2.ReleaseOnExpiry | None = ...,
         validate_only: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "release_on_expiry", b"release_on_expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "must_match", b"must_match", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "must_match", b"must_match", "plan_token", b"plan_token", "reason", b"reason", "release_on_expiry", b"release_on_expiry", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015

@@ -85,6 +85,7 @@ class PauseRule(_message.Message):
     RELEASE_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     BREAKER_ID_FIELD_NUMBER: _builtins.int
+    RELEASE_ON_EXPIRY_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names the rule: `pr-` and 8 letters or digits."""
     execution_id: _builtins.str
@@ -154,6 +155,10 @@ class PauseRule(_message.Message):
     def release(self) -> Global___PauseRuleRelease:
         """How it lets its steps go, while it is RELEASING, and once it was RESUMED from that."""
 
+    @_builtins.property
+    def release_on_expiry(self) -> Global___ReleaseOnExpiry:
+        """How it ends when its time is up. Unset: all its steps go at once."""
+
     def __init__(
         self,
         *,
@@ -180,10 +185,11 @@ class PauseRule(_message.Message):
         release: Global___PauseRuleRelease | None = ...,
         incident: _builtins.str = ...,
         breaker_id: _builtins.str = ...,
+        release_on_expiry: Global___ReleaseOnExpiry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "release", b"release", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "created_at", b"created_at", "deleted_at", b"deleted_at", "drained_at", b"drained_at", "execution_id", b"execution_id", "expires_at", b"expires_at", "release", b"release", "release_on_expiry", b"release_on_expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "release", b"release", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "created_at", b"created_at", "created_by", b"created_by", "deleted_at", b"deleted_at", "deleted_by", b"deleted_by", "deleted_by_principal", b"deleted_by_principal", "drained_at", b"drained_at", "everything", b"everything", "execution_id", b"execution_id", "exempt_execution_ids", b"exempt_execution_ids", "expires_at", b"expires_at", "incident", b"incident", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "principal", b"principal", "reason", b"reason", "release", b"release", "release_on_expiry", b"release_on_expiry", "rule_id", b"rule_id", "running_steps", b"running_steps", "running_steps_is_lower_bound", b"running_steps_is_lower_bound", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -199,6 +205,28 @@ class PauseRule(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_name) -> _WhichOneofReturnType__task_name | None: ...
 
 Global___PauseRule: _TypeAlias = PauseRule  # noqa: Y015
+
+@_typing.final
+class ReleaseOnExpiry(_message.Message):
+    """How a rule ends when its time is up, instead of at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    rate_per_second: _builtins.float
+    """Releases so many steps a second from then on, 0.01 to 100,000: the rule is RELEASING."""
+    def __init__(
+        self,
+        *,
+        rate_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate_per_second", b"rate_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseOnExpiry: _TypeAlias = ReleaseOnExpiry  # noqa: Y015
 
 @_typing.final
 class PauseRuleRelease(_message.Message):

@@ -17,7 +17,7 @@ ORDER BY rule_key;
 -- Parameters: releasing=$1, execution_id=$2, task_name=$3, step_pattern=$4.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -60,7 +60,7 @@ WITH deleted AS (
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id
+        expired, incident, breaker_id, expiry_rate
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -90,7 +90,7 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -116,11 +116,11 @@ WITH deleted AS (
         SELECT rule_key
         FROM zart.pause_rules
         WHERE deleted_at IS NULL
-            AND (expires_at <= statement_timestamp())
+            AND (expires_at <= statement_timestamp() AND expiry_rate IS NULL)
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id
+        expired, incident, breaker_id, expiry_rate
 ), undone AS (
     DELETE FROM zart.pause_work w USING deleted
     WHERE w.rule_key = deleted.rule_key AND (work = 'settle' OR w.execution_id <> '')
@@ -150,7 +150,7 @@ WITH deleted AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -161,4 +161,25 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
                 FROM zart.pause_releases z WHERE z.rule_key = deleted.rule_key
                     AND (z.ended_at IS NULL OR z.ended_at >= deleted.deleted_at)) AS release
 FROM deleted
+ORDER BY rule_key;
+
+-- store/pausing/ending.py: find_to_release
+-- Return the rules that have expired by the database's clock, and are to be releasing then.
+-- Locks: nothing.
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired, incident, breaker_id, expiry_rate, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = p.rule_key) AS drained_at, (
+                SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                        z.expected_end_at, z.started_by, z.is_waiting)
+                FROM zart.pause_releases z WHERE z.rule_key = p.rule_key
+                    AND (z.ended_at IS NULL OR z.ended_at >= p.deleted_at)) AS release
+FROM zart.pause_rules p
+WHERE deleted_at IS NULL
+    AND expires_at <= statement_timestamp()
+    AND expiry_rate IS NOT NULL
 ORDER BY rule_key;

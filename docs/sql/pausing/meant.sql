@@ -3,7 +3,7 @@
 -- Locks: nothing.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (

@@ -8,26 +8,26 @@ SELECT pg_advisory_xact_lock_shared($1);
 -- Locks: pause_epoch.
 -- Parameters: rule_id=$1, execution_id=$2, task_name=$3, step_pattern=$4, step_regex=$5,
 --   everything=$6, reason=$7, created_by=$8, principal=$9, incident=$10, breaker_id=$11,
---   expires_at=$12, expires_in=$13, records=$14.
+--   expires_at=$12, expires_in=$13, expiry_rate=$14, records=$15.
 WITH rule AS (
     INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
             step_regex, everything, reason, created_by, principal, incident, breaker_id,
-            expires_at, epoch, token_from)
+            expires_at, expiry_rate, epoch, token_from)
     SELECT $1, $2, $3, $4,
         $5, $6, $7, $8, $9, $10, $11,
         COALESCE($12::timestamptz, statement_timestamp() + $13::interval),
-    (SELECT epoch + 1 FROM zart.pause_epoch), zart.last_token()
+        $14, (SELECT epoch + 1 FROM zart.pause_epoch), zart.last_token()
     WHERE $12::timestamptz IS NULL OR $12::timestamptz > statement_timestamp()
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id
+        expired, incident, breaker_id, expiry_rate
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM rule
 ), epoch AS (
     UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM rule)
 ), told AS (
     SELECT u.*
-    FROM rule, json_to_recordset($14::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+    FROM rule, json_to_recordset($15::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
             replaced json, made json)
     WHERE rule.breaker_id = ''
@@ -40,7 +40,7 @@ WITH rule AS (
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = rule.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (
@@ -56,7 +56,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 -- Locks: nothing.
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, ARRAY(
+    expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
         ORDER BY x.execution_id LIMIT 1000) AS exempt, (

@@ -15,7 +15,7 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
@@ -49,7 +49,7 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
@@ -83,7 +83,7 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
@@ -117,7 +117,7 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
@@ -147,7 +147,7 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (
@@ -170,7 +170,7 @@ LEFT JOIN LATERAL (
 SELECT r.* FROM unnest($1::text[]) u(id) CROSS JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, breaker_id, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
             ORDER BY x.execution_id LIMIT 100) AS exempt, (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from google.protobuf.message import Message
-
 from zart.v1 import admin_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.fields import (
@@ -155,8 +153,17 @@ def pause(request: pb.PauseRequest) -> Pause:
             at = check(time_of, request.expires_at, "expires_at")
         if has(request, "expires_in"):
             after = check(duration_of, request.expires_in, "expires_in", _SHORTEST, _LONGEST)
+        rate = None
+        if has(request, "release_on_expiry"):
+            rate = check(
+                rate_of,
+                request.release_on_expiry.rate_per_second,
+                "release_on_expiry.rate_per_second",
+            )
+            if request.WhichOneof("expiry") is None:
+                check.fail("release_on_expiry", "there is no expiry: set expires_at or expires_in")
         planning = check(planning_of, request)
-        return Pause(scope, at, after, request.must_match, planning)
+        return Pause(scope, at, after, rate, request.must_match, planning)
 
 
 def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
@@ -196,7 +203,9 @@ def resume(request: pb.ResumeRequest) -> Resume:
         if request.everything and (rule_id is not None or not scope.is_empty):
             check.fail("everything", "stands alone: leave it or the scope out")
         canary = check(optional_number, request, "canary", 1, MOST_CANARIES)
-        rate = check(optional_rate, request, "rate_per_second")
+        rate = None
+        if has(request, "rate_per_second"):
+            rate = check(rate_of, request.rate_per_second, "rate_per_second")
         if not (request.everything or rule_id is not None or not scope.is_empty):
             pace = request.WhichOneof("pace")
             for field in (pace, "incident" if request.incident else None):
@@ -210,11 +219,8 @@ def stop_release(request: pb.StopReleaseRequest) -> StopRelease:
     return StopRelease(name_of(request.rule_id, "rule_id"))
 
 
-def optional_rate(message: Message, field: str) -> float | None:
-    """Check a number of steps a second, where one is given."""
-    if not has(message, field):
-        return None
-    rate: float = getattr(message, field)
+def rate_of(rate: float, field: str) -> float:
+    """Check a number of steps a second."""
     if not SLOWEST <= rate <= FASTEST:  # nor is NaN
         raise InvalidField(field, f"is {rate:g}, must be {SLOWEST:g} to {FASTEST:,.0f}")
     return rate

@@ -153,6 +153,9 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         incident=item.incident,
         breaker_id=item.breaker_id,
         release=rule_release(item.release),
+        release_on_expiry=None
+        if item.expiry_rate is None
+        else pause_rule_pb2.ReleaseOnExpiry(rate_per_second=item.expiry_rate),
     )
 
 

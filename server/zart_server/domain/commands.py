@@ -150,11 +150,15 @@ class Rerunned:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Add a pause rule. At most one of ``expires_at`` and ``expires_in`` is set."""
+    """Add a pause rule. At most one of ``expires_at`` and ``expires_in`` is set.
+
+    With ``expiry_rate`` it is releasing, once it expires, so many steps a second.
+    """
 
     scope: PauseScope
     expires_at: datetime | None
     expires_in: timedelta | None
+    expiry_rate: float | None = None
     must_match: bool = False
     planning: Planning = NO_PLAN
 

@@ -287,3 +287,4 @@ class PauseRule:
     counts: RuleCounts = field(default_factory=RuleCounts)
     breaker_id: str = ""
     release: PauseRuleRelease | None = None
+    expiry_rate: float | None = None

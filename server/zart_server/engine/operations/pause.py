@@ -46,6 +46,7 @@ async def pause(
         caller=caller,
         expires_at=command.expires_at,
         expires_in=command.expires_in,
+        expiry_rate=command.expiry_rate,
     )
     if row is None:
         raise InvalidField("expires_at", "lies in the past")

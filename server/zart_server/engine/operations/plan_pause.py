@@ -56,6 +56,7 @@ async def plan_pause(connection: Autocommit, command: Pause, caller: Caller) -> 
         deleted_by="",
         principal=caller.principal,
         incident=caller.incident,
+        expiry_rate=command.expiry_rate,
     )
     return Paused(rule, PausePlan(token, radius, warnings))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.pacing import SLOWEST
 from zart_server.engine.operations.canary import release_canary
 from zart_server.engine.operations.counts import count_leaving
 from zart_server.engine.operations.plan_pause import EXACT_TO
@@ -21,9 +22,11 @@ from zart_server.store.pausing.ending import (
     delete_expired,
     delete_rules,
     find_active,
+    find_to_release,
 )
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.meant import rules_meant
+from zart_server.store.pausing.releases import begin_release
 from zart_server.store.pausing.rules import RuleRow, find_rule
 
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
@@ -102,13 +105,17 @@ def _resumed(
 async def expire(connection: Autocommit) -> int:
     """Delete the rules whose time is up by the database's clock, in a transaction; count them.
 
-    Raises OperationTimeout.
+    Those that are to be released slowly are releasing from then on. Raises OperationTimeout.
     """
     tx = await seize_pause_lock(connection, _EXPIRY_WAIT)
     caller = Caller("expiry", "its time was up")
     deleted = await delete_expired(tx, caller)
-    await _record(tx, OperationKind.EXPIRE, deleted, caller)
-    return len(deleted)
+    slow = await find_to_release(tx)
+    for row in slow:
+        await begin_release(tx, row.rule_key, row.rule.expiry_rate or SLOWEST, caller)
+    ended = [*deleted, *slow]
+    await _record(tx, OperationKind.EXPIRE, ended, caller)
+    return len(ended)
 
 
 async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:

@@ -109,7 +109,7 @@ def _delete(which: str) -> Statement:
 
 
 _DELETE = _delete(_WANTED)
-_DELETE_EXPIRED = _delete("expires_at <= statement_timestamp()")
+_DELETE_EXPIRED = _delete("expires_at <= statement_timestamp() AND expiry_rate IS NULL")
 
 
 async def delete_rules(
@@ -138,8 +138,22 @@ def _deleting(caller: Caller, *, expired: bool) -> dict[str, object]:
 async def delete_expired(tx: Tx, caller: Caller) -> list[RuleRow]:
     """Delete rules that have expired by the database's clock, as ``delete_rules`` does.
 
+    Not those that release their steps from then on.
+
     The caller holds the pause lock exclusively.
     """
     values = _deleting(caller, expired=True)
     rows = await tx.fetch(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))
+    return [RuleRow.from_row(row) for row in rows]
+
+
+async def find_to_release(tx: Tx) -> list[RuleRow]:
+    """Return the rules that have expired by the database's clock, and are to be releasing then.
+
+    The caller holds the pause lock exclusively.
+    """
+    rows = await tx.fetch(
+        f"SELECT {rule_columns('p')} FROM zart.pause_rules p WHERE deleted_at IS NULL"
+        " AND expires_at <= statement_timestamp() AND expiry_rate IS NOT NULL ORDER BY rule_key"
+    )
     return [RuleRow.from_row(row) for row in rows]

@@ -21,7 +21,7 @@ PAUSE_LOCK = 0x7A61_7274_0002
 
 RULE_COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id"""
+    expired, incident, breaker_id, expiry_rate"""
 MAX_EXEMPTIONS = 1_000  # of a rule
 # The last lease token given out. Read under the exclusive pause lock, when no claim is under way,
 # it divides the leases before from those after.
@@ -73,6 +73,7 @@ class RuleRow:
                 drained_at=row["drained_at"],
                 breaker_id=row["breaker_id"],
                 release=release_from_json(row["release"]),
+                expiry_rate=row["expiry_rate"],
             ),
         )
 
@@ -111,11 +112,11 @@ _INSERT = Statement(
     WITH rule AS (
         INSERT INTO zart.pause_rules (rule_id, execution_id, task_name, step_pattern,
             step_regex, everything, reason, created_by, principal, incident, breaker_id,
-            expires_at, epoch, token_from)
+            expires_at, expiry_rate, epoch, token_from)
         SELECT :rule_id, :execution_id, :task_name, :step_pattern,
             :step_regex, :everything, :reason, :created_by, :principal, :incident, :breaker_id,
             COALESCE(:expires_at::timestamptz, statement_timestamp() + :expires_in::interval),
-            (SELECT epoch + 1 FROM zart.pause_epoch), {LAST_LEASE}
+            :expiry_rate, (SELECT epoch + 1 FROM zart.pause_epoch), {LAST_LEASE}
         WHERE :expires_at::timestamptz IS NULL OR :expires_at::timestamptz > statement_timestamp()
         RETURNING {RULE_COLUMNS}
     ), work AS (
@@ -141,6 +142,7 @@ async def insert_rule(
     caller: Caller,
     expires_at: datetime | None = None,
     expires_in: timedelta | None = None,
+    expiry_rate: float | None = None,
     breaker_id: str = "",
 ) -> RuleRow | None:
     """Insert an active rule that is to be settled, and record the operation.
@@ -170,6 +172,7 @@ async def insert_rule(
             breaker_id=breaker_id,
             expires_at=expires_at,
             expires_in=expires_in,
+            expiry_rate=expiry_rate,
             records=to_text([record_of(operation)]),
         ),
     )
