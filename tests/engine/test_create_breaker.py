@@ -18,6 +18,7 @@ async def test_a_new_one_is_closed_and_as_it_was_asked_for(rig: Rig) -> None:
         error_group_id="eg-1abcdefg",
         cooldown=30,
         probe_steps=3,
+        rate_per_second=40,
         triggered_by="bob",
         reason="the card service",
         incident="INC-7",
@@ -31,6 +32,7 @@ async def test_a_new_one_is_closed_and_as_it_was_asked_for(rig: Rig) -> None:
     assert (found.failure_threshold, found.window) == (20, timedelta(minutes=1))
     assert (found.min_failure_ratio, found.error_group_id) == (0.25, "eg-1abcdefg")
     assert (found.cooldown, found.probe_steps) == (timedelta(seconds=30), 3)
+    assert found.rate_per_second == 40
     assert (found.status, found.rule_id, found.trip_count) == ("CLOSED", "", 0)
     assert (found.created_by, found.reason, found.incident) == ("bob", "the card service", "INC-7")
     assert found.opened_at is None

@@ -57,6 +57,22 @@ async def test_a_good_probe_closes_it_and_lets_the_others_go(rig: Rig) -> None:
     assert kinds[:3] == ["BREAKER_CLOSED", "BREAKER_HALF_OPENED", "BREAKER_OPENED"]
 
 
+async def test_a_rate_lets_the_others_go_at_that_pace(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 4, rate_per_second=0.5)
+    await rig.complete(await probe(rig))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    rule = await rig.client.get_pause_rule(closed.rule_id)
+    assert rule.status == "RELEASING"
+    assert rule.release is not None
+    assert rule.release.rate_per_second == 0.5
+    assert rule.release.started_by == f"breaker {breaker_id}"
+    await rig.client.resume(rule_id=closed.rule_id)  # the rest at once
+    assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
+    kinds = [o.kind.value async for o in rig.client.list_operations() if o.breaker_id]
+    assert kinds.count("BREAKER_CLOSED") == 1
+
+
 async def test_a_bad_probe_opens_it_for_twice_as_long(rig: Rig) -> None:
     breaker_id = await tripped(rig)
     spans = []
@@ -159,3 +175,33 @@ async def test_tripping_one_takes_its_probes_back(rig: Rig) -> None:
     assert cools_for(opened.breaker) == 9 * SECOND
     assert await rig.lease() == []
     assert await rig.statuses("x-0") == {"charge": "PAUSED"}
+
+
+async def test_who_ends_its_rule_slowly_keeps_it_from_trying(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 2, cooldown=9.0)
+    opened = await rig.client.get_breaker(breaker_id)
+    await rig.client.resume(rule_id=opened.rule_id, rate_per_second=1)
+    await rig.db.execute("UPDATE zart.breakers SET opened_at = opened_at - interval '9 seconds'")
+
+    for _ in range(2):
+        await rig.complete(*await rig.lease(wait=9))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    assert closed.half_open_at is None
+    (rule,) = await rig.client.list_pause_rules(include_deleted=True)
+    assert (rule.status, rule.deleted_by) == ("RESUMED", "tester")
+
+
+async def test_who_ends_it_slowly_while_it_tries_does_so_in_its_place(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 4)
+    first = await probe(rig)
+    opened = await rig.client.get_breaker(breaker_id)
+    await rig.client.resume(rule_id=opened.rule_id, rate_per_second=2)
+
+    await rig.fail(first)
+    for _ in range(3):
+        await rig.complete(*await rig.lease(wait=9))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert (closed.trip_count, rule.deleted_by) == (1, "tester")

@@ -69,3 +69,19 @@ async def test_there_has_to_be_one(rig: Rig) -> None:
         with pytest.raises(errors.BreakerNotFound) as refused:
             await call
         assert refused.value.metadata == {"breaker_id": "br-none"}
+
+
+async def test_reset_ends_its_rule_at_the_rate_that_is_set(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, rate_per_second=0.5)
+    opened = await rig.client.trip_breaker(breaker_id)
+    for n in range(3):
+        await rig.start(f"x-{n}", ONE)
+
+    closed = await rig.client.reset_breaker(breaker_id, triggered_by="bob", reason="it is back")
+
+    assert (closed.status, closed.rule_id) == ("CLOSED", opened.rule_id)
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert rule.release is not None
+    assert (rule.status, rule.release.started_by) == ("RELEASING", "bob")
+    (record,) = [o async for o in rig.client.list_operations() if o.kind == "BREAKER_CLOSED"]
+    assert (record.rule_id, record.reason) == (opened.rule_id, "it is back")

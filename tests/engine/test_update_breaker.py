@@ -12,7 +12,7 @@ from zart import errors
 
 
 async def test_only_what_is_named_is_changed(rig: Rig) -> None:
-    breaker_id = await breaker(rig.client, min_failure_ratio=0.5, cooldown=9)
+    breaker_id = await breaker(rig.client, min_failure_ratio=0.5, cooldown=9, rate_per_second=2)
     before = await rig.client.get_breaker(breaker_id)
 
     changed = await rig.client.update_breaker(
@@ -21,7 +21,7 @@ async def test_only_what_is_named_is_changed(rig: Rig) -> None:
 
     after = changed.breaker
     assert (after.failure_threshold, after.step_pattern, after.cooldown) == (7, None, None)
-    assert after.probe_steps == 1
+    assert (after.rate_per_second, after.probe_steps) == (2, 1)
     assert (after.task_name, after.window, after.min_failure_ratio) == (
         before.task_name,
         timedelta(minutes=1),

@@ -31,7 +31,7 @@ async def breakers(tx: Explained, count: int, task: str = "b") -> list[int]:
     """Make breakers of as many tasks and return their keys."""
     for n in range(count):
         settings = BreakerSettings(
-            f"{task}-{n}", None, 2, timedelta(minutes=1), 0.5, None, timedelta(0), 1
+            f"{task}-{n}", None, 2, timedelta(minutes=1), 0.5, None, timedelta(0), 1, None
         )
         await insert_breaker(tx.tx, f"br-{task}-{n}", settings, Caller())
     rows = await tx.sql.fetch("SELECT breaker_key FROM zart.breakers ORDER BY breaker_key")

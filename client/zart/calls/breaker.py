@@ -27,6 +27,7 @@ def create_breaker(
     error_group_id: str | None = None,
     cooldown: float | timedelta | None = None,
     probe_steps: int = 1,
+    rate_per_second: float | None = None,
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -46,6 +47,7 @@ def create_breaker(
         error_group_id=error_group_id,
         cooldown=cooldown,
         probe_steps=probe_steps,
+        rate_per_second=rate_per_second,
     )
     request = pb.CreateBreakerRequest(
         breaker=breaker,
@@ -81,6 +83,7 @@ def update_breaker(
     error_group_id: str | Unset | None = UNSET,
     cooldown: float | timedelta | Unset | None = UNSET,
     probe_steps: int | Unset = UNSET,
+    rate_per_second: float | Unset | None = UNSET,
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -99,6 +102,7 @@ def update_breaker(
         "error_group_id": error_group_id,
         "cooldown": cooldown,
         "probe_steps": probe_steps,
+        "rate_per_second": rate_per_second,
     }
     changed = {name: value for name, value in given.items() if not isinstance(value, Unset)}
     breaker = _breaker(**changed)

@@ -47,6 +47,9 @@ Cooldown = Annotated[
 Probes = Annotated[
     int | None, typer.Option("--probe-steps", min=1, max=10_000, help="How many try.")
 ]
+Rate = Annotated[
+    str | None, typer.Option("--rate", metavar="40/s", help="How fast the rest goes at its end.")
+]
 
 _SHOWN = (
     Column("BREAKER"),
@@ -101,6 +104,7 @@ def _lines(b: Breaker) -> list[str]:
         ("opens at", f"{_opens_at(b)}; now {b.failures_in_window}"),
         ("cooldown", _span(b.cooldown) or "none: it stays open until it is reset"),
         ("probes", str(b.probe_steps)),
+        ("then", f"{b.rate_per_second:g}/s" if b.rate_per_second else "all at once"),
         ("rule", b.rule_id),
         ("opened", when(b.opened_at)),
         ("cools until", when(b.cooldown_ends_at)),
@@ -116,6 +120,16 @@ def _lines(b: Breaker) -> list[str]:
     return [f"{b.breaker_id} is {b.status}", *lines]
 
 
+def _rate_of(text: str | None) -> float | None:
+    """Read a rate such as ``40/s``."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("/s"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no rate such as 40/s", param_hint="--rate") from None
+
+
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that are given, as calls take them."""
     named = {
@@ -127,6 +141,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         "error_group_id": given["error_group"],
         "cooldown": span_of(given["cooldown"], "--cooldown"),
         "probe_steps": given["probe_steps"],
+        "rate_per_second": _rate_of(given["rate"]),
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -157,6 +172,7 @@ def create(
     error_group: Group = None,
     cooldown: Cooldown = None,
     probe_steps: Probes = None,
+    rate: Rate = None,
 ) -> None:
     """Make a breaker of a task, of step names, or of both."""
     if task_name is None and step is None:
@@ -192,9 +208,10 @@ def update(
     error_group: Group = None,
     cooldown: Cooldown = None,
     probe_steps: Probes = None,
+    rate: Rate = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option("--unset", metavar="OPTION", help="An option to do without: cooldown."),
+        typer.Option("--unset", metavar="OPTION", help="An option to do without: cooldown, rate."),
     ] = None,
 ) -> None:
     """Change what a breaker counts and does; its state stays."""
@@ -204,6 +221,7 @@ def update(
         "step": "step_pattern",
         "error-group": "error_group_id",
         "cooldown": "cooldown",
+        "rate": "rate_per_second",
     }
     for name in unset or ():
         if name.lstrip("-") not in optional:

@@ -22,6 +22,7 @@ class Breaker:
     error_group_id: str | None
     cooldown: timedelta | None
     probe_steps: int
+    rate_per_second: float | None
     status: BreakerStatus
     failures_in_window: int
     opened_at: datetime | None

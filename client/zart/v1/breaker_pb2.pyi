@@ -63,6 +63,7 @@ class Breaker(_message.Message):
     ERROR_GROUP_ID_FIELD_NUMBER: _builtins.int
     COOLDOWN_FIELD_NUMBER: _builtins.int
     PROBE_STEPS_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     FAILURES_IN_WINDOW_FIELD_NUMBER: _builtins.int
     OPENED_AT_FIELD_NUMBER: _builtins.int
@@ -94,6 +95,8 @@ class Breaker(_message.Message):
     """How many steps it lets go while HALF_OPEN; when all of them are completed, it closes: 1 to
     10,000. 0: 1.
     """
+    rate_per_second: _builtins.float
+    """How many paused steps a second go once it closes: 0.01 to 100,000. Unset: all at once."""
     status: Global___BreakerStatus.ValueType
     """Its state. This and all that follows is told by the server."""
     failures_in_window: _builtins.int
@@ -153,6 +156,7 @@ class Breaker(_message.Message):
         error_group_id: _builtins.str | None = ...,
         cooldown: _duration_pb2.Duration | None = ...,
         probe_steps: _builtins.int = ...,
+        rate_per_second: _builtins.float | None = ...,
         status: Global___BreakerStatus.ValueType = ...,
         failures_in_window: _builtins.int = ...,
         opened_at: _timestamp_pb2.Timestamp | None = ...,
@@ -167,18 +171,22 @@ class Breaker(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         cooldown_ends_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "error_group_id", b"error_group_id", "half_open_at", b"half_open_at", "last_error", b"last_error", "opened_at", b"opened_at", "step_pattern", b"step_pattern", "task_name", b"task_name", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_rate_per_second", b"_rate_per_second", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "error_group_id", b"error_group_id", "half_open_at", b"half_open_at", "last_error", b"last_error", "opened_at", b"opened_at", "rate_per_second", b"rate_per_second", "step_pattern", b"step_pattern", "task_name", b"task_name", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "created_by", b"created_by", "error_group_id", b"error_group_id", "failure_threshold", b"failure_threshold", "failures_in_window", b"failures_in_window", "half_open_at", b"half_open_at", "incident", b"incident", "last_error", b"last_error", "min_failure_ratio", b"min_failure_ratio", "opened_at", b"opened_at", "principal", b"principal", "probe_steps", b"probe_steps", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name", "trip_count", b"trip_count", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id", "_rate_per_second", b"_rate_per_second", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "breaker_id", b"breaker_id", "cooldown", b"cooldown", "cooldown_ends_at", b"cooldown_ends_at", "created_at", b"created_at", "created_by", b"created_by", "error_group_id", b"error_group_id", "failure_threshold", b"failure_threshold", "failures_in_window", b"failures_in_window", "half_open_at", b"half_open_at", "incident", b"incident", "last_error", b"last_error", "min_failure_ratio", b"min_failure_ratio", "opened_at", b"opened_at", "principal", b"principal", "probe_steps", b"probe_steps", "rate_per_second", b"rate_per_second", "reason", b"reason", "rule_id", b"rule_id", "status", b"status", "step_pattern", b"step_pattern", "task_name", b"task_name", "trip_count", b"trip_count", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_group_id: _TypeAlias = _typing.Literal["error_group_id"]  # noqa: Y015
     _WhichOneofArgType__error_group_id: _TypeAlias = _typing.Literal["_error_group_id", b"_error_group_id"]  # noqa: Y015
+    _WhichOneofReturnType__rate_per_second: _TypeAlias = _typing.Literal["rate_per_second"]  # noqa: Y015
+    _WhichOneofArgType__rate_per_second: _TypeAlias = _typing.Literal["_rate_per_second", b"_rate_per_second"]  # noqa: Y015
     _WhichOneofReturnType__step_pattern: _TypeAlias = _typing.Literal["step_pattern"]  # noqa: Y015
     _WhichOneofArgType__step_pattern: _TypeAlias = _typing.Literal["_step_pattern", b"_step_pattern"]  # noqa: Y015
     _WhichOneofReturnType__task_name: _TypeAlias = _typing.Literal["task_name"]  # noqa: Y015
     _WhichOneofArgType__task_name: _TypeAlias = _typing.Literal["_task_name", b"_task_name"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_group_id) -> _WhichOneofReturnType__error_group_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_per_second) -> _WhichOneofReturnType__rate_per_second | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step_pattern) -> _WhichOneofReturnType__step_pattern | None: ...
     @_typing.overload

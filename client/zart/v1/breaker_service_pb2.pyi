@@ -41,7 +41,7 @@ class CreateBreakerRequest(_message.Message):
     """The incident that this belongs to, at most 64 bytes."""
     @_builtins.property
     def breaker(self) -> _breaker_pb2.Breaker:
-        """What it is to count and do: the fields up to probe_steps, without breaker_id."""
+        """What it is to count and do: the fields up to rate_per_second, without breaker_id."""
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class UpdateBreakerRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: any up to probe_steps but breaker_id. One that `breaker` has not set
+        """The fields to change: any up to rate_per_second but breaker_id. One that `breaker` has not set
         is unset. Empty: the fields that `breaker` has set.
         """
 

@@ -133,8 +133,8 @@ class BreakerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResetBreaker(self, request, context):
-        """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
-        stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
+        where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

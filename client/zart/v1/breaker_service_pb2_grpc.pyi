@@ -59,8 +59,8 @@ class BreakerServiceStub:
     go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]
-    """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
-    stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
+    where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -94,8 +94,8 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]  # type: ignore[assignment]
-    """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
-    stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
+    where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -168,8 +168,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _breaker_service_pb2.ResetBreakerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.ResetBreakerResponse, _abc.Awaitable[_breaker_service_pb2.ResetBreakerResponse]]:
-        """Closes a breaker by hand, as probes that are completed do: its rule ends. One that is CLOSED
-        stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
+        where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
 def add_BreakerServiceServicer_to_server(servicer: BreakerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

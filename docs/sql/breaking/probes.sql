@@ -1,16 +1,12 @@
 -- store/breaking/probes.py: find_probes
--- Return how the probes of a breaker stand; None: it is not half open.
+-- Return how the probes of a breaker stand.
 -- Locks: nothing.
-SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way,
-    NOT EXISTS (SELECT FROM zart.pause_work w
-        WHERE w.rule_key = b.rule_key AND work = 'settle' OFFSET 0)
+SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
 FROM zart.breakers b CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt) AS good,
         count(a.status) AS bad, count(t.attempt) AS under_way
     FROM (SELECT x.* FROM zart.released_steps x
-        WHERE x.rule_key = b.rule_key
-            AND x.token_until IS NULL
-            AND x.released_at > b.half_open_at OFFSET 0) x
+        WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT status, attempt FROM zart.steps
         WHERE run_key = x.run_key AND step_no = x.step_no OFFSET 0) s ON true
@@ -21,36 +17,26 @@ FROM zart.breakers b CROSS JOIN LATERAL (
     LEFT JOIN LATERAL (
         SELECT attempt FROM zart.queue
         WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+            AND x.token_until IS NULL
         UNION ALL
         SELECT attempt FROM zart.leases
         WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt OFFSET 0
     ) t ON true) p
-WHERE b.breaker_id = $1 AND b.status = 'half_open';
+WHERE b.breaker_id = $1 AND b.status = 'half_open' AND NOT EXISTS (
+    SELECT FROM zart.pause_releases z
+    WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0);
 
 -- store/breaking/probes.py: error_of_probes
 -- Return the last error of a breaker's probes.
 -- Locks: nothing.
 SELECT a.error FROM zart.breakers b CROSS JOIN LATERAL (
     SELECT x.* FROM zart.released_steps x
-    WHERE x.rule_key = b.rule_key
-        AND x.token_until IS NULL
-        AND x.released_at > b.half_open_at OFFSET 0) x
+    WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at OFFSET 0) x
 CROSS JOIN LATERAL (
     SELECT error, completed_at FROM zart.attempts
     WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
         AND status IN ('failed', 'timed_out', 'lost') OFFSET 0) a
 WHERE b.breaker_key = $1 ORDER BY a.completed_at DESC LIMIT 1;
-
--- store/breaking/probes.py: note_let_go
--- Note that a rule lets these attempts go: it withholds them no longer.
--- Locks: nothing.
--- Parameters: rule_key=$1, run_keys=$2, step_nos=$3, attempts=$4.
-INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
-SELECT $1, u.*, t.token
-FROM unnest($2::bigint[], $3::integer[], $4::integer[]) u
-CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
-ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
-SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at;
 
 -- store/breaking/probes.py: take_back
 -- Have a rule withhold again what it let go and nobody has leased: that is to be settled.

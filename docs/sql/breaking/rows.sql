@@ -34,27 +34,27 @@ ORDER BY breaker_key DESC LIMIT $2;
 -- Insert a breaker, closed.
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, task_name=$2, step_pattern=$3, failure_threshold=$4, window=$5,
---   min_failure_ratio=$6, error_group_id=$7, cooldown=$8, probe_steps=$9, reason=$10,
---   created_by=$11, principal=$12, incident=$13.
+--   min_failure_ratio=$6, error_group_id=$7, cooldown=$8, probe_steps=$9, rate_per_second=$10,
+--   reason=$11, created_by=$12, principal=$13, incident=$14.
 INSERT INTO zart.breakers (breaker_id, task_name, step_pattern, failure_threshold,
-        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps,
+        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps, rate_per_second,
         token_from, reason, created_by, principal, incident)
 VALUES ($1, $2, $3, $4, $5,
-        $6, $7, $8, $9,
-        zart.last_token(), $10, $11, $12, $13);
+        $6, $7, $8, $9, $10,
+        zart.last_token(), $11, $12, $13, $14);
 
 -- store/breaking/rows.py: update_settings
 -- Change the settings of a breaker that is locked; ``anew``: it counts from now on.
 -- Locks: breakers.
 -- Parameters: task_name=$1, step_pattern=$2, failure_threshold=$3, window=$4, min_failure_ratio=$5,
---   error_group_id=$6, cooldown=$7, probe_steps=$8, anew=$9, breaker_key=$10.
+--   error_group_id=$6, cooldown=$7, probe_steps=$8, rate_per_second=$9, anew=$10, breaker_key=$11.
 UPDATE zart.breakers SET task_name = $1, step_pattern = $2,
     failure_threshold = $3, counted_within = $4,
     min_failure_ratio = $5, error_group_id = $6,
-    cooldown = $7, probe_steps = $8,
-    generation = generation + $9::boolean::integer,
-    token_from = CASE WHEN $9 THEN zart.last_token() ELSE token_from END
-WHERE breaker_key = $10;
+    cooldown = $7, probe_steps = $8, rate_per_second = $9,
+    generation = generation + $10::boolean::integer,
+    token_from = CASE WHEN $10 THEN zart.last_token() ELSE token_from END
+WHERE breaker_key = $11;
 
 -- store/breaking/rows.py: drop_breaker
 -- Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.

@@ -27,10 +27,9 @@ SELECT breaker_id, status
 FROM zart.breakers b
 WHERE status <> 'closed'
     AND (status = 'half_open' OR (b.status = 'open'
-            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()
-            AND NOT EXISTS (
-                SELECT FROM zart.pause_releases r
-                WHERE r.rule_key = b.rule_key AND r.ended_at IS NULL OFFSET 0))) ORDER BY breaker_key;
+            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())) AND NOT EXISTS (
+                SELECT FROM zart.pause_releases z
+                WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0) ORDER BY breaker_key;
 
 -- store/breaking/states.py: half_open
 -- Have the steps of an open breaker try, if it is time; return whether it is.
@@ -39,10 +38,9 @@ UPDATE zart.breakers b
 SET status = 'half_open', half_open_at = statement_timestamp()
 WHERE breaker_key = $1
     AND (b.status = 'open'
-            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()
-            AND NOT EXISTS (
-                SELECT FROM zart.pause_releases r
-                WHERE r.rule_key = b.rule_key AND r.ended_at IS NULL OFFSET 0));
+            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()) AND NOT EXISTS (
+                SELECT FROM zart.pause_releases z
+                WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0);
 
 -- store/breaking/states.py: reopen
 -- Open a breaker again that is half open ``since`` then, for so many ``times`` as long.
@@ -52,3 +50,13 @@ UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
     last_error = COALESCE($1, last_error),
     cooldowns = LEAST(cooldowns * $2::integer, 10)
 WHERE breaker_key = $3 AND status = 'half_open' AND half_open_at = $4;
+
+-- store/breaking/states.py: close_before_its_rule
+-- Close a breaker whose rule goes on, since it ends at a pace.
+-- Locks: breakers.
+-- Parameters: deleted_by=$1, breaker_key=$2.
+UPDATE zart.breakers
+SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
+    token_from = zart.last_token(),
+    cooldowns = CASE $1::text WHEN 'breaker ' || breaker_id THEN cooldowns
+    ELSE 0 END WHERE breaker_key = $2;

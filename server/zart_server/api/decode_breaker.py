@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ from zart_server.domain.breakers import (
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.fingerprint import is_error_group_id
 from zart_server.domain.globs import check_glob
+from zart_server.domain.pacing import FASTEST, SLOWEST
 
 MOST_FAILURES = 10_000
 MOST_PROBES = 10_000
@@ -91,6 +93,7 @@ def _settings(breaker: breaker_pb2.Breaker, names: tuple[str, ...]) -> BreakerSe
             error_group_id=check(_group, breaker),
             cooldown=check(_span, breaker, "cooldown", _WEEK),
             probe_steps=check(_number, breaker.probe_steps, "probe_steps", MOST_PROBES) or 1,
+            rate_per_second=check(_rate, breaker),
         )
 
 
@@ -137,3 +140,14 @@ def _group(breaker: breaker_pb2.Breaker) -> str | None:
     if not is_error_group_id(breaker.error_group_id):
         raise InvalidField("breaker.error_group_id", "is no id of a group of errors")
     return breaker.error_group_id
+
+
+def _rate(breaker: breaker_pb2.Breaker) -> float | None:
+    if not has(breaker, "rate_per_second"):
+        return None
+    rate = breaker.rate_per_second
+    if not math.isfinite(rate) or not SLOWEST <= rate <= FASTEST:
+        raise InvalidField(
+            "breaker.rate_per_second", f"is {rate:g}, must be {SLOWEST:g} to {FASTEST:,.0f}"
+        )
+    return rate

@@ -22,6 +22,7 @@ def breaker(item: Breaker) -> breaker_pb2.Breaker:
         error_group_id=settings.error_group_id,
         cooldown=duration(settings.cooldown),
         probe_steps=settings.probe_steps,
+        rate_per_second=settings.rate_per_second,
         status=_STATUS[item.status],
         failures_in_window=item.failures_in_window,
         opened_at=timestamp(item.opened_at),

@@ -33,6 +33,7 @@ class BreakerSettings:
     error_group_id: str | None
     cooldown: timedelta | None
     probe_steps: int
+    rate_per_second: float | None
 
     @property
     def scope(self) -> PauseScope:

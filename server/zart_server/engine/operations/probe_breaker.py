@@ -5,30 +5,18 @@ from __future__ import annotations
 from zart_server.domain.breakers import BreakerStatus, breaker_name
 from zart_server.domain.commands import Caller
 from zart_server.domain.operations import OperationKind
-from zart_server.domain.rule_set import Judgement
 from zart_server.engine.operations.close_breaker import close_breaker
+from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.engine.operations.trip_breaker import open_again
-from zart_server.store.breaking.probes import (
-    Probes,
-    error_of_probes,
-    find_probes,
-    note_let_go,
-)
+from zart_server.store.breaking.probes import Probes, error_of_probes, find_probes
 from zart_server.store.breaking.rows import find_breaker, lock_breaker, record
 from zart_server.store.breaking.states import half_open
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.drains import undrain
-from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.lock import seize_pause_lock
-from zart_server.store.pausing.paused import (
-    PausedStep,
-    paused_by_rule,
-    paused_in_runs,
-    release,
-)
+from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
-from zart_server.store.runs import lock_runs
 
 _WAIT = 10.0  # seconds; then it is tried again
 _LOOKED_AT = 100  # steps, of which other rules may withhold some
@@ -56,34 +44,22 @@ async def let_probes_go(tx: Tx, probes: Probes, breaker_id: str) -> int:
     A step that other rules withhold, too, is no probe. Locks runs, those that nobody else has
     locked, and the pause lock, shared.
     """
-    rule_key = probes.rule_key
+    rule_key, looked_at = probes.rule_key, max(probes.missing, _LOOKED_AT)
     if not await has_rule_to_itself(tx, rule_key):
         return 0
-    line = await paused_by_rule(tx, rule_key, None, max(probes.missing, _LOOKED_AT))
-    # The run row is the mutex of its steps: a Restart must not miss a step that is being moved.
-    locked = list(await lock_runs(tx, {at.run_key for at in line}, wait=False)) if line else []
+    locked, _ = await lock_line(tx, rule_key, looked_at)
     if not locked:
         return 0
     await share_pause_lock(tx)
     # It stays half open from here on, and nobody else lets its steps go.
     now = await find_probes(tx, breaker_id)
-    if now is None or now.since != probes.since or not now.missing or not now.is_settled:
+    if now is None or now.since != probes.since or not now.missing:
         return 0
-    steps = await paused_in_runs(tx, rule_key, locked, max(now.missing, _LOOKED_AT))
-    chosen: list[PausedStep] = []
-
-    async def write(judgement: Judgement) -> int | None:
-        free = [step for step, rule in judgement.beside(steps) if rule is None]
-        chosen[:] = free[: now.missing]
-        return await release(tx, chosen, Judgement([], judgement.epoch))
-
-    names = [(*step.names[:3], {*step.let_go, rule_key}) for step in steps]
-    await write_judged(tx, names, write)
-    await note_let_go(tx, rule_key, chosen)
-    for step in chosen:
-        tx.changes.queued(step.task_name, step.handler)
-        tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)
-    return len(chosen)
+    if not await is_settled(tx, rule_key):
+        return 0
+    rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
+    done = await let_steps_go(tx, rule_key, locked, now.missing, rates, looked_at=looked_at)
+    return done.released
 
 
 async def conclude_probes(
@@ -95,12 +71,12 @@ async def conclude_probes(
     """
     tx = await seize_pause_lock(connection, _WAIT)
     row = await lock_breaker(tx, breaker_id)
-    if row is None or row.breaker.half_open_at != probes.since:
-        return None
-    if row.breaker.status is not BreakerStatus.HALF_OPEN:
+    # Neither what became of them nor who ends its rule changes from here on.
+    judged = await find_probes(tx, breaker_id)
+    if row is None or judged is None or judged.since != probes.since:
         return None
     name, incident = breaker_name(breaker_id), row.breaker.incident
-    if probes.bad:
+    if judged.bad:
         error = await error_of_probes(tx, row.breaker_key)
         why = "a probe ended badly"
         await open_again(tx, row, Caller(name, why, incident=incident), error, times=2)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.model import StepError
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_from_json
-from zart_server.store.pausing.paused import PausedStep
+from zart_server.store.pausing.released import is_releasing
 from zart_server.store.statement import Statement
 
 
@@ -23,7 +22,6 @@ class Probes(NamedTuple):
     good: int
     bad: int
     under_way: int
-    is_settled: bool
 
     @property
     def missing(self) -> int:
@@ -32,11 +30,9 @@ class Probes(NamedTuple):
 
 
 _STANDING = """zart.released_steps x
-    WHERE x.rule_key = b.rule_key AND x.token_until IS NULL AND x.released_at > b.half_open_at"""
+    WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at"""
 _FIND = f"""
-    SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way,
-        NOT EXISTS (SELECT FROM zart.pause_work w
-            WHERE w.rule_key = b.rule_key AND work = 'settle' OFFSET 0)
+    SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
     FROM zart.breakers b CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt) AS good,
             count(a.status) AS bad, count(t.attempt) AS under_way
@@ -51,11 +47,12 @@ _FIND = f"""
         LEFT JOIN LATERAL (
             SELECT attempt FROM zart.queue
             WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+              AND x.token_until IS NULL
             UNION ALL
             SELECT attempt FROM zart.leases
             WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt OFFSET 0
             ) t ON true) p
-    WHERE b.breaker_id = $1 AND b.status = 'half_open'
+    WHERE b.breaker_id = $1 AND b.status = 'half_open' AND NOT {is_releasing("b.rule_key")}
 """
 _ERROR = f"""
     SELECT a.error FROM zart.breakers b CROSS JOIN LATERAL (
@@ -69,7 +66,10 @@ _ERROR = f"""
 
 
 async def find_probes(connection: Connection, breaker_id: str) -> Probes | None:
-    """Return how the probes of a breaker stand; None: it is not half open."""
+    """Return how the probes of a breaker stand.
+
+    None: it is not half open, or somebody else has begun to end its rule at a pace.
+    """
     row = await connection.fetchrow(_FIND, breaker_id)
     return None if row is None else Probes(*row)
 
@@ -78,32 +78,6 @@ async def error_of_probes(connection: Connection, breaker_key: int) -> StepError
     """Return the last error of a breaker's probes."""
     error: str | None = await connection.fetchval(_ERROR, breaker_key)
     return error_from_json(error)
-
-
-_NOTE = Statement(
-    """
-    INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
-    SELECT :rule_key, u.*, t.token
-    FROM unnest(:run_keys::bigint[], :step_nos::integer[], :attempts::integer[]) u
-    CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
-    ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
-    SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
-    """
-)
-
-
-async def note_let_go(tx: Tx, rule_key: int, steps: Sequence[PausedStep]) -> None:
-    """Note that a rule lets these attempts go: it withholds them no longer.
-
-    The caller has locked the runs, queues the steps, and holds the pause lock, shared.
-    """
-    values = _NOTE.arguments(
-        rule_key=rule_key,
-        run_keys=[step.run_key for step in steps],
-        step_nos=[step.step_no for step in steps],
-        attempts=[step.attempt for step in steps],
-    )
-    await tx.execute(_NOTE.text, *values)
 
 
 _TAKE_BACK = Statement(

@@ -99,10 +99,10 @@ async def list_breakers(
 _INSERT = Statement(
     f"""
     INSERT INTO zart.breakers (breaker_id, task_name, step_pattern, failure_threshold,
-        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps,
+        counted_within, min_failure_ratio, error_group_id, cooldown, probe_steps, rate_per_second,
         token_from, reason, created_by, principal, incident)
     VALUES (:breaker_id, :task_name, :step_pattern, :failure_threshold, :window,
-        :min_failure_ratio, :error_group_id, :cooldown, :probe_steps,
+        :min_failure_ratio, :error_group_id, :cooldown, :probe_steps, :rate_per_second,
         {LAST_LEASE}, :reason, :created_by, :principal, :incident)
     """
 )
@@ -130,7 +130,7 @@ _UPDATE = Statement(
     UPDATE zart.breakers SET task_name = :task_name, step_pattern = :step_pattern,
         failure_threshold = :failure_threshold, counted_within = :window,
         min_failure_ratio = :min_failure_ratio, error_group_id = :error_group_id,
-        cooldown = :cooldown, probe_steps = :probe_steps,
+        cooldown = :cooldown, probe_steps = :probe_steps, rate_per_second = :rate_per_second,
         generation = generation + :anew::boolean::integer,
         token_from = CASE WHEN :anew THEN {LAST_LEASE} ELSE token_from END
     WHERE breaker_key = :breaker_key

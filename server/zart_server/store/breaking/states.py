@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.breakers import MOST_COOLDOWNS, BreakerStatus
+from zart_server.domain.commands import Caller
 from zart_server.domain.model import StepError
+from zart_server.store.breaking.closing import CLOSES
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_to_json
+from zart_server.store.pausing.released import is_releasing
 from zart_server.store.pausing.rules import LAST_LEASE
 from zart_server.store.statement import Statement
 
@@ -51,12 +54,10 @@ async def open_breaker(
         await tx.execute(_CARRY.text, *_CARRY.arguments(rule_id=rule_id, before=before))
 
 
-# Of an open breaker b: its cooldown is over, and nobody has begun to end its rule at a pace.
+# Of a breaker b that is not closed: its cooldown is over; nobody else ends its rule at a pace.
 _IS_COOL = """(b.status = 'open'
-    AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()
-    AND NOT EXISTS (
-        SELECT FROM zart.pause_releases r
-        WHERE r.rule_key = b.rule_key AND r.ended_at IS NULL OFFSET 0))"""
+    AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())"""
+_IS_LEFT_ALONE = f"NOT {is_releasing('b.rule_key')}"
 
 
 class DueBreaker(NamedTuple):
@@ -70,7 +71,8 @@ async def find_due(connection: Connection) -> list[DueBreaker]:
     """Return the breakers whose steps are to try, or try; locks nothing."""
     rows = await connection.fetch(
         "SELECT breaker_id, status FROM zart.breakers b"
-        f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) ORDER BY breaker_key"
+        f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) AND {_IS_LEFT_ALONE}"
+        " ORDER BY breaker_key"
     )
     return [DueBreaker(row[0], BreakerStatus(row[1])) for row in rows]
 
@@ -83,7 +85,8 @@ async def half_open(tx: Tx, breaker_key: int) -> bool:
     return bool(
         await tx.execute(
             "UPDATE zart.breakers b SET status = 'half_open',"
-            f" half_open_at = statement_timestamp() WHERE breaker_key = $1 AND {_IS_COOL}",
+            " half_open_at = statement_timestamp()"
+            f" WHERE breaker_key = $1 AND {_IS_COOL} AND {_IS_LEFT_ALONE}",
             breaker_key,
         )
     )
@@ -112,3 +115,18 @@ async def reopen(
         breaker_key=breaker_key, since=since, error=error_to_json(error), times=times
     )
     return bool(await tx.execute(_REOPEN.text, *values))
+
+
+_CLOSE = Statement(
+    f"UPDATE zart.breakers SET {CLOSES} WHERE breaker_key = :breaker_key",
+    locks=("breakers",),
+)
+
+
+async def close_before_its_rule(tx: Tx, breaker_key: int, caller: Caller) -> None:
+    """Close a breaker whose rule goes on, since it ends at a pace.
+
+    The caller has locked the breaker, and holds the pause lock exclusively.
+    """
+    values = _CLOSE.arguments(breaker_key=breaker_key, deleted_by=caller.triggered_by)
+    await tx.execute(_CLOSE.text, *values)

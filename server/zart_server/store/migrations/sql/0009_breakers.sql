@@ -12,6 +12,7 @@ CREATE TABLE zart.breakers (
     error_group_id    text COLLATE "C",
     cooldown          interval,                    -- NULL: it stays open until it is reset
     probe_steps       integer NOT NULL,
+    rate_per_second   double precision,            -- NULL: all at once
     status            text NOT NULL DEFAULT 'closed'
         CHECK (status IN ('closed', 'open', 'half_open')),
     -- Counts are of one generation. Another begins when it closes, and when it counts other
@@ -61,6 +62,6 @@ CREATE INDEX attempts_by_time ON zart.attempts (completed_at);
 CREATE VIEW public.zart_breakers AS
 SELECT b.breaker_id, b.task_name, b.step_pattern, b.failure_threshold,
        b.counted_within AS "window", b.min_failure_ratio, b.error_group_id, b.cooldown,
-       b.probe_steps, b.status, b.opened_at, b.half_open_at, p.rule_id,
+       b.probe_steps, b.rate_per_second, b.status, b.opened_at, b.half_open_at, p.rule_id,
        b.trip_count, b.last_error, b.reason, b.created_by, b.principal, b.incident, b.created_at
 FROM zart.breakers b LEFT JOIN zart.pause_rules p USING (rule_key);
