@@ -165,7 +165,6 @@ def test_nobody_else_reads_the_epoch() -> None:
     assert calls["Judgement"] == {
         "store/caches/pause_rules.py",
         "store/pausing/letting_go.py",
-        "engine/operations/probe_breaker.py",
     }
     assert all(module.startswith("store/") for module in attributes["epoch"])
     # Resume and UpdatePauseRule count, and ExplainStep reads, by the rules at hand: they write

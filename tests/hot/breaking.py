@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from hot.explained import Explained
+from hot.pausing import paused
 from hot.scenario import scenario
 from zart_server.domain.breakers import BreakerSettings
 from zart_server.domain.commands import Caller
+from zart_server.domain.model import OperationKind, PauseScope
 from zart_server.store.breaking.counts import (
     count_completed,
     count_failed,
@@ -20,8 +22,22 @@ from zart_server.store.breaking.counts import (
     take_look,
 )
 from zart_server.store.breaking.probes import error_of_probes, find_probes, take_back
-from zart_server.store.breaking.rows import find_breaker, insert_breaker, list_breakers
-from zart_server.store.breaking.states import find_due, half_open
+from zart_server.store.breaking.rows import (
+    drop_breaker,
+    find_breaker,
+    insert_breaker,
+    list_breakers,
+    lock_breaker,
+    record,
+    update_settings,
+)
+from zart_server.store.breaking.states import (
+    close_before_its_rule,
+    find_due,
+    half_open,
+    open_breaker,
+    reopen,
+)
 
 _YOUNG = 50
 _NOW = datetime.now(UTC).replace(microsecond=0)
@@ -95,3 +111,24 @@ async def probing(tx: Explained) -> None:
     assert found.missing == 1 - min(found.good, 1)
     await error_of_probes(tx.tx, keys[0])
     await take_back(tx.tx, -keys[0])
+
+
+# The rule is that of no breaker yet, so that all rules are looked through once, by their key.
+@scenario(20)
+async def changing_one_breaker(tx: Explained) -> None:
+    keys = await breakers(tx, 20)
+    rule_key = await paused(tx, PauseScope(None, "b-0", None))
+    rule_id = await tx.sql.fetchval(
+        "SELECT rule_id FROM zart.pause_rules WHERE rule_key = $1", rule_key
+    )
+    row = await lock_breaker(tx.tx, "br-b-0")
+    assert row is not None
+    await update_settings(tx.tx, keys[0], row.breaker.settings, anew=True)
+    await record(tx.tx, OperationKind.CREATE_BREAKER, row.breaker, Caller())
+    await open_breaker(tx.tx, keys[0], rule_id, None, None)
+    assert not await reopen(tx.tx, keys[0], None, None, times=2)
+    await close_before_its_rule(tx.tx, keys[0], Caller())
+    row = await lock_breaker(tx.tx, "br-b-0")
+    assert row is not None
+    await drop_breaker(tx.tx, row)
+    assert await find_breaker(tx.tx, "br-b-0") is None
