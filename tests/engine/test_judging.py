@@ -167,12 +167,13 @@ def test_nobody_else_reads_the_epoch() -> None:
         "store/pausing/letting_go.py",
     }
     assert all(module.startswith("store/") for module in attributes["epoch"])
-    # Resume and UpdatePauseRule count, and ExplainStep reads, by the rules at hand: they write
-    # nothing by them.
+    # UpdatePauseRule and what counts, and ExplainStep, go by the rules at hand: they write nothing
+    # by them. A release asks which rules match beside what it writes, within one judgement.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
-        "engine/operations/resume.py",
+        "engine/operations/counts.py",
+        "engine/operations/let_go.py",
         "engine/operations/update_pause_rule.py",
         "store/reads/explain_steps.py",
     }

@@ -9,7 +9,8 @@ from hot.pausing import paused
 from hot.scenario import scenario
 from zart_server.domain.breakers import BreakerSettings
 from zart_server.domain.commands import Caller
-from zart_server.domain.model import OperationKind, PauseScope
+from zart_server.domain.model import PauseScope
+from zart_server.domain.operations import OperationKind
 from zart_server.store.breaking.counts import (
     count_completed,
     count_failed,

@@ -12,6 +12,7 @@ from zart_server.domain.pacing import Line
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.store.pausing.ending import find_to_release
 from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
+from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.release_counts import (
     Counted,
     close_leased,
@@ -96,6 +97,7 @@ async def asking_whether_a_release_is_at_its_end(tx: Explained) -> None:
 @scenario(1)
 async def promising_a_canary(tx: Explained) -> None:
     key = await paused(tx, _OF_MANY)
+    assert [row.rule_key for row in await rules_meant(tx.tx, None, _OF_MANY)] == [key]
     await promise_canary(tx.tx, key, 5)
     assert await promised_canaries(tx.tx) == []
     await tx.sql.execute("DELETE FROM zart.pause_work")

@@ -15,6 +15,7 @@ PARAMETERS = {
     "page_size": "limit",
     "payload_json": "payload",
     "rate_per_second": "rate",
+    "release_on_expiry": "then",
     "run_number": "run",
     "statuses": "status",
     "step_pattern": "step",

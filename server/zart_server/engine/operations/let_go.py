@@ -92,7 +92,7 @@ async def let_steps_go(
                 break
             steps.append(step)
             releases.append(release)
-        return await let_go(tx, rule_key, steps, releases, judgement.epoch)
+        return await let_go(tx, rule_key, steps, releases, judgement)
 
     _, released = await write_judged(tx, [step.names for step in oldest], write)
     if released:

@@ -33,14 +33,19 @@ _LET_GO = Statement(
 
 
 async def let_go(
-    tx: Tx, rule_key: int, steps: Sequence[PausedStep], releases: Sequence[Release], epoch: int
+    tx: Tx,
+    rule_key: int,
+    steps: Sequence[PausedStep],
+    releases: Sequence[Release],
+    judged: Judgement,
 ) -> int | None:
     """Do with paused steps what was judged of each; return how many the rule itself let go.
 
-    Return None, having done nothing, if the rules no longer have that epoch. Spends the rule's
-    credit if it is releasing. The caller has locked the runs and holds the pause lock, shared.
+    Return None, having done nothing, if the rules have changed since the steps were ``judged``.
+    Spends the rule's credit if it is releasing. The caller has locked the runs and holds the pause
+    lock, shared.
     """
-    judgement = Judgement([one.withheld_by for one in releases], epoch)
+    judgement = Judgement([one.withheld_by for one in releases], judged.epoch)
     if await release(tx, steps, judgement) is None:
         return None
     marks = [
