@@ -23,7 +23,7 @@ from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
 
 _log = logging.getLogger(__name__)
-_PIECE = 500
+_PIECE = 1_000
 _PERIOD = 0.1  # seconds between two pieces of a rule, unless it is far behind
 _SHORTEST = 0.02
 _SLOW = 5.0  # a rate of which each step is waited for
@@ -32,6 +32,8 @@ _TICK = 1.0
 _OTHERS = 0.5
 _COUNT_EVERY = 1.0
 _COUNT_SHARE = 20.0  # counting takes at most this part of the time
+# But if by what was counted last there is no room to go on, though dispatchers may have made some.
+_COUNT_WITHOUT_ROOM = 0.2
 
 
 class Releases:
@@ -130,7 +132,7 @@ class Releases:
             return _SHORTEST
         self._mixed.discard(key)
         if done.released >= _PIECE:  # it is behind
-            return _SHORTEST
+            return 0.0
         wait = seconds_until_next(release.credit - done.released, release.rate)
         return min(max(wait, _SHORTEST if release.rate < _SLOW else _PERIOD), _TICK)
 
@@ -161,8 +163,12 @@ class Releases:
     async def _count(self, release: StandingRelease) -> bool:
         """Count now and then what is left and what is not leased; return whether it was the end."""
         begun = time.monotonic()
-        is_new = release.counted_ago is not None and release.counted_ago < _COUNT_EVERY
-        if is_new or begun < self._count_at.get(release.rule_key, 0.0):
+        ago = float("inf") if release.counted_ago is None else release.counted_ago
+        if release.room < release.credit:
+            is_due = ago >= _COUNT_WITHOUT_ROOM
+        else:
+            is_due = ago >= _COUNT_EVERY and begun >= self._count_at.get(release.rule_key, 0.0)
+        if not is_due:
             return False
         async with self._db.transaction() as tx:
             if not await has_rule_to_itself(tx, release.rule_key):
