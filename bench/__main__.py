@@ -18,7 +18,6 @@ MEASUREMENTS = (
     "latency",
     "admin",
     "pause",
-    "release",
     "many",
     "bursts",
     "wide",

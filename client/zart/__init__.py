@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         IfExists,
         IfRunning,
         OperationKind,
-        OperationStatus,
         PauseRuleStatus,
         ReportStatus,
         Retry,
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
         RunTrigger,
         StepSpec,
         StepStatus,
-        WatchUntil,
     )
-    from zart.receipts import PauseReceipt
     from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
     from zart.tasks import StepFailed, Task
@@ -52,8 +49,6 @@ _HOME = {
         "IfExists",
         "IfRunning",
         "OperationKind",
-        "OperationStatus",
-        "OperationStatus",
         "PauseRuleStatus",
         "ReportStatus",
         "Retry",
@@ -61,9 +56,7 @@ _HOME = {
         "RunTrigger",
         "StepSpec",
         "StepStatus",
-        "WatchUntil",
     ),
-    "receipts": ("PauseReceipt",),
     "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
     "tasks": ("StepFailed", "Task"),
@@ -85,9 +78,7 @@ __all__ = [
     "JsonText",
     "Lease",
     "OperationKind",
-    "OperationStatus",
     "Outcome",
-    "PauseReceipt",
     "PauseRuleStatus",
     "Refused",
     "Released",
@@ -107,7 +98,6 @@ __all__ = [
     "Task",
     "TimedOut",
     "Unreachable",
-    "WatchUntil",
     "ZartError",
     "connect",
     "connect_sync",

@@ -160,20 +160,12 @@ def test_nobody_else_reads_the_epoch() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
                 calls[ast.unparse(node.func)].add(module)
 
-    assert attributes["_epoch"] == {"store/caches/pause_rules.py"}
-    # What is let go was judged by one epoch, with what each rule has let go; it is told on as such.
-    assert calls["Judgement"] == {
-        "store/caches/pause_rules.py",
-        "store/pausing/letting_go.py",
-    }
+    assert attributes["_epoch"] == calls["Judgement"] == {"store/caches/pause_rules.py"}
     assert all(module.startswith("store/") for module in attributes["epoch"])
-    # UpdatePauseRule and what counts, and ExplainStep, go by the rules at hand: they write nothing
-    # by them. A release asks which rules match beside what it writes, within one judgement.
+    # Resume counts, and ExplainStep reads, by the rules at hand: they write nothing by them.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
-        "engine/operations/counts.py",
-        "engine/operations/let_go.py",
-        "engine/operations/update_pause_rule.py",
+        "engine/operations/resume.py",
         "store/reads/explain_steps.py",
     }

@@ -61,13 +61,11 @@ class Http:
         finally:
             connection.close()
 
-    def post(
-        self, path: str, message: Any = None, *, method: str = "POST", **headers: str
-    ) -> Answer:
+    def post(self, path: str, message: Any = None, **headers: str) -> Answer:
         """Send JSON."""
         text = message if isinstance(message, str) else json.dumps(message or {})
         return self.send(
-            method, path, text.encode(), {"Content-Type": "application/json", **headers}
+            "POST", path, text.encode(), {"Content-Type": "application/json", **headers}
         )
 
     def get(self, path: str, **headers: str) -> Answer:

@@ -2,7 +2,6 @@
 
 from hot import (
     administering,
-    breaking,
     claiming,
     dispatching,
     exempting,
@@ -11,8 +10,6 @@ from hot import (
     maintaining,
     pausing,
     reading,
-    releasing,
-    verifying,
 )
 from hot.scenario import SCENARIOS, Scenario
 
@@ -20,7 +17,6 @@ __all__ = [
     "SCENARIOS",
     "Scenario",
     "administering",
-    "breaking",
     "claiming",
     "dispatching",
     "exempting",
@@ -29,6 +25,4 @@ __all__ = [
     "maintaining",
     "pausing",
     "reading",
-    "releasing",
-    "verifying",
 ]

@@ -1,8 +1,4 @@
-"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution.
-
-Of each: ``planned`` says that nothing was done, and this is what would be; ``plan_token``, given to
-the same call, makes it do just that.
-"""
+"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution."""
 
 from __future__ import annotations
 
@@ -19,8 +15,6 @@ class RetriedStep:
     run_id: str
     step: Step
     replayed: bool
-    plan_token: str = ""
-    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +26,6 @@ class Restarted:
     run: Run
     fenced_steps: tuple[FencedStep, ...]
     replayed: bool
-    plan_token: str = ""
-    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +39,7 @@ class PotentiallyStale:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Answers rerun; in a plan ``new_run_id`` is empty."""
+    """Answers rerun; with validate_only it is a plan and ``new_run_id`` is empty."""
 
     new_run_id: str
     new_run_number: int
@@ -57,7 +49,6 @@ class Rerun:
     fenced_steps: tuple[FencedStep, ...]
     plan_token: str
     replayed: bool
-    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +58,3 @@ class Cancelled:
     run: Run
     fenced_steps: tuple[FencedStep, ...]
     replayed: bool
-    plan_token: str = ""
-    planned: bool = False

@@ -146,10 +146,7 @@ def _result(result: StartResult) -> pb.BatchStartExecutionsResult:
 
 def _cancelled(done: Cancelled) -> pb.CancelExecutionResponse:
     return pb.CancelExecutionResponse(
-        run=encode.run(done.run),
-        fenced_steps=map(encode.fenced_step, done.fenced_steps),
-        plan_token=done.plan_token,
-        planned=bool(done.plan_token),
+        run=encode.run(done.run), fenced_steps=map(encode.fenced_step, done.fenced_steps)
     )
 
 
