@@ -220,6 +220,7 @@ class Client:
     list_task_definitions = _listing(definitions.list_task_definitions)
     get_task_definition = _method(definitions.get_task_definition)
     list_operations = _listing(audit.list_operations)
+    list_rule_holds = _method(audit.list_rule_holds)
 
     register_task = _method(dispatch.register_task)
     lease_tasks = _method(dispatch.lease_tasks)

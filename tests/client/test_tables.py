@@ -153,6 +153,7 @@ ANSWERS: dict[str, Message] = {
     "Resume": admin.ResumeResponse(rules_deleted=1, rules=[RULE]),
     **BREAKERS,
     "ListOperations": audit.ListOperationsResponse(operations=[OPERATION] * 3),
+    "ListRuleHolds": audit.ListRuleHoldsResponse(),
     "ListTaskDefinitions": execution.ListTaskDefinitionsResponse(task_definitions=[TASK]),
 }
 LINES = [

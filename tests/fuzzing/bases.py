@@ -251,3 +251,6 @@ class Bases:
 
     def _list_operations(self) -> Message:
         return audit.ListOperationsRequest(execution_id=self._execution())
+
+    def _list_rule_holds(self) -> Message:
+        return audit.ListRuleHoldsRequest(execution_id=self._execution())

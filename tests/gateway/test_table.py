@@ -33,6 +33,7 @@ TABLE = [
     ("POST", "/admin/v1/breakers/{breaker_id}/trip", "TripBreaker"),
     ("POST", "/admin/v1/breakers/{breaker_id}/reset", "ResetBreaker"),
     ("GET", "/admin/v1/operations", "ListOperations"),
+    ("GET", "/admin/v1/executions/{execution_id}/rule-holds", "ListRuleHolds"),
     ("POST", "/api/v1/executions", "StartExecution"),
     ("GET", "/api/v1/executions", "ListExecutions"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),

@@ -115,7 +115,8 @@ ROLES = {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
         "ExplainStep", "WatchExecution", "WatchPauseRule", "VerifyPauseRule",
         "ListTaskDefinitions", "GetTaskDefinition",
-        "GetBreaker", "ListBreakers", "ListOperations", "ServerReflectionInfo",
+        "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",
+        "ServerReflectionInfo",
     },
     "operator": {
         "RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from zart.calls.call import ListCall, moment, page_reader
-from zart.models import Operation, OperationKind, OperationStatus
+from zart.calls.call import Call, ListCall, moment, page_reader, reader
+from zart.models import Operation, OperationKind, OperationStatus, RuleHolds
 from zart.v1 import audit_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["AuditService"].methods_by_name
@@ -55,6 +55,15 @@ def list_operations(
         page_token=page_token,
     )
     return ListCall(_METHODS["ListOperations"], request, page_reader(Operation, "operations"))
+
+
+def list_rule_holds(execution_id: str) -> Call[RuleHolds]:
+    """Tell which pause rules held an execution's steps, from when to when, newest first.
+
+    Raises ExecutionNotFound.
+    """
+    request = pb.ListRuleHoldsRequest(execution_id=execution_id)
+    return Call(_METHODS["ListRuleHolds"], request, reader(RuleHolds))
 
 
 def _operation_kind(kind: OperationKind | str) -> pb.OperationKind.ValueType:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import audit, changes
+from zart.calls import changes
 from zart.cli import done, render
 from zart.cli.options import MOST, ExecutionId, Limit, example, plans, reads
 from zart.cli.session import Session
@@ -158,11 +158,3 @@ def rerun(
 def runs(session: Session, execution_id: ExecutionId, limit: Limit = 0) -> None:
     """List the runs of an execution."""
     session.run_list(changes.list_runs(execution_id), limit, render.RUNS, render.run_row)
-
-
-@app.command(epilog=example("history order-7"))
-@reads
-def history(session: Session, execution_id: ExecutionId, limit: Limit = 50) -> None:
-    """Tell who did what to an execution, newest first."""
-    call = audit.list_operations(execution_id=execution_id)
-    session.run_list(call, limit, render.OPERATIONS, render.operation_row)

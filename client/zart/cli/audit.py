@@ -1,20 +1,22 @@
-"""The command that tells who did what: ``zart audit``."""
+"""The commands that tell who did what: of one execution, and of all."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from zart.calls.audit import list_operations
-from zart.cli.options import Limit, example, reads
-from zart.cli.render import age
+from zart.calls.audit import list_operations, list_rule_holds
+from zart.cli import render
+from zart.cli.options import ExecutionId, Limit, example, reads
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import names_of, time_of
-from zart.models import Operation, OperationKind, OperationStatus
+from zart.errors import ExecutionNotFound, UnknownMethod
+from zart.models import Operation, OperationKind, OperationStatus, RuleHold
 
 app = typer.Typer()
 _NOT_DONE = (OperationStatus.PLANNED, OperationStatus.REFUSED)
@@ -29,6 +31,47 @@ _COLUMNS = (
     Column("INCIDENT", rank=3),
     Column("WHY", rank=2, words=TEXT),
 )
+
+
+_HOLDS = (
+    Column("RULE"),
+    Column("RUN", rank=1),
+    Column("STEP", words=NAMES),
+    Column("FROM"),
+    Column("UNTIL"),
+    Column("BY", rank=2),
+    Column("REASON", rank=3, words=TEXT),
+)
+
+
+@app.command(epilog=example("history order-7"))
+@reads
+def history(session: Session, execution_id: ExecutionId, limit: Limit = 50) -> None:
+    """Tell who did what to an execution, and which pause rules held it, newest first."""
+    call = list_operations(execution_id=execution_id)
+    session.run_list(call, limit, render.OPERATIONS, render.operation_row)
+    if session.is_json:  # rule-holds has them
+        return
+    # One that was purged has a history all the same; an older server does not know of holds.
+    with contextlib.suppress(ExecutionNotFound, UnknownMethod):
+        _, found = session.send(list_rule_holds(execution_id))
+        if found.holds:
+            session.print("", "held by pause rules:")
+            session.print_table(_HOLDS, list(map(_hold_row, found.holds)))
+        if found.is_partial:
+            session.err.line("there may be others, of earlier runs")
+
+
+def _hold_row(hold: RuleHold) -> Sequence[str]:
+    return (
+        hold.rule_id,
+        str(hold.run_number),
+        hold.step_name,
+        render.when(hold.held_from),
+        render.when(hold.held_until) or "now",
+        hold.created_by,
+        hold.reason,
+    )
 
 
 @app.command(epilog=example("audit --incident INC-7 --all"))
@@ -111,7 +154,7 @@ def _kinds_of(texts: list[str] | None) -> list[OperationKind]:
 def _row_at(now: datetime) -> Callable[[Operation], Sequence[str]]:
     def row(o: Operation) -> Sequence[str]:
         return (
-            age(o.created_at, now),
+            render.age(o.created_at, now),
             o.kind,
             o.status if o.status in _NOT_DONE else "",
             _on(o),

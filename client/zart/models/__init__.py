@@ -21,7 +21,14 @@ from zart.models.executions import (
 )
 from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
-from zart.models.operations import Operation, OperationMade, OperationReplaced, Refusal
+from zart.models.operations import (
+    Operation,
+    OperationMade,
+    OperationReplaced,
+    Refusal,
+    RuleHold,
+    RuleHolds,
+)
 from zart.models.page import Page
 from zart.models.pauses import (
     Paused,
@@ -94,6 +101,8 @@ __all__ = [
     "RetriedStep",
     "Retry",
     "RuleAttempt",
+    "RuleHold",
+    "RuleHolds",
     "Run",
     "RunStatus",
     "RunTrigger",

@@ -73,3 +73,27 @@ class Operation:
     breaker_id: str = ""
     status: OperationStatus = OperationStatus.DONE
     refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHold:
+    """One step that waited while a pause rule withheld it. ``held_until`` None: it still does."""
+
+    rule_id: str
+    run_number: int
+    step_name: str
+    held_from: datetime | None
+    held_until: datetime | None
+    created_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHolds:
+    """Which pause rules held an execution's steps, newest first.
+
+    ``is_partial``: there may be others, of earlier runs or beyond 1,000.
+    """
+
+    holds: tuple[RuleHold, ...]
+    is_partial: bool

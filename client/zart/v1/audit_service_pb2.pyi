@@ -265,6 +265,106 @@ class ListOperationsResponse(_message.Message):
 Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
 
 @_typing.final
+class ListRuleHoldsRequest(_message.Message):
+    """Asks which pause rules held the steps of an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleHoldsRequest: _TypeAlias = ListRuleHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListRuleHoldsResponse(_message.Message):
+    """Answers ListRuleHolds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    IS_PARTIAL_FIELD_NUMBER: _builtins.int
+    is_partial: _builtins.bool
+    """True if there may be others: of earlier runs, or beyond 1,000."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleHold]:
+        """The holds, newest first."""
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___RuleHold] | None = ...,
+        is_partial: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "is_partial", b"is_partial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleHoldsResponse: _TypeAlias = ListRuleHoldsResponse  # noqa: Y015
+
+@_typing.final
+class RuleHold(_message.Message):
+    """One step that waited while a pause rule withheld it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    HELD_FROM_FIELD_NUMBER: _builtins.int
+    HELD_UNTIL_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    run_number: _builtins.int
+    """The run."""
+    step_name: _builtins.str
+    """The step."""
+    created_by: _builtins.str
+    """Who paused, as the caller claims."""
+    reason: _builtins.str
+    """Why, in the caller's words."""
+    @_builtins.property
+    def held_from(self) -> _timestamp_pb2.Timestamp:
+        """From when on: the step was waiting, backoff included, and the rule stood."""
+
+    @_builtins.property
+    def held_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when: the rule ended, or let the step go, or the step's run was ended. Unset: it still is."""
+
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        run_number: _builtins.int = ...,
+        step_name: _builtins.str = ...,
+        held_from: _timestamp_pb2.Timestamp | None = ...,
+        held_until: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_from", b"held_from", "held_until", b"held_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_by", b"created_by", "held_from", b"held_from", "held_until", b"held_until", "reason", b"reason", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleHold: _TypeAlias = RuleHold  # noqa: Y015
+
+@_typing.final
 class Operation(_message.Message):
     """One mutation that committed; or that was only planned, or refused, as its status says. Never
     changed, never deleted.

@@ -39,6 +39,12 @@ class AuditServiceStub:
     """Lists operations, newest first.
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
     """
+    ListRuleHolds: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListRuleHoldsRequest, _audit_service_pb2.ListRuleHoldsResponse]
+    """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+    computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+    step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -50,6 +56,12 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ListOperations: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListOperationsRequest, _audit_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     """Lists operations, newest first.
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+    """
+    ListRuleHolds: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListRuleHoldsRequest, _audit_service_pb2.ListRuleHoldsResponse]  # type: ignore[assignment]
+    """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+    computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+    step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +77,18 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_service_pb2.ListOperationsResponse, _abc.Awaitable[_audit_service_pb2.ListOperationsResponse]]:
         """Lists operations, newest first.
         Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRuleHolds(
+        self,
+        request: _audit_service_pb2.ListRuleHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListRuleHoldsResponse, _abc.Awaitable[_audit_service_pb2.ListRuleHoldsResponse]]:
+        """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+        computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+        step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

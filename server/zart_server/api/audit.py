@@ -7,7 +7,8 @@ from zart.v1 import audit_service_pb2_grpc
 from zart_server.api import decode_audit as decode
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
-from zart_server.api.encode_operation import operation
+from zart_server.api.encode_operation import operation, rule_hold
+from zart_server.api.fields import name_of
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.store import reads
@@ -31,4 +32,15 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         return pb.ListOperationsResponse(
             operations=map(operation, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def ListRuleHolds(  # noqa: N802 - the proto's name
+        self, request: pb.ListRuleHoldsRequest, context: Context
+    ) -> pb.ListRuleHoldsResponse:
+        """Tell which pause rules held an execution's steps."""
+        execution_id = name_of(request.execution_id, "execution_id")
+        async with self._reading.transaction(snapshot=True) as tx:
+            found = await reads.list_rule_holds(tx, execution_id)
+        return pb.ListRuleHoldsResponse(
+            holds=map(rule_hold, found.holds), is_partial=found.is_partial
         )

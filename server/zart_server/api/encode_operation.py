@@ -1,4 +1,4 @@
-"""Operations as protos."""
+"""What the audit tells, as protos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from zart.v1 import error_reason_pb2, execution_pb2, refusal_pb2
 from zart_server.api import encode
 from zart_server.api.encode_step import STEP_STATUS
 from zart_server.domain.operations import Operation, OperationKind, OperationStatus, Refusal
+from zart_server.domain.rule_holds import RuleHold
 
 _KIND = {k: pb.OperationKind.Value(f"OPERATION_KIND_{k.name}") for k in OperationKind}
 _STATUS = {s: pb.OperationStatus.Value(f"OPERATION_STATUS_{s.name}") for s in OperationStatus}
@@ -58,6 +59,19 @@ def operation(item: Operation) -> pb.Operation:
         refusal=None if item.refusal is None else _refusal(item.refusal),
         batch_id=item.batch_id,
         breaker_id=item.breaker_id,
+    )
+
+
+def rule_hold(item: RuleHold) -> pb.RuleHold:
+    """Encode the time that a rule held a step for."""
+    return pb.RuleHold(
+        rule_id=item.rule.rule_id,
+        run_number=item.run_number,
+        step_name=item.step_name,
+        held_from=encode.timestamp(item.since),
+        held_until=encode.timestamp(item.until),
+        created_by=item.rule.created_by,
+        reason=item.rule.reason,
     )
 
 

@@ -58,6 +58,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.DispatchService/ReportTasks": Role.DISPATCHER,
     "/zart.v1.DispatchService/ExtendLeases": Role.DISPATCHER,
     "/zart.v1.AuditService/ListOperations": Role.VIEWER,
+    "/zart.v1.AuditService/ListRuleHolds": Role.VIEWER,
     # Load balancers have no credentials.
     "/grpc.health.v1.Health/Check": Access.OPEN,
     "/grpc.health.v1.Health/List": Access.IDENTIFIED,
