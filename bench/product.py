@@ -43,7 +43,7 @@ def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.02)
+        time.sleep(0.02)  # a process that is starting tells nobody when it listens
     raise RuntimeError(f"nothing listens on port {port}")
 
 

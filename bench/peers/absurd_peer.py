@@ -68,7 +68,7 @@ def completed(db: psycopg.Connection, count: int) -> None:
     while db.execute(DONE).fetchone()[0] < count:
         if time.monotonic() > until:
             raise SystemExit("absurd did not finish")
-        time.sleep(0.1)
+        time.sleep(0.1)  # seldom: to ask costs what is measured; the times are the database's
 
 
 def drain(url: str, count: int) -> None:
@@ -98,7 +98,7 @@ def latency(url: str, count: int) -> None:
     def once() -> None:
         task = client.spawn("noop3", 1)["task_id"]
         while db.execute(state, (task,)).fetchone()[0] != "completed":
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # it has nothing to wait on: so often that it adds next to none
 
     try:
         for _ in range(20):
