@@ -117,6 +117,7 @@ def _with_options(
             for name, (kind, default) in added.items()
         ),
     ]
+    # What inspect, and so typer, reads first; typeshed knows it of no function.
     wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     del wrapped.__wrapped__
