@@ -48,7 +48,7 @@ types: $(VENV)/.installed ## mypy --strict
 	$(BIN)/mypy
 
 # The protos of google/api and google/rpc that ours import, from the package that has them.
-GOOGLE_PROTOS := api/annotations api/http rpc/status
+GOOGLE_PROTOS := api/annotations api/http rpc/code rpc/status
 build/protos: $(VENV)/.installed Makefile
 	mkdir -p $@/google/api $@/google/rpc
 	google="$$($(BIN)/python -c 'import google.rpc, os; print(os.path.dirname(next(iter(google.rpc.__path__))))')"; \

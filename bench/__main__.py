@@ -18,6 +18,7 @@ MEASUREMENTS = (
     "latency",
     "admin",
     "pause",
+    "release",
     "many",
     "bursts",
     "wide",

@@ -125,12 +125,16 @@ class Product:
         return process
 
     def dispatch(
-        self, concurrency: int, address: str | None = None, python: Sequence[str] = ()
+        self,
+        concurrency: int,
+        address: str | None = None,
+        python: Sequence[str] = (),
+        tasks: str = "bench.noop",
     ) -> Process:
-        """Start one more dispatcher with the no-op tasks."""
+        """Start one more dispatcher with the no-op tasks, or one of them."""
         process = self._start(
             f"dispatcher{len(self.dispatchers)}",
-            *python, "-m", "zart.cli", "dispatch", "bench.noop", "--concurrency", str(concurrency),
+            *python, "-m", "zart.cli", "dispatch", tasks, "--concurrency", str(concurrency),
             ZART_ADDRESS=address or self.address,
         )  # fmt: skip
         self.dispatchers.append(process)

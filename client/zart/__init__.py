@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         IfExists,
         IfRunning,
         OperationKind,
+        OperationStatus,
         PauseRuleStatus,
         ReportStatus,
         Retry,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
         RunTrigger,
         StepSpec,
         StepStatus,
+        WatchUntil,
     )
+    from zart.receipts import PauseReceipt
     from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, SyncHandle, connect_sync
     from zart.tasks import StepFailed, Task
@@ -49,6 +52,8 @@ _HOME = {
         "IfExists",
         "IfRunning",
         "OperationKind",
+        "OperationStatus",
+        "OperationStatus",
         "PauseRuleStatus",
         "ReportStatus",
         "Retry",
@@ -56,7 +61,9 @@ _HOME = {
         "RunTrigger",
         "StepSpec",
         "StepStatus",
+        "WatchUntil",
     ),
+    "receipts": ("PauseReceipt",),
     "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
     "tasks": ("StepFailed", "Task"),
@@ -78,7 +85,9 @@ __all__ = [
     "JsonText",
     "Lease",
     "OperationKind",
+    "OperationStatus",
     "Outcome",
+    "PauseReceipt",
     "PauseRuleStatus",
     "Refused",
     "Released",
@@ -98,6 +107,7 @@ __all__ = [
     "Task",
     "TimedOut",
     "Unreachable",
+    "WatchUntil",
     "ZartError",
     "connect",
     "connect_sync",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
@@ -12,24 +12,26 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, dispatch, execution
+from zart.calls import admin, audit, breaker, changes, definitions, dispatch, execution, resuming
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
-from zart.errors import Unreachable, from_call
+from zart.errors import from_call
 from zart.likeness import like, looks_like
+from zart.listing import Listing
 from zart.models import (
     Execution,
     ExecutionState,
     Json,
-    Page,
+    PauseRule,
+    WatchUntil,
 )
 from zart.models import Run as _Run
 from zart.step_context import Payload
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, result_of
+from zart.waiting import Reconnecting, last_of, result_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,36 +57,13 @@ def _listing(
     return like(build, method, "Listing[{}]")
 
 
-class Listing(Generic[T]):
-    """A list on the server: iterate over all items, over pages, or await all of them.
+def _watching(
+    build: Callable[P, Call[T]],
+) -> Callable[Concatenate[Client, P], AsyncGenerator[T, None]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        return self.watch(build(*args, **kwargs))
 
-    ``async for item in listing`` · ``async for page in listing.pages()`` · ``await listing``
-    """
-
-    def __init__(self, client: Client, call: ListCall[T]) -> None:
-        self._client = client
-        self._call = call
-
-    async def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Return page after page."""
-        call = self._call
-        while True:
-            page = await self._client.send(call)
-            yield page
-            if not page.next_page_token:
-                return
-            call = call.after(page.next_page_token)
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        async for page in self.pages():
-            for item in page.items:
-                yield item
-
-    def __await__(self) -> Generator[Any, None, list[T]]:
-        return self._all().__await__()
-
-    async def _all(self) -> list[T]:
-        return [item async for item in self]
+    return like(build, method, "AsyncGenerator[{}, None]")
 
 
 class Client:
@@ -178,16 +157,11 @@ class Client:
         """
         return Handle(self, execution_id)
 
-    async def watch_execution(
-        self, execution_id: str, *, run_number: int | None = None
-    ) -> AsyncGenerator[ExecutionState, None]:
-        """Watch a run: the whole state first, then what changed, until it is finished.
+    async def watch(self, call: Call[T]) -> AsyncGenerator[T, None]:
+        """Send a call that watches; where the connection breaks it is taken up again.
 
-        Without ``run_number`` it follows the execution across a restart. When the connection
-        breaks it is taken up again, which gives the whole state again. Raises ExecutionNotFound,
-        RunNotFound, and Unreachable where there never was an answer.
+        Raises what the call does, and Unreachable where there never was an answer.
         """
-        call = execution.watch_execution(execution_id, run_number=run_number)
         rpc: Callable[..., Any] = self.channel.unary_stream(
             call.path,
             request_serializer=type(call.request).SerializeToString,
@@ -205,14 +179,37 @@ class Client:
             else:
                 return
 
-    retry_step = _method(admin.retry_step)
-    restart = _method(admin.restart)
-    rerun = _method(admin.rerun)
-    list_runs = _listing(admin.list_runs)
+    watch_execution = _watching(execution.watch_execution)
+
+    retry_step = _method(changes.retry_step)
+    restart = _method(changes.restart)
+    rerun = _method(changes.rerun)
+    list_runs = _listing(changes.list_runs)
     pause = _method(admin.pause)
-    resume = _method(admin.resume)
+    resume = _method(resuming.resume)
+    update_pause_rule = _method(admin.update_pause_rule)
+    stop_release = _method(resuming.stop_release)
     get_pause_rule = _method(admin.get_pause_rule)
+    verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
+    watch_pause_rule = _watching(admin.watch_pause_rule)
+
+    async def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
+        """Wait until nothing that a pause rule withholds is in flight, and return the rule.
+
+        A rule that ends first has no ``drained_at``. Raises TimeoutError after ``timeout`` seconds,
+        and PauseRuleNotFound.
+        """
+        async with asyncio.timeout(timeout):
+            return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
+
+    create_breaker = _method(breaker.create_breaker)
+    get_breaker = _method(breaker.get_breaker)
+    list_breakers = _listing(breaker.list_breakers)
+    update_breaker = _method(breaker.update_breaker)
+    delete_breaker = _method(breaker.delete_breaker)
+    trip_breaker = _method(breaker.trip_breaker)
+    reset_breaker = _method(breaker.reset_breaker)
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)
@@ -220,9 +217,10 @@ class Client:
     explain_step = _method(execution.explain_step)
     list_executions = _listing(execution.list_executions)
     cancel_execution = _method(execution.cancel_execution)
-    list_task_definitions = _listing(execution.list_task_definitions)
-    get_task_definition = _method(execution.get_task_definition)
-    list_operations = _listing(execution.list_operations)
+    list_task_definitions = _listing(definitions.list_task_definitions)
+    get_task_definition = _method(definitions.get_task_definition)
+    list_operations = _listing(audit.list_operations)
+    list_rule_holds = _method(audit.list_rule_holds)
 
     register_task = _method(dispatch.register_task)
     lease_tasks = _method(dispatch.lease_tasks)
@@ -251,12 +249,7 @@ class Handle(Generic[Result]):
         Raises TimeoutError after ``timeout`` seconds.
         """
         async with asyncio.timeout(timeout):
-            run: _Run | None = None
-            async for state in self.client.watch_execution(self.execution_id):
-                run = state.run
-            if run is None:
-                raise Unreachable(f"the watch of {self.execution_id!r} ended without a message")
-            return run
+            return (await last_of(self.client.watch_execution(self.execution_id))).run
 
     async def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.

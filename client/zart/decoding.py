@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from zart.models import Json, Retry, StepSpec
+from zart.models import Json, Refusal, Retry, StepSpec
 
 M = TypeVar("M")
 Reader = Callable[[Any], Any]
@@ -76,6 +76,8 @@ def _maker(kind: Any) -> Reader:  # noqa: ANN401 - a type
         return lambda span: span.ToTimedelta()
     if kind is StepSpec:
         return _step_spec
+    if kind is Refusal:
+        return _refusal
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return lambda part: decode(kind, part)
     return lambda scalar: scalar
@@ -95,6 +97,15 @@ def _value_name(message: Message, name: str) -> str:
     value = kind.values_by_number.get(getattr(message, name))
     prefix = f"{kind.values_by_number[0].name.removesuffix('UNSPECIFIED')}"
     return value.name.removeprefix(prefix) if value else "UNSPECIFIED"
+
+
+def _refusal(refusal: Any) -> Refusal:  # noqa: ANN401 - a proto Refusal
+    return Refusal(
+        _value_name(refusal, "reason"),
+        _value_name(refusal, "code"),
+        refusal.message,
+        dict(refusal.metadata),
+    )
 
 
 def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec

@@ -5,14 +5,18 @@
     ZartError
     ├── Unreachable             no server answered, or not in time: the outcome is unknown
     ├── RunFailed               the run waited for ended FAILED or CANCELLED
+    ├── PauseViolated           a receipt lists what was leased though a pause rule withheld it
+    ├── NotPlanned              asked for a plan, an older server may have done it
     └── Refused                 the server said no, and why
         ├── InvalidField
-        │   └── UnknownField
+        │   └── UnknownField    FilterTooBroad
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
-        │   └── PauseRuleNotFound   TaskDefinitionNotFound
+        │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
+        ├── RuleNotActive
+        ├── ScopeMatchesNothing
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
         ├── MissingCredentials  InvalidCredentials   RoleRequired
@@ -28,7 +32,7 @@ After ``Unreachable`` and ``Unavailable`` a mutation may have happened: repeatin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,7 +42,7 @@ from google.rpc import status_pb2
 from zart import status_details
 
 if TYPE_CHECKING:
-    from zart.models import Run
+    from zart.models import RuleAttempt, Run
 
 
 class ZartError(Exception):
@@ -59,6 +63,34 @@ class RunFailed(ZartError):
     def __init__(self, run: Run) -> None:
         super().__init__(f"{run.run_id} ended {run.status}: {run.error or 'no error was recorded'}")
         self.run = run
+
+
+class PauseViolated(ZartError):
+    """Attempts were leased although a pause rule withheld them; ``attempts`` are the first."""
+
+    def __init__(self, attempts: Sequence[RuleAttempt], *, is_lower_bound: bool) -> None:
+        first = attempts[0]
+        more = " or more" if is_lower_bound else ""
+        super().__init__(
+            f"{len(attempts)}{more} attempts were leased that the rule withheld, first of all"
+            f" attempt {first.attempt} of {first.execution_id}:run:{first.run_number}"
+            f"/{first.step_name}, by {first.dispatcher_id}"
+        )
+        self.attempts = tuple(attempts)
+
+
+class NotPlanned(ZartError):
+    """A plan was asked for, and the server's answer does not say that it is one.
+
+    A server that does not know plans does what it is asked for. ``answer`` is what it answered.
+    """
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(
+            "the server did not say that it only planned: it is older than its caller, and may have"
+            " done what it was asked for; look before you repeat it"
+        )
+        self.answer = answer
 
 
 class Refused(ZartError):
@@ -92,6 +124,12 @@ class UnknownField(InvalidField):
     reason = "UNKNOWN_FIELD"
 
 
+class FilterTooBroad(InvalidField):
+    """No index finds what a filter matches; ``fields`` names the field to add."""
+
+    reason = "FILTER_TOO_BROAD"
+
+
 class NotFound(Refused):
     """Something that the request names is not there."""
 
@@ -118,6 +156,36 @@ class PauseRuleNotFound(NotFound):
     """No pause rule has this id."""
 
     reason = "PAUSE_RULE_NOT_FOUND"
+
+
+class BreakerNotFound(NotFound):
+    """No breaker has this id."""
+
+    reason = "BREAKER_NOT_FOUND"
+
+
+class RuleReleasing(Refused):
+    """The pause rule is letting its steps go."""
+
+    reason = "RULE_RELEASING"
+
+
+class RuleNotReleasing(Refused):
+    """The pause rule is not letting its steps go."""
+
+    reason = "RULE_NOT_RELEASING"
+
+
+class NothingPaused(Refused):
+    """The pause rule withholds no step that it could let go."""
+
+    reason = "NOTHING_PAUSED"
+
+
+class RulesAmbiguous(Refused):
+    """A pace is of exactly one rule; more are meant, or none."""
+
+    reason = "RULES_AMBIGUOUS"
 
 
 class TaskDefinitionNotFound(NotFound):
@@ -166,6 +234,18 @@ class NothingToRerun(Refused):
     """Every step would be preserved."""
 
     reason = "NOTHING_TO_RERUN"
+
+
+class RuleNotActive(Refused):
+    """The pause rule was resumed or has expired."""
+
+    reason = "RULE_NOT_ACTIVE"
+
+
+class ScopeMatchesNothing(Refused):
+    """No definition and no unfinished execution has what the scope names."""
+
+    reason = "SCOPE_MATCHES_NOTHING"
 
 
 class RunChanged(Refused):

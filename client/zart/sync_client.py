@@ -11,19 +11,28 @@ import grpc
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, dispatch, execution
+from zart.calls import admin, audit, breaker, changes, definitions, dispatch, execution, resuming
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
-from zart.errors import Unreachable, from_call
+from zart.errors import from_call
 from zart.likeness import like, looks_like
-from zart.models import Execution, ExecutionState, Json, Page, Run
+from zart.models import (
+    Execution,
+    ExecutionState,
+    Json,
+    Page,
+    PauseRule,
+    Run,
+    WatchedPauseRule,
+    WatchUntil,
+)
 from zart.step_context import Payload
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, result_of
+from zart.waiting import Reconnecting, last_in, result_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,14 +123,11 @@ class SyncClient:
             raise from_call(error) from error
         return answer
 
-    def watch_raw(
-        self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
-    ) -> Iterator[Message]:
-        """Watch a run as protos; a broken connection is taken up again.
+    def watch_raw(self, call: Call[Any], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send a call that watches, and return protos; a broken connection is taken up again.
 
-        Raises TimeoutError after ``timeout`` seconds.
+        Raises what the call does, and TimeoutError after ``timeout`` seconds.
         """
-        call = execution.watch_execution(execution_id, run_number=run_number)
         rpc: Callable[..., Any] = self.channel.unary_stream(
             call.path,
             request_serializer=type(call.request).SerializeToString,
@@ -132,7 +138,7 @@ class SyncClient:
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError(f"{execution_id!r} was not finished after {timeout} s")
+                raise TimeoutError(f"the watch was not over after {timeout} s")
             stream = rpc(call.request, timeout=left)
             try:
                 for message in stream:
@@ -153,7 +159,7 @@ class SyncClient:
     ) -> Iterator[ExecutionState]:
         """Watch a run: the whole state first, then what changed, until it is finished."""
         call = execution.watch_execution(execution_id, run_number=run_number)
-        for message in self.watch_raw(execution_id, run_number=run_number, timeout=timeout):
+        for message in self.watch_raw(call, timeout=timeout):
             yield call.read(message)
 
     @overload
@@ -195,14 +201,45 @@ class SyncClient:
         """
         return SyncHandle(self, execution_id)
 
-    retry_step = _method(admin.retry_step)
-    restart = _method(admin.restart)
-    rerun = _method(admin.rerun)
-    list_runs = _listing(admin.list_runs)
+    retry_step = _method(changes.retry_step)
+    restart = _method(changes.restart)
+    rerun = _method(changes.rerun)
+    list_runs = _listing(changes.list_runs)
     pause = _method(admin.pause)
-    resume = _method(admin.resume)
+    resume = _method(resuming.resume)
+    update_pause_rule = _method(admin.update_pause_rule)
+    stop_release = _method(resuming.stop_release)
     get_pause_rule = _method(admin.get_pause_rule)
+    verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
+
+    create_breaker = _method(breaker.create_breaker)
+    get_breaker = _method(breaker.get_breaker)
+    list_breakers = _listing(breaker.list_breakers)
+    update_breaker = _method(breaker.update_breaker)
+    delete_breaker = _method(breaker.delete_breaker)
+    trip_breaker = _method(breaker.trip_breaker)
+    reset_breaker = _method(breaker.reset_breaker)
+
+    def watch_pause_rule(
+        self,
+        rule_id: str,
+        *,
+        until: WatchUntil | str = WatchUntil.ENDED,
+        timeout: float | None = None,
+    ) -> Iterator[WatchedPauseRule]:
+        """Watch a pause rule: as it is, then whenever it or a count changes, until it is so."""
+        call = admin.watch_pause_rule(rule_id, until=until)
+        for message in self.watch_raw(call, timeout=timeout):
+            yield call.read(message)
+
+    def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
+        """Wait until nothing that a pause rule withholds is in flight, and return the rule.
+
+        A rule that ends first has no ``drained_at``. Raises TimeoutError after ``timeout`` seconds,
+        and PauseRuleNotFound.
+        """
+        return last_in(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED, timeout=timeout))
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)
@@ -210,9 +247,10 @@ class SyncClient:
     explain_step = _method(execution.explain_step)
     list_executions = _listing(execution.list_executions)
     cancel_execution = _method(execution.cancel_execution)
-    list_task_definitions = _listing(execution.list_task_definitions)
-    get_task_definition = _method(execution.get_task_definition)
-    list_operations = _listing(execution.list_operations)
+    list_task_definitions = _listing(definitions.list_task_definitions)
+    get_task_definition = _method(definitions.get_task_definition)
+    list_operations = _listing(audit.list_operations)
+    list_rule_holds = _method(audit.list_rule_holds)
 
     register_task = _method(dispatch.register_task)
     lease_tasks = _method(dispatch.lease_tasks)
@@ -237,12 +275,7 @@ class SyncHandle(Generic[Result]):
 
     def run(self, *, timeout: float | None = None) -> Run:
         """Wait until the current run has ended, in whatever status, and return it."""
-        run: Run | None = None
-        for state in self.client.watch_execution(self.execution_id, timeout=timeout):
-            run = state.run
-        if run is None:
-            raise Unreachable(f"the watch of {self.execution_id!r} ended without a message")
-        return run
+        return last_in(self.client.watch_execution(self.execution_id, timeout=timeout)).run
 
     def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result. Raises RunFailed."""

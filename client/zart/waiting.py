@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
+from collections.abc import AsyncIterable, Iterable
+from typing import TypeVar
 
 from zart.errors import RunFailed, Unavailable, Unreachable, ZartError
 from zart.models import Json, Run, RunStatus
+
+T = TypeVar("T")
 
 _FIRST_DELAY = 0.1  # seconds
 _LONGEST_DELAY = 2.0
@@ -37,6 +42,25 @@ class Reconnecting:
             lambda delay: delay < _LONGEST_DELAY, (_FIRST_DELAY * 2**n for n in itertools.count())
         )
         return itertools.chain(doubling, itertools.repeat(_LONGEST_DELAY))
+
+
+async def last_of(states: AsyncIterable[T]) -> T:
+    """Return the last state that a watch tells. Raises Unreachable where there is none."""
+    last: deque[T] = deque(maxlen=1)
+    async for state in states:
+        last.append(state)
+    return _only(last)
+
+
+def last_in(states: Iterable[T]) -> T:
+    """Return the last state that a watch tells, as ``last_of``."""
+    return _only(deque(states, maxlen=1))
+
+
+def _only(last: deque[T]) -> T:
+    if not last:
+        raise Unreachable("the watch ended without a message")
+    return last[0]
 
 
 def result_of(run: Run) -> Json:

@@ -19,6 +19,8 @@ from zart.v1 import (
     admin_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
+    breaker_service_pb2,
+    breaker_service_pb2_grpc,
     dispatch_service_pb2,
     dispatch_service_pb2_grpc,
     execution_service_pb2,
@@ -28,6 +30,7 @@ from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.audit_trail import AuditTrail
+from zart_server.api.breaker import BreakerServicer
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
@@ -56,6 +59,7 @@ _SERVICES = tuple(
     for module, name in (
         (admin_service_pb2, "AdminService"),
         (audit_service_pb2, "AuditService"),
+        (breaker_service_pb2, "BreakerService"),
         (dispatch_service_pb2, "DispatchService"),
         (execution_service_pb2, "ExecutionService"),
     )
@@ -175,9 +179,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 def _add_services(
     server: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
 ) -> Health:
-    db = runtime.db
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(db, mutations, reading), server
+        AdminServicer(mutations, reading, runtime.drains, runtime.rule_watches), server
     )
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
         ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server
@@ -186,6 +189,9 @@ def _add_services(
         DispatchServicer(runtime.dispatch, mutations), server
     )
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)
+    breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server(
+        BreakerServicer(mutations, reading), server
+    )
     health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from zart import errors as client_errors
 from zart.v1 import admin_service_pb2, error_reason_pb2
 from zart_server.api.errors import CODES, status_of
 from zart_server.domain import errors as server_errors
+from zart_server.domain.plans import PlanToken
 
 Code = grpc.StatusCode
 
@@ -32,6 +34,7 @@ async def setup(rig: Rig) -> None:
 
 Call = Callable[[zart.Client], Awaitable[object]]
 STEPS = [zart.StepSpec("a")]
+OTHER_PLAN = PlanToken(datetime.now(UTC), b"a restart", ()).to_text()
 CYCLE = [zart.StepSpec("a", ("b",)), zart.StepSpec("b", ("a",))]
 TABLE: list[tuple[str, Call, Code, str, str | None]] = [
     ("bad id", lambda c: c.restart(""), Code.INVALID_ARGUMENT, "INVALID_FIELD", "execution_id"),
@@ -79,6 +82,10 @@ TABLE: list[tuple[str, Call, Code, str, str | None]] = [
      None),
     ("taken id", lambda c: c.start("t", execution_id="open", steps=STEPS), Code.ALREADY_EXISTS,
      "EXECUTION_EXISTS", None),
+    ("exempt too many", lambda c: c.update_pause_rule("pr-x", exempt=["x"] * 1001),
+     Code.RESOURCE_EXHAUSTED, "TOO_MANY_ITEMS", "add_exempt_execution_ids"),
+    ("exempt of an unknown rule", lambda c: c.update_pause_rule("pr-nobody12", exempt=["x"]),
+     Code.NOT_FOUND, "PAUSE_RULE_NOT_FOUND", None),
     ("not dead", lambda c: c.retry_step("failed", "a"), Code.FAILED_PRECONDITION,
      "STEP_NOT_DEAD", None),
     ("run finished", lambda c: c.cancel_execution("done"), Code.FAILED_PRECONDITION,
@@ -93,8 +100,10 @@ TABLE: list[tuple[str, Call, Code, str, str | None]] = [
      "NOTHING_TO_RERUN", None),
     ("run changed", lambda c: c.restart("open", expected_run_number=3), Code.ABORTED,
      "RUN_CHANGED", None),
-    ("plan changed", lambda c: c.rerun("failed", plan_token="old"), Code.ABORTED,
+    ("plan changed", lambda c: c.rerun("failed", plan_token=OTHER_PLAN), Code.ABORTED,
      "PLAN_CHANGED", None),
+    ("no plan", lambda c: c.rerun("failed", plan_token="old"), Code.INVALID_ARGUMENT,
+     "INVALID_FIELD", "plan_token"),
     ("payload too large", lambda c: c.start("t", "x" * 1_048_577, steps=STEPS),
      Code.RESOURCE_EXHAUSTED, "PAYLOAD_TOO_LARGE", "payload_json"),
     ("too many items",
@@ -221,6 +230,10 @@ def test_every_method_documents_its_errors() -> None:
         "ListRuns",
         "Pause",
         "Resume",
+        "UpdatePauseRule",
+        "StopRelease",
         "GetPauseRule",
+        "VerifyPauseRule",
         "ListPauseRules",
+        "WatchPauseRule",
     ]

@@ -39,6 +39,7 @@ async def test_every_mutation_is_on_record_with_it(rig: Rig) -> None:
     await call.rerun("x", incident="INC-7")
     await call.cancel_execution("x", incident="INC-8")
     paused = await call.pause(task_name="t", incident="INC-9")
+    await call.wait_drained(paused.rule_id)
     await call.resume(rule_id=paused.rule_id, incident="INC-10")
 
     done = [(o.kind, o.incident) for o in reversed(await call.list_operations())]
@@ -52,6 +53,7 @@ async def test_every_mutation_is_on_record_with_it(rig: Rig) -> None:
         ("RERUN", "INC-7"),
         ("CANCEL", "INC-8"),
         ("PAUSE", "INC-9"),
+        ("DRAIN", "INC-9"),
         ("RESUME", "INC-10"),
     ]
     seen = await rig.db.fetch("SELECT incident FROM zart_operations ORDER BY operation_id")

@@ -127,10 +127,12 @@ async def test_operations_and_rules_of_each_filter(rig: Rig) -> None:
         await rig.client.cancel_execution(f"x-{n}")
         await rig.client.pause(execution_id=f"x-{n}", task_name="t", reason="1")
         await rig.client.pause(task_name="t", step_pattern="a*", reason="2")
+    for rule in await rig.client.list_pause_rules():
+        await rig.client.wait_drained(rule.rule_id)
     await rig.client.resume(execution_id="x-1")
     operations = list(await rig.client.list_operations())
     kinds = {o.kind for o in operations}
-    assert len(kinds) == 5
+    assert len(kinds) == 6
     for id_, kind in itertools.product(("", "x-1", "x-3"), (None, *sorted(kinds))):
         wanted = rig.client.list_operations(execution_id=id_, kind=kind, page_size=3)
         assert [o.operation_id async for o in wanted] == [

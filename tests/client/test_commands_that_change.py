@@ -7,11 +7,12 @@ import shlex
 from typing import Any
 
 import pytest
-from client.scripted import EXECUTION, RULE, RUN, STEP, Run
+from client.scripted import EXECUTION, RULE, RUN, STEP, Run, refusal
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import pause_rule_pb2 as rules
 
 
 def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
@@ -34,12 +35,12 @@ def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
 
 def test_restart(run: Run) -> None:
     fenced = states.FencedStep(step_name="a", attempt=2, dispatcher_id="d1")
-    answer = admin.RestartResponse(new_run_id="x:run:2", run=RUN, fenced_steps=[fenced])
+    answer = admin.RestartResponse(new_run_id="x:run:1", run=RUN, fenced_steps=[fenced])
     code, out, _, (request,) = run(
         """restart x --payload '{"n": 1}' --if-running fail --expect-run 1""", ("Restart", answer)
     )
     assert code == 0
-    assert "x:run:2 is FAILED" in out
+    assert "x:run:1 is FAILED" in out
     assert "a (attempt 2, on d1): its result will be refused" in out
     assert (request.payload_json, request.expected_run_number) == ('{"n": 1}', 1)
     assert request.if_running == admin.IF_RUNNING_FAIL
@@ -56,6 +57,7 @@ def test_rerun_dry_run(run: Run) -> None:
             admin.PotentiallyStale(preserved_step="b", possibly_depends_on=["a"]),
         ],
         plan_token="tok",
+        planned=True,
     )
     code, out, _, (request,) = run(
         "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run",
@@ -64,7 +66,9 @@ def test_rerun_dry_run(run: Run) -> None:
     assert code == 0
     assert "would make run 2" in out
     assert "b: it may rest on a" in out
-    assert "--plan-token tok" in out
+    assert out.splitlines()[-1] == (
+        "zart rerun x --rerun a,c --rerun d --preserve b --include-downstream --plan-token tok"
+    )
     assert (list(request.force_rerun), list(request.preserve)) == (["a", "c", "d"], ["b"])
     assert request.include_downstream
     assert request.validate_only
@@ -158,3 +162,68 @@ def test_the_incident_is_sent_and_echoed_once(run: Run, monkeypatch: pytest.Monk
     assert err == "incident: INC-8\n"
     _, _, err, _ = run("pause-list", ("ListPauseRules", admin.ListPauseRulesResponse()))
     assert "INC-8" not in err
+
+
+def test_exempt_checks_that_the_executions_exist(run: Run) -> None:
+    runs = admin.ListRunsResponse(runs=[RUN])
+    answer = admin.UpdatePauseRuleResponse(rule=RULE, released_steps=2)
+    code, out, _, requests = run(
+        "exempt pr-abcd1234 x y --reason try",
+        ("ListRuns", runs),
+        ("ListRuns", runs),
+        ("UpdatePauseRule", answer),
+    )
+    assert (code, out) == (0, "pr-abcd1234 exempts x, y\nreleased 2 steps\n")
+    assert list(requests[-1].add_exempt_execution_ids) == ["x", "y"]
+    assert (requests[-1].rule_id, requests[-1].reason) == ("pr-abcd1234", "try")
+
+    missing = refusal(5, "EXECUTION_NOT_FOUND", "no execution 'y'", execution_id="y")
+    code, out, err, requests = run(
+        "exempt pr-abcd1234 x y", ("ListRuns", runs), ("ListRuns", missing)
+    )
+    assert (code, out, len(requests)) == (1, "", 2)
+    assert "no execution 'y'" in err
+
+
+def test_exempt_undo_of_what_is_not_exempt_says_so(run: Run) -> None:
+    rule = rules.PauseRule(rule_id="pr-abcd1234", exempt_execution_ids=["x"])
+    known = "GetPauseRule", admin.GetPauseRuleResponse(rule=rule)
+    answer = admin.UpdatePauseRuleResponse(rule=RULE, withheld_again_steps=1)
+    code, out, _, requests = run("exempt --undo pr-abcd1234 x", known, ("UpdatePauseRule", answer))
+    assert code == 0
+    assert out == "pr-abcd1234 exempts x no longer\nwithheld again 1 ready steps\n"
+    assert list(requests[-1].remove_exempt_execution_ids) == ["x"]
+
+    code, out, err, _ = run("exempt --undo pr-abcd1234 x z", known)
+    assert (code, out) == (1, "")
+    assert err == "zart: pr-abcd1234 does not exempt z: nothing was done\n"
+
+
+def test_resume_at_a_pace_sends_it_and_says_how_many_steps_go(run: Run) -> None:
+    canary = admin.ResumeResponse(rules=[RULE], released_steps=5)
+    code, out, _, (request,) = run("resume --rule-id pr-abcd1234 --canary 5", ("Resume", canary))
+    assert (code, request.canary) == (0, 5)
+    assert "released  5 steps" in out
+    assert "deleted" not in out
+    for text in ("--rate x", "--rate 0", "--rate 40/m", "--canary 0", "--canary 5 --rate 5"):
+        code, _, _, requests = run(f"resume --rule-id pr-abcd1234 {text}")
+        assert (code, requests) == (2, [])
+
+
+def test_resume_names_the_rules_that_it_passed_over(run: Run) -> None:
+    answer = admin.ResumeResponse(still_releasing_rules=["pr-slow"])
+    code, _, err, _ = run("resume --all", ("Resume", answer))
+    assert (code, err) == (1, "zart: pr-slow is RELEASING: name it: nothing was done\n")
+    answer = admin.ResumeResponse(rules_deleted=1, rules=[RULE], still_releasing_rules=["pr-slow"])
+    code, out, _, _ = run("resume --all", ("Resume", answer))
+    assert code == 0
+    assert "releasing pr-slow" in out
+
+
+def test_stop_release_says_what_the_rule_pauses(run: Run) -> None:
+    answer = admin.StopReleaseResponse(rule=RULE)
+    code, out, _, (request,) = run(
+        "stop-release pr-abcd1234 --reason worse", ("StopRelease", answer)
+    )
+    assert (code, request.rule_id, request.reason) == (0, "pr-abcd1234", "worse")
+    assert out.startswith("pr-abcd1234 is ")

@@ -7,11 +7,15 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from client.scripted import EXECUTION, RULE, RUN, STATE, STEP, Run
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import error_reason_pb2, refusal_pb2
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import pause_rule_pb2 as rules
 
 
 def test_lists_print_tables_and_json(run: Run) -> None:
@@ -70,12 +74,16 @@ def test_history_runs_tasks_and_pause_list(run: Run) -> None:
             step_status=states.STEP_STATUS_DEAD, step_error=states.StepError(message="no")
         ),
     )
-    _, out, _, (request,) = run(
-        "history x", ("ListOperations", audit.ListOperationsResponse(operations=[operation]))
+    hold = audit.RuleHold(rule_id="pr-1", step_name="a", created_by="ann", reason="card down")
+    _, out, _, (request, asked) = run(
+        "history x",
+        ("ListOperations", audit.ListOperationsResponse(operations=[operation])),
+        ("ListRuleHolds", audit.ListRuleHoldsResponse(holds=[hold])),
     )
-    assert request.execution_id == "x"
+    assert (request.execution_id, asked.execution_id) == ("x", "x")
     assert "RETRY_STEP" in out
     assert "DEAD: no" in out
+    assert out.splitlines()[-1].split() == ["pr-1", "0", "a", "now", "ann", "card", "down"]
     _, out, _, _ = run("runs x", ("ListRuns", admin.ListRunsResponse(runs=[RUN])))
     assert "charge-card: declined" in out
     _, out, _, (request,) = run(
@@ -86,6 +94,62 @@ def test_history_runs_tasks_and_pause_list(run: Run) -> None:
     assert "task=order step=charge-*" in out
     _, out, _, _ = run("tasks", ("ListTaskDefinitions", execution.ListTaskDefinitionsResponse()))
     assert "TASK" in out
+
+
+def test_audit_shows_ages_whom_and_why_not(run: Run) -> None:
+    at = Timestamp()
+    at.FromDatetime(datetime.now(UTC) - timedelta(minutes=3, seconds=5))
+    refused = audit.Operation(
+        operation_id="2",
+        kind=audit.OPERATION_KIND_RETRY_STEP,
+        status=audit.OPERATION_STATUS_REFUSED,
+        refusal=refusal_pb2.Refusal(
+            reason=error_reason_pb2.ERROR_REASON_STEP_NOT_DEAD,
+            code=code_pb2.FAILED_PRECONDITION,
+            message="step 'a' is PAUSED, not DEAD",
+        ),
+        execution_id="x",
+        step_name="a",
+        triggered_by="bob",
+        incident="INC-7",
+        created_at=at,
+    )
+    done = audit.Operation(
+        operation_id="1",
+        kind=audit.OPERATION_KIND_PAUSE,
+        status=audit.OPERATION_STATUS_DONE,
+        task_name="t",
+        rule_id="pr-1",
+        triggered_by="ann",
+        reason="card service down",
+        created_at=at,
+    )
+    answer = audit.ListOperationsResponse(operations=[refused, done])
+    _, out, _, (request,) = run("audit --incident INC-7 --all", ("ListOperations", answer))
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["AGE", "WHAT", "STATUS", "ON", "BY", "INCIDENT", "WHY"]
+    assert lines[1][:6] == ["3m", "RETRY_STEP", "REFUSED", "x/a", "bob", "INC-7"]
+    assert "STEP_NOT_DEAD: step 'a' is PAUSED, not DEAD" in out
+    assert lines[2] == ["3m", "PAUSE", "t", "pr-1", "ann", "card", "service", "down"]
+    assert len(request.statuses) == 3
+    assert not request.HasField("created_after")  # however long ago the incident was
+
+
+def test_audit_asks_for_no_more_than_there_is_to_see(run: Run) -> None:
+    nothing = audit.ListOperationsResponse()
+    _, _, _, (request,) = run("audit --refused", ("ListOperations", nothing))
+    assert list(request.statuses) == [audit.OPERATION_STATUS_REFUSED]
+    _, _, _, (request,) = run("audit", ("ListOperations", nothing))
+    age = datetime.now(UTC) - request.created_after.ToDatetime(tzinfo=UTC)
+    assert timedelta(days=7) <= age < timedelta(days=7, minutes=5)
+    _, _, _, (request,) = run("audit --kind start,pause --by bob", ("ListOperations", nothing))
+    assert request.HasField("created_after")
+    assert list(request.kinds) == [audit.OPERATION_KIND_START, audit.OPERATION_KIND_PAUSE]
+    _, _, _, (request,) = run("audit --since 2h --rule-id pr-1", ("ListOperations", nothing))
+    assert request.rule_id == "pr-1"
+    assert request.HasField("created_after")
+    for bad in ("audit --kind nosuch", "audit --refused --all", "audit --since soon"):
+        assert run(bad)[0] == 2
 
 
 def test_wait_and_watch_end_with_4_when_the_run_failed(run: Run) -> None:
@@ -146,3 +210,35 @@ def test_what_is_zero_is_there_in_json(run: Run) -> None:
 def test_the_version_is_told(run: Run) -> None:
     code, out, _, _ = run("--version")
     assert (code, out) == (0, f"zart {importlib.metadata.version('zart-control')}\n")
+
+
+def test_a_receipt_says_whether_it_is_clean_and_ends_with_0_only_then(run: Run) -> None:
+    at = Timestamp(seconds=1_700_000_000)
+    leased = rules.RuleAttempt(execution_id="x", step_name="charge", attempt=2, started_at=at)
+    receipt = admin.VerifyPauseRuleResponse(
+        clean=True, is_complete=True, window_started_at=at, checked_attempts=12,
+        in_flight_at_start=3, exempt_attempts=4, released_attempts=5, last_before=leased,
+    )  # fmt: skip
+    code, out, _, (request,) = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
+    assert (code, request.rule_id) == (0, "pr-abcd1234")
+    assert "stands, judged until now" in out
+    assert "clean: nothing was leased that it withheld" in out
+    assert [line.split()[:2] for line in out.splitlines()[2:6]] == [
+        ["checked", "12"], ["in", "flight"], ["exempt", "4"], ["released", "5"],
+    ]  # fmt: skip
+    assert out.splitlines()[-1].split()[:4] == ["before", "x:run:0", "charge", "#2"]
+
+    receipt.window_ended_at.CopyFrom(at)
+    receipt.clean = receipt.is_complete = False
+    code, out, _, _ = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
+    assert code == 1
+    assert "not complete" in out
+
+    receipt.violations.append(leased)
+    code, out, _, _ = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
+    assert code == 1
+    assert "VIOLATED: 1 attempts" in out
+    assert out.splitlines()[-1].split()[0] == "meanwhile"
+    code, out, _, _ = run("verify pr-abcd1234 -o json", ("VerifyPauseRule", receipt))
+    assert code == 1
+    assert json.loads(out)["violations"][0]["stepName"] == "charge"

@@ -126,3 +126,35 @@ async def test_resume_shows_what_it_would_delete_and_asks(rig: Rig, terminal: Te
     code, seen = terminal.run("resume", answer="y")  # of everything: asked, not refused
     assert code == 0, seen
     assert [r async for r in rig.client.list_pause_rules()] == []
+
+
+async def test_pausing_everything_is_asked_with_what_it_withholds(
+    rig: Rig, terminal: Terminal
+) -> None:
+    await rig.start("x", CHAIN)
+    code, seen = terminal.run("pause", "--everything", answer="n")
+    assert code != 0
+    assert "concerns  1 unfinished executions, as x" in seen
+    assert [r async for r in rig.client.list_pause_rules()] == []
+    assert terminal.run("pause", "--everything", answer="y")[0] == 0
+    assert len([r async for r in rig.client.list_pause_rules()]) == 1
+
+
+async def test_a_second_equal_rule_is_asked_and_others_are_not(
+    rig: Rig, terminal: Terminal
+) -> None:
+    await rig.start("x", CHAIN)
+    assert terminal.run("pause", "--task-name", "t")[0] == 0
+    assert terminal.run("pause", "--task-name", "t", "--step", "b")[0] == 0
+    code, seen = terminal.run("pause", "--task-name", "t", answer="n")
+    assert code != 0
+    assert "has the same scope" in seen
+    assert terminal.run("pause", "--task-name", "t", "--yes")[0] == 0
+    assert len([r async for r in rig.client.list_pause_rules()]) == 3
+
+
+async def test_a_misspelt_pause_ends_with_2(rig: Rig, terminal: Terminal) -> None:
+    await rig.start("x", CHAIN)
+    code, seen = terminal.run("pause", "--task-name", "tt")
+    assert code == 2
+    assert "no task 'tt'" in seen

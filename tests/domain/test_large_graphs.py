@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from computing import cpu_seconds
 
-from zart_server.domain.commands import Rerun
 from zart_server.domain.errors import InvalidField, TooManyItems
 from zart_server.domain.graph import MAX_EDGES, MAX_STEPS, Graph, from_json, to_json
-from zart_server.domain.model import IfRunning, StepSpec, StepStatus
-from zart_server.domain.rerun import MAX_CAUSES, plan_rerun, plan_token
+from zart_server.domain.model import StepSpec, StepStatus
+from zart_server.domain.plans import decided
+from zart_server.domain.rerun import MAX_CAUSES, plan_rerun
 
 SECONDS = 3.0
 
@@ -42,8 +42,10 @@ def test_the_largest_graphs(steps: list[StepSpec]) -> None:
         done = [StepStatus.COMPLETED] * len(steps)
         forced = [step.step_name for step in steps[: len(steps) // 2]]
         plan = plan_rerun(graph, done, forced, [], include_downstream=False)
-        plan_token(
-            "x:run:0", Rerun("x", tuple(forced), (), False, False, "", IfRunning.FAIL, None), plan
+        decided(
+            effective_rerun=plan.effective_rerun,
+            preserved=plan.preserved,
+            potentially_stale=plan.potentially_stale,
         )
 
     assert len(plan.effective_rerun) == len(plan.preserved) == len(steps) // 2

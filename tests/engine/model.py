@@ -65,12 +65,14 @@ class Model:
 
     executions: dict[str, list[Run]] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exempt: dict[str, set[str]] = field(default_factory=dict)
     leases: list[tuple[str, int, LeasedTask]] = field(default_factory=list)
 
     def paused(self, execution_id: str, step: str) -> bool:
         """Whether some rule matches."""
         return any(
-            scope.get("execution_id", execution_id) == execution_id
+            execution_id not in self.exempt.get(rule_id, ())
+            and scope.get("execution_id", execution_id) == execution_id
             and (
                 "step_pattern" not in scope
                 or any(
@@ -79,7 +81,7 @@ class Model:
                               or [scope["step_pattern"]])
                 )
             )
-            for scope in self.rules.values()
+            for rule_id, scope in self.rules.items()
         )  # fmt: skip
 
 

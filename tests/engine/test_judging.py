@@ -160,12 +160,20 @@ def test_nobody_else_reads_the_epoch() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
                 calls[ast.unparse(node.func)].add(module)
 
-    assert attributes["_epoch"] == calls["Judgement"] == {"store/caches/pause_rules.py"}
+    assert attributes["_epoch"] == {"store/caches/pause_rules.py"}
+    # What is let go was judged by one epoch, with what each rule has let go; it is told on as such.
+    assert calls["Judgement"] == {
+        "store/caches/pause_rules.py",
+        "store/pausing/letting_go.py",
+    }
     assert all(module.startswith("store/") for module in attributes["epoch"])
-    # Resume counts, and ExplainStep reads, by the rules at hand: they write nothing by them.
+    # UpdatePauseRule and what counts, and ExplainStep, go by the rules at hand: they write nothing
+    # by them. A release asks which rules match beside what it writes, within one judgement.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
-        "engine/operations/resume.py",
+        "engine/operations/counts.py",
+        "engine/operations/let_go.py",
+        "engine/operations/update_pause_rule.py",
         "store/reads/explain_steps.py",
     }

@@ -11,38 +11,14 @@ import random
 
 import asyncpg
 import pytest
+from engine.on_record import dispatch, record_claims
 from rig import Rig, eventually, specs
 
 import zart
-from zart.models import LeasedTask, StepError
 from zart.testing.server import ServerUnderTest, serving
-from zart.v1 import dispatch_service_pb2 as pb
-from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 GRAPH = {f"s{n}": (f"s{n - 1}",) if n % 4 else () for n in range(12)}
 ROUNDS = 25
-
-# Every claim leaves its transaction's id: a trigger, so that nothing of the server is changed.
-WATCH_CLAIMS = """
-CREATE TABLE public.claims (run_key bigint, step_no integer, xid xid8 DEFAULT pg_current_xact_id());
-CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO public.claims (run_key, step_no) SELECT run_key, step_no FROM new_rows;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER note_claim AFTER INSERT ON zart.leases
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION note_claim();
-CREATE TABLE public.rule_changes (rule_key bigint, deleted boolean, xid xid8 DEFAULT pg_current_xact_id());
-CREATE FUNCTION note_rule() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO public.rule_changes (rule_key, deleted)
-    VALUES (NEW.rule_key, NEW.deleted_at IS NOT NULL);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER note_rule AFTER INSERT OR UPDATE OF deleted_at ON zart.pause_rules
-    FOR EACH ROW EXECUTE FUNCTION note_rule();
-"""
 
 VIOLATIONS = """
 WITH times AS (
@@ -64,40 +40,10 @@ WHERE pg_xact_commit_timestamp(c.xid::xid) > t.paused_at
 """
 
 
-async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
-    """Lease and report, often as failed or released, so that steps come back to the queue.
-
-    Half of the reports take on at once what they make ready.
-    """
-    chance = random.Random(seed)
-    stub = DispatchServiceStub(client.channel)
-    follow: list[pb.LeasedTask] = []
-    while not stop.is_set():
-        tasks = await client.lease_tasks(f"d{seed}", ["t"], max_tasks=chance.randint(1, 4))
-        request = pb.ReportTasksRequest(dispatcher_id=f"d{seed}")
-        held: list[LeasedTask | pb.LeasedTask] = [*tasks, *follow]
-        for task in held:
-            ending: zart.Completed | zart.Failed | zart.Released = zart.Completed(1)
-            if chance.random() < 0.3:
-                ending = zart.Released()
-            elif chance.random() < 0.3:
-                ending = zart.Failed(StepError("E", "e", ""), retry_after=0)
-            ending.into(request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token))
-        if request.outcomes:
-            if chance.random() < 0.5:
-                request.lease_next.task_names.append("t")
-                request.lease_next.max_tasks = chance.randint(1, 4)
-            follow = list((await stub.ReportTasks(request)).tasks)
-
-
 @pytest.fixture
 async def watched(zart_database: str) -> str:
     """A database that tells of every claim when it committed."""
-    db = await asyncpg.connect(zart_database)
-    assert await db.fetchval("SHOW track_commit_timestamp") == "on"
-    await db.execute(WATCH_CLAIMS)
-    await db.close()
-    return zart_database
+    return await record_claims(zart_database)
 
 
 async def test_no_claim_commits_between_pause_and_resume_on_three_servers(watched: str) -> None:

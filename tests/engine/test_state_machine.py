@@ -52,13 +52,16 @@ class Operating(RuleBasedStateMachine):
         """Run a coroutine on the database's loop."""
         return self.loop.run_until_complete(call)
 
+    async def _is_settled(self) -> bool:
+        return not await self.db.fetchval("SELECT count(*) FROM zart.pause_work")
+
+    def is_settled(self) -> bool:
+        """Return whether queued and held rows are where the rules want them."""
+        return bool(self.sql(self._is_settled()))
+
     def settle(self) -> None:
-        """Wait until queued and held rows are where the rules want them."""
-
-        async def is_settled() -> bool:
-            return not await self.db.fetchval("SELECT count(*) FROM zart.pause_work")
-
-        self.sql(eventually(is_settled))
+        """Wait until they are."""
+        self.sql(eventually(self._is_settled))
 
     def pick(self, data: Any) -> tuple[str, Run]:
         execution_id = data.draw(st.sampled_from(sorted(self.model.executions)))
@@ -73,6 +76,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule(n=st.integers(1, 5))
     def lease(self, n: int) -> None:
+        is_settled = self.is_settled()
         found = self.client.lease_tasks("d", [self.task], max_tasks=n)
         for task in found:
             run = self.model.executions[task.execution_id][-1]
@@ -87,7 +91,7 @@ class Operating(RuleBasedStateMachine):
             for name, s in runs[-1].steps.items()
             if s.status == "READY" and not self.model.paused(e, name)
         ]
-        assert len(found) == n or not ready
+        assert len(found) == n or not ready or not is_settled
 
     @precondition(lambda self: self.model.leases)
     @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "ok", "fail", "die", "release"]))
@@ -201,6 +205,27 @@ class Operating(RuleBasedStateMachine):
         self.model.rules[answer.rule_id] = scope
         self.settle()
 
+    @precondition(lambda self: self.model.rules and self.model.executions)
+    @rule(data=st.data(), is_settled=st.booleans())
+    def exempt(self, data: Any, is_settled: bool) -> None:  # noqa: FBT001 - drawn
+        """Exempt an execution, or match it again, and perhaps go on before that is settled."""
+        rule_id = data.draw(st.sampled_from(sorted(self.model.rules)))
+        execution_id, run = self.pick(data)
+        exempt = self.model.exempt.setdefault(rule_id, set())
+        ready = [name for name, step in run.steps.items() if step.status == "READY"]
+        before = {name for name in ready if self.model.paused(execution_id, name)}
+        if execution_id in exempt:
+            exempt.remove(execution_id)
+            answer = self.client.update_pause_rule(rule_id, unexempt=[execution_id])
+        else:
+            exempt.add(execution_id)
+            answer = self.client.update_pause_rule(rule_id, exempt=[execution_id])
+        after = {name for name in ready if self.model.paused(execution_id, name)}
+        assert answer.released_steps == len(before - after)
+        assert answer.withheld_again_steps == len(after - before)
+        if is_settled:
+            self.settle()
+
     @precondition(lambda self: self.model.rules)
     @rule(data=st.data())
     def resume(self, data: Any) -> None:
@@ -211,7 +236,7 @@ class Operating(RuleBasedStateMachine):
 
     @invariant()
     def the_invariants_hold(self) -> None:
-        assert self.sql(broken(self.db, settled=True)) == {}
+        assert self.sql(broken(self.db, settled=self.is_settled())) == {}
 
     @invariant()
     def the_model_agrees(self) -> None:

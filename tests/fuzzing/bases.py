@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Value
@@ -19,11 +20,22 @@ from zart.gateway.bindings import all_services
 from zart.models import LeasedTask, StepError
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import breaker_pb2 as breaker
+from zart.v1 import breaker_service_pb2 as breakers
 from zart.v1 import dispatch_service_pb2 as dispatch
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import task_definition_pb2 as definition
 
 TASK = "fuzzed"
+_DOOMED = 4
+_SETTINGS = breaker.Breaker(
+    task_name="nobody's",
+    step_pattern="a*",
+    failure_threshold=5,
+    window=Duration(seconds=60),
+    min_failure_ratio=0.5,
+    error_group_id="eg-1abcdefg",
+)
 STEPS = [
     definition.StepSpec(step_name="a", input_json="[1]"),
     definition.StepSpec(
@@ -55,7 +67,8 @@ class Bases:
         self._dead: deque[str] = deque()
         self._leases: deque[LeasedTask] = deque()
         self._open: deque[str] = deque()
-        self._rule = ""
+        self._rule = self._breaker = ""
+        self._doomed: deque[str] = deque()  # breakers to be deleted
 
     async def prepare(self, client: zart.Client, count: int) -> None:
         """Make so many executions with a dead step, so many leases, and so many to be leased."""
@@ -75,6 +88,10 @@ class Bases:
             )
             self._dead.extend(names)
         self._rule = (await client.pause(task_name="nobody's but this rule's")).rule_id
+        for _ in range(_DOOMED + 1):
+            made = await client.create_breaker(task_name="nobody's", failure_threshold=1, window=1)
+            self._doomed.append(made.breaker_id)
+        self._breaker = self._doomed.pop()
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
 
@@ -128,8 +145,46 @@ class Bases:
     def _resume(self) -> Message:
         return admin.ResumeRequest(task_name="nobody's")
 
+    def _stop_release(self) -> Message:
+        return admin.StopReleaseRequest(rule_id=self._rule)
+
+    def _update_pause_rule(self) -> Message:
+        return admin.UpdatePauseRuleRequest(
+            rule_id=self._rule, add_exempt_execution_ids=[self._execution()]
+        )
+
+    def _watch_pause_rule(self) -> Message:
+        # What is of a rule of nobody's is drained soon.
+        return admin.WatchPauseRuleRequest(
+            rule_id=self._rule, until=admin.WatchUntil.WATCH_UNTIL_DRAINED
+        )
+
+    def _verify_pause_rule(self) -> Message:
+        return admin.VerifyPauseRuleRequest(rule_id=self._rule)
+
     def _get_pause_rule(self) -> Message:
         return admin.GetPauseRuleRequest(rule_id=self._rule)
+
+    def _create_breaker(self) -> Message:
+        return breakers.CreateBreakerRequest(breaker=_SETTINGS)
+
+    def _get_breaker(self) -> Message:
+        return breakers.GetBreakerRequest(breaker_id=self._breaker)
+
+    def _update_breaker(self) -> Message:
+        changed = breaker.Breaker(breaker_id=self._breaker, failure_threshold=9)
+        mask = FieldMask(paths=["failure_threshold"])
+        return breakers.UpdateBreakerRequest(breaker=changed, update_mask=mask)
+
+    def _delete_breaker(self) -> Message:
+        self._doomed.rotate()
+        return breakers.DeleteBreakerRequest(breaker_id=self._doomed[0])
+
+    def _trip_breaker(self) -> Message:
+        return breakers.TripBreakerRequest(breaker_id=self._breaker)
+
+    def _reset_breaker(self) -> Message:
+        return breakers.ResetBreakerRequest(breaker_id=self._breaker)
 
     def _start_execution(self) -> Message:
         return execution.StartExecutionRequest(
@@ -196,3 +251,6 @@ class Bases:
 
     def _list_operations(self) -> Message:
         return audit.ListOperationsRequest(execution_id=self._execution())
+
+    def _list_rule_holds(self) -> Message:
+        return audit.ListRuleHoldsRequest(execution_id=self._execution())

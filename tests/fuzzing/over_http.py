@@ -36,8 +36,11 @@ def asked(binding: Binding, request: Message) -> Asked | None:
         members = json_format.MessageToDict(request)
     except (ValueError, json_format.Error):
         return None
-    for field in binding.variables:
-        text = members.pop(field.json_name, "")
+    for field, within in zip(binding.variables, binding.within, strict=True):
+        inner = members
+        for outer in within:
+            inner = inner.get(outer.json_name, {})
+        text = inner.pop(field.json_name, "")
         path = path.replace("{" + field.name + "}", quote(text, safe="") or "%20")
     if binding.takes_body:
         return Asked(binding.http_method, path, json.dumps(members).encode())

@@ -61,11 +61,13 @@ class Http:
         finally:
             connection.close()
 
-    def post(self, path: str, message: Any = None, **headers: str) -> Answer:
+    def post(
+        self, path: str, message: Any = None, *, method: str = "POST", **headers: str
+    ) -> Answer:
         """Send JSON."""
         text = message if isinstance(message, str) else json.dumps(message or {})
         return self.send(
-            "POST", path, text.encode(), {"Content-Type": "application/json", **headers}
+            method, path, text.encode(), {"Content-Type": "application/json", **headers}
         )
 
     def get(self, path: str, **headers: str) -> Answer:

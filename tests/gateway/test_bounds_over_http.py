@@ -54,7 +54,7 @@ def nulls(kind: Descriptor, depth: int = 0) -> Iterator[tuple[str, object]]:
 def test_a_null_guards_nothing(shared_http: Http, binding: Binding) -> None:
     path = binding.path.replace("{", "").replace("}", "")
     for field, body in nulls(binding.request):
-        refused = shared_http.post(path, json.dumps(body))
+        refused = shared_http.post(path, json.dumps(body), method=binding.http_method)
         assert refused.status == 400, (field, refused.text)
         assert list(refused.fields) == [field]
 

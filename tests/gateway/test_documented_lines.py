@@ -25,6 +25,7 @@ curl -X POST http://localhost:8080/admin/v1/executions/exec-001/retry-step -H "C
 curl -X POST http://localhost:8080/admin/v1/pause -H "Content-Type: application/json" -d '{"taskName": "brewery-finder", "stepPattern": "find-breweries"}'
 """
 RULE = "pr-7k2m9x4q"  # what docs/http.md has for an id
+BREAKER = "br-7k2m9x4q"  # likewise
 
 
 def curl_lines(document: str) -> list[str]:
@@ -76,9 +77,11 @@ async def run(http_: Http, line: str) -> list[Any]:
 @pytest.mark.usefixtures("orders")
 @pytest.mark.parametrize("document", ["docs/http.md", "README.md"])
 async def test_each_line_works(http_: Http, document: str) -> None:
-    rule = RULE
+    rule, breaker = RULE, BREAKER
     for line in curl_lines(document):
-        answers = await run(http_, line.replace(RULE, rule))
+        answers = await run(http_, line.replace(RULE, rule).replace(BREAKER, breaker))
+        if "/breakers " in line:
+            breaker = answers[0]["breaker"]["breakerId"]
         if "charge-*" in line and "-X POST" in line:
             rule = answers[0]["rule"]["ruleId"]
         if line.endswith("/watch"):
@@ -88,7 +91,7 @@ async def test_each_line_works(http_: Http, document: str) -> None:
 def test_every_row_of_the_table_has_a_line() -> None:
     called = set()
     for line in curl_lines("docs/http.md"):
-        method = "POST" if "-X POST" in line else "GET"
+        method = (re.findall(r"-X (\w+)", line) or ["GET"])[0]
         path = re.search(r"http://localhost:8080(/[^\s\"?]*)", line)
         assert path is not None, line
         called |= {

@@ -86,8 +86,7 @@ async def restarting_begun(tx: Explained) -> None:
 @scenario(20)
 async def rerunning(tx: Explained) -> None:
     wanted = [
-        (Rerun(f"x-{n}", ("b",), (), True, False, "", IfRunning.SUPERSEDE, None), CALLER)
-        for n in range(1, 21)
+        (Rerun(f"x-{n}", ("b",), (), True, IfRunning.SUPERSEDE, None), CALLER) for n in range(1, 21)
     ]
     done = await rerun(tx.tx, wanted, wait=True)
     assert {type(result).__name__ for result in done} == {"Rerunned"}

@@ -7,14 +7,17 @@ from hot.explained import Explained
 from hot.pausing import QUEUED, paused
 from hot.scenario import BATCH, scenario
 from hot.states import MANY
+from zart_server.domain.commands import Caller, Expiry, UpdatePauseRule
 from zart_server.domain.model import PauseScope
 from zart_server.engine.background.release_pieces import release_exempt
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
+from zart_server.engine.operations.update_pause_rule import update_pause_rule
 from zart_server.store.claims import claim_past_settling
 from zart_server.store.due import Begin
 from zart_server.store.pausing.active import read_active
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane, settle_released
 from zart_server.store.pausing.work import PauseWork, end_releases
+from zart_server.store.reads import get_pause_rule
 
 HELD = f"x-{MANY + 1}"
 _OF_MANY = PauseScope(None, "many", None)
@@ -49,6 +52,22 @@ async def taken_back(tx: Explained) -> int:
         "INSERT INTO zart.pause_work (rule_key, work, of_released) VALUES ($1, 'settle', true)", key
     )
     return key
+
+
+@scenario(500, whole="pause_exemptions")
+async def exempting_many(tx: Explained) -> None:
+    key = await paused(tx, _OF_MANY)
+    rule_id = await tx.sql.fetchval("SELECT rule_id FROM zart.pause_rules WHERE rule_key = $1", key)
+    ids = tuple(f"x-{MANY + n}" for n in range(1, 501))
+    command = UpdatePauseRule(rule_id, ids, (), None)
+    _, updated = await update_pause_rule(tx.alone, command, Caller(), 1.0)
+    assert (updated.released_steps, updated.withheld_again_steps) == (500, 0)
+    assert len(updated.rule.exempt_execution_ids) == 500
+    command = UpdatePauseRule(rule_id, (), ids, Expiry())
+    _, updated = await update_pause_rule(tx.alone, command, Caller(), 1.0)
+    assert (updated.released_steps, updated.withheld_again_steps) == (0, 500)
+    read = await get_pause_rule(tx.tx, rule_id)
+    assert (read.rule_id, read.exempt_execution_ids) == (updated.rule.rule_id, ())
 
 
 @scenario(1)

@@ -2,6 +2,7 @@
 
 from hot import (
     administering,
+    breaking,
     claiming,
     dispatching,
     exempting,
@@ -10,6 +11,8 @@ from hot import (
     maintaining,
     pausing,
     reading,
+    releasing,
+    verifying,
 )
 from hot.scenario import SCENARIOS, Scenario
 
@@ -17,6 +20,7 @@ __all__ = [
     "SCENARIOS",
     "Scenario",
     "administering",
+    "breaking",
     "claiming",
     "dispatching",
     "exempting",
@@ -25,4 +29,6 @@ __all__ = [
     "maintaining",
     "pausing",
     "reading",
+    "releasing",
+    "verifying",
 ]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
-from zart_server.domain.commands import ListExecutions, ListOperations
+from zart_server.domain.commands import ListExecutions
 from zart_server.domain.model import PauseScope, RunStatus, StepStatus
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.operations import ListOperations, OperationKind, OperationStatus
 from zart_server.store import reads
 
 _MIDDLE = (20_000,)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_DONE = (OperationStatus.DONE,)
+_ATTEMPTED = (OperationStatus.PLANNED, OperationStatus.REFUSED)
 _UNFINISHED = (RunStatus.SCHEDULED, RunStatus.RUNNING)
 
 
@@ -42,14 +47,35 @@ async def listing_by_steps(tx: Explained) -> None:
 
 @scenario()
 async def listing_operations(tx: Explained) -> None:
-    for execution_id, kind in (("", None), ("", OperationKind.RESTART), ("x-1", None)):
-        await reads.list_operations(tx.tx, ListOperations(execution_id, kind), None, BATCH)
+    for wanted in (
+        ListOperations(),
+        ListOperations(kinds=(OperationKind.RESTART,)),
+        ListOperations("x-1"),
+        ListOperations(batch_id="b-1"),
+        ListOperations(breaker_id="br-1"),
+        ListOperations(rule_id="pr-1"),
+        ListOperations(incident="INC-1"),
+        ListOperations(triggered_by="ops-1"),
+        ListOperations(principal="p-1"),
+    ):
+        for statuses in _DONE, _ATTEMPTED:
+            await reads.list_operations(tx.tx, replace(wanted, statuses=statuses), None, BATCH)
 
 
 @scenario(1000)
-async def listing_starts(tx: Explained) -> None:
-    wanted = ListOperations("", OperationKind.START)
-    await reads.list_operations(tx.tx, wanted, None, BATCH)
+async def listing_operations_by_several(tx: Explained) -> None:
+    for wanted in (
+        ListOperations(kinds=(OperationKind.START,)),
+        ListOperations(kinds=(OperationKind.START,), triggered_by="ops-1"),
+        ListOperations("x-1", (OperationKind.START,), "nobody"),
+        ListOperations(triggered_by="ops-1", incident="INC-1"),
+        ListOperations(triggered_by="ops-1", kinds=(OperationKind.RESUME,)),
+        ListOperations(),
+    ):
+        for after, before in ((None, None), (_LONG_AGO, None), (None, _LONG_AGO)):
+            timed = replace(wanted, created_after=after, created_before=before)
+            for statuses in _DONE, _ATTEMPTED, (*_DONE, OperationStatus.REFUSED):
+                await reads.list_operations(tx.tx, replace(timed, statuses=statuses), None, BATCH)
 
 
 @scenario()

@@ -7,15 +7,20 @@ from hot.scenario import scenario
 from hot.states import MANY, OTHERS
 from zart_server.domain.commands import Caller, Pause, Resume
 from zart_server.domain.model import PauseScope
+from zart_server.domain.plans import Planning
 from zart_server.domain.rule_set import Judgement
 from zart_server.engine.operations.pause import count_paused, pause
+from zart_server.engine.operations.plan_pause import plan_pause
 from zart_server.engine.operations.resume import resume
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.pausing.active import read_changed
+from zart_server.store.pausing.counting import in_flight, undrained_rules, withheld_steps
+from zart_server.store.pausing.drains import forget_drains, undrain, write_drained
 from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.paused import paused_by_rule, paused_in_runs, release
 from zart_server.store.pausing.settling import lanes_to_settle, settle_lane
 from zart_server.store.pausing.work import PauseWork, end_releases
+from zart_server.store.reads.rules import find_rules
 from zart_server.store.runs import lock_runs
 
 QUEUED = f"x-{MANY + 2}"
@@ -24,17 +29,17 @@ ALL = 10_001  # what is counted at most
 
 async def paused(tx: Explained, scope: PauseScope) -> int:
     """Add a rule; gives its key."""
-    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
+    _, paused = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
     key: int = await tx.sql.fetchval(
-        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", rule.rule_id
+        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", paused.rule.rule_id
     )
     return key
 
 
 async def counted(tx: Explained, scope: PauseScope) -> int:
     """Add a rule and count what it matches."""
-    _, rule = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
-    return (await count_paused(tx.alone, rule.rule_id)).paused_steps
+    _, paused = await pause(tx.alone, Pause(scope, None, None), Caller(), 1.0)
+    return (await count_paused(tx.alone, paused.rule.rule_id)).paused_steps
 
 
 # Whatever is in flight is counted.
@@ -47,6 +52,17 @@ async def counting_a_task(tx: Explained) -> None:
 @scenario(ALL, whole="leases")
 async def counting_some_steps(tx: Explained) -> None:
     assert await counted(tx, PauseScope(None, None, "a*")) == ALL - 1
+
+
+# Likewise; and executions are counted page by page.
+@scenario(ALL, whole="leases")
+async def planning_a_pause(tx: Explained) -> None:
+    command = Pause(
+        PauseScope(None, "many", "a*"), None, None, planning=Planning(validate_only=True)
+    )
+    plan = (await plan_pause(tx.alone, command, Caller())).plan
+    assert plan is not None
+    assert plan.radius.counts.paused_steps == ALL - 1
 
 
 @scenario(OTHERS, whole="leases")
@@ -133,3 +149,48 @@ async def reading_what_changed_of_the_rules(tx: Explained) -> None:
     assert changed is not None
     assert len(changed.put) == 10
     assert all(plan.looked_at("pause_rules") == 10 for plan in tx.plans)
+
+
+# Whatever is in flight is counted.
+@scenario(OTHERS, whole="leases")
+async def looking_for_drained_rules(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by, epoch)"
+        " SELECT 'pr-' || n, 't-' || n, false, '', '', n FROM generate_series(1, 1000) n"
+    )
+    await tx.sql.execute("UPDATE zart.pause_drains SET drained_at = now()")
+    some = await paused(tx, PauseScope(None, None, "b"))
+    none = await paused(tx, PauseScope(None, None, "c"))
+    own = await paused(tx, PauseScope(QUEUED, None, None))
+    seen = await undrained_rules(tx.tx)
+    assert [(rule.rule_key, rule.running) for rule in seen] == [(some, OTHERS), (none, 0), (own, 0)]
+    assert [rule.rule_key for rule in await in_flight(tx.tx, [some, own])] == [some, own]
+    assert len(await write_drained(tx.tx, seen[1:])) == 2
+    await undrain(tx.tx, none)
+    await forget_drains(tx.tx, [none])
+    assert [rule.rule_key for rule in await undrained_rules(tx.tx)] == [some]
+
+
+@scenario(ALL, whole="leases")
+async def counting_what_is_withheld(tx: Explained) -> None:
+    keys = [
+        await paused(tx, PauseScope(None, "many", None)),
+        await paused(tx, PauseScope(QUEUED, None, None)),
+    ]
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
+        " SELECT $1, 'x-' || n, 0 FROM generate_series($2::int, $2 + 99) n",
+        keys[0],
+        MANY + 1,
+    )
+    found = await withheld_steps(tx.tx, keys)
+    assert found == {keys[0]: (ALL - 101, True), keys[1]: (1, False)}
+
+
+@scenario(100)
+async def reading_rules_by_their_ids(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by, epoch)"
+        " SELECT 'pr-' || n, 't-' || n, false, '', '', n FROM generate_series(1, 1000) n"
+    )
+    assert len(await find_rules(tx.tx, [f"pr-{n}" for n in range(1, 101)])) == 100

@@ -29,6 +29,8 @@ _NEVER_BY_ITSELF = """
         LOOP EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', t); END LOOP;
     END $$
 """
+_NAMES = """'ops-' || n % 2, '', '', 'INC-' || n % 2, 'pr-' || n % 2, 'b-' || n % 2, 'br-' || n % 2,
+        'p-' || n % 2"""
 _BEGIN = f"""
     INSERT INTO zart.executions (execution_id, task_name)
     SELECT 'x-' || n, 'many' FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
@@ -59,6 +61,14 @@ _BEGIN = f"""
     INSERT INTO zart.operations (kind, execution_id, triggered_by, reason, request_id)
     SELECT 'start', 'x-' || n, '', '', ''
     FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
+    INSERT INTO zart.operations (kind, execution_id, triggered_by, reason, request_id, incident,
+        rule_id, batch_id, breaker_id, principal)
+    SELECT 'resume', 'x-' || n, {_NAMES}
+    FROM generate_series({{first}}, {{first}} + {MANY // 4}) n;
+    INSERT INTO zart.operation_attempts (status, kind, execution_id, triggered_by, reason,
+        request_id, incident, rule_id, batch_id, breaker_id, principal)
+    SELECT 'refused', 'resume', 'x-' || n, {_NAMES}
+    FROM generate_series({{first}}, {{first}} + {MANY // 4}) n;
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint)
     SELECT '', 'Restart', n::text, ''
     FROM generate_series({{first}}, {{first}} + {MANY - 1}) n

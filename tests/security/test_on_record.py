@@ -29,6 +29,7 @@ async def test_runs_attempts_rules_and_operations_name_the_identity(
     running = (await viewer.get_execution(tasks[0].execution_id)).step("a").attempts
     await operator.restart(tasks[0].execution_id, triggered_by="eve")
     rule = await operator.pause(task_name="t", triggered_by="eve")
+    await viewer.wait_drained(rule.rule_id)
     await operator.resume(rule_id=rule.rule_id, triggered_by="eve")
     await starter.cancel_execution("x", triggered_by="bob")
 
@@ -47,13 +48,14 @@ async def test_runs_attempts_rules_and_operations_name_the_identity(
         ("START", "starter", "bob"),
         ("RESTART", "operator", "eve"),
         ("PAUSE", "operator", "eve"),
+        ("DRAIN", "", "drain"),
         ("RESUME", "operator", "eve"),
         ("CANCEL", "starter", "bob"),
     }
     for view, wanted in (
         ("zart_execution_runs", {"starter", "operator"}),
         ("zart_step_attempts", {"dispatcher"}),
-        ("zart_operations", {"starter", "operator", "dispatcher"}),
+        ("zart_operations", {"starter", "operator", "dispatcher", ""}),
         ("zart_pause_rules", {"operator"}),
     ):
         found = {row["principal"] for row in await db.fetch(f"SELECT principal FROM {view}")}

@@ -113,10 +113,16 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
-        "ExplainStep", "WatchExecution", "ListTaskDefinitions", "GetTaskDefinition",
-        "ListOperations", "ServerReflectionInfo",
+        "ExplainStep", "WatchExecution", "WatchPauseRule", "VerifyPauseRule",
+        "ListTaskDefinitions", "GetTaskDefinition",
+        "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",
+        "ServerReflectionInfo",
     },
-    "operator": {"RetryStep", "Restart", "Rerun", "Pause", "Resume"},
+    "operator": {
+        "RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
+        "StopRelease",
+        "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
+    },
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},
     "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip

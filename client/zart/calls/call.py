@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.decoding import decode
+from zart.errors import NotPlanned
 from zart.models import Page
 
 T = TypeVar("T")
@@ -75,6 +76,21 @@ class ListCall(Call[Page[T]]):
 def reader(kind: type[T]) -> Callable[[Message], T]:
     """Read an answer as this dataclass."""
     return lambda message: decode(kind, message)
+
+
+def plan_reader(kind: type[T], request: Any) -> Callable[[Any], T]:  # noqa: ANN401 - any that can be planned
+    """Read the answer to this request as this dataclass; where a plan is wanted it has to be one.
+
+    What is read raises NotPlanned if it is none.
+    """
+
+    def read(message: Any) -> T:  # noqa: ANN401 - a message known by its fields
+        answer = decode(kind, message)
+        if request.validate_only and not message.planned:
+            raise NotPlanned(answer)
+        return answer
+
+    return read
 
 
 def page_reader(kind: type[T], items: str) -> Callable[[Any], Page[T]]:

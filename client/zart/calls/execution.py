@@ -1,4 +1,4 @@
-"""The calls of ExecutionService and AuditService."""
+"""The calls of ExecutionService."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
-from zart.calls.call import Call, ListCall, moment, page_reader, reader, span
+from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.decoding import decode
 from zart.errors import Refused, from_status
@@ -18,21 +18,17 @@ from zart.models import (
     Explanation,
     IfExists,
     Json,
-    Operation,
-    OperationKind,
     Retry,
     RunStatus,
     Step,
     StepSpec,
     StepStatus,
-    TaskDefinition,
 )
 from zart.tasks import Task
-from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
+from zart.v1 import execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["ExecutionService"].methods_by_name
-_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].methods_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,21 +230,30 @@ def cancel_execution(
     execution_id: str,
     *,
     expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
     request_id: str = "",
 ) -> Call[Cancelled]:
-    """Cancel the current run. Raises RunFinished, RunChanged or ExecutionNotFound."""
+    """Cancel the current run.
+
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises RunFinished, RunChanged, PlanChanged, NotPlanned or
+    ExecutionNotFound.
+    """
     request = pb.CancelExecutionRequest(
         execution_id=execution_id,
         expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
         request_id=request_id,
     )
-    return Call(_METHODS["CancelExecution"], request, reader(Cancelled))
+    return Call(_METHODS["CancelExecution"], request, plan_reader(Cancelled, request))
 
 
 def watch_execution(execution_id: str, *, run_number: int | None = None) -> Call[ExecutionState]:
@@ -259,39 +264,3 @@ def watch_execution(execution_id: str, *, run_number: int | None = None) -> Call
     """
     request = pb.WatchExecutionRequest(execution_id=execution_id, run_number=run_number)
     return Call(_METHODS["WatchExecution"], request, reader(ExecutionState))
-
-
-def list_task_definitions(*, page_size: int = 0, page_token: str = "") -> ListCall[TaskDefinition]:
-    """List the current task definitions by name, without their steps' inputs."""
-    request = pb.ListTaskDefinitionsRequest(page_size=page_size, page_token=page_token)
-    return ListCall(
-        _METHODS["ListTaskDefinitions"], request, page_reader(TaskDefinition, "task_definitions")
-    )
-
-
-def get_task_definition(task_name: str, *, version: int | None = None) -> Call[TaskDefinition]:
-    """Read a task definition (default: the current version). Raises TaskDefinitionNotFound."""
-    request = pb.GetTaskDefinitionRequest(task_name=task_name, version=version)
-    return Call(
-        _METHODS["GetTaskDefinition"],
-        request,
-        lambda response: decode(TaskDefinition, response.task_definition),
-    )
-
-
-def list_operations(
-    *,
-    execution_id: str = "",
-    kind: OperationKind | str | None = None,
-    page_size: int = 0,
-    page_token: str = "",
-) -> ListCall[Operation]:
-    """List who did what, newest first."""
-    name = "UNSPECIFIED" if kind is None else OperationKind(kind.upper()).value
-    request = audit_service_pb2.ListOperationsRequest(
-        execution_id=execution_id,
-        kind=audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{name}"),
-        page_size=page_size,
-        page_token=page_token,
-    )
-    return ListCall(_AUDIT["ListOperations"], request, page_reader(Operation, "operations"))

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.calls import execution
-from zart.cli import render
+from zart.calls import definitions, execution
+from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
 from zart.cli.details import show_state, show_step
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, time_of
 from zart.decoding import decode
@@ -114,7 +114,7 @@ def _check(given: list[str], known: list[str], option: str) -> None:
 @reads
 def tasks(session: Session, limit: Limit = 0) -> None:
     """List the task definitions and when a dispatcher last asked for them."""
-    session.run_list(execution.list_task_definitions(), limit, render.TASKS, render.task_row)
+    session.run_list(definitions.list_task_definitions(), limit, render.TASKS, render.task_row)
 
 
 @app.command(epilog=example("status order-7 charge-card"))
@@ -152,7 +152,8 @@ def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) ->
     """Follow a run until it is finished; exit 4 when it ended FAILED or CANCELLED."""
     last: Run | None = None
     message: Any
-    for message in session.client.watch_raw(execution_id, run_number=run, timeout=session.timeout):
+    call = execution.watch_execution(execution_id, run_number=run)
+    for message in session.client.watch_raw(call, timeout=session.timeout):
         state = decode(ExecutionState, message)
         if session.is_json:
             session.print_json(message, one_line=True)
@@ -188,7 +189,8 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 
 def _wait(session: Session, execution_id: str) -> None:
     # There is one at least: the first is the state as it is.
-    messages = session.client.watch_raw(execution_id, timeout=session.timeout)
+    call = execution.watch_execution(execution_id)
+    messages = session.client.watch_raw(call, timeout=session.timeout)
     final: Any = deque(messages, maxlen=1).pop()
     run = decode(ExecutionState, final).run
     if session.is_json:
@@ -201,17 +203,21 @@ def _wait(session: Session, execution_id: str) -> None:
 
 
 @app.command(epilog=example("cancel order-7 --reason 'ordered twice'"))
-@mutates
+@plans
 def cancel(session: Session, execution_id: ExecutionId, expect_run: ExpectRun = None) -> None:
     """Cancel the current run."""
     expected = confirm_end_of_run(session, execution_id, "cancel", expect_run)
 
     def show(answer: Cancelled) -> None:
         session.print(
-            f"{answer.run.run_id} is {answer.run.status}", *render.fenced_lines(answer.fenced_steps)
+            f"{answer.run.run_id} {done.be(answer)} {answer.run.status}",
+            *done.fenced_lines(answer.fenced_steps),
         )
 
     call = execution.cancel_execution(
-        execution_id, expected_run_number=expected, **session.mutation.fields
+        execution_id,
+        expected_run_number=expected,
+        **session.plan.fields,
+        **session.mutation.fields,
     )
     session.run(call, show)

@@ -12,11 +12,32 @@ from typing import Annotated, Any
 import typer
 
 from zart.channel import sync_channel
-from zart.cli import admin, executions, gateway, problems, processes, token, why
+from zart.cli import (
+    admin,
+    audit,
+    breakers,
+    executions,
+    exempt,
+    gateway,
+    pausing,
+    problems,
+    processes,
+    releasing,
+    token,
+    verify,
+    why,
+)
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
-from zart.errors import Refused, RunFailed, Unavailable, Unreachable
+from zart.errors import (
+    NotPlanned,
+    Refused,
+    RunFailed,
+    ScopeMatchesNothing,
+    Unavailable,
+    Unreachable,
+)
 
 OK = 0
 REFUSED = 1
@@ -38,7 +59,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (executions.app, why.app, admin.app, processes.app, gateway.app, token.app):
+for part in (
+    executions.app,
+    why.app,
+    admin.app,
+    pausing.app,
+    releasing.app,
+    exempt.app,
+    breakers.app,
+    verify.app,
+    audit.app,
+    processes.app,
+    gateway.app,
+    token.app,
+):
     app.add_typer(part)
 
 
@@ -101,6 +135,10 @@ def main(  # noqa: PLR0911 - one return for each way to end
             with _TOLD:
                 session.err.line(str(error))
         return RUN_FAILED
+    except NotPlanned as error:
+        with _TOLD:
+            problems.say_not_planned(session, error)
+        return UNKNOWN_OUTCOME
     except (Unreachable, Unavailable, TimeoutError) as error:
         with _TOLD:
             problems.say_unknown(session, error)
@@ -108,7 +146,7 @@ def main(  # noqa: PLR0911 - one return for each way to end
     except Refused as error:
         with _TOLD:
             problems.say_refused(session, error.status)
-        return REFUSED
+        return USAGE if isinstance(error, ScopeMatchesNothing) else REFUSED
     except ValueError as error:  # what the client refuses to send
         with _TOLD:
             session.err.line(str(error))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from zart.cli.session import Mutation, Session
+from zart.cli.session import Mutation, Plan, Session
 
 Address = Annotated[
     str | None,
@@ -44,6 +44,15 @@ Incident = Annotated[
 RequestId = Annotated[
     str, typer.Option("--request-id", help="Makes a repeat safe.", show_default="a new one")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Plan only, and tell the line that does just that.")
+]
+PlanToken = Annotated[
+    str,
+    typer.Option(
+        "--plan-token", help="Do what the plan of this token says, or nothing.", show_default=False
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -70,6 +79,12 @@ _MUTATION: dict[str, tuple[Any, Any]] = {
 }
 
 
+_PLAN: dict[str, tuple[Any, Any]] = {
+    "dry_run": (DryRun, False),
+    "plan_token": (PlanToken, ""),
+}
+
+
 def _shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
     """Write a parameter as people type it."""
     if parameter.param_type_name == "argument":
@@ -85,6 +100,11 @@ def reads(command: Callable[..., None]) -> Callable[..., None]:
 def mutates(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command that changes something; adds who, why, incident, request_id and --yes too."""
     return _with_options(command, {**_MUTATION, **_COMMON})
+
+
+def plans(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command that changes something, or plans it: adds --dry-run and --plan-token too."""
+    return _with_options(command, {**_PLAN, **_MUTATION, **_COMMON})
 
 
 def _with_options(
@@ -106,6 +126,8 @@ def _with_options(
                 setattr(session, name, value)
         if "request_id" in added:
             session.mutate(Mutation(**{name: given.pop(name) for name in _MUTATION}))
+        if "dry_run" in added:
+            session.plan = Plan(**{name: given.pop(name) for name in _PLAN})
         command(session, **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY

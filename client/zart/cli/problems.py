@@ -9,7 +9,7 @@ from zart.cli.flags import field_in_flags, in_flags
 from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
-from zart.errors import Refused, Unreachable
+from zart.errors import NotPlanned, Refused, ScopeMatchesNothing, Unreachable
 
 
 def say_refused(session: Session, status: status_pb2.Status) -> None:
@@ -29,6 +29,8 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
     reason = f" [{info.reason}]" if info.reason else ""
     for problem in problems:
         session.err.line(f"zart: {problem}{reason}")
+    if info.reason == ScopeMatchesNothing.reason:
+        session.err.line("nothing was paused; --future pauses what is not there yet")
 
 
 def say_unknown(session: Session, error: Exception) -> None:
@@ -55,6 +57,14 @@ def say_unknown(session: Session, error: Exception) -> None:
     else:
         session.err.line("to try again:")
     session.err.verbatim(command_to_repeat(session))
+
+
+def say_not_planned(session: Session, error: NotPlanned) -> None:
+    """Print that what was to be planned may be done."""
+    if session.is_json:
+        say_refused(session, status_pb2.Status(code=code_pb2.UNKNOWN, message=error.message))
+    else:
+        session.err.line(f"zart: {error.message}")
 
 
 def command_to_repeat(session: Session) -> str:

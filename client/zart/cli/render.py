@@ -11,10 +11,8 @@ from zart.models import (
     Attempt,
     AttemptStatus,
     Execution,
-    FencedStep,
     Operation,
     PauseRule,
-    Rerun,
     Run,
     Step,
     StepError,
@@ -27,6 +25,17 @@ _FRAME = re.compile(r'File "([^"\n]*)", line (\d+), in (\S+)')
 def when(time: datetime | None) -> str:
     """Write a time in UTC, to the second."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def age(time: datetime | None, now: datetime) -> str:
+    """Write how long ago something was, in its largest unit."""
+    if time is None:
+        return ""
+    seconds = max(0, int((now - time).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def took(begun: datetime | None, ended: datetime | None) -> str:
@@ -183,36 +192,6 @@ def scope_of(rule: PauseRule) -> str:
     return " ".join(f"{name}={value}" for name, value in parts if value is not None)
 
 
-RULES = (
-    Column("RULE"),
-    Column("MATCHES", words=NAMES),
-    Column("STATUS", rank=1),
-    Column("BY", rank=3),
-    Column("IDENTITY", rank=6),
-    Column("REASON", rank=2, words=TEXT),
-    Column("CREATED", rank=5),
-    Column("EXPIRES", rank=4),
-    Column("DELETED BY", rank=7),
-    Column("DELETED BY IDENTITY", rank=8),
-)
-
-
-def rule_row(r: PauseRule) -> Sequence[str]:
-    """Show a pause rule."""
-    return (
-        r.rule_id,
-        scope_of(r),
-        r.status,
-        r.created_by,
-        r.principal,
-        r.reason,
-        when(r.created_at),
-        when(r.expires_at),
-        r.deleted_by,
-        r.deleted_by_principal,
-    )
-
-
 OPERATIONS = (
     Column("WHEN"),
     Column("WHAT"),
@@ -267,28 +246,3 @@ def task_row(t: TaskDefinition) -> Sequence[str]:
         ", ".join(step.step_name for step in t.steps),
         when(t.last_asked_at) or "never",
     )
-
-
-def fenced_lines(fenced: Sequence[FencedStep]) -> list[str]:
-    """Name the steps that were in flight when their run was ended."""
-    return [
-        f"fenced    {step.step_name} (attempt {step.attempt}, on {step.dispatcher_id}):"
-        " its result will be refused"
-        for step in fenced
-    ]
-
-
-def rerun_lines(plan: Rerun, *, is_plan: bool) -> list[str]:
-    """Describe what a rerun does, or would do."""
-    head = "would make run" if is_plan else "made run"
-    lines = [
-        f"{head} {plan.new_run_number}",
-        f"reruns    {', '.join(plan.effective_rerun)}",
-        f"preserves {', '.join(plan.preserved) or 'nothing'}",
-    ]
-    lines += [
-        f"stale?    {stale.preserved_step}: it may rest on {', '.join(stale.possibly_depends_on)}"
-        + (f" and {stale.omitted} more" if stale.omitted else "")
-        for stale in plan.potentially_stale
-    ]
-    return [*lines, *fenced_lines(plan.fenced_steps)]

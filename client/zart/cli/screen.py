@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from zart.cli.words import wrapped
 from zart.printable import escaped, escaped_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _COLUMNS = 80  # of a terminal that does not say
 _CODES = {
@@ -80,6 +83,17 @@ class Screen:
                 shown = f"\x1b[{_CODES[colour]}m{shown}\x1b[0m"
             parts.append(shown + " " * space)
         self._write("".join(parts).rstrip(" ") + "\n")
+
+    def console(self) -> Console:
+        """Return a console for what moves, in lines that leave room for the ^C of an end."""
+        from rich.console import Console  # noqa: PLC0415 - takes a while, and seldom is there need
+
+        return Console(
+            file=self._stream,
+            width=max(20, (self.width or _COLUMNS) - 2 * len("^C")),
+            highlight=False,
+            no_color=not self._has_colours,
+        )
 
     def flush(self) -> None:
         """Let readers see it."""

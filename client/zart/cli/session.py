@@ -17,6 +17,7 @@ from zart.calls.call import Call, ListCall
 from zart.channel import sync_channel
 from zart.cli.json_output import ListWriter, json_of
 from zart.cli.screen import Screen
+from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
 from zart.client import DEFAULT_TIMEOUT
 from zart.models import Page
@@ -49,6 +50,22 @@ class Mutation:
         }
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Whether a plan is wanted, or one is to be done; the user has seen what it does then."""
+
+    dry_run: bool = False
+    plan_token: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The two fields of every request that can be planned."""
+        return {"validate_only": self.dry_run, "plan_token": self.plan_token}
+
+    def __bool__(self) -> bool:
+        return self.dry_run or bool(self.plan_token)
+
+
 @dataclass
 class Session:
     """One run of the command."""
@@ -59,6 +76,7 @@ class Session:
     output: str = "table"
     timeout: float | None = None
     mutation: Mutation = field(default_factory=Mutation)
+    plan: Plan = field(default_factory=Plan)
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
@@ -110,7 +128,17 @@ class Session:
             self.print_json(message)
         else:
             show(answer)
+            if self.plan.dry_run:
+                self.print("nothing was done; this does it, or nothing:")
+                self.out.verbatim(self._line_that_applies(message))
         return answer
+
+    def _line_that_applies(self, plan: Any) -> str:  # noqa: ANN401 - an answer that is a plan
+        """Return the command line that does what was planned."""
+        words = ["zart"]
+        for word in self.argv:
+            words += ["--plan-token", plan.plan_token] if word == "--dry-run" else [word]
+        return command_line(words)
 
     def run_list(
         self,

@@ -78,3 +78,16 @@ def time_of(text: str | None, option: str) -> datetime | None:
 def names_of(texts: list[str] | None) -> list[str]:
     """Read names given as ``a,b`` or by repeating the option."""
     return [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+
+
+def rate_of(text: str | None, option: str) -> float | None:
+    """Read a number of steps a second, as ``40/s`` or ``40``."""
+    if text is None:
+        return None
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise typer.BadParameter(f"{text!r} is no rate as 40/s or 0.5/s", param_hint=option)
+    return rate

@@ -18,23 +18,29 @@ from google.protobuf.descriptor import (
 from zart.v1 import (
     admin_service_pb2,
     audit_service_pb2,
+    breaker_service_pb2,
     dispatch_service_pb2,
     execution_service_pb2,
 )
 
-# The segments that we understand: text, and a field of the request in braces.
-_TEMPLATE = re.compile(r"(/([^/{}*]+|\{[a-z_]+\}))+")
-_VARIABLE = re.compile(r"\{([a-z_]+)\}")
+# The segments that we understand: text, and in braces a field of the request or of what is in it.
+_TEMPLATE = re.compile(r"(/([^/{}*]+|\{[a-z_]+(\.[a-z_]+)*\}))+")
+_VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One way to reach an RPC: ``variables`` are the request's fields that stand in the path."""
+    """One way to reach an RPC: ``variables`` are the fields that stand in the path.
+
+    ``within`` has for each the messages of the request that it is in, from the outermost; none: it
+    is the request's own. In ``path`` a variable is called as its field is.
+    """
 
     http_method: str
     path: str
     rpc: MethodDescriptor
     variables: tuple[FieldDescriptor, ...]
+    within: tuple[tuple[FieldDescriptor, ...], ...]
     takes_body: bool
 
     @property
@@ -50,7 +56,13 @@ class Binding:
 
 def all_services() -> list[ServiceDescriptor]:
     """Return the services of zart."""
-    modules = (admin_service_pb2, audit_service_pb2, dispatch_service_pb2, execution_service_pb2)
+    modules = (
+        admin_service_pb2,
+        audit_service_pb2,
+        breaker_service_pb2,
+        dispatch_service_pb2,
+        execution_service_pb2,
+    )
     return [
         service for module in modules for service in module.DESCRIPTOR.services_by_name.values()
     ]
@@ -78,6 +90,20 @@ def _binding(rpc: MethodDescriptor, rule: HttpRule) -> Binding:
         or not _TEMPLATE.fullmatch(path)
     ):
         raise NotImplementedError(f"{rpc.full_name}: no gateway for {rule}")
-    fields = rpc.input_type.fields_by_name
-    variables = tuple(fields[name] for name in _VARIABLE.findall(path))
-    return Binding(http_method.upper(), path, rpc, variables, rule.body == "*")
+    found = [_fields(rpc.input_type, name.split(".")) for name in _VARIABLE.findall(path)]
+    return Binding(
+        http_method.upper(),
+        _VARIABLE.sub(lambda variable: "{" + variable[1].rpartition(".")[2] + "}", path),
+        rpc,
+        tuple(fields[-1] for fields in found),
+        tuple(tuple(fields[:-1]) for fields in found),
+        rule.body == "*",
+    )
+
+
+def _fields(message: Descriptor, names: list[str]) -> list[FieldDescriptor]:
+    """Return the fields on the way from a message to one that is in it, or its own."""
+    field = message.fields_by_name[names[0]]
+    if len(names) == 1 or field.message_type is None:
+        return [field]
+    return [field, *_fields(field.message_type, names[1:])]

@@ -95,17 +95,32 @@ def _unreadable(field: FieldDescriptor, name: str, value: object) -> Iterator[Vi
 def _add_variables(message: Message, binding: Binding, path: Mapping[str, str]) -> None:
     """Set what stands in the path; a body may repeat it, but not contradict it."""
     found = type(message)()
-    for field in binding.variables:
+    for field, within in zip(binding.variables, binding.within, strict=True):
         try:
-            fill(found, {field.json_name: unquote(path[field.name], errors="strict")})
+            members: dict[str, Any] = {field.json_name: unquote(path[field.name], errors="strict")}
         except UnicodeDecodeError:
             raise invalid([(field.name, "is not UTF-8 in the path")]) from None
-    for field in binding.variables:
-        said, meant = getattr(message, field.name), getattr(found, field.name)
-        is_said = message.HasField(field.name) if field.has_presence else bool(said)
-        if is_said and said != meant:
+        for outer in reversed(within):
+            members = {outer.json_name: members}
+        fill(found, members)
+    for field, within in zip(binding.variables, binding.within, strict=True):
+        said, meant = _value_in(message, within, field), _value_in(found, within, field)
+        if said is not None and said != meant:
             raise invalid([(field.name, f"is {said!r} in the body, but {meant!r} in the path")])
     message.MergeFrom(found)
+
+
+def _value_in(
+    message: Any,  # noqa: ANN401 - known by its fields
+    within: tuple[FieldDescriptor, ...],
+    field: FieldDescriptor,
+) -> object | None:
+    """Return what a field is set to, in a message or one inside it; None: it is not set."""
+    for outer in within:
+        message = getattr(message, outer.name)
+    value = getattr(message, field.name)
+    is_set = message.HasField(field.name) if field.has_presence else bool(value)
+    return value if is_set else None
 
 
 def _add_request_id(message: Message, idempotency_key: str) -> None:

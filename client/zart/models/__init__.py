@@ -5,6 +5,7 @@ The names and meanings are those of the protos (``zart protos DIR``).
 
 from __future__ import annotations
 
+from zart.models.breakers import Breaker, ChangedBreaker, DeletedBreaker
 from zart.models.causes import Cause, ExplainedStep, Explanation
 from zart.models.changes import Cancelled, PotentiallyStale, Rerun, Restarted, RetriedStep
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
@@ -20,29 +21,54 @@ from zart.models.executions import (
 )
 from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
-from zart.models.operations import Operation, OperationMade, OperationReplaced
+from zart.models.operations import (
+    Operation,
+    OperationMade,
+    OperationReplaced,
+    Refusal,
+    RuleHold,
+    RuleHolds,
+)
 from zart.models.page import Page
-from zart.models.pauses import Paused, PauseRule, Resumed
+from zart.models.pauses import (
+    Paused,
+    PauseRule,
+    PauseRuleRelease,
+    ReleaseOnExpiry,
+    Resumed,
+    RuleAttempt,
+    UpdatedPauseRule,
+    WatchedPauseRule,
+)
+from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
+    BreakerStatus,
     CauseKind,
     IfExists,
     IfRunning,
     OperationKind,
+    OperationStatus,
     PauseRuleStatus,
     ReportStatus,
     RunStatus,
     RunTrigger,
     StepStatus,
+    WarningKind,
+    WatchUntil,
 )
 
 __all__ = [
     "Attempt",
     "AttemptStatus",
+    "Breaker",
+    "BreakerStatus",
     "Cancelled",
     "Cause",
     "CauseKind",
+    "ChangedBreaker",
     "DeadStep",
+    "DeletedBreaker",
     "Execution",
     "ExecutionState",
     "ExplainedStep",
@@ -57,18 +83,26 @@ __all__ = [
     "OperationKind",
     "OperationMade",
     "OperationReplaced",
+    "OperationStatus",
     "Page",
     "PauseRule",
+    "PauseRuleRelease",
     "PauseRuleStatus",
     "Paused",
     "PotentiallyStale",
+    "Refusal",
+    "ReleaseOnExpiry",
     "ReportResult",
     "ReportStatus",
+    "RequestWarning",
     "Rerun",
     "Restarted",
     "Resumed",
     "RetriedStep",
     "Retry",
+    "RuleAttempt",
+    "RuleHold",
+    "RuleHolds",
     "Run",
     "RunStatus",
     "RunTrigger",
@@ -77,4 +111,8 @@ __all__ = [
     "StepSpec",
     "StepStatus",
     "TaskDefinition",
+    "UpdatedPauseRule",
+    "WarningKind",
+    "WatchUntil",
+    "WatchedPauseRule",
 ]

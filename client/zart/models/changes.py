@@ -1,4 +1,8 @@
-"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution."""
+"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution.
+
+Of each: ``planned`` says that nothing was done, and this is what would be; ``plan_token``, given to
+the same call, makes it do just that.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ class RetriedStep:
     run_id: str
     step: Step
     replayed: bool
+    plan_token: str = ""
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Restarted:
     run: Run
     fenced_steps: tuple[FencedStep, ...]
     replayed: bool
+    plan_token: str = ""
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class PotentiallyStale:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Answers rerun; with validate_only it is a plan and ``new_run_id`` is empty."""
+    """Answers rerun; in a plan ``new_run_id`` is empty."""
 
     new_run_id: str
     new_run_number: int
@@ -49,6 +57,7 @@ class Rerun:
     fenced_steps: tuple[FencedStep, ...]
     plan_token: str
     replayed: bool
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +67,5 @@ class Cancelled:
     run: Run
     fenced_steps: tuple[FencedStep, ...]
     replayed: bool
+    plan_token: str = ""
+    planned: bool = False

@@ -1,12 +1,13 @@
-"""The record of operations: each mutation that committed."""
+"""The record of operations: what was done, and what was refused or only planned."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from zart.models.executions import FencedStep, StepError
-from zart.models.statuses import OperationKind, RunStatus, StepStatus
+from zart.models.statuses import OperationKind, OperationStatus, RunStatus, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,26 @@ class OperationMade:
     effective_rerun: tuple[str, ...]
     preserved: tuple[str, ...]
     definition_version: int
+    is_exempt: bool | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an operation was refused: names of a reason and of a status code, and what they say.
+
+    Of fields that cannot be right it has the names, never the values.
+    """
+
+    reason: str
+    code: str
+    message: str
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One mutation that committed."""
+    """One mutation that committed; or that was planned or refused, as ``status`` says."""
 
     operation_id: str
     kind: OperationKind
@@ -53,3 +69,31 @@ class Operation:
     made: OperationMade | None
     principal: str = ""
     incident: str = ""
+    batch_id: str = ""
+    breaker_id: str = ""
+    status: OperationStatus = OperationStatus.DONE
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHold:
+    """One step that waited while a pause rule withheld it. ``held_until`` None: it still does."""
+
+    rule_id: str
+    run_number: int
+    step_name: str
+    held_from: datetime | None
+    held_until: datetime | None
+    created_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHolds:
+    """Which pause rules held an execution's steps, newest first.
+
+    ``is_partial``: there may be others, of earlier runs or beyond 1,000.
+    """
+
+    holds: tuple[RuleHold, ...]
+    is_partial: bool

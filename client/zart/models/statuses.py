@@ -70,6 +70,16 @@ class PauseRuleStatus(_Status):
     ACTIVE = "ACTIVE"
     RESUMED = "RESUMED"
     EXPIRED = "EXPIRED"
+    RELEASING = "RELEASING"
+
+
+class BreakerStatus(_Status):
+    """The state of a breaker."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
 
 
 class ReportStatus(_Status):
@@ -112,6 +122,40 @@ class OperationKind(_Status):
     RESUME = "RESUME"
     EXPIRE = "EXPIRE"
     REGISTER_TASK = "REGISTER_TASK"
+    UPDATE_PAUSE_RULE = "UPDATE_PAUSE_RULE"
+    DRAIN = "DRAIN"
+    CREATE_BREAKER = "CREATE_BREAKER"
+    UPDATE_BREAKER = "UPDATE_BREAKER"
+    DELETE_BREAKER = "DELETE_BREAKER"
+    BREAKER_OPENED = "BREAKER_OPENED"
+    BREAKER_HALF_OPENED = "BREAKER_HALF_OPENED"
+    BREAKER_CLOSED = "BREAKER_CLOSED"
+    STOP_RELEASE = "STOP_RELEASE"
+    RELEASE_END = "RELEASE_END"
+
+
+class WarningKind(_Status):
+    """What a warning is about."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    MATCHES_NOTHING = "MATCHES_NOTHING"
+    EQUAL_RULE = "EQUAL_RULE"
+
+
+class WatchUntil(enum.StrEnum):
+    """How long a pause rule is watched: until it is drained (or has ended), or until it ends."""
+
+    DRAINED = "DRAINED"
+    ENDED = "ENDED"
+
+
+class OperationStatus(_Status):
+    """What became of an operation."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    DONE = "DONE"
+    PLANNED = "PLANNED"
+    REFUSED = "REFUSED"
 
 
 class IfRunning(enum.StrEnum):

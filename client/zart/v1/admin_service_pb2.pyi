@@ -13,6 +13,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import pause_rule_pb2 as _pause_rule_pb2
+from zart.v1 import warning_pb2 as _warning_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,6 +49,30 @@ IF_RUNNING_FAIL: IfRunning.ValueType  # 2
 """Refuse with RUN_ACTIVE."""
 Global___IfRunning: _TypeAlias = IfRunning  # noqa: Y015
 
+class _WatchUntil:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchUntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchUntil.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_UNTIL_UNSPECIFIED: _WatchUntil.ValueType  # 0
+    """ENDED."""
+    WATCH_UNTIL_DRAINED: _WatchUntil.ValueType  # 1
+    """Until nothing that it withholds is in flight: it has a drained_at, or has ended."""
+    WATCH_UNTIL_ENDED: _WatchUntil.ValueType  # 2
+    """Until it has ended."""
+
+class WatchUntil(_WatchUntil, metaclass=_WatchUntilEnumTypeWrapper):
+    """How long a pause rule is watched."""
+
+WATCH_UNTIL_UNSPECIFIED: WatchUntil.ValueType  # 0
+"""ENDED."""
+WATCH_UNTIL_DRAINED: WatchUntil.ValueType  # 1
+"""Until nothing that it withholds is in flight: it has a drained_at, or has ended."""
+WATCH_UNTIL_ENDED: WatchUntil.ValueType  # 2
+"""Until it has ended."""
+Global___WatchUntil: _TypeAlias = WatchUntil  # noqa: Y015
+
 @_typing.final
 class RetryStepRequest(_message.Message):
     """Asks to revive a dead step."""
@@ -63,6 +88,8 @@ class RetryStepRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. May be empty where run_id is given."""
     step_name: _builtins.str
@@ -85,6 +112,12 @@ class RetryStepRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     def __init__(
         self,
         *,
@@ -97,10 +130,12 @@ class RetryStepRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -127,12 +162,18 @@ class RetryStepResponse(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_task_id: _builtins.str
-    """The queued task; empty where a pause rule withholds the step."""
+    """The queued task; empty where a pause rule withholds the step, and in a plan."""
     run_id: _builtins.str
     """Names the run."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def step(self) -> _execution_pb2.Step:
         """The step as it is now."""
@@ -144,10 +185,12 @@ class RetryStepResponse(_message.Message):
         run_id: _builtins.str = ...,
         step: _execution_pb2.Step | None = ...,
         replayed: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_task_id", b"new_task_id", "replayed", b"replayed", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_task_id", b"new_task_id", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,6 +211,8 @@ class RestartRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     payload_json: _builtins.str
@@ -186,6 +231,12 @@ class RestartRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
@@ -202,10 +253,12 @@ class RestartRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -229,12 +282,18 @@ class RestartResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_run_id: _builtins.str
-    """Names the new run."""
+    """Names the new run; empty in a plan."""
     new_run_number: _builtins.int
     """The new run's number."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def run(self) -> _execution_pb2.Run:
         """The new run, without its payload."""
@@ -251,10 +310,12 @@ class RestartResponse(_message.Message):
         run: _execution_pb2.Run | None = ...,
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
         replayed: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,9 +344,11 @@ class RerunRequest(_message.Message):
     include_downstream: _builtins.bool
     """Also reruns all transitive dependants of the steps that are rerun."""
     validate_only: _builtins.bool
-    """Plans only: answers the plan and plan_token, changes nothing."""
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
     plan_token: _builtins.str
-    """Refuses with PLAN_CHANGED unless the plan is still the one this was given for."""
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     if_running: Global___IfRunning.ValueType
     """What to do when the current run is unfinished. Unset: SUPERSEDE."""
     expected_run_number: _builtins.int
@@ -348,14 +411,17 @@ class RerunResponse(_message.Message):
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     new_run_id: _builtins.str
-    """Names the new run; empty with validate_only."""
+    """Names the new run; empty in a plan."""
     new_run_number: _builtins.int
-    """The new run's number; with validate_only the number it would have."""
+    """The new run's number; in a plan the number that it would have."""
     plan_token: _builtins.str
-    """A hash of the run, the request and the resulting sets."""
+    """Only in a plan: makes the same request, given this, do just that."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that run again, in the graph's order."""
@@ -383,10 +449,11 @@ class RerunResponse(_message.Message):
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
         plan_token: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_rerun", b"effective_rerun", "fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "potentially_stale", b"potentially_stale", "preserved", b"preserved", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_rerun", b"effective_rerun", "fenced_steps", b"fenced_steps", "new_run_id", b"new_run_id", "new_run_number", b"new_run_number", "plan_token", b"plan_token", "planned", b"planned", "potentially_stale", b"potentially_stale", "preserved", b"preserved", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,6 +567,10 @@ class PauseRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    MUST_MATCH_FIELD_NUMBER: _builtins.int
+    RELEASE_ON_EXPIRY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Matches steps of this execution. It need not exist yet."""
     task_name: _builtins.str
@@ -518,6 +589,16 @@ class PauseRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    must_match: _builtins.bool
+    """Refuses with SCOPE_MATCHES_NOTHING where no current definition and no unfinished execution has
+    what the scope names, instead of a warning.
+    """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would withhold, with `planned` and a plan_token, and changes
+    nothing. A plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """At this time by the database's clock; it must lie ahead."""
@@ -525,6 +606,12 @@ class PauseRequest(_message.Message):
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration:
         """This long from now."""
+
+    @_builtins.property
+    def release_on_expiry(self) -> _pause_rule_pb2.ReleaseOnExpiry:
+        """Has the rule be RELEASING when its time is up, instead of letting everything go. It needs an
+        expiry.
+        """
 
     def __init__(
         self,
@@ -539,10 +626,14 @@ class PauseRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        must_match: _builtins.bool = ...,
+        release_on_expiry: _pause_rule_pb2.ReleaseOnExpiry | None = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "release_on_expiry", b"release_on_expiry", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "must_match", b"must_match", "plan_token", b"plan_token", "reason", b"reason", "release_on_expiry", b"release_on_expiry", "request_id", b"request_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -574,6 +665,13 @@ class PauseResponse(_message.Message):
     PAUSED_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     RUNNING_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    OLDEST_READY_AT_FIELD_NUMBER: _builtins.int
+    SAMPLE_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     paused_steps: _builtins.int
     """How many ready steps the rule withholds, exact to 10,000."""
     paused_steps_is_lower_bound: _builtins.bool
@@ -582,9 +680,29 @@ class PauseResponse(_message.Message):
     """How many matching steps are in flight; they finish."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be. Its rule has no id."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    executions: _builtins.int
+    """Only in a plan: how many unfinished executions have a matching step that is not completed."""
+    executions_is_lower_bound: _builtins.bool
+    """True when there are more, and counting them would take too long."""
     @_builtins.property
     def rule(self) -> _pause_rule_pb2.PauseRule:
         """The new rule."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """What may not be meant: a scope that matches nothing, or that another rule has already."""
+
+    @_builtins.property
+    def oldest_ready_at(self) -> _timestamp_pb2.Timestamp:
+        """Only in a plan: since when the oldest of the ready steps can run. Unset: there is none."""
+
+    @_builtins.property
+    def sample_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in a plan: some of the executions, at most 5."""
 
     def __init__(
         self,
@@ -594,10 +712,17 @@ class PauseResponse(_message.Message):
         paused_steps_is_lower_bound: _builtins.bool = ...,
         running_steps: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+        planned: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        executions: _builtins.int = ...,
+        executions_is_lower_bound: _builtins.bool = ...,
+        oldest_ready_at: _timestamp_pb2.Timestamp | None = ...,
+        sample_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_ready_at", b"oldest_ready_at", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "replayed", b"replayed", "rule", b"rule", "running_steps", b"running_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "executions_is_lower_bound", b"executions_is_lower_bound", "oldest_ready_at", b"oldest_ready_at", "paused_steps", b"paused_steps", "paused_steps_is_lower_bound", b"paused_steps_is_lower_bound", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "rule", b"rule", "running_steps", b"running_steps", "sample_execution_ids", b"sample_execution_ids", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -618,6 +743,10 @@ class ResumeRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """Names one rule; set without a scope."""
     execution_id: _builtins.str
@@ -638,6 +767,16 @@ class ResumeRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    canary: _builtins.int
+    """Releases the oldest so many paused steps, 1 to 10,000; the rule stays ACTIVE."""
+    rate_per_second: _builtins.float
+    """Releases so many steps a second, 0.01 to 100,000, oldest first."""
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     def __init__(
         self,
         *,
@@ -650,10 +789,14 @@ class ResumeRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        canary: _builtins.int = ...,
+        rate_per_second: _builtins.float = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "execution_id", b"execution_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "canary", b"canary", "execution_id", b"execution_id", "pace", b"pace", "rate_per_second", b"rate_per_second", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id", "_rule_id", b"_rule_id", "_step_pattern", b"_step_pattern", "_task_name", b"_task_name", "canary", b"canary", "everything", b"everything", "execution_id", b"execution_id", "incident", b"incident", "pace", b"pace", "plan_token", b"plan_token", "rate_per_second", b"rate_per_second", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "step_pattern", b"step_pattern", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__execution_id: _TypeAlias = _typing.Literal["execution_id"]  # noqa: Y015
     _WhichOneofArgType__execution_id: _TypeAlias = _typing.Literal["_execution_id", b"_execution_id"]  # noqa: Y015
@@ -663,6 +806,8 @@ class ResumeRequest(_message.Message):
     _WhichOneofArgType__step_pattern: _TypeAlias = _typing.Literal["_step_pattern", b"_step_pattern"]  # noqa: Y015
     _WhichOneofReturnType__task_name: _TypeAlias = _typing.Literal["task_name"]  # noqa: Y015
     _WhichOneofArgType__task_name: _TypeAlias = _typing.Literal["_task_name", b"_task_name"]  # noqa: Y015
+    _WhichOneofReturnType_pace: _TypeAlias = _typing.Literal["canary", "rate_per_second"]  # noqa: Y015
+    _WhichOneofArgType_pace: _TypeAlias = _typing.Literal["pace", b"pace"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__execution_id) -> _WhichOneofReturnType__execution_id | None: ...
     @_typing.overload
@@ -671,6 +816,8 @@ class ResumeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step_pattern) -> _WhichOneofReturnType__step_pattern | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_name) -> _WhichOneofReturnType__task_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_pace) -> _WhichOneofReturnType_pace | None: ...
 
 Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
 
@@ -686,19 +833,32 @@ class ResumeResponse(_message.Message):
     RELEASED_STEPS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     STILL_PAUSED_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    STILL_RELEASING_RULES_FIELD_NUMBER: _builtins.int
     rules_deleted: _builtins.int
     """How many rules this call deleted."""
     released_steps: _builtins.int
-    """How many steps it lets go, exact to 10,000. They are queued in small transactions."""
+    """How many steps it lets go, now or at its pace, exact to 10,000. They are queued in small
+    transactions; those of a canary are queued when it answers.
+    """
     released_steps_is_lower_bound: _builtins.bool
     """True when there are more than 10,000."""
     still_paused_steps: _builtins.int
     """How many of the rules' steps other active rules go on withholding, exact to 10,000."""
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
-        """The rules it deleted; with rule_id, also one that was already deleted."""
+        """The rules it deleted; with rule_id, also one that was already deleted; with a pace, the rule."""
+
+    @_builtins.property
+    def still_releasing_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules that are RELEASING and were passed over, as they were not named by rule_id."""
 
     def __init__(
         self,
@@ -709,14 +869,217 @@ class ResumeResponse(_message.Message):
         released_steps_is_lower_bound: _builtins.bool = ...,
         still_paused_steps: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        planned: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        still_releasing_rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "released_steps_is_lower_bound", b"released_steps_is_lower_bound", "replayed", b"replayed", "rules", b"rules", "rules_deleted", b"rules_deleted", "still_paused_steps", b"still_paused_steps", "still_releasing_rules", b"still_releasing_rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class StopReleaseRequest(_message.Message):
+    """Asks to stop a release."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incident", b"incident", "reason", b"reason", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopReleaseRequest: _TypeAlias = StopReleaseRequest  # noqa: Y015
+
+@_typing.final
+class StopReleaseResponse(_message.Message):
+    """Answers StopRelease."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule, which is ACTIVE."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed", b"replayed", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopReleaseResponse: _TypeAlias = StopReleaseResponse  # noqa: Y015
+
+@_typing.final
+class UpdatePauseRuleRequest(_message.Message):
+    """Asks for a change of a pause rule: of its exemptions, its end, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    ADD_EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    REMOVE_EXEMPT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_FIELD_NUMBER: _builtins.int
+    NEVER_EXPIRES_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    never_expires: _builtins.bool
+    """Never; true, where it is set."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    @_builtins.property
+    def add_exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Executions that the rule is not to match: their steps run while all others stay paused. They
+        need not exist yet. At most 1,000.
+        """
+
+    @_builtins.property
+    def remove_exempt_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Executions that the rule is to match again. At most 1,000; one in both lists is INVALID_FIELD."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """At this time by the database's clock; it must lie ahead."""
+
+    @_builtins.property
+    def expires_in(self) -> _duration_pb2.Duration:
+        """This long from now."""
+
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        add_exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        remove_exempt_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_in: _duration_pb2.Duration | None = ...,
+        never_expires: _builtins.bool = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "never_expires", b"never_expires"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_exempt_execution_ids", b"add_exempt_execution_ids", "expires_at", b"expires_at", "expires_in", b"expires_in", "expiry", b"expiry", "incident", b"incident", "never_expires", b"never_expires", "plan_token", b"plan_token", "reason", b"reason", "remove_exempt_execution_ids", b"remove_exempt_execution_ids", "request_id", b"request_id", "rule_id", b"rule_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_expiry: _TypeAlias = _typing.Literal["expires_at", "expires_in", "never_expires"]  # noqa: Y015
+    _WhichOneofArgType_expiry: _TypeAlias = _typing.Literal["expiry", b"expiry"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_expiry) -> _WhichOneofReturnType_expiry | None: ...
+
+Global___UpdatePauseRuleRequest: _TypeAlias = UpdatePauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class UpdatePauseRuleResponse(_message.Message):
+    """Answers UpdatePauseRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    RELEASED_STEPS_FIELD_NUMBER: _builtins.int
+    WITHHELD_AGAIN_STEPS_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    released_steps: _builtins.int
+    """How many ready steps of the executions that it exempts now are let go; counted to 10,000."""
+    withheld_again_steps: _builtins.int
+    """How many ready steps it withholds again, queued ones; counted to 10,000."""
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule as it is now."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """What may not be meant: an id that no execution has. It is exempt all the same."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        released_steps: _builtins.int = ...,
+        withheld_again_steps: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_token", b"plan_token", "planned", b"planned", "released_steps", b"released_steps", "replayed", b"replayed", "rule", b"rule", "warnings", b"warnings", "withheld_again_steps", b"withheld_again_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePauseRuleResponse: _TypeAlias = UpdatePauseRuleResponse  # noqa: Y015
 
 @_typing.final
 class GetPauseRuleRequest(_message.Message):
@@ -763,6 +1126,112 @@ class GetPauseRuleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPauseRuleResponse: _TypeAlias = GetPauseRuleResponse  # noqa: Y015
+
+@_typing.final
+class VerifyPauseRuleRequest(_message.Message):
+    """Asks for the receipt of a pause rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule, which may have ended."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyPauseRuleRequest: _TypeAlias = VerifyPauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class VerifyPauseRuleResponse(_message.Message):
+    """Answers VerifyPauseRule. An attempt counts once, where it was made, though a rerun has kept its
+    result; a step that an operator completed was not leased and is not in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLEAN_FIELD_NUMBER: _builtins.int
+    WINDOW_STARTED_AT_FIELD_NUMBER: _builtins.int
+    WINDOW_ENDED_AT_FIELD_NUMBER: _builtins.int
+    CHECKED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_AT_START_FIELD_NUMBER: _builtins.int
+    EXEMPT_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RELEASED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LAST_BEFORE_FIELD_NUMBER: _builtins.int
+    FIRST_AFTER_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    clean: _builtins.bool
+    """True if nothing was leased that the rule withheld, and all that could tell was read: there are
+    no violations, and is_complete is true.
+    """
+    checked_attempts: _builtins.int
+    """The attempts that were looked at: those of steps that the rule's scope matches, exempt ones too,
+    in runs that lived while the rule stood, or within five minutes of that.
+    """
+    in_flight_at_start: _builtins.int
+    """Those of them that were leased before the rule was added, and had not ended by then."""
+    exempt_attempts: _builtins.int
+    """Those of them that were leased while the rule stood, and exempted their execution."""
+    released_attempts: _builtins.int
+    """Those of them that were leased while the rule stood, and had released them."""
+    violations_is_lower_bound: _builtins.bool
+    """There are more violations than that."""
+    is_complete: _builtins.bool
+    """False if runs were purged that lived while the rule stood, or if a server added or ended the
+    rule that is too old to note between which lease tokens it stood: then nothing is counted.
+    """
+    @_builtins.property
+    def window_started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the rule was added."""
+
+    @_builtins.property
+    def window_ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When the rule ended. Unset: it stands, and was judged until now."""
+
+    @_builtins.property
+    def last_before(self) -> _pause_rule_pb2.RuleAttempt:
+        """The last of them that was leased before the rule was added."""
+
+    @_builtins.property
+    def first_after(self) -> _pause_rule_pb2.RuleAttempt:
+        """The first of them that was leased after the rule had ended."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.RuleAttempt]:
+        """Those of them that were leased although the rule withheld them: the first 1,000 of these."""
+
+    def __init__(
+        self,
+        *,
+        clean: _builtins.bool = ...,
+        window_started_at: _timestamp_pb2.Timestamp | None = ...,
+        window_ended_at: _timestamp_pb2.Timestamp | None = ...,
+        checked_attempts: _builtins.int = ...,
+        in_flight_at_start: _builtins.int = ...,
+        exempt_attempts: _builtins.int = ...,
+        released_attempts: _builtins.int = ...,
+        last_before: _pause_rule_pb2.RuleAttempt | None = ...,
+        first_after: _pause_rule_pb2.RuleAttempt | None = ...,
+        violations: _abc.Iterable[_pause_rule_pb2.RuleAttempt] | None = ...,
+        violations_is_lower_bound: _builtins.bool = ...,
+        is_complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_after", b"first_after", "last_before", b"last_before", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_attempts", b"checked_attempts", "clean", b"clean", "exempt_attempts", b"exempt_attempts", "first_after", b"first_after", "in_flight_at_start", b"in_flight_at_start", "is_complete", b"is_complete", "last_before", b"last_before", "released_attempts", b"released_attempts", "violations", b"violations", "violations_is_lower_bound", b"violations_is_lower_bound", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyPauseRuleResponse: _TypeAlias = VerifyPauseRuleResponse  # noqa: Y015
 
 @_typing.final
 class ListPauseRulesRequest(_message.Message):
@@ -846,3 +1315,65 @@ class ListPauseRulesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPauseRulesResponse: _TypeAlias = ListPauseRulesResponse  # noqa: Y015
+
+@_typing.final
+class WatchPauseRuleRequest(_message.Message):
+    """Asks to watch a pause rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    until: Global___WatchUntil.ValueType
+    """How long."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        until: Global___WatchUntil.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule_id", b"rule_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPauseRuleRequest: _TypeAlias = WatchPauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class WatchPauseRuleResponse(_message.Message):
+    """One message of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    SILENT_STEPS_FIELD_NUMBER: _builtins.int
+    SILENT_UNTIL_FIELD_NUMBER: _builtins.int
+    silent_steps: _builtins.int
+    """How many of its running_steps have a lease that was not extended for half of its time: their
+    dispatchers may be dead. They count until their leases end.
+    """
+    @_builtins.property
+    def rule(self) -> _pause_rule_pb2.PauseRule:
+        """The rule as it is now."""
+
+    @_builtins.property
+    def silent_until(self) -> _timestamp_pb2.Timestamp:
+        """When the last of those leases ends, unless it is extended."""
+
+    def __init__(
+        self,
+        *,
+        rule: _pause_rule_pb2.PauseRule | None = ...,
+        silent_steps: _builtins.int = ...,
+        silent_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "silent_until", b"silent_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "silent_steps", b"silent_steps", "silent_until", b"silent_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPauseRuleResponse: _TypeAlias = WatchPauseRuleResponse  # noqa: Y015

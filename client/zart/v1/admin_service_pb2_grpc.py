@@ -75,15 +75,35 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.UpdatePauseRule = channel.unary_unary(
+                '/zart.v1.AdminService/UpdatePauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
+                _registered_method=True)
+        self.StopRelease = channel.unary_unary(
+                '/zart.v1.AdminService/StopRelease',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.FromString,
+                _registered_method=True)
         self.GetPauseRule = channel.unary_unary(
                 '/zart.v1.AdminService/GetPauseRule',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.FromString,
                 _registered_method=True)
+        self.VerifyPauseRule = channel.unary_unary(
+                '/zart.v1.AdminService/VerifyPauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.FromString,
+                _registered_method=True)
         self.ListPauseRules = channel.unary_unary(
                 '/zart.v1.AdminService/ListPauseRules',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.FromString,
+                _registered_method=True)
+        self.WatchPauseRule = channel.unary_stream(
+                '/zart.v1.AdminService/WatchPauseRule',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.FromString,
                 _registered_method=True)
 
 
@@ -106,7 +126,7 @@ class AdminServiceServicer(object):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +136,7 @@ class AdminServiceServicer(object):
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
         its leases are fenced and late results refused; a finished one keeps its status.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-        (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,7 +164,8 @@ class AdminServiceServicer(object):
 
     def Pause(self, request, context):
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-        or expires. Steps in flight finish. An equal Pause makes a second rule.
+        or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+        Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,15 +174,54 @@ class AdminServiceServicer(object):
     def Resume(self, request, context):
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
-        Resuming a known rule that is already deleted is OK with rules_deleted 0.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+        RELEASING are passed over unless rule_id names them: then the rest goes at once.
+        With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+        released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+        step, and never expires. On a rule that is still settling, that begins when it is settled.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePauseRule(self, request, context):
+        """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+        an execution that is exempt no longer and that the rule matches; the paused steps of one that
+        it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+        OK, as is to remove an exemption that there is not.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRelease(self, request, context):
+        """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+        returned, none of that is leased, also what was released and waits in the queue.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULE_NOT_RELEASING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPauseRule(self, request, context):
-        """Returns a pause rule, deleted or not, with all executions that it exempts.
+        """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+        withholds and what is in flight as of the read.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyPauseRule(self, request, context):
+        """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+        the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+        was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -170,6 +230,15 @@ class AdminServiceServicer(object):
 
     def ListPauseRules(self, request, context):
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPauseRule(self, request, context):
+        """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+        most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,15 +277,35 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ResumeRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ResumeResponse.SerializeToString,
             ),
+            'UpdatePauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.SerializeToString,
+            ),
+            'StopRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRelease,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.SerializeToString,
+            ),
             'GetPauseRule': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPauseRule,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.GetPauseRuleResponse.SerializeToString,
             ),
+            'VerifyPauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyPauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.SerializeToString,
+            ),
             'ListPauseRules': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPauseRules,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.SerializeToString,
+            ),
+            'WatchPauseRule': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPauseRule,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -403,6 +492,60 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdatePauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/UpdatePauseRule',
+            zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.UpdatePauseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/StopRelease',
+            zart_dot_v1_dot_admin__service__pb2.StopReleaseRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.StopReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetPauseRule(request,
             target,
             options=(),
@@ -430,6 +573,33 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def VerifyPauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/VerifyPauseRule',
+            zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.VerifyPauseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListPauseRules(request,
             target,
             options=(),
@@ -446,6 +616,33 @@ class AdminService(object):
             '/zart.v1.AdminService/ListPauseRules',
             zart_dot_v1_dot_admin__service__pb2.ListPauseRulesRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ListPauseRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/zart.v1.AdminService/WatchPauseRule',
+            zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.WatchPauseRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

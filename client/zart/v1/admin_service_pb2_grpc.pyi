@@ -49,13 +49,13 @@ class AdminServiceStub:
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-    (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]
     """Creates the next run on the current run's graph, with the results of some completed steps
@@ -71,20 +71,53 @@ class AdminServiceStub:
     """
     Pause: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-    or expires. Steps in flight finish. An equal Pause makes a second rule.
+    or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+    Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
-    Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+    RELEASING are passed over unless rule_id names them: then the rest goes at once.
+    With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+    released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+    step, and never expires. On a rule that is still settling, that begins when it is settled.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+    """
+    UpdatePauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]
+    """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+    an execution that is exempt no longer and that the rule matches; the paused steps of one that
+    it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+    OK, as is to remove an exemption that there is not.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    """
+    StopRelease: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]
+    """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+    returned, none of that is leased, also what was released and waits in the queue.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULE_NOT_RELEASING).
     """
     GetPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]
-    """Returns a pause rule, deleted or not, with all executions that it exempts.
+    """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+    withholds and what is in flight as of the read.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
+    VerifyPauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.VerifyPauseRuleRequest, _admin_service_pb2.VerifyPauseRuleResponse]
+    """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+    the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+    was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+    WatchPauseRule: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.WatchPauseRuleRequest, _admin_service_pb2.WatchPauseRuleResponse]
+    """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+    most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -107,13 +140,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]  # type: ignore[assignment]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-    (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]  # type: ignore[assignment]
     """Creates the next run on the current run's graph, with the results of some completed steps
@@ -129,20 +162,53 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     Pause: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]  # type: ignore[assignment]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-    or expires. Steps in flight finish. An equal Pause makes a second rule.
+    or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+    Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
     """
     Resume: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeRequest, _admin_service_pb2.ResumeResponse]  # type: ignore[assignment]
     """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
     none given means all. Steps that no other active rule holds are queued again, oldest first.
-    Resuming a known rule that is already deleted is OK with rules_deleted 0.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+    RELEASING are passed over unless rule_id names them: then the rest goes at once.
+    With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+    released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+    step, and never expires. On a rule that is still settling, that begins when it is settled.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+    """
+    UpdatePauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]  # type: ignore[assignment]
+    """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+    an execution that is exempt no longer and that the rule matches; the paused steps of one that
+    it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+    OK, as is to remove an exemption that there is not.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    """
+    StopRelease: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]  # type: ignore[assignment]
+    """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+    returned, none of that is leased, also what was released and waits in the queue.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+    RULE_NOT_RELEASING).
     """
     GetPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetPauseRuleRequest, _admin_service_pb2.GetPauseRuleResponse]  # type: ignore[assignment]
-    """Returns a pause rule, deleted or not, with all executions that it exempts.
+    """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+    withholds and what is in flight as of the read.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+    """
+    VerifyPauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.VerifyPauseRuleRequest, _admin_service_pb2.VerifyPauseRuleResponse]  # type: ignore[assignment]
+    """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+    the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+    was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]  # type: ignore[assignment]
     """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+    WatchPauseRule: _aio.UnaryStreamMultiCallable[_admin_service_pb2.WatchPauseRuleRequest, _admin_service_pb2.WatchPauseRuleResponse]  # type: ignore[assignment]
+    """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+    most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Operates executions: what an on-call engineer does to running and failed work.
@@ -168,7 +234,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED).
+        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -180,7 +246,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
         its leases are fenced and late results refused; a finished one keeps its status.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
-        (RUN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
 
     @_abc_1.abstractmethod
@@ -214,7 +280,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.PauseResponse, _abc.Awaitable[_admin_service_pb2.PauseResponse]]:
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
-        or expires. Steps in flight finish. An equal Pause makes a second rule.
+        or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
+        Errors: FAILED_PRECONDITION (SCOPE_MATCHES_NOTHING), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -225,8 +292,39 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.ResumeResponse, _abc.Awaitable[_admin_service_pb2.ResumeResponse]]:
         """Deletes pause rules (softly): one, or those whose own scope fields equal every field given;
         none given means all. Steps that no other active rule holds are queued again, oldest first.
-        Resuming a known rule that is already deleted is OK with rules_deleted 0.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        Resuming a known rule that is already deleted is OK with rules_deleted 0. Rules that are
+        RELEASING are passed over unless rule_id names them: then the rest goes at once.
+        With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
+        released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
+        step, and never expires. On a rule that is still settling, that begins when it is settled.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePauseRule(
+        self,
+        request: _admin_service_pb2.UpdatePauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdatePauseRuleResponse, _abc.Awaitable[_admin_service_pb2.UpdatePauseRuleResponse]]:
+        """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
+        an execution that is exempt no longer and that the rule matches; the paused steps of one that
+        it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
+        OK, as is to remove an exemption that there is not.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
+        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        """
+
+    @_abc_1.abstractmethod
+    def StopRelease(
+        self,
+        request: _admin_service_pb2.StopReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.StopReleaseResponse, _abc.Awaitable[_admin_service_pb2.StopReleaseResponse]]:
+        """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
+        returned, none of that is leased, also what was released and waits in the queue.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE,
+        RULE_NOT_RELEASING).
         """
 
     @_abc_1.abstractmethod
@@ -235,7 +333,21 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetPauseRuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.GetPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.GetPauseRuleResponse]]:
-        """Returns a pause rule, deleted or not, with all executions that it exempts.
+        """Returns a pause rule, deleted or not, with all executions that it exempts, and with what it
+        withholds and what is in flight as of the read.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyPauseRule(
+        self,
+        request: _admin_service_pb2.VerifyPauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.VerifyPauseRuleResponse, _abc.Awaitable[_admin_service_pb2.VerifyPauseRuleResponse]]:
+        """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
+        the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
+        was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
+        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
 
@@ -246,5 +358,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListPauseRulesResponse, _abc.Awaitable[_admin_service_pb2.ListPauseRulesResponse]]:
         """Lists pause rules, newest first; with scope fields, those whose own fields equal them."""
+
+    @_abc_1.abstractmethod
+    def WatchPauseRule(
+        self,
+        request: _admin_service_pb2.WatchPauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.WatchPauseRuleResponse], _abc.AsyncIterator[_admin_service_pb2.WatchPauseRuleResponse]]:
+        """Streams a pause rule: as it is, then each time that it or one of its counts has changed, at
+        most every 200 ms and at least every 15 s. Ends when it is so as `until` says, also at once.
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch again).
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

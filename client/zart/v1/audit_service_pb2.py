@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
+from zart.v1 import refusal_pb2 as zart_dot_v1_dot_refusal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/audit_service.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"z\n\x15ListOperationsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Y\n\x16ListOperationsResponse\x12&\n\noperations\x18\x01 \x03(\x0b\x32\x12.zart.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9f\x03\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x17\n\nrun_number\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tstep_name\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x11\n\ttask_name\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08replaced\x18\x0c \x01(\x0b\x32\x1a.zart.v1.OperationReplaced\x12$\n\x04made\x18\r \x01(\x0b\x32\x16.zart.v1.OperationMade\x12\x11\n\tprincipal\x18\x0e \x01(\t\x12\x10\n\x08incident\x18\x11 \x01(\tB\r\n\x0b_run_number\"\x9d\x02\n\x11OperationReplaced\x12\x17\n\nrun_number\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0bstep_status\x18\x05 \x01(\x0e\x32\x13.zart.v1.StepStatus\x12&\n\nstep_error\x18\x06 \x01(\x0b\x32\x12.zart.v1.StepError\x12)\n\x0c\x66\x65nced_steps\x18\x07 \x03(\x0b\x32\x13.zart.v1.FencedStepB\r\n\x0b_run_number\"\x8e\x01\n\rOperationMade\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x04 \x03(\t\x12\x11\n\tpreserved\x18\x05 \x03(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x06 \x01(\x05*\xab\x02\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_START\x10\x01\x12\x1d\n\x19OPERATION_KIND_RETRY_STEP\x10\x02\x12\x1a\n\x16OPERATION_KIND_RESTART\x10\x03\x12\x18\n\x14OPERATION_KIND_RERUN\x10\x04\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x05\x12\x18\n\x14OPERATION_KIND_PAUSE\x10\x06\x12\x19\n\x15OPERATION_KIND_RESUME\x10\x07\x12\x19\n\x15OPERATION_KIND_EXPIRE\x10\x08\x12 \n\x1cOPERATION_KIND_REGISTER_TASK\x10\t2a\n\x0c\x41uditService\x12Q\n\x0eListOperations\x12\x1e.zart.v1.ListOperationsRequest\x1a\x1f.zart.v1.ListOperationsResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bzart/v1/audit_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\x1a\x15zart/v1/refusal.proto\"\xc3\x03\n\x15ListOperationsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12%\n\x05kinds\x18\x05 \x03(\x0e\x32\x16.zart.v1.OperationKind\x12\x14\n\x0ctriggered_by\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x31\n\rcreated_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08incident\x18\n \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x0b \x01(\t\x12\x0f\n\x07rule_id\x18\x0c \x01(\t\x12\x12\n\nbreaker_id\x18\r \x01(\t\x12*\n\x08statuses\x18\x0e \x03(\x0e\x32\x18.zart.v1.OperationStatus\x12\x1b\n\x13include_batch_items\x18\x0f \x01(\x08\"Y\n\x16ListOperationsResponse\x12&\n\noperations\x18\x01 \x03(\x0b\x32\x12.zart.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x14ListRuleHoldsRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"M\n\x15ListRuleHoldsResponse\x12 \n\x05holds\x18\x01 \x03(\x0b\x32\x11.zart.v1.RuleHold\x12\x12\n\nis_partial\x18\x02 \x01(\x08\"\xc5\x01\n\x08RuleHold\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x12\n\nrun_number\x18\x02 \x01(\x05\x12\x11\n\tstep_name\x18\x03 \x01(\t\x12-\n\theld_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nheld_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"\x92\x04\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.zart.v1.OperationKind\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x17\n\nrun_number\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tstep_name\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x11\n\ttask_name\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08replaced\x18\x0c \x01(\x0b\x32\x1a.zart.v1.OperationReplaced\x12$\n\x04made\x18\r \x01(\x0b\x32\x16.zart.v1.OperationMade\x12\x11\n\tprincipal\x18\x0e \x01(\t\x12(\n\x06status\x18\x0f \x01(\x0e\x32\x18.zart.v1.OperationStatus\x12!\n\x07refusal\x18\x10 \x01(\x0b\x32\x10.zart.v1.Refusal\x12\x10\n\x08incident\x18\x11 \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x12 \x01(\t\x12\x12\n\nbreaker_id\x18\x13 \x01(\tB\r\n\x0b_run_number\"\x9d\x02\n\x11OperationReplaced\x12\x17\n\nrun_number\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0bstep_status\x18\x05 \x01(\x0e\x32\x13.zart.v1.StepStatus\x12&\n\nstep_error\x18\x06 \x01(\x0b\x32\x12.zart.v1.StepError\x12)\n\x0c\x66\x65nced_steps\x18\x07 \x03(\x0b\x32\x13.zart.v1.FencedStepB\r\n\x0b_run_number\"\xe4\x01\n\rOperationMade\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_rerun\x18\x04 \x03(\t\x12\x11\n\tpreserved\x18\x05 \x03(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x06 \x01(\x05\x12\x16\n\tis_exempt\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_is_exempt*\x83\x05\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_START\x10\x01\x12\x1d\n\x19OPERATION_KIND_RETRY_STEP\x10\x02\x12\x1a\n\x16OPERATION_KIND_RESTART\x10\x03\x12\x18\n\x14OPERATION_KIND_RERUN\x10\x04\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x05\x12\x18\n\x14OPERATION_KIND_PAUSE\x10\x06\x12\x19\n\x15OPERATION_KIND_RESUME\x10\x07\x12\x19\n\x15OPERATION_KIND_EXPIRE\x10\x08\x12 \n\x1cOPERATION_KIND_REGISTER_TASK\x10\t\x12$\n OPERATION_KIND_UPDATE_PAUSE_RULE\x10\x0c\x12\x18\n\x14OPERATION_KIND_DRAIN\x10\x1a\x12!\n\x1dOPERATION_KIND_CREATE_BREAKER\x10\x14\x12!\n\x1dOPERATION_KIND_UPDATE_BREAKER\x10\x15\x12!\n\x1dOPERATION_KIND_DELETE_BREAKER\x10\x16\x12!\n\x1dOPERATION_KIND_BREAKER_OPENED\x10\x17\x12&\n\"OPERATION_KIND_BREAKER_HALF_OPENED\x10\x18\x12!\n\x1dOPERATION_KIND_BREAKER_CLOSED\x10\x19\x12\x1f\n\x1bOPERATION_KIND_STOP_RELEASE\x10\r\x12\x1e\n\x1aOPERATION_KIND_RELEASE_END\x10\x1b*\x8a\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15OPERATION_STATUS_DONE\x10\x01\x12\x1c\n\x18OPERATION_STATUS_PLANNED\x10\x02\x12\x1c\n\x18OPERATION_STATUS_REFUSED\x10\x03\x32\x88\x02\n\x0c\x41uditService\x12o\n\x0eListOperations\x12\x1e.zart.v1.ListOperationsRequest\x1a\x1f.zart.v1.ListOperationsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/admin/v1/operations\x12\x86\x01\n\rListRuleHolds\x12\x1d.zart.v1.ListRuleHoldsRequest\x1a\x1e.zart.v1.ListRuleHoldsResponse\"6\x82\xd3\xe4\x93\x02\x30\x12./admin/v1/executions/{execution_id}/rule-holdsB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +36,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.audit_service_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_OPERATIONKIND']._serialized_start=1165
-  _globals['_OPERATIONKIND']._serialized_end=1464
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=98
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=220
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=222
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=311
-  _globals['_OPERATION']._serialized_start=314
-  _globals['_OPERATION']._serialized_end=729
-  _globals['_OPERATIONREPLACED']._serialized_start=732
-  _globals['_OPERATIONREPLACED']._serialized_end=1017
-  _globals['_OPERATIONMADE']._serialized_start=1020
-  _globals['_OPERATIONMADE']._serialized_end=1162
-  _globals['_AUDITSERVICE']._serialized_start=1466
-  _globals['_AUDITSERVICE']._serialized_end=1563
+  _globals['_AUDITSERVICE'].methods_by_name['ListOperations']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\202\323\344\223\002\026\022\024/admin/v1/operations'
+  _globals['_AUDITSERVICE'].methods_by_name['ListRuleHolds']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListRuleHolds']._serialized_options = b'\202\323\344\223\0020\022./admin/v1/executions/{execution_id}/rule-holds'
+  _globals['_OPERATIONKIND']._serialized_start=2074
+  _globals['_OPERATIONKIND']._serialized_end=2717
+  _globals['_OPERATIONSTATUS']._serialized_start=2720
+  _globals['_OPERATIONSTATUS']._serialized_end=2858
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=152
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=603
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=605
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=694
+  _globals['_LISTRULEHOLDSREQUEST']._serialized_start=696
+  _globals['_LISTRULEHOLDSREQUEST']._serialized_end=740
+  _globals['_LISTRULEHOLDSRESPONSE']._serialized_start=742
+  _globals['_LISTRULEHOLDSRESPONSE']._serialized_end=819
+  _globals['_RULEHOLD']._serialized_start=822
+  _globals['_RULEHOLD']._serialized_end=1019
+  _globals['_OPERATION']._serialized_start=1022
+  _globals['_OPERATION']._serialized_end=1552
+  _globals['_OPERATIONREPLACED']._serialized_start=1555
+  _globals['_OPERATIONREPLACED']._serialized_end=1840
+  _globals['_OPERATIONMADE']._serialized_start=1843
+  _globals['_OPERATIONMADE']._serialized_end=2071
+  _globals['_AUDITSERVICE']._serialized_start=2861
+  _globals['_AUDITSERVICE']._serialized_end=3125
 # @@protoc_insertion_point(module_scope)

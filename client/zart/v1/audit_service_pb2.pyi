@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from zart.v1 import execution_pb2 as _execution_pb2
+from zart.v1 import refusal_pb2 as _refusal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -42,11 +43,33 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     OPERATION_KIND_PAUSE: _OperationKind.ValueType  # 6
     """Pause."""
     OPERATION_KIND_RESUME: _OperationKind.ValueType  # 7
-    """Resume: one record for each rule deleted."""
+    """Resume: one record for each rule deleted, or the rule that lets steps go."""
     OPERATION_KIND_EXPIRE: _OperationKind.ValueType  # 8
     """A pause rule's time was up."""
     OPERATION_KIND_REGISTER_TASK: _OperationKind.ValueType  # 9
     """RegisterTask, where it changed the current definition."""
+    OPERATION_KIND_UPDATE_PAUSE_RULE: _OperationKind.ValueType  # 12
+    """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
+    longer, and one for a new end. One as well where it changed nothing.
+    """
+    OPERATION_KIND_DRAIN: _OperationKind.ValueType  # 26
+    """Nothing that a pause rule withholds was in flight any more: once for each rule."""
+    OPERATION_KIND_CREATE_BREAKER: _OperationKind.ValueType  # 20
+    """CreateBreaker."""
+    OPERATION_KIND_UPDATE_BREAKER: _OperationKind.ValueType  # 21
+    """UpdateBreaker."""
+    OPERATION_KIND_DELETE_BREAKER: _OperationKind.ValueType  # 22
+    """DeleteBreaker."""
+    OPERATION_KIND_BREAKER_OPENED: _OperationKind.ValueType  # 23
+    """A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+    OPERATION_KIND_BREAKER_HALF_OPENED: _OperationKind.ValueType  # 24
+    """A breaker lets a few steps try."""
+    OPERATION_KIND_BREAKER_CLOSED: _OperationKind.ValueType  # 25
+    """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
+    OPERATION_KIND_STOP_RELEASE: _OperationKind.ValueType  # 13
+    """StopRelease."""
+    OPERATION_KIND_RELEASE_END: _OperationKind.ValueType  # 27
+    """A rule that was RELEASING has let all steps go; by whoever began the release."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -66,16 +89,68 @@ OPERATION_KIND_CANCEL: OperationKind.ValueType  # 5
 OPERATION_KIND_PAUSE: OperationKind.ValueType  # 6
 """Pause."""
 OPERATION_KIND_RESUME: OperationKind.ValueType  # 7
-"""Resume: one record for each rule deleted."""
+"""Resume: one record for each rule deleted, or the rule that lets steps go."""
 OPERATION_KIND_EXPIRE: OperationKind.ValueType  # 8
 """A pause rule's time was up."""
 OPERATION_KIND_REGISTER_TASK: OperationKind.ValueType  # 9
 """RegisterTask, where it changed the current definition."""
+OPERATION_KIND_UPDATE_PAUSE_RULE: OperationKind.ValueType  # 12
+"""UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
+longer, and one for a new end. One as well where it changed nothing.
+"""
+OPERATION_KIND_DRAIN: OperationKind.ValueType  # 26
+"""Nothing that a pause rule withholds was in flight any more: once for each rule."""
+OPERATION_KIND_CREATE_BREAKER: OperationKind.ValueType  # 20
+"""CreateBreaker."""
+OPERATION_KIND_UPDATE_BREAKER: OperationKind.ValueType  # 21
+"""UpdateBreaker."""
+OPERATION_KIND_DELETE_BREAKER: OperationKind.ValueType  # 22
+"""DeleteBreaker."""
+OPERATION_KIND_BREAKER_OPENED: OperationKind.ValueType  # 23
+"""A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+OPERATION_KIND_BREAKER_HALF_OPENED: OperationKind.ValueType  # 24
+"""A breaker lets a few steps try."""
+OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
+"""A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
+OPERATION_KIND_STOP_RELEASE: OperationKind.ValueType  # 13
+"""StopRelease."""
+OPERATION_KIND_RELEASE_END: OperationKind.ValueType  # 27
+"""A rule that was RELEASING has let all steps go; by whoever began the release."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
+
+class _OperationStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OperationStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_STATUS_UNSPECIFIED: _OperationStatus.ValueType  # 0
+    """Never sent by the server."""
+    OPERATION_STATUS_DONE: _OperationStatus.ValueType  # 1
+    """It committed."""
+    OPERATION_STATUS_PLANNED: _OperationStatus.ValueType  # 2
+    """Its caller asked for a plan only: nothing was changed."""
+    OPERATION_STATUS_REFUSED: _OperationStatus.ValueType  # 3
+    """It was refused: nothing was changed."""
+
+class OperationStatus(_OperationStatus, metaclass=_OperationStatusEnumTypeWrapper):
+    """What became of an operation."""
+
+OPERATION_STATUS_UNSPECIFIED: OperationStatus.ValueType  # 0
+"""Never sent by the server."""
+OPERATION_STATUS_DONE: OperationStatus.ValueType  # 1
+"""It committed."""
+OPERATION_STATUS_PLANNED: OperationStatus.ValueType  # 2
+"""Its caller asked for a plan only: nothing was changed."""
+OPERATION_STATUS_REFUSED: OperationStatus.ValueType  # 3
+"""It was refused: nothing was changed."""
+Global___OperationStatus: _TypeAlias = OperationStatus  # noqa: Y015
 
 @_typing.final
 class ListOperationsRequest(_message.Message):
-    """Asks for operations."""
+    """Asks for operations: for those that match every field set. Starts are left out as soon as any field
+    but execution_id is set, unless kinds names them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -83,14 +158,55 @@ class ListOperationsRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    BREAKER_ID_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    INCLUDE_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Only operations on this execution. Empty: on every one."""
     kind: Global___OperationKind.ValueType
-    """Only operations of this kind."""
+    """Only operations of this kind. Set without kinds."""
     page_size: _builtins.int
     """At most this many operations. 0: 50; capped at 1,000."""
     page_token: _builtins.str
     """Where to go on: next_page_token of the page before."""
+    triggered_by: _builtins.str
+    """Only operations of who claimed to be this."""
+    principal: _builtins.str
+    """Only operations of who was verified to be this."""
+    incident: _builtins.str
+    """Only operations that belong to this incident."""
+    batch_id: _builtins.str
+    """Only operations of this batch."""
+    rule_id: _builtins.str
+    """Only operations on this pause rule."""
+    breaker_id: _builtins.str
+    """Only operations of this breaker."""
+    include_batch_items: _builtins.bool
+    """Also those that the items of batches are. There are no batches yet: it changes nothing."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___OperationKind.ValueType]:
+        """Only operations of these kinds. START, unless of an execution, needs created_after."""
+
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp:
+        """Only operations at or after this time."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp:
+        """Only operations before this time."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___OperationStatus.ValueType]:
+        """Only operations of which this became. Empty: DONE."""
+
     def __init__(
         self,
         *,
@@ -98,10 +214,21 @@ class ListOperationsRequest(_message.Message):
         kind: Global___OperationKind.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        kinds: _abc.Iterable[Global___OperationKind.ValueType] | None = ...,
+        triggered_by: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        incident: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        breaker_id: _builtins.str = ...,
+        statuses: _abc.Iterable[Global___OperationStatus.ValueType] | None = ...,
+        include_batch_items: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "breaker_id", b"breaker_id", "created_after", b"created_after", "created_before", b"created_before", "execution_id", b"execution_id", "incident", b"incident", "include_batch_items", b"include_batch_items", "kind", b"kind", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "rule_id", b"rule_id", "statuses", b"statuses", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,8 +243,8 @@ class ListOperationsResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page. Of the kind START, a page may have fewer operations than page_size,
-    even none, although others follow: go on until this is empty.
+    """Empty on the last page. With several fields set, and of the kind START, a page may have fewer
+    operations than page_size, even none, although others follow: go on until this is empty.
     """
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
@@ -138,8 +265,110 @@ class ListOperationsResponse(_message.Message):
 Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
 
 @_typing.final
+class ListRuleHoldsRequest(_message.Message):
+    """Asks which pause rules held the steps of an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleHoldsRequest: _TypeAlias = ListRuleHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListRuleHoldsResponse(_message.Message):
+    """Answers ListRuleHolds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    IS_PARTIAL_FIELD_NUMBER: _builtins.int
+    is_partial: _builtins.bool
+    """True if there may be others: of earlier runs, or beyond 1,000."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleHold]:
+        """The holds, newest first."""
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___RuleHold] | None = ...,
+        is_partial: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "is_partial", b"is_partial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleHoldsResponse: _TypeAlias = ListRuleHoldsResponse  # noqa: Y015
+
+@_typing.final
+class RuleHold(_message.Message):
+    """One step that waited while a pause rule withheld it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    HELD_FROM_FIELD_NUMBER: _builtins.int
+    HELD_UNTIL_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Names the rule."""
+    run_number: _builtins.int
+    """The run."""
+    step_name: _builtins.str
+    """The step."""
+    created_by: _builtins.str
+    """Who paused, as the caller claims."""
+    reason: _builtins.str
+    """Why, in the caller's words."""
+    @_builtins.property
+    def held_from(self) -> _timestamp_pb2.Timestamp:
+        """From when on: the step was waiting, backoff included, and the rule stood."""
+
+    @_builtins.property
+    def held_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when: the rule ended, or let the step go, or the step's run was ended. Unset: it still is."""
+
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        run_number: _builtins.int = ...,
+        step_name: _builtins.str = ...,
+        held_from: _timestamp_pb2.Timestamp | None = ...,
+        held_until: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_from", b"held_from", "held_until", b"held_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_by", b"created_by", "held_from", b"held_from", "held_until", b"held_until", "reason", b"reason", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleHold: _TypeAlias = RuleHold  # noqa: Y015
+
+@_typing.final
 class Operation(_message.Message):
-    """One mutation that committed. Never changed, never deleted."""
+    """One mutation that committed; or that was only planned, or refused, as its status says. Never
+    changed, never deleted.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -157,7 +386,11 @@ class Operation(_message.Message):
     REPLACED_FIELD_NUMBER: _builtins.int
     MADE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    BREAKER_ID_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Names the operation."""
     kind: Global___OperationKind.ValueType
@@ -180,8 +413,16 @@ class Operation(_message.Message):
     """The request_id it was done under."""
     principal: _builtins.str
     """Who did it, as the server verified it; empty where callers are not authenticated."""
+    status: Global___OperationStatus.ValueType
+    """What became of it."""
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
+    batch_id: _builtins.str
+    """The breaker that it made or changed.
+    The batch that it is an item of, or that it made or changed.
+    """
+    breaker_id: _builtins.str
+    """The breaker that it made or changed, or that did it."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -193,6 +434,10 @@ class Operation(_message.Message):
     @_builtins.property
     def made(self) -> Global___OperationMade:
         """What it made."""
+
+    @_builtins.property
+    def refusal(self) -> _refusal_pb2.Refusal:
+        """Why it was refused. Unset unless its status is REFUSED."""
 
     def __init__(
         self,
@@ -211,11 +456,15 @@ class Operation(_message.Message):
         replaced: Global___OperationReplaced | None = ...,
         made: Global___OperationMade | None = ...,
         principal: _builtins.str = ...,
+        status: Global___OperationStatus.ValueType = ...,
+        refusal: _refusal_pb2.Refusal | None = ...,
         incident: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        breaker_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "made", b"made", "refusal", b"refusal", "replaced", b"replaced", "run_number", b"run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "batch_id", b"batch_id", "breaker_id", b"breaker_id", "created_at", b"created_at", "execution_id", b"execution_id", "incident", b"incident", "kind", b"kind", "made", b"made", "operation_id", b"operation_id", "principal", b"principal", "reason", b"reason", "refusal", b"refusal", "replaced", b"replaced", "request_id", b"request_id", "rule_id", b"rule_id", "run_number", b"run_number", "status", b"status", "step_name", b"step_name", "task_name", b"task_name", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
     _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015
@@ -289,6 +538,8 @@ class OperationMade(_message.Message):
     EFFECTIVE_RERUN_FIELD_NUMBER: _builtins.int
     PRESERVED_FIELD_NUMBER: _builtins.int
     DEFINITION_VERSION_FIELD_NUMBER: _builtins.int
+    IS_EXEMPT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -297,6 +548,8 @@ class OperationMade(_message.Message):
     """How many attempts may count now."""
     definition_version: _builtins.int
     """The version of the definition registered or started."""
+    is_exempt: _builtins.bool
+    """Whether the pause rule exempts the execution from then on."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -304,6 +557,10 @@ class OperationMade(_message.Message):
     @_builtins.property
     def preserved(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps whose results a rerun carries over."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the pause rule ends from then on; unset where it never does, and if its end is as before."""
 
     def __init__(
         self,
@@ -314,11 +571,15 @@ class OperationMade(_message.Message):
         effective_rerun: _abc.Iterable[_builtins.str] | None = ...,
         preserved: _abc.Iterable[_builtins.str] | None = ...,
         definition_version: _builtins.int = ...,
+        is_exempt: _builtins.bool | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
+    _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_exempt) -> _WhichOneofReturnType__is_exempt | None: ...
 
 Global___OperationMade: _TypeAlias = OperationMade  # noqa: Y015

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     def __init__(self, channel):
@@ -41,15 +41,31 @@ class AuditServiceStub(object):
                 request_serializer=zart_dot_v1_dot_audit__service__pb2.ListOperationsRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_audit__service__pb2.ListOperationsResponse.FromString,
                 _registered_method=True)
+        self.ListRuleHolds = channel.unary_unary(
+                '/zart.v1.AuditService/ListRuleHolds',
+                request_serializer=zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     def ListOperations(self, request, context):
         """Lists operations, newest first.
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuleHolds(self, request, context):
+        """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+        computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+        step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -63,6 +79,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=zart_dot_v1_dot_audit__service__pb2.ListOperationsRequest.FromString,
                     response_serializer=zart_dot_v1_dot_audit__service__pb2.ListOperationsResponse.SerializeToString,
             ),
+            'ListRuleHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuleHolds,
+                    request_deserializer=zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'zart.v1.AuditService', rpc_method_handlers)
@@ -72,8 +93,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     @staticmethod
@@ -93,6 +114,33 @@ class AuditService(object):
             '/zart.v1.AuditService/ListOperations',
             zart_dot_v1_dot_audit__service__pb2.ListOperationsRequest.SerializeToString,
             zart_dot_v1_dot_audit__service__pb2.ListOperationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuleHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AuditService/ListRuleHolds',
+            zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsRequest.SerializeToString,
+            zart_dot_v1_dot_audit__service__pb2.ListRuleHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     @_typing.overload
@@ -36,21 +36,37 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListOperations: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListOperationsRequest, _audit_service_pb2.ListOperationsResponse]
-    """Lists operations, newest first."""
+    """Lists operations, newest first.
+    Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+    """
+    ListRuleHolds: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListRuleHoldsRequest, _audit_service_pb2.ListRuleHoldsResponse]
+    """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+    computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+    step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOperations: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListOperationsRequest, _audit_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
-    """Lists operations, newest first."""
+    """Lists operations, newest first.
+    Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+    """
+    ListRuleHolds: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListRuleHoldsRequest, _audit_service_pb2.ListRuleHoldsResponse]  # type: ignore[assignment]
+    """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+    computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+    step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells who did what: every mutation that committed is here. Where callers are authenticated: for
-    the role viewer.
+    """Tells who did what: every mutation that committed is here, and what was refused or only planned, as
+    well as may be. Where callers are authenticated: for the role viewer.
     """
 
     @_abc_1.abstractmethod
@@ -59,6 +75,20 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListOperationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListOperationsResponse, _abc.Awaitable[_audit_service_pb2.ListOperationsResponse]]:
-        """Lists operations, newest first."""
+        """Lists operations, newest first.
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD: metadata `field` names what to add).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRuleHolds(
+        self,
+        request: _audit_service_pb2.ListRuleHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListRuleHoldsResponse, _abc.Awaitable[_audit_service_pb2.ListRuleHoldsResponse]]:
+        """Tells which pause rules held the steps of an execution, and from when to when, newest first. It is
+        computed from what the rules and the steps' attempts tell: no row is written when a rule holds a
+        step. Of the newest 5,000 rules and the newest 10 runs, at most 1,000 holds.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -53,7 +53,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RUN_CHANGED: _ErrorReason.ValueType  # 14
     """ABORTED: the current run is not expected_run_number."""
     ERROR_REASON_PLAN_CHANGED: _ErrorReason.ValueType  # 15
-    """ABORTED: the plan is not the one that plan_token was given for."""
+    """ABORTED: what plan_token was given for is not what this would do (metadata: changed, the names
+    of what differs: `request`, a decision such as `run`, or `time` after an hour).
+    """
     ERROR_REASON_STORE_CONFLICT: _ErrorReason.ValueType  # 16
     """ABORTED: concurrent changes, also after repeats inside the server. Repeat the call."""
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 17
@@ -88,6 +90,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 29
     """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
     so it cannot tell who calls; RetryInfo says when to repeat.
+    """
+    ERROR_REASON_BREAKER_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such breaker (metadata: breaker_id)."""
+    ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
+    ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
+    """FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
+    (metadata: field, nearest), and must_match is set.
+    """
+    ERROR_REASON_RULE_RELEASING: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION: the pause rule is RELEASING (metadata: rule_id)."""
+    ERROR_REASON_RULE_NOT_RELEASING: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
+    ERROR_REASON_NOTHING_PAUSED: _ErrorReason.ValueType  # 41
+    """FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+    ERROR_REASON_RULES_AMBIGUOUS: _ErrorReason.ValueType  # 42
+    """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
+    how many, and rule_ids, the first 10).
+    """
+    ERROR_REASON_FILTER_TOO_BROAD: _ErrorReason.ValueType  # 47
+    """INVALID_ARGUMENT: no index finds what the filter matches; google.rpc.BadRequest and metadata
+    `field` name the field to add.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -126,7 +150,9 @@ ERROR_REASON_NOTHING_TO_RERUN: ErrorReason.ValueType  # 13
 ERROR_REASON_RUN_CHANGED: ErrorReason.ValueType  # 14
 """ABORTED: the current run is not expected_run_number."""
 ERROR_REASON_PLAN_CHANGED: ErrorReason.ValueType  # 15
-"""ABORTED: the plan is not the one that plan_token was given for."""
+"""ABORTED: what plan_token was given for is not what this would do (metadata: changed, the names
+of what differs: `request`, a decision such as `run`, or `time` after an hour).
+"""
 ERROR_REASON_STORE_CONFLICT: ErrorReason.ValueType  # 16
 """ABORTED: concurrent changes, also after repeats inside the server. Repeat the call."""
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 17
@@ -161,5 +187,27 @@ by every method of AdminService, by CancelExecution, and for whatever is inside 
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
 so it cannot tell who calls; RetryInfo says when to repeat.
+"""
+ERROR_REASON_BREAKER_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such breaker (metadata: breaker_id)."""
+ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
+ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43
+"""FAILED_PRECONDITION: no current definition and no unfinished execution has what the scope names
+(metadata: field, nearest), and must_match is set.
+"""
+ERROR_REASON_RULE_RELEASING: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION: the pause rule is RELEASING (metadata: rule_id)."""
+ERROR_REASON_RULE_NOT_RELEASING: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
+ERROR_REASON_NOTHING_PAUSED: ErrorReason.ValueType  # 41
+"""FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+ERROR_REASON_RULES_AMBIGUOUS: ErrorReason.ValueType  # 42
+"""FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
+how many, and rule_ids, the first 10).
+"""
+ERROR_REASON_FILTER_TOO_BROAD: ErrorReason.ValueType  # 47
+"""INVALID_ARGUMENT: no index finds what the filter matches; google.rpc.BadRequest and metadata
+`field` name the field to add.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

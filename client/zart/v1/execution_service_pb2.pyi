@@ -520,6 +520,8 @@ class CancelExecutionRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     expected_run_number: _builtins.int
@@ -534,6 +536,12 @@ class CancelExecutionRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
     def __init__(
         self,
         *,
@@ -543,10 +551,12 @@ class CancelExecutionRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -563,8 +573,14 @@ class CancelExecutionResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def run(self) -> _execution_pb2.Run:
         """The run, without its payload."""
@@ -579,10 +595,12 @@ class CancelExecutionResponse(_message.Message):
         run: _execution_pb2.Run | None = ...,
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
         replayed: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18zart/v1/pause_rule.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x04\n\tPauseRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x19\n\x0c\x65xecution_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\ttask_name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x12\n\neverything\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12(\n\x06status\x18\x07 \x01(\x0e\x32\x18.zart.v1.PauseRuleStatus\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\t \x01(\t\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeleted_by\x18\x0c \x01(\t\x12\x11\n\tprincipal\x18\r \x01(\t\x12\x1c\n\x14\x64\x65leted_by_principal\x18\x0e \x01(\t\x12\x1c\n\x14\x65xempt_execution_ids\x18\x14 \x03(\t\x12\x10\n\x08incident\x18\x16 \x01(\tB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern*\x90\x01\n\x0fPauseRuleStatus\x12!\n\x1dPAUSE_RULE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18PAUSE_RULE_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19PAUSE_RULE_STATUS_RESUMED\x10\x02\x12\x1d\n\x19PAUSE_RULE_STATUS_EXPIRED\x10\x03\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18zart/v1/pause_rule.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x06\n\tPauseRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x19\n\x0c\x65xecution_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\ttask_name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cstep_pattern\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x12\n\neverything\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12(\n\x06status\x18\x07 \x01(\x0e\x32\x18.zart.v1.PauseRuleStatus\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\t \x01(\t\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndeleted_by\x18\x0c \x01(\t\x12\x11\n\tprincipal\x18\r \x01(\t\x12\x1c\n\x14\x64\x65leted_by_principal\x18\x0e \x01(\t\x12\x14\n\x0cpaused_steps\x18\x0f \x01(\x05\x12#\n\x1bpaused_steps_is_lower_bound\x18\x10 \x01(\x08\x12\x15\n\rrunning_steps\x18\x11 \x01(\x05\x12$\n\x1crunning_steps_is_lower_bound\x18\x12 \x01(\x08\x12.\n\ndrained_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x65xempt_execution_ids\x18\x14 \x03(\t\x12*\n\x07release\x18\x15 \x01(\x0b\x32\x19.zart.v1.PauseRuleRelease\x12\x10\n\x08incident\x18\x16 \x01(\t\x12\x12\n\nbreaker_id\x18\x17 \x01(\t\x12\x33\n\x11release_on_expiry\x18\x18 \x01(\x0b\x32\x18.zart.v1.ReleaseOnExpiryB\x0f\n\r_execution_idB\x0c\n\n_task_nameB\x0f\n\r_step_pattern\"*\n\x0fReleaseOnExpiry\x12\x17\n\x0frate_per_second\x18\x01 \x01(\x01\"\xdd\x01\n\x10PauseRuleRelease\x12\x17\n\x0frate_per_second\x18\x01 \x01(\x01\x12\x16\n\x0ereleased_steps\x18\x02 \x01(\x05\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x65xpected_end_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstarted_by\x18\x05 \x01(\t\x12\x1f\n\x17waiting_for_dispatchers\x18\x06 \x01(\x08\"\xd0\x01\n\x0bRuleAttempt\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nrun_number\x18\x02 \x01(\x05\x12\x11\n\tstep_name\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x15\n\rdispatcher_id\x18\x05 \x01(\t\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb1\x01\n\x0fPauseRuleStatus\x12!\n\x1dPAUSE_RULE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18PAUSE_RULE_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19PAUSE_RULE_STATUS_RESUMED\x10\x02\x12\x1d\n\x19PAUSE_RULE_STATUS_EXPIRED\x10\x03\x12\x1f\n\x1bPAUSE_RULE_STATUS_RELEASING\x10\x04\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.pause_rule_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_PAUSERULESTATUS']._serialized_start=587
-  _globals['_PAUSERULESTATUS']._serialized_end=731
+  _globals['_PAUSERULESTATUS']._serialized_start=1351
+  _globals['_PAUSERULESTATUS']._serialized_end=1528
   _globals['_PAUSERULE']._serialized_start=71
-  _globals['_PAUSERULE']._serialized_end=584
+  _globals['_PAUSERULE']._serialized_end=869
+  _globals['_RELEASEONEXPIRY']._serialized_start=871
+  _globals['_RELEASEONEXPIRY']._serialized_end=913
+  _globals['_PAUSERULERELEASE']._serialized_start=916
+  _globals['_PAUSERULERELEASE']._serialized_end=1137
+  _globals['_RULEATTEMPT']._serialized_start=1140
+  _globals['_RULEATTEMPT']._serialized_end=1348
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,7 @@
 -- Locks: nothing.
 SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
     SELECT FROM (
-        (SELECT t.run_key, t.step_no, t.step_name
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
                 SELECT l.run_key, e.task_name FROM (
                     SELECT execution_key, task_name FROM zart.executions
@@ -13,14 +13,14 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                     ORDER BY run_number DESC LIMIT 1) l
                 WHERE l.status IN ('scheduled', 'running')
             ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, step_name FROM zart.queue
+                SELECT run_key, step_no, attempt, step_name FROM zart.queue
                 WHERE run_key = u.run_key OFFSET 0) t
             WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $2)
         UNION ALL
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
+            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
             WHERE t.lane = l.lane
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
             ORDER BY t.not_before, t.queue_no LIMIT $2) m
@@ -29,7 +29,7 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
             LIMIT $2)
         UNION ALL
-        (SELECT t.run_key, t.step_no, t.step_name
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
                 SELECT l.run_key, e.task_name FROM (
                     SELECT execution_key, task_name FROM zart.executions
@@ -39,14 +39,14 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                     ORDER BY run_number DESC LIMIT 1) l
                 WHERE l.status IN ('scheduled', 'running')
             ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, step_name FROM zart.held
+                SELECT run_key, step_no, attempt, step_name FROM zart.held
                 WHERE run_key = u.run_key OFFSET 0) t
             WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $2)
         UNION ALL
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.held t
+            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
             WHERE t.lane = l.lane
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
             ORDER BY t.not_before, t.queue_no LIMIT $2) m
@@ -57,7 +57,7 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
     ) t
     LIMIT $2) ready),
     EXISTS (SELECT FROM (
-        (SELECT t.run_key, t.step_no, t.step_name
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
                 SELECT l.run_key, e.task_name FROM (
                     SELECT execution_key, task_name FROM zart.executions
@@ -67,14 +67,14 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                     ORDER BY run_number DESC LIMIT 1) l
                 WHERE l.status IN ('scheduled', 'running')
             ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, step_name FROM zart.queue
+                SELECT run_key, step_no, attempt, step_name FROM zart.queue
                 WHERE run_key = u.run_key OFFSET 0) t
             WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT 1)
         UNION ALL
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
+            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
             WHERE t.lane = l.lane
                 AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
             ORDER BY t.not_before, t.queue_no LIMIT 1) m
@@ -108,64 +108,95 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
 FROM zart.pause_rules r WHERE r.rule_id = $1;
 
 -- store/pausing/matching.py: find_matching
--- Return up to ``limit`` ready steps that rules match, as (execution id, task, step name).
+-- Return up to ``limit`` ready steps that are in the scope of rules.
 -- Locks: nothing.
-SELECT e.execution_id, e.task_name, m.step_name FROM (
-    SELECT DISTINCT t.run_key, t.step_no, t.step_name
-    FROM zart.pause_rules r CROSS JOIN LATERAL (
-        (SELECT t.run_key, t.step_no, t.step_name
-            FROM (
-                SELECT l.run_key, e.task_name FROM (
-                    SELECT execution_key, task_name FROM zart.executions
-                    WHERE execution_id = r.execution_id OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                    ORDER BY run_number DESC LIMIT 1) l
-                WHERE l.status IN ('scheduled', 'running')
-            ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, step_name FROM zart.queue
-                WHERE run_key = u.run_key OFFSET 0) t
-            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
-            LIMIT $2)
-        UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.queue t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $2) m
-            WHERE r.execution_id IS NULL AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            LIMIT $2)
-        UNION ALL
-        (SELECT t.run_key, t.step_no, t.step_name
-            FROM (
-                SELECT l.run_key, e.task_name FROM (
-                    SELECT execution_key, task_name FROM zart.executions
-                    WHERE execution_id = r.execution_id OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                    ORDER BY run_number DESC LIMIT 1) l
-                WHERE l.status IN ('scheduled', 'running')
-            ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, step_name FROM zart.held
-                WHERE run_key = u.run_key OFFSET 0) t
-            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
-            LIMIT $2)
-        UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.held t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $2) m
-            WHERE r.execution_id IS NULL AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            LIMIT $2)
-    ) t
-    WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
+    SELECT s.rule_key FROM zart.released_steps s
+    WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
+        AND s.token_until IS NULL) AS let_go FROM (
+            SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM zart.pause_rules r CROSS JOIN LATERAL (
+                (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                    FROM (
+                        SELECT l.run_key, e.task_name FROM (
+                            SELECT execution_key, task_name FROM zart.executions
+                            WHERE execution_id = r.execution_id OFFSET 0) e
+                        CROSS JOIN LATERAL (
+                            SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                            ORDER BY run_number DESC LIMIT 1) l
+                        WHERE l.status IN ('scheduled', 'running')
+                    ) u CROSS JOIN LATERAL (
+                        SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                        WHERE run_key = u.run_key OFFSET 0) t
+                    WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                    LIMIT $2)
+                UNION ALL
+                (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                    WHERE t.lane = l.lane
+                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                    WHERE r.execution_id IS NULL AND
+                        (r.task_name IS NULL OR r.task_name = l.task_name)
+                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                    LIMIT $2)
+                UNION ALL
+                (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                    FROM (
+                        SELECT l.run_key, e.task_name FROM (
+                            SELECT execution_key, task_name FROM zart.executions
+                            WHERE execution_id = r.execution_id OFFSET 0) e
+                        CROSS JOIN LATERAL (
+                            SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                            ORDER BY run_number DESC LIMIT 1) l
+                        WHERE l.status IN ('scheduled', 'running')
+                    ) u CROSS JOIN LATERAL (
+                        SELECT run_key, step_no, attempt, step_name FROM zart.held
+                        WHERE run_key = u.run_key OFFSET 0) t
+                    WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                    LIMIT $2)
+                UNION ALL
+                (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                    WHERE t.lane = l.lane
+                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                    WHERE r.execution_id IS NULL AND
+                        (r.task_name IS NULL OR r.task_name = l.task_name)
+                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                    LIMIT $2)
+            ) t
+            WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
 CROSS JOIN LATERAL (
     SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
         SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e;
+
+-- store/pausing/matching.py: find_of_executions
+-- Return up to ``limit`` ready steps of executions that are in the scope of a rule.
+-- Locks: nothing.
+SELECT i.id, u.task_name, m.step_name, ARRAY(
+    SELECT s.rule_key FROM zart.released_steps s
+    WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
+        AND s.token_until IS NULL) AS let_go
+FROM (SELECT * FROM zart.pause_rules WHERE rule_key = $1 OFFSET 0) r
+CROSS JOIN unnest($2::text[]) i(id)
+CROSS JOIN LATERAL (
+    SELECT l.run_key, e.task_name FROM (
+        SELECT execution_key, task_name FROM zart.executions
+        WHERE execution_id = i.id OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) l
+    WHERE l.status IN ('scheduled', 'running')
+) u
+CROSS JOIN LATERAL (
+    SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE run_key = u.run_key
+    UNION ALL
+    SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE run_key = u.run_key
+    OFFSET 0) m
+WHERE (r.execution_id IS NULL OR r.execution_id = i.id)
+    AND (r.task_name IS NULL OR r.task_name = u.task_name)
+    AND (r.step_regex IS NULL OR m.step_name ~ r.step_regex)
+LIMIT $3;

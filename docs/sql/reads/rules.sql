@@ -15,10 +15,16 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -43,10 +49,16 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($1::text IS NULL OR execution_id = $1)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -71,10 +83,16 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($4::text IS NULL OR task_name = $4)
         AND ($1::text IS NULL OR step_pattern = $1)
@@ -99,10 +117,16 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($3::text IS NULL OR execution_id = $3)
         AND ($1::text IS NULL OR task_name = $1)
         AND ($4::text IS NULL OR step_pattern = $4)
@@ -123,12 +147,38 @@ SELECT r.*, until FROM (
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-        expired, incident, ARRAY(
+        expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = first.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt FROM first
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = first.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = first.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= first.deleted_at)) AS release FROM first
     WHERE ($2::text IS NULL OR execution_id = $2)
         AND ($3::text IS NULL OR task_name = $3)
         AND ($4::text IS NULL OR step_pattern = $4)
         AND ($5::boolean OR deleted_at IS NULL)
     ORDER BY rule_key DESC LIMIT $6::bigint) r ON true;
+
+-- store/reads/rules.py: find_rules
+-- Return the rules with these ids, deleted or not, in any order.
+-- Locks: nothing.
+-- Parameters: rule_ids=$1.
+SELECT r.* FROM unnest($1::text[]) u(id) CROSS JOIN LATERAL (
+    SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+        created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+        expired, incident, breaker_id, expiry_rate, ARRAY(
+            SELECT x.execution_id FROM zart.pause_exemptions x
+            WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
+            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+                SELECT drained_at FROM zart.pause_drains d
+                WHERE d.rule_key = p.rule_key) AS drained_at, (
+                    SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                            z.expected_end_at, z.started_by, z.is_waiting)
+                    FROM zart.pause_releases z WHERE z.rule_key = p.rule_key
+                        AND (z.ended_at IS NULL OR z.ended_at >= p.deleted_at)) AS release
+    FROM zart.pause_rules p
+    WHERE rule_id = u.id OFFSET 0) r;

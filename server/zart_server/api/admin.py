@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
-from zart_server.api import encode
+from zart_server.api import encode, encode_receipt
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
@@ -15,27 +18,39 @@ from zart_server.api.mutations.admin import (
     RETRY_STEP,
     pause_mutation,
     resume_mutation,
+    stop_release_mutation,
+    update_pause_rule_mutation,
 )
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
-from zart_server.aside import decoded
-from zart_server.domain.commands import Caller, Rerun, Rerunned
-from zart_server.domain.errors import ZartError
-from zart_server.engine.operations.rerun import rerun
+from zart_server.api.verifying import Verifying
+from zart_server.engine.background.drains import Drains
+from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.store import reads
-from zart_server.store.db import Database
+from zart_server.store.pausing.counting import withheld_steps
+from zart_server.store.pausing.rules import active_of
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     """Operates executions."""
 
-    def __init__(self, db: Database, mutations: Mutations, reading: Reading) -> None:
-        self._db = db
+    def __init__(
+        self,
+        mutations: Mutations,
+        reading: Reading,
+        drains: Drains,
+        rule_watches: RuleWatches,
+    ) -> None:
+        self._drains = drains
+        self._rule_watches = rule_watches
         self._reading = reading
+        self._verifying = Verifying(reading)
         self._mutations = mutations
         self._pause = pause_mutation(mutations.patience)
+        self._update_pause_rule = update_pause_rule_mutation(mutations.patience)
         self._resume = resume_mutation(mutations.patience)
+        self._stop_release = stop_release_mutation(mutations.patience)
 
     async def RetryStep(  # noqa: N802 - the proto's name
         self, request: pb.RetryStepRequest, context: Context
@@ -52,18 +67,8 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def Rerun(  # noqa: N802 - the proto's name
         self, request: pb.RerunRequest, context: Context
     ) -> pb.RerunResponse:
-        """Create the next run with some results carried over, or only plan it."""
-        if not request.validate_only:
-            return await self._mutations.run(RERUN, request)
-        # It changes nothing, so there is nothing to remember.
-        command, caller = await decoded(RERUN.decode, request)
-        plan = await _plan(self._db, command, caller, wait=False)
-        if plan is None:
-            async with self._mutations.room.turn(command.execution_id):
-                plan = await _plan(self._db, command, caller, wait=True)
-        if isinstance(plan, ZartError) or plan is None:
-            raise plan or LookupError("a lock that was waited for was not got")
-        return RERUN.encode(plan)
+        """Create the next run with some results carried over."""
+        return await self._mutations.run(RERUN, request)
 
     async def ListRuns(  # noqa: N802 - the proto's name
         self, request: pb.ListRunsRequest, context: Context
@@ -85,20 +90,40 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         """Add a pause rule, and count what it withholds once it does."""
         return await self._mutations.run(self._pause, request)
 
+    async def UpdatePauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.UpdatePauseRuleRequest, context: Context
+    ) -> pb.UpdatePauseRuleResponse:
+        """Change whom a pause rule exempts, and when it ends."""
+        return await self._mutations.run(self._update_pause_rule, request)
+
     async def Resume(  # noqa: N802 - the proto's name
         self, request: pb.ResumeRequest, context: Context
     ) -> pb.ResumeResponse:
-        """Delete pause rules."""
+        """Delete pause rules, or have one let steps go at a pace."""
         return await self._mutations.run(self._resume, request)
+
+    async def StopRelease(  # noqa: N802 - the proto's name
+        self, request: pb.StopReleaseRequest, context: Context
+    ) -> pb.StopReleaseResponse:
+        """Have a releasing rule withhold again whatever it matches."""
+        return await self._mutations.run(self._stop_release, request)
 
     async def GetPauseRule(  # noqa: N802 - the proto's name
         self, request: pb.GetPauseRuleRequest, context: Context
     ) -> pb.GetPauseRuleResponse:
         """Return a pause rule."""
         rule_id = name_of(request.rule_id, "rule_id")
-        async with self._reading.transaction() as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             rule = await reads.get_pause_rule(tx, rule_id)
         return pb.GetPauseRuleResponse(rule=encode.pause_rule(rule))
+
+    async def VerifyPauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.VerifyPauseRuleRequest, context: Context
+    ) -> pb.VerifyPauseRuleResponse:
+        """Return the receipt of a pause rule."""
+        with Checks() as check:
+            rule_id = check(name_of, request.rule_id, "rule_id")
+        return encode_receipt.receipt(await self._verifying.verify(rule_id))
 
     async def ListPauseRules(  # noqa: N802 - the proto's name
         self, request: pb.ListPauseRulesRequest, context: Context
@@ -107,17 +132,26 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         with Checks() as check:
             scope = check(decode.scope_of, request)
             size, cursor = check(page_of, request)
-        async with self._reading.transaction() as tx:
-            page = await reads.list_pause_rules(tx, scope, request.include_deleted, cursor, size)
+        async with self._reading.connection() as connection:
+            page = await reads.list_pause_rules(
+                connection, scope, request.include_deleted, cursor, size
+            )
+            withheld = await withheld_steps(connection, active_of(page.items))
+        rules = await self._drains.counted(page.items, withheld)
         return pb.ListPauseRulesResponse(
-            rules=map(encode.pause_rule, page.items),
+            rules=map(encode.pause_rule, rules),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
 
-
-async def _plan(
-    db: Database, command: Rerun, caller: Caller, *, wait: bool
-) -> Rerunned | ZartError | None:
-    async with db.transaction() as tx:
-        [plan] = await rerun(tx, [(command, caller)], wait=wait)
-    return plan
+    async def WatchPauseRule(  # noqa: N802 - the proto's name
+        self, request: pb.WatchPauseRuleRequest, context: Context
+    ) -> AsyncIterator[pb.WatchPauseRuleResponse]:
+        """Stream a pause rule with its counts."""
+        rule_id, until = decode.watch_pause_rule(request)
+        async with aclosing(self._rule_watches.watch(rule_id, until)) as all_told:
+            async for rule in all_told:
+                yield pb.WatchPauseRuleResponse(
+                    rule=encode.pause_rule(rule),
+                    silent_steps=rule.counts.silent,
+                    silent_until=encode.timestamp(rule.counts.silent_until),
+                )

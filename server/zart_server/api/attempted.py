@@ -57,6 +57,7 @@ def attempt_of(
         of, run_number = _kept(parse_run_id, run_id) or (execution_id, None)
         execution_id = execution_id or of
     definition = getattr(request, "definition", request)
+    breaker = getattr(request, "breaker", request)
     return OperationAttempt(
         OperationStatus.PLANNED if refusal is None else OperationStatus.REFUSED,
         kind,
@@ -73,7 +74,7 @@ def attempt_of(
         rule_id=_name(request, "rule_id"),
         task_name=_name(definition, "task_name"),
         batch_id=_name(request, "batch_id"),
-        breaker_id=_name(request, "breaker_id"),
+        breaker_id=_name(breaker, "breaker_id"),
         refusal=refusal,
     )
 

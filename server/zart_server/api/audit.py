@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import audit_service_pb2_grpc
-from zart_server.api import decode_execution as decode
-from zart_server.api import encode
+from zart_server.api import decode_audit as decode
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
+from zart_server.api.encode_operation import operation, rule_hold
+from zart_server.api.fields import name_of
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.store import reads
@@ -29,6 +30,17 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         async with self._reading.transaction() as tx:
             page = await reads.list_operations(tx, wanted, cursor, size)
         return pb.ListOperationsResponse(
-            operations=map(encode.operation, page.items),
+            operations=map(operation, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def ListRuleHolds(  # noqa: N802 - the proto's name
+        self, request: pb.ListRuleHoldsRequest, context: Context
+    ) -> pb.ListRuleHoldsResponse:
+        """Tell which pause rules held an execution's steps."""
+        execution_id = name_of(request.execution_id, "execution_id")
+        async with self._reading.transaction(snapshot=True) as tx:
+            found = await reads.list_rule_holds(tx, execution_id)
+        return pb.ListRuleHoldsResponse(
+            holds=map(rule_hold, found.holds), is_partial=found.is_partial
         )

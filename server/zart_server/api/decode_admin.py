@@ -17,17 +17,34 @@ from zart_server.api.fields import (
     text_of,
     time_of,
 )
-from zart_server.domain.commands import Pause, Rerun, Restart, Resume, RetryStep
+from zart_server.api.plans import planning_of
+from zart_server.domain.commands import (
+    Expiry,
+    Pause,
+    Rerun,
+    Restart,
+    Resume,
+    RetryStep,
+    UpdatePauseRule,
+)
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
-from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope
+from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, WatchUntil
+from zart_server.domain.pacing import FASTEST, MOST_CANARIES, SLOWEST, StopRelease
 
+_SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
 _IF_RUNNING = {
     pb.IF_RUNNING_UNSPECIFIED: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_SUPERSEDE: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_FAIL: IfRunning.FAIL,
+}
+
+_UNTIL = {
+    pb.WATCH_UNTIL_UNSPECIFIED: WatchUntil.ENDED,
+    pb.WATCH_UNTIL_DRAINED: WatchUntil.DRAINED,
+    pb.WATCH_UNTIL_ENDED: WatchUntil.ENDED,
 }
 
 
@@ -46,6 +63,7 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
             run_number=run_number,
             max_attempts=check(optional_number, request, "max_attempts", 1, MOST_ATTEMPTS),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 
@@ -73,6 +91,7 @@ def restart(request: pb.RestartRequest) -> Restart:
             payload_json=check(json_of, request, "payload_kind", "payload"),
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 
@@ -84,10 +103,9 @@ def rerun(request: pb.RerunRequest) -> Rerun:
             force_rerun=check(names_of, request.force_rerun, "force_rerun", MAX_STEPS),
             preserve=check(names_of, request.preserve, "preserve", MAX_STEPS),
             include_downstream=request.include_downstream,
-            validate_only=request.validate_only,
-            plan_token=check(text_of, request.plan_token, "plan_token"),
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
+            planning=check(planning_of, request),
         )
 
 
@@ -134,9 +152,45 @@ def pause(request: pb.PauseRequest) -> Pause:
         if has(request, "expires_at"):
             at = check(time_of, request.expires_at, "expires_at")
         if has(request, "expires_in"):
-            shortest = timedelta(microseconds=1)
-            after = check(duration_of, request.expires_in, "expires_in", shortest, _LONGEST)
-        return Pause(scope, at, after)
+            after = check(duration_of, request.expires_in, "expires_in", _SHORTEST, _LONGEST)
+        rate = None
+        if has(request, "release_on_expiry"):
+            rate = check(
+                rate_of,
+                request.release_on_expiry.rate_per_second,
+                "release_on_expiry.rate_per_second",
+            )
+            if request.WhichOneof("expiry") is None:
+                check.fail("release_on_expiry", "there is no expiry: set expires_at or expires_in")
+        planning = check(planning_of, request)
+        return Pause(scope, at, after, rate, request.must_match, planning)
+
+
+def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
+    """Decode UpdatePauseRule: exemptions to add or to remove, an expiry, or several of them."""
+    with Checks() as check:
+        rule_id = check(name_of, request.rule_id, "rule_id")
+        add, remove = "add_exempt_execution_ids", "remove_exempt_execution_ids"
+        exempt = check(names_of, getattr(request, add), add)
+        unexempt = check(names_of, getattr(request, remove), remove)
+        both = {*(exempt or ())} & {*(unexempt or ())}
+        for number, execution_id in enumerate(unexempt or ()):
+            if execution_id in both:
+                check.fail(f"{remove}[{number}]", f"is in {add} as well")
+        kind = request.WhichOneof("expiry")
+        if not exempt and not unexempt and kind is None:
+            check.fail(add, f"nothing is to be changed: set {add}, {remove}, or an expiry")
+        expiry: Expiry | None = None
+        if kind == "expires_at":
+            expiry = Expiry(at=check(time_of, request.expires_at, kind))
+        elif kind == "expires_in":
+            expiry = Expiry(after=check(duration_of, request.expires_in, kind, _SHORTEST, _LONGEST))
+        elif kind == "never_expires":
+            expiry = Expiry()
+            if not request.never_expires:
+                check.fail(kind, "is false: leave it out, and the rule ends as before")
+        planning = check(planning_of, request)
+        return UpdatePauseRule(rule_id, exempt, unexempt, expiry, planning)
 
 
 def resume(request: pb.ResumeRequest) -> Resume:
@@ -148,4 +202,34 @@ def resume(request: pb.ResumeRequest) -> Resume:
             check.fail("rule_id", "stands alone: leave it or the scope out")
         if request.everything and (rule_id is not None or not scope.is_empty):
             check.fail("everything", "stands alone: leave it or the scope out")
-        return Resume(rule_id, scope)
+        canary = check(optional_number, request, "canary", 1, MOST_CANARIES)
+        rate = None
+        if has(request, "rate_per_second"):
+            rate = check(rate_of, request.rate_per_second, "rate_per_second")
+        if not (request.everything or rule_id is not None or not scope.is_empty):
+            pace = request.WhichOneof("pace")
+            for field in (pace, "incident" if request.incident else None):
+                if field is not None:
+                    check.fail(field, "names no rule: give rule_id, a scope or everything, too")
+        return Resume(rule_id, scope, check(planning_of, request), canary, rate)
+
+
+def stop_release(request: pb.StopReleaseRequest) -> StopRelease:
+    """Decode StopRelease."""
+    return StopRelease(name_of(request.rule_id, "rule_id"))
+
+
+def rate_of(rate: float, field: str) -> float:
+    """Check a number of steps a second."""
+    if not SLOWEST <= rate <= FASTEST:  # nor is NaN
+        raise InvalidField(field, f"is {rate:g}, must be {SLOWEST:g} to {FASTEST:,.0f}")
+    return rate
+
+
+def watch_pause_rule(request: pb.WatchPauseRuleRequest) -> tuple[str, WatchUntil]:
+    """Decode WatchPauseRule."""
+    with Checks() as check:
+        rule_id = check(name_of, request.rule_id, "rule_id")
+        if request.until not in _UNTIL:
+            check.fail("until", f"{request.until} is not a value of WatchUntil")
+        return rule_id, _UNTIL.get(request.until, WatchUntil.ENDED)

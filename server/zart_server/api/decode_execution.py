@@ -1,4 +1,4 @@
-"""ExecutionService and AuditService requests, checked and decoded."""
+"""ExecutionService requests, checked and decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from zart.v1 import audit_service_pb2, execution_pb2, task_definition_pb2
+from zart.v1 import execution_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api.checks import Checks, caller_of
 from zart_server.api.fields import (
@@ -17,14 +17,13 @@ from zart_server.api.fields import (
     json_of,
     name_of,
     optional_number,
-    text_of,
     time_of,
 )
+from zart_server.api.plans import planning_of
 from zart_server.domain.commands import (
     Caller,
     CancelExecution,
     ListExecutions,
-    ListOperations,
     StartExecution,
 )
 from zart_server.domain.errors import InvalidField, ZartError
@@ -37,7 +36,6 @@ from zart_server.domain.model import (
     StepSpec,
     StepStatus,
 )
-from zart_server.domain.operations import OperationKind
 
 _IF_EXISTS = {
     pb.IF_EXISTS_UNSPECIFIED: IfExists.FAIL,
@@ -168,6 +166,7 @@ def cancel_execution(request: pb.CancelExecutionRequest) -> CancelExecution:
         return CancelExecution(
             check(name_of, request.execution_id, "execution_id"),
             check(optional_number, request, "expected_run_number", 0),
+            check(planning_of, request),
         )
 
 
@@ -209,15 +208,3 @@ def step_status_of(value: int, field: str) -> StepStatus:
         raise InvalidField(field, f"{value} is not a value of StepStatus")
     name = execution_pb2.StepStatus.Name(value)  # type: ignore[arg-type]
     return StepStatus(name.removeprefix("STEP_STATUS_").lower())
-
-
-def list_operations(request: audit_service_pb2.ListOperationsRequest) -> ListOperations:
-    """Decode the filter of ListOperations."""
-    kind = None
-    if request.kind:
-        if request.kind not in audit_service_pb2.OperationKind.values():
-            raise InvalidField("kind", f"{request.kind} is not a value of OperationKind")
-        name = audit_service_pb2.OperationKind.Name(request.kind)
-        kind = OperationKind(name.removeprefix("OPERATION_KIND_").lower())
-    execution_id = request.execution_id
-    return ListOperations(text_of(execution_id, "execution_id", 255), kind)

@@ -8,23 +8,20 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.v1 import (
-    audit_service_pb2,
     execution_pb2,
     pause_rule_pb2,
     task_definition_pb2,
+    warning_pb2,
 )
-from zart_server.api.encode_step import STEP_STATUS
-from zart_server.domain import model, operations
+from zart_server.domain import model
+from zart_server.domain.pacing import PauseRuleRelease
+from zart_server.domain.pause_plans import PauseWarnings
 
-_RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
+RUN_STATUS = {s: execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.name}") for s in model.RunStatus}
 _TRIGGER = {t: execution_pb2.RunTrigger.Value(f"RUN_TRIGGER_{t.name}") for t in model.RunTrigger}
 _RULE_STATUS = {
     s: pause_rule_pb2.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{s.name}")
     for s in model.PauseRuleStatus
-}
-_KIND = {
-    k: audit_service_pb2.OperationKind.Value(f"OPERATION_KIND_{k.name}")
-    for k in operations.OperationKind
 }
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -51,7 +48,7 @@ def execution(item: model.Execution) -> execution_pb2.Execution:
         task_name=item.task_name,
         current_run_id=item.current_run_id,
         current_run_number=item.current_run_number,
-        status=_RUN_STATUS[item.status],
+        status=RUN_STATUS[item.status],
         created_at=timestamp(item.created_at),
         waiting_on=item.waiting_on,
         dead_steps=map(dead_step, item.dead_steps),
@@ -69,7 +66,7 @@ def run(item: model.Run) -> execution_pb2.Run:
         run_id=item.run_id,
         execution_id=item.execution_id,
         run_number=item.run_number,
-        status=_RUN_STATUS[item.status],
+        status=RUN_STATUS[item.status],
         trigger=_TRIGGER[item.trigger],
         triggered_by=item.triggered_by,
         reason=item.reason,
@@ -99,6 +96,38 @@ def fenced_step(item: model.FencedStep) -> execution_pb2.FencedStep:
     )
 
 
+def no_such_execution(field: str, execution_id: str) -> warning_pb2.Warning:
+    """Encode the warning that no execution has an id."""
+    return warning_pb2.Warning(
+        kind=warning_pb2.WARNING_KIND_MATCHES_NOTHING,
+        message=f"no execution {execution_id!r}",
+        field=field,
+    )
+
+
+def pause_warnings(found: PauseWarnings) -> list[warning_pb2.Warning]:
+    """Encode what may not be meant by a scope."""
+    warnings = [
+        warning_pb2.Warning(
+            kind=warning_pb2.WARNING_KIND_EQUAL_RULE,
+            message=f"rule {rule.rule_id} has the same scope"
+            + (f", by {rule.created_by}" if rule.created_by else "")
+            + (f": {rule.reason}" if rule.reason else ""),
+            rule_id=rule.rule_id,
+        )
+        for rule in found.equal
+    ]
+    if found.mistake is not None:
+        mistake = warning_pb2.Warning(
+            kind=warning_pb2.WARNING_KIND_MATCHES_NOTHING,
+            message=found.mistake.message,
+            field=found.mistake.field,
+            nearest=found.mistake.nearest,
+        )
+        warnings.append(mistake)
+    return warnings
+
+
 def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
     """Encode a pause rule."""
     return pause_rule_pb2.PauseRule(
@@ -117,7 +146,30 @@ def pause_rule(item: model.PauseRule) -> pause_rule_pb2.PauseRule:
         principal=item.principal,
         deleted_by_principal=item.deleted_by_principal,
         exempt_execution_ids=item.exempt_execution_ids,
+        paused_steps=item.counts.paused,
+        paused_steps_is_lower_bound=item.counts.paused_is_lower_bound,
+        running_steps=item.counts.running,
+        drained_at=timestamp(item.drained_at),
         incident=item.incident,
+        breaker_id=item.breaker_id,
+        release=rule_release(item.release),
+        release_on_expiry=None
+        if item.expiry_rate is None
+        else pause_rule_pb2.ReleaseOnExpiry(rate_per_second=item.expiry_rate),
+    )
+
+
+def rule_release(item: PauseRuleRelease | None) -> pause_rule_pb2.PauseRuleRelease | None:
+    """Encode how a rule lets its steps go, where it does."""
+    if item is None:
+        return None
+    return pause_rule_pb2.PauseRuleRelease(
+        rate_per_second=item.rate_per_second,
+        released_steps=item.released_steps,
+        started_at=timestamp(item.started_at),
+        expected_end_at=timestamp(item.expected_end_at),
+        started_by=item.started_by,
+        waiting_for_dispatchers=item.waiting_for_dispatchers,
     )
 
 
@@ -152,44 +204,3 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
     if with_input and item.input_json is not None:
         spec.input_json = item.input_json
     return spec
-
-
-def operation(item: operations.Operation) -> audit_service_pb2.Operation:
-    """Encode an operation."""
-    replaced, made = item.replaced, item.made
-    return audit_service_pb2.Operation(
-        operation_id=item.operation_id,
-        kind=_KIND[item.kind],
-        execution_id=item.execution_id,
-        run_number=item.run_number,
-        step_name=item.step_name,
-        rule_id=item.rule_id,
-        task_name=item.task_name,
-        triggered_by=item.triggered_by,
-        reason=item.reason,
-        request_id=item.request_id,
-        incident=item.incident,
-        created_at=timestamp(item.created_at),
-        replaced=audit_service_pb2.OperationReplaced(
-            run_number=replaced.run_number,
-            status=_RUN_STATUS[replaced.status]
-            if replaced.status
-            else execution_pb2.RUN_STATUS_UNSPECIFIED,
-            error=replaced.error,
-            completed_at=timestamp(replaced.completed_at),
-            step_status=STEP_STATUS[replaced.step_status]
-            if replaced.step_status
-            else execution_pb2.STEP_STATUS_UNSPECIFIED,
-            step_error=step_error(replaced.step_error),
-            fenced_steps=[fenced_step(one) for one in replaced.fenced_steps],
-        ),
-        made=audit_service_pb2.OperationMade(
-            run_id=made.run_id,
-            task_id=made.task_id,
-            max_attempts=made.max_attempts,
-            effective_rerun=made.effective_rerun,
-            preserved=made.preserved,
-            definition_version=made.definition_version,
-        ),
-        principal=item.principal,
-    )

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from zart.v1.admin_service_pb2 import ListPauseRulesRequest, ListRunsRequest
 from zart.v1.audit_service_pb2 import ListOperationsRequest
+from zart.v1.breaker_service_pb2 import ListBreakersRequest
 from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
 from zart_server.api.checks import Checks
 from zart_server.api.fields import name_of
@@ -28,6 +29,7 @@ ListRequest: TypeAlias = (
     | ListExecutionsRequest
     | ListTaskDefinitionsRequest
     | ListOperationsRequest
+    | ListBreakersRequest
 )
 
 

@@ -25,9 +25,9 @@ class Reading:
         self._places = asyncio.Semaphore(places)
 
     @contextlib.asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Tx]:
+    async def transaction(self, *, snapshot: bool = False, first: str = "") -> AsyncIterator[Tx]:
         """Open a transaction, as ``Database.transaction`` does, once there is a place."""
-        async with self._place(), self._db.transaction(snapshot=snapshot) as tx:
+        async with self._place(), self._db.transaction(snapshot=snapshot, first=first) as tx:
             yield tx
 
     @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ Those of dispatchers are in ``domain.dispatch``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -26,7 +27,7 @@ from zart_server.domain.model import (
     Step,
     StepStatus,
 )
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.plans import NO_PLAN, Planning
 
 T = TypeVar("T")
 
@@ -67,15 +68,20 @@ class RetryStep:
     run_number: int | None
     max_attempts: int | None
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
 class RetriedStep:
-    """What RetryStep did. ``task_id`` is empty where a pause rule withholds the step."""
+    """What RetryStep did. ``task_id`` is empty where a pause rule withholds the step.
+
+    Like each result with a ``plan_token``: where that is set, this is a plan.
+    """
 
     task_id: str
     run_id: str
     step: Step
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Restart:
     payload_json: str | None
     if_running: IfRunning
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +101,20 @@ class Restarted:
 
     run: Run
     fenced_steps: tuple[FencedStep, ...]
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Create the next run with some results carried over. ``plan_token`` empty: any plan."""
+    """Create the next run with some results carried over."""
 
     execution_id: str
     force_rerun: tuple[str, ...]
     preserve: tuple[str, ...]
     include_downstream: bool
-    validate_only: bool
-    plan_token: str
     if_running: IfRunning
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 class Stale(NamedTuple):
@@ -132,22 +139,28 @@ class RerunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Rerunned:
-    """What Rerun did, or with validate_only would do (``new_run_id`` is empty then)."""
+    """What Rerun did."""
 
     new_run_id: str
     new_run_number: int
     plan: RerunPlan
     fenced_steps: tuple[FencedStep, ...]
-    plan_token: str
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Add a pause rule. At most one of ``expires_at`` and ``expires_in`` is set."""
+    """Add a pause rule. At most one of ``expires_at`` and ``expires_in`` is set.
+
+    With ``expiry_rate`` it is releasing, once it expires, so many steps a second.
+    """
 
     scope: PauseScope
     expires_at: datetime | None
     expires_in: timedelta | None
+    expiry_rate: float | None = None
+    must_match: bool = False
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +172,59 @@ class PauseCounts:
     running_steps: int
 
 
+class Expiry(NamedTuple):
+    """When a rule is to end: at a time, after a span, or, with neither, never."""
+
+    at: datetime | None = None
+    after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePauseRule:
+    """Change whom a rule exempts, and when it ends. ``expiry`` None: as before."""
+
+    rule_id: str
+    exempt: tuple[str, ...]
+    unexempt: tuple[str, ...]
+    expiry: Expiry | None
+    planning: Planning = NO_PLAN
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedPauseRule:
+    """What UpdatePauseRule did: how many steps that lets go, and withholds again, up to 10,000.
+
+    ``unknown``: those of the ids to be exempt that no execution has, by their place in the list.
+    """
+
+    rule: PauseRule
+    released_steps: int
+    withheld_again_steps: int
+    unknown: Mapping[int, str]
+    plan_token: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Delete one rule, or those whose own scope fields equal every field set (none: all)."""
+    """Delete one rule, or those whose own scope fields equal every field set (none: all).
+
+    With ``canary`` the one rule only lets so many steps go; with ``rate_per_second`` it lets all
+    go at that pace, and is deleted then.
+    """
 
     rule_id: str | None
     scope: PauseScope
+    planning: Planning = NO_PLAN
+    canary: int | None = None
+    rate_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """What Resume deleted and how many steps that lets go, exact to 10,000.
 
-    With ``rule_id`` an already deleted rule is in ``rules`` too.
+    With ``rule_id`` an already deleted rule is in ``rules`` too, and with a pace the rule that it
+    is of. ``still_releasing_rules`` were passed over: they were not named.
     """
 
     rules_deleted: int
@@ -179,6 +232,8 @@ class Resumed:
     released_steps: int
     is_lower_bound: bool
     still_paused_steps: int
+    plan_token: str = ""
+    still_releasing_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +242,7 @@ class CancelExecution:
 
     execution_id: str
     expected_run_number: int | None
+    planning: Planning = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +251,7 @@ class Cancelled:
 
     run: Run
     fenced_steps: tuple[FencedStep, ...]
+    plan_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +285,6 @@ class ListExecutions:
     step_statuses: tuple[StepStatus, ...]
     created_after: datetime | None
     created_before: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListOperations:
-    """Which operations to list, newest first. Empty filters match all."""
-
-    execution_id: str
-    kind: OperationKind | None
 
 
 StartResult: TypeAlias = Execution | ZartError

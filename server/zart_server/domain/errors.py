@@ -4,12 +4,15 @@
 
     ZartError
     ├── InvalidField            a field of the request cannot be right
-    │   └── UnknownField        or this server does not know it
+    │   ├── UnknownField        or this server does not know it
+    │   └── FilterTooBroad      or it has to be set beside others
     ├── NotFound
     │   ├── ExecutionNotFound   RunNotFound   StepNotFound
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
+    ├── RuleNotActive
+    ├── ScopeMatchesNothing
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
     │   └── PauseRulesChanged
@@ -89,6 +92,12 @@ class UnknownField(InvalidField):
         self.violations = tuple(InvalidField(field, why) for field in fields)
 
 
+class FilterTooBroad(InvalidField):
+    """A filter that no index serves; ``field`` is the one to add."""
+
+    reason = "FILTER_TOO_BROAD"
+
+
 class NotFound(ZartError):
     """Something that the request names is not there."""
 
@@ -133,6 +142,71 @@ class PauseRuleNotFound(NotFound):
 
     def __init__(self, rule_id: str) -> None:
         super().__init__(f"no pause rule {rule_id!r}", rule_id=rule_id)
+
+
+class RuleNotActive(ZartError):
+    """The pause rule has ended: it cannot be changed any more."""
+
+    reason = "RULE_NOT_ACTIVE"
+
+    def __init__(self, rule_id: str, status: str) -> None:
+        super().__init__(
+            f"pause rule {rule_id!r} is {status.upper()}, not ACTIVE",
+            rule_id=rule_id,
+            status=status.upper(),
+        )
+
+
+class BreakerNotFound(NotFound):
+    """No breaker has this id."""
+
+    reason = "BREAKER_NOT_FOUND"
+
+    def __init__(self, breaker_id: str) -> None:
+        super().__init__(f"no breaker {breaker_id!r}", breaker_id=breaker_id)
+
+
+class RuleReleasing(ZartError):
+    """The pause rule is letting its steps go."""
+
+    reason = "RULE_RELEASING"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(
+            f"pause rule {rule_id} is RELEASING: stop the release before", rule_id=rule_id
+        )
+
+
+class RuleNotReleasing(ZartError):
+    """The pause rule is not letting its steps go."""
+
+    reason = "RULE_NOT_RELEASING"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"pause rule {rule_id} is not RELEASING", rule_id=rule_id)
+
+
+class NothingPaused(ZartError):
+    """The pause rule withholds no step that it could let go."""
+
+    reason = "NOTHING_PAUSED"
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"no step is paused by rule {rule_id} alone", rule_id=rule_id)
+
+
+class RulesAmbiguous(ZartError):
+    """A pace is of exactly one rule, and not one is meant."""
+
+    reason = "RULES_AMBIGUOUS"
+
+    def __init__(self, rule_ids: Sequence[str], count: int) -> None:
+        named = f": {', '.join(rule_ids)}" if rule_ids else ""
+        super().__init__(
+            f"a pace is of exactly one rule, {count} are meant{named}; give its rule_id",
+            rules=count,
+            rule_ids=", ".join(rule_ids),
+        )
 
 
 class TaskDefinitionNotFound(NotFound):
@@ -228,6 +302,18 @@ class RunFinished(ZartError):
         )
 
 
+class ScopeMatchesNothing(ZartError):
+    """No definition and no unfinished execution has what a scope names in ``field``."""
+
+    reason = "SCOPE_MATCHES_NOTHING"
+
+    def __init__(self, field: str, why: str, nearest: Sequence[str] = ()) -> None:
+        meant = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(f"{why}{meant}", field=field, nearest=", ".join(nearest))
+        self.field = field
+        self.nearest = tuple(nearest)
+
+
 class NothingToRerun(ZartError):
     """Every step would be preserved."""
 
@@ -254,14 +340,14 @@ class RunChanged(ZartError):
 
 
 class PlanChanged(ZartError):
-    """The plan is not the one that plan_token was given for."""
+    """What plan_token was given for is not what this would do; ``changed`` names why."""
 
     reason = "PLAN_CHANGED"
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, changed: Sequence[str]) -> None:
+        names = ", ".join(changed)
         super().__init__(
-            f"run {run_id!r} or the request changed since the plan was made: plan again",
-            run_id=run_id,
+            f"not as it was planned: {names}; nothing was done: plan again", changed=names
         )
 
 

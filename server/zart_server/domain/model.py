@@ -6,9 +6,12 @@ database's clock. Fields named ``*_json`` hold exact JSON text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from zart_server.domain.pacing import PauseRuleRelease
+from zart_server.domain.rule_counts import RuleCounts
 
 MOST_ATTEMPTS = 1_000_000  # of a step, by its policy or by one retry
 
@@ -66,6 +69,14 @@ class PauseRuleStatus(StrEnum):
     ACTIVE = "active"
     RESUMED = "resumed"
     EXPIRED = "expired"
+    RELEASING = "releasing"
+
+
+class WatchUntil(StrEnum):
+    """How long a pause rule is watched."""
+
+    DRAINED = "drained"
+    ENDED = "ended"
 
 
 class ReportStatus(StrEnum):
@@ -272,3 +283,8 @@ class PauseRule:
     deleted_by_principal: str = ""
     incident: str = ""
     exempt_execution_ids: tuple[str, ...] = ()
+    drained_at: datetime | None = None
+    counts: RuleCounts = field(default_factory=RuleCounts)
+    breaker_id: str = ""
+    release: PauseRuleRelease | None = None
+    expiry_rate: float | None = None

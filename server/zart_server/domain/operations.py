@@ -1,4 +1,4 @@
-"""The record of an operation: one mutation that committed, what stood before and what it made."""
+"""The record of an operation: what stood before it and what it made, or why it was refused."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class OperationKind(StrEnum):
     RESUME = "resume"
     EXPIRE = "expire"
     REGISTER_TASK = "register_task"
+    UPDATE_PAUSE_RULE = "update_pause_rule"
+    DRAIN = "drain"
+    CREATE_BREAKER = "create_breaker"
+    UPDATE_BREAKER = "update_breaker"
+    DELETE_BREAKER = "delete_breaker"
+    BREAKER_OPENED = "breaker_opened"
+    BREAKER_HALF_OPENED = "breaker_half_opened"
+    BREAKER_CLOSED = "breaker_closed"
+    STOP_RELEASE = "stop_release"
+    RELEASE_END = "release_end"
 
 
 class OperationStatus(StrEnum):
@@ -65,11 +75,13 @@ class Made:
     effective_rerun: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()
     definition_version: int = 0
+    is_exempt: bool | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One mutation that committed."""
+    """One mutation that committed; or that was only planned, or refused, as ``status`` says."""
 
     operation_id: str
     kind: OperationKind
@@ -86,3 +98,27 @@ class Operation:
     made: Made
     principal: str = ""
     incident: str = ""
+    batch_id: str = ""
+    breaker_id: str = ""
+    status: OperationStatus = OperationStatus.DONE
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOperations:
+    """Which operations to list, newest first. Empty filters match all.
+
+    Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
+    """
+
+    execution_id: str = ""
+    kinds: tuple[OperationKind, ...] = ()
+    triggered_by: str = ""
+    principal: str = ""
+    incident: str = ""
+    batch_id: str = ""
+    rule_id: str = ""
+    breaker_id: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    statuses: tuple[OperationStatus, ...] = (OperationStatus.DONE,)

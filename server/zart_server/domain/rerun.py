@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 
-from zart_server.domain.commands import Rerun, RerunPlan, Stale
+from zart_server.domain.commands import RerunPlan, Stale
 from zart_server.domain.errors import InvalidField
 from zart_server.domain.graph import Graph
 from zart_server.domain.model import StepStatus
@@ -43,25 +40,6 @@ def plan_rerun(
         preserved=tuple(name for n, name in enumerate(names) if n not in again),
         potentially_stale=tuple(_stale(names, again, causes)),
     )
-
-
-def plan_token(run_id: str, request: Rerun, plan: RerunPlan) -> str:
-    """Hash what a plan rests on: the run, the request's sets and the resulting sets.
-
-    What may be stale follows from the sets and the run's graph, which never changes.
-    """
-    text = json.dumps(
-        [
-            run_id,
-            sorted(set(request.force_rerun)),
-            sorted(set(request.preserve)),
-            request.include_downstream,
-            plan.effective_rerun,
-            plan.preserved,
-        ]
-    )
-    digest = hashlib.sha256(text.encode()).digest()
-    return base64.urlsafe_b64encode(digest[:18]).decode()
 
 
 def _numbers(graph: Graph, names: Sequence[str], field: str) -> set[int]:

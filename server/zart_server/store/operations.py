@@ -119,12 +119,12 @@ def _values(record: Replaced | Made | None) -> dict[str, object] | None:
     values = {}
     for name in _FIELDS[type(record)]:
         value = getattr(record, name)
-        # Run number 0 is a run too.
-        if value not in (None, "", (), 0) or (name == "run_number" and value is not None):
+        if value not in (None, "", (), 0) or (name in _TELLING_0 and value is not None):
             values[name] = value
     return values
 
 
+_TELLING_0 = {"run_number", "is_exempt"}  # run number 0 is a run too
 _FIELDS = {kind: [field.name for field in fields(kind)] for kind in (Replaced, Made)}
 
 
@@ -157,4 +157,6 @@ def made_from_json(text: str | None) -> Made:
     values: dict[str, Any] = json.loads(text) if text else {}
     for key in ("effective_rerun", "preserved"):
         values[key] = tuple(values.get(key, ()))
+    if "expires_at" in values:
+        values["expires_at"] = datetime.fromisoformat(values["expires_at"])
     return Made(**values)

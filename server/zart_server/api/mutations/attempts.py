@@ -19,6 +19,7 @@ from zart_server.api.outliving import Outliving
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.requests import RequestKey, complete_response
+from zart_server.store.connection import Autocommit
 from zart_server.store.db import Database
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,13 @@ T = TypeVar("T")
 
 class _RolledBack(Exception):
     """A batch failed before its commit, so it left nothing."""
+
+
+class _Planned(Exception):
+    """A plan: what the deed, which is rolled back, would have been answered with."""
+
+    def __init__(self, answer: Answer[Any]) -> None:
+        self.answer = answer
 
 
 class Attempts:
@@ -111,7 +119,7 @@ class Attempts:
         """Return None if the call has to wait, or others got in the way."""
         grouping, target = call.mutation.grouping, call.target
         trying: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
-        if grouping is Grouping.IN_LINE:
+        if grouping is Grouping.IN_LINE and not call.is_plan:
             return None
         if grouping is Grouping.ALONE and target is None:
             trying = self._room.trying_many()
@@ -155,9 +163,21 @@ class Attempts:
     async def _attempt(
         self, call: Call[Response], *, wait: bool, is_repeat: bool
     ) -> Answer[Response] | None:
+        """Do a call, or plan it: then its transaction is rolled back, and nobody told of it."""
+        try:
+            return await self._do(call, wait=wait, is_repeat=is_repeat)
+        except _Planned as plan:
+            return plan.answer
+
+    async def _do(
+        self, call: Call[Response], *, wait: bool, is_repeat: bool
+    ) -> Answer[Response] | None:
         mutation = call.mutation
+        answer: Answer[Response] | ZartError | None
         async with self._db.autocommit() as connection:
-            if isinstance(mutation.operate, InLine):
+            if isinstance(mutation.operate, InLine) and call.is_plan:
+                answer = await _plan(connection, call, mutation.operate)
+            elif isinstance(mutation.operate, InLine):
                 answer = await answer_in_line(
                     connection, call, mutation.operate, is_repeat=is_repeat
                 )
@@ -171,6 +191,8 @@ class Attempts:
                 [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
             if isinstance(answer, ZartError):
                 raise answer
+            if call.is_plan and answer is not None:
+                raise _Planned(answer)
         return answer
 
     async def _complete(self, call: Call[Response], response: Response) -> None:
@@ -199,6 +221,15 @@ class Attempts:
                 await complete_response(connection, key, response)
         except (ZartError, TimeoutError) as error:
             _log.warning("the counts of a %s were not stored: %s", key.rpc, type(error).__name__)
+
+
+async def _plan(
+    connection: Autocommit, call: Call[Response], in_line: InLine[Any, Any]
+) -> Answer[Response]:
+    if in_line.plan is None:
+        raise TypeError("it cannot be planned")
+    planned = await in_line.plan(connection, call.command, call.caller)
+    return Answer(call.mutation.encode(planned))
 
 
 def _backoff(attempt: int) -> float:

@@ -146,7 +146,10 @@ def _result(result: StartResult) -> pb.BatchStartExecutionsResult:
 
 def _cancelled(done: Cancelled) -> pb.CancelExecutionResponse:
     return pb.CancelExecutionResponse(
-        run=encode.run(done.run), fenced_steps=map(encode.fenced_step, done.fenced_steps)
+        run=encode.run(done.run),
+        fenced_steps=map(encode.fenced_step, done.fenced_steps),
+        plan_token=done.plan_token,
+        planned=bool(done.plan_token),
     )
 
 

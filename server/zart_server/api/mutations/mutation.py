@@ -56,9 +56,13 @@ class OperateFast(Protocol[Asked_contra, Given_co]):
 
 @dataclass(frozen=True, slots=True)
 class InLine(Generic[Command, Done]):
-    """An operation for one caller that begins the transaction itself, and returns it."""
+    """An operation for one caller that begins the transaction itself, and returns it.
+
+    ``plan`` returns what it would do: not by doing it, for it begins with the pause lock.
+    """
 
     operate: Callable[[Autocommit, Command, Caller], Awaitable[tuple[Tx, Done]]]
+    plan: Callable[[Autocommit, Command, Caller], Awaitable[Done]] | None = None
 
 
 class Grouping(Enum):
@@ -114,13 +118,18 @@ def for_one(do: Callable[[Tx, Command, Caller], Awaitable[Done]]) -> Operate[Com
 
 @dataclass(eq=False, slots=True)
 class Call(Generic[Response]):
-    """One call of a mutation, and the future of its answer."""
+    """One call of a mutation, and the future of its answer.
+
+    ``is_plan``: it is to be told what it would do. It has no ``request``: what is not done is not
+    remembered.
+    """
 
     mutation: Mutation[Any, Any, Any, Response]
     command: object
     caller: Caller
     target: str | None
     request: Request | None
+    is_plan: bool = False
     done: asyncio.Future[Response] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -10,6 +10,7 @@ from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.mutation import Asked, Call, Grouping, Mutation, Response
 from zart_server.api.mutations.replay import request_of
 from zart_server.api.outliving import Outliving, outcome_of
+from zart_server.api.plans import is_plan
 from zart_server.aside import decoded
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.db import Database
@@ -26,7 +27,7 @@ class Mutations:
         self._batched: dict[Mutation[Any, Any, Any, Any], Batched] = {}
 
     async def run(self, mutation: Mutation[Asked, Any, Any, Response], request: Asked) -> Response:
-        """Do what a request asks for, or answer what it was answered with before.
+        """Do what a request asks for, or answer what it was answered with before, or plan it.
 
         Raises what the mutation's decoder and the engine's operation do, OperationTimeout,
         RequestIdReused, StoreConflict and StoreUnavailable. Neither the caller's deadline nor its
@@ -34,8 +35,12 @@ class Mutations:
         """
         command, caller = await decoded(mutation.decode, request)
         target = mutation.target(command)
-        call = Call(mutation, command, caller, target, await request_of(request, caller))
-        if mutation.grouping is not Grouping.TOGETHER:
+        planned = is_plan(request)
+        named = None if planned else await request_of(request, caller)
+        if planned and mutation.grouping is Grouping.IN_LINE:
+            target = None  # its plan takes no lock
+        call = Call(mutation, command, caller, target, named, planned)
+        if planned or mutation.grouping is not Grouping.TOGETHER:
             self._begin(call, is_first=True)
         elif target is not None and self.room.is_waited_for(target):
             self._begin(call, is_first=False)

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
+from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.outcome_batch import find_batch
@@ -41,10 +43,18 @@ class Maintenance:
     """The maintenance loop of one server."""
 
     def __init__(
-        self, db: Database, dispatch: Dispatch, watches: Watches, sweeps: PauseSweeps
+        self,
+        db: Database,
+        dispatch: Dispatch,
+        watches: Watches,
+        sweeps: PauseSweeps,
+        drains: Drains,
+        releases: Releases,
     ) -> None:
         self._db = db
+        self._releases = releases
         self._sweeps = sweeps
+        self._drains = drains
         self._dispatch = dispatch
         self._watches = watches
         self._kicked = asyncio.Event()
@@ -105,21 +115,25 @@ class Maintenance:
         lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.autocommit() as connection:
             expired = await self._expired.look(connection)
-            rule_in, is_to_move = await pauses_due(connection)
+            pauses = await pauses_due(connection)
             due = await self._due.look(connection, lanes) if lanes else []
         self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
-        if is_to_move:
+        if pauses.is_work_left:
             self._sweeps.kick()
+        if pauses.is_any_undrained:
+            self._drains.kick()
+        if pauses.is_any_releasing:
+            self._releases.kick()
         if expired:
             await self._sweep(expired)
-        if rule_in is not None and rule_in <= 0:
+        if pauses.expires_in is not None and pauses.expires_in <= 0:
             self._begin_to_expire()
         await self._now_and_then(names)
         later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
-        if rule_in is not None and rule_in > 0:
-            later.append(rule_in)
+        if pauses.expires_in is not None and pauses.expires_in > 0:
+            later.append(pauses.expires_in)
         return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
 
     def _begin_to_expire(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from zart_server.engine.background.breakers import Breakers
+from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.releases import Releases
+from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -21,7 +25,14 @@ class Runtime:
         self.dispatch = Dispatch(db, room)
         self.watches = Watches(db)
         self.sweeps = PauseSweeps(db)
-        self.maintenance = Maintenance(db, self.dispatch, self.watches, self.sweeps)
+        self.drains = Drains(db)
+        self.rule_watches = RuleWatches(db, self.drains)
+        self.drains.on_look = self.rule_watches.look
+        self.releases = Releases(db)
+        self.maintenance = Maintenance(
+            db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases
+        )
+        self.breakers = Breakers(db, self.dispatch.completions)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -30,16 +41,20 @@ class Runtime:
         db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Start liveness checks, notifications, maintenance and the pause sweep."""
+        """Start liveness checks, notifications, maintenance, the sweeps and breakers."""
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
         self.sweeps.start()
+        self.drains.start()
+        self.breakers.start()
+        self.releases.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
         self.dispatch.drain()
         self.watches.stop()
+        self.rule_watches.stop()
 
     async def stop(self) -> None:
         """Record the reported outcomes, then end everything."""
@@ -47,6 +62,9 @@ class Runtime:
         await self.dispatch.stop()
         await self.maintenance.stop()
         await self.sweeps.stop()
+        await self.drains.stop()
+        await self.breakers.stop()
+        await self.releases.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -66,12 +84,15 @@ class Runtime:
         self.watches.changed(changes.runs, changes.at_once)
         if changes.rules:
             self.watches.changed_all()  # a step is paused from the commit of its rule on
+            self.rule_watches.look()
             self.maintenance.kick()
             self.sweeps.kick()
+            self.releases.kick()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 
     def _lost_count(self) -> None:
         """Have all watches and maintenance look: notifications may have been lost."""
         self.watches.changed_all()
+        self.rule_watches.look()
         self.maintenance.kick()

@@ -17,6 +17,7 @@ from zart_server.domain.dispatch import (
 )
 from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
 from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.dispatch.low_water import LowWater
@@ -40,7 +41,8 @@ class Dispatch:
 
     def __init__(self, db: Database, room: WaitingRoom) -> None:
         self._db = db
-        self._reports = ReportBatches(db, room)
+        self.completions = Completions()
+        self._reports = ReportBatches(db, room, self.completions)
         self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False

@@ -11,10 +11,12 @@ from typing import Any, TypeAlias
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported, ReportResult
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import DataError
 
@@ -48,8 +50,9 @@ _Item: TypeAlias = tuple[_Call, int]
 class ReportBatches:
     """Records outcomes batch after batch; a call's cancellation never touches a batch."""
 
-    def __init__(self, db: Database, room: WaitingRoom) -> None:
+    def __init__(self, db: Database, room: WaitingRoom, completions: Completions) -> None:
         self._room = room
+        self._completions = completions
         self._db = db
         self._waiting: list[_Item] = []
         self._worker: asyncio.Task[None] | None = None
@@ -124,11 +127,17 @@ class ReportBatches:
                 self._go_on(self._wait_for(run, items), "stragglers")
 
     async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded:
+        connection: Connection
         if wait:
-            async with self._db.transaction() as tx:
-                return await record_in_general(tx, await find_batch(tx, outcomes), wait=True)
-        async with self._db.autocommit() as connection:
-            return await record_outcomes(connection, outcomes)
+            async with self._db.transaction() as connection:
+                batch = await find_batch(connection, outcomes)
+                recorded = await record_in_general(connection, batch, wait=True)
+        else:
+            async with self._db.autocommit() as connection:
+                recorded = await record_outcomes(connection, outcomes)
+        if self._completions:
+            self._completions.add(connection, outcomes, recorded)
+        return recorded
 
     async def _wait_for(self, run: str, items: list[_Item]) -> None:
         """Record outcomes of a locked run: one transaction waits for it at a time."""

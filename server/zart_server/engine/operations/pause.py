@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-import secrets
-
 from zart_server.domain.commands import Caller, Pause, PauseCounts
 from zart_server.domain.errors import InvalidField, PauseRuleNotFound
 from zart_server.domain.globs import to_regex
-from zart_server.domain.model import PauseRule
+from zart_server.domain.pause_plans import Paused, PauseWarnings
+from zart_server.domain.short_ids import short_id
+from zart_server.engine.operations.pause_scope import find_mistake, find_warnings
+from zart_server.engine.operations.plan_pause import EXACT_TO, find_pairs, what_is_decided
+from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
-from zart_server.store.pausing.rules import insert_rule
+from zart_server.store.pausing.rules import find_rule, insert_rule
 from zart_server.store.pausing.work import PauseWork, end_settling
-
-EXACT_TO = 10_000
-# Letters and digits that cannot be taken for one another.
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 async def pause(
     connection: Autocommit, command: Pause, caller: Caller, within: float
-) -> tuple[Tx, PauseRule]:
+) -> tuple[Tx, Paused]:
     """Add a rule. Once this has committed no matching step is leased, on any server.
 
     Return also the transaction, which begins with the pause lock, alone: every claim and every
     decision to queue a step is before it, and done, or after it, and sees the rule. Raises
-    InvalidField for a past expiry, and OperationTimeout if the pause lock is not had ``within``
-    these seconds.
+    ScopeMatchesNothing where that is wanted, PlanChanged, InvalidField for a past expiry, and
+    OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
+    planning, scope = command.planning, command.scope
+    if command.must_match:
+        mistake = await find_mistake(connection, scope)
+        if mistake is not None:
+            raise mistake
+    pairs = await find_pairs(connection, scope) if planning else ""
     tx = await seize_pause_lock(connection, within)
-    pattern = command.scope.step_pattern
+    if planning:
+        await judge_plan(tx, planning, await what_is_decided(tx, scope, pairs))
+    pattern = scope.step_pattern
     row = await insert_rule(
         tx,
-        "pr-" + "".join(secrets.choice(_ALPHABET) for _ in range(8)),
-        command.scope,
+        short_id("pr"),
+        scope,
         None if pattern is None else to_regex(pattern),
         caller=caller,
         expires_at=command.expires_at,
         expires_in=command.expires_in,
+        expiry_rate=command.expiry_rate,
     )
     if row is None:
         raise InvalidField("expires_at", "lies in the past")
     tx.changes.rules = True
-    return tx, row.rule
+    return tx, Paused(row.rule)
+
+
+async def warn(connection: Autocommit, rule_id: str) -> PauseWarnings:
+    """Return what may not be meant by a new rule, after its commit: that it holds comes first."""
+    row = await find_rule(connection, rule_id)
+    if row is None:
+        raise PauseRuleNotFound(rule_id)
+    return await find_warnings(connection, row.rule.scope, rule_id)
 
 
 async def count_paused(connection: Autocommit, rule_id: str) -> PauseCounts:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from zart_server import aside
 from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
-from zart_server.domain.errors import NothingToRerun, PlanChanged, ZartError
+from zart_server.domain.errors import NothingToRerun, ZartError
 from zart_server.domain.model import RunTrigger, StepStatus
 from zart_server.domain.operations import OperationKind
-from zart_server.domain.rerun import plan_rerun, plan_token
+from zart_server.domain.plans import Decisions, decided
+from zart_server.domain.rerun import plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
+from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
@@ -30,7 +32,7 @@ _FEW = 200  # steps
 async def rerun(
     tx: Tx, wanted: Sequence[tuple[Rerun, Caller]], *, wait: bool
 ) -> list[Rerunned | ZartError | None]:
-    """Plan under the executions' locks, and create the runs of those without validate_only.
+    """Plan under the executions' locks, and create the runs.
 
     Preserved steps refer to where their result was made; nothing is copied. An error is
     InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged or NothingToRerun; None,
@@ -48,21 +50,22 @@ async def rerun(
             found.append(current)
             continue
         try:
-            plan, token = await aside.done(
+            plan, decisions = await aside.done(
                 current.definition.graph.size,
                 _plan,
                 current,
                 statuses[current.run.run_key],
                 command,
             )
+            planning = command.planning
+            token = await judge_plan(tx, planning, decisions) if planning else ""
+            _check_doable(current, command, plan)
         except ZartError as error:
             found.append(error)
             continue
-        would_do = Rerunned("", current.run.run_number + 1, plan, (), token)
-        found.append(would_do)
-        if not command.validate_only:
-            planned[number] = would_do
-            following.append(Following(current, current.definition, None, caller, plan))
+        planned[number] = Rerunned("", current.run.run_number + 1, plan, (), token)
+        found.append(planned[number])
+        following.append(Following(current, current.definition, None, caller, plan))
     superseded = await supersede(tx, following, RunTrigger.SELECTIVE_RERUN, OperationKind.RERUN)
     if superseded:
         await _place_steps(tx, superseded)
@@ -72,7 +75,9 @@ async def rerun(
     return found
 
 
-def _plan(current: CurrentRun, stored: Sequence[str], command: Rerun) -> tuple[RerunPlan, str]:
+def _plan(
+    current: CurrentRun, stored: Sequence[str], command: Rerun
+) -> tuple[RerunPlan, Decisions]:
     # To the plan, open steps are alike: not completed.
     statuses = [StepStatus.SCHEDULED if s == "open" else StepStatus(s) for s in stored]
     plan = plan_rerun(
@@ -82,15 +87,23 @@ def _plan(current: CurrentRun, stored: Sequence[str], command: Rerun) -> tuple[R
         command.preserve,
         command.include_downstream,
     )
-    token = plan_token(current.run_id, command, plan)
-    if command.plan_token and command.plan_token != token:
-        raise PlanChanged(current.run_id)
+    if not command.planning:
+        return plan, {}
+    return plan, decided(
+        run=current.run_id,
+        definition_version=current.definition.version,
+        effective_rerun=plan.effective_rerun,
+        preserved=plan.preserved,
+        potentially_stale=plan.potentially_stale,
+    )
+
+
+def _check_doable(current: CurrentRun, command: Rerun, plan: RerunPlan) -> None:
     error = refused(current, command.if_running)
     if error is not None:
         raise error
     if not plan.effective_rerun:
         raise NothingToRerun(current.run_id)
-    return plan, token
 
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:

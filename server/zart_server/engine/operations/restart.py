@@ -8,6 +8,7 @@ from zart_server.domain.commands import Caller, Restart, Restarted
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.plans import decided
 from zart_server.engine.operations.begin_runs import (
     FEW,
     NewRun,
@@ -15,6 +16,7 @@ from zart_server.engine.operations.begin_runs import (
     announce_queued,
     begin_runs,
 )
+from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
@@ -34,32 +36,46 @@ async def restart(
     """Create next runs with the same or a new payload and the tasks' current definitions.
 
     Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
-    ExecutionNotFound, RunChanged or RunActive; None, without ``wait``: another transaction has
-    locked the execution. No two may name the same execution.
+    ExecutionNotFound, RunChanged, PlanChanged or RunActive; None, without ``wait``: another
+    transaction has locked the execution. No two may name the same execution.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
-    runs: list[tuple[int, CurrentRun, Restart, Caller]] = []
-    for current, (command, caller) in zip(
-        await lock_current(tx, meant, wait=wait), wanted, strict=True
-    ):
-        if isinstance(current, CurrentRun):
-            error = refused(current, command.if_running)
-            if error is None:
-                runs.append((len(found), current, command, caller))
-            found.append(error)
-        else:
+    locked = await lock_current(tx, meant, wait=wait)
+    keys = {_definition_key(current) for current in locked if isinstance(current, CurrentRun)}
+    definitions = await find_definitions(tx, keys)
+    doable: list[tuple[int, str]] = []
+    following: list[Following] = []
+    for index, (current, (command, caller)) in enumerate(zip(locked, wanted, strict=True)):
+        if not isinstance(current, CurrentRun):
             found.append(current)
-    keys = [_definition_key(current) for _, current, _, _ in runs]
-    definitions = await find_definitions(tx, set(keys))
-    following = [
-        Following(current, definitions[key], command.payload_json, caller)
-        for key, (_, current, command, caller) in zip(keys, runs, strict=True)
-    ]
-    superseded = await _begin(tx, following)
-    for (index, _, _, _), done in zip(runs, superseded, strict=True):
-        found[index] = Restarted(done.run, done.fenced)
+            continue
+        next_run = Following(
+            current, definitions[_definition_key(current)], command.payload_json, caller
+        )
+        try:
+            token = await _check(tx, next_run, command)
+        except ZartError as error:
+            found.append(error)
+            continue
+        found.append(None)
+        doable.append((index, token))
+        following.append(next_run)
+    for (index, token), done in zip(doable, await _begin(tx, following), strict=True):
+        found[index] = Restarted(done.run, done.fenced, token)
     return found
+
+
+async def _check(tx: Tx, next_run: Following, command: Restart) -> str:
+    """Return the token of a plan. Raises PlanChanged or RunActive."""
+    current, token = next_run.current, ""
+    if command.planning:
+        decisions = decided(run=current.run_id, definition_version=next_run.definition.version)
+        token = await judge_plan(tx, command.planning, decisions)
+    error = refused(current, command.if_running)
+    if error is not None:
+        raise error
+    return token
 
 
 def _definition_key(current: CurrentRun) -> int:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
-from zart_server.engine.operations.pause import EXACT_TO
+from zart_server.domain.pacing import SLOWEST
+from zart_server.engine.operations.canary import release_canary
+from zart_server.engine.operations.counts import count_leaving
+from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.plan_rules import decided_of
+from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.release import plan_pace, release_at_rate
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
-from zart_server.store.pausing.judging import refresh_rules
-from zart_server.store.pausing.lock import seize_pause_lock
-from zart_server.store.pausing.matching import find_matching
-from zart_server.store.pausing.rules import (
-    RuleRow,
+from zart_server.store.pausing.ending import (
     active_rule_keys,
     delete_expired,
     delete_rules,
-    find_rule,
+    find_active,
+    find_to_release,
 )
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.meant import rules_meant
+from zart_server.store.pausing.releases import begin_release
+from zart_server.store.pausing.rules import RuleRow, find_rule
 
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
@@ -29,49 +37,85 @@ async def resume(
 ) -> tuple[Tx, Resumed]:
     """Delete the rules meant, one or those whose own fields equal every field given.
 
-    Return also the transaction. Pause sweeps queue their steps after its commit. Raises
-    PauseRuleNotFound, and OperationTimeout if the pause lock is not had ``within`` these seconds.
+    Return also the transaction. Pause sweeps queue their steps after its commit. Rules that are
+    releasing are deleted only if they are named. With a pace see ``release_at_rate`` and
+    ``release_canary``. Raises PauseRuleNotFound, PlanChanged, and OperationTimeout if the pause
+    lock is not had ``within`` these seconds.
     """
-    known = None
-    if command.rule_id is not None:
-        known = await find_rule(connection, command.rule_id)
-        if known is None:
-            raise PauseRuleNotFound(command.rule_id)
+    if command.canary is not None:
+        return await release_canary(connection, command, caller)
+    if command.rate_per_second is not None:
+        return await release_at_rate(connection, command, caller, within)
+    known = await _known(connection, command)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(connection, command.rule_id, command.scope)
-    free, others = await _count(connection, keys) if keys else (0, 0)
+    free, others = await count_leaving(connection, keys) if keys else (0, 0)
     tx = await seize_pause_lock(connection, within)
+    if command.planning:
+        meant = await rules_meant(tx, command.rule_id, command.scope)
+        await judge_plan(tx, command.planning, decided_of([row.rule for row in meant]))
+    over = [] if command.rule_id else await find_active(tx, command.scope, releasing=True)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
+    return tx, _resumed(deleted, known, over, free, others)
+
+
+async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) -> Resumed:
+    """Return what ``resume`` would do: it reads, and takes no lock. Raises as that."""
+    if command.canary is not None or command.rate_per_second is not None:
+        return await plan_pace(connection, command)
+    known = await _known(connection, command)
+    meant = await rules_meant(connection, command.rule_id, command.scope)
+    decisions = decided_of([row.rule for row in meant])
+    token = await judge_plan(connection, command.planning, decisions)
+    keys = [row.rule_key for row in meant]
+    free, others = await count_leaving(connection, keys) if keys else (0, 0)
+    over = [] if command.rule_id else await find_active(connection, command.scope, releasing=True)
+    return replace(_resumed(meant, known, over, free, others), plan_token=token)
+
+
+async def _known(connection: Connection, command: Resume) -> RuleRow | None:
+    """Return the rule that is named, deleted or not."""
+    if command.rule_id is None:
+        return None
+    known = await find_rule(connection, command.rule_id)
+    if known is None:
+        raise PauseRuleNotFound(command.rule_id)
+    return known
+
+
+def _resumed(
+    deleted: Sequence[RuleRow],
+    known: RuleRow | None,
+    passed_over: Sequence[RuleRow],
+    free: int,
+    others: int,
+) -> Resumed:
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
-    return tx, Resumed(
+    return Resumed(
         rules_deleted=len(deleted),
         rules=tuple(rules),
         released_steps=min(free, EXACT_TO),
         is_lower_bound=free + others > EXACT_TO,
         still_paused_steps=min(others, EXACT_TO),
+        still_releasing_rules=tuple(row.rule.rule_id for row in passed_over),
     )
-
-
-async def _count(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
-    """Count the ready steps that rules withhold: only they, others as well."""
-    await refresh_rules(connection)
-    steps = await find_matching(connection, rule_keys, EXACT_TO + 1)
-    leaving = set(rule_keys)
-    matching = connection.pauses.matching
-    others = sum(any(key not in leaving for key in matching(step)) for step in steps)
-    return len(steps) - others, others
 
 
 async def expire(connection: Autocommit) -> int:
     """Delete the rules whose time is up by the database's clock, in a transaction; count them.
 
-    Raises OperationTimeout.
+    Those that are to be released slowly are releasing from then on. Raises OperationTimeout.
     """
     tx = await seize_pause_lock(connection, _EXPIRY_WAIT)
-    deleted = await delete_expired(tx)
-    await _record(tx, OperationKind.EXPIRE, deleted, Caller("expiry", "its time was up"))
-    return len(deleted)
+    caller = Caller("expiry", "its time was up")
+    deleted = await delete_expired(tx, caller)
+    slow = await find_to_release(tx)
+    for row in slow:
+        await begin_release(tx, row.rule_key, row.rule.expiry_rate or SLOWEST, caller)
+    ended = [*deleted, *slow]
+    await _record(tx, OperationKind.EXPIRE, ended, caller)
+    return len(ended)
 
 
 async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:

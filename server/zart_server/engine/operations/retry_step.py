@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
-from zart_server.domain.errors import RunFinished, StepNotDead, StepNotFound, ZartError
+from zart_server.domain.errors import (
+    PlanChanged,
+    RunFinished,
+    StepNotDead,
+    StepNotFound,
+    ZartError,
+)
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.domain.operations import Replaced
+from zart_server.domain.plans import decided
 from zart_server.domain.rule_set import StepNames
+from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.connection import Tx
 from zart_server.store.operations import NewOperation
-from zart_server.store.pausing.judging import write_judged
+from zart_server.store.pausing.judging import judge_to_the_end, write_judged
 from zart_server.store.reads.steps import RunIdentity, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
 
@@ -26,6 +34,7 @@ class _Dead(NamedTuple):
     step_no: int
     command: RetryStep
     caller: Caller
+    plan_token: str = ""
 
     @property
     def budget(self) -> int:
@@ -40,9 +49,9 @@ async def retry_steps(
     """Give dead steps a new budget of attempts; queue them, or pause those that a rule matches.
 
     Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
-    ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, RunFinished or
-    StepNotDead; None, without ``wait``: another transaction has locked the execution. No two may
-    name the same execution.
+    ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, PlanChanged,
+    RunFinished or StepNotDead; None, without ``wait``: another transaction has locked the
+    execution. No two may name the same execution.
     """
     meant = [
         Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
@@ -58,14 +67,34 @@ async def retry_steps(
         step_no = current.definition.graph.index.get(command.step_name)
         if step_no is None:
             found.append(StepNotFound(current.run_id, command.step_name))
-        elif current.run.status is RunStatus.CANCELLED:
+            continue
+        item = _Dead(len(found), current, step_no, command, caller)
+        try:
+            token = await _judge_plan(tx, item) if command.planning else ""
+        except PlanChanged as error:
+            found.append(error)
+            continue
+        if current.run.status is RunStatus.CANCELLED:
             found.append(RunFinished(current.run_id, current.run.status))
         else:
-            dead.append(_Dead(len(found), current, step_no, command, caller))
+            dead.append(item._replace(plan_token=token))
             found.append(None)
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
         found[item.number] = result
     return found
+
+
+async def _judge_plan(tx: Tx, item: _Dead) -> str:
+    """Return the token of a plan. Raises PlanChanged."""
+    [step] = await read_steps(tx, [(_identity(item), item.step_no)], result_bytes=0)
+    withheld = (await judge_to_the_end(tx, [_names(item)])).rules
+    decisions = decided(
+        run=item.current.run_id,
+        step_status=step.status,
+        attempt=step.attempt,
+        withheld=any(rule is not None for rule in withheld),
+    )
+    return await judge_plan(tx, item.command.planning, decisions)
 
 
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
@@ -87,7 +116,8 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
         if rule is None:
             definition = item.current.definition
             tx.changes.queued(definition.task_name, definition.graph.steps[item.step_no].handler)
-        results.append(RetriedStep("" if rule is not None else now.task_id, run_id, now))
+        task_id = "" if rule is not None else now.task_id
+        results.append(RetriedStep(task_id, run_id, now, item.plan_token))
     return results
 
 

@@ -12,6 +12,7 @@ from zart_server.domain.errors import PauseRulesChanged
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.active import read_active, read_changed
+from zart_server.store.pausing.rules import share_pause_lock
 
 T = TypeVar("T")
 
@@ -31,6 +32,16 @@ async def judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement
     if connection.pauses.since is None:
         await refresh_rules(connection)
     return connection.pauses.judge(steps)
+
+
+async def judge_to_the_end(tx: Tx, steps: Iterable[StepNames]) -> Judgement:
+    """Judge steps by rules that stay until the transaction ends.
+
+    Takes the pause lock, shared, and so is for after the last row lock.
+    """
+    await share_pause_lock(tx)
+    await refresh_rules(tx)
+    return tx.pauses.judge(steps)
 
 
 async def write_judged(

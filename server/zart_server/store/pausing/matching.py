@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from zart_server.domain.rule_set import StepNames
 from zart_server.store.connection import Connection
 
 # A lane l that a rule r without an execution may match.
@@ -35,26 +36,27 @@ def unfinished_run(execution_id: str) -> str:
     """
 
 
-_UNFINISHED_RUN = unfinished_run("r.execution_id")
+UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
-def tasks_matched(table: str, limit: str) -> str:
+def tasks_matched(table: str, limit: str, but: str = "") -> str:
     """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
-    Of the rule r beside it: (run_key, step_no, step_name), in no order.
+    Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order. ``but``: another
+    condition on the task t, "AND …".
     """
     return f"""
-        (SELECT t.run_key, t.step_no, t.step_name
-         FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
-            SELECT run_key, step_no, step_name FROM zart.{table}
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+         FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+            SELECT run_key, step_no, attempt, step_name FROM zart.{table}
             WHERE run_key = u.run_key OFFSET 0) t
          WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+           AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) {but}
          LIMIT {limit})
         UNION ALL
         (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.step_name FROM zart.{table} t
-            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
+            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.{table} t
+            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES} {but}
             ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
          WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
          LIMIT {limit})
@@ -71,14 +73,15 @@ class Matching(NamedTuple):
     running: int
 
 
-_RUNNING = f"""
+# How many steps in flight a rule r matches: one without an execution, and one of an execution.
+RUNNING = f"""
     SELECT COALESCE(sum(t.n), 0)::bigint FROM (
         SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
     CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
     WHERE {LANE_MAY_MATCH} AND {TASK_OF_LANE_MATCHES}
 """
-_RUNNING_OF_EXECUTION = f"""
-    SELECT count(*) FROM ({_UNFINISHED_RUN}) u CROSS JOIN LATERAL (
+RUNNING_OF_EXECUTION = f"""
+    SELECT count(*) FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
         SELECT step_name FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
     WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
       AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
@@ -94,7 +97,7 @@ async def count_matching(connection: Connection, rule_id: str, limit: int) -> Ma
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             LIMIT $2) ready),
             EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q),
-            CASE WHEN r.execution_id IS NULL THEN ({_RUNNING}) ELSE ({_RUNNING_OF_EXECUTION}) END
+            CASE WHEN r.execution_id IS NULL THEN ({RUNNING}) ELSE ({RUNNING_OF_EXECUTION}) END
         FROM zart.pause_rules r WHERE r.rule_id = $1
         """,
         rule_id,
@@ -103,14 +106,20 @@ async def count_matching(connection: Connection, rule_id: str, limit: int) -> Ma
     return None if row is None else Matching(*row)
 
 
+_LET_GO = """ARRAY(
+    SELECT s.rule_key FROM zart.released_steps s
+    WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
+      AND s.token_until IS NULL)"""
+
+
 async def find_matching(
     connection: Connection, rule_keys: Sequence[int], limit: int
-) -> list[tuple[str, str, str]]:
-    """Return up to ``limit`` ready steps that rules match, as (execution id, task, step name)."""
+) -> list[StepNames]:
+    """Return up to ``limit`` ready steps that are in the scope of rules."""
     rows = await connection.fetch(
         f"""
-        SELECT e.execution_id, e.task_name, m.step_name FROM (
-            SELECT DISTINCT t.run_key, t.step_no, t.step_name
+        SELECT e.execution_id, e.task_name, m.step_name, {_LET_GO} AS let_go FROM (
+            SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
             FROM zart.pause_rules r CROSS JOIN LATERAL (
                 {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
             WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
@@ -121,4 +130,31 @@ async def find_matching(
         rule_keys,
         limit,
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def find_of_executions(
+    connection: Connection, rule_key: int, execution_ids: Sequence[str], limit: int
+) -> list[StepNames]:
+    """Return up to ``limit`` ready steps of executions that are in the scope of a rule."""
+    rows = await connection.fetch(
+        f"""
+        SELECT i.id, u.task_name, m.step_name, {_LET_GO} AS let_go
+        FROM (SELECT * FROM zart.pause_rules WHERE rule_key = $1 OFFSET 0) r
+        CROSS JOIN unnest($2::text[]) i(id)
+        CROSS JOIN LATERAL ({unfinished_run("i.id")}) u
+        CROSS JOIN LATERAL (
+            SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE run_key = u.run_key
+            UNION ALL
+            SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE run_key = u.run_key
+            OFFSET 0) m
+        WHERE (r.execution_id IS NULL OR r.execution_id = i.id)
+          AND (r.task_name IS NULL OR r.task_name = u.task_name)
+          AND (r.step_regex IS NULL OR m.step_name ~ r.step_regex)
+        LIMIT $3
+        """,
+        rule_key,
+        execution_ids,
+        limit,
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]

@@ -5,6 +5,7 @@ from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import find_executions, get_execution, get_step
 from zart_server.store.reads.explain_steps import explain_steps
 from zart_server.store.reads.operations import list_operations
+from zart_server.store.reads.rule_holds import list_rule_holds
 from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
 from zart_server.store.reads.runs import list_runs
 
@@ -18,6 +19,7 @@ __all__ = [
     "list_executions",
     "list_operations",
     "list_pause_rules",
+    "list_rule_holds",
     "list_runs",
     "list_task_definitions",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import PauseRule, PauseScope
-from zart_server.store.connection import Connection
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.pausing.counting import in_flight, with_counts, withheld_steps
 from zart_server.store.pausing.rules import RuleRow, find_rule, rule_columns
 from zart_server.store.statement import Statement
 
@@ -61,12 +64,19 @@ _LIST = {
 }
 
 
-async def get_pause_rule(connection: Connection, rule_id: str) -> PauseRule:
-    """Return a rule, deleted or not. Raises PauseRuleNotFound."""
-    found = await find_rule(connection, rule_id)
-    if found is None:
+async def get_pause_rule(tx: Tx, rule_id: str) -> PauseRule:
+    """Return a rule, deleted or not, with its counts; reads one snapshot.
+
+    Raises PauseRuleNotFound.
+    """
+    row = await find_rule(tx, rule_id)
+    if row is None:
         raise PauseRuleNotFound(rule_id)
-    return found.rule
+    if row.rule.deleted_at is not None:
+        return row.rule
+    withheld = await withheld_steps(tx, [row.rule_key])
+    flying = await in_flight(tx, [row.rule_key])
+    return with_counts(row, withheld[row.rule_key], flying[0] if flying else None)
 
 
 async def list_pause_rules(
@@ -75,7 +85,7 @@ async def list_pause_rules(
     include_deleted: bool,  # noqa: FBT001 - a filter like the others
     cursor: tuple[int | str, ...] | None,
     limit: int,
-) -> Page[PauseRule]:
+) -> Page[RuleRow]:
     """List rules whose own scope fields equal every field given, newest first.
 
     With several fields a page may have fewer than ``limit`` although others follow.
@@ -96,7 +106,21 @@ async def list_pause_rules(
     rows = [RuleRow.from_row(row) for row in found if row["rule_key"] is not None]
     if len(rows) > limit:
         until = rows[limit - 1].rule_key
-    return Page(tuple(row.rule for row in rows[:limit]), None if until is None else (until,))
+    return Page(tuple(rows[:limit]), None if until is None else (until,))
+
+
+_FIND = Statement(
+    f"""
+    SELECT r.* FROM unnest(:rule_ids::text[]) u(id) CROSS JOIN LATERAL (
+        SELECT {rule_columns("p", _EXEMPT)} FROM zart.pause_rules p WHERE rule_id = u.id OFFSET 0) r
+    """
+)
+
+
+async def find_rules(connection: Connection, rule_ids: Sequence[str]) -> list[RuleRow]:
+    """Return the rules with these ids, deleted or not, in any order."""
+    rows = await connection.fetch(_FIND.text, *_FIND.arguments(rule_ids=rule_ids))
+    return [RuleRow.from_row(row) for row in rows]
 
 
 def _narrowest(scope: PauseScope, *, include_deleted: bool) -> str:

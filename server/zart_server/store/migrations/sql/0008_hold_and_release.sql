@@ -26,40 +26,72 @@ CREATE UNIQUE INDEX pause_exemptions_standing ON zart.pause_exemptions (rule_key
 -- The state of a rule that ends slowly. Apart from the rule, so that the sweep that writes it, under
 -- the shared pause lock and the rule's advisory lock, keeps nobody from reading or ending the rule.
 CREATE TABLE zart.pause_releases (
-    rule_key        bigint PRIMARY KEY,
-    rate_per_second double precision NOT NULL,
-    credit          double precision NOT NULL,   -- steps that may go at credit_at
-    credit_at       timestamptz NOT NULL,
-    released_steps  integer NOT NULL DEFAULT 0,
-    is_waiting      boolean NOT NULL DEFAULT false,  -- for dispatchers to lease what it released
-    started_at      timestamptz NOT NULL DEFAULT statement_timestamp(),
-    started_by      text NOT NULL,
-    principal       text NOT NULL,
-    reason          text NOT NULL,
-    incident        text NOT NULL,
-    ended_at        timestamptz                  -- NULL: the rule is RELEASING
+    rule_key         bigint PRIMARY KEY,
+    rate_per_second  double precision NOT NULL,
+    credit           double precision NOT NULL,   -- steps that might go at credit_at
+    credit_at        timestamptz,                 -- NULL: the pace has not begun
+    released_steps   integer NOT NULL DEFAULT 0,  -- for credit
+    -- As the sweep counted them at counted_at: what it released and nobody has leased, and what is
+    -- left; and how many it had released until then.
+    unleased_steps   integer NOT NULL DEFAULT 0,
+    paused_steps     integer NOT NULL DEFAULT 0,
+    counted_released integer NOT NULL DEFAULT 0,
+    counted_at       timestamptz,
+    is_waiting       boolean NOT NULL DEFAULT false,  -- for dispatchers to lease what it released
+    expected_end_at  timestamptz,                 -- NULL: what is left does not become less
+    started_at       timestamptz NOT NULL DEFAULT statement_timestamp(),
+    started_by       text NOT NULL,
+    principal        text NOT NULL,
+    reason           text NOT NULL,
+    incident         text COLLATE "C" NOT NULL,
+    ended_at         timestamptz                  -- NULL: the rule is RELEASING
+);
+CREATE UNIQUE INDEX pause_releases_standing ON zart.pause_releases (rule_key)
+    WHERE ended_at IS NULL;
+
+-- Steps that are to be released of a rule once it is settled: it was asked for a canary before.
+CREATE TABLE zart.pause_canaries (
+    rule_key    bigint PRIMARY KEY,
+    steps       integer NOT NULL
 );
 
 -- Attempts that a rule has let go while it still matches their step. What does not complete its step
--- is withheld again, since the next attempt has no row here.
+-- is withheld again, since the next attempt has no row here. Those of attempts that were leased are
+-- closed in passing, so that few stand.
 CREATE TABLE zart.released_steps (
     rule_key    bigint NOT NULL,
     run_key     bigint NOT NULL,
     step_no     integer NOT NULL,
     attempt     integer NOT NULL,
     token_from  bigint NOT NULL,
-    token_until bigint,                      -- NULL: it was not taken back
+    token_until bigint,                      -- NULL: it was neither leased nor taken back, or may be
     released_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     PRIMARY KEY (run_key, step_no, attempt, rule_key)
 );
 CREATE UNIQUE INDEX released_steps_by_rule
     ON zart.released_steps (rule_key, run_key, step_no, attempt);
+CREATE INDEX released_steps_standing ON zart.released_steps (rule_key) WHERE token_until IS NULL;
 
--- Since when nothing that a rule withholds is in flight. No row: something is, or may be.
+-- Since when nothing that a rule withholds is in flight: a row for each rule, from its creation on.
 CREATE TABLE zart.pause_drains (
-    rule_key   bigint PRIMARY KEY,
-    drained_at timestamptz NOT NULL
+    rule_key    bigint PRIMARY KEY,
+    drained_at  timestamptz,                 -- NULL: something is in flight, or may be
+    undrained   integer NOT NULL DEFAULT 0,  -- how often it has let go steps, or exempts some no longer
+    is_recorded boolean NOT NULL DEFAULT false
 );
+CREATE INDEX pause_drains_awaited ON zart.pause_drains (rule_key) WHERE drained_at IS NULL;
+INSERT INTO zart.pause_drains (rule_key)
+SELECT rule_key FROM zart.pause_rules WHERE deleted_at IS NULL;
+
+-- Whoever adds a rule, a server of an earlier version too.
+CREATE FUNCTION zart.await_drains() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO zart.pause_drains (rule_key) SELECT rule_key FROM new_rows;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER pause_rules_await_drains AFTER INSERT ON zart.pause_rules
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION zart.await_drains();
 
 -- Work may be of one execution (whose exemption was added or removed), or of the steps that a rule
 -- had released and has taken back.
@@ -75,6 +107,20 @@ ALTER TABLE zart.operations
     ADD COLUMN incident text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN batch_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN breaker_id text COLLATE "C" NOT NULL DEFAULT '';
+-- What operators ask for is never a start, of which there are as many as executions. By time they are
+-- found by their keys, which are given out in its order.
+CREATE INDEX operations_by_triggered_by ON zart.operations (triggered_by, operation_key)
+    WHERE triggered_by <> '' AND kind <> 'start';
+CREATE INDEX operations_by_principal ON zart.operations (principal, operation_key)
+    WHERE principal <> '' AND kind <> 'start';
+CREATE INDEX operations_by_incident ON zart.operations (incident, operation_key)
+    WHERE incident <> '' AND kind <> 'start';
+CREATE INDEX operations_by_rule ON zart.operations (rule_id, operation_key)
+    WHERE rule_id <> '' AND kind <> 'start';
+CREATE INDEX operations_by_batch ON zart.operations (batch_id, operation_key)
+    WHERE batch_id <> '' AND kind <> 'start';
+CREATE INDEX operations_by_breaker ON zart.operations (breaker_id, operation_key)
+    WHERE breaker_id <> '' AND kind <> 'start';
 CREATE OR REPLACE VIEW public.zart_operations AS
 SELECT operation_key AS operation_id, kind, execution_id, run_number, step_name, rule_id,
        task_name, triggered_by, reason, request_id, created_at, replaced, made, principal,
@@ -102,6 +148,21 @@ CREATE TABLE zart.operation_attempts (
     refusal      json,                       -- of a refused one: reason, code, message, metadata
     created_at   timestamptz NOT NULL DEFAULT statement_timestamp()
 );
+CREATE INDEX operation_attempts_by_execution
+    ON zart.operation_attempts (execution_id, kind, operation_key);
+CREATE INDEX operation_attempts_by_kind ON zart.operation_attempts (kind, operation_key);
+CREATE INDEX operation_attempts_by_triggered_by
+    ON zart.operation_attempts (triggered_by, operation_key) WHERE triggered_by <> '';
+CREATE INDEX operation_attempts_by_principal
+    ON zart.operation_attempts (principal, operation_key) WHERE principal <> '';
+CREATE INDEX operation_attempts_by_incident
+    ON zart.operation_attempts (incident, operation_key) WHERE incident <> '';
+CREATE INDEX operation_attempts_by_rule
+    ON zart.operation_attempts (rule_id, operation_key) WHERE rule_id <> '';
+CREATE INDEX operation_attempts_by_batch
+    ON zart.operation_attempts (batch_id, operation_key) WHERE batch_id <> '';
+CREATE INDEX operation_attempts_by_breaker
+    ON zart.operation_attempts (breaker_id, operation_key) WHERE breaker_id <> '';
 CREATE TRIGGER operation_attempts_kept_update AFTER UPDATE ON zart.operation_attempts
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION zart.refuse_any_row('an attempt at an operation');
@@ -115,6 +176,26 @@ SELECT operation_key AS operation_id, status, kind, execution_id, run_number, st
        task_name, batch_id, breaker_id, incident, triggered_by, principal, reason, request_id,
        refusal, created_at
 FROM zart.operation_attempts;
+
+-- When the runs lived that were purged, through the door for it, whoever opened it: of them nobody
+-- can say any more what was leased while a rule stood.
+CREATE TABLE zart.purged_runs (
+    purge_key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_name text COLLATE "C" NOT NULL,
+    lives     tstzmultirange NOT NULL,
+    purged_at timestamptz NOT NULL DEFAULT statement_timestamp()
+);
+CREATE FUNCTION zart.note_purged_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO zart.purged_runs (task_name, lives)
+    SELECT listed_task, range_agg(tstzrange(LEAST(created_at, completed_at),
+        GREATEST(created_at, COALESCE(completed_at, 'infinity')), '[]'))
+    FROM old_rows GROUP BY listed_task;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER runs_purged AFTER DELETE ON zart.runs
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION zart.note_purged_runs();
 
 -- The last lease token given out: tokens begin at 1.
 CREATE FUNCTION zart.last_token() RETURNS bigint LANGUAGE sql VOLATILE AS $$
@@ -180,3 +261,15 @@ LEFT JOIN zart.pause_rules p ON t.lease_token IS NULL
     AND (t.run_key IS NOT NULL OR h.run_key IS NOT NULL) AND p.rule_key =
     zart.pausing_rule(e.execution_id, e.task_name, d.step_names[s.step_no + 1], s.run_key, s.step_no,
         COALESCE(t.attempt, h.attempt));
+
+CREATE OR REPLACE VIEW public.zart_pause_rules AS
+SELECT p.rule_id, p.execution_id, p.task_name, p.step_pattern, p.everything, p.reason,
+       CASE WHEN p.deleted_at IS NULL AND r.rule_key IS NOT NULL THEN 'releasing'
+            WHEN p.deleted_at IS NULL THEN 'active'
+            WHEN p.expired THEN 'expired' ELSE 'resumed' END AS status,
+       p.created_at, p.created_by, p.expires_at, p.deleted_at, p.deleted_by, p.principal,
+       p.deleted_by_principal, p.incident, p.expiry_rate AS release_on_expiry,
+       r.rate_per_second, r.released_steps, r.started_at AS release_started_at,
+       r.started_by AS release_started_by
+FROM zart.pause_rules p LEFT JOIN zart.pause_releases r
+    ON r.rule_key = p.rule_key AND (r.ended_at IS NULL OR r.ended_at >= p.deleted_at);

@@ -1,0 +1,134 @@
+"""The calls of AdminService about runs: what changes them, and their list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zart.calls.call import Call, ListCall, page_reader, plan_reader
+from zart.calls.payload import UNSET, Unset, json_text
+from zart.models import IfRunning, Json, Rerun, Restarted, RetriedStep, Run
+from zart.v1 import admin_service_pb2 as pb
+
+_METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
+
+
+def _if_running(choice: IfRunning | str | None) -> pb.IfRunning.ValueType:
+    name = "UNSPECIFIED" if choice is None else IfRunning(choice.upper()).value
+    return pb.IfRunning.Value(f"IF_RUNNING_{name}")
+
+
+def retry_step(
+    execution_id: str,
+    step_name: str,
+    *,
+    run_id: str | None = None,
+    max_attempts: int | None = None,
+    expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[RetriedStep]:
+    """Revive one DEAD step of the current run with a new budget of attempts.
+
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises StepNotDead, RunNotCurrent, RunFinished, RunChanged,
+    PlanChanged, NotPlanned, or a NotFound.
+    """
+    request = pb.RetryStepRequest(
+        execution_id=execution_id,
+        step_name=step_name,
+        run_id=run_id,
+        max_attempts=max_attempts,
+        expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["RetryStep"], request, plan_reader(RetriedStep, request))
+
+
+def restart(
+    execution_id: str,
+    *,
+    payload: Json | Unset = UNSET,
+    if_running: IfRunning | str | None = None,
+    expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[Restarted]:
+    """End the current run and create the next from scratch, with the same or a new payload.
+
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises RunActive, RunChanged, PlanChanged, NotPlanned,
+    PayloadTooLarge, or ExecutionNotFound.
+    """
+    request = pb.RestartRequest(
+        execution_id=execution_id,
+        if_running=_if_running(if_running),
+        expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    if not isinstance(payload, Unset):
+        request.payload_json = json_text(payload)
+    return Call(_METHODS["Restart"], request, plan_reader(Restarted, request))
+
+
+def rerun(
+    execution_id: str,
+    *,
+    force_rerun: Iterable[str] = (),
+    preserve: Iterable[str] = (),
+    include_downstream: bool = False,
+    validate_only: bool = False,
+    plan_token: str = "",
+    if_running: IfRunning | str | None = None,
+    expected_run_number: int | None = None,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[Rerun]:
+    """Create the next run, with the results of some completed steps carried over.
+
+    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
+    makes sure that it does just that. Raises NothingToRerun, RunActive, RunChanged, PlanChanged,
+    NotPlanned, InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
+    """
+    request = pb.RerunRequest(
+        execution_id=execution_id,
+        force_rerun=force_rerun,
+        preserve=preserve,
+        include_downstream=include_downstream,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        if_running=_if_running(if_running),
+        expected_run_number=expected_run_number,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["Rerun"], request, plan_reader(Rerun, request))
+
+
+def list_runs(execution_id: str, *, page_size: int = 0, page_token: str = "") -> ListCall[Run]:
+    """List the runs of an execution by number. Raises ExecutionNotFound."""
+    request = pb.ListRunsRequest(
+        execution_id=execution_id, page_size=page_size, page_token=page_token
+    )
+    return ListCall(_METHODS["ListRuns"], request, page_reader(Run, "runs"))

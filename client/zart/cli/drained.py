@@ -1,0 +1,67 @@
+"""Waits, with a bar, until nothing that a pause rule withholds is in flight."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import Any
+
+import typer
+
+from zart.calls import admin
+from zart.cli import render
+from zart.cli.bar import Bar
+from zart.cli.session import Session
+from zart.models import WatchedPauseRule, WatchUntil
+
+_NEVER_DRAINED = 4  # what was waited for ended in another way
+_RAN_OUT = 5
+
+
+def wait_drained(
+    session: Session, rule_id: str, running: int, within: timedelta | None
+) -> tuple[Any, int]:
+    """Watch a rule until it is drained; return its last message, and the exit code.
+
+    5 if it is not after ``within`` so long, 4 if it has ended before.
+    """
+    call = admin.watch_pause_rule(rule_id, until=WatchUntil.DRAINED)
+    message: Any = call.response_type()
+    seconds = None if within is None else within.total_seconds()
+    try:
+        with Bar(session.err) as bar:
+            total, has_told = running, False
+            for message in session.client.watch_raw(call, timeout=seconds):
+                rule = call.read(message)
+                total = max(total, rule.running_steps)
+                bar.show(_in_flight(rule), total - rule.running_steps, total)
+                if rule.silent_steps and not (has_told or session.err.is_terminal):
+                    has_told = True
+                    session.err.line(_in_flight(rule))
+    except TimeoutError:
+        session.err.line(f"{rule_id} stands, and is not drained after {within}")
+        return message, _RAN_OUT
+    except KeyboardInterrupt:
+        session.err.line(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
+        raise
+    rule = call.read(message)
+    if rule.drained_at is None:
+        session.err.line(f"{rule_id} is {rule.status}: what was in flight may still be")
+        return message, _NEVER_DRAINED
+    return message, 0
+
+
+def _in_flight(rule: WatchedPauseRule) -> str:
+    """Say what is in flight, and for how much of it nobody may be at work."""
+    text = f"in flight {rule.running_steps}"
+    if rule.silent_steps:
+        text += f"; {rule.silent_steps} of dispatchers that may be dead: until "
+        text += render.when(rule.silent_until).partition(" ")[2]
+    return text
+
+
+def end(session: Session, message: Any, code: int) -> None:  # noqa: ANN401 - a proto
+    """Say since when the rule is drained; exit with the code unless it is 0."""
+    if not code and not session.is_json:
+        session.print(f"drained   {render.when(message.rule.drained_at.ToDatetime(UTC))}")
+    if code:
+        raise typer.Exit(code)

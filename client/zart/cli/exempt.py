@@ -1,0 +1,64 @@
+"""The command that exempts executions from a pause rule, to prove a fix on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from zart.calls import admin, changes
+from zart.cli.options import example, plans
+from zart.cli.session import Session
+from zart.models import UpdatedPauseRule
+
+app = typer.Typer()
+
+
+@app.command(epilog=example("exempt pr-7k2m9x4q order-7 --reason 'the fix, proven on one'"))
+@plans
+def exempt(
+    session: Session,
+    rule_id: Annotated[str, typer.Argument(metavar="RULE_ID")],
+    execution_ids: Annotated[list[str], typer.Argument(metavar="EXECUTION_ID...")],
+    undo: Annotated[bool, typer.Option("--undo", help="Match them again.")] = False,
+) -> None:
+    """Let steps of executions run though a pause rule matches them."""
+    if undo:
+        _check_are_exempt(session, rule_id, execution_ids)
+    else:
+        _check_exist(session, execution_ids)
+
+    def show(answer: UpdatedPauseRule) -> None:
+        named = ", ".join(execution_ids)
+        verb = "would exempt" if answer.planned else "exempts"
+        if undo:
+            session.print(
+                f"{rule_id} {verb} {named} no longer",
+                f"withheld again {answer.withheld_again_steps} ready steps",
+            )
+        else:
+            session.print(f"{rule_id} {verb} {named}", f"released {answer.released_steps} steps")
+
+    call = admin.update_pause_rule(
+        rule_id,
+        exempt=() if undo else execution_ids,
+        unexempt=execution_ids if undo else (),
+        **session.plan.fields,
+        **session.mutation.fields,
+    )
+    session.run(call, show)
+
+
+def _check_exist(session: Session, execution_ids: Sequence[str]) -> None:
+    """Refuse an id that no execution has: a misspelt one would change nothing."""
+    for execution_id in execution_ids:
+        session.send(changes.list_runs(execution_id, page_size=1))
+
+
+def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
+    known = session.client.get_pause_rule(rule_id).exempt_execution_ids
+    others = [execution_id for execution_id in execution_ids if execution_id not in known]
+    if others:
+        session.err.line(f"zart: {rule_id} does not exempt {', '.join(others)}: nothing was done")
+        raise typer.Exit(1)

@@ -1,0 +1,274 @@
+"""The commands that pause steps and resume them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from zart.calls import admin, resuming
+from zart.calls.call import Call
+from zart.cli import render
+from zart.cli.drained import end, wait_drained
+from zart.cli.options import Limit, example, plans, reads
+from zart.cli.releasing import follow_release, pace_of
+from zart.cli.rule_rows import RULES, rule_row
+from zart.cli.session import Session
+from zart.cli.values import rate_of, span_of
+from zart.models import Paused, PauseRule, Resumed, WarningKind
+
+app = typer.Typer()
+
+ScopeExecution = Annotated[str | None, typer.Option("--execution-id", help="Of this execution.")]
+ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task.")]
+ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
+
+
+@app.command(epilog=example("pause --task-name order --step 'charge-*' --wait --wait-for 5m"))
+@plans
+def pause(
+    session: Session,
+    execution_id: ScopeExecution = None,
+    task_name: ScopeTask = None,
+    step: ScopeStep = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Every step there is.")] = False,
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
+    ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option("--then-rate", metavar="40/s", help="Then releases so many steps a second."),
+    ] = None,
+    future: Annotated[
+        bool, typer.Option("--future", help="Though nothing that there is matches, by now.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until nothing of it is in flight.")
+    ] = False,
+    wait_for: Annotated[
+        str | None,
+        typer.Option("--wait-for", metavar="5m", help="Wait so long at most; then exit 5."),
+    ] = None,
+) -> None:
+    """Withhold matching steps until resume or expiry.
+
+    What is in flight finishes; --wait waits for that. Exit 5 when it took too long (the rule
+    stands), 4 when the rule was ended meanwhile.
+    """
+    scope = (execution_id, task_name, step)
+    if not everything and all(value is None for value in scope):
+        raise typer.BadParameter(
+            "say what to pause: --execution-id, --task-name, --step, or --everything"
+        )
+    if everything and any(value is not None for value in scope):
+        raise typer.BadParameter(
+            "--everything stands alone, without --execution-id, --task-name or --step"
+        )
+
+    asked: dict[str, Any] = {
+        "execution_id": execution_id,
+        "task_name": task_name,
+        "step_pattern": step,
+        "everything": everything,
+        "expires_in": span_of(lasting, "--for"),
+        "release_on_expiry": rate_of(then, "--then-rate"),
+        "must_match": not future,
+    }
+    if session.is_interactive and not (session.mutation.yes or session.plan):
+        _confirm_pause(session, session.client.send(admin.pause(**asked, validate_only=True)))
+
+    def show(answer: Paused) -> None:
+        session.print(*_pause_lines(answer))
+        for warning in answer.warnings:
+            session.err.line(f"warning: {warning.message}")
+
+    call = admin.pause(**asked, **session.plan.fields, **session.mutation.fields)
+    within = span_of(wait_for, "--wait-for")
+    if session.plan.dry_run or not (wait or within):
+        session.run(call, show)
+    else:
+        _run_and_wait(session, call, show, within)
+
+
+def _run_and_wait(
+    session: Session, call: Call[Paused], show: Callable[[Paused], None], within: timedelta | None
+) -> None:
+    message: Any
+    message, answer = session.send(call)
+    if not session.is_json:
+        show(answer)
+    last, code = wait_drained(session, answer.rule_id, answer.running_steps, within)
+    if session.is_json:
+        if last.HasField("rule"):
+            message.rule.CopyFrom(last.rule)
+        session.print_json(message)
+    end(session, last, code)
+
+
+def _pause_lines(answer: Paused) -> list[str]:
+    more = " or more" if answer.paused_steps_is_lower_bound else ""
+    scope = render.scope_of(answer.rule)
+    if not answer.planned:
+        lines = [
+            f"{answer.rule_id} pauses {scope}",
+            f"withheld  {answer.paused_steps}{more} ready steps",
+            f"in flight {answer.running_steps} steps, which finish",
+        ]
+    else:
+        many = " or more" if answer.executions_is_lower_bound else ""
+        some = ", ".join(answer.sample_execution_ids)
+        lines = [
+            f"would pause {scope}",
+            f"withheld  {answer.paused_steps}{more} ready steps"
+            + (f", since {render.when(oldest)}" if (oldest := answer.oldest_ready_at) else ""),
+            f"in flight {answer.running_steps} steps, which finish",
+            f"concerns  {answer.executions}{many} unfinished executions"
+            + (f", as {some}" if some else ""),
+        ]
+    if answer.rule.expires_at:
+        lines.append(f"until     {render.when(answer.rule.expires_at)}")
+    return lines
+
+
+def _confirm_pause(session: Session, plan: Paused) -> None:
+    """Ask before everything is paused, and before a rule that there is already."""
+    equal = [w.message for w in plan.warnings if w.kind is WarningKind.EQUAL_RULE]
+    if not plan.rule.everything and not equal:
+        return
+    for line in (*_pause_lines(plan), *equal):
+        session.asking.line(line)
+    session.confirm("pause everything?" if plan.rule.everything else "add a second rule?")
+
+
+@app.command(epilog=example("resume --rule-id pr-7k2m9x4q --rate 40/s"))
+@plans
+def resume(
+    session: Session,
+    execution_id: ScopeExecution = None,
+    task_name: ScopeTask = None,
+    step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
+    rule_id: Annotated[str | None, typer.Option("--rule-id", help="This one rule.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All rules.")] = False,
+    canary: Annotated[
+        int | None,
+        typer.Option("--canary", min=1, max=10_000, help="Only its oldest so many steps."),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="40/s", help="So many steps a second.")
+    ] = None,
+) -> None:
+    """Delete pause rules: one, those with all of the given scope, or all.
+
+    With --canary or --rate one rule lets steps go, and stands until all went.
+    """
+    pace = pace_of(canary, rate)
+    scope: dict[str, Any] = {
+        "execution_id": execution_id,
+        "task_name": task_name,
+        "step_pattern": step,
+    }
+    has_scope = any(value is not None for value in scope.values())
+    if sum((rule_id is not None, has_scope, everything)) > 1:
+        raise typer.BadParameter(
+            "give one of --rule-id, --all, or a scope of --execution-id, --task-name, --step"
+        )
+    means_all = rule_id is None and not has_scope
+    if means_all and not everything and not session.is_interactive:
+        raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
+    if session.is_interactive and not (session.mutation.yes or session.plan):
+        doomed = [
+            r for r in session.client.list_pause_rules(**scope) if rule_id in {None, r.rule_id}
+        ]
+        _confirm_rules(session, doomed, canary, pace)
+
+    def show(answer: Resumed) -> None:
+        _check_anything_ended(session, answer)
+        more = " or more" if answer.released_steps_is_lower_bound else ""
+        if pace is not None:
+            verb = "would release" if answer.planned else "releases "
+            session.print(f"{verb} {answer.released_steps}{more} steps at {pace:g}/s")
+            return
+        if canary is None:
+            session.print(
+                f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
+            )
+        if answer.rules:
+            session.print_table(RULES, list(map(rule_row, answer.rules)))
+        session.print(
+            f"released  {answer.released_steps}{more} steps",
+            f"still     {answer.still_paused_steps} paused by other rules",
+        )
+        if answer.still_releasing_rules:
+            session.print(f"releasing {', '.join(answer.still_releasing_rules)}: name it to end it")
+
+    call = resuming.resume(
+        rule_id=rule_id,
+        **scope,
+        everything=everything or means_all,
+        canary=canary,
+        rate_per_second=pace,
+        **session.plan.fields,
+        **session.mutation.fields,
+    )
+    answer = session.run(call, show)
+    _check_anything_ended(session, answer)
+    follow_release(session, answer)
+
+
+def _check_anything_ended(session: Session, answer: Resumed) -> None:
+    """Say so where no rule was there to be ended: that is no order that was done."""
+    if answer.rules_deleted or not all(rule.deleted_at for rule in answer.rules):
+        return
+    if not session.is_json:
+        ended = [
+            f"{r.rule_id} ended before, by {r.deleted_by or 'nobody named'}" for r in answer.rules
+        ]
+        ended += [f"{rule_id} is RELEASING: name it" for rule_id in answer.still_releasing_rules]
+        session.err.line(f"zart: {', '.join(ended) or 'no rule has this scope'}: nothing was done")
+    raise typer.Exit(1)
+
+
+def _confirm_rules(
+    session: Session, doomed: list[PauseRule], canary: int | None, pace: float | None
+) -> None:
+    if not doomed:
+        return
+    session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
+    ends = canary is None and pace is None
+    for rule in doomed if ends else ():
+        if rule.breaker_id:
+            session.asking.line(f"{rule.rule_id} is of {rule.breaker_id}, which closes with it")
+    which = "this rule" if len(doomed) == 1 else "these rules"
+    steps = sum(rule.paused_steps for rule in doomed)
+    more = "+" if any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
+    if canary is not None:
+        session.confirm(f"release the oldest {canary} of the {steps}{more} steps of {which}?")
+    elif pace is not None:
+        session.confirm(f"release the {steps}{more} steps of {which} at {pace:g}/s?")
+    else:
+        session.confirm(f"delete {which}?")
+
+
+@app.command("rules", epilog=example("rules --include-deleted"))
+@app.command("pause-list", epilog=example("pause-list --include-deleted"))
+@reads
+def pause_list(
+    session: Session,
+    execution_id: ScopeExecution = None,
+    task_name: ScopeTask = None,
+    step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
+    include_deleted: Annotated[
+        bool, typer.Option("--include-deleted", help="Resumed and expired ones, too.")
+    ] = False,
+    limit: Limit = 0,
+) -> None:
+    """List pause rules, newest first: what each withholds, and what of it is in flight still."""
+    call = admin.list_pause_rules(
+        execution_id=execution_id,
+        task_name=task_name,
+        step_pattern=step,
+        include_deleted=include_deleted,
+    )
+    session.run_list(call, limit, RULES, rule_row)

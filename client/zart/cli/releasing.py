@@ -1,0 +1,67 @@
+"""Follows a release with a bar, and the command that stops one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zart.calls import admin, resuming
+from zart.cli import render
+from zart.cli.bar import Bar
+from zart.cli.options import example, mutates
+from zart.cli.session import Session
+from zart.cli.values import rate_of
+from zart.models import PauseRule, PauseRuleRelease, PauseRuleStatus, Resumed, WatchUntil
+
+app = typer.Typer()
+
+
+def pace_of(canary: int | None, rate: str | None) -> float | None:
+    """Read the rate of ``--rate``, which ``--canary`` goes without."""
+    if canary is not None and rate is not None:
+        raise typer.BadParameter("give --canary or --rate, not both")
+    return rate_of(rate, "--rate")
+
+
+def follow_release(session: Session, answer: Resumed) -> None:
+    """Watch a rule at a terminal until it has let all steps go; Ctrl-C leaves it going."""
+    releasing = [rule for rule in answer.rules if rule.status is PauseRuleStatus.RELEASING]
+    if answer.planned or not releasing or not session.is_interactive or session.is_json:
+        return
+    (rule,) = releasing
+    call = admin.watch_pause_rule(rule.rule_id, until=WatchUntil.ENDED)
+    try:
+        with Bar(session.err) as bar:
+            for message in session.client.watch_raw(call):
+                rule = call.read(message)
+                if rule.release is None:  # somebody stopped it
+                    break
+                done = rule.release.released_steps
+                bar.show(_progress(rule, rule.release), done, done + rule.paused_steps)
+    except KeyboardInterrupt:
+        session.err.line(f"the release goes on: zart stop-release {rule.rule_id} stops it")
+        raise
+    released = "" if rule.release is None else f", {rule.release.released_steps} steps released"
+    session.print(f"{rule.rule_id} is {rule.status}{released}")
+
+
+def _progress(rule: PauseRule, release: PauseRuleRelease) -> str:
+    more = "+" if rule.paused_steps_is_lower_bound else ""
+    text = f"released {release.released_steps}, {rule.paused_steps}{more} left"
+    if release.waiting_for_dispatchers:
+        return f"{text}; waits for dispatchers"
+    if release.expected_end_at is not None:
+        text += f", until {render.when(release.expected_end_at).partition(' ')[2]}"
+    return text
+
+
+@app.command("stop-release", epilog=example("stop-release pr-7k2m9x4q --reason 'it fails again'"))
+@mutates
+def stop_release(session: Session, rule_id: Annotated[str, typer.Argument(metavar="RULE")]) -> None:
+    """Have a releasing rule withhold again all that nobody has leased."""
+
+    def show(answer: PauseRule) -> None:
+        session.print(f"{answer.rule_id} is {answer.status}: it pauses {render.scope_of(answer)}")
+
+    session.run(resuming.stop_release(rule_id, **session.mutation.fields), show)

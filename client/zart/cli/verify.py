@@ -1,0 +1,86 @@
+"""The command that shows the receipt of a pause rule."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zart.calls import admin
+from zart.cli.options import example, reads
+from zart.cli.render import took, when
+from zart.cli.session import Session
+from zart.cli.tables import TEXT, Column
+from zart.models import RuleAttempt
+from zart.receipts import PauseReceipt
+
+app = typer.Typer()
+
+_ATTEMPTS = (
+    Column("LEASED"),
+    Column("RUN"),
+    Column("STEP", words=TEXT),
+    Column("ATTEMPT", rank=1),
+    Column("BY", rank=4),
+    Column("STARTED", rank=2),
+    Column("TOOK", rank=3),
+)
+
+
+@app.command(epilog=example("verify pr-7k2m9x4q"))
+@reads
+def verify(
+    session: Session, rule_id: Annotated[str, typer.Argument(metavar="RULE", help="Its id.")]
+) -> None:
+    """Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."""
+
+    def show(receipt: PauseReceipt) -> None:
+        session.print(*_lines(rule_id, receipt))
+        rows = [
+            *_rows("before", receipt.last_before),
+            *_rows("meanwhile", *receipt.violations),
+            *_rows("after", receipt.first_after),
+        ]
+        if rows:
+            session.print_table(_ATTEMPTS, rows)
+
+    if not session.run(admin.verify_pause_rule(rule_id), show).clean:
+        raise typer.Exit(1)
+
+
+def _lines(rule_id: str, receipt: PauseReceipt) -> list[str]:
+    ended = receipt.window_ended_at
+    until = "stands, judged until now" if ended is None else f"until {when(ended)}"
+    more = " or more" if receipt.violations_is_lower_bound else ""
+    if receipt.violations:
+        verdict = f"VIOLATED: {len(receipt.violations)}{more} attempts were leased all the same"
+    elif receipt.is_complete:
+        verdict = "clean: nothing was leased that it withheld"
+    elif receipt.checked_attempts:
+        verdict = "not complete: runs of that time were purged; nothing else was leased"
+    else:
+        verdict = "not complete: what was leased is not known, or was purged"
+    return [
+        f"{rule_id} from {when(receipt.window_started_at)}, {until}",
+        verdict,
+        f"checked   {receipt.checked_attempts} attempts of the steps that it matches",
+        f"in flight {receipt.in_flight_at_start} when it began, which finished",
+        f"exempt    {receipt.exempt_attempts} leased meanwhile",
+        f"released  {receipt.released_attempts} leased meanwhile",
+    ]
+
+
+def _rows(leased: str, *attempts: RuleAttempt | None) -> list[tuple[str, ...]]:
+    return [
+        (
+            leased,
+            f"{attempt.execution_id}:run:{attempt.run_number}",
+            attempt.step_name,
+            f"#{attempt.attempt}",
+            attempt.dispatcher_id,
+            when(attempt.started_at),
+            took(attempt.started_at, attempt.ended_at),
+        )
+        for attempt in attempts
+        if attempt is not None
+    ]

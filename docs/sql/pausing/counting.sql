@@ -1,0 +1,240 @@
+-- store/pausing/counting.py: undrained_rules
+-- Return what is in flight of each rule that is not known to be drained; locks nothing.
+-- Locks: nothing.
+WITH rules AS MATERIALIZED (
+    SELECT r.*, d.undrained
+    FROM (SELECT rule_key, undrained FROM zart.pause_drains WHERE drained_at IS NULL) d
+    CROSS JOIN LATERAL (
+        SELECT rule_key, execution_id, task_name, step_regex, deleted_at
+        FROM zart.pause_rules WHERE rule_key = d.rule_key OFFSET 0) r
+), leased AS MATERIALIZED (
+    SELECT l.task_name, t.* FROM (
+        SELECT lane, step_name, count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+            max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+        FROM zart.leases GROUP BY lane, step_name) t
+    CROSS JOIN LATERAL (
+        SELECT task_name FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+)
+SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigint,
+    COALESCE(c.silent, 0)::bigint, c.silent_until, CASE WHEN COALESCE(c.n, 0) > 0 THEN false
+    ELSE EXISTS (
+        SELECT FROM zart.pause_releases p
+        WHERE p.rule_key = r.rule_key AND p.ended_at IS NULL OFFSET 0)
+    OR EXISTS (
+        SELECT FROM zart.released_steps s CROSS JOIN LATERAL (
+            SELECT attempt FROM zart.queue
+            WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+        WHERE s.rule_key = r.rule_key AND s.token_until IS NULL AND q.attempt = s.attempt
+        OFFSET 0) END
+FROM rules r CROSS JOIN LATERAL (
+    SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
+        SELECT n, silent, silent_until FROM leased g
+        WHERE r.execution_id IS NULL
+            AND (r.task_name IS NULL OR r.task_name = g.task_name)
+            AND (r.step_regex IS NULL OR g.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+            max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+        FROM (
+            SELECT l.run_key, e.task_name FROM (
+                SELECT execution_key, task_name FROM zart.executions
+                WHERE execution_id = r.execution_id OFFSET 0) e
+            CROSS JOIN LATERAL (
+                SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                ORDER BY run_number DESC LIMIT 1) l
+            WHERE l.status IN ('scheduled', 'running')
+        ) u CROSS JOIN LATERAL (
+            SELECT * FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+        WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT -n, -silent, NULL FROM (
+            SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+                max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+            FROM zart.pause_exemptions x
+            CROSS JOIN LATERAL (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = x.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u
+            CROSS JOIN LATERAL (SELECT * FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+            WHERE x.rule_key = r.rule_key AND x.token_until IS NULL
+                AND (r.execution_id IS NULL OR r.execution_id = x.execution_id)
+                AND (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+        ) e) s) c;
+
+-- store/pausing/counting.py: in_flight
+-- Return what is in flight of rules, as of now; locks nothing.
+-- Locks: nothing.
+-- Parameters: rule_keys=$1.
+WITH rules AS MATERIALIZED (
+    SELECT r.*, d.undrained
+    FROM (SELECT rule_key, undrained FROM zart.pause_drains WHERE rule_key = ANY($1::bigint[])) d
+    CROSS JOIN LATERAL (
+        SELECT rule_key, execution_id, task_name, step_regex, deleted_at
+        FROM zart.pause_rules WHERE rule_key = d.rule_key OFFSET 0) r
+), leased AS MATERIALIZED (
+    SELECT l.task_name, t.* FROM (
+        SELECT lane, step_name, count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+            max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+        FROM zart.leases GROUP BY lane, step_name) t
+    CROSS JOIN LATERAL (
+        SELECT task_name FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+)
+SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigint,
+    COALESCE(c.silent, 0)::bigint, c.silent_until, CASE WHEN COALESCE(c.n, 0) > 0 THEN false
+    ELSE EXISTS (
+        SELECT FROM zart.pause_releases p
+        WHERE p.rule_key = r.rule_key AND p.ended_at IS NULL OFFSET 0)
+    OR EXISTS (
+        SELECT FROM zart.released_steps s CROSS JOIN LATERAL (
+            SELECT attempt FROM zart.queue
+            WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+        WHERE s.rule_key = r.rule_key AND s.token_until IS NULL AND q.attempt = s.attempt
+        OFFSET 0) END
+FROM rules r CROSS JOIN LATERAL (
+    SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
+        SELECT n, silent, silent_until FROM leased g
+        WHERE r.execution_id IS NULL
+            AND (r.task_name IS NULL OR r.task_name = g.task_name)
+            AND (r.step_regex IS NULL OR g.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+            max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+        FROM (
+            SELECT l.run_key, e.task_name FROM (
+                SELECT execution_key, task_name FROM zart.executions
+                WHERE execution_id = r.execution_id OFFSET 0) e
+            CROSS JOIN LATERAL (
+                SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                ORDER BY run_number DESC LIMIT 1) l
+            WHERE l.status IN ('scheduled', 'running')
+        ) u CROSS JOIN LATERAL (
+            SELECT * FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+        WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT -n, -silent, NULL FROM (
+            SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
+                max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
+            FROM zart.pause_exemptions x
+            CROSS JOIN LATERAL (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = x.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u
+            CROSS JOIN LATERAL (SELECT * FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t
+            WHERE x.rule_key = r.rule_key AND x.token_until IS NULL
+                AND (r.execution_id IS NULL OR r.execution_id = x.execution_id)
+                AND (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+        ) e) s) c;
+
+-- store/pausing/counting.py: withheld_steps
+-- Count the ready steps that active rules withhold, each by itself; locks nothing.
+-- Locks: nothing.
+-- Parameters: most=$1, rule_keys=$2.
+SELECT r.rule_key, (
+    SELECT count(*) FROM (
+        SELECT FROM (
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.run_key, e.task_name FROM (
+                        SELECT execution_key, task_name FROM zart.executions
+                        WHERE execution_id = r.execution_id OFFSET 0) e
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                        ORDER BY run_number DESC LIMIT 1) l
+                    WHERE l.status IN ('scheduled', 'running')
+                ) u CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                    WHERE run_key = u.run_key OFFSET 0) t
+                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                LIMIT $1::bigint)
+            UNION ALL
+            (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+                WHERE r.execution_id IS NULL AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $1::bigint)
+            UNION ALL
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.run_key, e.task_name FROM (
+                        SELECT execution_key, task_name FROM zart.executions
+                        WHERE execution_id = r.execution_id OFFSET 0) e
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                        ORDER BY run_number DESC LIMIT 1) l
+                    WHERE l.status IN ('scheduled', 'running')
+                ) u CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.held
+                    WHERE run_key = u.run_key OFFSET 0) t
+                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                LIMIT $1::bigint)
+            UNION ALL
+            (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+                WHERE r.execution_id IS NULL AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $1::bigint)
+        ) t
+        LIMIT $1::bigint) c),
+    (
+        SELECT count(*) FROM zart.pause_exemptions x
+        CROSS JOIN LATERAL (
+            SELECT l.run_key, e.task_name FROM (
+                SELECT execution_key, task_name FROM zart.executions
+                WHERE execution_id = x.execution_id OFFSET 0) e
+            CROSS JOIN LATERAL (
+                SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                ORDER BY run_number DESC LIMIT 1) l
+            WHERE l.status IN ('scheduled', 'running')
+        ) u
+        CROSS JOIN LATERAL (SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE run_key = u.run_key UNION ALL SELECT run_key, step_no, step_name, attempt FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
+        WHERE x.rule_key = r.rule_key AND x.token_until IS NULL
+            AND (r.execution_id IS NULL OR r.execution_id = x.execution_id)
+            AND (r.task_name IS NULL OR r.task_name = u.task_name)
+            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+            AND (NOT r.is_letting_go OR (
+                SELECT true FROM zart.released_steps s
+                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL))
+FROM unnest($2::bigint[]) k(rule_key) CROSS JOIN LATERAL (
+    SELECT *, EXISTS (
+        SELECT FROM zart.released_steps s
+        WHERE s.rule_key = k.rule_key AND s.token_until IS NULL OFFSET 0) AS is_letting_go
+    FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r;

@@ -1,0 +1,39 @@
+-- store/pausing/letting_go.py: let_go
+-- Do with paused steps what was judged of each; return how many the rule itself let go.
+-- Locks: pause_releases.
+-- Parameters: rule_keys=$1, run_keys=$2, step_nos=$3, attempts=$4, spent=$5, rule_key=$6.
+WITH let_go AS (
+    INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
+    SELECT u.*, t.token
+    FROM unnest($1::bigint[], $2::bigint[], $3::integer[],
+            $4::integer[]) u
+    CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
+    ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
+    SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
+)
+UPDATE zart.pause_releases
+SET credit = LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
+        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8) - $5::integer,
+    credit_at = statement_timestamp(), released_steps = released_steps + $5::integer
+WHERE rule_key = $6 AND ended_at IS NULL;
+
+-- store/pausing/letting_go.py: promise_canary
+-- Have so many steps more released once the rule is settled.
+-- Locks: nothing.
+INSERT INTO zart.pause_canaries AS c (rule_key, steps)
+VALUES ($1, $2)
+ON CONFLICT (rule_key) DO UPDATE
+SET steps = c.steps + excluded.steps;
+
+-- store/pausing/letting_go.py: promised_canaries
+-- Return the settled rules of which so many steps are to be released.
+-- Locks: nothing.
+SELECT rule_key, steps
+FROM zart.pause_canaries c
+WHERE NOT EXISTS (SELECT FROM zart.pause_work w WHERE w.rule_key = c.rule_key AND work = 'settle' OFFSET 0)
+ORDER BY rule_key;
+
+-- store/pausing/letting_go.py: take_canary
+-- Return how many steps of a rule are to be released, and forget it: the caller does it now.
+-- Locks: pause_canaries.
+DELETE FROM zart.pause_canaries WHERE rule_key = $1 RETURNING steps;

@@ -1,0 +1,34 @@
+-- store/pausing/release_counts.py: close_leased
+-- Note of a rule's released attempts that they were leased, so that few stand.
+-- Locks: released_steps.
+UPDATE zart.released_steps s SET token_until = t.token
+FROM (SELECT zart.last_token() AS token OFFSET 0) t
+WHERE s.ctid = ANY(ARRAY(
+    SELECT m.ctid FROM zart.released_steps m
+    WHERE m.rule_key = $1 AND m.token_until IS NULL AND NOT EXISTS (
+        SELECT FROM zart.queue q WHERE q.run_key = m.run_key AND q.step_no = m.step_no
+            AND q.attempt = m.attempt OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM zart.held h WHERE h.run_key = m.run_key AND h.step_no = m.step_no
+                AND h.attempt = m.attempt OFFSET 0)
+    LIMIT $2));
+
+-- store/pausing/release_counts.py: count_release
+-- Count what a release let go that is not leased, and what is left.
+-- Locks: nothing.
+SELECT (SELECT count(*) FROM zart.released_steps
+    WHERE rule_key = $1 AND token_until IS NULL),
+(SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
+    paused_steps, counted_released,
+    EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
+FROM zart.pause_releases WHERE rule_key = $1 AND ended_at IS NULL;
+
+-- store/pausing/release_counts.py: note_counted
+-- Keep what was counted of a release, for its callers and for the next count.
+-- Locks: pause_releases.
+-- Parameters: unleased=$1, paused=$2, released=$3, is_waiting=$4, seconds_left=$5, rule_key=$6.
+UPDATE zart.pause_releases
+SET unleased_steps = $1, paused_steps = $2, counted_released = $3,
+    is_waiting = $4, counted_at = statement_timestamp(),
+    expected_end_at = statement_timestamp() + $5::float8 * interval '1 second'
+WHERE rule_key = $6 AND ended_at IS NULL;

@@ -1,0 +1,33 @@
+-- store/reads/rule_holds.py: list_rule_holds
+-- Return which rules held the steps of an execution's newest runs.
+-- Locks: nothing.
+-- Parameters: execution_id=$1, task_name=$2, since=$3.
+WITH looked AS MATERIALIZED (
+    SELECT * FROM zart.pause_rules WHERE rule_key >= 0
+    ORDER BY rule_key DESC LIMIT 5000
+)
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired, incident, breaker_id, expiry_rate, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = looked.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 1) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = looked.rule_key) AS drained_at, (
+                SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                        z.expected_end_at, z.started_by, z.is_waiting)
+                FROM zart.pause_releases z WHERE z.rule_key = looked.rule_key
+                    AND (z.ended_at IS NULL OR z.ended_at >= looked.deleted_at)) AS release FROM looked
+WHERE (execution_id IS NULL OR execution_id = $1::text)
+    AND (task_name IS NULL OR task_name = $2::text)
+    AND (deleted_at IS NULL OR deleted_at > $3::timestamptz);
+
+-- store/reads/rule_holds.py: _records
+-- Return what is on record of each run, by its number.
+-- Locks: nothing.
+-- Parameters: run_keys=$1.
+SELECT p.rule_id, s.run_key, s.step_no, s.attempt, s.released_at
+FROM unnest($1::bigint[]) u(run_key)
+CROSS JOIN LATERAL (SELECT * FROM zart.released_steps WHERE run_key = u.run_key
+    LIMIT 5000) s
+CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p;

@@ -1,0 +1,67 @@
+"""Which errors are the same: a fingerprint of the type and of the message, without its particulars.
+
+Numbers (hexadecimal ones too), UUIDs, quoted text, paths, addresses are placeholders in it. Pure:
+the same error has the same fingerprint everywhere and for ever. Another way of telling errors apart
+is another version, which stands in the id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+
+VERSION = 1
+_PREFIX = "eg-"
+_LENGTH = 8  # of what follows it: the version, and a hash
+_ID = re.compile(rf"{_PREFIX}[0-9a-z]{{{_LENGTH}}}")
+_DIGITS = "abcdefghjkmnpqrstuvwxyz23456789"
+_READ = 2_000  # characters of a message; what comes later tells no errors apart
+
+# The first that fits stands, so what may hold the others comes before them. No part repeats
+# another: a message of any kind is read in time of its length.
+_PARTICULARS = re.compile(
+    r"""
+    (?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*')
+    |(?P<address>
+        [A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s"'<>]+
+        |[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}
+        |(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.])
+        |(?<![\w:])\[?(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:\]:\d{1,5})?(?![\w:])
+        |(?<![\w.-])(?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63}:\d{2,5}(?![\w.]))
+    |(?P<path>(?<![\w/\\])(?:[A-Za-z]:\\|\.{0,2}/|~/)[\w.@%+~-]+(?:[/\\][\w.@%+~-]*)*)
+    |(?P<uuid>(?<!\w)[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?!\w))
+    |(?P<number>
+        (?<!\w)0[xX][0-9A-Fa-f]+(?!\w)
+        |(?<!\w)(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
+        |\d+(?:[.,]\d+)*)
+    """,
+    re.VERBOSE,
+)
+_SPACE = re.compile(r"\s+")
+
+
+class Fingerprint(NamedTuple):
+    """A group of errors: its id, their type, and their message with placeholders."""
+
+    error_group_id: str
+    type: str
+    template: str
+
+
+def fingerprint(error_type: str, message: str) -> Fingerprint:
+    """Return the group that an error belongs to. Errors of different types share none."""
+    template = _PARTICULARS.sub(lambda found: f"<{found.lastgroup}>", message[:_READ])
+    template = _SPACE.sub(" ", template).strip()
+    digest = hashlib.sha256(f"{len(error_type)}:{error_type}{template}".encode(errors="replace"))
+    number = int.from_bytes(digest.digest()[:8])
+    letters = ""
+    for _ in range(_LENGTH - 1):
+        number, rest = divmod(number, len(_DIGITS))
+        letters += _DIGITS[rest]
+    return Fingerprint(f"{_PREFIX}{VERSION}{letters}", error_type, template)
+
+
+def is_error_group_id(text: str) -> bool:
+    """Return whether a text may be the id of a group that this server can tell."""
+    return _ID.fullmatch(text) is not None and text[len(_PREFIX)] == str(VERSION)

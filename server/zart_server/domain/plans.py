@@ -1,0 +1,115 @@
+"""Plans: a request is answered with what it would do, and a token by which just that is done later.
+
+A token binds decisions by name, never counts: what moves by itself makes no plan stale. It grants
+nothing, so it is not signed; its checksum only tells it from a text that is none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeAlias
+
+from zart_server.domain.errors import PlanChanged
+
+GOOD_FOR = timedelta(hours=1)
+Decisions: TypeAlias = Mapping[str, bytes]
+
+_VERSION = 1
+_HEAD = struct.Struct(">BI")  # the version, and seconds since 1970
+_HASH = 9  # bytes: so that all parts together need no padding
+_CHECKSUM = 4
+
+
+def digest(*values: object) -> bytes:
+    """Return the hash of values that JSON can write."""
+    text = json.dumps(values, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH]
+
+
+def decided(**decisions: object) -> Decisions:
+    """Return decisions as a token binds them, by name."""
+    return {name: digest(value) for name, value in decisions.items()}
+
+
+class PlanToken(NamedTuple):
+    """What a plan was made for, when, and what was decided, in the order of the decisions."""
+
+    made_at: datetime
+    request: bytes
+    decisions: tuple[bytes, ...]
+
+    def to_text(self) -> str:
+        """Write the token."""
+        seconds = int(self.made_at.timestamp())
+        body = _HEAD.pack(_VERSION, seconds) + self.request + b"".join(self.decisions)
+        return base64.urlsafe_b64encode(body + _checksum(body)).decode()
+
+    @classmethod
+    def of_text(cls, text: str) -> PlanToken:
+        """Read a token. Raises ValueError for a text that is none."""
+        try:
+            raw = base64.b64decode(text, altchars=b"-_", validate=True)
+        except binascii.Error:
+            raise ValueError(text) from None
+        body, checksum = raw[:-_CHECKSUM], raw[-_CHECKSUM:]
+        hashes = body[_HEAD.size :]
+        if not hashes or len(hashes) % _HASH or _checksum(body) != checksum:
+            raise ValueError(text)
+        version, seconds = _HEAD.unpack_from(body)
+        if version != _VERSION:
+            raise ValueError(text)
+        request, *decisions = (hashes[at : at + _HASH] for at in range(0, len(hashes), _HASH))
+        return cls(datetime.fromtimestamp(seconds, UTC), request, tuple(decisions))
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()[:_CHECKSUM]
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """Whether a request asks for a plan, and the plan that it is to do, if any.
+
+    ``request`` is the hash of what it asks for: set if one of the two is.
+    """
+
+    validate_only: bool = False
+    token: PlanToken | None = None
+    request: bytes = b""
+
+    def __bool__(self) -> bool:
+        return self.validate_only or self.token is not None
+
+    def check(self, decisions: Decisions, now: datetime) -> None:
+        """Raise PlanChanged unless the token, if there is one, was given for these decisions."""
+        if self.token is None:
+            return
+        if self.token.request != self._bound_request(decisions):
+            raise PlanChanged(["request"])
+        found = zip(decisions.items(), self.token.decisions, strict=True)
+        changed = [name for (name, value), planned in found if value != planned]
+        if now - self.token.made_at > GOOD_FOR:
+            changed.append("time")
+        if changed:
+            raise PlanChanged(changed)
+
+    def token_of(self, decisions: Decisions, now: datetime) -> str:
+        """Return the token of a plan; empty for a deed, which leaves nothing to be done."""
+        if not self.validate_only:
+            return ""
+        request = self._bound_request(decisions)
+        return PlanToken(now, request, tuple(decisions.values())).to_text()
+
+    def _bound_request(self, decisions: Decisions) -> bytes:
+        """Hash the request with the names of the decisions, which are another server's perhaps."""
+        return digest(self.request.hex(), *decisions)
+
+
+NO_PLAN = Planning()

@@ -1,0 +1,120 @@
+"""Which pause rules held the steps of a run, from when to when: computed from what is kept.
+
+A step waits from the moment that nothing it depends on is missing, or that an attempt ended, until
+its next attempt begins. A rule that matches it, and does not exempt its execution, held it for that
+part of the time during which the rule stood, up to the moment when it let that attempt go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.model import PauseRule, Run, Step, StepStatus
+from zart_server.domain.pausing import rule_matches
+
+Span = tuple[datetime, datetime | None]  # None: it goes on
+
+
+class RuleHold(NamedTuple):
+    """One step, held by one rule. ``until`` None: it still is."""
+
+    rule: PauseRule
+    run_number: int
+    step_name: str
+    since: datetime
+    until: datetime | None
+
+
+class Wait(NamedTuple):
+    """A step that waits for its next ``attempt``. ``until`` None: it still does."""
+
+    step_name: str
+    attempt: int
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnRecord:
+    """What else the record has of a run.
+
+    ``retried``: when each step was retried. ``exempted``: when each rule (by its id) began and
+    ceased to exempt the execution. ``let_go``: when a rule let the attempt of a step go.
+    """
+
+    retried: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    exempted: Mapping[str, Sequence[tuple[datetime, bool]]] = field(default_factory=dict)
+    let_go: Mapping[tuple[str, str, int], datetime] = field(default_factory=dict)
+
+
+def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait]:
+    """Yield when steps of a run waited, backoff included."""
+    by_name = {step.step_name: step for step in steps}
+    for step in steps:
+        since = _ready_at(run, [by_name[name] for name in step.depends_on])
+        if since is None or step.preserved_from_run_number is not None:
+            continue
+        retried = record.retried.get(step.step_name, ())
+        number = 0
+        ended: datetime | None = since
+        for attempt in sorted(step.attempts, key=lambda each: each.attempt):
+            if ended is not None:
+                begun = max([ended, *(at for at in retried if at <= attempt.started_at)])
+                yield Wait(step.step_name, attempt.attempt, begun, attempt.started_at)
+            number, ended = attempt.attempt, attempt.completed_at
+        if ended is not None and step.status in _WAITING:
+            begun = max([ended, *retried])
+            until = run.completed_at if step.status is StepStatus.CANCELLED else None
+            yield Wait(step.step_name, number + 1, begun, until)
+
+
+_WAITING = (StepStatus.SCHEDULED, StepStatus.PAUSED, StepStatus.CANCELLED)
+
+
+def _ready_at(run: Run, dependencies: Sequence[Step]) -> datetime | None:
+    """Return when nothing was missing any more; None if something is."""
+    times = [run.created_at]
+    for dependency in dependencies:
+        if dependency.status is not StepStatus.COMPLETED or dependency.completed_at is None:
+            return None
+        times.append(dependency.completed_at)
+    return max(times)
+
+
+def holds_of(
+    run: Run, task_name: str, steps: Sequence[Step], rules: Sequence[PauseRule], record: OnRecord
+) -> Iterator[RuleHold]:
+    """Yield which rules held the steps of a run."""
+    waits = list(waits_of(run, steps, record))
+    for rule in rules:
+        stood = list(_stood(rule, record.exempted.get(rule.rule_id, ())))
+        for wait in waits:
+            if not rule_matches(rule.scope, run.execution_id, task_name, wait.step_name):
+                continue
+            gone = record.let_go.get((rule.rule_id, wait.step_name, wait.attempt))
+            for span in stood:
+                since = max(span[0], wait.since)
+                until = _first(_first(span[1], wait.until), gone)
+                if until is None or since < until:
+                    yield RuleHold(rule, run.run_number, wait.step_name, since, until)
+
+
+def _stood(rule: PauseRule, exempted: Sequence[tuple[datetime, bool]]) -> Iterator[Span]:
+    """Yield when a rule stood and did not exempt the execution."""
+    since: datetime | None = rule.created_at
+    for at, is_exempt in sorted(exempted):
+        if is_exempt and since is not None:
+            yield since, at
+            since = None
+        elif not is_exempt and since is None:
+            since = at
+    if since is not None:
+        yield since, rule.deleted_at
+
+
+def _first(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the earlier of two times, of which each may be never."""
+    return min((at for at in (one, other) if at is not None), default=None)

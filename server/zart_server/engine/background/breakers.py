@@ -1,0 +1,187 @@
+"""Opens breakers, and lets their steps try: looks each half second, whichever server it is.
+
+What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from zart_server.domain.breakers import BreakerStatus
+from zart_server.domain.errors import ZartError
+from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.model import StepError
+from zart_server.domain.rule_set import RuleSet
+from zart_server.engine.dispatch.completions import Completions
+from zart_server.engine.operations.probe_breaker import (
+    conclude_probes,
+    half_open_breaker,
+    let_probes_go,
+)
+from zart_server.engine.operations.trip_breaker import open_by_itself
+from zart_server.store.breaking.counts import (
+    Counting,
+    FailedAttempt,
+    Reached,
+    count_completed,
+    count_failed,
+    find_counting,
+    find_counting_ratios,
+    find_failed,
+    find_reached,
+    purge_counts,
+    read_error,
+    take_look,
+)
+from zart_server.store.breaking.probes import find_probes
+from zart_server.store.breaking.states import DueBreaker, find_due
+from zart_server.store.connection import Connection
+from zart_server.store.db import Database
+from zart_server.store.definitions import find_definitions
+
+_log = logging.getLogger(__name__)
+_TICK = 0.5  # seconds
+_PURGE_EVERY = 60.0
+
+
+class Breakers:
+    """The breakers as one server looks after them; servers share each piece of work."""
+
+    def __init__(self, db: Database, completions: Completions) -> None:
+        self._db = db
+        self._completions = completions
+        self._task: asyncio.Task[None] | None = None
+        self._next_purge = 0.0
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name="breakers")
+
+    async def stop(self) -> None:
+        """End the loop; another server looks, and finds what this one would have."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                await self.tick()
+            except ZartError as error:
+                _log.warning("breakers have to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it must go on
+                _log.exception("looking after breakers failed; it goes on")
+
+    async def tick(self) -> None:
+        """Tell what this server counted, look for what ended badly, and open what is to open."""
+        await self._tell_completed()
+        for reached, error in await self._look():
+            async with self._db.autocommit() as connection:
+                opened = await open_by_itself(connection, *reached, error)
+            if opened is not None:
+                _log.warning("breaker %s opened: %s", opened.breaker_id, opened.rule_id)
+        async with self._db.autocommit() as connection:
+            due = await find_due(connection)
+        for breaker in due:
+            await self._probe(breaker)
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_purge:
+            self._next_purge = now + _PURGE_EVERY
+            async with self._db.autocommit() as connection:
+                await purge_counts(connection)
+
+    async def _probe(self, breaker: DueBreaker) -> None:
+        """Have steps of a breaker try, or see what became of those that did."""
+        name = breaker.breaker_id
+        if breaker.status is BreakerStatus.OPEN:
+            async with self._db.autocommit() as connection:
+                if not await half_open_breaker(connection, name):
+                    return
+            _log.info("breaker %s is half open", name)
+        async with self._db.autocommit() as connection:
+            probes = await find_probes(connection, name)
+        if probes is None:
+            return
+        if probes.bad or probes.good >= probes.wanted:
+            async with self._db.autocommit() as connection:
+                status = await conclude_probes(connection, name, probes)
+            if status is not None:
+                _log.warning("breaker %s is %s by its probes", name, status)
+        elif probes.missing:
+            async with self._db.transaction() as tx:
+                await let_probes_go(tx, probes, name)
+
+    async def _tell_completed(self) -> None:
+        """Store what was completed since the last time, and learn for which breakers to count."""
+        taken = self._completions.take()
+        try:
+            async with self._db.autocommit() as connection:
+                if taken:
+                    await count_completed(connection, taken)
+                self._completions.ask(await find_counting_ratios(connection))
+        except BaseException:
+            self._completions.give_back(taken)
+            raise
+
+    async def _look(self) -> list[tuple[Reached, StepError | None]]:
+        """Count what ended badly since the last look; return who is to open, and the last error."""
+        async with self._db.transaction() as tx:
+            since = await take_look(tx)
+            failed = [] if since is None else await find_failed(tx, since)
+            if not failed:
+                return []
+            counted, young, last = await _counted(tx, failed)
+            if not counted:
+                return []
+            await count_failed(tx, counted)
+            return [
+                (reached, await read_error(tx, last[key]))
+                for key, reached in (await find_reached(tx, young)).items()
+            ]
+
+
+async def _counted(
+    connection: Connection, failed: Sequence[FailedAttempt]
+) -> tuple[Counter[tuple[int, int, datetime]], dict[int, int], dict[int, FailedAttempt]]:
+    """Return how many of these attempts breakers count; of each, how many are young, and the last.
+
+    Breakers are named by their keys.
+    """
+    graphs = await find_definitions(connection, {one.definition_key for one in failed})
+    task_names = {graph.task_name for graph in graphs.values()}
+    breakers = {one.breaker_key: one for one in await find_counting(connection, task_names)}
+    rules = RuleSet()
+    for key, breaker in breakers.items():
+        rules.put(key, breaker.scope, breaker.exempt)
+    counts: Counter[tuple[int, int, datetime]] = Counter()
+    young: dict[int, int] = {}
+    last: dict[int, FailedAttempt] = {}
+    for one in failed:
+        graph = graphs[one.definition_key]
+        step_name = graph.queued[one.step_no].step_name
+        found = rules.matching(one.execution_id, graph.task_name, step_name)
+        for breaker in _counting(one, (breakers[key] for key in found)):
+            counts[breaker.breaker_key, breaker.generation, one.second] += 1
+            key = breaker.breaker_key
+            young[key] = young.get(key, 0) + one.is_young
+            last.setdefault(key, one)
+    return counts, young, last
+
+
+def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Counting]:
+    """Yield those of the breakers that count an attempt."""
+    group: str | None = None
+    for breaker in breakers:
+        if one.lease_token <= breaker.token_from:
+            continue
+        if breaker.error_group_id is not None:
+            if group is None:
+                group = fingerprint(one.error_type or "", one.error_message or "").error_group_id
+            if group != breaker.error_group_id:
+                continue
+        yield breaker

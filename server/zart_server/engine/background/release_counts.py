@@ -1,0 +1,32 @@
+"""Counts what a release has before it and behind it, now and then."""
+
+from __future__ import annotations
+
+from zart_server.domain.pacing import most_unleased, seconds_left
+from zart_server.store.connection import Tx
+from zart_server.store.pausing.release_counts import close_leased, count_release, note_counted
+from zart_server.store.pausing.releases import StandingRelease
+from zart_server.store.pausing.rules import share_pause_lock
+
+_CLOSED = 20_000  # at once; ten seconds' worth of a common rate
+
+
+async def count(tx: Tx, release: StandingRelease) -> bool:
+    """Count the steps that are left, and those let go that nobody has leased, and keep that.
+
+    Return whether any is left in the line of the rule.
+
+    The caller has the rule's advisory lock; takes the pause lock, shared.
+    """
+    await share_pause_lock(tx)
+    await close_leased(tx, release.rule_key, _CLOSED)
+    counted = await count_release(tx, release.rule_key)
+    if counted is None:
+        return True
+    is_waiting = counted.unleased >= most_unleased(release.rate)
+    left = None
+    if not is_waiting:
+        before = None if counted.seconds is None else counted.before
+        left = seconds_left(before, counted.now, counted.seconds or 0.0, release.rate)
+    await note_counted(tx, release.rule_key, counted, left, is_waiting=is_waiting)
+    return counted.now.paused > 0

@@ -1,0 +1,182 @@
+"""Releases the steps of RELEASING rules at their rates, the oldest first.
+
+Any server may do it. Each piece is a transaction of the server that has the rule's advisory lock,
+and takes from the credit in the database: who died has left nothing that is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from zart_server.domain.errors import ZartError
+from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.background.release_counts import count
+from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
+from zart_server.engine.operations.release import end_release
+from zart_server.store.db import Database
+from zart_server.store.pausing.letting_go import promised_canaries, take_canary
+from zart_server.store.pausing.releases import StandingRelease, standing_releases
+from zart_server.store.pausing.rules import share_pause_lock
+from zart_server.store.pausing.work import has_rule_to_itself
+
+_log = logging.getLogger(__name__)
+_PIECE = 1_000
+_PERIOD = 0.1  # seconds between two pieces of a rule, unless it is far behind
+_SHORTEST = 0.02
+_SLOW = 5.0  # a rate of which each step is waited for
+_TICK = 1.0
+# A rule that was moved so many seconds ago by another server is that server's.
+_OTHERS = 0.5
+_COUNT_EVERY = 1.0
+_COUNT_SHARE = 20.0  # counting takes at most this part of the time
+# But if by what was counted last there is no room to go on, though dispatchers may have made some.
+_COUNT_WITHOUT_ROOM = 0.2
+
+
+class Releases:
+    """The release sweep of one server."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._kicked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._mine: set[int] = set()  # the rules that this server moved last, as far as it knows
+        self._mixed: set[int] = set()  # those in whose line were steps that other rules withhold
+        self._count_at: dict[int, float] = {}
+
+    def start(self) -> None:
+        """Begin the loop. Maintenance looks each second for releases, and kicks the loop."""
+        self._task = asyncio.create_task(self._run(), name="releases")
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Have the loop look now."""
+        self._kicked.set()
+
+    async def _run(self) -> None:
+        pause: float | None = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._kicked.wait()
+            self._kicked.clear()
+            pause = _TICK
+            try:
+                pause = await self.sweep()
+            except ZartError as error:
+                _log.warning("releasing paused steps has to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it goes on
+                _log.exception("releasing paused steps failed; it goes on")
+
+    async def sweep(self) -> float | None:
+        """Go on with each release; return the seconds until the next look, None: at no time."""
+        async with self._db.autocommit() as connection:
+            standing = await standing_releases(connection)
+            canaries = await promised_canaries(connection)
+        for rule_key, steps in canaries:
+            await self._canary(rule_key, steps)
+        self._mine &= standing.keys()
+        self._mixed &= standing.keys()
+        self._count_at = {key: at for key, at in self._count_at.items() if key in standing}
+        pauses = [await self._go_on(release) for release in standing.values()]
+        return min(pauses, default=None)
+
+    async def _canary(self, rule_key: int, steps: int) -> None:
+        """Release what was asked for before the rule was settled."""
+        async with self._db.transaction() as tx:
+            if not await has_rule_to_itself(tx, rule_key):
+                return
+            locked, is_any = await lock_line(tx, rule_key, steps)
+            if is_any and not locked:
+                return  # until the next look
+            await share_pause_lock(tx)
+            steps = await take_canary(tx, rule_key)
+            if steps and locked:
+                rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
+                await let_steps_go(tx, rule_key, locked, steps, rates)
+
+    async def _go_on(self, release: StandingRelease) -> float:
+        """Let go what may go now of one rule; return the seconds until the next look at it."""
+        key = release.rule_key
+        is_others = release.moved_ago is not None and release.moved_ago < _OTHERS
+        if not release.is_settled:
+            return _PERIOD
+        if is_others and key not in self._mine:
+            return _TICK
+        if await self._count(release):
+            return _SHORTEST
+        may_go = min(whole_steps(release.credit), release.room, _PIECE)
+        if may_go > 0:
+            done = await self._piece(release, may_go)
+            return self._after(release, done)
+        wait = seconds_until_next(release.credit, release.rate)
+        return min(max(wait, _SHORTEST) if wait else _PERIOD, _TICK)
+
+    def _after(self, release: StandingRelease, done: LetGo | None) -> float:
+        """Return the seconds until the next look at a rule of which a piece was done."""
+        key = release.rule_key
+        if done is None:
+            self._mine.discard(key)
+            return _TICK
+        self._mine.add(key)
+        if done.handed_over:
+            self._mixed.add(key)
+            return _SHORTEST
+        self._mixed.discard(key)
+        if done.released >= _PIECE:  # it is behind
+            return 0.0
+        wait = seconds_until_next(release.credit - done.released, release.rate)
+        return min(max(wait, _SHORTEST if release.rate < _SLOW else _PERIOD), _TICK)
+
+    async def _piece(self, release: StandingRelease, count: int) -> LetGo | None:
+        """Let some steps go; None if another server is at work for the rule."""
+        key = release.rule_key
+        looked_at = _PIECE if key in self._mixed else count
+        async with self._db.transaction() as tx:
+            if not await has_rule_to_itself(tx, key):
+                return None
+            locked, _ = await lock_line(tx, key, looked_at, release.now)
+            if not locked:
+                return LetGo(0, 0)
+            await share_pause_lock(tx)
+            # Another sweep or an operation may have come first.
+            standing = await standing_releases(tx)
+            own = standing.get(key)
+            if own is None or not own.is_settled:
+                return LetGo(0, 0)
+            count = min(count, whole_steps(own.credit), own.room)
+            if count <= 0:
+                return LetGo(0, 0)
+            rates = {other: one.rate for other, one in standing.items()}
+            return await let_steps_go(
+                tx, key, locked, count, rates, looked_at=looked_at, until=release.now
+            )
+
+    async def _count(self, release: StandingRelease) -> bool:
+        """Count now and then what is left and what is not leased; return whether it was the end."""
+        begun = time.monotonic()
+        ago = float("inf") if release.counted_ago is None else release.counted_ago
+        if release.room < release.credit:
+            is_due = ago >= _COUNT_WITHOUT_ROOM
+        else:
+            is_due = ago >= _COUNT_EVERY and begun >= self._count_at.get(release.rule_key, 0.0)
+        if not is_due:
+            return False
+        async with self._db.transaction() as tx:
+            if not await has_rule_to_itself(tx, release.rule_key):
+                return False
+            has_line = await count(tx, release)
+        took = time.monotonic() - begun
+        self._count_at[release.rule_key] = begun + max(_COUNT_EVERY, took * _COUNT_SHARE)
+        if has_line:
+            return False
+        async with self._db.autocommit() as connection:
+            return await end_release(connection, release.rule_key)

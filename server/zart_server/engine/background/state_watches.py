@@ -1,0 +1,158 @@
+"""Watches of what is small and read as a whole, such as a rule with its counts.
+
+All watches of a server have one reader, which reads what is watched again and again, many in one
+statement: each second, or at once after a hint. Of what did not change nobody is told, but for a
+message now and then, from which callers see that the watch lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from zart_server.domain.errors import ShuttingDown, ZartError
+
+K = TypeVar("K")
+S = TypeVar("S")
+Read: TypeAlias = Callable[[Sequence[K]], Awaitable[Mapping[K, S | ZartError]]]
+
+_EVERY = 1.0  # seconds between two reads without a hint
+_REST = 9  # times as long as the read took, at least
+_SHORTEST = 0.2  # seconds between two messages of a watch
+_LONGEST = 15.0
+_MANY = 200  # are read at a time
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(eq=False, slots=True)
+class _Watched(Generic[K, S]):
+    """What is watched, and its state as last read."""
+
+    key: K
+    watches: int = 0
+    reads_begun: int = 0
+    reads_done: int = 0
+    found: S | Exception | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # another one each time
+
+    def take(self, found: S | Exception) -> None:
+        """Take what was read, and wake the watches if it is something else."""
+        self.reads_done = self.reads_begun
+        self.found = found
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the watches look."""
+        woken, self.changed = self.changed, asyncio.Event()
+        woken.set()
+
+
+class StateWatches(Generic[K, S]):
+    """All watches of one kind on one server. ``read`` returns the states of keys, or errors."""
+
+    def __init__(self, read: Read[K, S], name: str) -> None:
+        self._read = read
+        self._name = name
+        self._watched: dict[K, _Watched[K, S]] = {}
+        self._hinted = asyncio.Event()
+        self._stopping = False
+        self._reader: asyncio.Task[None] | None = None
+
+    async def watch(self, key: K, is_over: Callable[[S], bool]) -> AsyncGenerator[S]:
+        """Yield the state, then each other state, until one of them is the last.
+
+        Raises what ``read`` returns or raises, or ShuttingDown when this server stops.
+        """
+        watched = self._join(key)
+        try:
+            first = watched.reads_begun + 1  # the first read that begins after now
+            self.look()
+            while watched.reads_done < first:
+                await self._next_read(watched)
+            while True:
+                state = _state_of(watched)
+                yield state
+                if is_over(state):
+                    return
+                await self._pause(watched, state)
+                if self._stopping:
+                    raise ShuttingDown
+        finally:
+            self._leave(watched)
+
+    def look(self) -> None:
+        """Have everything that is watched read again soon: something has changed."""
+        self._hinted.set()
+
+    def stop(self) -> None:
+        """End all watches; their callers watch again on another server."""
+        self._stopping = True
+        if self._reader is not None:
+            self._reader.cancel()
+        for watched in self._watched.values():
+            watched.wake()
+
+    async def _pause(self, watched: _Watched[K, S], told: S) -> None:
+        """Wait until there is something to tell, or it is time to tell the same again."""
+        begun = _now()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(begun + _LONGEST):
+                while watched.found == told and not self._stopping:
+                    await watched.changed.wait()
+        if not self._stopping:
+            await asyncio.sleep(begun + _SHORTEST - _now())
+
+    async def _next_read(self, watched: _Watched[K, S]) -> None:
+        if self._stopping:
+            raise ShuttingDown
+        await watched.changed.wait()
+
+    def _join(self, key: K) -> _Watched[K, S]:
+        watched = self._watched.get(key)
+        if watched is None:
+            watched = self._watched[key] = _Watched(key)
+        watched.watches += 1
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read_all(), name=self._name)
+        return watched
+
+    def _leave(self, watched: _Watched[K, S]) -> None:
+        watched.watches -= 1
+        if not watched.watches:
+            del self._watched[watched.key]
+
+    async def _read_all(self) -> None:
+        """Read what is watched, as long as anything is."""
+        while self._watched and not self._stopping:
+            self._hinted.clear()
+            begun = _now()
+            for at in range(0, len(self._watched), _MANY):
+                await self._read_some(list(self._watched.values())[at : at + _MANY])
+            await asyncio.sleep((_now() - begun) * _REST)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(begun + _EVERY):
+                    await self._hinted.wait()
+
+    async def _read_some(self, some: Sequence[_Watched[K, S]]) -> None:
+        for watched in some:
+            watched.reads_begun += 1
+        try:
+            found: Mapping[K, S | Exception] = await self._read([each.key for each in some])
+        except Exception as error:  # noqa: BLE001 - the watches raise it
+            found = {watched.key: error for watched in some}
+        for watched in some:
+            watched.take(found[watched.key])
+
+
+def _state_of(watched: _Watched[K, S]) -> S:
+    if isinstance(watched.found, Exception):
+        raise watched.found.with_traceback(None)
+    if watched.found is None:
+        raise LookupError("it was not read yet")
+    return watched.found

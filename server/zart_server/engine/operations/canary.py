@@ -1,0 +1,53 @@
+"""A canary: a rule lets its oldest steps go, so many, and withholds the others as before."""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Caller, Resume, Resumed
+from zart_server.domain.errors import NothingPaused, RuleReleasing, StoreConflict
+from zart_server.domain.model import PauseRuleStatus
+from zart_server.domain.operations import OperationKind
+from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.engine.operations.one_rule import living_rule, only_rule
+from zart_server.engine.operations.plan_rules import decided_of
+from zart_server.engine.operations.plans import judge_plan
+from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.operations import record_deleted_rules
+from zart_server.store.pausing.letting_go import promise_canary
+from zart_server.store.pausing.matching import count_matching
+from zart_server.store.pausing.releases import is_settled, standing_releases
+from zart_server.store.pausing.rules import share_pause_lock
+
+
+async def release_canary(
+    connection: Autocommit, command: Resume, caller: Caller
+) -> tuple[Tx, Resumed]:
+    """Let the oldest steps of one rule go, at most ``canary``, and return the transaction.
+
+    A rule that is settling does so once it is settled. Locks runs, those that nobody else has
+    locked, and the pause lock, shared. Raises PauseRuleNotFound, RuleNotActive, RuleReleasing,
+    RulesAmbiguous, NothingPaused, PlanChanged, and StoreConflict if others change all its steps.
+    """
+    wanted = command.canary or 0
+    row = await only_rule(connection, command)
+    rule_key = row.rule_key
+    tx = await connection.begin()
+    locked, is_any = await lock_line(tx, rule_key, wanted)
+    await share_pause_lock(tx)
+    rule = (await living_rule(tx, row.rule.rule_id)).rule
+    if command.planning:
+        await judge_plan(tx, command.planning, decided_of([rule]))
+    if rule.status is PauseRuleStatus.RELEASING:
+        raise RuleReleasing(rule.rule_id)
+    if await is_settled(tx, rule_key):
+        if is_any and not locked:
+            raise StoreConflict
+        rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
+        released = (await let_steps_go(tx, rule_key, locked, wanted, rates)).released
+    else:
+        matching = await count_matching(tx, rule.rule_id, wanted)
+        released = 0 if matching is None else min(wanted, matching.ready)
+        await promise_canary(tx, rule_key, released)
+    if not released:
+        raise NothingPaused(rule.rule_id)
+    await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
+    return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=0)

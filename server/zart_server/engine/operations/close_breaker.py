@@ -1,0 +1,29 @@
+"""A breaker closes, and its rule ends: at once, or at a pace."""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import PauseScope
+from zart_server.domain.operations import OperationKind
+from zart_server.store.breaking.rows import BreakerRow, record
+from zart_server.store.breaking.states import close_before_its_rule
+from zart_server.store.connection import Tx
+from zart_server.store.pausing.ending import delete_rules
+from zart_server.store.pausing.releases import begin_release, change_rate
+
+
+async def close_breaker(tx: Tx, row: BreakerRow, caller: Caller) -> None:
+    """Close a breaker that is not closed, on record: it counts from now on.
+
+    The caller has locked it, and holds the pause lock exclusively.
+    """
+    rate, rule_key = row.breaker.settings.rate_per_second, row.rule_key
+    if rate is None or rule_key is None:
+        # The end of its rule closes it, on record.
+        await delete_rules(tx, row.breaker.rule_id, PauseScope(), caller)
+    else:
+        if not await change_rate(tx, rule_key, rate):
+            await begin_release(tx, rule_key, rate, caller)
+        await close_before_its_rule(tx, row.breaker_key, caller)
+        await record(tx, OperationKind.BREAKER_CLOSED, row.breaker, caller)
+    tx.changes.rules = True

@@ -1,0 +1,86 @@
+"""A breaker lets a few steps try whether it is over, and closes or opens again by their outcome."""
+
+from __future__ import annotations
+
+from zart_server.domain.breakers import BreakerStatus, breaker_name
+from zart_server.domain.commands import Caller
+from zart_server.domain.operations import OperationKind
+from zart_server.engine.operations.close_breaker import close_breaker
+from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.engine.operations.trip_breaker import open_again
+from zart_server.store.breaking.probes import Probes, error_of_probes, find_probes
+from zart_server.store.breaking.rows import find_breaker, lock_breaker, record
+from zart_server.store.breaking.states import half_open
+from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.pausing.drains import undrain
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.releases import is_settled, standing_releases
+from zart_server.store.pausing.rules import share_pause_lock
+from zart_server.store.pausing.work import has_rule_to_itself
+
+_WAIT = 10.0  # seconds; then it is tried again
+_LOOKED_AT = 100  # steps, of which other rules may withhold some
+
+
+async def half_open_breaker(connection: Autocommit, breaker_id: str) -> bool:
+    """Have the steps of an open breaker try, in a transaction, if its cooldown is over.
+
+    Return whether this did it. Raises OperationTimeout.
+    """
+    tx = await seize_pause_lock(connection, _WAIT)
+    row = await lock_breaker(tx, breaker_id)
+    if row is None or row.rule_key is None or not await half_open(tx, row.breaker_key):
+        return False
+    await undrain(tx, row.rule_key)
+    caller = Caller(breaker_name(breaker_id), "its cooldown is over", incident=row.breaker.incident)
+    await record(tx, OperationKind.BREAKER_HALF_OPENED, row.breaker, caller)
+    tx.changes.rules = True
+    return True
+
+
+async def let_probes_go(tx: Tx, probes: Probes, breaker_id: str) -> int:
+    """Let as many of the oldest steps go as a half-open breaker's probes lack; return how many.
+
+    A step that other rules withhold, too, is no probe. Locks runs, those that nobody else has
+    locked, and the pause lock, shared.
+    """
+    rule_key, looked_at = probes.rule_key, max(probes.missing, _LOOKED_AT)
+    if not await has_rule_to_itself(tx, rule_key):
+        return 0
+    locked, _ = await lock_line(tx, rule_key, looked_at)
+    if not locked:
+        return 0
+    await share_pause_lock(tx)
+    # It stays half open from here on, and nobody else lets its steps go.
+    now = await find_probes(tx, breaker_id)
+    if now is None or now.since != probes.since or not now.missing:
+        return 0
+    if not await is_settled(tx, rule_key):
+        return 0
+    rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
+    done = await let_steps_go(tx, rule_key, locked, now.missing, rates, looked_at=looked_at)
+    return done.released
+
+
+async def conclude_probes(
+    connection: Autocommit, breaker_id: str, probes: Probes
+) -> BreakerStatus | None:
+    """Close a half-open breaker whose probes were completed, or open it again for a bad one.
+
+    Return its status, None: it was not half open any more. Raises OperationTimeout.
+    """
+    tx = await seize_pause_lock(connection, _WAIT)
+    row = await lock_breaker(tx, breaker_id)
+    # Neither what became of them nor who ends its rule changes from here on.
+    judged = await find_probes(tx, breaker_id)
+    if row is None or judged is None or judged.since != probes.since:
+        return None
+    name, incident = breaker_name(breaker_id), row.breaker.incident
+    if judged.bad:
+        error = await error_of_probes(tx, row.breaker_key)
+        why = "a probe ended badly"
+        await open_again(tx, row, Caller(name, why, incident=incident), error, times=2)
+    else:
+        await close_breaker(tx, row, Caller(name, "its probes were completed", incident=incident))
+    now = await find_breaker(tx, breaker_id)
+    return None if now is None else now.breaker.status

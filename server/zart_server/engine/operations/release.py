@@ -1,0 +1,126 @@
+"""A rule ends slowly: its steps are released at a pace, until it withholds none or is stopped."""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Caller, Resume, Resumed
+from zart_server.domain.errors import NothingPaused, RuleNotReleasing, RuleReleasing
+from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
+from zart_server.domain.operations import OperationKind
+from zart_server.domain.pacing import StopRelease
+from zart_server.engine.operations.counts import count_leaving
+from zart_server.engine.operations.one_rule import living_rule, only_rule
+from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.plan_rules import decided_of
+from zart_server.engine.operations.plans import judge_plan
+from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.operations import record_deleted_rules
+from zart_server.store.pausing.drains import undrain
+from zart_server.store.pausing.ending import delete_rules
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.releases import (
+    begin_release,
+    begun_release,
+    change_rate,
+    has_line,
+    stop_release,
+    withholds_any,
+)
+
+_END_WAIT = 2.0  # seconds; then it is tried again
+
+
+async def release_at_rate(
+    connection: Autocommit, command: Resume, caller: Caller, within: float
+) -> tuple[Tx, Resumed]:
+    """Have one rule let its steps go at a rate, or give its release another rate.
+
+    Return also the transaction. Release sweeps do it from its commit on, once the rule is settled.
+    Raises PauseRuleNotFound, RuleNotActive, RulesAmbiguous, PlanChanged, and OperationTimeout if
+    the pause lock is not had ``within`` these seconds.
+    """
+    row = await only_rule(connection, command)
+    free, others = await count_leaving(connection, [row.rule_key])
+    tx = await seize_pause_lock(connection, within)
+    now = await living_rule(tx, row.rule.rule_id)
+    if command.planning:
+        await judge_plan(tx, command.planning, decided_of([now.rule]))
+    rate = command.rate_per_second or 0.0
+    if not await change_rate(tx, row.rule_key, rate):
+        await begin_release(tx, row.rule_key, rate, caller)
+    rule = await _changed(tx, row.rule.rule_id)
+    await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
+    return tx, Resumed(
+        rules_deleted=0,
+        rules=(rule,),
+        released_steps=min(free, EXACT_TO),
+        is_lower_bound=free + others > EXACT_TO,
+        still_paused_steps=min(others, EXACT_TO),
+    )
+
+
+async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
+    """Return what ``release_at_rate`` or a canary would do: it reads, and takes no lock.
+
+    Raises as those, but for what is locked by others at their moment.
+    """
+    row = await only_rule(connection, command)
+    token = await judge_plan(connection, command.planning, decided_of([row.rule]))
+    free, others = await count_leaving(connection, [row.rule_key])
+    released = min(free, command.canary or EXACT_TO)
+    if command.canary is not None and row.rule.status is PauseRuleStatus.RELEASING:
+        raise RuleReleasing(row.rule.rule_id)
+    if command.canary is not None and not released:
+        raise NothingPaused(row.rule.rule_id)
+    return Resumed(
+        rules_deleted=0,
+        rules=(row.rule,),
+        released_steps=released,
+        is_lower_bound=command.canary is None and free + others > EXACT_TO,
+        still_paused_steps=min(others, EXACT_TO),
+        plan_token=token,
+    )
+
+
+async def stop(
+    connection: Autocommit, command: StopRelease, caller: Caller, within: float
+) -> tuple[Tx, PauseRule]:
+    """Have a releasing rule withhold again all that it matches and nobody has leased.
+
+    Once this has committed none of that is leased, on any server, what was queued included: a claim
+    is before it, and done, or after it, and passes over what is taken back. Return also the
+    transaction. Raises PauseRuleNotFound, RuleNotActive, RuleNotReleasing and OperationTimeout.
+    """
+    await living_rule(connection, command.rule_id)
+    tx = await seize_pause_lock(connection, within)
+    rule_key = (await living_rule(tx, command.rule_id)).rule_key
+    if not await stop_release(tx, rule_key):
+        raise RuleNotReleasing(command.rule_id)
+    await undrain(tx, rule_key)
+    rule = await _changed(tx, command.rule_id)
+    await record_deleted_rules(tx, OperationKind.STOP_RELEASE, caller, [rule])
+    return tx, rule
+
+
+async def _changed(tx: Tx, rule_id: str) -> PauseRule:
+    tx.changes.rules = True
+    return (await living_rule(tx, rule_id)).rule
+
+
+async def end_release(connection: Autocommit, rule_key: int) -> bool:
+    """Delete a releasing rule that withholds no paused step, in a transaction; return if it did.
+
+    Steps that are attributed to other rules count: it goes on until those have let them go. It is
+    deleted by whoever began the release. Raises OperationTimeout.
+    """
+    if await withholds_any(connection, rule_key):
+        return False
+    tx = await seize_pause_lock(connection, _END_WAIT)
+    begun = await begun_release(tx, rule_key)
+    # What became ready meanwhile is in the rule's line, or in that of a rule that goes on.
+    if begun is None or await has_line(tx, rule_key):
+        return False
+    deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
+    rules = [row.rule for row in deleted]
+    await record_deleted_rules(tx, OperationKind.RELEASE_END, begun.caller, rules)
+    tx.changes.rules = True
+    return True

@@ -1,0 +1,104 @@
+"""The probes of a half-open breaker: attempts that its rule has let go since then."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.model import StepError
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.leases import error_from_json
+from zart_server.store.pausing.released import is_releasing
+from zart_server.store.statement import Statement
+
+
+class Probes(NamedTuple):
+    """How a breaker's probes stand. What ended otherwise, or was cancelled, is none of them."""
+
+    breaker_key: int
+    rule_key: int
+    since: datetime
+    wanted: int
+    good: int
+    bad: int
+    under_way: int
+
+    @property
+    def missing(self) -> int:
+        """How many more are to be let go."""
+        return max(self.wanted - self.good - self.under_way, 0)
+
+
+_STANDING = """zart.released_steps x
+    WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at"""
+_FIND = f"""
+    SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
+    FROM zart.breakers b CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt) AS good,
+            count(a.status) AS bad, count(t.attempt) AS under_way
+        FROM (SELECT x.* FROM {_STANDING} OFFSET 0) x
+        LEFT JOIN LATERAL (
+            SELECT status, attempt FROM zart.steps
+            WHERE run_key = x.run_key AND step_no = x.step_no OFFSET 0) s ON true
+        LEFT JOIN LATERAL (
+            SELECT status FROM zart.attempts
+            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+              AND status IN ('failed', 'timed_out', 'lost') OFFSET 0) a ON true
+        LEFT JOIN LATERAL (
+            SELECT attempt FROM zart.queue
+            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+              AND x.token_until IS NULL
+            UNION ALL
+            SELECT attempt FROM zart.leases
+            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt OFFSET 0
+            ) t ON true) p
+    WHERE b.breaker_id = $1 AND b.status = 'half_open' AND NOT {is_releasing("b.rule_key")}
+"""
+_ERROR = f"""
+    SELECT a.error FROM zart.breakers b CROSS JOIN LATERAL (
+        SELECT x.* FROM {_STANDING} OFFSET 0) x
+    CROSS JOIN LATERAL (
+        SELECT error, completed_at FROM zart.attempts
+        WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+          AND status IN ('failed', 'timed_out', 'lost') OFFSET 0) a
+    WHERE b.breaker_key = $1 ORDER BY a.completed_at DESC LIMIT 1
+"""
+
+
+async def find_probes(connection: Connection, breaker_id: str) -> Probes | None:
+    """Return how the probes of a breaker stand.
+
+    None: it is not half open, or somebody else has begun to end its rule at a pace.
+    """
+    row = await connection.fetchrow(_FIND, breaker_id)
+    return None if row is None else Probes(*row)
+
+
+async def error_of_probes(connection: Connection, breaker_key: int) -> StepError | None:
+    """Return the last error of a breaker's probes."""
+    error: str | None = await connection.fetchval(_ERROR, breaker_key)
+    return error_from_json(error)
+
+
+_TAKE_BACK = Statement(
+    """
+    WITH taken AS (
+        UPDATE zart.released_steps s SET token_until = t.token
+        FROM (SELECT zart.last_token() AS token OFFSET 0) t
+        WHERE s.rule_key = :rule_key AND s.token_until IS NULL
+        RETURNING s.rule_key
+    )
+    INSERT INTO zart.pause_work (rule_key, work, of_released)
+    SELECT DISTINCT rule_key, 'settle', true FROM taken
+    ON CONFLICT (rule_key, work, execution_id, of_released) DO UPDATE SET work_no = DEFAULT
+    """,
+    locks=("released_steps",),
+)
+
+
+async def take_back(tx: Tx, rule_key: int) -> None:
+    """Have a rule withhold again what it let go and nobody has leased: that is to be settled.
+
+    The caller holds the pause lock exclusively: no claim is under way.
+    """
+    await tx.execute(_TAKE_BACK.text, *_TAKE_BACK.arguments(rule_key=rule_key))

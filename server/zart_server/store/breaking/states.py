@@ -1,0 +1,132 @@
+"""How breakers change state: under the exclusive pause lock, from the state that they are in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.breakers import MOST_COOLDOWNS, BreakerStatus
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import StepError
+from zart_server.store.breaking.closing import CLOSES
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.leases import error_to_json
+from zart_server.store.pausing.released import is_releasing
+from zart_server.store.pausing.rules import LAST_LEASE
+from zart_server.store.statement import Statement
+
+# It stays open for longer if it opens again soon after it closed.
+_OPEN = Statement(
+    f"""
+    UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
+        rule_key = (SELECT rule_key FROM zart.pause_rules WHERE rule_id = :rule_id),
+        trip_count = trip_count + 1, last_error = :error,
+        cooldowns = CASE
+            WHEN opened_at IS NULL OR cooldown IS NULL
+                OR statement_timestamp() >= closed_at + cooldown * cooldowns THEN 1
+            ELSE LEAST(cooldowns * 2, {MOST_COOLDOWNS}) END
+    WHERE breaker_key = :breaker_key
+    """,
+    locks=("breakers",),
+)
+_CARRY = Statement(
+    f"""
+    INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)
+    SELECT (SELECT rule_key FROM zart.pause_rules WHERE rule_id = :rule_id), execution_id,
+        {LAST_LEASE}
+    FROM zart.pause_exemptions WHERE rule_key = :before AND token_until IS NULL
+    """
+)
+
+
+async def open_breaker(
+    tx: Tx, breaker_key: int, rule_id: str, before: int | None, error: StepError | None
+) -> None:
+    """Open a closed breaker, whose rule ``rule_id`` is; it exempts what the one ``before`` did.
+
+    The caller has locked the breaker, and holds the pause lock exclusively.
+    """
+    await tx.execute(
+        _OPEN.text,
+        *_OPEN.arguments(breaker_key=breaker_key, rule_id=rule_id, error=error_to_json(error)),
+    )
+    if before is not None:
+        await tx.execute(_CARRY.text, *_CARRY.arguments(rule_id=rule_id, before=before))
+
+
+# Of a breaker b that is not closed: its cooldown is over; nobody else ends its rule at a pace.
+_IS_COOL = """(b.status = 'open'
+    AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())"""
+_IS_LEFT_ALONE = f"NOT {is_releasing('b.rule_key')}"
+
+
+class DueBreaker(NamedTuple):
+    """A breaker that is half open, or open and is to be."""
+
+    breaker_id: str
+    status: BreakerStatus
+
+
+async def find_due(connection: Connection) -> list[DueBreaker]:
+    """Return the breakers whose steps are to try, or try; locks nothing."""
+    rows = await connection.fetch(
+        "SELECT breaker_id, status FROM zart.breakers b"
+        f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) AND {_IS_LEFT_ALONE}"
+        " ORDER BY breaker_key"
+    )
+    return [DueBreaker(row[0], BreakerStatus(row[1])) for row in rows]
+
+
+async def half_open(tx: Tx, breaker_key: int) -> bool:
+    """Have the steps of an open breaker try, if it is time; return whether it is.
+
+    The caller has locked the breaker, and holds the pause lock exclusively.
+    """
+    return bool(
+        await tx.execute(
+            "UPDATE zart.breakers b SET status = 'half_open',"
+            " half_open_at = statement_timestamp()"
+            f" WHERE breaker_key = $1 AND {_IS_COOL} AND {_IS_LEFT_ALONE}",
+            breaker_key,
+        )
+    )
+
+
+_REOPEN = Statement(
+    f"""
+    UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
+        last_error = COALESCE(:error, last_error),
+        cooldowns = LEAST(cooldowns * :times::integer, {MOST_COOLDOWNS})
+    WHERE breaker_key = :breaker_key AND status = 'half_open' AND half_open_at = :since
+    """,
+    locks=("breakers",),
+)
+
+
+async def reopen(
+    tx: Tx, breaker_key: int, since: datetime | None, error: StepError | None, *, times: int
+) -> bool:
+    """Open a breaker again that is half open ``since`` then, for so many ``times`` as long.
+
+    Return False, having done nothing, if it is not half open since then. The caller has locked the
+    breaker, and holds the pause lock exclusively.
+    """
+    values = _REOPEN.arguments(
+        breaker_key=breaker_key, since=since, error=error_to_json(error), times=times
+    )
+    return bool(await tx.execute(_REOPEN.text, *values))
+
+
+_CLOSE = Statement(
+    f"UPDATE zart.breakers SET {CLOSES} WHERE breaker_key = :breaker_key",
+    locks=("breakers",),
+)
+
+
+async def close_before_its_rule(tx: Tx, breaker_key: int, caller: Caller) -> None:
+    """Close a breaker whose rule goes on, since it ends at a pace.
+
+    The caller has locked the breaker, and holds the pause lock exclusively.
+    """
+    values = _CLOSE.arguments(breaker_key=breaker_key, deleted_by=caller.triggered_by)
+    await tx.execute(_CLOSE.text, *values)

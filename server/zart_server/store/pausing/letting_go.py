@@ -1,0 +1,98 @@
+"""Lets go paused steps of a rule that goes on matching them: one attempt of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zart_server.domain.pacing import Release
+from zart_server.domain.rule_set import Judgement
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.pausing.paused import PausedStep, release
+from zart_server.store.pausing.releases import CREDIT
+from zart_server.store.statement import Statement
+
+# The credit is that of this moment, less what is spent.
+_LET_GO = Statement(
+    f"""
+    WITH let_go AS (
+        INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
+        SELECT u.*, t.token
+        FROM unnest(:rule_keys::bigint[], :run_keys::bigint[], :step_nos::integer[],
+            :attempts::integer[]) u
+        CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
+        ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
+        SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
+    )
+    UPDATE zart.pause_releases
+    SET credit = {CREDIT} - :spent::integer,
+        credit_at = statement_timestamp(), released_steps = released_steps + :spent::integer
+    WHERE rule_key = :rule_key AND ended_at IS NULL
+    """,
+    locks=("pause_releases",),
+)
+
+
+async def let_go(
+    tx: Tx,
+    rule_key: int,
+    steps: Sequence[PausedStep],
+    releases: Sequence[Release],
+    judged: Judgement,
+) -> int | None:
+    """Do with paused steps what was judged of each; return how many the rule itself let go.
+
+    Return None, having done nothing, if the rules have changed since the steps were ``judged``.
+    Spends the rule's credit if it is releasing. The caller has locked the runs and holds the pause
+    lock, shared.
+    """
+    judgement = Judgement([one.withheld_by for one in releases], judged.epoch)
+    if await release(tx, steps, judgement) is None:
+        return None
+    marks = [
+        (by, step.run_key, step.step_no, step.attempt)
+        for step, one in zip(steps, releases, strict=True)
+        for by in one.let_go_by
+    ]
+    spent = sum(rule_key in one.let_go_by for one in releases)
+    rule_keys, run_keys, step_nos, attempts = zip(*marks, strict=True) if marks else ((),) * 4
+    values = _LET_GO.arguments(
+        rule_key=rule_key,
+        rule_keys=rule_keys,
+        run_keys=run_keys,
+        step_nos=step_nos,
+        attempts=attempts,
+        spent=spent,
+    )
+    await tx.execute(_LET_GO.text, *values)
+    return spent
+
+
+async def promise_canary(tx: Tx, rule_key: int, steps: int) -> None:
+    """Have so many steps more released once the rule is settled.
+
+    The caller holds the pause lock, shared, and has seen the rule settling.
+    """
+    await tx.execute(
+        "INSERT INTO zart.pause_canaries AS c (rule_key, steps) VALUES ($1, $2)"
+        " ON CONFLICT (rule_key) DO UPDATE SET steps = c.steps + excluded.steps",
+        rule_key,
+        steps,
+    )
+
+
+async def promised_canaries(connection: Connection) -> list[tuple[int, int]]:
+    """Return the settled rules of which so many steps are to be released."""
+    rows = await connection.fetch(
+        "SELECT rule_key, steps FROM zart.pause_canaries c WHERE NOT EXISTS ("
+        "SELECT FROM zart.pause_work w WHERE w.rule_key = c.rule_key AND work = 'settle' OFFSET 0)"
+        " ORDER BY rule_key"
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def take_canary(tx: Tx, rule_key: int) -> int:
+    """Return how many steps of a rule are to be released, and forget it: the caller does it now."""
+    steps: int | None = await tx.fetchval(
+        "DELETE FROM zart.pause_canaries WHERE rule_key = $1 RETURNING steps", rule_key
+    )
+    return steps or 0

@@ -1,0 +1,91 @@
+"""Counts what releases have let go that nobody has leased, and what they have before them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from zart_server.domain.pacing import Line
+from zart_server.store.connection import Tx
+from zart_server.store.statement import Statement
+
+
+class Counted(NamedTuple):
+    """What a release has before it and behind it, and the same as it was counted before."""
+
+    unleased: int
+    now: Line
+    before: Line
+    seconds: float | None  # since the count before; None: there was none
+
+
+async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
+    """Note of a rule's released attempts that they were leased, so that few stand.
+
+    Those that are neither queued nor paused were. The caller holds the pause lock, shared, and
+    the rule's advisory lock.
+    """
+    await tx.execute(
+        """
+        UPDATE zart.released_steps s SET token_until = t.token
+        FROM (SELECT zart.last_token() AS token OFFSET 0) t
+        WHERE s.ctid = ANY(ARRAY(
+            SELECT m.ctid FROM zart.released_steps m
+            WHERE m.rule_key = $1 AND m.token_until IS NULL AND NOT EXISTS (
+                SELECT FROM zart.queue q WHERE q.run_key = m.run_key AND q.step_no = m.step_no
+                  AND q.attempt = m.attempt OFFSET 0)
+              AND NOT EXISTS (
+                SELECT FROM zart.held h WHERE h.run_key = m.run_key AND h.step_no = m.step_no
+                  AND h.attempt = m.attempt OFFSET 0)
+            LIMIT $2))
+        """,
+        rule_key,
+        limit,
+    )
+
+
+async def count_release(tx: Tx, rule_key: int) -> Counted | None:
+    """Count what a release let go that is not leased, and what is left. None: it has ended."""
+    row = await tx.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM zart.released_steps
+                WHERE rule_key = $1 AND token_until IS NULL),
+            (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
+            paused_steps, counted_released,
+            EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
+        FROM zart.pause_releases WHERE rule_key = $1 AND ended_at IS NULL
+        """,
+        rule_key,
+    )
+    if row is None:
+        return None
+    return Counted(row[0], Line(row[1], row[2]), Line(row[3], row[4]), row[5])
+
+
+_NOTE = Statement(
+    """
+    UPDATE zart.pause_releases
+    SET unleased_steps = :unleased, paused_steps = :paused, counted_released = :released,
+        is_waiting = :is_waiting, counted_at = statement_timestamp(),
+        expected_end_at = statement_timestamp() + :seconds_left::float8 * interval '1 second'
+    WHERE rule_key = :rule_key AND ended_at IS NULL
+    """,
+    locks=("pause_releases",),
+)
+
+
+async def note_counted(
+    tx: Tx, rule_key: int, counted: Counted, seconds_left: float | None, *, is_waiting: bool
+) -> None:
+    """Keep what was counted of a release, for its callers and for the next count.
+
+    The caller holds the pause lock, shared, and the rule's advisory lock.
+    """
+    values = _NOTE.arguments(
+        rule_key=rule_key,
+        unleased=counted.unleased,
+        paused=counted.now.paused,
+        released=counted.now.released,
+        is_waiting=is_waiting,
+        seconds_left=seconds_left,
+    )
+    await tx.execute(_NOTE.text, *values)

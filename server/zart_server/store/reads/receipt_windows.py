@@ -1,0 +1,165 @@
+"""Reads the window of a pause rule's receipt, and the runs that may have leased something in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zart_server.domain.errors import PauseRuleNotFound
+from zart_server.domain.receipts import Window
+from zart_server.store.connection import Connection
+from zart_server.store.statement import Statement
+
+# Runs are chosen by their times, with this much to spare: a statement's time is taken when it
+# begins, and it may wait before it does what it says. What they leased is judged by tokens.
+_MARGIN = timedelta(minutes=5)
+_NEAR = 1_000  # run keys: no search is worth fewer
+
+
+async def read_window(connection: Connection, rule_id: str) -> Window:
+    """Return the window of a rule, deleted or not. Raises PauseRuleNotFound.
+
+    The last token is read before the rule: if the rule is active then, it was when that token was
+    given out. The other way round it may have ended in between, and others been leased.
+    """
+    last_token = await connection.fetchval("SELECT zart.last_token()")
+    row = await connection.fetchrow(
+        "SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from,"
+        " token_until FROM zart.pause_rules WHERE rule_id = $1",
+        rule_id,
+    )
+    if row is None:
+        raise PauseRuleNotFound(rule_id)
+    return Window(
+        row["rule_key"],
+        row["execution_id"],
+        row["task_name"],
+        row["step_regex"],
+        row["created_at"],
+        row["deleted_at"],
+        row["token_from"],
+        last_token if row["deleted_at"] is None else row["token_until"],
+    )
+
+
+async def last_run_of(connection: Connection, window: Window) -> int:
+    """Return a run key beyond which no run has leased anything by the end of a window.
+
+    Keys are given out in order, and before the tokens of what a run leases: if a run was begun
+    after the window, so was every run with a greater key. Read after the window was.
+    """
+    first, last = await connection.fetchrow(
+        "SELECT COALESCE((SELECT run_key FROM zart.runs WHERE run_key >= 0"
+        " ORDER BY run_key LIMIT 1), 0), COALESCE((SELECT run_key FROM zart.runs"
+        " WHERE run_key >= 0 ORDER BY run_key DESC LIMIT 1), 0)"
+    ) or (0, 0)
+    if window.ended_at is None:
+        return int(last)
+    while last - first > _NEAR:
+        middle = first + (last - first) // 2
+        run_key, is_later = await connection.fetchrow(
+            "SELECT run_key, created_at > $2 FROM zart.runs WHERE run_key >= $1"
+            " ORDER BY run_key LIMIT 1",
+            middle,
+            window.ended_at + _MARGIN,
+        ) or (middle, True)
+        first, last = (first, middle) if is_later else (run_key, last)
+    return int(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Where runs are that lived about a window, first and last, and how far was looked for them."""
+
+    spans: Sequence[tuple[int, int]]
+    until: int
+    looked_at: int
+    lived: int
+
+
+# Of a run: that it lived about a window.
+LIVED = """created_at <= COALESCE(:before::timestamptz, 'infinity')
+    AND (completed_at IS NULL OR completed_at >= :since::timestamptz)"""
+_SPAN = Statement(
+    f"""
+    SELECT max(run_key) AS until, count(*) AS looked_at, count(*) FILTER (WHERE lived) AS lived,
+        min(run_key) FILTER (WHERE lived) AS first, max(run_key) FILTER (WHERE lived) AS last
+    FROM (
+        SELECT run_key, {LIVED} AND (:task_name::text IS NULL OR listed_task = :task_name) AS lived
+        FROM zart.runs WHERE run_key > :after::bigint AND run_key <= :last::bigint
+        ORDER BY run_key LIMIT :limit::bigint) r
+    """
+)
+_RUNS_OF_EXECUTION = Statement(
+    f"""
+    SELECT run_key FROM zart.runs
+    WHERE execution_key = (
+        SELECT execution_key FROM zart.executions WHERE execution_id = :execution_id)
+      AND {LIVED}
+    ORDER BY run_number
+    """
+)
+
+
+def times_about(window: Window) -> dict[str, object]:
+    """Return the arguments of ``LIVED``."""
+    ended = window.ended_at
+    return {
+        "since": window.started_at - _MARGIN,
+        "before": None if ended is None else ended + _MARGIN,
+    }
+
+
+async def find_spans(
+    connection: Connection, window: Window, after: int, last: int, limit: int
+) -> Spans:
+    """Look at the next runs by key, at most so many, for those that lived about a window.
+
+    Of a rule of one execution all its runs are found at once.
+    """
+    times = times_about(window)
+    if window.execution_id is not None:
+        rows = await connection.fetch(
+            _RUNS_OF_EXECUTION.text,
+            *_RUNS_OF_EXECUTION.arguments(**times, execution_id=window.execution_id),
+        )
+        return Spans([(row[0], row[0]) for row in rows], last, len(rows), len(rows))
+    row = await connection.fetchrow(
+        _SPAN.text,
+        *_SPAN.arguments(**times, task_name=window.task_name, after=after, last=last, limit=limit),
+    )
+    if row is None or not row["looked_at"]:
+        return Spans([], last, 0, 0)
+    spans = [(row["first"], row["last"])] if row["lived"] else []
+    return Spans(spans, row["until"], row["looked_at"], row["lived"])
+
+
+_PURGED = Statement(
+    """
+    SELECT EXISTS (
+        SELECT FROM zart.purged_runs
+        WHERE (:task_name::text IS NULL OR task_name = :task_name)
+          AND lives && tstzrange(:since::timestamptz, :before::timestamptz, '[]'))
+    AND NOT EXISTS (
+        SELECT FROM zart.executions
+        WHERE execution_id = :execution_id::text AND created_at <= :since)
+    """
+)
+
+
+async def is_any_purged(connection: Connection, window: Window) -> bool:
+    """Return whether runs were purged that may have leased something in a window.
+
+    Executions are purged as a whole: one that is there since before the window was not.
+    """
+    found: bool = await connection.fetchval(
+        _PURGED.text,
+        *_PURGED.arguments(
+            since=window.started_at,
+            before=window.ended_at,
+            task_name=window.task_name,
+            execution_id=window.execution_id,
+        ),
+    )
+    return found

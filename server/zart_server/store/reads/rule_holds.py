@@ -1,0 +1,116 @@
+"""Reads which pause rules held an execution's steps, from when to when; no row is kept of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.commands import ExecutionView
+from zart_server.domain.errors import ZartError
+from zart_server.domain.operations import ListOperations, OperationKind
+from zart_server.domain.rule_holds import OnRecord, RuleHold, holds_of
+from zart_server.store.connection import Connection
+from zart_server.store.pausing.rules import RuleRow, rule_columns
+from zart_server.store.reads.executions import get_execution, get_executions
+from zart_server.store.reads.operations import list_operations
+from zart_server.store.statement import Statement
+
+_RUNS = 10
+_MOST = 1_000
+_LOOKED_AT = 5_000  # rules, the newest
+_RULES = Statement(
+    f"""
+    WITH looked AS MATERIALIZED (
+        SELECT * FROM zart.pause_rules WHERE rule_key >= 0
+        ORDER BY rule_key DESC LIMIT {_LOOKED_AT}
+    )
+    SELECT {rule_columns("looked", 1)} FROM looked
+    WHERE (execution_id IS NULL OR execution_id = :execution_id::text)
+      AND (task_name IS NULL OR task_name = :task_name::text)
+      AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)
+    """
+)
+_LET_GO = Statement(
+    f"""
+    SELECT p.rule_id, s.run_key, s.step_no, s.attempt, s.released_at
+    FROM unnest(:run_keys::bigint[]) u(run_key)
+    CROSS JOIN LATERAL (SELECT * FROM zart.released_steps WHERE run_key = u.run_key
+        LIMIT {_LOOKED_AT}) s
+    CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p
+    """
+)
+
+
+class RuleHolds(NamedTuple):
+    """The holds, newest first. ``is_partial``: there may be others, of earlier runs or shorter."""
+
+    holds: tuple[RuleHold, ...]
+    is_partial: bool
+
+
+async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHolds:
+    """Return which rules held the steps of an execution's newest runs. Raises ExecutionNotFound.
+
+    ``connection`` is to see one moment.
+    """
+    current = await get_execution(connection, execution_id, None)
+    rules = [
+        RuleRow.from_row(row).rule
+        for row in await connection.fetch(
+            _RULES.text,
+            *_RULES.arguments(
+                execution_id=execution_id,
+                task_name=current.execution.task_name,
+                since=current.execution.created_at,
+            ),
+        )
+    ]
+    newest = current.run.run_number
+    oldest = max(0, newest - _RUNS + 1)
+    if not rules:
+        return RuleHolds((), is_partial=False)
+    earlier = [(execution_id, number) for number in range(oldest, newest)]
+    views = [current]
+    if earlier:
+        for view in await get_executions(connection, earlier):
+            if isinstance(view, ZartError):
+                raise view
+            views.append(view)
+    records = await _records(connection, execution_id, views)
+    found = [
+        hold
+        for view in views
+        for hold in holds_of(
+            view.run,
+            current.execution.task_name,
+            view.steps,
+            rules,
+            records[view.run.run_number],
+        )
+    ]
+    found.sort(key=lambda hold: (hold.since, hold.step_name, hold.rule.rule_id), reverse=True)
+    return RuleHolds(tuple(found[:_MOST]), is_partial=oldest > 0 or len(found) > _MOST)
+
+
+async def _records(
+    connection: Connection, execution_id: str, views: list[ExecutionView]
+) -> dict[int, OnRecord]:
+    """Return what is on record of each run, by its number."""
+    kinds = (OperationKind.RETRY_STEP, OperationKind.UPDATE_PAUSE_RULE)
+    page = await list_operations(connection, ListOperations(execution_id, kinds), None, _LOOKED_AT)
+    retried: dict[int, dict[str, list[datetime]]] = defaultdict(lambda: defaultdict(list))
+    exempted: dict[str, list[tuple[datetime, bool]]] = defaultdict(list)
+    for done in page.items:
+        if done.kind is OperationKind.RETRY_STEP:
+            retried[done.run_number or 0][done.step_name].append(done.created_at)
+        elif done.made.is_exempt is not None:
+            exempted[done.rule_id].append((done.created_at, done.made.is_exempt))
+    by_key = {view.run_key: view for view in views}
+    let_go: dict[int, dict[tuple[str, str, int], datetime]] = defaultdict(dict)
+    for row in await connection.fetch(_LET_GO.text, *_LET_GO.arguments(run_keys=list(by_key))):
+        view = by_key[row["run_key"]]
+        name = view.steps[row["step_no"]].step_name
+        let_go[view.run.run_number][row["rule_id"], name, row["attempt"]] = row["released_at"]
+    numbers = [view.run.run_number for view in views]
+    return {n: OnRecord(retried[n], exempted, let_go[n]) for n in numbers}

@@ -1,0 +1,58 @@
+"""What tests of breakers do: make one, let attempts end badly, wait for its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rig import Rig, eventually
+
+import zart
+from zart.models import Breaker, StepError
+
+ONE = {"charge": ()}
+BAD = StepError("CardError", "card 4711 was declined", "")
+
+
+async def breaker(client: zart.Client, **settings: Any) -> str:
+    """Make a breaker of the steps `charge*` of the task `t`, and return its id."""
+    wanted: dict[str, Any] = {
+        "task_name": "t",
+        "step_pattern": "charge*",
+        "failure_threshold": 3,
+        "window": 60.0,
+    }
+    return (await client.create_breaker(**(wanted | settings))).breaker_id
+
+
+async def fail(rig: Rig, count: int, prefix: str = "x", *, error: StepError = BAD) -> None:
+    """Let one attempt end badly in each of so many new executions."""
+    for n in range(count):
+        await rig.start(f"{prefix}-{n}", ONE)
+    leased = await rig.lease(1000)
+    assert len(leased) == count
+    ending = zart.Failed(error, retryable=False)
+    await rig.report(*(zart.Outcome(t.task_id, t.lease_token, ending) for t in leased))
+
+
+async def until(client: zart.Client, breaker_id: str, status: str) -> Breaker:
+    """Wait until a breaker has a status, and return it."""
+    found: list[Breaker] = []
+
+    async def has_status() -> bool:
+        found[:] = [await client.get_breaker(breaker_id)]
+        return found[0].status == status
+
+    await eventually(has_status)
+    return found[0]
+
+
+async def until_counted(client: zart.Client, breaker_id: str, failures: int) -> Breaker:
+    """Wait until a breaker has counted so many failures, and return it."""
+    found: list[Breaker] = []
+
+    async def has_counted() -> bool:
+        found[:] = [await client.get_breaker(breaker_id)]
+        return found[0].failures_in_window == failures
+
+    await eventually(has_counted)
+    return found[0]

@@ -1,0 +1,229 @@
+"""A rule is drained when nothing that it withholds is in flight, and says since when."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rig import Rig, eventually, maintain
+
+import zart
+from zart.models import LeasedTask, PauseRule
+from zart.testing.server import ServerUnderTest, serving
+
+STEP = {"a": ()}
+
+
+async def leased(rig: Rig, count: int = 1, *, task: str = "t", **options: Any) -> list[LeasedTask]:
+    """Start executions of one step, and lease them."""
+    for n in range(count):
+        await rig.start(f"{task}-{n}", STEP, task=task)
+    return await rig.lease(count, task=task, **options)
+
+
+async def drained(rig: Rig, rule_id: str) -> PauseRule:
+    """Wait until a rule is drained."""
+    return await rig.client.wait_drained(rule_id)
+
+
+async def drains_on_record(rig: Rig) -> list[tuple[str, str]]:
+    """Return the rules that were drained, and by whom."""
+    operations = await rig.client.list_operations(kind="drain")
+    return [(operation.rule_id, operation.triggered_by) for operation in operations]
+
+
+async def until_looked_at(rig: Rig, looks: int = 2) -> None:
+    """Wait until the server has looked at all leases so many times more."""
+    sql = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'zart.leases'::regclass"
+
+    async def seen() -> int:
+        await rig.db.execute("SELECT pg_stat_clear_snapshot()")
+        found: int = await rig.db.fetchval(sql)
+        return found
+
+    before = await seen()
+
+    async def are_seen() -> bool:
+        return await seen() >= before + looks
+
+    await eventually(are_seen)
+
+
+async def test_counts_are_of_what_is_withheld_and_in_flight(rig: Rig) -> None:
+    await leased(rig, 2)
+    await rig.start("later", STEP)
+    paused = await rig.client.pause(task_name="t")
+    assert (paused.paused_steps, paused.running_steps) == (1, 2)
+    assert (paused.rule.paused_steps, paused.rule.running_steps) == (1, 2)
+
+    read = await rig.client.get_pause_rule(paused.rule_id)
+    [listed] = await rig.client.list_pause_rules()
+    for rule in (read, listed):
+        assert (rule.paused_steps, rule.running_steps, rule.drained_at) == (1, 2, None)
+
+
+async def test_a_rule_without_anything_in_flight_is_drained_at_once(rig: Rig) -> None:
+    await leased(rig, task="other")
+    paused = await rig.client.pause(task_name="t")
+    rule = await drained(rig, paused.rule_id)
+
+    assert rule.drained_at is not None
+    assert rule.running_steps == 0
+    assert await drains_on_record(rig) == [(paused.rule_id, "drain")]
+
+
+async def test_it_is_drained_within_a_second_of_the_last_end(rig: Rig) -> None:
+    tasks = await leased(rig, 3)
+    paused = await rig.client.pause(task_name="t", incident="INC-7")
+    await rig.complete(*tasks[:2])
+    waiting = asyncio.create_task(drained(rig, paused.rule_id))
+    await until_looked_at(rig)
+    assert not waiting.done()
+
+    await rig.complete(tasks[2])
+    ended = await rig.db.fetchval("SELECT max(completed_at) FROM zart.steps")
+    rule = await waiting
+    assert rule.drained_at is not None
+    # A look begins each 0.8 s; the machine may be busy.
+    assert timedelta() <= rule.drained_at - ended < timedelta(seconds=3)
+    [operation] = await rig.client.list_operations(kind="drain")
+    assert (operation.rule_id, operation.incident) == (paused.rule_id, "INC-7")
+
+
+@pytest.mark.parametrize("scope", [{"execution_id": "t-0"}, {"step_pattern": "a*"}, {}])
+async def test_each_scope_drains(rig: Rig, scope: dict[str, Any]) -> None:
+    [task] = await leased(rig)
+    await leased(rig, task="u")
+    paused = await rig.client.pause(**(scope or {"task_name": "t"}))
+    before = await rig.client.get_pause_rule(paused.rule_id)
+    assert before.running_steps == (2 if "step_pattern" in scope else 1)
+    await rig.complete(task, rig.leased["u-0", "a"])
+
+    assert (await drained(rig, paused.rule_id)).running_steps == 0
+
+
+async def test_a_step_of_a_dead_dispatcher_counts_until_its_lease_is_swept(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await leased(rig, lease_duration=1.0)
+    paused = await rig.client.pause(task_name="t")
+    told = [rule async for rule in rig.client.watch_pause_rule(paused.rule_id, until="drained")]
+
+    assert [rule.running_steps for rule in told][-1] == 0
+    silent = [rule for rule in told if rule.silent_steps]
+    assert all(rule.running_steps == 1 and rule.silent_until for rule in silent)
+    assert silent
+    [lost] = await rig.db.fetch("SELECT status, completed_at FROM zart.attempts")
+    assert lost["status"] == "lost"
+    assert told[-1].drained_at is not None
+    assert told[-1].drained_at >= lost["completed_at"]
+
+
+async def test_what_a_rule_exempts_is_not_waited_for(rig: Rig) -> None:
+    await leased(rig, 2)
+    await rig.start("t-2", STEP)
+    paused = await rig.client.pause(task_name="t")
+    updated = await rig.client.update_pause_rule(paused.rule_id, exempt=["t-0", "t-2"])
+    assert (updated.rule.paused_steps, updated.rule.running_steps) == (0, 1)
+    read = await rig.client.get_pause_rule(paused.rule_id)
+    assert (read.paused_steps, read.running_steps) == (0, 1)
+
+    await rig.complete(rig.leased["t-1", "a"])
+    assert (await drained(rig, paused.rule_id)).drained_at is not None
+
+
+async def test_an_exemption_taken_back_is_waited_for_anew(rig: Rig) -> None:
+    paused = await rig.client.pause(task_name="t")
+    await rig.client.update_pause_rule(paused.rule_id, exempt=["t-0"])
+    await drained(rig, paused.rule_id)
+    [task] = await leased(rig)
+    assert (await rig.client.get_pause_rule(paused.rule_id)).is_drained
+
+    updated = await rig.client.update_pause_rule(paused.rule_id, unexempt=["t-0"])
+    assert (updated.rule.running_steps, updated.rule.drained_at) == (1, None)
+    await until_looked_at(rig)
+    assert not (await rig.client.get_pause_rule(paused.rule_id)).is_drained
+    await rig.complete(task)
+    assert (await drained(rig, paused.rule_id)).running_steps == 0
+    assert await drains_on_record(rig) == [(paused.rule_id, "drain")]
+
+
+async def test_what_is_let_go_is_waited_for_anew_and_recorded_once(rig: Rig) -> None:
+    await rig.start("t-0", STEP)
+    paused = await rig.client.pause(task_name="t")
+    await drained(rig, paused.rule_id)
+    async with rig.db.transaction():
+        await rig.db.execute("SELECT pg_advisory_xact_lock($1)", 0x7A61_7274_0002)
+        await rig.db.execute(
+            "WITH gone AS (DELETE FROM zart.held RETURNING *), queued AS ("
+            " INSERT INTO zart.queue SELECT (json_populate_record(NULL::zart.queue,"
+            " row_to_json(gone))).* FROM gone)"
+            " INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
+            " SELECT rule_key, run_key, step_no, attempt, zart.last_token() FROM gone"
+        )
+        await rig.db.execute(
+            "UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1"
+        )
+    await until_looked_at(rig)  # it is queued: it may be leased at any moment
+    before = await rig.client.get_pause_rule(paused.rule_id)
+    assert (before.paused_steps, before.running_steps, before.drained_at) == (0, 0, None)
+
+    [task] = await rig.lease(wait=5)
+    assert (await rig.client.get_pause_rule(paused.rule_id)).running_steps == 1
+    await rig.complete(task)
+    await drained(rig, paused.rule_id)
+    assert await drains_on_record(rig) == [(paused.rule_id, "drain")]
+
+
+async def test_a_rule_that_ends_first_is_not_drained(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await leased(rig)
+    paused = await rig.client.pause(task_name="t")
+    waiting = asyncio.create_task(drained(rig, paused.rule_id))
+    await until_looked_at(rig)
+    await rig.client.resume(rule_id=paused.rule_id)
+    rule = await waiting
+    assert (rule.status, rule.drained_at, rule.running_steps) == ("RESUMED", None, 0)
+
+    async def is_forgotten() -> bool:
+        return not await rig.db.fetchval("SELECT count(*) FROM zart.pause_drains")
+
+    await eventually(is_forgotten)
+    assert await drains_on_record(rig) == []
+
+
+async def test_nothing_is_looked_at_when_nothing_is_awaited(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await leased(rig)
+    drains = zart_server.running.runtime.drains
+    before = drains._seen_at
+    for _ in range(3):
+        await maintain(zart_server)
+        await rig.client.list_pause_rules()
+    assert drains._seen_at == before
+
+
+async def test_many_in_flight_end_while_two_servers_watch(zart_database: str, rig: Rig) -> None:
+    count = 2_000
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    for begin in range(0, count, 500):
+        await rig.client.batch_start_executions(
+            [zart.Start("t", execution_id=f"x-{n}") for n in range(begin, begin + 500)]
+        )
+    tasks = [task for _ in range(4) for task in await rig.lease(500)]
+    paused = await rig.client.pause(task_name="t")
+    assert paused.running_steps == len(tasks) == count
+    with serving(zart_database) as other:
+        async with zart.connect(other.address) as elsewhere:
+            there = asyncio.create_task(elsewhere.wait_drained(paused.rule_id))
+            here = asyncio.create_task(drained(rig, paused.rule_id))
+            for begin in range(0, count, 400):
+                await rig.complete(*tasks[begin : begin + 400])
+            rules = await asyncio.gather(here, there)
+    assert {rule.drained_at for rule in rules} == {rules[0].drained_at}
+    assert rules[0].drained_at is not None
+    assert await drains_on_record(rig) == [(paused.rule_id, "drain")]

@@ -1,0 +1,207 @@
+"""A half-open breaker lets a few steps try, and their outcome decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from breaking import BAD, ONE, breaker, fail, until
+from rig import Rig, eventually
+
+import zart
+from zart.models import Breaker, LeasedTask
+
+SECOND = timedelta(seconds=1)
+
+
+async def probe(rig: Rig) -> LeasedTask:
+    """Lease the one step that is let go."""
+    (found,) = await rig.lease(wait=10)
+    return found
+
+
+def cools_for(found: Breaker) -> timedelta:
+    """Return how long an open breaker stays open."""
+    assert found.opened_at is not None
+    assert found.cooldown_ends_at is not None
+    return found.cooldown_ends_at - found.opened_at
+
+
+async def tripped(rig: Rig, count: int = 3, **settings: Any) -> str:
+    """Make a breaker that cools soon, open it, and start executions that it pauses."""
+    breaker_id = await breaker(rig.client, **({"cooldown": 1.0} | settings))
+    await rig.client.trip_breaker(breaker_id)
+    for n in range(count):
+        await rig.start(f"x-{n}", ONE)
+    return breaker_id
+
+
+async def test_a_good_probe_closes_it_and_lets_the_others_go(rig: Rig) -> None:
+    breaker_id = await tripped(rig)
+    found = await rig.client.get_breaker(breaker_id)
+    assert cools_for(found) == SECOND
+
+    tried = await probe(rig)
+    assert (await rig.client.get_breaker(breaker_id)).status == "HALF_OPEN"
+    assert tried.execution_id == "x-0"  # the oldest
+    assert await rig.lease() == []
+    await rig.complete(tried)
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    assert (closed.rule_id, closed.trip_count) == (found.rule_id, 1)
+    rule = await rig.client.get_pause_rule(found.rule_id)
+    assert (rule.status, rule.deleted_by) == ("RESUMED", f"breaker {breaker_id}")
+    await rig.complete(*await rig.lease(wait=5), *await rig.lease(wait=1))
+    assert [await rig.run_status(f"x-{n}") for n in range(3)] == ["COMPLETED"] * 3
+    kinds = [o.kind.value async for o in rig.client.list_operations() if o.breaker_id]
+    assert kinds[:3] == ["BREAKER_CLOSED", "BREAKER_HALF_OPENED", "BREAKER_OPENED"]
+
+
+async def test_a_rate_lets_the_others_go_at_that_pace(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 4, rate_per_second=0.5)
+    await rig.complete(await probe(rig))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    rule = await rig.client.get_pause_rule(closed.rule_id)
+    assert rule.status == "RELEASING"
+    assert rule.release is not None
+    assert rule.release.rate_per_second == 0.5
+    assert rule.release.started_by == f"breaker {breaker_id}"
+    await rig.client.resume(rule_id=closed.rule_id)  # the rest at once
+    assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
+    kinds = [o.kind.value async for o in rig.client.list_operations() if o.breaker_id]
+    assert kinds.count("BREAKER_CLOSED") == 1
+
+
+async def test_a_bad_probe_opens_it_for_twice_as_long(rig: Rig) -> None:
+    breaker_id = await tripped(rig)
+    spans = []
+    for _ in range(2):
+        tried = await probe(rig)
+        ending = zart.Failed(BAD, retryable=False)
+        await rig.report(zart.Outcome(tried.task_id, tried.lease_token, ending))
+        found = await until(rig.client, breaker_id, "OPEN")
+        spans.append(cools_for(found))
+        assert found.last_error == BAD
+        assert await rig.lease() == []
+    assert spans == [2 * SECOND, 4 * SECOND]
+    assert (found.trip_count, len(await rig.client.list_pause_rules())) == (1, 1)
+    await rig.db.execute("UPDATE zart.breakers SET cooldowns = 8")
+    tried = await probe(rig)
+    await rig.report(zart.Outcome(tried.task_id, tried.lease_token, ending))
+    found = await until(rig.client, breaker_id, "OPEN")
+    assert cools_for(found) == 10 * SECOND
+
+
+async def test_one_that_flaps_stays_open_for_longer(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 1, failure_threshold=1, cooldown=2.0)
+    await rig.complete(await probe(rig))
+    await until(rig.client, breaker_id, "CLOSED")
+
+    await fail(rig, 1, "y")
+    found = await until(rig.client, breaker_id, "OPEN")
+
+    assert cools_for(found) == 4 * SECOND
+    await rig.client.reset_breaker(breaker_id)  # somebody has looked at it
+    await fail(rig, 1, "z")
+    found = await until(rig.client, breaker_id, "OPEN")
+    assert cools_for(found) == 2 * SECOND
+
+
+async def test_all_probes_have_to_be_good(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 5, probe_steps=3)
+    tried: list[LeasedTask] = []
+    while len(tried) < 3:
+        tried += await rig.lease(wait=10)
+    assert [t.execution_id for t in tried] == ["x-0", "x-1", "x-2"]
+
+    await rig.complete(*tried[:2])
+    await rig.fail(tried[2])
+    await until(rig.client, breaker_id, "OPEN")
+
+
+async def test_one_that_ends_otherwise_is_replaced(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 2)
+    first = await probe(rig)
+    await rig.report(zart.Outcome(first.task_id, first.lease_token, zart.Released()))
+
+    second = await probe(rig)
+
+    assert (first.execution_id, second.execution_id) == ("x-0", "x-1")
+    await rig.complete(second)
+    await until(rig.client, breaker_id, "CLOSED")
+
+
+async def test_with_nothing_paused_the_next_that_becomes_ready_is_the_probe(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 0)
+    await until(rig.client, breaker_id, "HALF_OPEN")
+    await rig.start("late", ONE)
+
+    tried = await probe(rig)
+
+    assert tried.execution_id == "late"
+    await rig.complete(tried)
+    await until(rig.client, breaker_id, "CLOSED")
+
+
+async def test_a_step_that_another_rule_matches_is_no_probe(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, cooldown=1.0)
+    await rig.client.pause(execution_id="x-0")
+    await rig.client.trip_breaker(breaker_id)
+    for n in range(2):
+        await rig.start(f"x-{n}", ONE)
+
+    tried = await probe(rig)
+
+    assert tried.execution_id == "x-1"
+    assert await rig.statuses("x-0") == {"charge": "PAUSED"}
+    await rig.complete(tried)
+    await until(rig.client, breaker_id, "CLOSED")
+    assert await rig.lease() == []
+
+
+async def test_tripping_one_takes_its_probes_back(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 2, cooldown=9.0, probe_steps=2)
+    await rig.db.execute("UPDATE zart.breakers SET opened_at = opened_at - interval '9 seconds'")
+
+    async def is_let_go() -> bool:
+        return set((await rig.statuses("x-1")).values()) == {"SCHEDULED"}
+
+    await eventually(is_let_go)
+
+    opened = await rig.client.trip_breaker(breaker_id, reason="not yet")
+
+    assert (opened.status, opened.breaker.trip_count) == ("OPEN", 1)
+    assert cools_for(opened.breaker) == 9 * SECOND
+    assert await rig.lease() == []
+    assert await rig.statuses("x-0") == {"charge": "PAUSED"}
+
+
+async def test_who_ends_its_rule_slowly_keeps_it_from_trying(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 2, cooldown=9.0)
+    opened = await rig.client.get_breaker(breaker_id)
+    await rig.client.resume(rule_id=opened.rule_id, rate_per_second=1)
+    await rig.db.execute("UPDATE zart.breakers SET opened_at = opened_at - interval '9 seconds'")
+
+    for _ in range(2):
+        await rig.complete(*await rig.lease(wait=9))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    assert closed.half_open_at is None
+    (rule,) = await rig.client.list_pause_rules(include_deleted=True)
+    assert (rule.status, rule.deleted_by) == ("RESUMED", "tester")
+
+
+async def test_who_ends_it_slowly_while_it_tries_does_so_in_its_place(rig: Rig) -> None:
+    breaker_id = await tripped(rig, 4)
+    first = await probe(rig)
+    opened = await rig.client.get_breaker(breaker_id)
+    await rig.client.resume(rule_id=opened.rule_id, rate_per_second=2)
+
+    await rig.fail(first)
+    for _ in range(3):
+        await rig.complete(*await rig.lease(wait=9))
+    closed = await until(rig.client, breaker_id, "CLOSED")
+
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert (closed.trip_count, rule.deleted_by) == (1, "tester")

@@ -1,0 +1,196 @@
+"""A breaker opens: by itself, once, for what it counts; and by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+from breaking import BAD, ONE, breaker, fail, until, until_counted
+from rig import Rig
+
+import zart
+from zart.models import StepError
+from zart.testing.server import serving
+from zart_server.domain.fingerprint import fingerprint
+
+
+async def test_it_opens_when_enough_has_ended_badly(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, incident="INC-7")
+    await fail(rig, 2)
+    assert (await until_counted(rig.client, breaker_id, 2)).status == "CLOSED"
+
+    await fail(rig, 1, "y")
+    found = await until(rig.client, breaker_id, "OPEN")
+
+    assert (found.trip_count, found.last_error, found.failures_in_window) == (1, BAD, 0)
+    (rule,) = await rig.client.list_pause_rules()
+    assert rule.rule_id == found.rule_id
+    assert (rule.task_name, rule.step_pattern) == ("t", "charge*")
+    assert rule.created_by == f"breaker {breaker_id}"
+    assert rule.reason == "CardError: card 4711 was declined"
+    assert (rule.breaker_id, rule.incident) == (breaker_id, "INC-7")
+    await rig.start("later", ONE)
+    assert await rig.lease() == []
+    assert await rig.statuses("later") == {"charge": "PAUSED"}
+    late = await rig.db.fetchval(
+        "SELECT b.opened_at - max(a.completed_at) FROM zart.breakers b, zart.attempts a"
+        " GROUP BY b.breaker_key"
+    )
+    assert late < timedelta(seconds=2)
+
+
+async def test_lost_and_timed_out_attempts_count_and_others_do_not(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, failure_threshold=2)
+    for name in ("lost", "given-back", "cancelled"):
+        await rig.start(name, ONE)
+    await rig.start("other", {"ship": ()})
+    leased = {t.execution_id: t for t in await rig.lease(lease_duration=3600)}
+    await rig.client.cancel_execution("cancelled")
+    for name, ending in (
+        ("given-back", zart.Released()),
+        ("other", zart.Failed(BAD, retryable=False)),
+        ("lost", zart.Failed(BAD, retryable=False)),
+    ):
+        task = leased[name]
+        await rig.report(zart.Outcome(task.task_id, task.lease_token, ending))
+    await until_counted(rig.client, breaker_id, 1)
+
+    await rig.lease(lease_duration=3600)
+    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now() - interval '1 second'")
+    await until(rig.client, breaker_id, "OPEN")
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.attempts WHERE status = 'lost'") == 1
+
+
+async def test_only_errors_of_its_group_count(rig: Rig) -> None:
+    group = fingerprint("CardError", "card 1 was declined").error_group_id
+    breaker_id = await breaker(rig.client, error_group_id=group)
+    await fail(rig, 3, "other", error=StepError("CardError", "no route to host", ""))
+    await fail(rig, 2)
+    assert (await until_counted(rig.client, breaker_id, 2)).status == "CLOSED"
+    await fail(rig, 1, "y")
+    assert (await until(rig.client, breaker_id, "OPEN")).last_error == BAD
+
+
+async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5)
+    without = await breaker(rig.client, failure_threshold=100)
+
+    async def completed() -> int:
+        found = await rig.db.fetchval("SELECT COALESCE(sum(completed), 0) FROM zart.breaker_counts")
+        return int(found)
+
+    # Each server learns of the breaker by itself: until then nothing is counted for it.
+    done = 0
+    while await completed() < 5:
+        await rig.start(f"good-{done}", ONE)
+        await rig.complete(*await rig.lease())
+        done += 1
+    await fail(rig, 2)
+    assert (await until_counted(rig.client, breaker_id, 2)).status == "CLOSED"
+
+    await fail(rig, done + 2, "y")
+    await until(rig.client, breaker_id, "OPEN")
+    counted = await rig.db.fetchval(
+        "SELECT sum(completed) FROM zart.breaker_counts JOIN zart.breakers USING (breaker_key)"
+        " WHERE breaker_id = $1",
+        without,
+    )
+    assert counted == 0
+
+
+async def test_what_was_leased_before_it_closed_does_not_count(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, failure_threshold=1)
+    await rig.start("before", ONE)
+    (before,) = await rig.lease()
+    await rig.client.trip_breaker(breaker_id)
+    await rig.client.reset_breaker(breaker_id)
+    second = await breaker(rig.client, failure_threshold=1, step_pattern=None)
+
+    await rig.fail(before)
+    counting = await breaker(rig.client, failure_threshold=2)
+    await fail(rig, 1)
+
+    # Both have seen the attempt of before when they open for the one after it.
+    for each in (breaker_id, second):
+        assert (await until(rig.client, each, "OPEN")).trip_count == (
+            2 if each == breaker_id else 1
+        )
+    assert (await until_counted(rig.client, counting, 1)).status == "CLOSED"
+
+
+async def test_exempt_executions_do_not_count_and_stay_exempt(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, failure_threshold=2)
+    first = (await rig.client.trip_breaker(breaker_id)).rule_id
+    await rig.db.execute(
+        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
+        " SELECT rule_key, 'x-0', 0 FROM zart.pause_rules WHERE rule_id = $1",
+        first,
+    )
+    await rig.client.reset_breaker(breaker_id)
+
+    await fail(rig, 2)
+    await until_counted(rig.client, breaker_id, 1)
+    await fail(rig, 1, "y")
+    opened = await until(rig.client, breaker_id, "OPEN")
+
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert opened.rule_id != first
+    assert rule.exempt_execution_ids == ("x-0",)
+    await rig.client.retry_step("x-0", "charge")
+    assert [t.execution_id for t in await rig.lease()] == ["x-0"]
+
+
+async def test_tripping_an_open_one_does_nothing(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client)
+    first = await rig.client.trip_breaker(breaker_id, reason="by hand", triggered_by="bob")
+    again = await rig.client.trip_breaker(breaker_id)
+
+    assert (first.status, again.rule_id, again.breaker.trip_count) == ("OPEN", first.rule_id, 1)
+    (rule,) = await rig.client.list_pause_rules()
+    assert (rule.reason, rule.created_by) == ("by hand", f"breaker {breaker_id}")
+
+
+async def test_all_who_trip_and_reset_at_once_make_one_rule_a_trip(
+    zart_database: str, rig: Rig
+) -> None:
+    with serving(zart_database) as other:
+        async with zart.connect(other.address, triggered_by="other") as second:
+            breaker_id = await breaker(rig.client, failure_threshold=1)
+            for n in range(12):
+                clients = rig.client, second
+                await asyncio.gather(
+                    fail_if_there(rig, f"x-{n}"),
+                    *(client.trip_breaker(breaker_id) for client in clients),
+                    *(client.reset_breaker(breaker_id) for client in clients),
+                )
+            await rig.client.reset_breaker(breaker_id)
+            found = await rig.client.get_breaker(breaker_id)
+    rules = await rig.db.fetch("SELECT * FROM zart.pause_rules WHERE breaker_id = $1", breaker_id)
+    kinds = await rig.db.fetch(
+        "SELECT kind, count(*), count(DISTINCT rule_id) AS rules FROM zart.operations"
+        " WHERE breaker_id = $1 GROUP BY kind ORDER BY kind",
+        breaker_id,
+    )
+    records = {row["kind"]: (row["count"], row["rules"]) for row in kinds}
+    assert found.trip_count == len(rules) > 0
+    assert records["breaker_opened"] == records["breaker_closed"] == (len(rules), len(rules))
+    assert all(row["deleted_at"] is not None for row in rules)
+    assert not await overlapping(rig.db)
+
+
+async def fail_if_there(rig: Rig, execution_id: str) -> None:
+    """Let an attempt end badly, unless the step is paused."""
+    await rig.start(execution_id, ONE)
+    for task in await rig.lease():
+        await rig.fail(task)
+
+
+async def overlapping(db: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Return whether two rules of one breaker ever stood at once."""
+    found: bool = await db.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.pause_rules a JOIN zart.pause_rules b USING (breaker_id)"
+        " WHERE a.rule_key < b.rule_key AND breaker_id <> ''"
+        " AND tstzrange(a.created_at, a.deleted_at) && tstzrange(b.created_at, b.deleted_at))"
+    )
+    return found

@@ -1,0 +1,110 @@
+"""Releases: found by the rule's line and by attempts, whatever else is paused and queued."""
+
+from __future__ import annotations
+
+from hot.explained import Explained
+from hot.pausing import paused
+from hot.scenario import BATCH, scenario
+from hot.states import MANY
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import PauseScope
+from zart_server.domain.pacing import Line
+from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.store.pausing.ending import find_to_release
+from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
+from zart_server.store.pausing.meant import rules_meant
+from zart_server.store.pausing.release_counts import (
+    Counted,
+    close_leased,
+    count_release,
+    note_counted,
+)
+from zart_server.store.pausing.releases import (
+    begin_release,
+    begun_release,
+    change_rate,
+    has_line,
+    is_settled,
+    standing_releases,
+    stop_release,
+    withholds_any,
+)
+
+_OF_MANY = PauseScope(None, "many", None)
+_FIRST = f"SELECT run_key FROM zart.{{}} ORDER BY not_before, queue_no LIMIT {BATCH}"
+
+
+async def releasing(tx: Explained) -> int:
+    """Add a releasing rule that has all that is paused in its line; gives its key."""
+    key = await paused(tx, _OF_MANY)
+    await tx.sql.execute("DELETE FROM zart.pause_work")
+    await tx.sql.execute("UPDATE zart.held SET rule_key = $1", key)
+    await begin_release(tx.tx, key, 1_000.0, Caller())
+    return key
+
+
+async def released(tx: Explained, key: int, table: str = "queue") -> None:
+    """Have a rule have let go the oldest of a table."""
+    await tx.sql.execute(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
+        f" SELECT $1, run_key, 0, 1, 0 FROM ({_FIRST.format(table)}) t",
+        key,
+    )
+
+
+@scenario()
+async def letting_the_oldest_go(tx: Explained) -> None:
+    key = await releasing(tx)
+    locked, _ = await lock_line(tx.tx, key, BATCH)
+    done = await let_steps_go(tx.tx, key, locked, BATCH, {key: 1_000.0})
+    assert done == (BATCH, 0)
+    standing = await standing_releases(tx.tx)
+    assert standing[key].is_settled
+    assert await is_settled(tx.tx, key)
+
+
+@scenario()
+async def counting_a_release(tx: Explained) -> None:
+    key = await releasing(tx)
+    await tx.sql.execute("UPDATE zart.held SET rule_key = 1 WHERE run_key % 1000 <> 1")
+    await released(tx, key)
+    await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
+    await close_leased(tx.tx, key, BATCH)
+    counted = await count_release(tx.tx, key)
+    assert counted == Counted(0, Line(MANY // 1000, 0), Line(0, 0), None)
+    await note_counted(tx.tx, key, counted, 1.0, is_waiting=False)
+
+
+@scenario(2 * BATCH)
+async def stopping_a_release(tx: Explained) -> None:
+    key = await releasing(tx)
+    await released(tx, key)
+    assert await change_rate(tx.tx, key, 5.0)
+    assert await stop_release(tx.tx, key)
+    assert await tx.sql.fetchval("SELECT count(token_until) FROM zart.released_steps") == BATCH
+
+
+@scenario()
+async def asking_whether_a_release_is_at_its_end(tx: Explained) -> None:
+    key = await releasing(tx)
+    assert await has_line(tx.tx, key)
+    assert await withholds_any(tx.tx, key)
+    assert await begun_release(tx.tx, key) is not None
+    other = await paused(tx, PauseScope(None, "other", None))
+    assert not await withholds_any(tx.tx, other)
+
+
+@scenario(1)
+async def promising_a_canary(tx: Explained) -> None:
+    key = await paused(tx, _OF_MANY)
+    assert [row.rule_key for row in await rules_meant(tx.tx, None, _OF_MANY)] == [key]
+    await promise_canary(tx.tx, key, 5)
+    assert await promised_canaries(tx.tx) == []
+    await tx.sql.execute("DELETE FROM zart.pause_work")
+    assert await promised_canaries(tx.tx) == [(key, 5)]
+    assert await take_canary(tx.tx, key) == 5
+
+
+@scenario(1)
+async def beginning_a_release_at_an_expiry(tx: Explained) -> None:
+    assert await find_to_release(tx.tx) == []
