@@ -124,6 +124,16 @@ async def test_times_are_exact(audited: Rig) -> None:
     assert starts == everything[-2:]
 
 
+async def test_times_at_their_bounds(audited: Rig) -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    call = audited.client
+    between = await call.list_operations(created_after=first, created_before=last)
+    assert kinds(between) == ["RESUME", "CANCEL", "RESTART", "PAUSE"]
+    assert await call.list_operations(created_after=last) == []
+    assert await call.list_operations(created_before=first) == []
+
+
 async def test_starts_are_not_looked_for_among_all_there_ever_were(rig: Rig) -> None:
     too_broad: list[dict[str, Any]] = [
         {"kinds": ["START"]},

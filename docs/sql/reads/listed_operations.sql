@@ -571,7 +571,7 @@ ORDER BY operation_key DESC;
 -- store/reads/listed_operations.py: _first_since (first since operations)
 -- Return the key that operations since a time begin with; None if there are none at all.
 -- Locks: nothing.
--- Parameters: time=$1.
+-- Parameters: time=$1, margin=$2.
 WITH RECURSIVE narrowed(low, high) AS (
     SELECT (SELECT operation_key FROM zart.operations WHERE operation_key >= 0
         ORDER BY operation_key LIMIT 1),
@@ -583,7 +583,8 @@ WITH RECURSIVE narrowed(low, high) AS (
     FROM narrowed
     CROSS JOIN LATERAL (SELECT low + (high - low) / 2 AS middle OFFSET 0) m
     CROSS JOIN LATERAL (
-        SELECT operation_key, created_at < $1::timestamptz AS is_earlier
+        SELECT operation_key,
+            created_at < $1::timestamptz + $2::interval AS is_earlier
         FROM zart.operations
         WHERE operation_key >= m.middle ORDER BY operation_key LIMIT 1) o
     WHERE low < high
@@ -593,7 +594,7 @@ SELECT max(low) FROM narrowed;
 -- store/reads/listed_operations.py: _first_since (first since operation_attempts)
 -- Return the key that operations since a time begin with; None if there are none at all.
 -- Locks: nothing.
--- Parameters: time=$1.
+-- Parameters: time=$1, margin=$2.
 WITH RECURSIVE narrowed(low, high) AS (
     SELECT (SELECT operation_key FROM zart.operation_attempts WHERE operation_key >= 0
         ORDER BY operation_key LIMIT 1),
@@ -605,7 +606,8 @@ WITH RECURSIVE narrowed(low, high) AS (
     FROM narrowed
     CROSS JOIN LATERAL (SELECT low + (high - low) / 2 AS middle OFFSET 0) m
     CROSS JOIN LATERAL (
-        SELECT operation_key, created_at < $1::timestamptz AS is_earlier
+        SELECT operation_key,
+            created_at < $1::timestamptz + $2::interval AS is_earlier
         FROM zart.operation_attempts
         WHERE operation_key >= m.middle ORDER BY operation_key LIMIT 1) o
     WHERE low < high

@@ -107,7 +107,8 @@ _FIRST_SINCE = {
             FROM narrowed
             CROSS JOIN LATERAL (SELECT low + (high - low) / 2 AS middle OFFSET 0) m
             CROSS JOIN LATERAL (
-                SELECT operation_key, created_at < :time::timestamptz AS is_earlier
+                SELECT operation_key,
+                    created_at < :time::timestamptz + :margin::interval AS is_earlier
                 FROM zart.{table}
                 WHERE operation_key >= m.middle ORDER BY operation_key LIMIT 1) o
             WHERE low < high
@@ -137,9 +138,9 @@ async def read_part(
     """Return the operations of one table before a key, newest first."""
     since = 0
     if wanted.created_after is not None:
-        since = await _first_since(connection, table, wanted.created_after - _UNDER_WAY) or 0
+        since = await _first_since(connection, table, wanted.created_after, -_UNDER_WAY) or 0
     if wanted.created_before is not None:
-        end = await _first_since(connection, table, wanted.created_before + _UNDER_WAY)
+        end = await _first_since(connection, table, wanted.created_before, _UNDER_WAY)
         before = before if end is None else min(before, end)
     by, kinds = _found_by(table, wanted)
     statement = _LISTS[f"{table} by {by}"]
@@ -195,8 +196,14 @@ def _most_looked_at(table: str, wanted: ListOperations, by: str, limit: int) -> 
     return _LOOKED_AT_OF_A_KIND if by in _OF_ONE_KIND_EACH else _LOOKED_AT
 
 
-async def _first_since(connection: Connection, table: str, time: datetime) -> int | None:
-    """Return the key that operations since a time begin with; None if there are none at all."""
+async def _first_since(
+    connection: Connection, table: str, time: datetime, margin: timedelta
+) -> int | None:
+    """Return the key that operations since a time begin with; None if there are none at all.
+
+    The database adds the margin: it knows years before 1 and after 9999.
+    """
     statement = _FIRST_SINCE[table]
-    found: int | None = await connection.fetchval(statement.text, *statement.arguments(time=time))
+    values = statement.arguments(time=time, margin=margin)
+    found: int | None = await connection.fetchval(statement.text, *values)
     return found
