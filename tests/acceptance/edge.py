@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -100,7 +99,7 @@ class Edge:
         """Wait until exactly these servers are called."""
 
         def are_called() -> bool:
-            assert self.process.poll() is None
+            assert self.process.poll() is None, (self.folder / "envoy.log").read_text()
             return self.healthy(cluster) == ports
 
         block_until(are_called)
@@ -184,13 +183,11 @@ def _set_endpoints(config: Any, cluster: str, addresses: Sequence[str]) -> None:
 
 
 def _await_ready(running: Edge) -> None:
-    def takes_connections() -> bool:
+    def is_ready() -> bool:
         assert running.process.poll() is None, (running.folder / "envoy.log").read_text()
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", running.port), timeout=1),
-        ):
-            return True
+        # It listens before it can answer, and a connection of that moment may be reset.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return bool(running.ask("/server_info")["state"] == "LIVE")
         return False
 
-    block_until(takes_connections)
+    block_until(is_ready)
