@@ -41,7 +41,7 @@ from zart_server.store.breaking.states import (
 )
 
 _YOUNG = 50
-_NOW = datetime.now(UTC).replace(microsecond=0)
+_NOW = datetime.now(UTC)
 
 
 async def breakers(tx: Explained, count: int, task: str = "b") -> list[int]:
@@ -81,7 +81,8 @@ async def finding_who_counts(tx: Explained) -> None:
 @scenario(40, whole="breaker_counts")
 async def counting(tx: Explained) -> None:
     keys = await breakers(tx, 20)
-    await count_failed(tx.tx, {(key, 1, _NOW): 2 for key in keys})
+    now = await tx.sql.fetchval("SELECT date_trunc('second', statement_timestamp())")
+    await count_failed(tx.tx, {(key, 1, now): 2 for key in keys})
     await count_completed(tx.tx, {(key, 1): 1 for key in keys})
     assert len(await find_reached(tx.tx, dict.fromkeys(keys, 0))) == 20
     await purge_counts(tx.tx)

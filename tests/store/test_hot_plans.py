@@ -110,6 +110,7 @@ async def test_a_batch_costs_its_own_size(burst: Burst, when: str, scenario: Sce
     found = [
         what
         for plan in tx.plans
+        if plan.function not in scenario.apart
         for what in faults(plan, scenario.batch, burst.leading, scenario.whole)
     ]
 
