@@ -27,6 +27,7 @@ from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import task_definition_pb2 as definition
 
 TASK = "fuzzed"
+SLOW = "released slowly"
 _DOOMED = 4
 _SETTINGS = breaker.Breaker(
     task_name="nobody's",
@@ -59,6 +60,16 @@ def rpcs() -> list[MethodDescriptor]:
     return [rpc for service in all_services() for rpc in service.methods]
 
 
+async def _releasing(client: zart.Client) -> str:
+    """Make a rule that lets its steps go for minutes, and return its id."""
+    rule_id = (await client.pause(task_name=SLOW)).rule_id
+    await client.register_task(SLOW, [zart.StepSpec("a")])
+    names = [f"slow-{n}" for n in range(10)]
+    await client.batch_start_executions([zart.Start(SLOW, {}, name) for name in names])
+    await client.resume(rule_id=rule_id, rate_per_second=0.01)
+    return rule_id
+
+
 class Bases:
     """Makes good requests for RPCs, by full name; each names an execution or a lease anew."""
 
@@ -67,7 +78,7 @@ class Bases:
         self._dead: deque[str] = deque()
         self._leases: deque[LeasedTask] = deque()
         self._open: deque[str] = deque()
-        self._rule = self._breaker = ""
+        self._rule = self._breaker = self._releasing = ""
         self._doomed: deque[str] = deque()  # breakers to be deleted
 
     async def prepare(self, client: zart.Client, count: int) -> None:
@@ -88,6 +99,7 @@ class Bases:
             )
             self._dead.extend(names)
         self._rule = (await client.pause(task_name="nobody's but this rule's")).rule_id
+        self._releasing = await _releasing(client)
         for _ in range(_DOOMED + 1):
             made = await client.create_breaker(task_name="nobody's", failure_threshold=1, window=1)
             self._doomed.append(made.breaker_id)
@@ -146,7 +158,7 @@ class Bases:
         return admin.ResumeRequest(task_name="nobody's")
 
     def _stop_release(self) -> Message:
-        return admin.StopReleaseRequest(rule_id=self._rule)
+        return admin.StopReleaseRequest(rule_id=self._releasing)
 
     def _update_pause_rule(self) -> Message:
         return admin.UpdatePauseRuleRequest(
