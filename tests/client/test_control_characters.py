@@ -67,6 +67,7 @@ LINES = {
     "breaker trip": ["breaker", "trip", HOSTILE],
     "breaker reset": ["breaker", "reset", HOSTILE],
     "rules": ["rules"],
+    "stop-release": ["stop-release", HOSTILE],
     "verify": ["verify", HOSTILE],
     "runs": ["runs", HOSTILE],
     "history": ["history", HOSTILE],
