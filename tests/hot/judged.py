@@ -20,6 +20,7 @@ LARGE = frozenset(
         "operations",
         "operation_attempts",
         "requests",
+        "released_steps",
     )
 )
 _SLACK = 20

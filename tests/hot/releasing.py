@@ -81,7 +81,8 @@ async def stopping_a_release(tx: Explained) -> None:
     await released(tx, key)
     assert await change_rate(tx.tx, key, 5.0)
     assert await stop_release(tx.tx, key)
-    assert await tx.sql.fetchval("SELECT count(token_until) FROM zart.released_steps") == BATCH
+    taken = "SELECT count(token_until) FROM zart.released_steps WHERE rule_key = $1"
+    assert await tx.sql.fetchval(taken, key) == BATCH
 
 
 @scenario()

@@ -1,7 +1,8 @@
 """States of PostgreSQL's statistics, and the burst of executions that comes afterwards.
 
 Executions ``x-1`` … ``x-20000`` end: each fifth has a dead step. ``x-20001`` … ``x-40000`` are the
-burst: each second is queued, the others are held by rule 1. Leases of others lie about.
+burst: each second is queued, the others are held by rule 1. Leases of others lie about. A rule that
+stands no more, RELEASED, has let all of them go.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zart_server.store.db import Database
 
 MANY = 20_000
 OTHERS = 2_000  # leases
+RELEASED = 1_000_000  # no rule has this key
 _numbers = itertools.count()
 
 # Autovacuum comes when it likes: here nothing comes by itself.
@@ -52,6 +54,8 @@ _BEGIN = f"""
     SELECT run_key, 0, (SELECT lane FROM zart.lanes WHERE handler = 'a'), 1, 0, 0, 3, 600, run_key,
         now(), now(), 'a', 1
     FROM zart.runs WHERE completed_at IS NULL AND run_key % 2 = 1;
+    INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
+    SELECT {RELEASED}, run_key, 0, 1, 0 FROM zart.runs WHERE completed_at IS NULL;
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, queue_no, not_before, scheduled_at, lease_token, started_at,
         lease_expires_at, lease_seconds, step_name, dispatcher_id, principal)
@@ -77,6 +81,7 @@ _END = """
     DELETE FROM zart.queue;
     DELETE FROM zart.held;
     DELETE FROM zart.leases;
+    UPDATE zart.released_steps SET token_until = 0;
     UPDATE zart.runs SET completed_at = now(), dead_steps = (execution_key % 5 = 0)::int,
         status = CASE WHEN execution_key % 5 = 0 THEN 'failed' ELSE 'completed' END;
     UPDATE zart.steps SET completed_at = now(), attempt = 1,

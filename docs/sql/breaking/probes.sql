@@ -45,7 +45,7 @@ WHERE b.breaker_key = $1 ORDER BY a.completed_at DESC LIMIT 1;
 WITH taken AS (
     UPDATE zart.released_steps s SET token_until = t.token
     FROM (SELECT zart.last_token() AS token OFFSET 0) t
-    WHERE s.rule_key = $1 AND s.token_until IS NULL
+    WHERE s.rule_key = $1 AND COALESCE(s.token_until, -1) = -1
     RETURNING s.rule_key
 )
 INSERT INTO zart.pause_work (rule_key, work, of_released)

@@ -24,7 +24,7 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
         SELECT FROM zart.released_steps s CROSS JOIN LATERAL (
             SELECT attempt FROM zart.queue
             WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
-        WHERE s.rule_key = r.rule_key AND s.token_until IS NULL AND q.attempt = s.attempt
+        WHERE s.rule_key = r.rule_key AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
         OFFSET 0) END
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
@@ -95,7 +95,7 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
         SELECT FROM zart.released_steps s CROSS JOIN LATERAL (
             SELECT attempt FROM zart.queue
             WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
-        WHERE s.rule_key = r.rule_key AND s.token_until IS NULL AND q.attempt = s.attempt
+        WHERE s.rule_key = r.rule_key AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
         OFFSET 0) END
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
@@ -236,5 +236,5 @@ SELECT r.rule_key, (
 FROM unnest($2::bigint[]) k(rule_key) CROSS JOIN LATERAL (
     SELECT *, EXISTS (
         SELECT FROM zart.released_steps s
-        WHERE s.rule_key = k.rule_key AND s.token_until IS NULL OFFSET 0) AS is_letting_go
+        WHERE s.rule_key = k.rule_key AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
     FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r;

@@ -8,7 +8,7 @@ WITH let_go AS (
     FROM unnest($1::bigint[], $2::bigint[], $3::integer[],
             $4::integer[]) u
     CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
-    ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
+    ON CONFLICT (rule_key, run_key, step_no, attempt) DO UPDATE
     SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
 )
 UPDATE zart.pause_releases

@@ -5,7 +5,7 @@ UPDATE zart.released_steps s SET token_until = t.token
 FROM (SELECT zart.last_token() AS token OFFSET 0) t
 WHERE s.ctid = ANY(ARRAY(
     SELECT m.ctid FROM zart.released_steps m
-    WHERE m.rule_key = $1 AND m.token_until IS NULL AND NOT EXISTS (
+    WHERE m.rule_key = $1 AND COALESCE(m.token_until, -1) = -1 AND NOT EXISTS (
         SELECT FROM zart.queue q WHERE q.run_key = m.run_key AND q.step_no = m.step_no
             AND q.attempt = m.attempt OFFSET 0)
         AND NOT EXISTS (
@@ -16,8 +16,8 @@ WHERE s.ctid = ANY(ARRAY(
 -- store/pausing/release_counts.py: count_release
 -- Count what a release let go that is not leased, and what is left.
 -- Locks: nothing.
-SELECT (SELECT count(*) FROM zart.released_steps
-    WHERE rule_key = $1 AND token_until IS NULL),
+SELECT (SELECT count(*) FROM zart.released_steps s
+    WHERE rule_key = $1 AND COALESCE(s.token_until, -1) = -1),
 (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
     paused_steps, counted_released,
     EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8

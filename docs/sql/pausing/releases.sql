@@ -52,7 +52,7 @@ WITH stopped AS (
 ), taken AS (
     UPDATE zart.released_steps s SET token_until = t.token
     FROM (SELECT zart.last_token() AS token OFFSET 0) t
-    WHERE s.rule_key = (SELECT rule_key FROM stopped) AND s.token_until IS NULL
+    WHERE s.rule_key = (SELECT rule_key FROM stopped) AND COALESCE(s.token_until, -1) = -1
     RETURNING s.rule_key
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work, of_released)

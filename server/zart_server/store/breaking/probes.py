@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zart_server.domain.model import StepError
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_from_json
-from zart_server.store.pausing.released import is_releasing
+from zart_server.store.pausing.released import is_releasing, standing
 from zart_server.store.statement import Statement
 
 
@@ -81,11 +81,11 @@ async def error_of_probes(connection: Connection, breaker_key: int) -> StepError
 
 
 _TAKE_BACK = Statement(
-    """
+    f"""
     WITH taken AS (
         UPDATE zart.released_steps s SET token_until = t.token
         FROM (SELECT zart.last_token() AS token OFFSET 0) t
-        WHERE s.rule_key = :rule_key AND s.token_until IS NULL
+        WHERE s.rule_key = :rule_key AND {standing("s")}
         RETURNING s.rule_key
     )
     INSERT INTO zart.pause_work (rule_key, work, of_released)

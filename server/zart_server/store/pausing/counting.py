@@ -11,6 +11,7 @@ from zart_server.domain.model import PauseRule
 from zart_server.domain.rule_counts import RuleCounts
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.matching import tasks_matched, unfinished_run
+from zart_server.store.pausing.released import standing
 from zart_server.store.pausing.rules import RuleRow
 from zart_server.store.statement import Statement
 
@@ -74,7 +75,7 @@ def _in_flight(rules: str) -> Statement:
                 SELECT FROM zart.released_steps s CROSS JOIN LATERAL (
                     SELECT attempt FROM zart.queue
                     WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
-                WHERE s.rule_key = r.rule_key AND s.token_until IS NULL AND q.attempt = s.attempt
+                WHERE s.rule_key = r.rule_key AND {standing("s")} AND q.attempt = s.attempt
                 OFFSET 0) END
         FROM rules r CROSS JOIN LATERAL (
             SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
@@ -158,7 +159,7 @@ _WITHHELD = Statement(
     FROM unnest(:rule_keys::bigint[]) k(rule_key) CROSS JOIN LATERAL (
         SELECT *, EXISTS (
             SELECT FROM zart.released_steps s
-            WHERE s.rule_key = k.rule_key AND s.token_until IS NULL OFFSET 0) AS is_letting_go
+            WHERE s.rule_key = k.rule_key AND {standing("s")} OFFSET 0) AS is_letting_go
         FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
     """
 )

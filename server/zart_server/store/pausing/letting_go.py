@@ -20,7 +20,7 @@ _LET_GO = Statement(
         FROM unnest(:rule_keys::bigint[], :run_keys::bigint[], :step_nos::integer[],
             :attempts::integer[]) u
         CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
-        ON CONFLICT (run_key, step_no, attempt, rule_key) DO UPDATE
+        ON CONFLICT (rule_key, run_key, step_no, attempt) DO UPDATE
         SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
     )
     UPDATE zart.pause_releases

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from zart_server.domain.pacing import Line
 from zart_server.store.connection import Tx
+from zart_server.store.pausing.released import standing
 from zart_server.store.statement import Statement
 
 
@@ -25,12 +26,12 @@ async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
     the rule's advisory lock.
     """
     await tx.execute(
-        """
+        f"""
         UPDATE zart.released_steps s SET token_until = t.token
         FROM (SELECT zart.last_token() AS token OFFSET 0) t
         WHERE s.ctid = ANY(ARRAY(
             SELECT m.ctid FROM zart.released_steps m
-            WHERE m.rule_key = $1 AND m.token_until IS NULL AND NOT EXISTS (
+            WHERE m.rule_key = $1 AND {standing("m")} AND NOT EXISTS (
                 SELECT FROM zart.queue q WHERE q.run_key = m.run_key AND q.step_no = m.step_no
                   AND q.attempt = m.attempt OFFSET 0)
               AND NOT EXISTS (
@@ -46,9 +47,9 @@ async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
 async def count_release(tx: Tx, rule_key: int) -> Counted | None:
     """Count what a release let go that is not leased, and what is left. None: it has ended."""
     row = await tx.fetchrow(
-        """
-        SELECT (SELECT count(*) FROM zart.released_steps
-                WHERE rule_key = $1 AND token_until IS NULL),
+        f"""
+        SELECT (SELECT count(*) FROM zart.released_steps s
+                WHERE rule_key = $1 AND {standing("s")}),
             (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
             paused_steps, counted_released,
             EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8

@@ -9,6 +9,14 @@ from typing import Any
 from zart_server.domain.pacing import PauseRuleRelease
 
 
+def standing(attempt: str) -> str:
+    """Return the condition that a row of released_steps stands, for what reads all of a rule.
+
+    By it the index of those is found, which the lookup of one attempt, IS NULL, is not to use.
+    """
+    return f"COALESCE({attempt}.token_until, -1) = -1"
+
+
 def is_releasing(rule: str) -> str:
     """Return the condition that a rule, by its key, is RELEASING."""
     return f"""EXISTS (

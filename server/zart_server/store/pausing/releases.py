@@ -15,6 +15,7 @@ from zart_server.domain.pacing import most_unleased
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.exempting import exempts
 from zart_server.store.pausing.matching import tasks_matched
+from zart_server.store.pausing.released import standing
 from zart_server.store.statement import Statement
 
 # What may go now. A pace begins at its first move, with one step.
@@ -124,7 +125,7 @@ async def change_rate(tx: Tx, rule_key: int, rate: float) -> bool:
 
 
 _STOP = Statement(
-    """
+    f"""
     WITH stopped AS (
         UPDATE zart.pause_releases SET ended_at = statement_timestamp()
         WHERE rule_key = :rule_key AND ended_at IS NULL
@@ -132,7 +133,7 @@ _STOP = Statement(
     ), taken AS (
         UPDATE zart.released_steps s SET token_until = t.token
         FROM (SELECT zart.last_token() AS token OFFSET 0) t
-        WHERE s.rule_key = (SELECT rule_key FROM stopped) AND s.token_until IS NULL
+        WHERE s.rule_key = (SELECT rule_key FROM stopped) AND {standing("s")}
         RETURNING s.rule_key
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work, of_released)

@@ -66,11 +66,14 @@ CREATE TABLE zart.released_steps (
     token_from  bigint NOT NULL,
     token_until bigint,                      -- NULL: it was neither leased nor taken back, or may be
     released_at timestamptz NOT NULL DEFAULT statement_timestamp(),
-    PRIMARY KEY (run_key, step_no, attempt, rule_key)
+    PRIMARY KEY (rule_key, run_key, step_no, attempt)
 );
-CREATE UNIQUE INDEX released_steps_by_rule
-    ON zart.released_steps (rule_key, run_key, step_no, attempt);
-CREATE INDEX released_steps_standing ON zart.released_steps (rule_key) WHERE token_until IS NULL;
+-- Without the rule, so that it cannot be taken for what is asked of a rule.
+CREATE INDEX released_steps_by_attempt ON zart.released_steps (run_key, step_no, attempt);
+-- For what stands of a rule, which says it in these words: whoever looks up an attempt, IS NULL, is
+-- never offered this index, in which all attempts of a rule are one key.
+CREATE INDEX released_steps_standing ON zart.released_steps (rule_key)
+    WHERE COALESCE(token_until, -1) = -1;
 
 -- Since when nothing that a rule withholds is in flight: a row for each rule, from its creation on.
 CREATE TABLE zart.pause_drains (
