@@ -201,6 +201,8 @@ async def explained(
             raw = Raw(tx._raw, is_judged)
             tx._raw = raw  # type: ignore[assignment]  # it does what one does
             tx.pauses = PauseCache()  # what another one had read is undone
+            # A server's session ends a transaction that does nothing for a while; this one explains.
+            await raw.raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             try:
                 yield Explained(tx, raw)
             finally:

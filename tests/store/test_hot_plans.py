@@ -47,7 +47,7 @@ class Burst:
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     """Open a database by one session."""
-    db = await Database.open(url, pool_size=1, statement_timeout=5)
+    db = await Database.open(url, pool_size=1, statement_timeout=120)
     try:
         yield db
     finally:
