@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zart import errors, models, testing
-    from zart.calls.dispatch import Completed, Failed, Lease, Outcome, Released, TimedOut
+    from zart.calls.dispatch import Completed, Failed, Lease, Lost, Outcome, Released, TimedOut
     from zart.calls.execution import Start
     from zart.calls.payload import JsonText
     from zart.client import Client, Handle, connect
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         AttemptStatus,
         CauseKind,
         IfExists,
+        IfInDoubt,
         IfRunning,
+        InDoubtFinding,
         OperationKind,
         OperationStatus,
         PauseRuleStatus,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from zart.tasks import StepFailed, Task
 
 _HOME = {
-    "calls.dispatch": ("Completed", "Failed", "Lease", "Outcome", "Released", "TimedOut"),
+    "calls.dispatch": ("Completed", "Failed", "Lease", "Lost", "Outcome", "Released", "TimedOut"),
     "calls.execution": ("Start",),
     "calls.payload": ("JsonText",),
     "client": ("Client", "Handle", "connect"),
@@ -50,7 +52,9 @@ _HOME = {
         "AttemptStatus",
         "CauseKind",
         "IfExists",
+        "IfInDoubt",
         "IfRunning",
+        "InDoubtFinding",
         "OperationKind",
         "OperationStatus",
         "OperationStatus",
@@ -81,9 +85,12 @@ __all__ = [
     "Failed",
     "Handle",
     "IfExists",
+    "IfInDoubt",
     "IfRunning",
+    "InDoubtFinding",
     "JsonText",
     "Lease",
+    "Lost",
     "OperationKind",
     "OperationStatus",
     "Outcome",

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from zart.models import Json, Refusal, Retry, StepSpec
+from zart.models import IfInDoubt, Json, Refusal, Retry, StepSpec
 
 M = TypeVar("M")
 Reader = Callable[[Any], Any]
@@ -122,4 +122,5 @@ def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec
             policy.max_backoff.ToTimedelta(),
         ),
         spec.timeout.ToTimedelta(),
+        IfInDoubt(_value_name(spec, "if_in_doubt")),
     )

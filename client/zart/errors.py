@@ -15,7 +15,7 @@
         │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
-        ├── RuleNotActive
+        ├── RuleNotActive       StepInDoubt
         ├── ScopeMatchesNothing
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
@@ -210,6 +210,12 @@ class StepNotDead(Refused):
     """Only a dead step can be retried."""
 
     reason = "STEP_NOT_DEAD"
+
+
+class StepInDoubt(Refused):
+    """A step would be run again although an attempt of it may have had its effect, or has."""
+
+    reason = "STEP_IN_DOUBT"
 
 
 class RunNotCurrent(Refused):

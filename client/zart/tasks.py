@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
-from zart.models import Json, Retry, StepSpec
+from zart.models import IfInDoubt, Json, Retry, StepSpec
 from zart.step_context import Payload, Step, StepContext
 
 T = TypeVar("T")
 Result = TypeVarWithDefault("Result", default=Any)
 
-_NO_RETRY = Retry()
+_ONCE = Retry(max_attempts=1)
 
 
 class StepFailed(Exception):
@@ -77,15 +77,19 @@ class Task(Generic[Payload, Result]):
         *,
         name: str = "",
         depends_on: Iterable[Step[Any, Any] | str] | None = None,
-        retry: Retry = _NO_RETRY,
+        retry: Retry | None = None,
         timeout: float | timedelta = 600.0,
         input: Json = None,  # noqa: A002 - the contract's name
+        once: bool = False,
     ) -> _Decorator[Payload]:
         """Declare a step: ``@task.step(depends_on=[other])``.
 
         Its name is the function's, with dashes, unless one is given. ``timeout`` (seconds or a
-        timedelta) bounds each attempt and is enforced by the server. Raises ValueError for a name
-        taken twice or a dependency that is not declared before.
+        timedelta) bounds each attempt and is enforced by the server. ``once``: for what must not
+        happen twice. If nobody can tell whether an attempt had its effect, the step is DEAD and in
+        doubt, and is run again only if an operator says so; it has one attempt, unless ``retry``
+        says otherwise. Raises ValueError for a name taken twice or a dependency that is not
+        declared before.
         """
         given = None if depends_on is None else list(depends_on)
 
@@ -94,7 +98,13 @@ class Task(Generic[Payload, Result]):
             if step_name in self.steps:
                 raise ValueError(f"task {self.name!r} has two steps {step_name!r}")
             spec = StepSpec(
-                step_name, self._dependencies(step_name, given), "", input, retry, timeout
+                step_name,
+                self._dependencies(step_name, given),
+                "",
+                input,
+                retry or (_ONCE if once else Retry()),
+                timeout,
+                IfInDoubt.STOP if once else IfInDoubt.RETRY,
             )
             step: Step[Any, Any] = Step(function, spec, is_async=_is_async(function))
             self.steps[step_name] = step

@@ -1,3 +1,136 @@
+-- store/end_leases.py: end_leases (end in doubt waiting)
+-- End the leases that are current: delete them, record the attempts, finish their steps.
+-- Locks: runs, waiting; leases; steps.
+-- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
+WITH locked AS MATERIALIZED (
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY($1::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+), verdicts AS MATERIALIZED (
+    SELECT u.*, ($2::text[])[of_principal] AS principal
+    FROM unnest($3::text::bigint[], $4::text::integer[], $5::text::bigint[],
+            $6::text::integer[],
+            $7::text::text[], $8::text::boolean[], $9::text[], $10::text[])
+    WITH ORDINALITY
+        u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
+    WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND true
+), ended AS (
+    DELETE FROM zart.leases l USING verdicts t
+    WHERE l.run_key = ANY(ARRAY[t.run_key]) AND l.step_no = t.step_no
+        AND l.lease_token = t.lease_token AND l.principal = t.principal
+        AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+    RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
+        t.error::json AS error,
+        l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
+        CASE WHEN t.status = 'completed' THEN 'completed'
+        WHEN t.status <> 'released'
+        AND (NOT t.retryable OR l.counted + 1 >= l.max_attempts)
+        THEN 'dead' END AS final
+), attempts AS (
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+            principal, lease_token, error, started_at, completed_at)
+    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+        error, started_at, statement_timestamp()
+    FROM ended WHERE status <> 'completed'
+), steps AS (
+    UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
+        counted = e.now_counted, max_attempts = e.max_attempts,
+        retryable = e.retryable AND e.final = 'dead', result = e.result, error = e.error,
+        scheduled_at = e.scheduled_at, started_at = e.started_at,
+        completed_at = statement_timestamp(), lease_token = e.lease_token,
+        dispatcher_id = e.dispatcher_id, principal = e.principal
+    FROM ended e
+    WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
+        AND s.status = 'open'
+), in_doubt AS (
+    INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,
+            step_name, ended_as, swept, dispatcher_id, principal, lease_token, started_at)
+    SELECT e.run_key, e.step_no, e.attempt, x.execution_id, r.listed_task, r.run_number,
+        e.step_name, e.ended_as, e.swept, e.dispatcher_id, e.principal, e.lease_token,
+        e.started_at
+    FROM (
+        SELECT *, status AS ended_as, $11 AS swept FROM ended
+        WHERE (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE
+    ) e
+    CROSS JOIN LATERAL (SELECT execution_key, run_number, listed_task FROM zart.runs
+        WHERE run_key = e.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
+        WHERE execution_key = r.execution_key OFFSET 0) x
+)
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+    NULL::integer, NULL::integer, NULL::text FROM locked
+UNION ALL
+SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+    max_attempts, final FROM ended;
+
+-- store/end_leases.py: end_leases (end in doubt passing over locked rows)
+-- End the leases that are current: delete them, record the attempts, finish their steps.
+-- Locks: runs, passing over locked rows; leases; steps.
+-- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
+WITH locked AS MATERIALIZED (
+    SELECT run_key, dead_steps, status FROM zart.runs
+    WHERE run_key = ANY($1::text::bigint[])
+    ORDER BY run_key FOR NO KEY UPDATE
+        SKIP LOCKED),
+verdicts AS MATERIALIZED (
+    SELECT u.*, ($2::text[])[of_principal] AS principal
+    FROM unnest($3::text::bigint[], $4::text::integer[], $5::text::bigint[],
+            $6::text::integer[],
+            $7::text::text[], $8::text::boolean[], $9::text[], $10::text[])
+    WITH ORDINALITY
+        u(run_key, step_no, lease_token, of_principal, status, retryable, result, error, n)
+    WHERE (run_key IN (SELECT run_key FROM locked)) IS TRUE AND true
+), ended AS (
+    DELETE FROM zart.leases l USING verdicts t
+    WHERE l.run_key = ANY(ARRAY[t.run_key]) AND l.step_no = t.step_no
+        AND l.lease_token = t.lease_token AND l.principal = t.principal
+        AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
+    RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
+        t.error::json AS error,
+        l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
+        CASE WHEN t.status = 'completed' THEN 'completed'
+        WHEN t.status <> 'released'
+        AND (NOT t.retryable OR l.counted + 1 >= l.max_attempts)
+        THEN 'dead' END AS final
+), attempts AS (
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
+            principal, lease_token, error, started_at, completed_at)
+    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
+        error, started_at, statement_timestamp()
+    FROM ended WHERE status <> 'completed'
+), steps AS (
+    UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
+        counted = e.now_counted, max_attempts = e.max_attempts,
+        retryable = e.retryable AND e.final = 'dead', result = e.result, error = e.error,
+        scheduled_at = e.scheduled_at, started_at = e.started_at,
+        completed_at = statement_timestamp(), lease_token = e.lease_token,
+        dispatcher_id = e.dispatcher_id, principal = e.principal
+    FROM ended e
+    WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
+        AND s.status = 'open'
+), in_doubt AS (
+    INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,
+            step_name, ended_as, swept, dispatcher_id, principal, lease_token, started_at)
+    SELECT e.run_key, e.step_no, e.attempt, x.execution_id, r.listed_task, r.run_number,
+        e.step_name, e.ended_as, e.swept, e.dispatcher_id, e.principal, e.lease_token,
+        e.started_at
+    FROM (
+        SELECT *, status AS ended_as, $11 AS swept FROM ended
+        WHERE (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE
+    ) e
+    CROSS JOIN LATERAL (SELECT execution_key, run_number, listed_task FROM zart.runs
+        WHERE run_key = e.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
+        WHERE execution_key = r.execution_key OFFSET 0) x
+)
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+    NULL::integer, NULL::integer, NULL::text FROM locked
+UNION ALL
+SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
+    max_attempts, final FROM ended;
+
 -- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, waiting; leases; steps.

@@ -37,28 +37,56 @@ async def test_stopping_lets_handlers_finish_and_gives_back_what_has_not_begun(
     assert await rig.statuses() == {"slow": "COMPLETED", "after": "SCHEDULED"}
 
 
-async def test_what_does_not_finish_in_the_grace_period_is_released_and_does_not_count(
+async def test_what_does_not_finish_in_the_grace_period_is_lost_and_counts(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     task = zart.Task("t")
     begun = asyncio.Event()
 
-    @task.step(retry=zart.Retry(max_attempts=1))
+    @task.step()
     async def endless(ctx: zart.StepContext) -> None:
         begun.set()
         await for_ever()
 
-    @task.step(retry=zart.Retry(max_attempts=1))
+    @task.step(once=True)
     def stubborn(ctx: zart.StepContext) -> None:
         block_until(lambda: ctx.cancelled)
 
-    async with dispatching(zart_server, task, grace=0.1) as stop:
+    @task.step(once=True, depends_on=[endless])
+    async def after(ctx: zart.StepContext) -> None:
+        await asyncio.sleep(0)
+
+    async with dispatching(zart_server, task, grace=0.1, concurrency=2) as stop:
         await start(rig, task)
         await begun.wait()
         stop.set()
-    assert await rig.statuses() == {"endless": "SCHEDULED", "stubborn": "SCHEDULED"}
-    (attempt,) = (await rig.client.get_step("x", "endless")).attempts
-    assert attempt.status == "RELEASED"
+    assert await rig.statuses() == {"endless": "SCHEDULED", "stubborn": "DEAD", "after": "PENDING"}
+    for name in ("endless", "stubborn"):
+        (attempt,) = (await rig.client.get_step("x", name)).attempts
+        assert (attempt.status, attempt.in_doubt) == ("LOST", name == "stubborn")
+
+
+async def test_what_waits_for_a_slot_is_given_back_and_is_not_in_doubt(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    begun = asyncio.Event()
+    for n in range(20):
+
+        @task.step(name=f"s{n}", once=True)
+        async def endless(_: zart.StepContext) -> None:
+            begun.set()
+            await for_ever()
+
+    async with dispatching(zart_server, task, grace=0.1, concurrency=4) as stop:
+        await start(rig, task)
+        await begun.wait()
+        stop.set()
+    state = await rig.client.get_execution("x")
+    doubted = [step for step in state.steps if step.in_doubt]
+    assert 1 <= len(doubted) <= 4
+    assert {step.status for step in doubted} == {"DEAD"}
+    assert {step.status for step in state.steps if not step.in_doubt} == {"SCHEDULED"}
 
 
 async def test_stopping_under_load_leaves_no_lease_behind(

@@ -15,6 +15,7 @@ import asyncpg
 
 from zart.testing.fixtures import database_url
 from zart_server.domain.commands import Caller
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import StepSpec, TaskDefinition
 from zart_server.engine.operations.register_task import register_task
 from zart_server.store.db import Database
@@ -62,6 +63,12 @@ _BEGIN = f"""
     SELECT -n, 0, (SELECT lane FROM zart.lanes WHERE handler = 'b'), 1, 0, 0, 3, 600, n, now(),
         now(), n, now(), now(), 30, 'b', 'd', ''
     FROM generate_series(1, {OTHERS}) n;
+    INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,
+        step_name, ended_as, swept, dispatcher_id, principal, lease_token, started_at,
+        resolved_at, resolved_by)
+    SELECT -n, 0, 1, 'x-' || n, 'many', 0, 'a', 'lost', true, 'd', '', n, now(),
+        CASE WHEN n % 2 = 0 THEN now() END, CASE WHEN n % 2 = 0 THEN n END
+    FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
     INSERT INTO zart.operations (kind, execution_id, triggered_by, reason, request_id)
     SELECT 'start', 'x-' || n, '', '', ''
     FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
@@ -130,10 +137,15 @@ async def _register(url: str) -> None:
     db = await Database.open(url, pool_size=1)
     steps = (StepSpec("a", (), "a"), StepSpec("b", ("a",), "b"))
     fan = (StepSpec("k", (), "k"), StepSpec("l", (), "l"), StepSpec("m", ("k", "l"), "m"))
+    pay = (
+        StepSpec("p", (), "p", if_in_doubt=IfInDoubt.STOP),
+        StepSpec("q", ("p",), "q"),
+    )
     try:
         async with db.transaction() as tx:
             await register_task(tx, TaskDefinition("many", 0, steps), Caller())
             await register_task(tx, TaskDefinition("fan", 0, fan), Caller())
+            await register_task(tx, TaskDefinition("pay", 0, pay), Caller())
     finally:
         await db.close()
 

@@ -24,6 +24,7 @@ def retry_step(
     run_id: str | None = None,
     max_attempts: int | None = None,
     expected_run_number: int | None = None,
+    accept_in_doubt: bool = False,
     validate_only: bool = False,
     plan_token: str = "",
     triggered_by: str = "",
@@ -34,7 +35,8 @@ def retry_step(
     """Revive one DEAD step of the current run with a new budget of attempts.
 
     ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
-    makes sure that it does just that. Raises StepNotDead, RunNotCurrent, RunFinished, RunChanged,
+    makes sure that it does just that. ``accept_in_doubt`` runs it also where an attempt may have
+    had its effect. Raises StepNotDead, StepInDoubt, RunNotCurrent, RunFinished, RunChanged,
     PlanChanged, NotPlanned, or a NotFound.
     """
     request = pb.RetryStepRequest(
@@ -43,6 +45,7 @@ def retry_step(
         run_id=run_id,
         max_attempts=max_attempts,
         expected_run_number=expected_run_number,
+        accept_in_doubt=accept_in_doubt,
         validate_only=validate_only,
         plan_token=plan_token,
         triggered_by=triggered_by,
@@ -59,6 +62,7 @@ def restart(
     payload: Json | Unset = UNSET,
     if_running: IfRunning | str | None = None,
     expected_run_number: int | None = None,
+    accept_in_doubt: bool = False,
     validate_only: bool = False,
     plan_token: str = "",
     triggered_by: str = "",
@@ -69,13 +73,15 @@ def restart(
     """End the current run and create the next from scratch, with the same or a new payload.
 
     ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
-    makes sure that it does just that. Raises RunActive, RunChanged, PlanChanged, NotPlanned,
+    makes sure that it does just that. ``accept_in_doubt`` runs also steps again of which an attempt
+    may have had its effect. Raises RunActive, StepInDoubt, RunChanged, PlanChanged, NotPlanned,
     PayloadTooLarge, or ExecutionNotFound.
     """
     request = pb.RestartRequest(
         execution_id=execution_id,
         if_running=_if_running(if_running),
         expected_run_number=expected_run_number,
+        accept_in_doubt=accept_in_doubt,
         validate_only=validate_only,
         plan_token=plan_token,
         triggered_by=triggered_by,
@@ -94,6 +100,7 @@ def rerun(
     force_rerun: Iterable[str] = (),
     preserve: Iterable[str] = (),
     include_downstream: bool = False,
+    accept_in_doubt: bool = False,
     validate_only: bool = False,
     plan_token: str = "",
     if_running: IfRunning | str | None = None,
@@ -106,7 +113,8 @@ def rerun(
     """Create the next run, with the results of some completed steps carried over.
 
     ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
-    makes sure that it does just that. Raises NothingToRerun, RunActive, RunChanged, PlanChanged,
+    makes sure that it does just that. ``accept_in_doubt`` runs also steps again of which an attempt
+    may have had its effect. Raises NothingToRerun, RunActive, StepInDoubt, RunChanged, PlanChanged,
     NotPlanned, InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
     """
     request = pb.RerunRequest(
@@ -114,6 +122,7 @@ def rerun(
         force_rerun=force_rerun,
         preserve=preserve,
         include_downstream=include_downstream,
+        accept_in_doubt=accept_in_doubt,
         validate_only=validate_only,
         plan_token=plan_token,
         if_running=_if_running(if_running),

@@ -68,18 +68,32 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The attempt was given back; it does not count."""
+    """The attempt was given back; it does not count.
+
+    Of a step with ``if_in_doubt`` STOP it is taken as lost, unless its handler has ``not_begun``.
+    """
 
     retry_after: float | timedelta | None = None
+    not_begun: bool = False
 
     def into(self, outcome: pb.TaskOutcome) -> None:
         """Set this ending."""
         outcome.released.SetInParent()
+        outcome.released.not_begun = self.not_begun
         if self.retry_after is not None:
             outcome.released.retry_after.CopyFrom(span(self.retry_after))
 
 
-Ending = Completed | Failed | TimedOut | Released
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The dispatcher stops while the handler is at work: it may have had its effect. It counts."""
+
+    def into(self, outcome: pb.TaskOutcome) -> None:
+        """Set this ending."""
+        outcome.lost.SetInParent()
+
+
+Ending = Completed | Failed | TimedOut | Released | Lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from zart.models import (
     ExecutionState,
     Explanation,
     IfExists,
+    IfInDoubt,
     Json,
     Retry,
     RunStatus,
@@ -25,7 +26,7 @@ from zart.models import (
     StepStatus,
 )
 from zart.tasks import Task
-from zart.v1 import execution_pb2, task_definition_pb2
+from zart.v1 import execution_pb2, in_doubt_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["ExecutionService"].methods_by_name
@@ -63,6 +64,9 @@ def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
         handler=spec.handler,
         retry_policy=_retry_policy(spec.retry),
         timeout=span(spec.timeout),
+        if_in_doubt=in_doubt_pb2.IfInDoubt.Value(
+            f"IF_IN_DOUBT_{IfInDoubt[spec.if_in_doubt.upper()]}"
+        ),
     )
     if spec.input is not None:
         encoded.input_json = json_text(spec.input)

@@ -19,6 +19,12 @@ IfRunningOption = Annotated[
     str | None,
     typer.Option("--if-running", help="supersede (default) or fail.", metavar="supersede|fail"),
 ]
+AcceptInDoubt = Annotated[
+    bool,
+    typer.Option(
+        "--accept-in-doubt", help="Also run again what may have happened, or was found to have."
+    ),
+]
 ExpectRun = Annotated[
     int | None,
     typer.Option("--expect-run", min=0, max=MOST, help="Refuse unless this is the current run."),
@@ -62,6 +68,7 @@ def retry_step(
         int | None, typer.Option("--max-attempts", min=1, max=MOST, help="The new budget.")
     ] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="Must be the current run.")] = None,
+    accept_in_doubt: AcceptInDoubt = False,
     expect_run: ExpectRun = None,
 ) -> None:
     """Revive one dead step of the current run."""
@@ -77,6 +84,7 @@ def retry_step(
         step_name,
         run_id=run_id,
         max_attempts=max_attempts,
+        accept_in_doubt=accept_in_doubt,
         expected_run_number=expect_run,
         **session.plan.fields,
         **session.mutation.fields,
@@ -93,6 +101,7 @@ def restart(
         str | None, typer.Option("--payload", help="JSON, @FILE or -; default: as before.")
     ] = None,
     if_running: IfRunningOption = None,
+    accept_in_doubt: AcceptInDoubt = False,
     expect_run: ExpectRun = None,
 ) -> None:
     """End the current run and create the next from scratch."""
@@ -109,6 +118,7 @@ def restart(
         execution_id,
         payload=value,
         if_running=_choice(if_running),
+        accept_in_doubt=accept_in_doubt,
         expected_run_number=expected,
         **session.plan.fields,
         **session.mutation.fields,
@@ -132,6 +142,7 @@ def rerun(
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
     ] = False,
     if_running: IfRunningOption = None,
+    accept_in_doubt: AcceptInDoubt = False,
     expect_run: ExpectRun = None,
 ) -> None:
     """Create the next run, with results of completed steps carried over."""
@@ -146,6 +157,7 @@ def rerun(
         preserve=names_of(preserve),
         include_downstream=include_downstream,
         if_running=_choice(if_running),
+        accept_in_doubt=accept_in_doubt,
         expected_run_number=expected,
         **session.plan.fields,
         **session.mutation.fields,

@@ -25,7 +25,7 @@ async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, t
 
     Raises CancelledError if the attempt is cancelled for another reason than its lease or its time.
     """
-    in_hand.begun = True
+    in_hand.begun = in_hand.is_handled = True
     if step.is_async:
         await _run_async(in_hand, step.function, tell)
     else:

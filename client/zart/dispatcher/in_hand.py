@@ -28,7 +28,8 @@ class InHand:
     extend_at: float
     in_a_row: int = 0  # steps of its run that were leased eagerly just before it
     expects: bool = False  # room is kept for a step that it makes ready
-    begun: bool = False
+    begun: bool = False  # it has a slot
+    is_handled: bool = False  # its handler was called, and may have had its effect
     lost: bool = False
     given_up: bool = False  # the server has given up its lease after it had ended
     expired: bool = False

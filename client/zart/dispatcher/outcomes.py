@@ -86,11 +86,18 @@ def timed_out(in_hand: InHand) -> pb.TaskOutcome:
 
 
 def released(in_hand: InHand, retry_after: float = 0.0) -> pb.TaskOutcome:
-    """Return the outcome that gives a task back unfinished."""
+    """Return the outcome that gives a task back whose handler has not begun."""
     outcome = _outcome(in_hand)
-    outcome.released.SetInParent()
+    outcome.released.not_begun = True
     if retry_after:
         outcome.released.retry_after.CopyFrom(span(retry_after))
+    return outcome
+
+
+def lost(in_hand: InHand) -> pb.TaskOutcome:
+    """Return the outcome of an attempt whose handler is at work when its dispatcher stops."""
+    outcome = _outcome(in_hand)
+    outcome.lost.SetInParent()
     return outcome
 
 

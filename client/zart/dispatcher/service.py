@@ -27,7 +27,7 @@ from zart.dispatcher.failures import log_failure
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing
-from zart.dispatcher.outcomes import released
+from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
@@ -54,7 +54,8 @@ class Dispatcher:
 
     At most ``concurrency`` handlers run at once; async ones as asyncio tasks, plain ones in
     threads. ``lease``: the seconds that a lease lasts unless it is extended. ``grace``: the seconds
-    that running handlers have to end when the dispatcher stops; then their tasks are given back.
+    that running handlers have to end when the dispatcher stops; then their attempts are lost: they
+    may have had their effect, count, and are repeated, unless the step runs ``once``.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
 
     Threads lease tasks, extend leases and report outcomes, over a connection of their own. If a
@@ -93,7 +94,7 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(concurrency, "zart-step")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until ``stop`` is set, then finish the tasks in hand or give them back.
+        """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
 
         A server that cannot be reached, or that refuses the credentials, is tried for ever. Raises
         Refused if the server says that a task definition is wrong.
@@ -228,7 +229,7 @@ class Dispatcher:
             task.result()
 
     async def _wind_down(self) -> None:
-        """Give back the tasks that have not begun, and after the grace period those that still run.
+        """Give back the tasks that have not begun; what runs after the grace period is lost.
 
         Outcomes are reported during the grace period, and for some seconds at least.
         """
@@ -238,7 +239,7 @@ class Dispatcher:
         until = max(until, asyncio.get_running_loop().time() + _CALL_TIMEOUT)
         self._release(list(self._unseen))
         for in_hand in [each for each in self._in_hand if not each.ended]:
-            self._report(in_hand, released(in_hand))
+            self._report(in_hand, lost(in_hand) if in_hand.is_handled else released(in_hand))
             in_hand.lose()
         try:
             async with asyncio.timeout_at(until):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from zart.models.json_value import Json
+from zart.models.statuses import IfInDoubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """One step of a graph; ``handler`` (default: the step's name) is the code that runs it."""
+    """One step of a graph; ``handler`` (default: the step's name) is the code that runs it.
+
+    ``if_in_doubt`` STOP: it is never run again by itself once an attempt may have had its effect.
+    """
 
     step_name: str
     depends_on: tuple[str, ...] | list[str] = ()
@@ -33,6 +37,7 @@ class StepSpec:
     input: Json = None
     retry: Retry = field(default_factory=Retry)
     timeout: float | timedelta = 600.0
+    if_in_doubt: IfInDoubt = IfInDoubt.RETRY
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Attempt:
     started_at: datetime | None
     completed_at: datetime | None
     principal: str = ""
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Step:
     completed_at: datetime | None
     attempts: tuple[Attempt, ...]
     handler: str
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,22 @@ class IfRunning(enum.StrEnum):
     FAIL = "FAIL"
 
 
+class IfInDoubt(_Status):
+    """What becomes of a step when nobody knows whether an attempt of it had its effect."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RETRY = "RETRY"
+    STOP = "STOP"
+
+
+class InDoubtFinding(_Status):
+    """What was found out about an attempt in doubt."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    HAPPENED = "HAPPENED"
+    DID_NOT_HAPPEN = "DID_NOT_HAPPEN"
+
+
 class IfExists(enum.StrEnum):
     """What to do when the execution id is taken."""
 

@@ -90,6 +90,7 @@ class RetryStepRequest(_message.Message):
     INCIDENT_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. May be empty where run_id is given."""
     step_name: _builtins.str
@@ -118,6 +119,10 @@ class RetryStepRequest(_message.Message):
     """
     plan_token: _builtins.str
     """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    accept_in_doubt: _builtins.bool
+    """Runs steps again of which an attempt is in doubt, or was found to have happened. Unset: such a
+    call is refused with STEP_IN_DOUBT.
+    """
     def __init__(
         self,
         *,
@@ -132,10 +137,11 @@ class RetryStepRequest(_message.Message):
         incident: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
+        accept_in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -213,6 +219,7 @@ class RestartRequest(_message.Message):
     INCIDENT_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     payload_json: _builtins.str
@@ -237,6 +244,10 @@ class RestartRequest(_message.Message):
     """
     plan_token: _builtins.str
     """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    accept_in_doubt: _builtins.bool
+    """Runs steps again of which an attempt is in doubt, or was found to have happened. Unset: such a
+    call is refused with STEP_IN_DOUBT.
+    """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
@@ -255,10 +266,11 @@ class RestartRequest(_message.Message):
         incident: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
+        accept_in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "if_running", b"if_running", "incident", b"incident", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -339,6 +351,7 @@ class RerunRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     include_downstream: _builtins.bool
@@ -363,6 +376,10 @@ class RerunRequest(_message.Message):
     """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
     bytes.
     """
+    accept_in_doubt: _builtins.bool
+    """Runs steps again of which an attempt is in doubt, or was found to have happened. Unset: such a
+    call is refused with STEP_IN_DOUBT.
+    """
     @_builtins.property
     def force_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Steps to run again whatever their status."""
@@ -386,10 +403,11 @@ class RerunRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        accept_in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "incident", b"incident", "include_downstream", b"include_downstream", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "incident", b"incident", "include_downstream", b"include_downstream", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015

@@ -49,12 +49,12 @@ class AdminServiceStub:
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
-    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]
@@ -62,7 +62,7 @@ class AdminServiceStub:
     carried over. Reruns force_rerun, every step that is not completed and, with
     include_downstream, all their dependants except the completed ones in preserve.
     Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN), ABORTED
+    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED).
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]
@@ -140,12 +140,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
     """
     Restart: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]  # type: ignore[assignment]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status.
-    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]  # type: ignore[assignment]
@@ -153,7 +153,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     carried over. Reruns force_rerun, every step that is not completed and, with
     include_downstream, all their dependants except the completed ones in preserve.
     Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN), ABORTED
+    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED).
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]  # type: ignore[assignment]
@@ -234,7 +234,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+        (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -245,7 +245,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.RestartResponse, _abc.Awaitable[_admin_service_pb2.RestartResponse]]:
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
         its leases are fenced and late results refused; a finished one keeps its status.
-        Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE), ABORTED
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
         (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
 
@@ -259,7 +259,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         carried over. Reruns force_rerun, every step that is not completed and, with
         include_downstream, all their dependants except the completed ones in preserve.
         Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-        (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN), ABORTED
+        (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
         (RUN_CHANGED, PLAN_CHANGED).
         """
 

@@ -36,7 +36,9 @@ class _ReportStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportSt
     REPORT_STATUS_ALREADY_RECORDED: _ReportStatus.ValueType  # 2
     """An outcome was recorded with this token before; it stands."""
     REPORT_STATUS_LEASE_LOST: _ReportStatus.ValueType  # 3
-    """The task was leased anew, swept or fenced; nothing was recorded."""
+    """The task was leased anew, swept or fenced; nothing was recorded. Of an attempt that is in doubt
+    the outcome is kept as its late_outcome, and changes nothing.
+    """
     REPORT_STATUS_REJECTED: _ReportStatus.ValueType  # 4
     """The outcome itself is bad (see error); nothing was recorded and the lease stands."""
 
@@ -50,7 +52,9 @@ REPORT_STATUS_RECORDED: ReportStatus.ValueType  # 1
 REPORT_STATUS_ALREADY_RECORDED: ReportStatus.ValueType  # 2
 """An outcome was recorded with this token before; it stands."""
 REPORT_STATUS_LEASE_LOST: ReportStatus.ValueType  # 3
-"""The task was leased anew, swept or fenced; nothing was recorded."""
+"""The task was leased anew, swept or fenced; nothing was recorded. Of an attempt that is in doubt
+the outcome is kept as its late_outcome, and changes nothing.
+"""
 REPORT_STATUS_REJECTED: ReportStatus.ValueType  # 4
 """The outcome itself is bad (see error); nothing was recorded and the lease stands."""
 Global___ReportStatus: _TypeAlias = ReportStatus  # noqa: Y015
@@ -472,6 +476,7 @@ class TaskOutcome(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     QUEUE_NEXT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Names the leased task."""
@@ -495,6 +500,10 @@ class TaskOutcome(_message.Message):
     def released(self) -> Global___TaskReleased:
         """It was given back. Does not count."""
 
+    @_builtins.property
+    def lost(self) -> Global___TaskLost:
+        """Its dispatcher stops while the handler is at work: it may have had its effect. Counts."""
+
     def __init__(
         self,
         *,
@@ -504,13 +513,14 @@ class TaskOutcome(_message.Message):
         failed: Global___TaskFailed | None = ...,
         timed_out: Global___TaskTimedOut | None = ...,
         released: Global___TaskReleased | None = ...,
+        lost: Global___TaskLost | None = ...,
         queue_next: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "outcome", b"outcome", "released", b"released", "timed_out", b"timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "lost", b"lost", "outcome", b"outcome", "released", b"released", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "lease_token", b"lease_token", "outcome", b"outcome", "queue_next", b"queue_next", "released", b"released", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "lease_token", b"lease_token", "lost", b"lost", "outcome", b"outcome", "queue_next", b"queue_next", "released", b"released", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["completed", "failed", "timed_out", "released"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["completed", "failed", "timed_out", "released", "lost"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -596,6 +606,11 @@ class TaskReleased(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    NOT_BEGUN_FIELD_NUMBER: _builtins.int
+    not_begun: _builtins.bool
+    """The handler has not begun. Of a step with if_in_doubt STOP the outcome is taken as lost unless
+    this says so.
+    """
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
         """Not leased again before this long from now. Unset: at once."""
@@ -604,14 +619,32 @@ class TaskReleased(_message.Message):
         self,
         *,
         retry_after: _duration_pb2.Duration | None = ...,
+        not_begun: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_begun", b"not_begun", "retry_after", b"retry_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskReleased: _TypeAlias = TaskReleased  # noqa: Y015
+
+@_typing.final
+class TaskLost(_message.Message):
+    """The attempt's handler had begun, and its dispatcher does not wait for its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskLost: _TypeAlias = TaskLost  # noqa: Y015
 
 @_typing.final
 class ReportTasksResponse(_message.Message):

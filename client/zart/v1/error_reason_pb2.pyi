@@ -93,6 +93,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BREAKER_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND: no such breaker (metadata: breaker_id)."""
+    ERROR_REASON_STEP_IN_DOUBT: _ErrorReason.ValueType  # 36
+    """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
+    and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
+    attempt, ended_as, finding).
+    """
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
     ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
@@ -190,6 +195,11 @@ so it cannot tell who calls; RetryInfo says when to repeat.
 """
 ERROR_REASON_BREAKER_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: no such breaker (metadata: breaker_id)."""
+ERROR_REASON_STEP_IN_DOUBT: ErrorReason.ValueType  # 36
+"""FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
+and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
+attempt, ended_as, finding).
+"""
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43

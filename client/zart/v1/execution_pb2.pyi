@@ -145,9 +145,9 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_STATUS_TIMED_OUT: _AttemptStatus.ValueType  # 4
     """Ran longer than the step's timeout."""
     ATTEMPT_STATUS_LOST: _AttemptStatus.ValueType  # 5
-    """Its lease expired unreported."""
+    """Its lease expired unreported, or its dispatcher stopped while its handler was at work."""
     ATTEMPT_STATUS_RELEASED: _AttemptStatus.ValueType  # 6
-    """Given back by its dispatcher; does not count."""
+    """Given back by its dispatcher before it began; does not count."""
     ATTEMPT_STATUS_ABANDONED: _AttemptStatus.ValueType  # 7
     """Its run was cancelled or superseded under it."""
 
@@ -165,9 +165,9 @@ ATTEMPT_STATUS_FAILED: AttemptStatus.ValueType  # 3
 ATTEMPT_STATUS_TIMED_OUT: AttemptStatus.ValueType  # 4
 """Ran longer than the step's timeout."""
 ATTEMPT_STATUS_LOST: AttemptStatus.ValueType  # 5
-"""Its lease expired unreported."""
+"""Its lease expired unreported, or its dispatcher stopped while its handler was at work."""
 ATTEMPT_STATUS_RELEASED: AttemptStatus.ValueType  # 6
-"""Given back by its dispatcher; does not count."""
+"""Given back by its dispatcher before it began; does not count."""
 ATTEMPT_STATUS_ABANDONED: AttemptStatus.ValueType  # 7
 """Its run was cancelled or superseded under it."""
 Global___AttemptStatus: _TypeAlias = AttemptStatus  # noqa: Y015
@@ -417,6 +417,7 @@ class Step(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     HANDLER_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_FIELD_NUMBER: _builtins.int
     step_name: _builtins.str
     """Names the step; unique within its run."""
     status: Global___StepStatus.ValueType
@@ -445,6 +446,10 @@ class Step(_message.Message):
     """Of a preserved step: the run in which the result was made."""
     handler: _builtins.str
     """The code that a dispatcher runs for it."""
+    in_doubt: _builtins.bool
+    """True where an attempt of it may have had its effect, and nobody has resolved that yet: see
+    ListInDoubt.
+    """
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that it waits for."""
@@ -502,10 +507,11 @@ class Step(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         handler: _builtins.str = ...,
+        in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "completed_at", b"completed_at", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "not_before", b"not_before", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015
@@ -535,6 +541,7 @@ class Attempt(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Counts from 1, never reused within a run."""
     status: Global___AttemptStatus.ValueType
@@ -543,6 +550,8 @@ class Attempt(_message.Message):
     """Who ran it, in the dispatcher's words."""
     principal: _builtins.str
     """Who leased it, as the server verified it; empty where callers are not authenticated."""
+    in_doubt: _builtins.bool
+    """True where it may have had its effect, and nobody has resolved that yet: see ListInDoubt."""
     @_builtins.property
     def error(self) -> Global___StepError:
         """What went wrong."""
@@ -565,10 +574,11 @@ class Attempt(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         principal: _builtins.str = ...,
+        in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "error", b"error", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "principal", b"principal", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "in_doubt", b"in_doubt", "principal", b"principal", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from zart.v1 import in_doubt_pb2 as zart_dot_v1_dot_in__doubt__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dzart/v1/task_definition.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n\x0eTaskDefinition\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12 \n\x05steps\x18\x03 \x03(\x0b\x32\x11.zart.v1.StepSpec\x12\x31\n\rlast_asked_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe7\x01\n\x08StepSpec\x12\x11\n\tstep_name\x18\x01 \x01(\t\x12\x12\n\ndepends_on\x18\x02 \x03(\t\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12\'\n\x05input\x18\x04 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x14\n\ninput_json\x18\x05 \x01(\tH\x00\x12*\n\x0cretry_policy\x18\x06 \x01(\x0b\x32\x14.zart.v1.RetryPolicy\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\ninput_kind\"\xa3\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12\x62\x61\x63koff_multiplier\x18\x03 \x01(\x01\x12.\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dzart/v1/task_definition.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16zart/v1/in_doubt.proto\"\xb9\x01\n\x0eTaskDefinition\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12 \n\x05steps\x18\x03 \x03(\x0b\x32\x11.zart.v1.StepSpec\x12\x31\n\rlast_asked_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x02\n\x08StepSpec\x12\x11\n\tstep_name\x18\x01 \x01(\t\x12\x12\n\ndepends_on\x18\x02 \x03(\t\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12\'\n\x05input\x18\x04 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x14\n\ninput_json\x18\x05 \x01(\tH\x00\x12*\n\x0cretry_policy\x18\x06 \x01(\x0b\x32\x14.zart.v1.RetryPolicy\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x0bif_in_doubt\x18\x08 \x01(\x0e\x32\x12.zart.v1.IfInDoubtB\x0c\n\ninput_kind\"\xa3\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12\x62\x61\x63koff_multiplier\x18\x03 \x01(\x01\x12.\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +36,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zart.v1.task_definition_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
-  _globals['_TASKDEFINITION']._serialized_start=138
-  _globals['_TASKDEFINITION']._serialized_end=323
-  _globals['_STEPSPEC']._serialized_start=326
-  _globals['_STEPSPEC']._serialized_end=557
-  _globals['_RETRYPOLICY']._serialized_start=560
-  _globals['_RETRYPOLICY']._serialized_end=723
+  _globals['_TASKDEFINITION']._serialized_start=162
+  _globals['_TASKDEFINITION']._serialized_end=347
+  _globals['_STEPSPEC']._serialized_start=350
+  _globals['_STEPSPEC']._serialized_end=622
+  _globals['_RETRYPOLICY']._serialized_start=625
+  _globals['_RETRYPOLICY']._serialized_end=788
 # @@protoc_insertion_point(module_scope)

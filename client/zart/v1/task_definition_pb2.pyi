@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from zart.v1 import in_doubt_pb2 as _in_doubt_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -80,12 +81,17 @@ class StepSpec(_message.Message):
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    IF_IN_DOUBT_FIELD_NUMBER: _builtins.int
     step_name: _builtins.str
     """Names the step; unique within its graph. At most 255 bytes, no control characters."""
     handler: _builtins.str
     """Names the code that a dispatcher runs. Empty: step_name."""
     input_json: _builtins.str
     """The input as exact JSON text. Responses always use this one."""
+    if_in_doubt: _in_doubt_pb2.IfInDoubt.ValueType
+    """What becomes of the step when an attempt ended in such a way that it may have had its effect.
+    Unset: RETRY.
+    """
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names the steps that must complete before this one is ready."""
@@ -112,10 +118,11 @@ class StepSpec(_message.Message):
         input_json: _builtins.str = ...,
         retry_policy: Global___RetryPolicy | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        if_in_doubt: _in_doubt_pb2.IfInDoubt.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "retry_policy", b"retry_policy", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depends_on", b"depends_on", "handler", b"handler", "input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "retry_policy", b"retry_policy", "step_name", b"step_name", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depends_on", b"depends_on", "handler", b"handler", "if_in_doubt", b"if_in_doubt", "input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "retry_policy", b"retry_policy", "step_name", b"step_name", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input_kind: _TypeAlias = _typing.Literal["input", "input_json"]  # noqa: Y015
     _WhichOneofArgType_input_kind: _TypeAlias = _typing.Literal["input_kind", b"input_kind"]  # noqa: Y015

@@ -64,6 +64,7 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
             max_attempts=check(optional_number, request, "max_attempts", 1, MOST_ATTEMPTS),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
+            accept_in_doubt=request.accept_in_doubt,
         )
 
 
@@ -92,6 +93,7 @@ def restart(request: pb.RestartRequest) -> Restart:
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
+            accept_in_doubt=request.accept_in_doubt,
         )
 
 
@@ -106,6 +108,7 @@ def rerun(request: pb.RerunRequest) -> Rerun:
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
+            accept_in_doubt=request.accept_in_doubt,
         )
 
 

@@ -10,6 +10,7 @@ from zart_server.api.decode_execution import decode_steps
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.api.identity import principal
 from zart_server.domain.dispatch import (
+    BrokenOff,
     Completed,
     Ending,
     Failed,
@@ -73,7 +74,8 @@ def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
     caller = principal()
     lease_next = _lease_next(request, dispatcher_id, caller)
     return [
-        _outcome(item, caller, None if item.queue_next else lease_next) for item in request.outcomes
+        _outcome(item, dispatcher_id, caller, None if item.queue_next else lease_next)
+        for item in request.outcomes
     ]
 
 
@@ -103,15 +105,16 @@ def _lease_next(
 
 
 def _outcome(
-    item: pb.TaskOutcome, caller: str, lease_next: LeaseNext | None
+    item: pb.TaskOutcome, dispatcher_id: str, caller: str, lease_next: LeaseNext | None
 ) -> Outcome | ZartError:
     try:
-        return Outcome(item.task_id, item.lease_token, _ending(item), caller, lease_next)
+        ending = _ending(item, dispatcher_id)
+        return Outcome(item.task_id, item.lease_token, ending, caller, lease_next)
     except ZartError as error:
         return error
 
 
-def _ending(item: pb.TaskOutcome) -> Ending:
+def _ending(item: pb.TaskOutcome, dispatcher_id: str) -> Ending:
     kind = item.WhichOneof("outcome")
     if kind == "completed":
         text = item.completed.result_json or "null"
@@ -133,9 +136,12 @@ def _ending(item: pb.TaskOutcome) -> Ending:
         return Released(
             duration_of(released.retry_after, "released.retry_after", _ZERO, _MAX_RETRY_AFTER)
             if has(released, "retry_after")
-            else None
+            else None,
+            released.not_begun,
         )
-    raise InvalidField("outcome", "is none of completed, failed, timed_out and released")
+    if kind == "lost":
+        return BrokenOff(dispatcher_id)
+    raise InvalidField("outcome", "is none of completed, failed, timed_out, released and lost")
 
 
 def error_of(error: object) -> StepError:

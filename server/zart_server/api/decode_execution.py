@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from zart.v1 import execution_pb2, task_definition_pb2
+from zart.v1 import execution_pb2, in_doubt_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api.checks import Checks, caller_of
 from zart_server.api.fields import (
@@ -28,6 +28,7 @@ from zart_server.domain.commands import (
 )
 from zart_server.domain.errors import InvalidField, ZartError
 from zart_server.domain.graph import MAX_STEPS, Graph, refuse_edges
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import (
     MOST_ATTEMPTS,
     IfExists,
@@ -41,6 +42,11 @@ _IF_EXISTS = {
     pb.IF_EXISTS_UNSPECIFIED: IfExists.FAIL,
     pb.IF_EXISTS_FAIL: IfExists.FAIL,
     pb.IF_EXISTS_RETURN: IfExists.RETURN,
+}
+_IF_IN_DOUBT = {
+    in_doubt_pb2.IF_IN_DOUBT_UNSPECIFIED: IfInDoubt.RETRY,
+    in_doubt_pb2.IF_IN_DOUBT_RETRY: IfInDoubt.RETRY,
+    in_doubt_pb2.IF_IN_DOUBT_STOP: IfInDoubt.STOP,
 }
 _ZERO = timedelta(0)
 _LONGEST = timedelta(days=366)
@@ -115,6 +121,8 @@ def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
             timeout = check(
                 duration_of, spec.timeout, f"{path}.timeout", timedelta(milliseconds=1), _LONGEST
             )
+        if spec.if_in_doubt not in _IF_IN_DOUBT:
+            check.fail(f"{path}.if_in_doubt", f"{spec.if_in_doubt} is not a value of IfInDoubt")
         return StepSpec(
             step_name=name,
             depends_on=tuple(spec.depends_on),  # names of other steps, or no graph is made of them
@@ -122,6 +130,7 @@ def _step(spec: task_definition_pb2.StepSpec, path: str) -> StepSpec:
             input_json=check(json_of, spec, "input_kind", "input", f"{path}."),
             retry_policy=policy,
             timeout=timeout,
+            if_in_doubt=_IF_IN_DOUBT[spec.if_in_doubt],
         )
 
 

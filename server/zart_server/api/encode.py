@@ -9,11 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.v1 import (
     execution_pb2,
+    in_doubt_pb2,
     pause_rule_pb2,
     task_definition_pb2,
     warning_pb2,
 )
 from zart_server.domain import model
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.pause_plans import PauseWarnings
 
@@ -23,6 +25,7 @@ _RULE_STATUS = {
     s: pause_rule_pb2.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{s.name}")
     for s in model.PauseRuleStatus
 }
+_IF_IN_DOUBT = {i: in_doubt_pb2.IfInDoubt.Value(f"IF_IN_DOUBT_{i.name}") for i in IfInDoubt}
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -200,6 +203,7 @@ def step_spec(item: model.StepSpec, *, with_input: bool) -> task_definition_pb2.
             max_backoff=duration(policy.max_backoff),
         ),
         timeout=duration(item.timeout),
+        if_in_doubt=_IF_IN_DOUBT[item.if_in_doubt],
     )
     if with_input and item.input_json is not None:
         spec.input_json = item.input_json

@@ -31,6 +31,7 @@ _PLAIN = (
     "lease_owner",
     "paused_by",
     "waiting_on",
+    "in_doubt",
 )
 _OPTIONAL = ("input_json", "result_json", "preserved_from_run_number")
 _TIMES = ("not_before", "lease_expires_at", "scheduled_at", "started_at", "completed_at")
@@ -77,6 +78,8 @@ def _fill_attempt(encoded: execution_pb2.Attempt, item: model.Attempt) -> None:
     encoded.status = _ATTEMPT_STATUS[item.status]
     encoded.dispatcher_id = item.dispatcher_id
     encoded.principal = item.principal
+    if item.in_doubt:
+        encoded.in_doubt = True
     if item.error is not None:
         _fill_error(encoded.error, item.error)
     _fill_time(encoded.started_at, item.started_at)

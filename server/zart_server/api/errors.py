@@ -32,6 +32,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.ExecutionExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
     errors.StepNotDead: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.StepInDoubt: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RunNotCurrent: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RunActive: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RunFinished: grpc.StatusCode.FAILED_PRECONDITION,

@@ -69,6 +69,7 @@ class RetryStep:
     max_attempts: int | None
     expected_run_number: int | None
     planning: Planning = NO_PLAN
+    accept_in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Restart:
     if_running: IfRunning
     expected_run_number: int | None
     planning: Planning = NO_PLAN
+    accept_in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Rerun:
     if_running: IfRunning
     expected_run_number: int | None
     planning: Planning = NO_PLAN
+    accept_in_doubt: bool = False
 
 
 class Stale(NamedTuple):

@@ -90,9 +90,13 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The attempt was given back unfinished; it does not count."""
+    """The attempt was given back unfinished; it does not count.
+
+    Of a step that stops in doubt it is taken as lost, unless it has ``not_begun``.
+    """
 
     retry_after: timedelta | None
+    not_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,14 @@ class Lost:
     is_overdue: bool
 
 
-Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """The attempt's dispatcher stops, and does not wait for the end of its handler."""
+
+    dispatcher_id: str
+
+
+Ending: TypeAlias = Completed | Failed | TimedOut | Released | Lost | BrokenOff
 
 
 class Outcome(NamedTuple):

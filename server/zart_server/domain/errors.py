@@ -11,7 +11,7 @@
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
-    ├── RuleNotActive
+    ├── RuleNotActive           StepInDoubt
     ├── ScopeMatchesNothing
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
@@ -262,6 +262,31 @@ class StepNotDead(ZartError):
             run_id=run_id,
             step_name=step_name,
             status=status.upper(),
+        )
+
+
+class StepInDoubt(ZartError):
+    """A step would be run again although an attempt of it may have had its effect, or has."""
+
+    reason = "STEP_IN_DOUBT"
+
+    def __init__(
+        self, run_id: str, step_name: str, attempt: int, ended_as: str, finding: str
+    ) -> None:
+        if finding:
+            what = "was found to have happened"
+        elif ended_as == "running":
+            what = "is in flight, and may have happened when it is broken off"
+        else:
+            what = f"ended {ended_as.upper()}, and may have happened"
+        super().__init__(
+            f"attempt {attempt} of step {step_name!r} of {run_id} {what}: to run it again,"
+            " set accept_in_doubt",
+            run_id=run_id,
+            step_name=step_name,
+            attempt=attempt,
+            ended_as=ended_as.upper(),
+            finding=finding.upper(),
         )
 
 

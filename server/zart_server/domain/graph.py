@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from zart_server.domain.errors import InvalidField, TooManyItems
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import RetryPolicy, StepSpec
 
 MAX_STEPS = 10_000
@@ -143,6 +144,8 @@ def to_json(steps: Sequence[StepSpec]) -> str:
                 "max_backoff_us": step.retry_policy.max_backoff // _MICROSECOND,
                 "timeout_us": step.timeout // _MICROSECOND,
             }
+            # Only where it says something: graphs without it are the same as ever.
+            | ({} if step.if_in_doubt is IfInDoubt.RETRY else {"if_in_doubt": step.if_in_doubt})
             for step in steps
         ],
         ensure_ascii=False,
@@ -165,6 +168,7 @@ def from_json(text: str) -> tuple[StepSpec, ...]:
                 max_backoff=item["max_backoff_us"] * _MICROSECOND,
             ),
             timeout=item["timeout_us"] * _MICROSECOND,
+            if_in_doubt=IfInDoubt(item.get("if_in_doubt", IfInDoubt.RETRY)),
         )
         for item in json.loads(text)
     )

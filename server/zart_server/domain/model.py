@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.rule_counts import RuleCounts
 
@@ -136,6 +137,7 @@ class StepSpec:
     input_json: str | None = None
     retry_policy: RetryPolicy = RetryPolicy()
     timeout: timedelta = timedelta(minutes=10)
+    if_in_doubt: IfInDoubt = IfInDoubt.RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ class Attempt:
     started_at: datetime
     completed_at: datetime | None
     principal: str = ""
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,7 @@ class Step:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     attempts: tuple[Attempt, ...] = ()
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.store.arrays import numbers, words
 from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.doubt.inserting import doubted
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts, leases_of
 from zart_server.store.leases import NAMED, LeaseKey, columns_of, error_to_json
 from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
@@ -21,13 +22,17 @@ from zart_server.store.statement import Statement
 
 
 class Verdict(NamedTuple):
-    """How an attempt ended, as its dispatcher reports it or the sweep judges."""
+    """How an attempt ended, as its dispatcher reports it or the sweep judges.
+
+    ``in_doubt``: it may have had its effect, and its step is not to be run again.
+    """
 
     lease: LeaseKey
     status: AttemptStatus
     result_json: str | None = None
     retryable: bool = True
     error: StepError | None = None
+    in_doubt: bool = False
 
 
 class EndedLease(NamedTuple):
@@ -95,7 +100,7 @@ _ENDED = f"""
 
 
 def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]:
-    leases, statuses, results, retryable, errors = zip(*verdicts, strict=True)
+    leases, statuses, results, retryable, errors, _ = zip(*verdicts, strict=True)
     return {
         **columns_of(leases),
         "statuses": words(statuses),
@@ -107,18 +112,30 @@ def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]
     }
 
 
-_END = {
-    way: Statement(
-        f"""
+def _end(skip: str, more: str = "") -> str:
+    return f"""
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
-        {_ENDED.format(only_if="true")}
+        {_ENDED.format(only_if="true")} {more}
         SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
                NULL::integer, NULL::integer, NULL::text FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
                max_attempts, final FROM ended
-        """,
-        locks=(f"runs, {way}", "leases", "steps"),
+    """
+
+
+_DOUBTED = doubted("""
+    SELECT *, status AS ended_as, :swept AS swept FROM ended
+    WHERE (n IN (SELECT unnest(:doubts::text::bigint[]))) IS TRUE
+""")
+_END = {
+    way: Statement(_end(skip), locks=(f"runs, {way}", "leases", "steps"))
+    for way, skip in IF_LOCKED.items()
+}
+# The same for batches that have attempts in doubt: no other batch pays for these.
+_END_IN_DOUBT = {
+    way: Statement(
+        _end(skip, f", in_doubt AS ({_DOUBTED})"), locks=(f"runs, {way}", "leases", "steps")
     )
     for way, skip in IF_LOCKED.items()
 }
@@ -131,11 +148,16 @@ async def end_leases(
 
     Locks their runs first; those that another transaction has locked are waited for with ``wait``,
     else left out. Return the runs that this transaction has locked now, and the ended leases. A
-    completed attempt becomes part of its step's row. With ``swept`` leases that were extended
-    meanwhile stay. No two verdicts may name the same lease.
+    completed attempt becomes part of its step's row; one in doubt gets a row of its own, too. With
+    ``swept`` leases that were extended meanwhile stay. No two verdicts may name the same lease.
     """
-    statement = _END[if_locked(wait=wait)]
     values = _arguments(verdicts, swept=swept)
+    doubts = [n for n, verdict in enumerate(verdicts, 1) if verdict.in_doubt]
+    if doubts:
+        statement = _END_IN_DOUBT[if_locked(wait=wait)]
+        values["doubts"] = numbers(doubts)
+    else:
+        statement = _END[if_locked(wait=wait)]
     rows = await tx.fetch(statement.text, *statement.arguments(**values))
     locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
     ended = [EndedLease(*row) for row in rows if row[1] is not None]

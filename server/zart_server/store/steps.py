@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from zart_server.domain.model import FencedStep
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.doubt.inserting import doubted
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
 
@@ -113,21 +114,15 @@ async def step_statuses(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedStep]]:
-    """End all unfinished steps of runs as cancelled, in-flight attempts as abandoned.
-
-    The caller has locked the runs and their queue rows, so that tasks which a claim or a sweep
-    moved meanwhile are seen here. Return the steps that were in flight, by run key.
-    """
-    rows = await tx.fetch(
-        f"""
+def _fence(more: str = "") -> str:
+    return f"""
         WITH held AS (
-            DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
+            DELETE FROM zart.held WHERE run_key = ANY(:run_keys::bigint[])
         ), queued AS (
-            DELETE FROM zart.queue WHERE run_key = ANY($1::bigint[])
+            DELETE FROM zart.queue WHERE run_key = ANY(:run_keys::bigint[])
             RETURNING run_key, step_no, attempt
         ), leased AS (
-            DELETE FROM zart.leases WHERE run_key = ANY($1::bigint[]) RETURNING *
+            DELETE FROM zart.leases WHERE run_key = ANY(:run_keys::bigint[]) RETURNING *
         ), abandoned AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                        principal, lease_token, started_at, completed_at)
@@ -144,13 +139,44 @@ async def fence_steps(tx: Tx, run_keys: Sequence[int]) -> dict[int, list[FencedS
             WHERE s.run_key = {only("t.run_key")} AND s.step_no = t.step_no AND s.status = 'open'
         ), other_steps AS (
             UPDATE zart.steps SET status = 'cancelled', completed_at = statement_timestamp()
-            WHERE run_key = ANY($1::bigint[]) AND status = 'open'
+            WHERE run_key = ANY(:run_keys::bigint[]) AND status = 'open'
               AND ((run_key, step_no) IN (SELECT run_key, step_no FROM tried)) IS NOT TRUE
-        )
+        ) {more}
         SELECT run_key, step_name, attempt, dispatcher_id FROM leased ORDER BY run_key, step_no
-        """,
-        run_keys,
-    )
+    """
+
+
+_LOCKS = ("steps, of runs that the caller has locked", "queue", "held", "leases")
+_FENCE = Statement(_fence(), locks=_LOCKS)
+_ABANDONED = doubted("""
+    SELECT *, 'abandoned' AS ended_as, true AS swept FROM leased
+    WHERE ((run_key, step_no) IN (
+        SELECT * FROM unnest(:stop_runs::bigint[], :stop_steps::integer[]))) IS TRUE
+""")
+# The same for runs with steps of which an attempt is in doubt when it is abandoned.
+_FENCE_IN_DOUBT = Statement(_fence(f", in_doubt AS ({_ABANDONED})"), locks=_LOCKS)
+
+
+async def fence_steps(
+    tx: Tx, run_keys: Sequence[int], stops: Sequence[tuple[int, int]] = ()
+) -> dict[int, list[FencedStep]]:
+    """End all unfinished steps of runs as cancelled, in-flight attempts as abandoned.
+
+    Those of ``stops``, by run key and step number, are in doubt then. The caller has locked the
+    runs and their queue rows, so that tasks which a claim or a sweep moved meanwhile are seen here.
+    Return the steps that were in flight, by run key.
+    """
+    if stops:
+        rows = await tx.fetch(
+            _FENCE_IN_DOUBT.text,
+            *_FENCE_IN_DOUBT.arguments(
+                run_keys=run_keys,
+                stop_runs=[run_key for run_key, _ in stops],
+                stop_steps=[step_no for _, step_no in stops],
+            ),
+        )
+    else:
+        rows = await tx.fetch(_FENCE.text, *_FENCE.arguments(run_keys=run_keys))
     found: dict[int, list[FencedStep]] = {}
     for row in rows:
         found.setdefault(row[0], []).append(FencedStep(*row[1:]))

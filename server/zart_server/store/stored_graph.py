@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from zart_server.domain.graph import Graph
+from zart_server.domain.if_in_doubt import IfInDoubt
 
 
 class QueuedAs(NamedTuple):
@@ -27,6 +28,15 @@ class Definition:
     version: int
     graph: Graph
     lanes: tuple[int, ...]
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """The numbers of the steps that are not run again while an attempt is in doubt."""
+        return frozenset(
+            number
+            for number, step in enumerate(self.graph.steps)
+            if step.if_in_doubt is IfInDoubt.STOP
+        )
 
     @cached_property
     def queued(self) -> tuple[QueuedAs, ...]:

@@ -126,7 +126,8 @@ class Dispatch:
         If that fails the leases are left to expire: no caller waits for the outcome.
         """
         outcomes = [
-            Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+            Outcome(task.task_id, task.lease_token, Released(None, not_begun=True), principal)
+            for task in tasks
         ]
         try:
             await self._reports.record(outcomes)

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from zart_server.domain.dispatch import LeasedTask, Outcome
+from zart_server.domain.doubt import late_outcome_of
 from zart_server.domain.model import ReportStatus
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Connection
 from zart_server.store.definitions import find_definitions
+from zart_server.store.doubt.late_outcomes import TooLate, keep_late_outcomes
 from zart_server.store.leases import LeaseKey, recorded_leases
 from zart_server.store.run_facts import find_run_facts
 from zart_server.store.stored_graph import Definition
@@ -87,4 +89,25 @@ async def conclude(
         for n, lease in missed.items():
             if lease in already:
                 statuses[n] = ReportStatus.ALREADY_RECORDED
+        for n in await _kept_for_doubt(connection, batch, missed):
+            statuses[n] = ReportStatus.LEASE_LOST
     return Recorded(statuses, stragglers, tasks)
+
+
+async def _kept_for_doubt(
+    connection: Connection, batch: OutcomeBatch, missed: Mapping[int, LeaseKey]
+) -> list[int]:
+    """Keep the outcomes of attempts that are in doubt; return their indexes."""
+    late = {n: lease for n, lease in missed.items() if _stops(batch, lease)}
+    if not late:
+        return []
+    reported = [
+        TooLate(lease, late_outcome_of(batch.outcomes[n].ending)) for n, lease in late.items()
+    ]
+    numbers = list(late)
+    return [numbers[index] for index in await keep_late_outcomes(connection, reported)]
+
+
+def _stops(batch: OutcomeBatch, lease: LeaseKey) -> bool:
+    run = batch.runs.get(lease.run_key)
+    return run is not None and lease.step_no in batch.definitions[run.definition_key].stops

@@ -6,8 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from zart_server.domain import doubt
 from zart_server.domain.backoff import retry_delay
 from zart_server.domain.dispatch import (
+    BrokenOff,
     Completed,
     Failed,
     LeasedTask,
@@ -91,17 +93,14 @@ class _Ending:
             return Verdict(
                 lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error
             )
-        if isinstance(ending, Released):
+        definition = self._definition(self.runs[lease.run_key])
+        stops = lease.step_no in definition.stops
+        if isinstance(ending, Released) and (ending.not_begun or not stops):
             return Verdict(lease, AttemptStatus.RELEASED)
-        if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
-            definition = self._definition(self.runs[lease.run_key])
-            limit = definition.queued[lease.step_no].timeout_seconds
-            error = StepError("TimedOut", f"ran longer than {limit:g} s")
-            return Verdict(lease, AttemptStatus.TIMED_OUT, error=error)
-        if isinstance(ending, Lost):
-            message = f"the lease of {ending.dispatcher_id} expired unreported"
-            return Verdict(lease, AttemptStatus.LOST, error=StepError("LeaseLost", message))
-        raise TypeError(ending)
+        status, error = _not_told(ending, definition.queued[lease.step_no].timeout_seconds)
+        if stops:
+            error = doubt.error_of(error.message)
+        return Verdict(lease, status, retryable=not stops, error=error, in_doubt=stops)
 
     async def _open_dependants(self, found: dict[int, EndedLease]) -> None:
         """Find the steps that are ready now: those with one dependency, and others by counting."""
@@ -172,3 +171,18 @@ class _Ending:
         }
         if maybe:
             await finish_runs(self.tx, sorted(maybe))
+
+
+def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
+    """Return how an attempt ended of which nobody told whether it had its effect."""
+    if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
+        return AttemptStatus.TIMED_OUT, StepError("TimedOut", f"ran longer than {limit:g} s")
+    if isinstance(ending, Lost):
+        message = f"the lease of {ending.dispatcher_id} expired unreported"
+    elif isinstance(ending, BrokenOff):
+        message = f"{ending.dispatcher_id} stopped while the handler was at work"
+    elif isinstance(ending, Released):
+        message = "it was given back, and nobody said that it had not begun"
+    else:
+        raise TypeError(ending)
+    return AttemptStatus.LOST, StepError("LeaseLost", message)

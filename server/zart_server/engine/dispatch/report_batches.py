@@ -155,7 +155,8 @@ class ReportBatches:
         if tasks:
             principal = call.outcomes[0].principal
             released = [
-                Outcome(task.task_id, task.lease_token, Released(None), principal) for task in tasks
+                Outcome(task.task_id, task.lease_token, Released(None, not_begun=True), principal)
+                for task in tasks
             ]
             self._go_on(self._release(released), "releases")
 

@@ -6,6 +6,7 @@ from zart_server.domain.commands import Caller, CancelExecution, Cancelled
 from zart_server.domain.errors import RunFinished, ZartError
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import decided
+from zart_server.engine.operations.doubts import find_doubts, names_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.engine.operations.supersede import Meant, fence_runs, lock_current
@@ -25,7 +26,12 @@ async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> 
         raise current or LookupError("a lock that was waited for was not got")
     token = ""
     if command.planning:
-        decisions = decided(run=current.run_id, definition_version=current.definition.version)
+        doubts = await find_doubts(tx, [current])
+        decisions = decided(
+            run=current.run_id,
+            definition_version=current.definition.version,
+            in_doubt=names_in_doubt(doubts.get(current.run.run_key, ())),
+        )
         token = await judge_plan(tx, command.planning, decisions)
     if current.run.status.is_finished:
         raise RunFinished(current.run_id, current.run.status)

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from zart_server import aside
 from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
+from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import NothingToRerun, ZartError
 from zart_server.domain.model import RunTrigger, StepStatus
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import Decisions, decided
 from zart_server.domain.rerun import plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
+from zart_server.engine.operations.doubts import find_doubts, names_in_doubt, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -35,12 +37,14 @@ async def rerun(
     """Plan under the executions' locks, and create the runs.
 
     Preserved steps refer to where their result was made; nothing is copied. An error is
-    InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged or NothingToRerun; None,
-    without ``wait``: another transaction has locked the execution. No two may name the same one.
+    InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged, NothingToRerun or
+    StepInDoubt; None, without ``wait``: another transaction has locked the execution. No two may
+    name the same one.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
+    doubts = await find_doubts(tx, locked)
     statuses = await read_statuses(tx, keys) if keys else {}
     found: list[Rerunned | ZartError | None] = []
     planned: dict[int, Rerunned] = {}
@@ -56,10 +60,11 @@ async def rerun(
                 current,
                 statuses[current.run.run_key],
                 command,
+                doubts.get(current.run.run_key, ()),
             )
             planning = command.planning
             token = await judge_plan(tx, planning, decisions) if planning else ""
-            _check_doable(current, command, plan)
+            _check_doable(current, command, plan, doubts.get(current.run.run_key, ()))
         except ZartError as error:
             found.append(error)
             continue
@@ -76,7 +81,7 @@ async def rerun(
 
 
 def _plan(
-    current: CurrentRun, stored: Sequence[str], command: Rerun
+    current: CurrentRun, stored: Sequence[str], command: Rerun, doubts: Sequence[Doubt]
 ) -> tuple[RerunPlan, Decisions]:
     # To the plan, open steps are alike: not completed.
     statuses = [StepStatus.SCHEDULED if s == "open" else StepStatus(s) for s in stored]
@@ -95,15 +100,20 @@ def _plan(
         effective_rerun=plan.effective_rerun,
         preserved=plan.preserved,
         potentially_stale=plan.potentially_stale,
+        in_doubt=names_in_doubt(doubts),
     )
 
 
-def _check_doable(current: CurrentRun, command: Rerun, plan: RerunPlan) -> None:
+def _check_doable(
+    current: CurrentRun, command: Rerun, plan: RerunPlan, doubts: Sequence[Doubt]
+) -> None:
     error = refused(current, command.if_running)
     if error is not None:
         raise error
     if not plan.effective_rerun:
         raise NothingToRerun(current.run_id)
+    again = frozenset(plan.effective_rerun)
+    refuse_in_doubt(current.run_id, doubts, again, is_accepted=command.accept_in_doubt)
 
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Restart, Restarted
+from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
@@ -16,6 +17,7 @@ from zart_server.engine.operations.begin_runs import (
     announce_queued,
     begin_runs,
 )
+from zart_server.engine.operations.doubts import find_doubts, names_in_doubt, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -36,14 +38,15 @@ async def restart(
     """Create next runs with the same or a new payload and the tasks' current definitions.
 
     Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
-    ExecutionNotFound, RunChanged, PlanChanged or RunActive; None, without ``wait``: another
-    transaction has locked the execution. No two may name the same execution.
+    ExecutionNotFound, RunChanged, PlanChanged, RunActive or StepInDoubt; None, without ``wait``:
+    another transaction has locked the execution. No two may name the same execution.
     """
     meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
     locked = await lock_current(tx, meant, wait=wait)
     keys = {_definition_key(current) for current in locked if isinstance(current, CurrentRun)}
     definitions = await find_definitions(tx, keys)
+    doubts = await find_doubts(tx, locked)
     doable: list[tuple[int, str]] = []
     following: list[Following] = []
     for index, (current, (command, caller)) in enumerate(zip(locked, wanted, strict=True)):
@@ -54,7 +57,7 @@ async def restart(
             current, definitions[_definition_key(current)], command.payload_json, caller
         )
         try:
-            token = await _check(tx, next_run, command)
+            token = await _check(tx, next_run, command, doubts.get(current.run.run_key, ()))
         except ZartError as error:
             found.append(error)
             continue
@@ -66,15 +69,20 @@ async def restart(
     return found
 
 
-async def _check(tx: Tx, next_run: Following, command: Restart) -> str:
-    """Return the token of a plan. Raises PlanChanged or RunActive."""
+async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence[Doubt]) -> str:
+    """Return the token of a plan. Raises PlanChanged, RunActive or StepInDoubt."""
     current, token = next_run.current, ""
     if command.planning:
-        decisions = decided(run=current.run_id, definition_version=next_run.definition.version)
+        decisions = decided(
+            run=current.run_id,
+            definition_version=next_run.definition.version,
+            in_doubt=names_in_doubt(doubts),
+        )
         token = await judge_plan(tx, command.planning, decisions)
     error = refused(current, command.if_running)
     if error is not None:
         raise error
+    refuse_in_doubt(current.run_id, doubts, None, is_accepted=command.accept_in_doubt)
     return token
 
 

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
+from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import (
-    PlanChanged,
     RunFinished,
     StepNotDead,
     StepNotFound,
     ZartError,
 )
 from zart_server.domain.model import RunStatus, StepStatus
-from zart_server.domain.operations import Replaced
+from zart_server.domain.operations import OperationKind, Replaced
 from zart_server.domain.plans import decided
 from zart_server.domain.rule_set import StepNames
+from zart_server.engine.operations.doubts import find_doubts, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.connection import Tx
+from zart_server.store.doubt.resolving import resolve_by_operation
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import judge_to_the_end, write_judged
 from zart_server.store.reads.steps import RunIdentity, read_steps
@@ -34,6 +36,7 @@ class _Dead(NamedTuple):
     step_no: int
     command: RetryStep
     caller: Caller
+    doubts: Sequence[Doubt]
     plan_token: str = ""
 
     @property
@@ -50,17 +53,17 @@ async def retry_steps(
 
     Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, PlanChanged,
-    RunFinished or StepNotDead; None, without ``wait``: another transaction has locked the
-    execution. No two may name the same execution.
+    RunFinished, StepInDoubt or StepNotDead; None, without ``wait``: another transaction has locked
+    the execution. No two may name the same execution.
     """
     meant = [
         Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
     ]
     found: list[RetriedStep | ZartError | None] = []
     dead: list[_Dead] = []
-    for current, (command, caller) in zip(
-        await lock_current(tx, meant, wait=wait), wanted, strict=True
-    ):
+    locked = await lock_current(tx, meant, wait=wait)
+    doubts = await find_doubts(tx, locked, in_flight=False)
+    for current, (command, caller) in zip(locked, wanted, strict=True):
         if not isinstance(current, CurrentRun):
             found.append(current)
             continue
@@ -68,17 +71,22 @@ async def retry_steps(
         if step_no is None:
             found.append(StepNotFound(current.run_id, command.step_name))
             continue
-        item = _Dead(len(found), current, step_no, command, caller)
+        of_step = [
+            doubt
+            for doubt in doubts.get(current.run.run_key, ())
+            if doubt.step_name == command.step_name
+        ]
+        item = _Dead(len(found), current, step_no, command, caller, of_step)
         try:
             token = await _judge_plan(tx, item) if command.planning else ""
-        except PlanChanged as error:
+            if current.run.status is RunStatus.CANCELLED:
+                raise RunFinished(current.run_id, current.run.status)
+            refuse_in_doubt(current.run_id, of_step, None, is_accepted=command.accept_in_doubt)
+        except ZartError as error:
             found.append(error)
             continue
-        if current.run.status is RunStatus.CANCELLED:
-            found.append(RunFinished(current.run_id, current.run.status))
-        else:
-            dead.append(item._replace(plan_token=token))
-            found.append(None)
+        dead.append(item._replace(plan_token=token))
+        found.append(None)
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
         found[item.number] = result
     return found
@@ -93,6 +101,7 @@ async def _judge_plan(tx: Tx, item: _Dead) -> str:
         step_status=step.status,
         attempt=step.attempt,
         withheld=any(rule is not None for rule in withheld),
+        in_doubt=any(doubt.is_open for doubt in item.doubts),
     )
     return await judge_plan(tx, item.command.planning, decisions)
 
@@ -104,6 +113,13 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     judgement, revived = await write_judged(
         tx, list(map(_names, dead)), lambda by: revive_steps(tx, steps, by)
     )
+    doubted = [
+        (item.current.run.run_key, item.step_no, item.current.execution.execution_id)
+        for item in dead
+        if item.current.run.run_key in revived and any(doubt.is_open for doubt in item.doubts)
+    ]
+    if doubted:
+        await resolve_by_operation(tx, doubted, OperationKind.RETRY_STEP)
     results: list[RetriedStep | ZartError] = []
     now_are = await read_steps(
         tx, [(_identity(item), item.step_no) for item in dead], result_bytes=0

@@ -115,7 +115,8 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
         return {}
     # First wait for claims and sweeps that have locked queue rows: later statements see their work.
     await lock_queued(tx, list(order))
-    fenced = await fence_steps(tx, list(order))
+    stops = [(c.run.run_key, n) for c in runs for n in c.definition.stops if c.run.run_key in order]
+    fenced = await fence_steps(tx, list(order), stops)
     return {
         run_key: tuple(sorted(steps, key=lambda step: order[run_key][step.step_name]))
         for run_key, steps in fenced.items()

@@ -17,6 +17,7 @@ from zart_server.store.reads.steps import (
     RESULT_BYTES,
     STEPS,
     RunIdentity,
+    read_in_doubt,
     read_steps,
     steps_of,
     waits_for,
@@ -120,7 +121,8 @@ async def _view(
 ) -> ExecutionView:
     row = rows[0]
     identity = RunIdentity(row["run_key"], execution_id, row["task_name"], definition)
-    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, identity)
+    doubts = (await read_in_doubt(connection, [identity])).get(identity.run_key)
+    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, identity, doubts)
     if row["run_key"] == row["current_key"]:
         waits = waits_for(rows, steps)
     else:

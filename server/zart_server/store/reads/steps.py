@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ import asyncpg
 from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.connection import Connection
+from zart_server.store.doubt.reading import InDoubt, in_doubt, open_doubts
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.exempting import holds
 from zart_server.store.queue import task_id_of
@@ -122,6 +123,12 @@ class RunIdentity:
     definition: Definition
 
 
+async def read_in_doubt(connection: Connection, runs: Iterable[RunIdentity]) -> dict[int, InDoubt]:
+    """Read what is in doubt of runs, by key; runs whose steps may all run twice are not asked."""
+    keys = [run.run_key for run in runs if run.definition.stops]
+    return await open_doubts(connection, keys) if keys else {}
+
+
 async def read_steps(
     connection: Connection,
     wanted: Sequence[tuple[RunIdentity, int]],
@@ -149,13 +156,19 @@ async def read_steps(
     known: dict[int, dict[int, str]] = {}
     for run_key, step_no, status in await step_statuses(connection, keys) if keys else ():
         known.setdefault(run_key, {})[step_no] = status
-    return [_step(found[p.run_key], p, known.get(p.run_key, {})) for p, _ in wanted]
+    doubts = await read_in_doubt(connection, [identity for identity, _ in wanted])
+    return [
+        in_doubt(_step(found[p.run_key], p, known.get(p.run_key, {})), n, doubts.get(p.run_key))
+        for p, n in wanted
+    ]
 
 
-def steps_of(rows: Sequence[asyncpg.Record], identity: RunIdentity) -> list[Step]:
+def steps_of(
+    rows: Sequence[asyncpg.Record], identity: RunIdentity, doubts: InDoubt | None
+) -> list[Step]:
     """Make the steps of a whole run, of the rows of ``STEPS``."""
     known = {row["step_no"]: row["status"] for row in rows}
-    return [_step(row, identity, known) for row in rows]
+    return [in_doubt(_step(row, identity, known), row["step_no"], doubts) for row in rows]
 
 
 def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:

@@ -1,0 +1,58 @@
+"""Finds the attempts that keep steps from being run again, and refuses what would do that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from zart_server.domain.doubt import Doubt
+from zart_server.domain.errors import StepInDoubt
+from zart_server.engine.operations.supersede import CurrentRun
+from zart_server.store.connection import Tx
+from zart_server.store.doubt.reading import read_doubts, read_in_flight
+from zart_server.store.queue import lock_queued
+
+
+async def find_doubts(
+    tx: Tx, runs: Iterable[object], *, in_flight: bool = True
+) -> Mapping[int, Sequence[Doubt]]:
+    """Find attempts of steps that are not completed which may have happened, or have, by run key.
+
+    With ``in_flight`` those in flight, too: whoever ends their run makes them such. Nothing is
+    asked of runs whose steps may all run twice. Locks the attempts in doubt, and for those
+    ``in_flight`` the queued tasks.
+    """
+    stopping = {
+        run.run.run_key: run for run in runs if isinstance(run, CurrentRun) and run.definition.stops
+    }
+    if not stopping:
+        return {}
+    unfinished = [key for key, run in stopping.items() if not run.run.status.is_finished]
+    found = await read_doubts(tx, sorted(stopping))
+    if unfinished and in_flight:
+        await lock_queued(tx, unfinished)  # what a claim has by now is in flight
+        steps = [(key, number) for key in unfinished for number in stopping[key].definition.stops]
+        found += await read_in_flight(tx, steps)
+    doubts: dict[int, list[Doubt]] = {}
+    for item in sorted(found):
+        graph = stopping[item.run_key].definition.graph
+        name = graph.steps[item.step_no].step_name
+        doubt = Doubt(name, item.attempt, item.ended_as, item.finding)
+        doubts.setdefault(item.run_key, []).append(doubt)
+    return doubts
+
+
+def names_in_doubt(doubts: Iterable[Doubt]) -> tuple[str, ...]:
+    """Return what a plan binds of doubts: the steps, each once."""
+    return tuple(dict.fromkeys(doubt.step_name for doubt in doubts))
+
+
+def refuse_in_doubt(
+    run_id: str, doubts: Iterable[Doubt], again: Collection[str] | None, *, is_accepted: bool
+) -> None:
+    """Raise StepInDoubt where a step of ``again`` (None: any) is not to be run again."""
+    if is_accepted:
+        return
+    for doubt in doubts:
+        if again is None or doubt.step_name in again:
+            finding = "" if doubt.finding is None else doubt.finding.value
+            raise StepInDoubt(run_id, doubt.step_name, doubt.attempt, doubt.ended_as, finding)

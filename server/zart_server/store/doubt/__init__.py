@@ -1,0 +1,1 @@
+"""Attempts in doubt: rows beside the ended attempts, for what is found out later."""

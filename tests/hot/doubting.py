@@ -1,0 +1,75 @@
+"""Attempts in doubt: made, kept evidence of, accepted, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from hot.administering import CALLER
+from hot.dispatching import SPAN
+from hot.explained import Explained
+from hot.scenario import BATCH, scenario
+from zart_server.domain.commands import CancelExecution, RetryStep, StartExecution
+from zart_server.domain.dispatch import BrokenOff, Completed, LeasedTask, LeaseTasks, Outcome
+from zart_server.domain.model import IfExists, ReportStatus
+from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.doubts import find_doubts
+from zart_server.engine.operations.retry_step import retry_steps
+from zart_server.engine.operations.start import start_executions
+from zart_server.engine.operations.supersede import Meant, lock_current
+from zart_server.store.reads.executions import get_step
+
+
+async def paying(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
+    """Lease steps of new executions that must not run twice."""
+    starts = [
+        StartExecution(f"pay-{n}", "pay", None, None, IfExists.FAIL, CALLER) for n in range(count)
+    ]
+    await start_executions(tx.tx, starts)
+    wanted = LeaseTasks("d", ("pay",), (), count, timedelta(0), SPAN)
+    found = await lease_tasks(tx.tx, wanted, LowWater())
+    assert len(found) == count
+    return found
+
+
+async def broken_off(tx: Explained, tasks: Sequence[LeasedTask], *, wait: bool = False) -> None:
+    """Put attempts in doubt."""
+    outcomes = [Outcome(t.task_id, t.lease_token, BrokenOff("d"), "") for t in tasks]
+    batch = await find_batch(tx.tx, outcomes)
+    done = await record_in_general(tx.tx, batch, wait=wait)
+    assert set(done.statuses.values()) == {ReportStatus.RECORDED}
+
+
+@scenario()
+async def putting_in_doubt(tx: Explained) -> None:
+    tasks = await paying(tx)
+    await broken_off(tx, tasks[::2])
+    await broken_off(tx, tasks[1::2], wait=True)
+    late = [Outcome(t.task_id, t.lease_token, Completed("1"), "") for t in tasks]
+    done = await record_in_general(tx.tx, await find_batch(tx.tx, late))
+    assert set(done.statuses.values()) == {ReportStatus.LEASE_LOST}
+
+
+@scenario()
+async def retrying_in_doubt(tx: Explained) -> None:
+    tasks = await paying(tx)
+    await broken_off(tx, tasks)
+    wanted = [
+        (RetryStep(t.execution_id, "p", None, None, None, accept_in_doubt=True), CALLER)
+        for t in tasks
+    ]
+    done = await retry_steps(tx.tx, wanted, wait=True)
+    assert {type(result).__name__ for result in done} == {"RetriedStep"}
+
+
+@scenario(2)
+async def abandoning_in_doubt(tx: Explained) -> None:
+    await paying(tx, 2)
+    current = await lock_current(tx.tx, [Meant("pay-0", None)], wait=True)
+    assert len(await find_doubts(tx.tx, current)) == 1
+    await cancel_execution(tx.tx, CancelExecution("pay-0", None), CALLER)
+    assert (await get_step(tx.tx, "pay-0", "p", None)).in_doubt
