@@ -11,39 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.channel import sync_channel
-from zart.cli import (
-    admin,
-    audit,
-    breakers,
-    executions,
-    exempt,
-    gateway,
-    pausing,
-    problems,
-    processes,
-    releasing,
-    token,
-    verify,
-    why,
-)
+from zart.cli.commands import Commands
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
-from zart.errors import (
-    NotPlanned,
-    Refused,
-    RunFailed,
-    ScopeMatchesNothing,
-    Unavailable,
-    Unreachable,
-)
 
 OK = 0
-REFUSED = 1
 USAGE = 2
-UNKNOWN_OUTCOME = 3
-RUN_FAILED = 4
 _INTERRUPTED = 130
 _READER_LEFT = 141  # as a shell tells of who was ended by SIGPIPE
 # Around what is told of a failure: its exit code stays, also where nobody reads on.
@@ -53,27 +27,13 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="zart",
+    cls=Commands,
     help="Start, dispatch and operate durable executions.",
     epilog=example("list --status failed"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (
-    executions.app,
-    why.app,
-    admin.app,
-    pausing.app,
-    releasing.app,
-    exempt.app,
-    breakers.app,
-    verify.app,
-    audit.app,
-    processes.app,
-    gateway.app,
-    token.app,
-):
-    app.add_typer(part)
 
 
 def _print_version(ctx: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - typer's way
@@ -110,9 +70,7 @@ def _command() -> Any:  # noqa: ANN401 - click's, whichever typer has
     return typer.main.get_command(app)
 
 
-def main(  # noqa: PLR0911 - one return for each way to end
-    argv: Sequence[str] | None = None, channel_factory: ChannelFactory = sync_channel
-) -> int:
+def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     session = Session(argv=arguments, channel_factory=channel_factory)
@@ -130,27 +88,15 @@ def main(  # noqa: PLR0911 - one return for each way to end
         with _TOLD:
             session.err.line("stopped; nothing more was asked of the server")
         return _INTERRUPTED
-    except RunFailed as error:
-        if not session.is_json:
-            with _TOLD:
-                session.err.line(str(error))
-        return RUN_FAILED
-    except NotPlanned as error:
+    except Exception as error:
+        from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need
+
+        code = problems.code_of(error)
+        if code is None:
+            raise
         with _TOLD:
-            problems.say_not_planned(session, error)
-        return UNKNOWN_OUTCOME
-    except (Unreachable, Unavailable, TimeoutError) as error:
-        with _TOLD:
-            problems.say_unknown(session, error)
-        return UNKNOWN_OUTCOME
-    except Refused as error:
-        with _TOLD:
-            problems.say_refused(session, error.status)
-        return USAGE if isinstance(error, ScopeMatchesNothing) else REFUSED
-    except ValueError as error:  # what the client refuses to send
-        with _TOLD:
-            session.err.line(str(error))
-        return USAGE
+            problems.say(session, error)
+        return code
     finally:
         session.close()
     return result if isinstance(result, int) else OK

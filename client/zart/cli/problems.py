@@ -9,7 +9,47 @@ from zart.cli.flags import field_in_flags, in_flags
 from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
-from zart.errors import NotPlanned, Refused, ScopeMatchesNothing, Unreachable
+from zart.errors import (
+    NotPlanned,
+    Refused,
+    RunFailed,
+    ScopeMatchesNothing,
+    Unavailable,
+    Unreachable,
+)
+
+REFUSED = 1
+USAGE = 2
+UNKNOWN_OUTCOME = 3
+RUN_FAILED = 4
+# The first that an error is one of decides.
+_CODES: dict[type[Exception], int] = {
+    RunFailed: RUN_FAILED,
+    NotPlanned: UNKNOWN_OUTCOME,
+    Unreachable: UNKNOWN_OUTCOME,
+    Unavailable: UNKNOWN_OUTCOME,
+    TimeoutError: UNKNOWN_OUTCOME,
+    ScopeMatchesNothing: USAGE,
+    Refused: REFUSED,
+    ValueError: USAGE,  # what the client refuses to send
+}
+
+
+def code_of(error: Exception) -> int | None:
+    """Return the exit code of what went wrong, None: nobody expected it."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+
+
+def say(session: Session, error: Exception) -> None:
+    """Print what went wrong, for people or for scripts."""
+    if isinstance(error, NotPlanned):
+        say_not_planned(session, error)
+    elif code_of(error) == UNKNOWN_OUTCOME:
+        say_unknown(session, error)
+    elif isinstance(error, Refused):
+        say_refused(session, error.status)
+    elif not (isinstance(error, RunFailed) and session.is_json):
+        session.err.line(str(error))
 
 
 def say_refused(session: Session, status: status_pb2.Status) -> None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import grpc
 import typer
-from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls.call import Call, ListCall
-from zart.channel import sync_channel
-from zart.cli.json_output import ListWriter, json_of
 from zart.cli.screen import Screen
 from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
-from zart.client import DEFAULT_TIMEOUT
-from zart.models import Page
-from zart.sync_client import SyncClient
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+
+    from zart.calls.call import Call, ListCall
+    from zart.cli.json_output import ListWriter
+    from zart.models import Page
+    from zart.sync_client import SyncClient
 
 T = TypeVar("T")
-ChannelFactory = Callable[[str | None], grpc.Channel]
+ChannelFactory: TypeAlias = "Callable[[str | None], grpc.Channel]"
 _FIRST_PAGE = 100  # soon there; the pages after it are as long as they may be
 _PAGE = 1000
 
@@ -71,7 +73,7 @@ class Session:
     """One run of the command."""
 
     argv: Sequence[str] = ()
-    channel_factory: ChannelFactory = sync_channel
+    channel_factory: ChannelFactory | None = None  # None: to a server, as the environment says
     address: str | None = None
     output: str = "table"
     timeout: float | None = None
@@ -96,7 +98,11 @@ class Session:
     def client(self) -> SyncClient:
         """The client, connected at its first use."""
         if self._client is None:
-            channel = self.channel_factory(self.address)
+            from zart.channel import sync_channel  # noqa: PLC0415 - gRPC takes a while
+            from zart.client import DEFAULT_TIMEOUT  # noqa: PLC0415 - so it does
+            from zart.sync_client import SyncClient  # noqa: PLC0415 - and here
+
+            channel = (self.channel_factory or sync_channel)(self.address)
             self._client = SyncClient(channel, timeout=self.timeout or DEFAULT_TIMEOUT)
         return self._client
 
@@ -148,6 +154,8 @@ class Session:
         row: Callable[[T], Sequence[str]],
     ) -> None:
         """Send a call for up to ``limit`` items (0: all), and print each page as it comes."""
+        from zart.cli.json_output import ListWriter  # noqa: PLC0415 - with the protos only
+
         writer: ListWriter | None = None
         table = Table(self.out, columns)
         shown, token, size = 0, "", _PAGE if 0 < limit <= _PAGE else _FIRST_PAGE
@@ -172,10 +180,12 @@ class Session:
         request: Any = type(call.request)()  # a list request has both fields
         request.CopyFrom(call.request)
         request.page_size, request.page_token = size, token
-        return self.send(ListCall(call.method, request, call.read))
+        return self.send(dataclasses.replace(call, request=request))
 
     def print_json(self, message: Message, *, one_line: bool = False) -> None:
         """Print a message in proto JSON."""
+        from zart.cli.json_output import json_of  # noqa: PLC0415 - with the protos only
+
         self.out.json(json_of(message, one_line=one_line))
         self.out.flush()
 

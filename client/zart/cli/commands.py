@@ -1,0 +1,126 @@
+"""Which commands there are, and where: the module of one is loaded when it is run or asked about.
+
+Loading them all takes longer than most commands do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# By module, in the order of the help: each command, and the first sentence of its own help.
+MODULES = {
+    "executions": {
+        "start": "Start an execution of a task.",
+        "list": "List executions, newest first, with what each waits for and which steps are dead.",
+        "tasks": "List the task definitions and when a dispatcher last asked for them.",
+        "status": (
+            "Show an execution, a run, its steps, what each waits for, and how the "
+            "failed ones failed."
+        ),
+        "watch": "Follow a run until it is finished; exit 4 when it ended FAILED or CANCELLED.",
+        "wait": (
+            "Wait until the current run is finished and print its result; exit 4 when it failed."
+        ),
+        "cancel": "Cancel the current run.",
+    },
+    "why": {
+        "why": "Tell why a step is not completed: every cause that holds, and what to do next.",
+    },
+    "admin": {
+        "retry-step": "Revive one dead step of the current run.",
+        "restart": "End the current run and create the next from scratch.",
+        "rerun": "Create the next run, with results of completed steps carried over.",
+        "runs": "List the runs of an execution.",
+    },
+    "pausing": {
+        "pause": "Withhold matching steps until resume or expiry.",
+        "resume": "Delete pause rules: one, those with all of the given scope, or all.",
+        "pause-list": (
+            "List pause rules, newest first: what each withholds, and what of it "
+            "is in flight still."
+        ),
+        "rules": (
+            "List pause rules, newest first: what each withholds, and what of it "
+            "is in flight still."
+        ),
+    },
+    "releasing": {
+        "stop-release": "Have a releasing rule withhold again all that nobody has leased.",
+    },
+    "exempt": {
+        "exempt": "Let steps of executions run though a pause rule matches them.",
+    },
+    "breakers": {
+        "breaker": "Pause steps by themselves when too many of their attempts end badly.",
+    },
+    "verify": {
+        "verify": (
+            "Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."
+        ),
+    },
+    "audit": {
+        "history": (
+            "Tell who did what to an execution, and which pause rules held it, newest first."
+        ),
+        "audit": "Tell who did what, newest first; starts only if --kind names them.",
+    },
+    "processes": {
+        "serve": "Run a server on a database.",
+        "migrate": "Bring a database's schema up to date.",
+        "dispatch": "Run the steps of tasks; the current folder is on the import path.",
+        "dev": "Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/.",
+        "protos": "Write the protos and a descriptor set, for tools without reflection.",
+    },
+    "gateway": {
+        "gateway": "Serve HTTP/JSON for a server.",
+    },
+    "token": {
+        "token": "Make a token: prints it, and the line for the server's file of tokens.",
+    },
+}
+_MODULE_OF = {name: module for module, commands in MODULES.items() for name in commands}
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The commands by name, each loaded when it is looked up."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - click's, whichever typer has
+        if name not in self._loaded:
+            part = importlib.import_module(f"zart.cli.{_MODULE_OF[name]}")
+            part.app.rich_markup_mode = None  # as of the whole: plain, and rich takes a while
+            group: Any = typer.main.get_group(part.app)
+            self._loaded |= group.commands
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:  # noqa: ANN401 - click's
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULE_OF)
+
+    def __len__(self) -> int:
+        return len(_MODULE_OF)
+
+
+class Commands(TyperGroup):
+    """The group of all commands; its help names them without loading any."""
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(**given)
+        self.commands = _Commands()
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's
+        """Write the names of the commands, and what each does."""
+        with formatter.section("Commands"):
+            formatter.write_dl([row for commands in MODULES.values() for row in commands.items()])
