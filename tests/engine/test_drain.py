@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import releasing
 from rig import Rig, eventually, maintain
 
 import zart
@@ -151,30 +152,61 @@ async def test_an_exemption_taken_back_is_waited_for_anew(rig: Rig) -> None:
 
 
 async def test_what_is_let_go_is_waited_for_anew_and_recorded_once(rig: Rig) -> None:
+    rule_id = await releasing.paused(rig)
     await rig.start("t-0", STEP)
-    paused = await rig.client.pause(task_name="t")
-    await drained(rig, paused.rule_id)
-    async with rig.db.transaction():
-        await rig.db.execute("SELECT pg_advisory_xact_lock($1)", 0x7A61_7274_0002)
-        await rig.db.execute(
-            "WITH gone AS (DELETE FROM zart.held RETURNING *), queued AS ("
-            " INSERT INTO zart.queue SELECT (json_populate_record(NULL::zart.queue,"
-            " row_to_json(gone))).* FROM gone)"
-            " INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
-            " SELECT rule_key, run_key, step_no, attempt, zart.last_token() FROM gone"
-        )
-        await rig.db.execute(
-            "UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1"
-        )
+    await drained(rig, rule_id)
+    await rig.client.resume(rule_id=rule_id, canary=1)
     await until_looked_at(rig)  # it is queued: it may be leased at any moment
-    before = await rig.client.get_pause_rule(paused.rule_id)
+    before = await rig.client.get_pause_rule(rule_id)
     assert (before.paused_steps, before.running_steps, before.drained_at) == (0, 0, None)
 
     [task] = await rig.lease(wait=5)
-    assert (await rig.client.get_pause_rule(paused.rule_id)).running_steps == 1
+    assert (await rig.client.get_pause_rule(rule_id)).running_steps == 1
     await rig.complete(task)
-    await drained(rig, paused.rule_id)
-    assert await drains_on_record(rig) == [(paused.rule_id, "drain")]
+    await drained(rig, rule_id)
+    assert await drains_on_record(rig) == [(rule_id, "drain")]
+
+
+async def test_what_the_slowest_lets_go_is_in_flight_of_each_rule(rig: Rig) -> None:
+    both = [await releasing.paused(rig), await releasing.paused(rig, "a*")]
+    await rig.start("t-0", {"a": (), "a2": ()})
+    for rule_id in both:
+        await drained(rig, rule_id)
+    await rig.client.resume(rule_id=both[0], rate_per_second=100)
+    await rig.client.resume(rule_id=both[1], rate_per_second=0.01)
+    assert len(await rig.lease(wait=10)) == 1
+    for rule_id in both:
+        rule = await rig.client.get_pause_rule(rule_id)
+        assert (rule.running_steps, rule.drained_at) == (1, None)
+
+
+async def test_what_was_let_go_counts_when_another_rule_ends_that_had_it(rig: Rig) -> None:
+    first, slow = await releasing.paused(rig), await releasing.paused(rig, "a*")
+    await rig.start("t-0", {"a": (), "a2": (), "a3": ()})
+    await rig.client.resume(rule_id=slow, rate_per_second=0.01)
+    await rig.client.resume(rule_id=first, canary=2)
+    await rig.complete(*await rig.lease(wait=10))  # the one that the slow one lets go at once
+    await drained(rig, first)  # the other waits for the slow one
+
+    await rig.client.resume(rule_id=slow)
+    assert len(await rig.lease(wait=10)) == 1
+    rule = await rig.client.get_pause_rule(first)
+    assert (rule.running_steps, rule.drained_at) == (1, None)
+
+
+async def test_a_rule_that_was_drained_says_so_when_it_has_ended(rig: Rig) -> None:
+    """Though another lets go, later on, what it had let go."""
+    first, slow = await releasing.paused(rig), await releasing.paused(rig, "a*")
+    await rig.start("t-0", {"a": (), "a2": (), "a3": ()})
+    await rig.client.resume(rule_id=slow, rate_per_second=0.01)
+    await rig.client.resume(rule_id=first, canary=2)
+    await rig.complete(*await rig.lease(wait=10))
+    rule = await drained(rig, first)
+    await rig.client.resume(rule_id=first)
+    await rig.client.resume(rule_id=slow)
+    assert await rig.lease(wait=10)
+    await until_looked_at(rig)
+    assert (await rig.client.get_pause_rule(first)).drained_at == rule.drained_at
 
 
 async def test_a_rule_that_ends_first_is_not_drained(

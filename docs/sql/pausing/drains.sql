@@ -24,6 +24,10 @@ ORDER BY p.rule_key;
 DELETE FROM zart.pause_drains WHERE rule_key = ANY($1::bigint[]) AND drained_at IS NULL;
 
 -- store/pausing/drains.py: undrain
--- Note that a rule lets something go, or withholds again what may be in flight.
+-- Note that rules let something go, or withhold again what may be in flight.
 -- Locks: pause_drains.
-UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1 WHERE rule_key = $1;
+UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1
+WHERE rule_key = ANY(ARRAY(
+    SELECT rule_key FROM zart.pause_drains d WHERE rule_key = ANY($1::bigint[])
+        AND (SELECT deleted_at FROM zart.pause_rules r WHERE r.rule_key = d.rule_key) IS NULL
+    ORDER BY rule_key FOR UPDATE));

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from zart_server.store.connection import Tx
+from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.paused import (
     PausedAt,
@@ -46,8 +47,12 @@ async def _release(tx: Tx, rule_key: int, run_keys: Collection[int]) -> int:
     steps = await paused_in_runs(tx, rule_key, locked, _BATCH)
     names = [step.names for step in steps]
     judgement, _ = await write_judged(tx, names, lambda by: release(tx, steps, by))
+    letting_go: set[int] = set()
     for step, rule in judgement.beside(steps):
         if rule is None:
+            letting_go.update(step.let_go)  # rules that let it go before, and are not drained now
             tx.changes.queued(step.task_name, step.handler)
             tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)
+    if letting_go:
+        await undrain(tx, *letting_go)
     return len(steps)

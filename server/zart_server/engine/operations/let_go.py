@@ -95,12 +95,15 @@ async def let_steps_go(
         return await let_go(tx, rule_key, steps, releases, judgement)
 
     _, released = await write_judged(tx, [step.names for step in oldest], write)
-    if released:
-        await undrain(tx, rule_key)
+    letting_go: set[int] = set()
     for step, release in zip(steps, releases, strict=True):
+        letting_go.update(release.let_go_by)
         if release.withheld_by is None:
+            letting_go.update(step.let_go)  # rules that let it go before
             tx.changes.queued(step.task_name, step.handler)
             tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)
+    if letting_go:
+        await undrain(tx, *letting_go)
     return LetGo(released, len(steps) - released)
 
 

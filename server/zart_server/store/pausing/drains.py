@@ -71,13 +71,19 @@ async def forget_drains(connection: Connection, rule_keys: Sequence[int]) -> Non
     )
 
 
-async def undrain(tx: Tx, rule_key: int) -> None:
-    """Note that a rule lets something go, or withholds again what may be in flight.
+async def undrain(tx: Tx, *rule_keys: int) -> None:
+    """Note that rules let something go, or withhold again what may be in flight.
 
-    To be called in the transaction that does so, which begins with the pause lock.
+    To be called in the transaction that does so, under the pause lock. A rule that has ended keeps
+    the time at which it was drained.
     """
     await tx.execute(
-        "UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1"
-        " WHERE rule_key = $1",
-        rule_key,
+        """
+        UPDATE zart.pause_drains SET drained_at = NULL, undrained = undrained + 1
+        WHERE rule_key = ANY(ARRAY(
+            SELECT rule_key FROM zart.pause_drains d WHERE rule_key = ANY($1::bigint[])
+              AND (SELECT deleted_at FROM zart.pause_rules r WHERE r.rule_key = d.rule_key) IS NULL
+            ORDER BY rule_key FOR UPDATE))
+        """,
+        rule_keys,
     )
