@@ -204,8 +204,8 @@ async def test_a_rule_that_was_drained_says_so_when_it_has_ended(rig: Rig) -> No
     rule = await drained(rig, first)
     await rig.client.resume(rule_id=first)
     await rig.client.resume(rule_id=slow)
+    await releasing.settled(rig)
     assert await rig.lease(wait=10)
-    await until_looked_at(rig)
     assert (await rig.client.get_pause_rule(first)).drained_at == rule.drained_at
 
 
