@@ -128,6 +128,38 @@ async def test_resume_shows_what_it_would_delete_and_asks(rig: Rig, terminal: Te
     assert [r async for r in rig.client.list_pause_rules()] == []
 
 
+async def test_resume_by_scope_asks_for_the_breakers_that_close_with_their_rules(
+    rig: Rig, terminal: Terminal
+) -> None:
+    made = await rig.client.create_breaker(task_name="t", failure_threshold=1, window=60)
+    breaker_id = made.breaker_id
+    await rig.client.trip_breaker(breaker_id)
+    await rig.start("x", {"a": (), "b": ()})
+    code, seen = terminal.run("resume", "--task-name", "t", answer="n")
+    assert code != 0
+    assert f"delete this rule and close {breaker_id}, for 2 paused steps?" in seen
+    assert (await rig.client.get_breaker(breaker_id)).status == "OPEN"
+
+    code, seen = terminal.run("resume", "--task-name", "t", answer="y")
+    assert code == 0, seen
+    assert re.search(f"^closed +{breaker_id}, ", seen, re.MULTILINE)
+    assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
+
+
+async def test_resume_by_scope_asks_for_none_that_is_releasing(
+    rig: Rig, terminal: Terminal
+) -> None:
+    rule_id = (await rig.client.pause(task_name="t")).rule_id
+    await rig.start("x", {"a": (), "b": (), "c": ()})
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
+    code, seen = terminal.run("resume", "--task-name", "t")
+    assert code == 1
+    assert f"{rule_id} is RELEASING: name it" in seen
+    code, seen = terminal.run("resume", "--rule-id", rule_id, answer="y")
+    assert code == 0
+    assert "delete this rule" in seen
+
+
 async def test_pausing_everything_is_asked_with_what_it_withholds(
     rig: Rig, terminal: Terminal
 ) -> None:

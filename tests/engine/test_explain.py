@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from explaining import asked, kinds, why
-from rig import CHAIN, Rig
+from releasing import paused, release_of, until_released
+from rig import CHAIN, Rig, eventually
 from terminal import Printed, zart_command
 
 import zart
@@ -15,14 +16,6 @@ from zart.models import ExplainedStep
 from zart.testing.server import ServerUnderTest
 
 Follow = Callable[[ExplainedStep], Printed]
-# As a rule becomes RELEASING.
-_RELEASING = """
-    INSERT INTO zart.pause_releases (rule_key, rate_per_second, credit, credit_at, is_waiting,
-        started_by, principal, reason, incident)
-    SELECT rule_key, $2, 0, now(), $3, '', '', '', '' FROM zart.pause_rules WHERE rule_id = $1
-"""
-_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, queue_no, not_before, scheduled_at, step_name"""
 
 
 @pytest.fixture
@@ -104,58 +97,65 @@ async def test_what_a_rule_will_withhold_once_it_is_retried(rig: Rig, follow: Fo
 
 async def test_an_execution_that_is_exempt_is_not_held(rig: Rig) -> None:
     await asked(rig)
-    rule = await rig.client.pause(execution_id="x")
-    await rig.start("x", {"a": ()})
-    await rig.db.execute(
-        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
-        " SELECT rule_key, 'x', 0 FROM zart.pause_rules WHERE rule_id = $1",
-        rule.rule_id,
-    )
+    rule = await rig.client.pause(task_name="t")
+    for name in ("x", "y"):
+        await rig.start(name, {"a": ()})
+    await rig.client.update_pause_rule(rule.rule_id, exempt=["x"])
 
-    assert kinds(await why(rig, "a")) == ["QUEUED_BEHIND"]
+    assert kinds(await why(rig, "a", "x")) == ["QUEUED_BEHIND"]
+    assert kinds(await why(rig, "a", "y")) == ["PAUSE_RULE"]
+    await rig.client.update_pause_rule(rule.rule_id, unexempt=["x"])
+    assert kinds(await why(rig, "a", "x")) == ["PAUSE_RULE"]
 
 
 async def test_the_line_of_a_release(rig: Rig, follow: Follow) -> None:
-    await asked(rig)
-    rule = await rig.client.pause(task_name="t")
-    for n in range(4):
+    rule_id = await paused(rig)
+    for n in range(5):
         await rig.start(f"x{n}", CHAIN)
-    await rig.db.execute(_RELEASING, rule.rule_id, 0.5, False)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.02)
+    await until_released(rig, 1)
+    await asked(rig)
     before = await rig.db.fetchval("SELECT now()")
-    step = await why(rig, "a", "x3")
+    step = await why(rig, "a", "x4")
     after = await rig.db.fetchval("SELECT now()")
 
     assert (step.status, kinds(step)) == ("PAUSED", ["RELEASE_QUEUE"])
     (cause,) = step.causes
-    assert (cause.rule_id, cause.ahead) == (rule.rule_id, 3)
+    assert (cause.rule_id, cause.ahead) == (rule_id, 3)
     assert cause.until is not None
-    assert before <= cause.until - timedelta(seconds=4 / 0.5) <= after
-    later = (await why(rig, "b", "x3")).causes[1]
+    assert before <= cause.until - timedelta(seconds=4 / 0.02) <= after
+    later = (await why(rig, "b", "x4")).causes[1]
     assert (later.kind, later.ahead, later.until) == ("RELEASE_QUEUE", 4, None)
-    assert rule.rule_id in follow(step).out
+    assert rule_id in follow(step).out
 
-    await rig.db.execute("UPDATE zart.pause_releases SET is_waiting = true")
-    waiting = (await why(rig, "a", "x3")).causes[0]
-    assert waiting.until is None
-    assert waiting.text.endswith("it waits for dispatchers to take what it let go")
-    await rig.client.pause(execution_id="x3")
-    assert kinds(await why(rig, "a", "x3")) == ["PAUSE_RULE", "RELEASE_QUEUE"]
+    await rig.client.pause(execution_id="x4")
+    assert kinds(await why(rig, "a", "x4")) == ["PAUSE_RULE", "RELEASE_QUEUE"]
+
+
+async def test_the_line_of_a_release_that_waits_for_dispatchers(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    await rig.start("x", {f"s{n}": () for n in range(12)})
+    await rig.client.resume(rule_id=rule_id, canary=10)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+
+    async def does_wait() -> bool:
+        return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers
+
+    await eventually(does_wait)
+    cause = (await why(rig, "s11")).causes[0]
+    assert (cause.kind, cause.ahead, cause.until) == ("RELEASE_QUEUE", 1, None)
+    assert cause.text.endswith("it waits for dispatchers to take what it let go")
 
 
 async def test_what_a_rule_has_let_go_is_not_held_by_it(rig: Rig) -> None:
     await asked(rig)
-    rule = await rig.client.pause(task_name="t")
-    await rig.start("x", {"a": ()})
-    await rig.db.execute(_RELEASING, rule.rule_id, 1.0, False)
-    await rig.db.execute(
-        f"WITH gone AS (DELETE FROM zart.held RETURNING *), queued AS ("
-        f" INSERT INTO zart.queue ({_COLUMNS}) SELECT {_COLUMNS} FROM gone)"
-        " INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
-        " SELECT rule_key, run_key, step_no, attempt, 0 FROM gone"
-    )
+    rule_id = await paused(rig)
+    await rig.start("x", {"a": (), "b": ()})
+    await rig.client.resume(rule_id=rule_id, canary=1)
     step = await why(rig, "a")
 
     assert (step.status, kinds(step)) == ("SCHEDULED", ["QUEUED_BEHIND"])
+    assert kinds(await why(rig, "b")) == ["PAUSE_RULE"]
 
 
 async def test_backoff(rig: Rig, follow: Follow) -> None:

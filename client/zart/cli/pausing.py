@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Session
 from zart.cli.values import rate_of, span_of
-from zart.models import Paused, PauseRule, Resumed, WarningKind
+from zart.models import Paused, PauseRule, PauseRuleStatus, Resumed, WarningKind
 
 app = typer.Typer()
 
@@ -178,10 +178,8 @@ def resume(
     if means_all and not everything and not session.is_interactive:
         raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
     if session.is_interactive and not (session.mutation.yes or session.plan):
-        doomed = [
-            r for r in session.client.list_pause_rules(**scope) if rule_id in {None, r.rule_id}
-        ]
-        _confirm_rules(session, doomed, canary, pace)
+        meant = _meant(session.client.list_pause_rules(**scope), rule_id)
+        _confirm_rules(session, meant, canary, pace)
 
     def show(answer: Resumed) -> None:
         _check_anything_ended(session, answer)
@@ -196,6 +194,8 @@ def resume(
             )
         if answer.rules:
             session.print_table(RULES, list(map(rule_row, answer.rules)))
+        if canary is None:
+            session.print(*_closed_lines(answer))
         session.print(
             f"released  {answer.released_steps}{more} steps",
             f"still     {answer.still_paused_steps} paused by other rules",
@@ -217,6 +217,23 @@ def resume(
     follow_release(session, answer)
 
 
+def _meant(rules: Iterable[PauseRule], rule_id: str | None) -> list[PauseRule]:
+    """Return the rule that is named, or all: without those that are releasing already."""
+    if rule_id is not None:
+        return [rule for rule in rules if rule.rule_id == rule_id]
+    return [rule for rule in rules if rule.status is not PauseRuleStatus.RELEASING]
+
+
+def _closed_lines(answer: Resumed) -> list[str]:
+    """Name the breakers that close with their rules."""
+    verb = "would close" if answer.planned else "closed   "
+    return [
+        f"{verb} {rule.breaker_id}, whose rule {rule.rule_id} was"
+        for rule in answer.rules
+        if rule.breaker_id
+    ]
+
+
 def _check_anything_ended(session: Session, answer: Resumed) -> None:
     """Say so where no rule was there to be ended: that is no order that was done."""
     if answer.rules_deleted or not all(rule.deleted_at for rule in answer.rules):
@@ -236,10 +253,6 @@ def _confirm_rules(
     if not doomed:
         return
     session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
-    ends = canary is None and pace is None
-    for rule in doomed if ends else ():
-        if rule.breaker_id:
-            session.asking.line(f"{rule.rule_id} is of {rule.breaker_id}, which closes with it")
     which = "this rule" if len(doomed) == 1 else "these rules"
     steps = sum(rule.paused_steps for rule in doomed)
     more = "+" if any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
@@ -248,7 +261,9 @@ def _confirm_rules(
     elif pace is not None:
         session.confirm(f"release the {steps}{more} steps of {which} at {pace:g}/s?")
     else:
-        session.confirm(f"delete {which}?")
+        closes = ", ".join(rule.breaker_id for rule in doomed if rule.breaker_id)
+        closing = f" and close {closes}" if closes else ""
+        session.confirm(f"delete {which}{closing}, for {steps}{more} paused steps?")
 
 
 @app.command("rules", epilog=example("rules --include-deleted"))
