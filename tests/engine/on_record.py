@@ -9,8 +9,10 @@ import asyncio
 import random
 
 import asyncpg
+import grpc.aio
 
 import zart
+from zart import errors
 from zart.models import LeasedTask, StepError
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
@@ -53,13 +55,17 @@ CREATE TRIGGER note_exemption AFTER INSERT OR UPDATE ON zart.pause_exemptions
 async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
     """Lease and report, often as failed or released, so that steps come back to the queue.
 
-    Half of the reports take on at once what they make ready.
+    Half of the reports take on at once what they make ready. A call that a busy machine could not
+    serve is let be: its steps come back when their leases end.
     """
     chance = random.Random(seed)
     stub = DispatchServiceStub(client.channel)
     follow: list[pb.LeasedTask] = []
     while not stop.is_set():
-        tasks = await client.lease_tasks(f"d{seed}", ["t"], max_tasks=chance.randint(1, 4))
+        try:
+            tasks = await client.lease_tasks(f"d{seed}", ["t"], max_tasks=chance.randint(1, 4))
+        except errors.Unavailable:
+            continue
         request = pb.ReportTasksRequest(dispatcher_id=f"d{seed}")
         held: list[LeasedTask | pb.LeasedTask] = [*tasks, *follow]
         for task in held:
@@ -73,7 +79,12 @@ async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
             if chance.random() < 0.5:
                 request.lease_next.task_names.append("t")
                 request.lease_next.max_tasks = chance.randint(1, 4)
-            follow = list((await stub.ReportTasks(request)).tasks)
+            try:
+                follow = list((await stub.ReportTasks(request)).tasks)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                follow = []
 
 
 async def record_claims(url: str) -> str:
