@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -184,6 +185,32 @@ def test_the_story(checkout: Running) -> None:
     assert "is in use by another zart" in other.stderr
     assert "Traceback" not in other.stderr
 
+    checkout.stop(signal.SIGTERM, whole_group=False)
+
+
+@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="make was not used to get here")
+def test_the_first_five_minutes_of_the_readme(checkout: Running) -> None:
+    checkout.start()
+    _, _, chapter = (ROOT / "README.md").read_text().partition("## The first five minutes")
+    block = re.findall("^```$(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)[0]
+    said, rule_id = {}, ""
+    for line in block.strip().splitlines():
+        said[line] = checkout.paste(line.replace("pr-…", rule_id))
+        if " pause " in line:
+            rule_id = said[line].split()[0]
+            assert "drained" in said[line]
+
+    def of(words: str) -> str:
+        (found,) = [text for line, text in said.items() if words in line]
+        return found
+
+    assert f"is PAUSED: pause rule {rule_id}" in of("retry-step exec-001")
+    assert "PAUSE_RULE" in of("why exec-001")
+    assert "exec-001:run:0 is COMPLETED" in of("watch exec-001")
+    assert f"is PAUSED: pause rule {rule_id}" in of("retry-step exec-002")
+    assert "releases  1 steps at 1/s" in of("resume")
+    assert "exec-002:run:0 is COMPLETED" in of("watch exec-002")
+    assert "exec-001" not in of("runs exec-003")
     checkout.stop(signal.SIGTERM, whole_group=False)
 
 
