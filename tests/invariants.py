@@ -32,6 +32,19 @@ INVARIANTS = {
         LEFT JOIN zart.steps s USING (run_key, step_no)
         GROUP BY run_key, step_no, s.status
         HAVING count(*) > 1 OR s.status IS DISTINCT FROM 'open'""",
+    "a task is for the last correction of its step's input": """
+        SELECT run_key, step_no FROM (
+            SELECT run_key, step_no, correction FROM zart.queue
+            UNION ALL SELECT run_key, step_no, correction FROM zart.held
+            UNION ALL SELECT run_key, step_no, correction FROM zart.leases) t
+        JOIN zart.steps s USING (run_key, step_no)
+        WHERE t.correction <> COALESCE(s.correction, 0)""",
+    "each correction of an input is kept, and none else": """
+        SELECT COALESCE(s.run_key, i.run_key), COALESCE(s.step_no, i.step_no)
+        FROM (SELECT * FROM zart.steps WHERE correction IS NOT NULL AND source_run_key IS NULL) s
+        FULL JOIN (SELECT run_key, step_no, max(correction) AS last, count(*) AS n
+                   FROM zart.step_inputs GROUP BY run_key, step_no) i USING (run_key, step_no)
+        WHERE s.correction IS DISTINCT FROM i.last OR i.n <> i.last""",
     "an open step whose dependencies are completed can move": """
         SELECT execution_id, run_number, step_name FROM zart_steps
         JOIN zart_execution_runs r USING (execution_id, run_number)

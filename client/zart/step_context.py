@@ -29,7 +29,8 @@ class StepContext(Generic[Payload_co]):
     ``StepContext[Order]`` says of which type the payload is; nothing checks that it is.
 
     A step may run more than once. ``idempotency_key`` is the same in every attempt: hand it to
-    whatever must not happen twice. JSON is parsed when it is first asked for.
+    whatever must not happen twice. It is another one once an operator has corrected the input. JSON
+    is parsed when it is first asked for.
     """
 
     __slots__ = ("_cancelled", "_input", "_leased_at", "_payload", "_results", "_task")
@@ -86,7 +87,7 @@ class StepContext(Generic[Payload_co]):
 
     @property
     def input(self) -> Json:
-        """The step's constant input; None where it has none."""
+        """The step's constant input, as an operator corrected it, if one did; None: none."""
         if self._input is UNSET:
             has = self._task.HasField("input_json")
             self._input = json.loads(self._task.input_json) if has else None
@@ -99,8 +100,8 @@ class StepContext(Generic[Payload_co]):
 
     @property
     def idempotency_key(self) -> str:
-        """``run_id/step_name``."""
-        return f"{self.run_id}/{self.step_name}"
+        """``run_id/step_name``; of a corrected input with the number of the correction behind."""
+        return self._task.idempotency_key or f"{self.run_id}/{self.step_name}"
 
     @property
     def cancelled(self) -> bool:

@@ -63,7 +63,7 @@ WITH aside AS MATERIALIZED (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
         SELECT tid FROM picked UNION ALL SELECT tid FROM others))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), started AS (
     UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
     WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
@@ -74,24 +74,25 @@ WITH aside AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $5 * interval '1 second', $5,
         $6, $7
     FROM gone ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
 SELECT NULL, yes::integer, (
         n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $4
         AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
-(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint,
+    NULL::integer
 FROM aside, looked;
 
 -- store/claims.py: claim (claim tasks)
@@ -164,7 +165,7 @@ WITH aside AS MATERIALIZED (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
         SELECT tid FROM picked UNION ALL SELECT tid FROM others))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), started AS (
     UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
     WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
@@ -175,27 +176,28 @@ WITH aside AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $7 * interval '1 second', $7,
         $8, $9
     FROM gone ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
+(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no, NULL FROM heads
     ORDER BY not_before, queue_no LIMIT GREATEST($6, 128))
 UNION ALL
 SELECT NULL, yes::integer, (
         n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $6
         AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
-(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint,
+    NULL::integer
 FROM aside, looked;
 
 -- store/claims.py: claim (claim handlers)
@@ -268,7 +270,7 @@ WITH aside AS MATERIALIZED (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
         SELECT tid FROM picked UNION ALL SELECT tid FROM others))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), started AS (
     UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
     WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
@@ -279,27 +281,28 @@ WITH aside AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $8 * interval '1 second', $8,
         $9, $10
     FROM gone ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
+(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no, NULL FROM heads
     ORDER BY not_before, queue_no LIMIT GREATEST($7, 128))
 UNION ALL
 SELECT NULL, yes::integer, (
         n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < $7
         AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
-(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+(SELECT false AS yes)::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint,
+    NULL::integer
 FROM aside, looked;
 
 -- store/claims.py: claim (claim queue)
@@ -390,7 +393,7 @@ WITH aside AS MATERIALIZED (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(
         SELECT tid FROM picked UNION ALL SELECT tid FROM others))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), started AS (
     UPDATE zart.runs SET status = 'running', started_at = statement_timestamp()
     WHERE status || '' = 'scheduled' AND run_key = ANY(ARRAY(
@@ -401,21 +404,21 @@ WITH aside AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $7 * interval '1 second', $7,
         $8, $9
     FROM gone ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
+(SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no, NULL FROM heads
     ORDER BY not_before, queue_no LIMIT GREATEST($6, 128))
 UNION ALL
 SELECT NULL, yes::integer, (
@@ -424,7 +427,8 @@ SELECT NULL, yes::integer, (
     (
         SELECT count(*) > 256 AS yes FROM (
             SELECT FROM zart.lanes WHERE task_name = ANY($1::text[]) LIMIT 256 + 1) l
-    )::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+    )::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint,
+    NULL::integer
 FROM aside, looked;
 
 -- store/claims.py: claim_past_settling (past settling tasks)
@@ -534,12 +538,12 @@ WITH settling AS MATERIALIZED (
             ORDER BY not_before, queue_no LIMIT $6)) h
     WHERE queue.ctid = h.tid
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
     FROM moved
     WHERE rule_key IS NOT NULL
 ), started AS (
@@ -553,21 +557,21 @@ WITH settling AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $7 * interval '1 second', $7,
         $8, $9
     FROM moved WHERE rule_key IS NULL ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
+SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
 -- store/claims.py: claim_past_settling (past settling handlers)
@@ -677,12 +681,12 @@ WITH settling AS MATERIALIZED (
             ORDER BY not_before, queue_no LIMIT $7)) h
     WHERE queue.ctid = h.tid
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
     FROM moved
     WHERE rule_key IS NOT NULL
 ), started AS (
@@ -696,21 +700,21 @@ WITH settling AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $8 * interval '1 second', $8,
         $9, $10
     FROM moved WHERE rule_key IS NULL ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
+SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;
 
 -- store/claims.py: claim_past_settling (past settling queue)
@@ -838,12 +842,12 @@ WITH settling AS MATERIALIZED (
             ORDER BY not_before, queue_no LIMIT $6)) h
     WHERE queue.ctid = h.tid
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key
     FROM moved
     WHERE rule_key IS NOT NULL
 ), started AS (
@@ -857,19 +861,19 @@ WITH settling AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) r))
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
             lease_token, started_at, lease_expires_at, lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at,
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at,
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + $7 * interval '1 second', $7,
         $8, $9
     FROM moved WHERE rule_key IS NULL ORDER BY not_before, queue_no
     RETURNING run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-        not_before, queue_no
+        not_before, queue_no, correction
 )
 SELECT run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no FROM leased
+    not_before, queue_no, correction FROM leased
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
+SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL
 FROM moved WHERE rule_key IS NOT NULL;

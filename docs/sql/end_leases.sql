@@ -59,10 +59,10 @@ WITH locked AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-    NULL::integer, NULL::integer, NULL::text FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final FROM ended;
+    max_attempts, final, correction FROM ended;
 
 -- store/end_leases.py: end_leases (end in doubt passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -126,10 +126,10 @@ verdicts AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-    NULL::integer, NULL::integer, NULL::text FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final FROM ended;
+    max_attempts, final, correction FROM ended;
 
 -- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -178,10 +178,10 @@ WITH locked AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-    NULL::integer, NULL::integer, NULL::text FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final FROM ended;
+    max_attempts, final, correction FROM ended;
 
 -- store/end_leases.py: end_leases (end passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -231,19 +231,19 @@ verdicts AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-    NULL::integer, NULL::integer, NULL::text FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final FROM ended;
+    max_attempts, final, correction FROM ended;
 
 -- store/end_leases.py: end_and_enqueue
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.
 -- Locks: runs, passing over locked rows; pause lock, shared; leases; steps.
 -- Parameters: locked=$1, epoch=$2, principals=$3, run_keys=$4, step_nos=$5, tokens=$6,
 --   of_principals=$7, statuses=$8, retryable=$9, results=$10, errors=$11, swept=$12, lasts=$13,
---   lanes=$14, step_names=$15, timeouts=$16, ready_runs=$17, ready_steps=$18, attempts=$19,
---   counted=$20, backoff_bases=$21, max_attempts=$22, delays=$23, rule_keys=$24, kinds=$25,
---   lessees=$26, after=$27, lessee_seconds=$28, lessee_ids=$29, lessee_principals=$30.
+--   lanes=$14, step_names=$15, timeouts=$16, corrections=$17, ready_runs=$18, ready_steps=$19,
+--   attempts=$20, counted=$21, backoff_bases=$22, max_attempts=$23, delays=$24, rule_keys=$25,
+--   kinds=$26, lessees=$27, after=$28, lessee_seconds=$29, lessee_ids=$30, lessee_principals=$31.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -298,39 +298,40 @@ WITH locked AS MATERIALIZED (
             RETURNING run_key
         ), ready AS MATERIALIZED (
             SELECT u.*, ($14::integer[])[kind] AS lane, ($15::text[])[kind] AS step_name,
-                ($16::float8[])[kind] AS timeout_seconds
-            FROM unnest($17::text::bigint[], $18::text::integer[],
-                    $19::text::integer[], $20::text::integer[],
-                    $21::text::integer[], $22::text::integer[],
-                    $23::text::float8[], $24::text::bigint[], $25::text::integer[],
-                    $26::text::integer[], $27::text::bigint[])
+                ($16::float8[])[kind] AS timeout_seconds,
+                ($17::integer[])[kind] AS correction
+            FROM unnest($18::text::bigint[], $19::text::integer[],
+                    $20::text::integer[], $21::text::integer[],
+                    $22::text::integer[], $23::text::integer[],
+                    $24::text::float8[], $25::text::bigint[], $26::text::integer[],
+                    $27::text::integer[], $28::text::bigint[])
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
                     delay, rule_key, kind, lessee, after, n)
             WHERE (after IN (SELECT n FROM ended)) IS TRUE
         ), queued AS (
             INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                    timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+                    timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
             SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                timeout_seconds, step_name, nextval('zart.queue_numbers'),
+                timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
                 statement_timestamp() + delay * interval '1 second', statement_timestamp()
             FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
         ), held AS (
             INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                    timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+                    timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
             SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                timeout_seconds, step_name, nextval('zart.queue_numbers'),
+                timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
                 statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
             FROM ready WHERE rule_key <> 0 ORDER BY n
         ), leased AS (
             INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                    timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
+                    timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
                     lease_seconds, dispatcher_id, principal)
             SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-                timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
+                timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
                 nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ($28::float8[])[lessee] * interval '1 second',
-                ($28::float8[])[lessee], ($29::text[])[lessee],
-                ($30::text[])[lessee]
+                statement_timestamp() + ($29::float8[])[lessee] * interval '1 second',
+                ($29::float8[])[lessee], ($30::text[])[lessee],
+                ($31::text[])[lessee]
             FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )

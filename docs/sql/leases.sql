@@ -24,9 +24,9 @@ WITH gone AS (
     RETURNING l.*
 )
 INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
 SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, step_name, queue_no, not_before, scheduled_at FROM gone;
+    timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at FROM gone;
 
 -- store/leases.py: extend (extend)
 -- Extend the principals' own leases by the time they were taken for.

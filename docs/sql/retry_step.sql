@@ -1,21 +1,26 @@
 -- store/retry_step.py: revive_steps
 -- Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 -- Locks: pause lock, shared; steps, whose runs the caller has locked; runs, likewise.
--- Parameters: steps=$1, epoch=$2, kind=$3.
+-- Parameters: inputs=$1, steps=$2, epoch=$3, kind=$4.
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), dead AS MATERIALIZED (
-    SELECT u.*, s.error
-    FROM json_to_recordset($1::text::json) u(n integer, run_key bigint, step_no integer,
+    SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
+    FROM json_to_recordset($2::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, rule_key bigint, lane integer, timeout_seconds float8, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
             replaced json, made json)
     CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
         WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
-    WHERE s.status = 'dead' AND $2 = (SELECT epoch FROM now)
+    WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
 ), revived AS (
     UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-        retryable = false
+        retryable = false, correction = CASE WHEN d.input IS NULL THEN s.correction
+        ELSE COALESCE(s.correction, 0) + 1 END
     FROM dead d WHERE s.run_key = ANY(ARRAY[d.run_key]) AND s.step_no = d.step_no
-    RETURNING d.*, s.attempt + 1 AS attempt, s.counted
+    RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
+        COALESCE(s.correction, 0) AS correction
+), inputs AS (
+    INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
+    SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
 ), runs AS (
     UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
         completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
@@ -27,24 +32,24 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     FROM revived
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
         statement_timestamp() + delay * interval '1 second', statement_timestamp()
     FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
         statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
             lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
+        timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + ('{}'::float8[])[lessee] * interval '1 second',
         ('{}'::float8[])[lessee], ('{}'::text[])[lessee],
@@ -56,13 +61,15 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         principal, reason, request_id, incident,
         CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
-        json_build_object('task_id', zart.task_id(run_key, step_no, attempt),
-                'max_attempts', max_attempts) AS made
+        json_strip_nulls(json_build_object(
+                'task_id', zart.task_id(run_key, step_no, attempt), 'max_attempts', max_attempts,
+                'corrected_input_steps',
+                CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
     FROM ready
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, replaced, made)
-    SELECT $3::text, execution_id, run_number, step_name, rule_id, task_name,
+    SELECT $4::text, execution_id, run_number, step_name, rule_id, task_name,
         triggered_by, principal, reason, request_id, incident, replaced, made
     FROM done
 )

@@ -4,37 +4,38 @@
 UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
 FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
 WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no AND s.status = 'open'
-RETURNING s.run_key, s.step_no, s.pending_deps = 0;
+RETURNING s.run_key, s.step_no, COALESCE(s.correction, 0), s.pending_deps = 0;
 
 -- store/steps.py: insert_rerun_steps
 -- Insert the steps of reruns.
 -- Locks: nothing.
 -- Parameters: preserved_runs=$1, preserved_sources=$2, preserved_steps=$3, again_runs=$4,
---   again_steps=$5, again_deps=$6.
+--   again_steps=$5, again_deps=$6, corrected=$7.
 WITH preserved AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
-            counted, max_attempts, scheduled_at, started_at, completed_at)
+            counted, max_attempts, scheduled_at, started_at, completed_at,
+            correction)
     SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
         s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
-        s.completed_at
+        s.completed_at, s.correction
     FROM unnest($1::bigint[], $2::bigint[],
             $3::integer[]) u(run_key, source, step_no)
     CROSS JOIN LATERAL (SELECT * FROM zart.steps
         WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
     WHERE true
 ), again AS (
-    INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-    SELECT run_key, step_no, 'open', deps
-    FROM unnest($4::bigint[], $5::integer[], $6::integer[])
-        u(run_key, step_no, deps)
+    INSERT INTO zart.steps (run_key, step_no, status, pending_deps, correction)
+    SELECT run_key, step_no, 'open', deps, CASE WHEN corrected THEN 1 END
+    FROM unnest($4::bigint[], $5::integer[], $6::integer[],
+            $7::boolean[]) u(run_key, step_no, deps, corrected)
     WHERE true
 )
 SELECT;
 
--- store/steps.py: read_statuses
--- Return the stored status of each step of runs: by run key, in the order of the steps.
+-- store/steps.py: read_states
+-- Return what a rerun goes by of all steps of runs, by run key.
 -- Locks: nothing.
-SELECT run_key, status
+SELECT run_key, status, correction, step_no, COALESCE(source_run_key, run_key)
 FROM zart.steps
 WHERE run_key = ANY($1::bigint[])
 ORDER BY run_key, step_no;

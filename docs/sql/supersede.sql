@@ -149,30 +149,30 @@ u AS MATERIALIZED (
     WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
     WHERE s.deps = 0
 ), ready AS MATERIALIZED (
-    SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
+    SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
         COALESCE(($6::bigint[])[n], 0) AS rule_key,
         COALESCE(($7::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
         statement_timestamp() + delay * interval '1 second', statement_timestamp()
     FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, nextval('zart.queue_numbers'),
+        timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
         statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, lease_token, started_at, lease_expires_at,
             lease_seconds, dispatcher_id, principal)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, 0, statement_timestamp(), statement_timestamp(),
+        timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
         statement_timestamp() + ($8::float8[])[lessee] * interval '1 second',
         ($8::float8[])[lessee], ($9::text[])[lessee],

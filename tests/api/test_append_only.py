@@ -14,6 +14,8 @@ async def history(rig: Rig) -> Rig:
     await rig.fail(await rig.lease_one("a"), retryable=True)
     await rig.work()
     await rig.client.restart("x")
+    await rig.work(fail=["a"])
+    await rig.client.retry_step("x", "a", input=1)
     rule = await rig.client.pause(task_name="t")
     await rig.client.resume(rule_id=rule.rule_id)
     await rig.start("y", task="u")  # what the rule withheld is queued again in its own time
@@ -34,6 +36,9 @@ async def history(rig: Rig) -> Rig:
         "DELETE FROM zart.operations",
         "UPDATE zart.pause_rules SET reason = 'x'",
         "DELETE FROM zart.pause_rules",
+        "UPDATE zart.step_inputs SET input = '2'",
+        "DELETE FROM zart.step_inputs",
+        "TRUNCATE zart.step_inputs",
         "TRUNCATE zart.operations",
         "TRUNCATE zart.attempts",
         "TRUNCATE zart.steps",

@@ -14,7 +14,9 @@ from zart_server.domain import model
 _TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERROR = model.StepError("Timeout", "too late", "at line 7")
-_ATTEMPT = model.Attempt(2, model.AttemptStatus.FAILED, "d-1", _ERROR, _TIME, _EPOCH, "someone")
+_ATTEMPT = model.Attempt(
+    2, model.AttemptStatus.FAILED, "d-1", _ERROR, _TIME, _EPOCH, "someone", in_doubt=True
+)
 _FULL = model.Step(
     step_name="b",
     status=model.StepStatus.DEAD,
@@ -38,6 +40,9 @@ _FULL = model.Step(
     started_at=_TIME,
     completed_at=_TIME,
     attempts=(_ATTEMPT,),
+    input_corrections=2,
+    input_omitted=True,
+    in_doubt=True,
 )
 
 

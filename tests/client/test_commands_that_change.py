@@ -55,20 +55,27 @@ def test_rerun_dry_run(run: Run) -> None:
         preserved=["b"],
         potentially_stale=[
             admin.PotentiallyStale(preserved_step="b", possibly_depends_on=["a"]),
+            admin.PotentiallyStale(preserved_step="e", depends_on_payload=True),
         ],
         plan_token="tok",
         planned=True,
     )
     code, out, _, (request,) = run(
-        "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run",
+        "rerun x --rerun a,c --rerun d --preserve b --include-downstream --dry-run"
+        """ --input 'a={"to": "x=y"}' --input c=2 --payload 7""",
         ("Rerun", answer),
     )
     assert code == 0
     assert "would make run 2" in out
     assert "b: it may rest on a" in out
+    assert "e: it may rest on the old payload" in out
     assert out.splitlines()[-1] == (
         "zart rerun x --rerun a,c --rerun d --preserve b --include-downstream --plan-token tok"
+        """ --input 'a={"to": "x=y"}' --input c=2 --payload 7"""
     )
+    inputs = [(item.step_name, item.input_json) for item in request.inputs]
+    assert inputs == [("a", '{"to": "x=y"}'), ("c", "2")]
+    assert request.payload_json == "7"
     assert (list(request.force_rerun), list(request.preserve)) == (["a", "c", "d"], ["b"])
     assert request.include_downstream
     assert request.validate_only

@@ -247,3 +247,22 @@ async def test_input_is_parsed_once_and_stays_the_same_when_a_lease_is_extended(
     async with dispatching(zart_server, task, lease=1):
         result = await (await start(rig, task, {"user": 7})).result(timeout=10)
     assert result == [{"user": 7, "seen": True}, {"n": 2}, [1, 2, 3], "x:run:0/slow"]
+
+
+async def test_a_handler_is_given_the_corrected_input_and_a_key_of_its_own(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step(input={"card": 1}, retry=zart.Retry(max_attempts=1))
+    async def charge(ctx: zart.StepContext) -> list[object]:
+        if ctx.input == {"card": 1}:
+            raise zart.StepFailed("wrong card", retryable=False)
+        return [ctx.input, ctx.idempotency_key]
+
+    async with dispatching(zart_server, task):
+        handle = await start(rig, task)
+        with pytest.raises(zart.RunFailed):
+            await handle.result(timeout=30)
+        await rig.client.retry_step("x", "charge", input={"card": 2})
+        assert await handle.result(timeout=30) == [{"card": 2}, "x:run:0/charge/1"]

@@ -52,7 +52,9 @@ def test_a_plan(data: st.DataObject, graph: Graph, downstream: bool) -> None:  #
     assert not again & kept
     assert kept <= completed
     assert again == (seeds | (below - (preserve & completed)) if downstream else seeds)
-    stale = {name: set(causes) for name, causes, omitted in plan.potentially_stale if not omitted}
+    stale = {
+        name: set(causes) for name, causes, omitted, _ in plan.potentially_stale if not omitted
+    }
     assert stale == {n: ancestors(graph, n) & again for n in kept if ancestors(graph, n) & again}
     in_order = [n for n in names if n in again]
     assert list(plan.effective_rerun) == in_order

@@ -13,12 +13,23 @@ ATTEMPTS = 2
 
 @dataclass
 class Step:
-    """A step of the model; ``ready`` is SCHEDULED or PAUSED."""
+    """A step of the model; ``ready`` is SCHEDULED or PAUSED. ``input`` is what was corrected."""
 
     deps: tuple[str, ...]
     status: str = "PENDING"
     counted: int = 0
     budget: int = ATTEMPTS
+    input: int | None = None
+    corrections: int = 0
+
+    def correct(self, value: int | None) -> None:
+        """Have another input; the present one, or none, corrects nothing."""
+        if value not in (None, self.input):
+            self.input, self.corrections = value, self.corrections + 1
+
+    def again(self) -> Step:
+        """Return the step as a rerun has it."""
+        return Step(self.deps, input=self.input, corrections=min(self.corrections, 1))
 
 
 @dataclass

@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 import asyncpg
-from engine.model import ATTEMPTS, Model, Run, Step, fresh
+from engine.model import ATTEMPTS, Model, Run, fresh
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +23,7 @@ from waiting import eventually
 
 import zart
 from zart import errors
+from zart.calls.payload import UNSET
 from zart.models import StepError
 from zart.testing.server import ServerUnderTest
 
@@ -32,6 +33,7 @@ GRAPHS = [
     {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")},
     {"a": (), "b": (), "c": ("a", "b"), "d": ("b",)},
 ]
+INPUTS = st.none() | st.integers(1, 2)
 PATTERNS = ["a", "[bc]", "*", "{c,d}"]
 _numbers = itertools.count()
 
@@ -84,6 +86,8 @@ class Operating(RuleBasedStateMachine):
             assert step.status == "READY"
             assert not self.model.paused(task.execution_id, task.step_name)
             step.status = "RUNNING"
+            key = f"{task.run_id}/{task.step_name}/{step.corrections}" if step.corrections else ""
+            assert (task.input, task.idempotency_key) == (step.input, key)
             self.model.leases.append((task.execution_id, task.run_number, task))
         ready = [
             (e, name)
@@ -124,13 +128,15 @@ class Operating(RuleBasedStateMachine):
             step.status = "READY"
 
     @precondition(lambda self: self.model.executions)
-    @rule(data=st.data())
-    def retry_step(self, data: Any) -> None:
+    @rule(data=st.data(), value=INPUTS)
+    def retry_step(self, data: Any, value: int | None) -> None:
         execution_id, run = self.pick(data)
         name = data.draw(st.sampled_from(sorted(run.steps)))
         step = run.steps[name]
         try:
-            answer = self.client.retry_step(execution_id, name)
+            answer = self.client.retry_step(
+                execution_id, name, input=UNSET if value is None else value
+            )
         except errors.RunFinished:
             assert run.cancelled
         except errors.StepNotDead:
@@ -139,6 +145,8 @@ class Operating(RuleBasedStateMachine):
             assert step.status == "DEAD"
             assert not run.cancelled
             step.status, step.budget = "READY", step.counted + ATTEMPTS
+            step.correct(value)
+            assert answer.step.input_corrections == step.corrections
             assert bool(answer.new_task_id) is not self.model.paused(execution_id, name)
 
     @precondition(lambda self: self.model.executions)
@@ -151,24 +159,31 @@ class Operating(RuleBasedStateMachine):
         self._supersede(execution_id, fresh({n: s.deps for n, s in run.steps.items()}))
 
     @precondition(lambda self: self.model.executions)
-    @rule(data=st.data(), downstream=st.booleans())
-    def rerun(self, data: Any, downstream: bool) -> None:  # noqa: FBT001 - drawn
+    @rule(data=st.data(), downstream=st.booleans(), value=INPUTS)
+    def rerun(self, data: Any, downstream: bool, value: int | None) -> None:  # noqa: FBT001 - drawn
         execution_id, run = self.pick(data)
         force = set(data.draw(st.lists(st.sampled_from(sorted(run.steps)), max_size=2)))
-        wanted = force | {n for n, s in run.steps.items() if s.status != "COMPLETED"}
+        corrected = data.draw(st.sampled_from(sorted(run.steps))) if value is not None else ""
+        wanted = force | {n for n in (corrected,) if n and run.steps[n].input != value}
+        wanted |= {n for n, s in run.steps.items() if s.status != "COMPLETED"}
         if downstream:
             for name, step in run.steps.items():  # in dependency order
                 if wanted.intersection(step.deps):
                     wanted.add(name)
         try:
             answer = self.client.rerun(
-                execution_id, force_rerun=sorted(force), include_downstream=downstream
+                execution_id,
+                force_rerun=sorted(force),
+                include_downstream=downstream,
+                inputs={corrected: value} if corrected else None,
             )
         except errors.NothingToRerun:
             assert not wanted
             return
         assert set(answer.effective_rerun) == wanted
-        new = Run({n: Step(s.deps) for n, s in run.steps.items()})
+        new = Run({n: s.again() for n, s in run.steps.items()})
+        if corrected and new.steps[corrected].input != value:
+            new.steps[corrected].input, new.steps[corrected].corrections = value, 1
         for name, step in new.steps.items():
             if name not in wanted:
                 step.status = "COMPLETED"

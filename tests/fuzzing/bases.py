@@ -138,13 +138,20 @@ class Bases:
         return self._leases[0]
 
     def _retry_step(self) -> Message:
-        return admin.RetryStepRequest(execution_id=self._execution(), step_name="a")
+        return admin.RetryStepRequest(
+            execution_id=self._execution(), step_name="a", input_json="[2]"
+        )
 
     def _restart(self) -> Message:
         return admin.RestartRequest(execution_id=self._execution())
 
     def _rerun(self) -> Message:
-        return admin.RerunRequest(execution_id=self._execution(), force_rerun=["a"])
+        return admin.RerunRequest(
+            execution_id=self._execution(),
+            force_rerun=["a"],
+            inputs=[admin.StepInput(step_name="b", input=Value(number_value=2))],
+            payload_json="[1]",
+        )
 
     def _list_runs(self) -> Message:
         return admin.ListRunsRequest(execution_id=self._execution())

@@ -45,6 +45,8 @@ _BEGIN = f"""
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
     SELECT run_key, s, 'open', s FROM zart.runs, generate_series(0, 1) s
     WHERE run_key >= {{first}};
+    INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
+    SELECT run_key, 1, c, '1' FROM zart.runs, generate_series(1, 2) c WHERE run_key >= {{first}};
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, queue_no, not_before, scheduled_at, step_name)
     SELECT run_key, 0, (SELECT lane FROM zart.lanes WHERE handler = 'a'), 1, 0, 0, 3, 600, run_key,

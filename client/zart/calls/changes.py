@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zart.calls.call import Call, ListCall, page_reader, plan_reader
-from zart.calls.payload import UNSET, Unset, json_text
+from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.models import IfRunning, Json, Rerun, Restarted, RetriedStep, Run
 from zart.v1 import admin_service_pb2 as pb
 
@@ -23,6 +23,7 @@ def retry_step(
     *,
     run_id: str | None = None,
     max_attempts: int | None = None,
+    input: Json | JsonText | Unset = UNSET,  # noqa: A002 - the contract's word
     expected_run_number: int | None = None,
     accept_in_doubt: bool = False,
     validate_only: bool = False,
@@ -34,10 +35,11 @@ def retry_step(
 ) -> Call[RetriedStep]:
     """Revive one DEAD step of the current run with a new budget of attempts.
 
+    ``input`` is the step's input in this run from then on, with an idempotency key of its own.
     ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
     makes sure that it does just that. ``accept_in_doubt`` runs it also where an attempt may have
     had its effect. Raises StepNotDead, StepInDoubt, RunNotCurrent, RunFinished, RunChanged,
-    PlanChanged, NotPlanned, or a NotFound.
+    PlanChanged, NotPlanned, PayloadTooLarge, or a NotFound.
     """
     request = pb.RetryStepRequest(
         execution_id=execution_id,
@@ -53,6 +55,8 @@ def retry_step(
         incident=incident,
         request_id=request_id,
     )
+    if not isinstance(input, Unset):
+        request.input_json = json_text(input)
     return Call(_METHODS["RetryStep"], request, plan_reader(RetriedStep, request))
 
 
@@ -101,6 +105,8 @@ def rerun(
     preserve: Iterable[str] = (),
     include_downstream: bool = False,
     accept_in_doubt: bool = False,
+    inputs: Mapping[str, Json | JsonText] | None = None,
+    payload: Json | JsonText | Unset = UNSET,
     validate_only: bool = False,
     plan_token: str = "",
     if_running: IfRunning | str | None = None,
@@ -112,10 +118,13 @@ def rerun(
 ) -> Call[Rerun]:
     """Create the next run, with the results of some completed steps carried over.
 
-    ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a second call
-    makes sure that it does just that. ``accept_in_doubt`` runs also steps again of which an attempt
-    may have had its effect. Raises NothingToRerun, RunActive, StepInDoubt, RunChanged, PlanChanged,
-    NotPlanned, InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
+    ``inputs``, by the names of steps, and ``payload`` are as in the run before if they are not
+    given, inputs that were corrected included. A step that is given another input runs again; with
+    another payload all do that are not in ``preserve``. ``validate_only`` plans and changes
+    nothing; the plan's ``plan_token`` given to a second call makes sure that it does just that.
+    ``accept_in_doubt`` runs also steps again of which an attempt may have had its effect. Raises
+    NothingToRerun, RunActive, StepInDoubt, RunChanged, PlanChanged, NotPlanned, PayloadTooLarge,
+    InvalidField for a step that is unknown or in both lists, or ExecutionNotFound.
     """
     request = pb.RerunRequest(
         execution_id=execution_id,
@@ -132,6 +141,10 @@ def rerun(
         incident=incident,
         request_id=request_id,
     )
+    for name, value in (inputs or {}).items():
+        request.inputs.add(step_name=name, input_json=json_text(value))
+    if not isinstance(payload, Unset):
+        request.payload_json = json_text(payload)
     return Call(_METHODS["Rerun"], request, plan_reader(Rerun, request))
 
 

@@ -10,7 +10,7 @@ from zart.calls import changes
 from zart.cli import done, render
 from zart.cli.options import MOST, ExecutionId, Limit, example, plans, reads
 from zart.cli.session import Session
-from zart.cli.values import json_value, names_of
+from zart.cli.values import inputs_of, json_value, names_of
 from zart.models import Rerun, Restarted, RetriedStep, StepStatus
 
 app = typer.Typer()
@@ -57,7 +57,8 @@ def confirm_end_of_run(
 
 
 @app.command(
-    "retry-step", epilog=example("retry-step order-7 charge-card --reason 'card service is back'")
+    "retry-step",
+    epilog=example("""retry-step order-7 charge-card --input '{"card": 7}'"""),
 )
 @plans
 def retry_step(
@@ -66,6 +67,10 @@ def retry_step(
     step_name: Annotated[str, typer.Argument(metavar="STEP_NAME")],
     max_attempts: Annotated[
         int | None, typer.Option("--max-attempts", min=1, max=MOST, help="The new budget.")
+    ] = None,
+    input: Annotated[  # noqa: A002 - the contract's word
+        str | None,
+        typer.Option("--input", help="Its input from now on: JSON, @FILE or -; default: as it is."),
     ] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="Must be the current run.")] = None,
     accept_in_doubt: AcceptInDoubt = False,
@@ -85,6 +90,7 @@ def retry_step(
         run_id=run_id,
         max_attempts=max_attempts,
         accept_in_doubt=accept_in_doubt,
+        input=json_value(input, "--input"),
         expected_run_number=expect_run,
         **session.plan.fields,
         **session.mutation.fields,
@@ -141,11 +147,22 @@ def rerun(
     include_downstream: Annotated[
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
     ] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", metavar="STEP=JSON", help="Another input of a step: it runs again."
+        ),
+    ] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option("--payload", help="JSON, @FILE or -: what is not preserved runs again."),
+    ] = None,
     if_running: IfRunningOption = None,
     accept_in_doubt: AcceptInDoubt = False,
     expect_run: ExpectRun = None,
 ) -> None:
     """Create the next run, with results of completed steps carried over."""
+    corrected, value = inputs_of(inputs, "--input"), json_value(payload)
     expected = confirm_end_of_run(session, execution_id, "rerun", expect_run)
 
     def show(answer: Rerun) -> None:
@@ -156,6 +173,8 @@ def rerun(
         force_rerun=names_of(force),
         preserve=names_of(preserve),
         include_downstream=include_downstream,
+        inputs=corrected,
+        payload=value,
         if_running=_choice(if_running),
         accept_in_doubt=accept_in_doubt,
         expected_run_number=expected,

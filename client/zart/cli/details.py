@@ -65,6 +65,10 @@ def show_step(session: Session, step: Step, input_json: str, result_json: str) -
     for label, text in _facts(step):
         if text:
             session.print(f"{label:<10}{text}")
+    corrected = step.input_corrections
+    if corrected:
+        times = "once" if corrected == 1 else f"{corrected} times"
+        session.print(f"{'corrected':<10}its input, {times} in this run")
     for label, text in (("input", input_json), ("result", result_json)):
         if text:
             session.out.json(f"{label:<10}{text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart.models import Cancelled, FencedStep, Rerun, Restarted, RetriedStep
+from zart.models import Cancelled, FencedStep, PotentiallyStale, Rerun, Restarted, RetriedStep
 
 
 def fenced_lines(fenced: Sequence[FencedStep]) -> list[str]:
@@ -30,8 +30,16 @@ def rerun_lines(plan: Rerun) -> list[str]:
         f"preserves {', '.join(plan.preserved) or 'nothing'}",
     ]
     lines += [
-        f"stale?    {stale.preserved_step}: it may rest on {', '.join(stale.possibly_depends_on)}"
-        + (f" and {stale.omitted} more" if stale.omitted else "")
+        f"stale?    {stale.preserved_step}: it may rest on {', '.join(_causes(stale))}"
         for stale in plan.potentially_stale
     ]
     return [*lines, *fenced_lines(plan.fenced_steps)]
+
+
+def _causes(stale: PotentiallyStale) -> list[str]:
+    named = [*stale.possibly_depends_on]
+    if stale.depends_on_payload:
+        named.insert(0, "the old payload")
+    if stale.omitted:
+        named[-1] += f" and {stale.omitted} more"
+    return named

@@ -11,6 +11,7 @@ PARAMETERS = {
     "expires_at": "lasting",
     "expires_in": "lasting",
     "force_rerun": "force",
+    "input_json": "input",
     "must_match": "future",
     "page_size": "limit",
     "payload_json": "payload",

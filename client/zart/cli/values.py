@@ -17,7 +17,7 @@ _LONGEST = timedelta(days=365_000)  # a Duration holds ten times that; nobody me
 _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
-def json_value(text: str | None) -> JsonText | Unset:
+def json_value(text: str | None, option: str = "--payload") -> JsonText | Unset:
     """Read ``JSON``, ``@FILE`` or ``-`` (standard input), to be sent as it is; None is UNSET."""
     if text is None:
         return UNSET
@@ -28,11 +28,26 @@ def json_value(text: str | None) -> JsonText | Unset:
             text = Path(text[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         where = text[1:] or "standard input"
-        raise typer.BadParameter(f"{where}: {error}", param_hint="--payload") from None
+        raise typer.BadParameter(f"{where}: {error}", param_hint=option) from None
     try:
         return JsonText(text.strip("\ufeff \t\r\n"))
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--payload") from None
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+
+
+def inputs_of(texts: list[str] | None, option: str) -> dict[str, JsonText]:
+    """Read inputs of steps given as ``STEP=JSON``, ``STEP=@FILE`` or ``STEP=-``."""
+    found: dict[str, JsonText] = {}
+    for text in texts or ():
+        name, is_given, value = text.partition("=")
+        if not is_given or not name:
+            raise typer.BadParameter(f"{text!r} is not STEP=JSON", param_hint=option)
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given two inputs", param_hint=option)
+        parsed = json_value(value, option)
+        if isinstance(parsed, JsonText):
+            found[name] = parsed
+    return found
 
 
 def span_of(text: str | None, option: str) -> timedelta | None:

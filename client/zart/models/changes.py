@@ -38,11 +38,15 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class PotentiallyStale:
-    """A preserved step downstream of steps that run again; ``omitted`` more than are named."""
+    """A preserved step downstream of steps that run again; ``omitted`` more than are named.
+
+    With ``depends_on_payload`` it may be stale since the new run has another payload.
+    """
 
     preserved_step: str
     possibly_depends_on: tuple[str, ...]
     omitted: int = 0
+    depends_on_payload: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a run."""
+    """One step of a run.
+
+    ``input_corrections`` counts how many times an operator has corrected its input in this run.
+    """
 
     step_name: str
     status: StepStatus
@@ -106,6 +109,8 @@ class Step:
     attempts: tuple[Attempt, ...]
     handler: str
     in_doubt: bool = False
+    input_corrections: int = 0
+    input_omitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,11 @@ from zart.models.statuses import ReportStatus
 
 @dataclass(frozen=True, slots=True)
 class LeasedTask:
-    """A queued task under lease."""
+    """A queued task under lease.
+
+    ``idempotency_key`` is set once an operator has corrected the input; else it is
+    ``run_id/step_name``.
+    """
 
     task_id: str
     lease_token: int
@@ -31,6 +35,7 @@ class LeasedTask:
     timeout: timedelta | None
     lease_expires_at: datetime | None
     lease_ttl: timedelta | None
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class OperationMade:
     definition_version: int
     is_exempt: bool | None = None
     expires_at: datetime | None = None
+    corrected_input_steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

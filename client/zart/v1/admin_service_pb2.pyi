@@ -91,6 +91,8 @@ class RetryStepRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution. May be empty where run_id is given."""
     step_name: _builtins.str
@@ -123,6 +125,12 @@ class RetryStepRequest(_message.Message):
     """Runs steps again of which an attempt is in doubt, or was found to have happened. Unset: such a
     call is refused with STEP_IN_DOUBT.
     """
+    input_json: _builtins.str
+    """The input as exact JSON text."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Value:
+        """The input, for people at a terminal. A whole number beyond 2^53 is refused."""
+
     def __init__(
         self,
         *,
@@ -138,10 +146,12 @@ class RetryStepRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
         accept_in_doubt: _builtins.bool = ...,
+        input: _struct_pb2.Value | None = ...,
+        input_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "expected_run_number", b"expected_run_number", "input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "max_attempts", b"max_attempts", "run_id", b"run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "_max_attempts", b"_max_attempts", "_run_id", b"_run_id", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "incident", b"incident", "input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "max_attempts", b"max_attempts", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
@@ -149,12 +159,16 @@ class RetryStepRequest(_message.Message):
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
     _WhichOneofReturnType__run_id: _TypeAlias = _typing.Literal["run_id"]  # noqa: Y015
     _WhichOneofArgType__run_id: _TypeAlias = _typing.Literal["_run_id", b"_run_id"]  # noqa: Y015
+    _WhichOneofReturnType_input_kind: _TypeAlias = _typing.Literal["input", "input_json"]  # noqa: Y015
+    _WhichOneofArgType_input_kind: _TypeAlias = _typing.Literal["input_kind", b"input_kind"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_run_number) -> _WhichOneofReturnType__expected_run_number | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_id) -> _WhichOneofReturnType__run_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input_kind) -> _WhichOneofReturnType_input_kind | None: ...
 
 Global___RetryStepRequest: _TypeAlias = RetryStepRequest  # noqa: Y015
 
@@ -352,6 +366,9 @@ class RerunRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Names the execution."""
     include_downstream: _builtins.bool
@@ -380,6 +397,8 @@ class RerunRequest(_message.Message):
     """Runs steps again of which an attempt is in doubt, or was found to have happened. Unset: such a
     call is refused with STEP_IN_DOUBT.
     """
+    payload_json: _builtins.str
+    """The payload as exact JSON text."""
     @_builtins.property
     def force_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Steps to run again whatever their status."""
@@ -387,6 +406,16 @@ class RerunRequest(_message.Message):
     @_builtins.property
     def preserve(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Completed dependants to keep under include_downstream."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepInput]:
+        """Inputs that steps are to have, at most 1,000. One that differs as JSON from the present one
+        makes its step run again; one that does not changes nothing.
+        """
+
+    @_builtins.property
+    def payload(self) -> _struct_pb2.Value:
+        """The payload, for people at a terminal. A whole number beyond 2^53 is refused."""
 
     def __init__(
         self,
@@ -404,16 +433,60 @@ class RerunRequest(_message.Message):
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
         accept_in_doubt: _builtins.bool = ...,
+        inputs: _abc.Iterable[Global___StepInput] | None = ...,
+        payload: _struct_pb2.Value | None = ...,
+        payload_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "expected_run_number", b"expected_run_number", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "incident", b"incident", "include_downstream", b"include_downstream", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number", "accept_in_doubt", b"accept_in_doubt", "execution_id", b"execution_id", "expected_run_number", b"expected_run_number", "force_rerun", b"force_rerun", "if_running", b"if_running", "incident", b"incident", "include_downstream", b"include_downstream", "inputs", b"inputs", "payload", b"payload", "payload_json", b"payload_json", "payload_kind", b"payload_kind", "plan_token", b"plan_token", "preserve", b"preserve", "reason", b"reason", "request_id", b"request_id", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
     _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
+    _WhichOneofReturnType_payload_kind: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
+    _WhichOneofArgType_payload_kind: _TypeAlias = _typing.Literal["payload_kind", b"payload_kind"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_run_number) -> _WhichOneofReturnType__expected_run_number | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload_kind) -> _WhichOneofReturnType_payload_kind | None: ...
 
 Global___RerunRequest: _TypeAlias = RerunRequest  # noqa: Y015
+
+@_typing.final
+class StepInput(_message.Message):
+    """The input that a step is to have in a new run, and in those that Rerun makes of it. Restart goes
+    back to the definition's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
+    step_name: _builtins.str
+    """Names the step."""
+    input_json: _builtins.str
+    """The input as exact JSON text."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Value:
+        """The input, for people at a terminal. A whole number beyond 2^53 is refused."""
+
+    def __init__(
+        self,
+        *,
+        step_name: _builtins.str = ...,
+        input: _struct_pb2.Value | None = ...,
+        input_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_json", b"input_json", "input_kind", b"input_kind"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_json", b"input_json", "input_kind", b"input_kind", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input_kind: _TypeAlias = _typing.Literal["input", "input_json"]  # noqa: Y015
+    _WhichOneofArgType_input_kind: _TypeAlias = _typing.Literal["input_kind", b"input_kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input_kind) -> _WhichOneofReturnType_input_kind | None: ...
+
+Global___StepInput: _TypeAlias = StepInput  # noqa: Y015
 
 @_typing.final
 class RerunResponse(_message.Message):
@@ -486,10 +559,13 @@ class PotentiallyStale(_message.Message):
     PRESERVED_STEP_FIELD_NUMBER: _builtins.int
     POSSIBLY_DEPENDS_ON_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_PAYLOAD_FIELD_NUMBER: _builtins.int
     preserved_step: _builtins.str
     """Names the preserved step."""
     omitted: _builtins.int
     """How many more it depends on than are named."""
+    depends_on_payload: _builtins.bool
+    """True where the new run has another payload than the one that the result was made with."""
     @_builtins.property
     def possibly_depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The rerun steps that it transitively depends on, in the graph's order: the first, and others
@@ -502,10 +578,11 @@ class PotentiallyStale(_message.Message):
         preserved_step: _builtins.str = ...,
         possibly_depends_on: _abc.Iterable[_builtins.str] | None = ...,
         omitted: _builtins.int = ...,
+        depends_on_payload: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["omitted", b"omitted", "possibly_depends_on", b"possibly_depends_on", "preserved_step", b"preserved_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depends_on_payload", b"depends_on_payload", "omitted", b"omitted", "possibly_depends_on", b"possibly_depends_on", "preserved_step", b"preserved_step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -126,7 +126,8 @@ class AdminServiceServicer(object):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+        (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
+        PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,8 @@ class AdminServiceServicer(object):
 
     def Restart(self, request, context):
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
-        its leases are fenced and late results refused; a finished one keeps its status.
+        its leases are fenced and late results refused; a finished one keeps its status. Corrected
+        inputs of steps are dropped.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
         (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
@@ -144,11 +146,13 @@ class AdminServiceServicer(object):
 
     def Rerun(self, request, context):
         """Creates the next run on the current run's graph, with the results of some completed steps
-        carried over. Reruns force_rerun, every step that is not completed and, with
-        include_downstream, all their dependants except the completed ones in preserve.
-        Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-        (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
-        (RUN_CHANGED, PLAN_CHANGED).
+        carried over. Reruns force_rerun, every step that is given another input, every step that is
+        not completed and, with include_downstream, all their dependants except the completed ones in
+        preserve; with another payload, all steps but those. Inputs that were corrected are kept.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, one in both lists, an input for a
+        step in preserve), NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE,
+        NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED
+        (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,21 +49,25 @@ class AdminServiceStub:
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
+    PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Restart: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
-    its leases are fenced and late results refused; a finished one keeps its status.
+    its leases are fenced and late results refused; a finished one keeps its status. Corrected
+    inputs of steps are dropped.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]
     """Creates the next run on the current run's graph, with the results of some completed steps
-    carried over. Reruns force_rerun, every step that is not completed and, with
-    include_downstream, all their dependants except the completed ones in preserve.
-    Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
-    (RUN_CHANGED, PLAN_CHANGED).
+    carried over. Reruns force_rerun, every step that is given another input, every step that is
+    not completed and, with include_downstream, all their dependants except the completed ones in
+    preserve; with another payload, all steps but those. Inputs that were corrected are kept.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, one in both lists, an input for a
+    step in preserve), NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE,
+    NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED
+    (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]
     """Lists the runs of an execution by run_number. Payloads and results are left out.
@@ -140,21 +144,25 @@ class AdminServiceAsyncStub(AdminServiceStub):
     continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
     the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+    (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
+    PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Restart: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]  # type: ignore[assignment]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
-    its leases are fenced and late results refused; a finished one keeps its status.
+    its leases are fenced and late results refused; a finished one keeps its status. Corrected
+    inputs of steps are dropped.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
     (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
     Rerun: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RerunRequest, _admin_service_pb2.RerunResponse]  # type: ignore[assignment]
     """Creates the next run on the current run's graph, with the results of some completed steps
-    carried over. Reruns force_rerun, every step that is not completed and, with
-    include_downstream, all their dependants except the completed ones in preserve.
-    Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-    (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
-    (RUN_CHANGED, PLAN_CHANGED).
+    carried over. Reruns force_rerun, every step that is given another input, every step that is
+    not completed and, with include_downstream, all their dependants except the completed ones in
+    preserve; with another payload, all steps but those. Inputs that were corrected are kept.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, one in both lists, an input for a
+    step in preserve), NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE,
+    NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED
+    (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists the runs of an execution by run_number. Payloads and results are left out.
@@ -234,7 +242,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         continue and backoff starts anew. A FAILED run becomes RUNNING. Where a pause rule matches,
         the step becomes PAUSED. Of concurrent retries one wins, the others see STEP_NOT_DEAD.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
-        (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED, PLAN_CHANGED).
+        (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
+        PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
 
     @_abc_1.abstractmethod
@@ -244,7 +253,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RestartResponse, _abc.Awaitable[_admin_service_pb2.RestartResponse]]:
         """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
-        its leases are fenced and late results refused; a finished one keeps its status.
+        its leases are fenced and late results refused; a finished one keeps its status. Corrected
+        inputs of steps are dropped.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, STEP_IN_DOUBT), ABORTED
         (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
         """
@@ -256,11 +266,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RerunResponse, _abc.Awaitable[_admin_service_pb2.RerunResponse]]:
         """Creates the next run on the current run's graph, with the results of some completed steps
-        carried over. Reruns force_rerun, every step that is not completed and, with
-        include_downstream, all their dependants except the completed ones in preserve.
-        Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, or one in both lists), NOT_FOUND
-        (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE, NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED
-        (RUN_CHANGED, PLAN_CHANGED).
+        carried over. Reruns force_rerun, every step that is given another input, every step that is
+        not completed and, with include_downstream, all their dependants except the completed ones in
+        preserve; with another payload, all steps but those. Inputs that were corrected are kept.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: an unknown step, one in both lists, an input for a
+        step in preserve), NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_ACTIVE,
+        NOTHING_TO_RERUN, STEP_IN_DOUBT), ABORTED (RUN_CHANGED, PLAN_CHANGED), RESOURCE_EXHAUSTED
+        (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
         """
 
     @_abc_1.abstractmethod

@@ -540,6 +540,7 @@ class OperationMade(_message.Message):
     DEFINITION_VERSION_FIELD_NUMBER: _builtins.int
     IS_EXEMPT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CORRECTED_INPUT_STEPS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -562,6 +563,10 @@ class OperationMade(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the pause rule ends from then on; unset where it never does, and if its end is as before."""
 
+    @_builtins.property
+    def corrected_input_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The steps whose inputs were corrected, in the graph's order. What they are stands with the run."""
+
     def __init__(
         self,
         *,
@@ -573,10 +578,11 @@ class OperationMade(_message.Message):
         definition_version: _builtins.int = ...,
         is_exempt: _builtins.bool | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        corrected_input_steps: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
     _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015

@@ -418,6 +418,8 @@ class Step(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     HANDLER_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
+    INPUT_CORRECTIONS_FIELD_NUMBER: _builtins.int
+    INPUT_OMITTED_FIELD_NUMBER: _builtins.int
     step_name: _builtins.str
     """Names the step; unique within its run."""
     status: Global___StepStatus.ValueType
@@ -427,7 +429,7 @@ class Step(_message.Message):
     max_attempts: _builtins.int
     """How many attempts may count before the step is dead, retries by an operator included."""
     input_json: _builtins.str
-    """The step's constant input as exact JSON text."""
+    """The step's constant input as exact JSON text: the last correction, where there was one."""
     result_json: _builtins.str
     """The result as exact JSON text, once COMPLETED."""
     result_omitted: _builtins.bool
@@ -450,6 +452,13 @@ class Step(_message.Message):
     """True where an attempt of it may have had its effect, and nobody has resolved that yet: see
     ListInDoubt.
     """
+    input_corrections: _builtins.int
+    """How many times an operator has corrected its input in this run; one that the run began with,
+    kept from the run before or given to Rerun, counts as the first. It is the last part of the
+    step's idempotency key.
+    """
+    input_omitted: _builtins.bool
+    """True where the corrected input was left out for size: GetStep has it."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that it waits for."""
@@ -508,10 +517,12 @@ class Step(_message.Message):
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         handler: _builtins.str = ...,
         in_doubt: _builtins.bool = ...,
+        input_corrections: _builtins.int = ...,
+        input_omitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "completed_at", b"completed_at", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "not_before", b"not_before", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_corrections", b"input_corrections", "input_json", b"input_json", "input_omitted", b"input_omitted", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015

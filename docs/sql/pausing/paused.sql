@@ -56,12 +56,12 @@ WITH steps AS MATERIALIZED (
 ), gone AS (
     DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at FROM gone
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at FROM gone
     ORDER BY not_before, queue_no
 )
 SELECT epoch FROM zart.pause_epoch;

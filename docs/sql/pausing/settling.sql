@@ -45,12 +45,12 @@ WITH settling AS MATERIALIZED (
 ), gone AS (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), moved AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, $1 FROM gone
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, $1 FROM gone
     RETURNING run_key
 )
 SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),
@@ -101,12 +101,12 @@ WITH settling AS MATERIALIZED (
 ), gone AS (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), moved AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, $1 FROM gone
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, $1 FROM gone
     RETURNING run_key
 )
 SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved);
@@ -149,12 +149,12 @@ WITH settling AS MATERIALIZED (
 ), gone AS (
     DELETE FROM zart.queue WHERE ctid = ANY(ARRAY(SELECT tid FROM picked))
     RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
 ), moved AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, queue_no, not_before, scheduled_at, rule_key)
+            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, queue_no, not_before, scheduled_at, $1 FROM gone
+        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, $1 FROM gone
     RETURNING run_key
 )
 SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),

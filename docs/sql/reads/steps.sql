@@ -11,7 +11,7 @@ WITH run AS MATERIALIZED (
 ), found AS (
     SELECT run.*, s.run_key AS steps_of, s.step_no, s.status, o.run_key AS made_in,
         o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
-        o.completed_at, o.dispatcher_id AS done_by, o.principal AS done_as,
+        o.completed_at, o.correction, o.dispatcher_id AS done_by, o.principal AS done_as,
         src.run_number AS source_run_number,
         COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
         q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
@@ -68,7 +68,11 @@ WITH run AS MATERIALIZED (
     SELECT *, sum(CASE WHEN stored_bytes <= $5 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $5 + 1 END) OVER w
         AS result_bytes,
-        sum(error_bytes) OVER w <= 4194304 AS errors_fit
+        sum(error_bytes) OVER w <= 4194304 AS errors_fit,
+        sum(CASE WHEN correction IS NOT NULL
+                THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
+                        AND i.step_no = found.step_no AND i.correction = found.correction) END)
+        OVER w <= 4194304 AS inputs_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT  steps_of, step_no, status, attempt, max_attempts, retryable, error,
@@ -76,7 +80,10 @@ WITH run AS MATERIALIZED (
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
         leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
         created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
-        CASE WHEN result_bytes <= $5 THEN result END AS shown_result,
+        CASE WHEN result_bytes <= $5 THEN result END AS shown_result, correction,
+        CASE WHEN correction IS NOT NULL AND inputs_fit
+        THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
+                AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
         CASE WHEN error_bytes IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,

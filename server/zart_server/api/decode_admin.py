@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from zart.v1 import admin_service_pb2 as pb
@@ -9,6 +10,7 @@ from zart_server.api.checks import Checks
 from zart_server.api.fields import (
     duration_of,
     has,
+    items_of,
     json_of,
     name_of,
     names_of,
@@ -32,6 +34,7 @@ from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, WatchUntil
 from zart_server.domain.pacing import FASTEST, MOST_CANARIES, SLOWEST, StopRelease
+from zart_server.domain.rerun import StepInput
 
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
@@ -65,6 +68,7 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
             accept_in_doubt=request.accept_in_doubt,
+            input_json=check(json_of, request, "input_kind", "input"),
         )
 
 
@@ -109,7 +113,26 @@ def rerun(request: pb.RerunRequest) -> Rerun:
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
             accept_in_doubt=request.accept_in_doubt,
+            inputs=check(_inputs, request.inputs),
+            payload_json=check(json_of, request, "payload_kind", "payload"),
         )
+
+
+def _inputs(items: Sequence[pb.StepInput]) -> tuple[StepInput, ...]:
+    """Check the inputs that steps are to have: one for each step."""
+    items_of(items, "inputs")
+    found: dict[str, StepInput] = {}
+    with Checks() as check:
+        for index, item in enumerate(items):
+            path = f"inputs[{index}]."
+            name = check(name_of, item.step_name, f"{path}step_name")
+            text = check(json_of, item, "input_kind", "input", path)
+            if name in found:
+                check.fail(f"{path}step_name", f"{name!r} has an input already")
+            if item.WhichOneof("input_kind") is None:
+                check.fail(f"{path}input", "is not set: give the input, which may be null")
+            found[name] = StepInput(name, text or "")
+    return tuple(found.values())
 
 
 def _if_running(value: pb.IfRunning.ValueType) -> IfRunning:

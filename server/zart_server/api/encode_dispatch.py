@@ -52,6 +52,11 @@ class LeasedTasks:
             task.max_attempts = item.max_attempts
             if item.payload_json is not None:
                 task.payload_json = item.payload_json
+            if item.correction:
+                task.input_json = item.corrected_input_json or ""
+                task.idempotency_key = dispatch.idempotency_key_of(
+                    task.run_id, item.step.step_name, item.correction
+                )
             if item.upstream_json:
                 results = task.upstream_json
                 for name, text in item.upstream_json.items():

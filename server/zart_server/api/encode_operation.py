@@ -53,6 +53,7 @@ def operation(item: Operation) -> pb.Operation:
             definition_version=made.definition_version,
             is_exempt=made.is_exempt,
             expires_at=encode.timestamp(made.expires_at),
+            corrected_input_steps=made.corrected_input_steps,
         ),
         principal=item.principal,
         status=_STATUS[item.status],

@@ -32,6 +32,8 @@ _PLAIN = (
     "paused_by",
     "waiting_on",
     "in_doubt",
+    "input_corrections",
+    "input_omitted",
 )
 _OPTIONAL = ("input_json", "result_json", "preserved_from_run_number")
 _TIMES = ("not_before", "lease_expires_at", "scheduled_at", "started_at", "completed_at")

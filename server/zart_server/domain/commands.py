@@ -28,6 +28,7 @@ from zart_server.domain.model import (
     StepStatus,
 )
 from zart_server.domain.plans import NO_PLAN, Planning
+from zart_server.domain.rerun import RerunPlan, StepInput
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class StartExecution:
 
 @dataclass(frozen=True, slots=True)
 class RetryStep:
-    """Revive a dead step. ``max_attempts`` None: the definition's."""
+    """Revive a dead step. ``max_attempts`` None: the definition's, ``input_json``: as it is."""
 
     execution_id: str
     step_name: str
@@ -70,6 +71,7 @@ class RetryStep:
     expected_run_number: int | None
     planning: Planning = NO_PLAN
     accept_in_doubt: bool = False
+    input_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Create the next run with some results carried over."""
+    """Create the next run with some results carried over.
+
+    ``inputs`` correct the inputs of steps by name. ``payload_json`` None: as before.
+    """
 
     execution_id: str
     force_rerun: tuple[str, ...]
@@ -118,26 +123,8 @@ class Rerun:
     expected_run_number: int | None
     planning: Planning = NO_PLAN
     accept_in_doubt: bool = False
-
-
-class Stale(NamedTuple):
-    """A preserved step, and the rerun steps that it transitively depends on.
-
-    ``omitted``: how many more there are than are named.
-    """
-
-    step_name: str
-    causes: tuple[str, ...]
-    omitted: int
-
-
-@dataclass(frozen=True, slots=True)
-class RerunPlan:
-    """Which steps run again and which are kept, in the graph's order."""
-
-    effective_rerun: tuple[str, ...]
-    preserved: tuple[str, ...]
-    potentially_stale: tuple[Stale, ...]
+    inputs: tuple[StepInput, ...] = ()
+    payload_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ class LeaseTasks:
 class LeasedTask(NamedTuple):
     """A queued task under lease. ``lease_ttl`` is the span left, by the database's clock.
 
-    ``definition_key`` and ``step_no`` say where ``step`` stands; it never changes.
+    ``definition_key`` and ``step_no`` say where ``step`` stands; it never changes. Where there was
+    a ``correction``, the input is not that of the step, but that of the correction of this number.
     """
 
     task_id: str
@@ -47,6 +48,14 @@ class LeasedTask(NamedTuple):
     upstream_omitted: Sequence[str]
     lease_expires_at: datetime
     lease_ttl: timedelta
+    correction: int = 0
+    corrected_input_json: str | None = None
+
+
+def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:
+    """Name what a step does, for whatever must not happen twice: another for each correction."""
+    key = f"{run_id}/{step_name}"
+    return f"{key}/{correction}" if correction else key
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -244,6 +244,8 @@ class Step:
     completed_at: datetime | None = None
     attempts: tuple[Attempt, ...] = ()
     in_doubt: bool = False
+    input_corrections: int = 0
+    input_omitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

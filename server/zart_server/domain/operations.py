@@ -77,6 +77,7 @@ class Made:
     definition_version: int = 0
     is_exempt: bool | None = None
     expires_at: datetime | None = None
+    corrected_input_steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

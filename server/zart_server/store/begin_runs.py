@@ -39,7 +39,7 @@ def beginning(new: str) -> str:
                 WITH ORDINALITY s(deps, lane, step_name, max_attempts, timeout_seconds, no)
             WHERE s.deps = 0
         ), ready AS MATERIALIZED (
-            SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay,
+            SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
                 COALESCE((:rule_keys::bigint[])[n], 0) AS rule_key,
                 COALESCE((:lessees::integer[])[n], 0) AS lessee
             FROM roots

@@ -23,7 +23,7 @@ _TOLD = 128  # so many lanes a claim returns the heads of; more if more tasks ar
 
 
 class Claimed(NamedTuple):
-    """A task that was just leased, and the lane cursor that it had."""
+    """A task that was just leased, the lane cursor that it had, and the correction it is for."""
 
     run_key: int
     step_no: int
@@ -34,6 +34,7 @@ class Claimed(NamedTuple):
     lane: int
     not_before: datetime
     queue_no: int
+    correction: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class ClaimResult:
 
 
 _CLAIMED = """run_key, step_no, attempt, max_attempts, lease_token, lease_expires_at, lane,
-    not_before, queue_no"""
+    not_before, queue_no, correction"""
 _FROM = """zart.queue
     WHERE lane = l.lane AND not_before <= statement_timestamp()
         AND (not_before, queue_no) >= (l.since, l.since_no)
@@ -162,14 +163,15 @@ def _claiming(asked_for: str, told: str, many: str) -> str:
         SELECT NULL, yes::integer, (
                 n > 3 AND EXISTS (SELECT FROM gone) AND (SELECT count(*) FROM gone) < :max_tasks
                 AND EXISTS (SELECT FROM quotas WHERE quota >= page))::integer,
-            ({many})::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint
+            ({many})::integer, lanes, statement_timestamp(), NULL, NULL, (seconds * 1e6)::bigint,
+            NULL::integer
         FROM aside, looked
     """
 
 
 _TELL = f"""
     UNION ALL
-    (SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no FROM heads
+    (SELECT NULL, NULL, NULL, NULL, NULL, NULL, lane, not_before, queue_no, NULL FROM heads
      ORDER BY not_before, queue_no LIMIT GREATEST(:max_tasks, {_TOLD}))
 """
 _CLAIM_ONLY = Statement(_claiming(MARKED, "", are_many("tasks")), locks=_LOCKS)
@@ -262,7 +264,7 @@ def _claiming_past_settling(way: Way) -> Statement:
         )
         SELECT {_CLAIMED} FROM leased
         UNION ALL
-        SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
+        SELECT NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL
         FROM moved WHERE rule_key IS NOT NULL
     """
     return Statement(text, locks=_LOCKS)

@@ -50,6 +50,7 @@ class EndedLease(NamedTuple):
     backoff_base: int
     max_attempts: int
     final: str | None
+    correction: int
 
     @property
     def lease(self) -> LeaseKey:
@@ -117,10 +118,10 @@ def _end(skip: str, more: str = "") -> str:
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
         {_ENDED.format(only_if="true")} {more}
         SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
-               NULL::integer, NULL::integer, NULL::text FROM locked
+               NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-               max_attempts, final FROM ended
+               max_attempts, final, correction FROM ended
     """
 
 

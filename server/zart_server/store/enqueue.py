@@ -61,6 +61,7 @@ class ReadyRows:
             "lanes": [kind.lane for kind in kinds],
             "step_names": [kind.step_name for kind in kinds],
             "timeouts": [kind.timeout_seconds for kind in kinds],
+            "corrections": [kind.correction for kind in kinds],
             **lessee_columns(lessees),
         }
 
@@ -113,7 +114,8 @@ def enqueue_parts(only_if: str) -> str:
     return f"""
         ready AS MATERIALIZED (
             SELECT u.*, (:lanes::integer[])[kind] AS lane, (:step_names::text[])[kind] AS step_name,
-                (:timeouts::float8[])[kind] AS timeout_seconds
+                (:timeouts::float8[])[kind] AS timeout_seconds,
+                (:corrections::integer[])[kind] AS correction
             FROM unnest(:ready_runs::text::bigint[], :ready_steps::text::integer[],
                 :attempts::text::integer[], :counted::text::integer[],
                 :backoff_bases::text::integer[], :max_attempts::text::integer[],

@@ -155,8 +155,9 @@ def replaced_from_json(text: str | None) -> Replaced:
 def made_from_json(text: str | None) -> Made:
     """Read what an operation made."""
     values: dict[str, Any] = json.loads(text) if text else {}
-    for key in ("effective_rerun", "preserved"):
+    for key in ("effective_rerun", "preserved", "corrected_input_steps"):
         values[key] = tuple(values.get(key, ()))
     if "expires_at" in values:
         values["expires_at"] = datetime.fromisoformat(values["expires_at"])
-    return Made(**values)
+    # A newer server may have made more.
+    return Made(**{name: value for name, value in values.items() if name in _FIELDS[Made]})

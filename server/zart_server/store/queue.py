@@ -14,9 +14,10 @@ from zart_server.store.connection import Tx
 
 # Where a task stands in its lane: (not_before, queue_no).
 LaneCursor: TypeAlias = tuple[datetime, int]
-# What a ready step is: the same columns in zart.queue, zart.held and zart.leases.
+# What a ready step is: the same columns in zart.queue, zart.held and zart.leases. Which correction
+# of its input it is for is known by its row, 0: none.
 READY_COLUMNS = """run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-    timeout_seconds, step_name"""
+    timeout_seconds, step_name, correction"""
 # A task that was queued has its place in its lane, too, and since when it is ready.
 TASK_COLUMNS = f"{READY_COLUMNS}, queue_no, not_before, scheduled_at"
 _TASK_ID = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,7})-([0-9a-f]{1,7})")

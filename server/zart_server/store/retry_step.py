@@ -17,19 +17,23 @@ from zart_server.store.stored_graph import QueuedAs
 
 
 class StepToRevive(NamedTuple):
-    """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task."""
+    """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task.
+
+    ``input_json`` corrects its input; None: it stays.
+    """
 
     run_key: int
     step_no: int
     budget: int
     queued: QueuedAs
     operation: NewOperation
+    input_json: str | None = None
 
 
 _REVIVE = Statement(
     f"""
     WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
-        SELECT u.*, s.error
+        SELECT u.*, s.error, (:inputs::text[])[n + 1]::json AS input
         FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, rule_key bigint, lane integer, timeout_seconds float8, {RECORD})
         CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
@@ -37,9 +41,14 @@ _REVIVE = Statement(
         WHERE s.status = 'dead' AND :epoch = (SELECT epoch FROM now)
     ), revived AS (
         UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-            retryable = false
+            retryable = false, correction = CASE WHEN d.input IS NULL THEN s.correction
+                ELSE COALESCE(s.correction, 0) + 1 END
         FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
-        RETURNING d.*, s.attempt + 1 AS attempt, s.counted
+        RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
+            COALESCE(s.correction, 0) AS correction
+    ), inputs AS (
+        INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
+        SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
     ), runs AS (
         UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
             completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
@@ -54,8 +63,10 @@ _REVIVE = Statement(
             principal, reason, request_id, incident,
             CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
-            json_build_object('task_id', zart.task_id(run_key, step_no, attempt),
-                              'max_attempts', max_attempts) AS made
+            json_strip_nulls(json_build_object(
+                'task_id', zart.task_id(run_key, step_no, attempt), 'max_attempts', max_attempts,
+                'corrected_input_steps',
+                    CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
         FROM ready
     ), operations AS ({recorded("done", ":kind")})
     SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true
@@ -70,8 +81,9 @@ async def revive_steps(
     """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
     One step of each run; steps that are not dead are left out. Each is queued, or paused as
-    it was judged. Return None, having done nothing, if the rules have changed since. The caller has
-    locked the runs. Takes the pause lock, shared, before it reads the epoch.
+    it was judged, with its corrected input, if it has one. Return None, having done nothing, if the
+    rules have changed since. The caller has locked the runs. Takes the pause lock, shared, before
+    it reads the epoch.
     """
     values = [
         {
@@ -89,7 +101,10 @@ async def revive_steps(
     rows = await tx.fetch(
         _REVIVE.text,
         *_REVIVE.arguments(
-            steps=to_text(values), kind=OperationKind.RETRY_STEP.value, epoch=judgement.epoch
+            steps=to_text(values),
+            inputs=[item.input_json for item in steps],
+            kind=OperationKind.RETRY_STEP.value,
+            epoch=judgement.epoch,
         ),
     )
     if rows[0][0] != judgement.epoch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.model import FencedStep
@@ -10,38 +10,42 @@ from zart_server.store.connection import Connection, Tx
 from zart_server.store.doubt.inserting import doubted
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
+from zart_server.store.step_inputs import InputKey
 
 
 async def open_dependants(
     tx: Tx, completed: Mapping[tuple[int, int], int]
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, int, int]]:
     """Count completed dependencies off steps that wait for several; return those now ready.
 
-    ``completed`` counts them by (run key, step number). The caller has locked the runs.
+    ``completed`` counts them by (run key, step number). What is returned has the correction of the
+    step's input too, 0: none. The caller has locked the runs.
     """
     rows = await tx.fetch(
         f"""
         UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
         FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
         WHERE s.run_key = {only("u.run_key")} AND s.step_no = u.step_no AND s.status = 'open'
-        RETURNING s.run_key, s.step_no, s.pending_deps = 0
+        RETURNING s.run_key, s.step_no, COALESCE(s.correction, 0), s.pending_deps = 0
         """,
         [run_key for run_key, _ in completed],
         [step_no for _, step_no in completed],
         list(completed.values()),
     )
-    return [(row[0], row[1]) for row in rows if row[2]]
+    return [(row[0], row[1], row[2]) for row in rows if row[3]]
 
 
 class RerunSteps(NamedTuple):
     """The steps of reruns: preserved ones refer to where their result was made.
 
     ``preserved`` gives (run key, source run key, step number), ``again`` (run key, step number,
-    how many of the dependencies run again too).
+    how many of the dependencies run again too). ``corrected`` are those of ``again``, by run key
+    and step number, that begin with a corrected input.
     """
 
     preserved: list[tuple[int, int, int]]
     again: list[tuple[int, int, int]]
+    corrected: Collection[tuple[int, int]] = ()
 
     def arguments(self) -> dict[str, object]:
         """Return the parameters that ``rerun_steps`` takes."""
@@ -52,6 +56,9 @@ class RerunSteps(NamedTuple):
             "again_runs": [run_key for run_key, _, _ in self.again],
             "again_steps": [step_no for _, step_no, _ in self.again],
             "again_deps": [deps for _, _, deps in self.again],
+            "corrected": [step[:2] in self.corrected for step in self.again]
+            if self.corrected
+            else [],
         }
 
 
@@ -60,20 +67,21 @@ def rerun_steps(only_if: str) -> str:
     return f"""
         preserved AS (
             INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
-                                    counted, max_attempts, scheduled_at, started_at, completed_at)
+                                    counted, max_attempts, scheduled_at, started_at, completed_at,
+                                    correction)
             SELECT u.run_key, s.step_no, 'completed', 0, COALESCE(s.source_run_key, s.run_key),
                    s.attempt, s.counted, s.max_attempts, s.scheduled_at, s.started_at,
-                   s.completed_at
+                   s.completed_at, s.correction
             FROM unnest(:preserved_runs::bigint[], :preserved_sources::bigint[],
                 :preserved_steps::integer[]) u(run_key, source, step_no)
             CROSS JOIN LATERAL (SELECT * FROM zart.steps
                 WHERE run_key = u.source AND step_no = u.step_no OFFSET 0) s
             WHERE {only_if}
         ), again AS (
-            INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
-            SELECT run_key, step_no, 'open', deps
-            FROM unnest(:again_runs::bigint[], :again_steps::integer[], :again_deps::integer[])
-                u(run_key, step_no, deps)
+            INSERT INTO zart.steps (run_key, step_no, status, pending_deps, correction)
+            SELECT run_key, step_no, 'open', deps, CASE WHEN corrected THEN 1 END
+            FROM unnest(:again_runs::bigint[], :again_steps::integer[], :again_deps::integer[],
+                :corrected::boolean[]) u(run_key, step_no, deps, corrected)
             WHERE {only_if}
         )
     """
@@ -87,16 +95,29 @@ async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
     await tx.execute(_INSERT_RERUN.text, *_INSERT_RERUN.arguments(**steps.arguments()))
 
 
-async def read_statuses(connection: Connection, run_keys: Sequence[int]) -> dict[int, list[str]]:
-    """Return the stored status of each step of runs: by run key, in the order of the steps."""
+class StepStates(NamedTuple):
+    """The stored status of each step of a run, and which steps have a corrected input, and where.
+
+    Both are by step number.
+    """
+
+    statuses: list[str]
+    inputs: dict[int, InputKey]
+
+
+async def read_states(connection: Connection, run_keys: Sequence[int]) -> dict[int, StepStates]:
+    """Return what a rerun goes by of all steps of runs, by run key."""
     rows = await connection.fetch(
-        "SELECT run_key, status FROM zart.steps WHERE run_key = ANY($1::bigint[])"
-        " ORDER BY run_key, step_no",
+        "SELECT run_key, status, correction, step_no, COALESCE(source_run_key, run_key)"
+        " FROM zart.steps WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no",
         run_keys,
     )
-    found: dict[int, list[str]] = {key: [] for key in run_keys}
+    found = {key: StepStates([], {}) for key in run_keys}
     for row in rows:
-        found[row[0]].append(row[1])
+        states = found[row[0]]
+        states.statuses.append(row[1])
+        if row[2] is not None:
+            states.inputs[row[3]] = InputKey(row[4], row[3], row[2])
     return found
 
 

@@ -11,12 +11,13 @@ from zart_server.domain.if_in_doubt import IfInDoubt
 
 
 class QueuedAs(NamedTuple):
-    """What every queue row of a step has of its definition."""
+    """What every queue row of a step has of its definition, and which correction it is for."""
 
     lane: int
     step_name: str
     max_attempts: int
     timeout_seconds: float
+    correction: int = 0
 
 
 @dataclass(frozen=True)

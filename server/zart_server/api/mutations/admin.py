@@ -12,7 +12,6 @@ from zart_server.domain.commands import (
     Pause,
     Rerun,
     Rerunned,
-    RerunPlan,
     Restart,
     Restarted,
     Resume,
@@ -25,6 +24,7 @@ from zart_server.domain.commands import (
 from zart_server.domain.model import PauseRule
 from zart_server.domain.pacing import StopRelease
 from zart_server.domain.pause_plans import Paused
+from zart_server.domain.rerun import RerunPlan
 from zart_server.engine.operations.pause import count_paused, pause, warn
 from zart_server.engine.operations.plan_pause import plan_pause
 from zart_server.engine.operations.release import stop
@@ -108,6 +108,7 @@ def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:
             preserved_step=stale.step_name,
             possibly_depends_on=stale.causes,
             omitted=stale.omitted,
+            depends_on_payload=stale.depends_on_payload,
         )
         for stale in plan.potentially_stale
     ]

@@ -20,6 +20,7 @@ class Ready:
     """A step that became ready, and the lessee that leases it at once if no rule withholds it.
 
     ``attempt`` is the next one, ``delay`` is in seconds, ``max_attempts`` None: the definition's.
+    ``correction`` is the number of its input's correction, 0: none.
     """
 
     definition: Definition
@@ -32,6 +33,7 @@ class Ready:
     max_attempts: int | None = None
     delay: float = 0.0
     lessee: LeaseNext | None = None
+    correction: int = 0
 
     def announce(self, connection: Connection) -> None:
         """Announce the step to the calls that wait for its lane, if it was queued."""
@@ -79,6 +81,8 @@ def rows_of(ready: Sequence[Ready], judgement: Judgement) -> ReadyRows:
     lessees: dict[LeaseNext, int] = {}
     for item, rule in judgement.beside(ready):
         kind = item.definition.queued[item.step_no]
+        if item.correction:
+            kind = kind._replace(correction=item.correction)
         found.run_keys.append(item.run_key)
         found.step_nos.append(item.step_no)
         found.attempts.append(item.attempt)

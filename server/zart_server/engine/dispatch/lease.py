@@ -13,10 +13,11 @@ from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import find_definitions
 from zart_server.store.due import Begin, DueLane
-from zart_server.store.handler_inputs import read_large, read_upstream
+from zart_server.store.handler_inputs import READ_AT_ONCE, read_large, read_upstream
 from zart_server.store.leases import unclaim
 from zart_server.store.queue import task_id_of
 from zart_server.store.run_facts import find_run_facts
+from zart_server.store.step_inputs import InputKey, read_inputs
 from zart_server.store.stored_graph import Definition
 
 _RESPONSE_BYTES = 8 * 1024 * 1024
@@ -33,7 +34,13 @@ class _Parts:
     definition: Definition
     upstream: dict[int, str | None] = field(default_factory=dict)
     omitted: list[int] = field(default_factory=list)
+    corrected_input: str | None = None
     size: int = 0
+
+    @property
+    def input_key(self) -> InputKey:
+        """Where the input stands, if it was corrected."""
+        return InputKey(self.claimed.run_key, self.claimed.step_no, self.claimed.correction)
 
 
 async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
@@ -52,6 +59,7 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
         await unclaim(tx, [part.claimed for part in left])
         low_water.put_back([_cursor_of(part) for part in left])
     large = await _read_large(tx, kept)
+    await _read_large_inputs(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]
 
@@ -121,7 +129,26 @@ async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_P
             room -= size
             part.size += size
             part.upstream[dep] = text
+    await _correct_inputs(connection, [part for part in parts if part.claimed.correction])
     return parts
+
+
+async def _correct_inputs(connection: Connection, parts: Sequence[_Parts]) -> None:
+    """Note the inputs that operators gave instead of the definition's; long ones: their size."""
+    if not parts:
+        return
+    inputs = await read_inputs(connection, [part.input_key for part in parts], READ_AT_ONCE)
+    for part in parts:
+        part.corrected_input, size = inputs[part.input_key]
+        part.size += size
+
+
+async def _read_large_inputs(connection: Connection, parts: Sequence[_Parts]) -> None:
+    large = [part for part in parts if part.claimed.correction and part.corrected_input is None]
+    if large:
+        inputs = await read_inputs(connection, [part.input_key for part in large])
+        for part in large:
+            part.corrected_input, _ = inputs[part.input_key]
 
 
 def _fitting(parts: Sequence[_Parts]) -> list[_Parts]:
@@ -176,4 +203,6 @@ def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> 
         upstream_omitted=[steps[dep].step_name for dep in part.omitted],
         lease_expires_at=claimed.lease_expires_at,
         lease_ttl=ttl,
+        correction=claimed.correction,
+        corrected_input_json=part.corrected_input,
     )

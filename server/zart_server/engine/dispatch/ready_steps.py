@@ -42,14 +42,20 @@ class ReadySteps:
                 others.append(after)
         return others
 
-    def add_next(self, run_key: int, step_no: int, n: int) -> None:
-        """Add a step, all its dependencies completed; the reporting call may lease it at once."""
+    def add_next(self, run_key: int, step_no: int, n: int, correction: int = 0) -> None:
+        """Add a step, all its dependencies completed; the reporting call may lease it at once.
+
+        Not one whose input was corrected: that input is not at hand.
+        """
         run = self._runs[run_key]
         definition = self._definitions[run.definition_key]
         to = self._outcomes[n].lease_next
-        if to is not None and not self._next.takes(to, run, definition, step_no):
+        if to is not None and (correction or not self._next.takes(to, run, definition, step_no)):
             to = None
-        self.add(Ready(definition, run.execution_id, run_key, step_no, lessee=to), n)
+        ready = Ready(
+            definition, run.execution_id, run_key, step_no, lessee=to, correction=correction
+        )
+        self.add(ready, n)
 
     def add(self, ready: Ready, n: int) -> None:
         """Add a step that the outcome at this index made ready."""

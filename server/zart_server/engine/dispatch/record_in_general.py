@@ -116,8 +116,9 @@ class _Ending:
                 counted[key] = counted.get(key, 0) + 1
                 last[key] = n
         if counted:
-            for key in await open_dependants(self.tx, counted):
-                self.ready_steps.add_next(*key, last[key])
+            for run_key, step_no, correction in await open_dependants(self.tx, counted):
+                key = run_key, step_no
+                self.ready_steps.add_next(*key, last[key], correction)
 
     def _requeue(self, n: int, item: EndedLease) -> None:
         run = self.runs[item.run_key]
@@ -142,6 +143,7 @@ class _Ending:
             backoff_base=item.backoff_base,
             max_attempts=item.max_attempts,
             delay=delay,
+            correction=item.correction,
         )
         self.ready_steps.add(ready, n)
 

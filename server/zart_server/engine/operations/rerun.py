@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from zart_server import aside
-from zart_server.domain.commands import Caller, Rerun, Rerunned, RerunPlan
+from zart_server.domain.commands import Caller, Rerun, Rerunned
 from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import NothingToRerun, ZartError
 from zart_server.domain.model import RunTrigger, StepStatus
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import Decisions, decided
-from zart_server.domain.rerun import plan_rerun
+from zart_server.domain.rerun import Differences, RerunPlan, check_inputs, plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
+from zart_server.engine.operations.corrections import find_corrections, is_other_payload
 from zart_server.engine.operations.doubts import find_doubts, names_in_doubt, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
+    Inputs,
     Meant,
     Superseded,
     lock_current,
@@ -26,7 +28,8 @@ from zart_server.engine.operations.supersede import (
     supersede,
 )
 from zart_server.store.connection import Tx
-from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_statuses
+from zart_server.store.step_inputs import InputKey, NewInput, insert_first_inputs
+from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_states
 
 _FEW = 200  # steps
 
@@ -45,7 +48,7 @@ async def rerun(
     locked = await lock_current(tx, meant, wait=wait)
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     doubts = await find_doubts(tx, locked)
-    statuses = await read_statuses(tx, keys) if keys else {}
+    states = await read_states(tx, keys) if keys else {}
     found: list[Rerunned | ZartError | None] = []
     planned: dict[int, Rerunned] = {}
     following: list[Following] = []
@@ -53,13 +56,16 @@ async def rerun(
         if not isinstance(current, CurrentRun):
             found.append(current)
             continue
+        standing = states[current.run.run_key]
         try:
+            inputs, payload = await _changed(tx, current, command, standing.inputs)
             plan, decisions = await aside.done(
                 current.definition.graph.size,
                 _plan,
                 current,
-                statuses[current.run.run_key],
+                standing.statuses,
                 command,
+                Differences(inputs.corrected.keys(), payload is not None),
                 doubts.get(current.run.run_key, ()),
             )
             planning = command.planning
@@ -70,7 +76,7 @@ async def rerun(
             continue
         planned[number] = Rerunned("", current.run.run_number + 1, plan, (), token)
         found.append(planned[number])
-        following.append(Following(current, current.definition, None, caller, plan))
+        following.append(Following(current, current.definition, payload, caller, plan, inputs))
     superseded = await supersede(tx, following, RunTrigger.SELECTIVE_RERUN, OperationKind.RERUN)
     if superseded:
         await _place_steps(tx, superseded)
@@ -80,8 +86,24 @@ async def rerun(
     return found
 
 
+async def _changed(
+    tx: Tx, current: CurrentRun, command: Rerun, standing: Mapping[int, InputKey]
+) -> tuple[Inputs, str | None]:
+    """Return the inputs of the next run, and its payload if it is another."""
+    check_inputs(current.definition.graph, command.inputs, command.preserve)
+    corrected = await find_corrections(tx, current, command.inputs, standing)
+    payload = command.payload_json
+    if payload is not None and not await is_other_payload(tx, current, payload):
+        payload = None
+    return Inputs(corrected, standing), payload
+
+
 def _plan(
-    current: CurrentRun, stored: Sequence[str], command: Rerun, doubts: Sequence[Doubt]
+    current: CurrentRun,
+    stored: Sequence[str],
+    command: Rerun,
+    changes: Differences,
+    doubts: Sequence[Doubt],
 ) -> tuple[RerunPlan, Decisions]:
     # To the plan, open steps are alike: not completed.
     statuses = [StepStatus.SCHEDULED if s == "open" else StepStatus(s) for s in stored]
@@ -91,6 +113,7 @@ def _plan(
         command.force_rerun,
         command.preserve,
         command.include_downstream,
+        changes,
     )
     if not command.planning:
         return plan, {}
@@ -118,10 +141,12 @@ def _check_doable(
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
     """Insert the steps; those whose dependencies are all preserved are ready."""
-    steps = RerunSteps([], [])
+    inputs = [item for done in superseded for item in _first_inputs(done)]
+    corrected = {(item.run_key, item.step_no) for item in inputs}
+    steps = RerunSteps([], [], corrected)
     ready: list[Ready] = []
     for done in superseded:
-        current, definition, _, _, plan = done.following
+        current, definition, _, _, plan, _ = done.following
         graph, run_key = definition.graph, done.next.run_key
         names = plan.effective_rerun if plan else ()
         numbers = {graph.index[name] for name in names}
@@ -134,10 +159,29 @@ async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
             waits_for = sum(dep in numbers for dep in graph.depends_on[number])
             steps.again.append((run_key, number, waits_for))
             if not waits_for:
-                ready.append(Ready(definition, current.execution.execution_id, run_key, number))
+                execution_id = current.execution.execution_id
+                correction = int((run_key, number) in corrected)
+                ready.append(
+                    Ready(definition, execution_id, run_key, number, correction=correction)
+                )
+    if inputs:
+        await insert_first_inputs(tx, inputs)
     if len(steps.preserved) + len(steps.again) > _FEW:
         # They take their time: better spent before the pause lock is taken.
         await insert_rerun_steps(tx, steps)
         await enqueue(tx, ready)
     else:
         await enqueue(tx, ready, steps)
+
+
+def _first_inputs(done: Superseded) -> Iterator[NewInput]:
+    """Yield the inputs that steps of a rerun begin with, but for those of the definition."""
+    _, definition, _, _, plan, inputs = done.following
+    run_key, index = done.next.run_key, definition.graph.index
+    for number, text in inputs.corrected.items():
+        yield NewInput(run_key, number, text)
+    if inputs.kept:
+        again = {index[name] for name in plan.effective_rerun} if plan else set()
+        for number, key in inputs.kept.items():
+            if number in again and number not in inputs.corrected:
+                yield NewInput(run_key, number, None, key)

@@ -16,7 +16,9 @@ from zart_server.domain.errors import (
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.domain.operations import OperationKind, Replaced
 from zart_server.domain.plans import decided
+from zart_server.domain.rerun import StepInput
 from zart_server.domain.rule_set import StepNames
+from zart_server.engine.operations.corrections import find_correction
 from zart_server.engine.operations.doubts import find_doubts, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
@@ -29,7 +31,7 @@ from zart_server.store.retry_step import StepToRevive, revive_steps
 
 
 class _Dead(NamedTuple):
-    """A step that is to be revived, if it is dead indeed."""
+    """A step that is to be revived, if it is dead indeed. ``input_json`` corrects its input."""
 
     number: int
     current: CurrentRun
@@ -38,6 +40,7 @@ class _Dead(NamedTuple):
     caller: Caller
     doubts: Sequence[Doubt]
     plan_token: str = ""
+    input_json: str | None = None
 
     @property
     def budget(self) -> int:
@@ -51,7 +54,8 @@ async def retry_steps(
 ) -> list[RetriedStep | ZartError | None]:
     """Give dead steps a new budget of attempts; queue them, or pause those that a rule matches.
 
-    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An error is
+    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An input that is
+    given is that of the step in this run from then on. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, PlanChanged,
     RunFinished, StepInDoubt or StepNotDead; None, without ``wait``: another transaction has locked
     the execution. No two may name the same execution.
@@ -85,11 +89,19 @@ async def retry_steps(
         except ZartError as error:
             found.append(error)
             continue
-        dead.append(item._replace(plan_token=token))
+        dead.append(
+            item._replace(plan_token=token, input_json=await _correction(tx, current, command))
+        )
         found.append(None)
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
         found[item.number] = result
     return found
+
+
+async def _correction(tx: Tx, current: CurrentRun, command: RetryStep) -> str | None:
+    if command.input_json is None:
+        return None
+    return await find_correction(tx, current, StepInput(command.step_name, command.input_json))
 
 
 async def _judge_plan(tx: Tx, item: _Dead) -> str:
@@ -170,4 +182,4 @@ def _step_to_revive(item: _Dead) -> StepToRevive:
         ),
     )
     queued = item.current.definition.queued[item.step_no]
-    return StepToRevive(run.run_key, item.step_no, item.budget, queued, operation)
+    return StepToRevive(run.run_key, item.step_no, item.budget, queued, operation, item.input_json)

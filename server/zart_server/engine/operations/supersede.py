@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from zart_server.domain.commands import Caller, RerunPlan
+from zart_server.domain.commands import Caller
 from zart_server.domain.errors import (
     ExecutionNotFound,
     RunActive,
@@ -16,6 +16,7 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.domain.rerun import RerunPlan
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.store.connection import Connection, Tx
@@ -24,6 +25,7 @@ from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.queue import lock_queued
 from zart_server.store.runs import RunRow, run_exists
+from zart_server.store.step_inputs import InputKey
 from zart_server.store.steps import fence_steps
 from zart_server.store.stored_graph import Definition
 from zart_server.store.supersede import (
@@ -123,6 +125,16 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
     }
 
 
+class Inputs(NamedTuple):
+    """The inputs of a next run's steps that are not the definition's, by the numbers of the steps.
+
+    ``corrected`` are those that the operation gives; ``kept`` are of the run that it ends.
+    """
+
+    corrected: Mapping[int, str]
+    kept: Mapping[int, InputKey]
+
+
 class Following(NamedTuple):
     """The run that is to follow a current one. ``payload_json`` None: the same payload."""
 
@@ -131,6 +143,7 @@ class Following(NamedTuple):
     payload_json: str | None
     caller: Caller
     plan: RerunPlan | None = None
+    inputs: Inputs = Inputs({}, {})
 
     @property
     def run_id(self) -> str:
@@ -206,5 +219,9 @@ def _operation(run: Following, fenced: tuple[FencedStep, ...]) -> NewOperation:
             effective_rerun=run.plan.effective_rerun if run.plan else (),
             preserved=run.plan.preserved if run.plan else (),
             definition_version=run.definition.version,
+            corrected_input_steps=tuple(
+                run.definition.graph.steps[number].step_name
+                for number in sorted(run.inputs.corrected)
+            ),
         ),
     )

@@ -20,9 +20,8 @@ from zart_server.store.reads.steps import (
     read_in_doubt,
     read_steps,
     steps_of,
-    waits_for,
 )
-from zart_server.store.reads.waiting import execution_waits
+from zart_server.store.reads.waiting import execution_waits, waits_for
 from zart_server.store.reads.watched import DIGEST
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition

@@ -20,9 +20,11 @@ from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
 from zart_server.store.stored_graph import Definition
 
-# Results, and likewise errors, are left out past this many bytes together.
+# Results, and likewise errors and corrected inputs, are left out past this many bytes together.
 RESULT_BYTES = 4 * 1024 * 1024
 
+_INPUT = """(SELECT {what} FROM zart.step_inputs i WHERE i.run_key = made_in
+    AND i.step_no = {of}.step_no AND i.correction = {of}.correction)"""
 # WITH what it needs, the steps of {{run}}: a query that gives a run_key, the execution_id and
 # task_name that rules and dispatchers go by, and the number of the only_step, NULL: all. Each step
 # has {{columns}} of its run too; a run without steps has a row. :result_bytes is how many
@@ -33,7 +35,7 @@ STEPS = f"""
     ), found AS (
         SELECT run.*, s.run_key AS steps_of, s.step_no, s.status, o.run_key AS made_in,
             o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
-            o.completed_at, o.dispatcher_id AS done_by, o.principal AS done_as,
+            o.completed_at, o.correction, o.dispatcher_id AS done_by, o.principal AS done_as,
             src.run_number AS source_run_number,
             COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
             q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
@@ -84,7 +86,10 @@ STEPS = f"""
         SELECT *, sum(CASE WHEN stored_bytes <= :result_bytes THEN octet_length(result::text)
                            WHEN result IS NOT NULL THEN :result_bytes + 1 END) OVER w
                 AS result_bytes,
-            sum(error_bytes) OVER w <= {RESULT_BYTES} AS errors_fit
+            sum(error_bytes) OVER w <= {RESULT_BYTES} AS errors_fit,
+            sum(CASE WHEN correction IS NOT NULL
+                     THEN {_INPUT.format(what="octet_length(i.input::text)", of="found")} END)
+                OVER w <= {RESULT_BYTES} AS inputs_fit
         FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
         SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable, error,
@@ -92,7 +97,9 @@ STEPS = f"""
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
             leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
             created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
-            CASE WHEN result_bytes <= :result_bytes THEN result END AS shown_result,
+            CASE WHEN result_bytes <= :result_bytes THEN result END AS shown_result, correction,
+            CASE WHEN correction IS NOT NULL AND inputs_fit
+                 THEN {_INPUT.format(what="i.input", of="sized")} END AS shown_input,
             CASE WHEN error_bytes IS NOT NULL THEN (
                 SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal,
@@ -169,24 +176,6 @@ def steps_of(
     """Make the steps of a whole run, of the rows of ``STEPS``."""
     known = {row["step_no"]: row["status"] for row in rows}
     return [in_doubt(_step(row, identity, known), row["step_no"], doubts) for row in rows]
-
-
-def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
-    """Say what a run waits for: its first withheld step, else its first queued one.
-
-    Nothing where one of its steps is at work.
-    """
-    if any(step.status is StepStatus.RUNNING for step in steps):
-        return ""
-    ready = [
-        (row["held_attempt"] is None, step)
-        for row, step in zip(rows, steps, strict=True)
-        if step.status in (StepStatus.SCHEDULED, StepStatus.PAUSED)
-    ]
-    if not ready:
-        return ""
-    _, first = min(ready, key=lambda item: item[0])
-    return f"{first.step_name}: {first.waiting_on}"
 
 
 def _attempts(row: asyncpg.Record) -> list[Attempt]:
@@ -281,7 +270,7 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         or row["held_max"]
         or row["max_attempts"]
         or spec.retry_policy.max_attempts,
-        input_json=spec.input_json,
+        input_json=spec.input_json if row["correction"] is None else row["shown_input"],
         result_json=row["shown_result"],
         result_omitted=row["has_result"] and row["shown_result"] is None,
         last_error=last_error,
@@ -297,4 +286,6 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         started_at=row["leased_at"] or row["started_at"],
         completed_at=row["completed_at"],
         attempts=tuple(attempts),
+        input_corrections=row["correction"] or 0,
+        input_omitted=row["correction"] is not None and row["shown_input"] is None,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import asyncpg
+
+from zart_server.domain.model import Step, StepStatus
 from zart_server.domain.waiting import waiting_for_rule, waiting_in_queue
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import holds
@@ -61,3 +64,21 @@ async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> di
             )
         found[row["run_key"]] = f"{row['step_name']}: {what}"
     return found
+
+
+def waits_for(rows: Sequence[asyncpg.Record], steps: Sequence[Step]) -> str:
+    """Say what a run waits for: its first withheld step, else its first queued one.
+
+    Nothing where one of its steps is at work.
+    """
+    if any(step.status is StepStatus.RUNNING for step in steps):
+        return ""
+    ready = [
+        (row["held_attempt"] is None, step)
+        for row, step in zip(rows, steps, strict=True)
+        if step.status in (StepStatus.SCHEDULED, StepStatus.PAUSED)
+    ]
+    if not ready:
+        return ""
+    _, first = min(ready, key=lambda item: item[0])
+    return f"{first.step_name}: {first.waiting_on}"
