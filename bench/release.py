@@ -1,4 +1,14 @@
-"""How well a release keeps its pace while a server dies, and what it costs everything else."""
+"""How well a release keeps its pace while a server dies, and what it costs everything else.
+
+Others are what drains meanwhile, as fast as it can. Released steps take their share of the
+dispatch by being run, as they would without a rule, so that a drain beside a release is compared
+with a drain beside as many steps of the same task that become due at the same pace by themselves:
+the quotient is what the releasing costs. Both are run by a dispatcher of their own. On a machine
+that does other things too, the quotient by CPU is steadier: others' steps for each second of CPU
+that PostgreSQL, servers and dispatchers used.
+
+The drain is smaller than a release at 500/s is long: its pace is seen beside the drain, and alone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +17,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -15,7 +26,7 @@ import asyncpg
 import zart
 from bench.drain import CONCURRENCY
 from bench.history import multiplied
-from bench.product import Product, product, registered
+from bench.product import Process, Product, product, registered
 from bench.run import Run, told
 from bench.series import Series
 from bench.target import Target, at_least, at_most
@@ -27,27 +38,31 @@ COLUMNS = {
     "noticed_s": "longest pause when the server died, s",
     "disordered": "steps out of order",
     "wrong_totals": "looks at which totals did not add up",
-    "others": "others meanwhile, ×",
+    "others": "others beside it, ×",
+    "others_by_cpu": "for each second of CPU, ×",
+    "off_steps": "steps off the pace",
 }
 RATES = (500.0, 5_000.0)
 SLOW = 0.2
-_NOW = "SELECT EXTRACT(epoch FROM clock_timestamp())::float8"
+_BOOT = 2.0  # seconds until a dispatcher runs, and once more until it has come up with what is due
+_LOOK = 0.5  # between two looks at all totals, each of which reads all that is paused or released
 _NOTICED = 3.0  # seconds after the death of a server
 _WINDOW = 10.0
+_NOW = "SELECT EXTRACT(epoch FROM clock_timestamp())::float8"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
     """Release at each pace, and kill the server that was asked for it half-way."""
-    steps = run.size(100_000, 4_000)
     for rate in RATES:
+        steps = run.size(100_000, int(4 * rate))
         for _ in run.times(1):
             with product() as made:
                 told(series, f"{rate:,.0f}/s", **await _released(run, made, rate, steps))
     with product() as made:
         told(series, f"{SLOW}/s", **await _slowly(run, made))
-    return {"paused steps": steps, "window, s": _WINDOW, "noticed after, s": _NOTICED}
+    return {"paused steps": run.size(100_000, 2_000), "window, s": _WINDOW, "noticed, s": _NOTICED}
 
 
 def targets(series: Series) -> list[Target]:
@@ -69,7 +84,6 @@ def targets(series: Series) -> list[Target]:
 
 async def _paused(made: Product, client: zart.Client, db: Connection, steps: int) -> str:
     """Pause so many queued steps, and have the rule settled; give its id."""
-    await registered(client)
     await client.start("single", execution_id="single")
     await multiplied(made, "single", steps - 1)
     rule_id = (await client.pause(task_name="single", reason="bench")).rule_id
@@ -81,33 +95,36 @@ async def _paused(made: Product, client: zart.Client, db: Connection, steps: int
 async def _released(run: Run, made: Product, rate: float, steps: int) -> dict[str, float]:
     made.serve()
     dying = made.serve()
+    window = run.size(8, 1)
     async with (
         made.client() as client,
-        zart.connect(made.addresses[1], timeout=120) as doomed,
+        zart.connect(made.addresses[1], timeout=120, triggered_by="bench") as doomed,
         made.db() as db,
     ):
-        rule_id = await _paused(made, client, db, steps)
+        await registered(client)
         await client.start("noop3", execution_id="noop3")
-        await multiplied(made, "noop3", run.size(200_000, 100_000))
-        made.dispatch(CONCURRENCY, tasks="bench.noop:noop3")
-        await asyncio.sleep(run.size(3, 2))
-        alone = await _others(db, run.size(10, 1))
-        taking = asyncio.create_task(_take(client))
+        await multiplied(made, "noop3", run.size(200_000, 60_000))
+        await client.start("single", execution_id="due")
+        await multiplied(made, "due", int(rate * (window + 2 * _BOOT)))
+        await _dispatched(made, db, "noop3")
+        await _become_due(db, rate)
+        await _dispatched(made, db, "single")
+        await asyncio.sleep(_BOOT)
+        due = await _others(made, db, window)
+        while await db.fetchval(
+            "SELECT EXISTS (SELECT FROM zart.queue JOIN zart.lanes USING (lane)"
+            " WHERE task_name = 'single')"
+        ):
+            await asyncio.sleep(0.1)
+        made.stop_dispatchers()
+        rule_id = await _paused(made, client, db, steps)
+        made.dispatch(CONCURRENCY, tasks="bench.noop:single")
+        await _dispatched(made, db, "noop3")
+        await asyncio.sleep(1)
         await doomed.resume(rule_id=rule_id, rate_per_second=rate)
-        while await db.fetchval("SELECT count(*) FROM zart.held") == steps:
-            await asyncio.sleep(0.01)
-        beside = await _others(db, run.size(8, 1))
-        wrong, killed_at = 0, 0.0
-        while left := await _left(db):
-            wrong += left.total != steps
-            if not killed_at and left.held < steps / 2:
-                dying.popen.kill()
-                killed_at = await db.fetchval(
-                    "SELECT EXTRACT(epoch FROM clock_timestamp())::float8"
-                )
-            await asyncio.sleep(0.05)
-        taking.cancel()
-        await asyncio.gather(taking, return_exceptions=True)
+        await asyncio.sleep(1)
+        beside = await _others(made, db, window)
+        killed_at, wrong = await _killed(db, dying, steps)
         made.stop_dispatchers()
         rows = await db.fetch(
             "SELECT EXTRACT(epoch FROM released_at)::float8 AS at, run_key"
@@ -115,56 +132,100 @@ async def _released(run: Run, made: Product, rate: float, steps: int) -> dict[st
         )
     dying.popen.wait()
     made.servers.remove(dying)
-    times = [row["at"] for row in rows]
+    times, runs = [row["at"] for row in rows], [row["run_key"] for row in rows]
     gaps = [b - a for a, b in pairwise(times) if a <= killed_at + 1 and b >= killed_at]
     after = [at for at in times if at > killed_at + _NOTICED]
-    runs = [row["run_key"] for row in rows]
     return {
         "off_percent": max(_off(times, rate, until=killed_at), _off(after, rate)),
         "burst": max(Counter(times).values()) / rate,
         "noticed_s": max(gaps, default=0.0),
         "disordered": sum(b < a for a, b in pairwise(runs)),
         "wrong_totals": wrong,
-        "others": beside / alone,
+        "others": beside.per_second / due.per_second,
+        "others_by_cpu": beside.per_cpu / due.per_cpu,
     }
 
 
-class _Left:
-    """What is paused, and what that and what went add up to, as of one moment."""
+async def _dispatched(made: Product, db: Connection, task: str) -> None:
+    """Start a dispatcher of a task, at the server that lives, and wait until it is at work."""
+    known = await db.fetchval("SELECT clock_timestamp()")
+    made.dispatch(CONCURRENCY, tasks=f"bench.noop:{task}")
+    while not await db.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.leases JOIN zart.lanes USING (lane)"
+        " WHERE started_at > $1 AND lanes.task_name = $2)",
+        known,
+        task,
+    ):
+        await asyncio.sleep(0.02)
 
-    def __init__(self, held: int, went: int) -> None:
-        self.held, self.total = held, held + went
 
-
-async def _left(db: Connection) -> _Left | None:
-    """Look; None: nothing is left."""
-    row = await db.fetchrow(
-        "SELECT (SELECT count(*) FROM zart.held),"
-        " (SELECT count(*) FROM zart.released_steps),"
-        " (SELECT released_steps FROM zart.pause_releases)"
+async def _become_due(db: Connection, rate: float) -> None:
+    """Have queued steps of the task that is paused later become due at a pace by themselves."""
+    await db.execute(
+        "UPDATE zart.queue q SET not_before = statement_timestamp() + n / $1 * interval '1 second'"
+        " FROM (SELECT run_key, row_number() OVER (ORDER BY queue_no)::float8 AS n FROM zart.queue"
+        " JOIN zart.lanes USING (lane) WHERE task_name = 'single') t WHERE q.run_key = t.run_key",
+        rate,
     )
-    assert row is not None
-    if row[1] != row[2]:
-        return _Left(row[0], -1)
-    return _Left(row[0], row[1]) if row[0] else None
 
 
-async def _take(client: zart.Client) -> None:
-    """Lease what is released, and leave it at that: only its release is measured."""
+async def _killed(db: Connection, dying: Process, steps: int) -> tuple[float, int]:
+    """Kill a server half-way through a release, and look at its totals until it has ended.
+
+    Return when it was killed, and how often the totals did not add up.
+    """
+    killed_at, wrong = 0.0, 0
     while True:
-        await client.lease_tasks("bench", ["single"], max_tasks=1000, wait=5, lease_duration=3600)
+        row = await db.fetchrow(
+            "SELECT (SELECT count(*) FROM zart.held) AS held,"
+            " (SELECT count(*) FROM zart.released_steps) AS went,"
+            " (SELECT released_steps FROM zart.pause_releases) AS said"
+        )
+        assert row is not None
+        wrong += row["held"] + row["went"] != steps or row["said"] != row["went"]
+        if not killed_at and row["went"] >= steps / 2:
+            dying.popen.kill()
+            killed_at = await db.fetchval(_NOW)
+        if killed_at and not row["held"]:
+            return killed_at, wrong
+        await asyncio.sleep(_LOOK)
 
 
-async def _others(db: Connection, seconds: float) -> float:
-    """Return the steps per second of the other task, for so long."""
-    count = (
-        "SELECT count(*), clock_timestamp() FROM zart.steps s JOIN zart.runs r USING (run_key)"
-        " WHERE r.listed_task = 'noop3' AND s.completed_at IS NOT NULL"
-    )
-    (before,) = await db.fetch(count)
+@dataclass
+class _Drained:
+    """What the others came to in a window."""
+
+    steps: int
+    seconds: float
+    cpu: float  # seconds, of PostgreSQL, servers and dispatchers
+
+    @property
+    def per_second(self) -> float:
+        return self.steps / self.seconds
+
+    @property
+    def per_cpu(self) -> float:
+        return self.steps / self.cpu
+
+
+async def _others(made: Product, db: Connection, seconds: float) -> _Drained:
+    """Return what becomes of the other task for so long."""
+    begun, cpu = await db.fetchval("SELECT clock_timestamp()"), _cpu(made)
     await asyncio.sleep(seconds)
-    (after,) = await db.fetch(count)
-    return float(after[0] - before[0]) / float((after[1] - before[1]).total_seconds())
+    ended, used = await db.fetchval("SELECT clock_timestamp()"), _cpu(made) - cpu
+    steps = await db.fetchval(
+        "SELECT count(*) FROM zart.steps s JOIN zart.runs r USING (run_key)"
+        " WHERE r.listed_task = 'noop3' AND s.completed_at > $1 AND s.completed_at <= $2",
+        begun,
+        ended,
+    )
+    if not steps:
+        raise RuntimeError("there was nothing else to drain")
+    return _Drained(steps, (ended - begun).total_seconds(), used)
+
+
+def _cpu(made: Product) -> float:
+    return made.postgres_cpu + sum(one.cpu for one in [*made.servers, *made.dispatchers])
 
 
 def _off(times: Sequence[float], rate: float, until: float | None = None) -> float:
@@ -192,10 +253,11 @@ async def _slowly(run: Run, made: Product) -> dict[str, float]:
     made.serve()
     steps = run.size(9, 3)
     async with made.client() as client, made.db() as db:
+        await registered(client)
         rule_id = await _paused(made, client, db, steps)
         begun = time.monotonic()
         await client.resume(rule_id=rule_id, rate_per_second=SLOW)
         while await db.fetchval("SELECT count(*) FROM zart.held"):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
         took = time.monotonic() - begun
     return {"off_steps": abs(took * SLOW - (steps - 1))}

@@ -5,8 +5,8 @@
 WITH let_go AS (
     INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
     SELECT u.*, t.token
-    FROM unnest($1::bigint[], $2::bigint[], $3::integer[],
-            $4::integer[]) u
+    FROM unnest($1::text::bigint[], $2::text::bigint[],
+            $3::text::integer[], $4::text::integer[]) u
     CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
     ON CONFLICT (rule_key, run_key, step_no, attempt) DO UPDATE
     SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at

@@ -23,27 +23,27 @@ SELECT run_key FROM (
 -- store/pausing/paused.py: paused_in_runs
 -- Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 -- Locks: nothing.
-SELECT h.run_key, h.step_no, h.attempt, e.execution_id, e.task_name, l.handler,
+SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $4::boolean THEN (
+    SELECT execution_id FROM zart.executions WHERE execution_key = (
+        SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
+    ELSE '' END, l.task_name, l.handler,
     h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
         SELECT s.rule_key FROM zart.released_steps s
         WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
             AND s.token_until IS NULL)
 FROM (
-    SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
+    SELECT h.* FROM unnest($2::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
         SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
     WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
-CROSS JOIN LATERAL (SELECT handler FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
-CROSS JOIN LATERAL (
-    SELECT execution_key FROM zart.runs WHERE run_key = h.run_key OFFSET 0) r
-CROSS JOIN LATERAL (SELECT * FROM zart.executions
-    WHERE execution_key = r.execution_key OFFSET 0) e
+CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
 ORDER BY h.not_before, h.queue_no;
 
 -- store/pausing/paused.py: release
 -- Queue paused steps, or attribute them to the rules that withhold them now; return how many.
 -- Locks: held.
 WITH steps AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
+    SELECT run_key, step_no, NULLIF(rule, 0) AS rule
+    FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[])
         u(run_key, step_no, rule)
     WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
 ), picked AS MATERIALIZED (

@@ -152,6 +152,18 @@ class RuleSet:
             if key not in exempt_from and key not in let_go:
                 yield key
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether a rule names or exempts an execution."""
+        return bool(self._of_execution or self._exempt_from)
+
+    def knows(self, execution_id: str) -> bool:
+        """Return whether a rule names or exempts an execution.
+
+        Steps of all others are withheld alike if the names of their tasks and their own are.
+        """
+        return execution_id in self._of_execution or execution_id in self._exempt_from
+
     def oldest(
         self, execution_id: str, task_name: str, step_name: str, let_go: Collection[int] = ()
     ) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.pacing import Release, judge_release
 from zart_server.domain.rule_set import Judgement
+from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.connection import Tx
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.judging import write_judged
@@ -59,7 +60,7 @@ async def lock_line(
 async def let_steps_go(
     tx: Tx,
     rule_key: int,
-    run_keys: Collection[int],
+    run_keys: Sequence[int],
     count: int,
     rates: Mapping[int, float],
     *,
@@ -71,30 +72,33 @@ async def let_steps_go(
     What other rules withhold too is left to them, as ``judge_release`` says by the ``rates`` of the
     releasing rules, and does not count: of as many steps as are ``looked_at``, by default as many
     as may go. The caller holds the pause lock, shared.
+
+    Raises PauseRulesChanged, as ``write_judged`` does.
     """
-    oldest = await paused_in_runs(tx, rule_key, list(run_keys), looked_at or count)
-    if until is not None:
-        oldest = [step for step in oldest if step.not_before <= until]
-    if not oldest:
-        return LetGo(0, 0)
     steps: list[PausedStep] = []
     releases: list[Release] = []
 
     async def write(judgement: Judgement) -> int | None:
-        # Nothing is awaited between the judgement and this: the rules are those of its epoch.
+        pauses, left = tx.pauses, count
+        oldest = await paused_in_runs(
+            tx, rule_key, run_keys, looked_at or count, of_executions=pauses.knows_any
+        )
+        # Rules that have become known meanwhile are those of another epoch: it writes nothing.
+        judge = _Judge(rule_key, rates, pauses)
         steps.clear()
         releases.clear()
-        left = count
         for step in oldest:
-            release = _release(rule_key, set(tx.pauses.matching(step.names)), rates)
+            if until is not None and step.not_before > until:
+                break
+            release = judge.release_of(step)
             left -= rule_key in release.let_go_by
             if left < 0:
                 break
             steps.append(step)
             releases.append(release)
-        return await let_go(tx, rule_key, steps, releases, judgement)
+        return await let_go(tx, rule_key, steps, releases, judgement) if steps else 0
 
-    _, released = await write_judged(tx, [step.names for step in oldest], write)
+    _, released = await write_judged(tx, (), write)
     letting_go: set[int] = set()
     for step, release in zip(steps, releases, strict=True):
         letting_go.update(release.let_go_by)
@@ -107,8 +111,26 @@ async def let_steps_go(
     return LetGo(released, len(steps) - released)
 
 
-def _release(rule_key: int, matching: set[int], rates: Mapping[int, float]) -> Release:
-    if rule_key in matching:
-        return judge_release(rule_key, matching - {rule_key}, rates)
-    # The rule exempts the execution by now: the step is the others', or nobody's.
-    return Release(min(matching, default=None))
+class _Judge:
+    """Judges the steps in the line of a rule, those that all rules see alike only once."""
+
+    def __init__(self, rule_key: int, rates: Mapping[int, float], pauses: PauseCache) -> None:
+        self._rule_key, self._rates, self._pauses = rule_key, rates, pauses
+        self._alike: dict[tuple[str, str, tuple[int, ...]], Release] = {}
+
+    def release_of(self, step: PausedStep) -> Release:
+        """Return what becomes of a step."""
+        if self._pauses.knows(step.execution_id):
+            return self._judged(step)
+        alike = step.task_name, step.step_name, tuple(step.let_go)
+        release = self._alike.get(alike)
+        if release is None:
+            release = self._alike[alike] = self._judged(step)
+        return release
+
+    def _judged(self, step: PausedStep) -> Release:
+        matching = set(self._pauses.matching(step.names))
+        if self._rule_key in matching:
+            return judge_release(self._rule_key, matching - {self._rule_key}, self._rates)
+        # The rule exempts the execution by now: the step is the others', or nobody's.
+        return Release(min(matching, default=None))

@@ -57,6 +57,15 @@ class PauseCache:
         rules = [oldest(*step) for step in steps] if self._rules else []
         return Judgement(rules, self._epoch)
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether a rule names or exempts an execution: else it does not matter whose a step is."""
+        return self._rules.knows_any
+
+    def knows(self, execution_id: str) -> bool:
+        """Return whether a rule names or exempts an execution."""
+        return self._rules.knows(execution_id)
+
     def matching(self, step: StepNames) -> Iterator[int]:
         """Return the keys of all rules that withhold a step, in no order; for what is told."""
         return self._rules.matching(*step)

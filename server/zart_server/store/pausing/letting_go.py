@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from zart_server.domain.pacing import Release
 from zart_server.domain.rule_set import Judgement
+from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.paused import PausedStep, release
 from zart_server.store.pausing.releases import CREDIT
@@ -17,8 +18,8 @@ _LET_GO = Statement(
     WITH let_go AS (
         INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)
         SELECT u.*, t.token
-        FROM unnest(:rule_keys::bigint[], :run_keys::bigint[], :step_nos::integer[],
-            :attempts::integer[]) u
+        FROM unnest(:rule_keys::text::bigint[], :run_keys::text::bigint[],
+            :step_nos::text::integer[], :attempts::text::integer[]) u
         CROSS JOIN (SELECT zart.last_token() AS token OFFSET 0) t
         ON CONFLICT (rule_key, run_key, step_no, attempt) DO UPDATE
         SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
@@ -48,19 +49,14 @@ async def let_go(
     judgement = Judgement([one.withheld_by for one in releases], judged.epoch)
     if await release(tx, steps, judgement) is None:
         return None
-    marks = [
-        (by, step.run_key, step.step_no, step.attempt)
-        for step, one in zip(steps, releases, strict=True)
-        for by in one.let_go_by
-    ]
+    let_go = [step for step, one in zip(steps, releases, strict=True) for _ in one.let_go_by]
     spent = sum(rule_key in one.let_go_by for one in releases)
-    rule_keys, run_keys, step_nos, attempts = zip(*marks, strict=True) if marks else ((),) * 4
     values = _LET_GO.arguments(
         rule_key=rule_key,
-        rule_keys=rule_keys,
-        run_keys=run_keys,
-        step_nos=step_nos,
-        attempts=attempts,
+        rule_keys=numbers(by for one in releases for by in one.let_go_by),
+        run_keys=numbers(step.run_key for step in let_go),
+        step_nos=numbers(step.step_no for step in let_go),
+        attempts=numbers(step.attempt for step in let_go),
         spent=spent,
     )
     await tx.execute(_LET_GO.text, *values)

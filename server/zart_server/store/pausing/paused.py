@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.rule_set import Judgement, StepNames
+from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.matching import unfinished_run
 from zart_server.store.queue import TASK_COLUMNS
 
 
-@dataclass(frozen=True, slots=True)
-class PausedStep:
+class PausedStep(NamedTuple):
     """A paused step of a run whose row this transaction has locked.
 
-    ``let_go`` are the rules that have let go the attempt that is paused.
+    ``let_go`` are the rules that have let go the attempt that is paused. ``execution_id`` is empty
+    where nobody asked for it.
     """
 
     run_key: int
@@ -76,33 +76,34 @@ async def run_of(connection: Connection, execution_id: str) -> int | None:
 
 
 async def paused_in_runs(
-    tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int
+    tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int, *, of_executions: bool = True
 ) -> list[PausedStep]:
     """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 
-    The caller holds the pause lock, shared: what has let a step go stays so.
+    The caller holds the pause lock, shared: what has let a step go stays so. Which executions they
+    are of is two lookups more for each.
     """
     rows = await tx.fetch(
         """
-        SELECT h.run_key, h.step_no, h.attempt, e.execution_id, e.task_name, l.handler,
+        SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $4::boolean THEN (
+                SELECT execution_id FROM zart.executions WHERE execution_key = (
+                    SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
+            ELSE '' END, l.task_name, l.handler,
             h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
                 SELECT s.rule_key FROM zart.released_steps s
                 WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
                   AND s.token_until IS NULL)
         FROM (
-            SELECT h.* FROM unnest($2::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT h.* FROM unnest($2::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
                 SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
             WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
-        CROSS JOIN LATERAL (SELECT handler FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
-        CROSS JOIN LATERAL (
-            SELECT execution_key FROM zart.runs WHERE run_key = h.run_key OFFSET 0) r
-        CROSS JOIN LATERAL (SELECT * FROM zart.executions
-            WHERE execution_key = r.execution_key OFFSET 0) e
+        CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
         ORDER BY h.not_before, h.queue_no
         """,
         rule_key,
-        run_keys,
+        numbers(run_keys),
         limit,
+        of_executions,
     )
     return [PausedStep(*row) for row in rows]
 
@@ -116,7 +117,8 @@ async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> 
     found = await tx.fetchval(
         f"""
         WITH steps AS MATERIALIZED (
-            SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[])
+            SELECT run_key, step_no, NULLIF(rule, 0) AS rule
+            FROM unnest($1::text::bigint[], $2::text::integer[], $3::text::bigint[])
                 u(run_key, step_no, rule)
             WHERE $4 = (SELECT epoch FROM zart.pause_epoch)
         ), picked AS MATERIALIZED (
@@ -136,9 +138,9 @@ async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> 
         )
         SELECT epoch FROM zart.pause_epoch
         """,
-        [step.run_key for step in steps],
-        [step.step_no for step in steps],
-        [rule for _, rule in judgement.beside(steps)],
+        numbers(step.run_key for step in steps),
+        numbers(step.step_no for step in steps),
+        numbers(rule or 0 for _, rule in judgement.beside(steps)),
         judgement.epoch,
     )
     return len(steps) if found == judgement.epoch else None
