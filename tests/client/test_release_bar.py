@@ -1,0 +1,128 @@
+"""A release at a rate is followed with a bar, at a terminal: to its end, or until one leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from rig import Rig
+from terminal import zart_command
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+STEPS = 6
+
+
+class Following:
+    """A person at a terminal whose command follows a release."""
+
+    def __init__(self, address: str, *arguments: str) -> None:
+        self._person, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (50, 80))
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "zart.cli", "--address", address, *arguments],
+            stdin=terminal, stdout=terminal, stderr=terminal,
+            env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(terminal)
+        self._seen = b""
+
+    async def sees(self, text: str) -> None:
+        """Wait until something is on the screen."""
+        while text not in self._text and (some := await asyncio.to_thread(self._read)):
+            self._seen += some
+        assert text in self._text
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._popen.send_signal(signal.SIGINT)
+
+    async def ends(self) -> tuple[int, str]:
+        """Wait for the end; gives the exit code and all that was seen."""
+        while some := await asyncio.to_thread(self._read):
+            self._seen += some
+        os.close(self._person)
+        return await asyncio.to_thread(self._popen.wait, 20), self._text
+
+    @property
+    def _text(self) -> str:
+        return re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", self._seen.decode(errors="ignore"))
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._person, 4096)
+        except OSError:  # how Linux says that the other side is closed
+            return b""
+
+
+@pytest_asyncio.fixture
+async def rule_id(rig: Rig) -> AsyncIterator[str]:
+    """A rule that withholds a few steps."""
+    paused = await rig.client.pause(task_name="t", reason="down")
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    await rig.client.batch_start_executions(
+        [zart.Start("t", execution_id=f"x-{n}") for n in range(STEPS)]
+    )
+    yield paused.rule_id
+
+
+def resuming(rule_id: str, rate: str) -> list[str]:
+    """Return the words of a resume that nobody is asked about."""
+    return ["resume", "--rule-id", rule_id, "--rate", rate, "--yes"]
+
+
+async def test_it_is_followed_to_its_end(
+    rig: Rig, zart_server: ServerUnderTest, rule_id: str
+) -> None:
+    following = Following(zart_server.address, *resuming(rule_id, "3/s"))
+    await following.sees(" left")
+    code, seen = await following.ends()
+    assert code == 0
+    assert re.search(rf"released [1-{STEPS}], \d left", seen)
+    assert f"{rule_id} is RESUMED, {STEPS} steps released" in seen
+    assert await rig.client.list_pause_rules() == []
+
+
+async def test_ctrl_c_leaves_it_going_and_says_so(
+    rig: Rig, zart_server: ServerUnderTest, rule_id: str
+) -> None:
+    following = Following(zart_server.address, *resuming(rule_id, "0.1/s"))
+    await following.sees(" left")
+    following.interrupt()
+    code, seen = await following.ends()
+    assert code == 130
+    assert f"the release goes on: zart stop-release {rule_id} stops it" in seen
+    [rule] = await rig.client.list_pause_rules()
+    assert rule.status == "RELEASING"
+
+
+async def test_it_ends_where_somebody_stops_it(
+    rig: Rig, zart_server: ServerUnderTest, rule_id: str
+) -> None:
+    following = Following(zart_server.address, *resuming(rule_id, "0.1/s"))
+    await following.sees(" left")
+    await rig.client.stop_release(rule_id)
+    code, seen = await following.ends()
+    assert code == 0
+    assert seen.rstrip().endswith(f"{rule_id} is ACTIVE")
+
+
+async def test_a_script_does_not_wait_for_it(
+    rig: Rig, zart_server: ServerUnderTest, rule_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--address", zart_server.address, *resuming(rule_id, "0.1/s")]
+    printed = await asyncio.to_thread(zart_command, monkeypatch, words)
+    assert printed.code == 0
+    assert printed.out == f"releases  {STEPS} steps at 0.1/s\n"
+    [rule] = await rig.client.list_pause_rules()
+    assert rule.status == "RELEASING"
