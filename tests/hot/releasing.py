@@ -29,6 +29,7 @@ from zart_server.store.pausing.releases import (
     stop_release,
     withholds_any,
 )
+from zart_server.store.reads import list_rule_holds
 
 _OF_MANY = PauseScope(None, "many", None)
 _FIRST = f"SELECT run_key FROM zart.{{}} ORDER BY not_before, queue_no LIMIT {BATCH}"
@@ -109,3 +110,11 @@ async def promising_a_canary(tx: Explained) -> None:
 @scenario(1)
 async def beginning_a_release_at_an_expiry(tx: Explained) -> None:
     assert await find_to_release(tx.tx) == []
+
+
+@scenario()
+async def listing_what_held_an_execution(tx: Explained) -> None:
+    key = await releasing(tx)
+    await released(tx, key, "held")
+    found = await list_rule_holds(tx.tx, f"x-{MANY + 1}")
+    assert [hold.step_name for hold in found.holds] == ["a"]
