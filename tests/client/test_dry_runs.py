@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import pkgutil
 import shlex
 from typing import Any
 
@@ -13,6 +16,7 @@ from google.rpc import code_pb2
 from rig import CHAIN, Rig
 
 import zart
+import zart.calls
 from zart import errors
 from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
@@ -87,6 +91,16 @@ def test_python_raises_what_may_have_been_done() -> None:
         client.restart("x", validate_only=True)
     assert isinstance(raised.value.answer, zart.models.Restarted)
     assert raised.value.answer.new_run_id == "x:run:2"
+
+
+def test_every_call_that_plans_refuses_an_answer_that_is_no_plan() -> None:
+    found = set()
+    for module in pkgutil.iter_modules(zart.calls.__path__, "zart.calls."):
+        for name, call in inspect.getmembers(importlib.import_module(module.name)):
+            if inspect.isfunction(call) and "validate_only" in inspect.signature(call).parameters:
+                assert "plan_reader(" in inspect.getsource(call), name
+                found.add(name)
+    assert len(found) >= len(PLANS)
 
 
 def test_the_blast_radius_is_shown(run: Run) -> None:
