@@ -6,7 +6,10 @@ With ``track_commit_timestamp`` PostgreSQL tells when each transaction committed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 import grpc.aio
@@ -16,6 +19,8 @@ from zart import errors
 from zart.models import LeasedTask, StepError
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+
+T = TypeVar("T")
 
 # Every claim leaves its transaction's id: a trigger, so that nothing of the server is changed.
 WATCH_CLAIMS = """
@@ -85,6 +90,13 @@ async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 follow = []
+
+
+async def served(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call, again and again where a busy machine could not serve it."""
+    while True:
+        with contextlib.suppress(errors.Unavailable, errors.Unreachable):
+            return await call()
 
 
 async def record_claims(url: str) -> str:
