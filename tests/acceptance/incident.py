@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -214,6 +215,7 @@ def main() -> int:
     parser.add_argument("--executions", type=int, default=15_000)
     parser.add_argument("--rate", type=float, default=500.0)
     given = parser.parse_args()
+    logging.disable(logging.WARNING)
     with (
         tempfile.TemporaryDirectory(prefix="zart-incident-") as folder,
         postgres.running(Path(folder)) as database,

@@ -96,6 +96,27 @@ def test_history_runs_tasks_and_pause_list(run: Run) -> None:
     assert "TASK" in out
 
 
+def test_a_step_that_is_paused_says_since_when(run: Run) -> None:
+    step = states.Step(step_name="a", status=states.STEP_STATUS_PAUSED)
+    holds = [
+        audit.RuleHold(rule_id="pr-2", step_name="b", held_from=Timestamp(seconds=1)),
+        audit.RuleHold(rule_id="pr-1", step_name="a", held_from=Timestamp(seconds=86_400)),
+        audit.RuleHold(
+            rule_id="pr-0",
+            step_name="a",
+            held_from=Timestamp(seconds=2),
+            held_until=Timestamp(seconds=3),
+        ),
+    ]
+    _, out, _, (_, asked) = run(
+        "status x a",
+        ("GetStep", execution.GetStepResponse(step=step)),
+        ("ListRuleHolds", audit.ListRuleHoldsResponse(holds=holds)),
+    )
+    assert asked.execution_id == "x"
+    assert "paused    1970-01-02 00:00:00Z" in out.splitlines()
+
+
 def test_audit_shows_ages_whom_and_why_not(run: Run) -> None:
     at = Timestamp()
     at.FromDatetime(datetime.now(UTC) - timedelta(minutes=3, seconds=5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc.aio
 import pytest
 from releasing import paused, release_of, settled, until_released, until_status
 from rig import Rig
@@ -9,6 +10,8 @@ from rig import Rig
 import zart
 from zart import errors
 from zart.models import ReleaseOnExpiry, StepError
+from zart.v1 import admin_service_pb2 as pb
+from zart.v1.admin_service_pb2_grpc import AdminServiceStub
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
@@ -70,6 +73,40 @@ async def test_a_release_ends_the_expiry(rig: Rig) -> None:
     # Whom it exempts may be changed all the same.
     await rig.client.update_pause_rule(rule_id, exempt=["x"])
     assert (await until_status(rig, rule_id, "RESUMED")).deleted_by == answer.rules[0].created_by
+
+
+async def test_whom_a_releasing_rule_exempts_may_be_changed(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    for name in "xyz":
+        await rig.start(name, {"a": (), "b": ()})
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
+    await until_released(rig, 1)
+    exempted = await rig.client.update_pause_rule(rule_id, exempt=["z"])
+    assert (exempted.rule.status, exempted.released_steps) == ("RELEASING", 2)
+    await settled(rig)
+    assert set((await rig.statuses("z")).values()) == {"SCHEDULED"}
+
+    withheld = await rig.client.update_pause_rule(rule_id, unexempt=["z"])
+    assert (withheld.rule.status, withheld.withheld_again_steps) == ("RELEASING", 2)
+    assert set((await rig.statuses("z")).values()) == {"PAUSED"}
+    # What the release let go is let go still.
+    assert [(t.execution_id, t.step_name) for t in await rig.lease(wait=5)] == [("x", "a")]
+    await settled(rig)
+    assert await rig.lease() == []
+
+
+async def test_without_a_scope_neither_a_pace_nor_an_incident_means_all(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    stub = AdminServiceStub(rig.client.channel)
+    for request in (
+        pb.ResumeRequest(canary=1),
+        pb.ResumeRequest(rate_per_second=1),
+        pb.ResumeRequest(incident="INC-7"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Resume(request)
+        assert isinstance(errors.from_call(caught.value), errors.InvalidField)
+    assert (await rig.client.get_pause_rule(rule_id)).status == "ACTIVE"
 
 
 async def test_no_canary_of_a_releasing_rule(rig: Rig) -> None:

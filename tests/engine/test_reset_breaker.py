@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from breaking import ONE, breaker, until
+from releasing import settled
 from rig import Rig
 
 from zart import errors
@@ -44,6 +45,18 @@ async def test_whoever_resumes_its_rule_closes_it(rig: Rig, by: str) -> None:
     assert {o.reason for o in (first, second)} == {"enough"}
     assert {o.incident for o in (first, second)} == {"INC-1"}
     assert {o.rule_id for o in (first, second)} == {rule_id}
+
+
+async def test_other_updates_of_its_rule_leave_it_as_it_is(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client)
+    rule_id = (await rig.client.trip_breaker(breaker_id)).rule_id
+    await rig.start("x", ONE)
+    await rig.client.update_pause_rule(rule_id, expires_in=3600)
+    await rig.client.update_pause_rule(rule_id, exempt=["y"])
+    await settled(rig)
+    await rig.client.resume(rule_id=rule_id, canary=1)
+    found = await rig.client.get_breaker(breaker_id)
+    assert (found.status, found.trip_count, found.rule_id) == ("OPEN", 1, rule_id)
 
 
 async def test_the_expiry_of_its_rule_closes_it(rig: Rig) -> None:

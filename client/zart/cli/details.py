@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
+from zart.calls.audit import list_rule_holds
 from zart.cli import render
 from zart.cli.session import Session
 from zart.cli.shell import command_line
+from zart.errors import ExecutionNotFound, UnknownMethod
 from zart.models import Attempt, AttemptStatus, ExecutionState, Run, Step, StepStatus
 
 _FAILED_STEPS = 20  # whose attempts are shown beside the others
@@ -59,10 +62,28 @@ def _run_lines(run: Run) -> Iterator[str]:
         yield f"error     {run.error}"
 
 
-def show_step(session: Session, step: Step, input_json: str, result_json: str) -> None:
-    """Print one step whole, with its attempts and their tracebacks."""
+def paused_since(session: Session, execution_id: str, step: Step) -> datetime | None:
+    """Return since when a step is paused. None: it is not, or nobody can tell."""
+    if step.status is not StepStatus.PAUSED:
+        return None
+    try:
+        _, found = session.send(list_rule_holds(execution_id))
+    except (ExecutionNotFound, UnknownMethod):  # purged just now; a server that is older
+        return None
+    since = [
+        hold.held_from
+        for hold in found.holds
+        if hold.step_name == step.step_name and hold.held_until is None and hold.held_from
+    ]
+    return min(since, default=None)
+
+
+def show_step(
+    session: Session, step: Step, input_json: str, result_json: str, paused: datetime | None
+) -> None:
+    """Print one step whole, since when it is ``paused``, its attempts and their tracebacks."""
     session.print(f"step      {step.step_name}  {step.status}  {render.attempts_of(step)}")
-    for label, text in _facts(step):
+    for label, text in (*_facts(step), ("paused", render.when(paused))):
         if text:
             session.print(f"{label:<10}{text}")
     corrected = step.input_corrections

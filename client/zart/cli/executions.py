@@ -10,7 +10,7 @@ import typer
 from zart.calls import definitions, execution
 from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
-from zart.cli.details import show_state, show_step
+from zart.cli.details import paused_since, show_state, show_step
 from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, time_of
@@ -137,7 +137,8 @@ def status(
         if session.is_json:
             session.print_json(message)
         else:
-            show_step(session, step, message.step.input_json, message.step.result_json)
+            texts = (message.step.input_json, message.step.result_json)
+            show_step(session, step, *texts, paused_since(session, execution_id, step))
         return
     message, state = session.send(execution.get_execution(execution_id, run_number=run))
     if session.is_json:
