@@ -25,6 +25,7 @@ import asyncpg
 from waiting import eventually
 
 import zart
+from zart.models import Operation
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.embedded import postgres
 from zart_server.store.migrate import migrate
@@ -105,7 +106,7 @@ class Played:
 
     rule_id: str
     receipt: dict[str, Any]
-    audit: list[dict[str, Any]]
+    audit: list[Operation]
     took: Sequence[tuple[str, float]]
 
 
@@ -153,9 +154,10 @@ async def play(server: ServerUnderTest, executions: int, rate: float) -> Played:
         completed = "SELECT count(*) FROM zart_executions WHERE status = 'completed'"
         await _until(db, completed, executions)
         receipt = await operator.reads("verify", rule_id)
-        audit = await operator.reads("audit", "--incident", INCIDENT, "--limit", "0")
+        assert "RELEASE_END" in await operator.types("audit", "--incident", INCIDENT)
+        audit = [o async for o in client.list_operations(incident=INCIDENT, page_size=1000)]
     assert service.charged == dict.fromkeys(names, 1)
-    return Played(rule_id, receipt, audit["operations"], operator.took)
+    return Played(rule_id, receipt, audit, operator.took)
 
 
 @asynccontextmanager
@@ -223,6 +225,7 @@ def main() -> int:
         asyncio.run(migrate(database.url))
         with serving(database.url) as server:
             played = asyncio.run(play(server, given.executions, given.rate))
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for command, seconds in played.took:
         print(f"{seconds:6.2f} s  {command}")
     late = [command for command, seconds in played.took if seconds > _DUE and command != "pause"]

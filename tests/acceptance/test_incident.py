@@ -20,7 +20,7 @@ async def test_the_incident_that_must_work(zart_server: ServerUnderTest) -> None
     assert receipt["exemptAttempts"] == 1
     assert receipt["releasedAttempts"] == EXECUTIONS - 1
 
-    kinds = Counter(operation["kind"].removeprefix("OPERATION_KIND_") for operation in played.audit)
+    kinds = Counter(operation.kind.value for operation in played.audit)
     assert kinds == {
         "PAUSE": 1,
         "DRAIN": 1,
@@ -29,4 +29,4 @@ async def test_the_incident_that_must_work(zart_server: ServerUnderTest) -> None
         "RESUME": 1,
         "RELEASE_END": 1,
     }
-    assert {operation["incident"] for operation in played.audit} == {INCIDENT}
+    assert {operation.incident for operation in played.audit} == {INCIDENT}
