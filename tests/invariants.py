@@ -79,7 +79,17 @@ INVARIANTS = {
     "a completed step is its completed attempt": """
         SELECT run_key, step_no FROM zart.steps
         WHERE status = 'completed' AND source_run_key IS NULL AND (
-            lease_token IS NULL OR dispatcher_id IS NULL OR attempt < 1 OR started_at IS NULL)""",
+            (lease_token IS NULL) <> (resolution IS NOT NULL)
+            OR dispatcher_id IS NULL OR attempt < 1 OR started_at IS NULL)""",
+    "only a completed step has an operator's result": """
+        SELECT run_key, step_no FROM zart.steps WHERE status <> 'completed'
+            AND (resolution IS NOT NULL OR reason IS NOT NULL)""",
+    "a run of which a step was ended by hand is marked": """
+        SELECT run_key FROM zart.runs r WHERE NOT by_hand AND (
+            EXISTS (SELECT FROM zart.steps s WHERE s.run_key = r.run_key
+                    AND resolution IS NOT NULL)
+            OR EXISTS (SELECT FROM zart.attempts a WHERE a.run_key = r.run_key
+                       AND lease_token IS NULL))""",
     "a preserved step's source is a completed step of the same execution": """
         SELECT s.run_key, s.step_no FROM zart.steps s JOIN zart.runs r USING (run_key)
         LEFT JOIN zart.steps o ON o.run_key = s.source_run_key AND o.step_no = s.step_no
@@ -89,7 +99,8 @@ INVARIANTS = {
     "tokens only grow": """
         SELECT * FROM (SELECT a.run_key, step_no, lease_token, lag(lease_token) OVER (
                 PARTITION BY r.execution_key, step_no ORDER BY r.run_number, attempt) AS before
-            FROM zart.all_attempts a JOIN zart.runs r USING (run_key)) t
+            FROM zart.all_attempts a JOIN zart.runs r USING (run_key)
+            WHERE lease_token IS NOT NULL) t  -- an operator's attempt has none
         WHERE lease_token <= before""",
     "attempts are numbered without reuse": """
         SELECT run_key, step_no FROM zart.all_attempts GROUP BY run_key, step_no

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zart.client import Client, Handle, connect
     from zart.credentials import Credentials
     from zart.dispatcher.service import Dispatcher
-    from zart.errors import Refused, RunFailed, Unreachable, ZartError
+    from zart.errors import Refused, RunFailed, StepSkipped, Unreachable, ZartError
     from zart.models import (
         AttemptStatus,
         CauseKind,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Retry,
         RunStatus,
         RunTrigger,
+        StepResolution,
         StepSpec,
         StepStatus,
         WatchUntil,
@@ -47,7 +48,7 @@ _HOME = {
     "client": ("Client", "Handle", "connect"),
     "credentials": ("Credentials",),
     "dispatcher.service": ("Dispatcher",),
-    "errors": ("Refused", "RunFailed", "Unreachable", "ZartError"),
+    "errors": ("Refused", "RunFailed", "StepSkipped", "Unreachable", "ZartError"),
     "models": (
         "AttemptStatus",
         "CauseKind",
@@ -63,6 +64,7 @@ _HOME = {
         "Retry",
         "RunStatus",
         "RunTrigger",
+        "StepResolution",
         "StepSpec",
         "StepStatus",
         "WatchUntil",
@@ -107,6 +109,8 @@ __all__ = [
     "Step",
     "StepContext",
     "StepFailed",
+    "StepResolution",
+    "StepSkipped",
     "StepSpec",
     "StepStatus",
     "SyncClient",

@@ -182,6 +182,8 @@ class Client:
     watch_execution = _watching(execution.watch_execution)
 
     retry_step = _method(changes.retry_step)
+    complete_step = _method(changes.complete_step)
+    fail_step = _method(changes.fail_step)
     restart = _method(changes.restart)
     rerun = _method(changes.rerun)
     list_runs = _listing(changes.list_runs)

@@ -5,6 +5,7 @@
     ZartError
     ├── Unreachable             no server answered, or not in time: the outcome is unknown
     ├── RunFailed               the run waited for ended FAILED or CANCELLED
+    ├── StepSkipped             a handler asks for the result of a step that was skipped
     ├── PauseViolated           a receipt lists what was leased though a pause rule withheld it
     ├── NotPlanned              asked for a plan, an older server may have done it
     └── Refused                 the server said no, and why
@@ -15,6 +16,7 @@
         │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
+        ├── StepFinished        StepRunning     StepChanged
         ├── RuleNotActive       StepInDoubt
         ├── ScopeMatchesNothing
         ├── RunChanged          PlanChanged     StoreConflict
@@ -55,6 +57,17 @@ class ZartError(Exception):
 
 class Unreachable(ZartError):
     """No server answered, or not in time; what was asked may have happened all the same."""
+
+
+class StepSkipped(ZartError, LookupError):
+    """An operator skipped the step whose result a handler asks for."""
+
+    def __init__(self, step_name: str) -> None:
+        super().__init__(
+            f"{step_name!r} was skipped by an operator and has no result: give a default,"
+            " or ask ctx.skipped before"
+        )
+        self.step_name = step_name
 
 
 class RunFailed(ZartError):
@@ -216,6 +229,24 @@ class StepInDoubt(Refused):
     """A step would be run again although an attempt of it may have had its effect, or has."""
 
     reason = "STEP_IN_DOUBT"
+
+
+class StepFinished(Refused):
+    """The step has ended already: it cannot be ended by hand."""
+
+    reason = "STEP_FINISHED"
+
+
+class StepRunning(Refused):
+    """The step is in flight, and the call did not ask to fence it."""
+
+    reason = "STEP_RUNNING"
+
+
+class StepChanged(Refused):
+    """The last attempt of the step is not the one that was expected."""
+
+    reason = "STEP_CHANGED"
 
 
 class RunNotCurrent(Refused):

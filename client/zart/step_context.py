@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # `import zart` loads no proto
     from zart.v1.dispatch_service_pb2 import LeasedTask
 
 T = TypeVar("T")
+D = TypeVar("D")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 Payload = TypeVarWithDefault("Payload", default=Any)
@@ -121,19 +122,41 @@ class StepContext(Generic[Payload_co]):
     @overload
     def result_of(self, step: Step[T, Any]) -> T: ...
     @overload
-    def result_of(self, step: str) -> Json: ...
-    def result_of(self, step: Step[Any, Any] | str) -> Json:
-        """Return the result of a direct dependency. Raises LookupError for any other step."""
-        name = step if isinstance(step, str) else step.name
+    def result_of(self, step: Step[T, Any], default: D) -> T | D: ...
+    @overload
+    def result_of(self, step: str, default: Json = ...) -> Json: ...
+    def result_of(self, step: Step[Any, Any] | str, default: Json = UNSET) -> Json:
+        """Return the result of a direct dependency. Raises LookupError for any other step.
+
+        One that an operator skipped has none: that gives ``default``, or raises StepSkipped.
+        """
+        name = self._dependency(step)
+        if name in self._task.upstream_skipped:
+            if default is UNSET:
+                from zart.errors import StepSkipped  # noqa: PLC0415 - it loads grpc
+
+                raise StepSkipped(name)
+            return default
         if name not in self._results:
-            texts = self._task.upstream_json
-            if name not in texts:
-                known = ", ".join(sorted({*self._results, *texts})) or "nothing"
-                raise LookupError(
-                    f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
-                )
-            self._results[name] = json.loads(texts[name])
+            self._results[name] = json.loads(self._task.upstream_json[name])
         return self._results[name]
+
+    def skipped(self, step: Step[Any, Any] | str) -> bool:
+        """Return whether an operator skipped a direct dependency, so that it has no result.
+
+        Raises LookupError for any other step.
+        """
+        return self._dependency(step) in self._task.upstream_skipped
+
+    def _dependency(self, step: Step[Any, Any] | str) -> str:
+        name = step if isinstance(step, str) else step.name
+        texts = self._task.upstream_json
+        if name not in self._results and name not in texts:
+            known = ", ".join(sorted({*self._results, *texts})) or "nothing"
+            raise LookupError(
+                f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
+            )
+        return name
 
 
 class Step(Generic[T_co, R_co]):

@@ -202,6 +202,8 @@ class SyncClient:
         return SyncHandle(self, execution_id)
 
     retry_step = _method(changes.retry_step)
+    complete_step = _method(changes.complete_step)
+    fail_step = _method(changes.fail_step)
     restart = _method(changes.restart)
     rerun = _method(changes.rerun)
     list_runs = _listing(changes.list_runs)

@@ -4,7 +4,7 @@
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
 --   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
 ), verdicts AS MATERIALIZED (
@@ -58,7 +58,7 @@ WITH locked AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
-SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
     NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
@@ -70,7 +70,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
 --   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
         SKIP LOCKED),
@@ -125,7 +125,7 @@ verdicts AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
-SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
     NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
@@ -137,7 +137,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
 --   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
 ), verdicts AS MATERIALIZED (
@@ -177,7 +177,7 @@ WITH locked AS MATERIALIZED (
     WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
         AND s.status = 'open'
 )
-SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
     NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
@@ -189,7 +189,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
 --   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
         SKIP LOCKED),
@@ -230,7 +230,7 @@ verdicts AS MATERIALIZED (
     WHERE e.final IS NOT NULL AND s.run_key = ANY(ARRAY[e.run_key]) AND s.step_no = e.step_no
         AND s.status = 'open'
 )
-SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
     NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
@@ -245,12 +245,13 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 --   attempts=$20, counted=$21, backoff_bases=$22, max_attempts=$23, delays=$24, rule_keys=$25,
 --   kinds=$26, lessees=$27, after=$28, lessee_seconds=$29, lessee_ids=$30, lessee_principals=$31.
 WITH locked AS MATERIALIZED (
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
         SKIP LOCKED), now AS MATERIALIZED (
             SELECT zart.shared_epoch(134558950621186) AS epoch, l.n, l.are_running FROM (
-                SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
+                SELECT count(*) AS n, bool_and(status = 'running' AND NOT by_hand) AS are_running
+                FROM locked) l
         ), fine AS MATERIALIZED (
             SELECT are_running AND n = cardinality($1::text::bigint[]) AND epoch = $2 AS yes
             FROM now

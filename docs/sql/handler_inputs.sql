@@ -1,14 +1,15 @@
 -- store/handler_inputs.py: read_upstream
--- Read results by (run key, step number): the text where it is short, and its size in bytes.
+-- Read results by (run key, step number).
 -- Locks: nothing.
 SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
-    CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result
+    CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result,
+    COALESCE(o.resolution = $4, false) AS is_skipped
 FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
 CROSS JOIN LATERAL (
     SELECT run_key, step_no, source_run_key FROM zart.steps
     WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
 CROSS JOIN LATERAL (
-    SELECT result FROM zart.steps
+    SELECT result, resolution FROM zart.steps
     WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
     OFFSET 0) o;
 
@@ -28,6 +29,6 @@ CROSS JOIN LATERAL (
     SELECT run_key, step_no, source_run_key FROM zart.steps
     WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
 CROSS JOIN LATERAL (
-    SELECT result FROM zart.steps
+    SELECT result, resolution FROM zart.steps
     WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
     OFFSET 0) o;

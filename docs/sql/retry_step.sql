@@ -5,7 +5,8 @@
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), dead AS MATERIALIZED (
     SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
     FROM json_to_recordset($2::text::json) u(n integer, run_key bigint, step_no integer,
-            budget integer, rule_key bigint, lane integer, timeout_seconds float8, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+            budget integer, pending_deps integer, rule_key bigint, lane integer,
+            timeout_seconds float8, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
             replaced json, made json)
     CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
@@ -13,7 +14,9 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
 ), revived AS (
     UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-        retryable = false, correction = CASE WHEN d.input IS NULL THEN s.correction
+        retryable = false, pending_deps = d.pending_deps,
+        max_attempts = s.counted + d.budget,
+        correction = CASE WHEN d.input IS NULL THEN s.correction
         ELSE COALESCE(s.correction, 0) + 1 END
     FROM dead d WHERE s.run_key = ANY(ARRAY[d.run_key]) AND s.step_no = d.step_no
     RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
@@ -29,7 +32,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
 ), ready AS MATERIALIZED (
     SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
         0 AS lessee
-    FROM revived
+    FROM revived WHERE pending_deps = 0
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
@@ -62,10 +65,11 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
         json_strip_nulls(json_build_object(
-                'task_id', zart.task_id(run_key, step_no, attempt), 'max_attempts', max_attempts,
-                'corrected_input_steps',
+                'task_id', CASE WHEN pending_deps = 0
+                THEN zart.task_id(run_key, step_no, attempt) END,
+                'max_attempts', counted + budget, 'corrected_input_steps',
                 CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
-    FROM ready
+    FROM revived
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, replaced, made)
@@ -73,4 +77,4 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         triggered_by, principal, reason, request_id, incident, replaced, made
     FROM done
 )
-SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true;
+SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true;

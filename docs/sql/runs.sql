@@ -7,7 +7,7 @@ SELECT EXISTS (SELECT FROM zart.runs WHERE execution_key = $1 AND run_number = $
 -- Lock runs in key order; those that others have locked are waited for or left out.
 -- Locks: runs, waiting.
 -- Parameters: locked=$1.
-SELECT run_key, dead_steps, status FROM zart.runs
+SELECT run_key, dead_steps, status, by_hand FROM zart.runs
 WHERE run_key = ANY($1::text::bigint[])
 ORDER BY run_key FOR NO KEY UPDATE;
 
@@ -15,7 +15,7 @@ ORDER BY run_key FOR NO KEY UPDATE;
 -- Lock runs in key order; those that others have locked are waited for or left out.
 -- Locks: runs, passing over locked rows.
 -- Parameters: locked=$1.
-SELECT run_key, dead_steps, status FROM zart.runs
+SELECT run_key, dead_steps, status, by_hand FROM zart.runs
 WHERE run_key = ANY($1::text::bigint[])
 ORDER BY run_key FOR NO KEY UPDATE
     SKIP LOCKED;
@@ -74,4 +74,4 @@ WHERE run_key = $1
     AND status || '' IN ('scheduled', 'running')
 RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-    completed_at;
+    completed_at, by_hand;

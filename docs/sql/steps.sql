@@ -1,10 +1,11 @@
 -- store/steps.py: open_dependants
--- Count completed dependencies off steps that wait for several; return those now ready.
+-- Count completed dependencies off steps that wait for some; return those now ready.
 -- Locks: steps.
 UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
 FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
 WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no AND s.status = 'open'
-RETURNING s.run_key, s.step_no, COALESCE(s.correction, 0), s.pending_deps = 0;
+RETURNING s.run_key, s.step_no, s.attempt, s.counted, s.max_attempts,
+    COALESCE(s.correction, 0), s.pending_deps = 0;
 
 -- store/steps.py: insert_rerun_steps
 -- Insert the steps of reruns.

@@ -11,7 +11,7 @@ SELECT e.*, n.definition_key AS task_definition_key, r.* FROM (
 CROSS JOIN LATERAL (
     SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-        completed_at, is_current FROM zart.runs
+        completed_at, by_hand, is_current FROM zart.runs
     WHERE runs.execution_key = e.execution_key
     ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE ) r
 LEFT JOIN zart.task_names n ON n.task_name = e.task_name;
@@ -29,7 +29,7 @@ SELECT e.*, n.definition_key AS task_definition_key, r.* FROM (
 CROSS JOIN LATERAL (
     SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-        completed_at, is_current FROM zart.runs
+        completed_at, by_hand, is_current FROM zart.runs
     WHERE runs.execution_key = e.execution_key
     ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) r
 LEFT JOIN zart.task_names n ON n.task_name = e.task_name;
@@ -72,7 +72,7 @@ WITH u AS MATERIALIZED (
     FROM past
     RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-        completed_at
+        completed_at, by_hand
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, replaced, made)
@@ -82,7 +82,7 @@ WITH u AS MATERIALIZED (
 )
 SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-    completed_at FROM new;
+    completed_at, by_hand FROM new;
 
 -- store/supersede.py: insert_next_runs (insert and begin)
 -- Retire current runs that the caller has locked; insert and return the next, by execution key.
@@ -124,7 +124,7 @@ u AS MATERIALIZED (
     FROM past
     RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-        completed_at
+        completed_at, by_hand
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, replaced, made)
@@ -182,4 +182,4 @@ u AS MATERIALIZED (
 )
 SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-    completed_at FROM new;
+    completed_at, by_hand FROM new;

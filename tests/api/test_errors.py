@@ -225,6 +225,8 @@ def test_every_method_documents_its_errors() -> None:
     service = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
     assert [m.name for m in service.methods] == [
         "RetryStep",
+        "CompleteStep",
+        "FailStep",
         "Restart",
         "Rerun",
         "ListRuns",

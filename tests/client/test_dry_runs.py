@@ -30,6 +30,12 @@ ENDED = rules.PauseRule(rule_id="pr-old", deleted_by="ann", deleted_at=Timestamp
 PLANS: dict[str, tuple[str, str, Any]] = {
     "retry-step": ("x charge-card", "RetryStep", admin.RetryStepResponse(
         run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
+    "complete-step": ("x b --result '{\"n\": 1}'", "CompleteStep", admin.CompleteStepResponse(
+        run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
+    "skip-step": ("x b --fence", "CompleteStep", admin.CompleteStepResponse(
+        run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
+    "fail-step": ("x b --message no", "FailStep", admin.FailStepResponse(
+        run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
     "restart": ("x --payload '{\"n\": 1}'", "Restart", admin.RestartResponse(
         new_run_number=2, run=RUN, plan_token="AQtok", planned=True)),
     "rerun": ("x --rerun a", "Rerun", admin.RerunResponse(

@@ -19,7 +19,11 @@ COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "deploy/README.md", *sorted(ROOT.glob("docs/*.md"))]
 NOT_ON_THE_COMMAND_LINE = {"page_token", "steps", "kind"}
-SWITCHES = {"audit": {"statuses", "include_batch_items"}}  # --refused and --all
+SWITCHES = {
+    "audit": {"statuses", "include_batch_items"},  # --refused and --all
+    "complete-step": {"skip"},  # another command
+    "skip-step": {"skip", "result", "result_json"},
+}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,7 @@ SWITCHES = {"audit": {"statuses", "include_batch_items"}}  # --refused and --all
         ("start", "StartExecution"), ("list", "ListExecutions"), ("status", "GetStep"),
         ("status", "GetExecution"), ("why", "ExplainStep"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
+        ("skip-step", "CompleteStep"), ("complete-step", "CompleteStep"), ("fail-step", "FailStep"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
         ("pause-list", "ListPauseRules"), ("verify", "VerifyPauseRule"), ("audit", "ListOperations"),
     ],

@@ -12,6 +12,7 @@ TESTED_BY = {
     "operations/close_breaker": ("engine/test_reset_breaker.py", "engine/test_probe_breaker.py"),
     "operations/counts": ("engine/test_resume.py", "engine/test_release.py"),
     "operations/doubts": ("engine/test_in_doubt.py",),
+    "operations/end_by_hand": ("engine/test_complete_step.py", "engine/test_fail_step.py"),
     "operations/let_go": ("engine/test_canary.py", "engine/test_release.py"),
     "operations/one_rule": ("engine/test_canary.py", "engine/test_release.py"),
     "operations/register_task": ("api/test_executions.py", "api/test_dispatch_service.py"),

@@ -15,8 +15,12 @@ from zart import errors
 from zart_server.domain.plans import PlanToken
 
 Do: TypeAlias = Callable[..., Awaitable[Any]]
-DEEDS = ["retry_step", "restart", "rerun", "cancel_execution"]
-ARGUMENTS: dict[str, tuple[str, ...]] = {"retry_step": ("x", "b")}
+DEEDS = ["retry_step", "complete_step", "fail_step", "restart", "rerun", "cancel_execution"]
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "retry_step": ("x", "b"),
+    "complete_step": ("x", "b", "by hand"),
+    "fail_step": ("x", "c", "by hand"),
+}
 
 
 async def prepared(rig: Rig, deed: str) -> Do:
@@ -79,6 +83,8 @@ def comparable(answer: Any) -> dict[str, Any]:
         if part in found:
             found[part] = {k: v for k, v in found[part].items() if not isinstance(v, datetime)}
             found[part].pop("task_id", None)
+            for attempt in found[part].get("attempts", ()):
+                attempt["started_at"] = attempt["completed_at"] = None
     return found
 
 
@@ -109,6 +115,8 @@ async def test_of_another_request(rig: Rig, deed: str) -> None:
     token = plan.plan_token
     others = {
         "retry_step": lambda: do(plan_token=token, max_attempts=7),
+        "complete_step": lambda: do(plan_token=token, fence=True),
+        "fail_step": lambda: do(plan_token=token, fence=True),
         "restart": lambda: do(plan_token=token, payload={"n": 1}),
         "rerun": lambda: do(plan_token=token, force_rerun=["a"]),
         "cancel_execution": lambda: do(plan_token=token, expected_run_number=0),
@@ -238,6 +246,8 @@ async def test_who_planned_what_is_on_record_and_not_as_done(rig: Rig) -> None:
     await rig.client.retry_step("x", "b", **plan)
     await rig.client.restart("x", **plan)
     await rig.client.rerun("x", **plan)
+    await rig.client.complete_step("x", "b", 1, **plan)
+    await rig.client.fail_step("x", "c", "no", **plan)
     with pytest.raises(errors.RunFinished):
         await rig.client.cancel_execution("x", **plan)
     await rig.client.pause(task_name="t", **plan)
@@ -248,7 +258,9 @@ async def test_who_planned_what_is_on_record_and_not_as_done(rig: Rig) -> None:
         rows = await rig.db.fetch("SELECT kind, status FROM zart.operation_attempts")
         return {row["kind"]: row["status"] for row in rows}
 
-    planned = ("retry_step", "restart", "rerun", "pause", "update_pause_rule", "resume")
+    by_hand = ("complete_step", "fail_step")
+    others = ("retry_step", "restart", "rerun", "pause", "update_pause_rule", "resume")
+    planned = (*by_hand, *others)
     expected = dict.fromkeys(planned, "planned") | {"cancel": "refused"}
 
     async def are_on_record() -> bool:

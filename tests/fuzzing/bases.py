@@ -142,6 +142,14 @@ class Bases:
             execution_id=self._execution(), step_name="a", input_json="[2]"
         )
 
+    def _complete_step(self) -> Message:
+        return admin.CompleteStepRequest(
+            execution_id=self._execution(), step_name="b", result=Value(number_value=1)
+        )
+
+    def _fail_step(self) -> Message:
+        return admin.FailStepRequest(execution_id=self._execution(), step_name="b", message="no")
+
     def _restart(self) -> Message:
         return admin.RestartRequest(execution_id=self._execution())
 

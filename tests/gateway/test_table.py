@@ -13,6 +13,8 @@ from zart.gateway.bindings import all_services, bindings_of
 
 TABLE = [
     ("POST", "/admin/v1/executions/{execution_id}/retry-step", "RetryStep"),
+    ("POST", "/admin/v1/executions/{execution_id}/complete-step", "CompleteStep"),
+    ("POST", "/admin/v1/executions/{execution_id}/fail-step", "FailStep"),
     ("POST", "/admin/v1/executions/{execution_id}/restart", "Restart"),
     ("POST", "/admin/v1/executions/{execution_id}/rerun", "Rerun"),
     ("GET", "/admin/v1/executions/{execution_id}/runs", "ListRuns"),
@@ -54,6 +56,8 @@ def test_the_annotations_are_the_table() -> None:
 # A body that works as it stands, and its field that is then misspelt.
 POSTS: list[tuple[str, dict[str, Any], str]] = [
     ("/admin/v1/executions/x/retry-step", {"stepName": "b", "maxAttempts": 2}, "maxAttempts"),
+    ("/admin/v1/executions/x/complete-step", {"stepName": "b", "result": None}, "result"),
+    ("/admin/v1/executions/x/fail-step", {"stepName": "c", "message": "no"}, "message"),
     ("/admin/v1/executions/x/restart", {"payloadJson": "1", "ifRunning": 1}, "ifRunning"),
     ("/admin/v1/executions/x/rerun", {"forceRerun": ["b"], "validateOnly": True}, "validateOnly"),
     ("/admin/v1/pause", {"taskName": "t", "stepPattern": "b"}, "stepPattern"),

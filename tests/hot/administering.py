@@ -5,6 +5,7 @@ from __future__ import annotations
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
 from hot.states import MANY
+from zart_server.domain.by_hand import CompleteStep, FailStep
 from zart_server.domain.commands import (
     Caller,
     CancelExecution,
@@ -16,6 +17,8 @@ from zart_server.domain.commands import (
 from zart_server.domain.model import IfExists, IfRunning
 from zart_server.domain.operations import OperationKind, OperationStatus
 from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.complete_step import complete_steps
+from zart_server.engine.operations.fail_step import fail_steps
 from zart_server.engine.operations.requests import RequestKey, find_answers, store_answers
 from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
@@ -97,6 +100,17 @@ async def retrying(tx: Explained) -> None:
     wanted = [(RetryStep(f"x-{n}", "b", None, None, None), CALLER) for n in range(5, 105, 5)]
     done = await retry_steps(tx.tx, wanted, wait=True)
     assert {type(result).__name__ for result in done} == {"RetriedStep"}
+
+
+@scenario(20)
+async def ending_by_hand(tx: Explained) -> None:
+    completed = [(CompleteStep(f"x-{n}", "b", "1"), CALLER) for n in range(5, 105, 5)]
+    done = await complete_steps(tx.tx, completed, wait=True)
+    assert {type(result).__name__ for result in done} == {"EndedStep"}
+    failed = [(FailStep(f"x-{n}", "a", "no"), CALLER) for n in (QUEUED, QUEUED - 1)]
+    assert {type(one).__name__ for one in await fail_steps(tx.tx, failed, wait=True)} == {
+        "EndedStep"
+    }
 
 
 @scenario(1)

@@ -119,7 +119,7 @@ ROLES = {
         "ServerReflectionInfo",
     },
     "operator": {
-        "RetryStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
+        "RetryStep", "CompleteStep", "FailStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
         "StopRelease",
         "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
     },

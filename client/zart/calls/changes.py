@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from zart.calls.call import Call, ListCall, page_reader, plan_reader
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
-from zart.models import IfRunning, Json, Rerun, Restarted, RetriedStep, Run
+from zart.models import EndedStep, IfRunning, Json, Rerun, Restarted, RetriedStep, Run
 from zart.v1 import admin_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
@@ -58,6 +58,88 @@ def retry_step(
     if not isinstance(input, Unset):
         request.input_json = json_text(input)
     return Call(_METHODS["RetryStep"], request, plan_reader(RetriedStep, request))
+
+
+def complete_step(
+    execution_id: str,
+    step_name: str,
+    result: Json | Unset = UNSET,
+    *,
+    skip: bool = False,
+    fence: bool = False,
+    expected_attempt: int | None = None,
+    expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[EndedStep]:
+    """Complete a step of the current run by hand: with a result, or with ``skip`` without one.
+
+    It may be DEAD, PAUSED, SCHEDULED or PENDING, and with ``fence`` RUNNING; a late result is
+    refused. ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a
+    second call makes sure that it does just that. Raises StepFinished, StepRunning, StepChanged,
+    RunFinished, RunChanged, PlanChanged, NotPlanned, PayloadTooLarge, or a NotFound.
+    """
+    if skip and not isinstance(result, Unset):
+        raise ValueError("give a result or skip, not both")
+    request = pb.CompleteStepRequest(
+        execution_id=execution_id,
+        step_name=step_name,
+        fence=fence,
+        expected_attempt=expected_attempt,
+        expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    if skip:
+        request.skip = True
+    elif not isinstance(result, Unset):
+        request.result_json = json_text(result)
+    return Call(_METHODS["CompleteStep"], request, plan_reader(EndedStep, request))
+
+
+def fail_step(
+    execution_id: str,
+    step_name: str,
+    message: str,
+    *,
+    fence: bool = False,
+    expected_attempt: int | None = None,
+    expected_run_number: int | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[EndedStep]:
+    """Fail a step of the current run for good by hand; ``message`` is its error's.
+
+    It may be PAUSED, SCHEDULED or PENDING, and with ``fence`` RUNNING. Otherwise as
+    ``complete_step``; StepFinished of a DEAD step, too.
+    """
+    request = pb.FailStepRequest(
+        execution_id=execution_id,
+        step_name=step_name,
+        message=message,
+        fence=fence,
+        expected_attempt=expected_attempt,
+        expected_run_number=expected_run_number,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["FailStep"], request, plan_reader(EndedStep, request))
 
 
 def restart(

@@ -37,6 +37,11 @@ MODULES = {
         "rerun": "Create the next run, with results of completed steps carried over.",
         "runs": "List the runs of an execution.",
     },
+    "by_hand": {
+        "complete-step": "Complete a step by hand, with a result.",
+        "skip-step": "Skip a step: complete it by hand, without a result.",
+        "fail-step": "Fail a step for good by hand.",
+    },
     "pausing": {
         "pause": "Withhold matching steps until resume or expiry.",
         "resume": "Delete pause rules: one, those with all of the given scope, or all.",

@@ -108,6 +108,7 @@ def _facts(step: Step) -> Sequence[tuple[str, str]]:
         ("handler", "" if step.handler == step.step_name else step.handler),
         ("after", ", ".join(step.depends_on)),
         ("waits for", step.waiting_on),
+        ("by hand", render.resolution_of(step)),
         ("preserved", "" if preserved is None else f"from run {preserved}"),
         ("leased by", step.lease_owner),
         ("ready", render.when(step.scheduled_at)),
@@ -126,5 +127,6 @@ def _attempt_line(attempt: Attempt) -> str:
         render.when(attempt.started_at),
         render.took(attempt.started_at, attempt.completed_at),
         "" if attempt.error is None else attempt.error.type,
+        f"because {attempt.reason}" if attempt.reason else "",
     )
     return "  ".join(part for part in parts if part)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart.models import Cancelled, FencedStep, PotentiallyStale, Rerun, Restarted, RetriedStep
+from zart.models import (
+    Cancelled,
+    EndedStep,
+    FencedStep,
+    PotentiallyStale,
+    Rerun,
+    Restarted,
+    RetriedStep,
+)
 
 
 def fenced_lines(fenced: Sequence[FencedStep]) -> list[str]:
-    """Name the steps that were in flight when their run was ended."""
+    """Name the steps that were in flight when they, or their run, were ended."""
     return [
         f"fenced    {step.step_name} (attempt {step.attempt}, on {step.dispatcher_id}):"
         " its result will be refused"
@@ -16,7 +24,7 @@ def fenced_lines(fenced: Sequence[FencedStep]) -> list[str]:
     ]
 
 
-def be(answer: RetriedStep | Restarted | Cancelled) -> str:
+def be(answer: RetriedStep | EndedStep | Restarted | Cancelled) -> str:
     """Return the verb of what became of something, or would in a plan."""
     return "would be" if answer.planned else "is"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Where a parameter of a command is not named as the field that it fills.
 PARAMETERS = {
+    "expected_attempt": "expect_attempt",
     "expected_run_number": "expect_run",
     "expires_at": "lasting",
     "expires_in": "lasting",
@@ -17,6 +18,7 @@ PARAMETERS = {
     "payload_json": "payload",
     "rate_per_second": "rate",
     "release_on_expiry": "then",
+    "result_json": "result",
     "run_number": "run",
     "statuses": "status",
     "step_pattern": "step",

@@ -16,9 +16,11 @@ from zart.models import (
     Run,
     Step,
     StepError,
+    StepResolution,
     TaskDefinition,
 )
 
+OPERATOR = "operator"  # who runs an attempt that an operator makes
 _FRAME = re.compile(r'File "([^"\n]*)", line (\d+), in (\S+)')
 
 
@@ -93,9 +95,23 @@ def attempts_of(step: Step) -> str:
     """Return how many attempts count, of how many, and the last one's number if it differs."""
     counted = step.attempt
     if step.attempts:
-        counted = sum(1 for a in step.attempts if a.status is not AttemptStatus.RELEASED)
+        counted = sum(map(_counts, step.attempts))
     numbered = f" (#{step.attempt})" if step.attempt != counted else ""
     return f"{counted}/{step.max_attempts}{numbered}"
+
+
+def _counts(attempt: Attempt) -> bool:
+    return attempt.status is not AttemptStatus.RELEASED and attempt.dispatcher_id != OPERATOR
+
+
+def resolution_of(step: Step) -> str:
+    """Say that an operator completed a step, and why."""
+    by_hand = {
+        StepResolution.COMPLETED_BY_OPERATOR: "completed by hand",
+        StepResolution.SKIPPED_BY_OPERATOR: "skipped",
+    }.get(step.resolution)
+    reason = step.attempts[-1].reason if step.attempts else ""
+    return f"{by_hand}{reason and ': '}{reason}" if by_hand else ""
 
 
 def _preserved(step: Step) -> str:
@@ -121,7 +137,7 @@ def step_row(s: Step) -> Sequence[str]:
         attempts_of(s),
         s.attempts[-1].principal if s.attempts else "",
         ", ".join(s.depends_on),
-        s.waiting_on or error_line(s.last_error) or _preserved(s),
+        s.waiting_on or error_line(s.last_error) or resolution_of(s) or _preserved(s),
     )
 
 

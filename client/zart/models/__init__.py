@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from zart.models.breakers import Breaker, ChangedBreaker, DeletedBreaker
 from zart.models.causes import Cause, ExplainedStep, Explanation
-from zart.models.changes import Cancelled, PotentiallyStale, Rerun, Restarted, RetriedStep
+from zart.models.changes import (
+    Cancelled,
+    EndedStep,
+    PotentiallyStale,
+    Rerun,
+    Restarted,
+    RetriedStep,
+)
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
 from zart.models.executions import (
     Attempt,
@@ -55,6 +62,7 @@ from zart.models.statuses import (
     ReportStatus,
     RunStatus,
     RunTrigger,
+    StepResolution,
     StepStatus,
     WarningKind,
     WatchUntil,
@@ -71,6 +79,7 @@ __all__ = [
     "ChangedBreaker",
     "DeadStep",
     "DeletedBreaker",
+    "EndedStep",
     "Execution",
     "ExecutionState",
     "ExplainedStep",
@@ -112,6 +121,7 @@ __all__ = [
     "RunTrigger",
     "Step",
     "StepError",
+    "StepResolution",
     "StepSpec",
     "StepStatus",
     "TaskDefinition",

@@ -1,4 +1,4 @@
-"""The answers of what changes an execution: retry_step, restart, rerun and cancel_execution.
+"""The answers of what changes an execution, from retry_step to cancel_execution.
 
 Of each: ``planned`` says that nothing was done, and this is what would be; ``plan_token``, given to
 the same call, makes it do just that.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zart.models.executions import FencedStep, Run, Step
+from zart.models.statuses import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,19 @@ class RetriedStep:
     new_task_id: str
     run_id: str
     step: Step
+    replayed: bool
+    plan_token: str = ""
+    planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndedStep:
+    """Answers complete_step and fail_step; a fenced step's late result will be refused."""
+
+    run_id: str
+    step: Step
+    fenced_steps: tuple[FencedStep, ...]
+    run_status: RunStatus
     replayed: bool
     plan_token: str = ""
     planned: bool = False

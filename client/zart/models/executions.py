@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart.models.json_value import Json
-from zart.models.statuses import AttemptStatus, RunStatus, RunTrigger, StepStatus
+from zart.models.statuses import (
+    AttemptStatus,
+    RunStatus,
+    RunTrigger,
+    StepResolution,
+    StepStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a step."""
+    """One try of a step; ``reason`` is why, where an operator made it."""
 
     attempt: int
     status: AttemptStatus
@@ -77,6 +83,7 @@ class Attempt:
     completed_at: datetime | None
     principal: str = ""
     in_doubt: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +118,12 @@ class Step:
     in_doubt: bool = False
     input_corrections: int = 0
     input_omitted: bool = False
+    resolution: StepResolution = StepResolution.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
 class FencedStep:
-    """A step that was in flight when its run was ended; its result will be refused."""
+    """A step that was in flight when it, or its run, was ended; its result will be refused."""
 
     step_name: str
     attempt: int

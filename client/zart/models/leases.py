@@ -36,6 +36,7 @@ class LeasedTask:
     lease_expires_at: datetime | None
     lease_ttl: timedelta | None
     idempotency_key: str = ""
+    upstream_skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

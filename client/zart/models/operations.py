@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart.models.executions import FencedStep, StepError
-from zart.models.statuses import OperationKind, OperationStatus, RunStatus, StepStatus
+from zart.models.statuses import (
+    OperationKind,
+    OperationStatus,
+    RunStatus,
+    StepResolution,
+    StepStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class OperationMade:
     is_exempt: bool | None = None
     expires_at: datetime | None = None
     corrected_input_steps: tuple[str, ...] = ()
+    resolution: StepResolution = StepResolution.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

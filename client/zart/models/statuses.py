@@ -50,6 +50,15 @@ class StepStatus(_Status):
     CANCELLED = "CANCELLED"
 
 
+class StepResolution(_Status):
+    """Who completed a step; UNSPECIFIED where it is not completed."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    EXECUTED = "EXECUTED"
+    COMPLETED_BY_OPERATOR = "COMPLETED_BY_OPERATOR"
+    SKIPPED_BY_OPERATOR = "SKIPPED_BY_OPERATOR"
+
+
 class AttemptStatus(_Status):
     """How an attempt stands or ended."""
 
@@ -122,6 +131,8 @@ class OperationKind(_Status):
     RESUME = "RESUME"
     EXPIRE = "EXPIRE"
     REGISTER_TASK = "REGISTER_TASK"
+    COMPLETE_STEP = "COMPLETE_STEP"
+    FAIL_STEP = "FAIL_STEP"
     UPDATE_PAUSE_RULE = "UPDATE_PAUSE_RULE"
     DRAIN = "DRAIN"
     CREATE_BREAKER = "CREATE_BREAKER"

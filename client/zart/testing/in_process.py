@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,7 @@ def context(
     payload: Payload | None = None,
     input: Json = None,  # noqa: A002 - the name it has in StepContext
     results: Mapping[Step[Any, Any] | str, Json] | None = None,
+    skipped: Iterable[Step[Any, Any] | str] = (),
     step_name: str = "step",
     execution_id: str = "test",
     run_number: int = 0,
@@ -39,9 +40,13 @@ def context(
 ) -> StepContext[Payload]:
     """Make what a step is given: ``charge_card(zart.testing.context(results={lookup: {...}}))``.
 
-    ``results`` are those of the steps that it depends on, by step or by name.
+    ``results`` are those of the steps that it depends on, by step or by name; ``skipped`` are those
+    of them that an operator skipped.
     """
+    names = list(map(_name, skipped))
     task = pb.LeasedTask(
+        upstream_json=dict.fromkeys(names, "null"),
+        upstream_skipped=names,
         execution_id=execution_id,
         run_id=f"{execution_id}:run:{run_number}",
         run_number=run_number,

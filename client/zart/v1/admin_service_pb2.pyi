@@ -217,6 +217,274 @@ class RetryStepResponse(_message.Message):
 Global___RetryStepResponse: _TypeAlias = RetryStepResponse  # noqa: Y015
 
 @_typing.final
+class CompleteStepRequest(_message.Message):
+    """Asks to complete a step by hand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    RESULT_JSON_FIELD_NUMBER: _builtins.int
+    SKIP_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    EXPECTED_ATTEMPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    step_name: _builtins.str
+    """Names the step."""
+    result_json: _builtins.str
+    """The result as exact JSON text."""
+    skip: _builtins.bool
+    """True: the step is skipped. Its result is null, and what depends on it is told so."""
+    fence: _builtins.bool
+    """Also ends a step that is in flight: its attempt is ABANDONED."""
+    expected_attempt: _builtins.int
+    """Refuses with STEP_CHANGED unless this is the running or last attempt of the step, 0: none."""
+    expected_run_number: _builtins.int
+    """Refuses with RUN_CHANGED unless this is the current run."""
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why: told with the attempt. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    @_builtins.property
+    def result(self) -> _struct_pb2.Value:
+        """The result, for people at a terminal. A whole number beyond 2^53 is refused."""
+
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        result: _struct_pb2.Value | None = ...,
+        result_json: _builtins.str = ...,
+        skip: _builtins.bool = ...,
+        fence: _builtins.bool = ...,
+        expected_attempt: _builtins.int | None = ...,
+        expected_run_number: _builtins.int | None = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt", "_expected_run_number", b"_expected_run_number", "expected_attempt", b"expected_attempt", "expected_run_number", b"expected_run_number", "result", b"result", "result_json", b"result_json", "result_kind", b"result_kind", "skip", b"skip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt", "_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_attempt", b"expected_attempt", "expected_run_number", b"expected_run_number", "fence", b"fence", "incident", b"incident", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "result", b"result", "result_json", b"result_json", "result_kind", b"result_kind", "skip", b"skip", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_attempt: _TypeAlias = _typing.Literal["expected_attempt"]  # noqa: Y015
+    _WhichOneofArgType__expected_attempt: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
+    _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
+    _WhichOneofReturnType_result_kind: _TypeAlias = _typing.Literal["result", "result_json", "skip"]  # noqa: Y015
+    _WhichOneofArgType_result_kind: _TypeAlias = _typing.Literal["result_kind", b"result_kind"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_attempt) -> _WhichOneofReturnType__expected_attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_run_number) -> _WhichOneofReturnType__expected_run_number | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result_kind) -> _WhichOneofReturnType_result_kind | None: ...
+
+Global___CompleteStepRequest: _TypeAlias = CompleteStepRequest  # noqa: Y015
+
+@_typing.final
+class CompleteStepResponse(_message.Message):
+    """Answers CompleteStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    FENCED_STEPS_FIELD_NUMBER: _builtins.int
+    RUN_STATUS_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Names the run."""
+    run_status: _execution_pb2.RunStatus.ValueType
+    """The state of the run now."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def step(self) -> _execution_pb2.Step:
+        """The step as it is now."""
+
+    @_builtins.property
+    def fenced_steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.FencedStep]:
+        """The attempt that was in flight: its handler may still be at work, its report will be refused."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        step: _execution_pb2.Step | None = ...,
+        fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
+        run_status: _execution_pb2.RunStatus.ValueType = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run_id", b"run_id", "run_status", b"run_status", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteStepResponse: _TypeAlias = CompleteStepResponse  # noqa: Y015
+
+@_typing.final
+class FailStepRequest(_message.Message):
+    """Asks to fail a step by hand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    EXPECTED_ATTEMPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    step_name: _builtins.str
+    """Names the step."""
+    message: _builtins.str
+    """The error's message. 1 to 1,000 bytes."""
+    fence: _builtins.bool
+    """Also ends a step that is in flight: its attempt is ABANDONED."""
+    expected_attempt: _builtins.int
+    """Refuses with STEP_CHANGED unless this is the running or last attempt of the step, 0: none."""
+    expected_run_number: _builtins.int
+    """Refuses with RUN_CHANGED unless this is the current run."""
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why: told with the attempt. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        message: _builtins.str = ...,
+        fence: _builtins.bool = ...,
+        expected_attempt: _builtins.int | None = ...,
+        expected_run_number: _builtins.int | None = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt", "_expected_run_number", b"_expected_run_number", "expected_attempt", b"expected_attempt", "expected_run_number", b"expected_run_number"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt", "_expected_run_number", b"_expected_run_number", "execution_id", b"execution_id", "expected_attempt", b"expected_attempt", "expected_run_number", b"expected_run_number", "fence", b"fence", "incident", b"incident", "message", b"message", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "step_name", b"step_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_attempt: _TypeAlias = _typing.Literal["expected_attempt"]  # noqa: Y015
+    _WhichOneofArgType__expected_attempt: _TypeAlias = _typing.Literal["_expected_attempt", b"_expected_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__expected_run_number: _TypeAlias = _typing.Literal["expected_run_number"]  # noqa: Y015
+    _WhichOneofArgType__expected_run_number: _TypeAlias = _typing.Literal["_expected_run_number", b"_expected_run_number"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_attempt) -> _WhichOneofReturnType__expected_attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_run_number) -> _WhichOneofReturnType__expected_run_number | None: ...
+
+Global___FailStepRequest: _TypeAlias = FailStepRequest  # noqa: Y015
+
+@_typing.final
+class FailStepResponse(_message.Message):
+    """Answers FailStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    FENCED_STEPS_FIELD_NUMBER: _builtins.int
+    RUN_STATUS_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Names the run."""
+    run_status: _execution_pb2.RunStatus.ValueType
+    """The state of the run now."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def step(self) -> _execution_pb2.Step:
+        """The step as it is now."""
+
+    @_builtins.property
+    def fenced_steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.FencedStep]:
+        """The attempt that was in flight: its handler may still be at work, its report will be refused."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        step: _execution_pb2.Step | None = ...,
+        fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
+        run_status: _execution_pb2.RunStatus.ValueType = ...,
+        plan_token: _builtins.str = ...,
+        planned: _builtins.bool = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced_steps", b"fenced_steps", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "run_id", b"run_id", "run_status", b"run_status", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailStepResponse: _TypeAlias = FailStepResponse  # noqa: Y015
+
+@_typing.final
 class RestartRequest(_message.Message):
     """Asks for a new run from scratch."""
 

@@ -50,6 +50,16 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.RetryStepRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.RetryStepResponse.FromString,
                 _registered_method=True)
+        self.CompleteStep = channel.unary_unary(
+                '/zart.v1.AdminService/CompleteStep',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.CompleteStepRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.CompleteStepResponse.FromString,
+                _registered_method=True)
+        self.FailStep = channel.unary_unary(
+                '/zart.v1.AdminService/FailStep',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.FailStepRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.FailStepResponse.FromString,
+                _registered_method=True)
         self.Restart = channel.unary_unary(
                 '/zart.v1.AdminService/Restart',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.RestartRequest.SerializeToString,
@@ -128,6 +138,31 @@ class AdminServiceServicer(object):
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
         (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
         PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteStep(self, request, context):
+        """Completes a step of the current run by hand, with a result or by skipping it: from DEAD, PAUSED,
+        SCHEDULED or PENDING, and with fence from RUNNING; then its lease is worthless and a late result
+        refused. What depends on it becomes ready once all of its dependencies are COMPLETED; what it
+        depends on still runs. It is an attempt of its own, of dispatcher_id `operator`, that does not
+        count. A FAILED run goes on where a DEAD step is completed, or another step becomes ready.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION (STEP_FINISHED: it is
+        COMPLETED; STEP_RUNNING; RUN_FINISHED: the run is CANCELLED), ABORTED (STEP_CHANGED, RUN_CHANGED,
+        PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FailStep(self, request, context):
+        """Fails a step of the current run for good by hand: from PAUSED, SCHEDULED or PENDING, and with
+        fence from RUNNING. It is DEAD, with the error type `FailedByOperator`; RetryStep revives it: one
+        that failed while PENDING is PENDING again, or ready where its dependencies are completed
+        by then. It is an attempt as CompleteStep's is.
+        Errors: those of CompleteStep; STEP_FINISHED of a DEAD step, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +291,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.RetryStepRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.RetryStepResponse.SerializeToString,
             ),
+            'CompleteStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteStep,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.CompleteStepRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.CompleteStepResponse.SerializeToString,
+            ),
+            'FailStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.FailStep,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.FailStepRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.FailStepResponse.SerializeToString,
+            ),
             'Restart': grpc.unary_unary_rpc_method_handler(
                     servicer.Restart,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.RestartRequest.FromString,
@@ -350,6 +395,60 @@ class AdminService(object):
             '/zart.v1.AdminService/RetryStep',
             zart_dot_v1_dot_admin__service__pb2.RetryStepRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.RetryStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/CompleteStep',
+            zart_dot_v1_dot_admin__service__pb2.CompleteStepRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.CompleteStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FailStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/FailStep',
+            zart_dot_v1_dot_admin__service__pb2.FailStepRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.FailStepResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,23 @@ class AdminServiceStub:
     (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
     PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
     """
+    CompleteStep: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CompleteStepRequest, _admin_service_pb2.CompleteStepResponse]
+    """Completes a step of the current run by hand, with a result or by skipping it: from DEAD, PAUSED,
+    SCHEDULED or PENDING, and with fence from RUNNING; then its lease is worthless and a late result
+    refused. What depends on it becomes ready once all of its dependencies are COMPLETED; what it
+    depends on still runs. It is an attempt of its own, of dispatcher_id `operator`, that does not
+    count. A FAILED run goes on where a DEAD step is completed, or another step becomes ready.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION (STEP_FINISHED: it is
+    COMPLETED; STEP_RUNNING; RUN_FINISHED: the run is CANCELLED), ABORTED (STEP_CHANGED, RUN_CHANGED,
+    PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    """
+    FailStep: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.FailStepRequest, _admin_service_pb2.FailStepResponse]
+    """Fails a step of the current run for good by hand: from PAUSED, SCHEDULED or PENDING, and with
+    fence from RUNNING. It is DEAD, with the error type `FailedByOperator`; RetryStep revives it: one
+    that failed while PENDING is PENDING again, or ready where its dependencies are completed
+    by then. It is an attempt as CompleteStep's is.
+    Errors: those of CompleteStep; STEP_FINISHED of a DEAD step, too.
+    """
     Restart: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
     its leases are fenced and late results refused; a finished one keeps its status. Corrected
@@ -146,6 +163,23 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
     (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
     PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    """
+    CompleteStep: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CompleteStepRequest, _admin_service_pb2.CompleteStepResponse]  # type: ignore[assignment]
+    """Completes a step of the current run by hand, with a result or by skipping it: from DEAD, PAUSED,
+    SCHEDULED or PENDING, and with fence from RUNNING; then its lease is worthless and a late result
+    refused. What depends on it becomes ready once all of its dependencies are COMPLETED; what it
+    depends on still runs. It is an attempt of its own, of dispatcher_id `operator`, that does not
+    count. A FAILED run goes on where a DEAD step is completed, or another step becomes ready.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION (STEP_FINISHED: it is
+    COMPLETED; STEP_RUNNING; RUN_FINISHED: the run is CANCELLED), ABORTED (STEP_CHANGED, RUN_CHANGED,
+    PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+    """
+    FailStep: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.FailStepRequest, _admin_service_pb2.FailStepResponse]  # type: ignore[assignment]
+    """Fails a step of the current run for good by hand: from PAUSED, SCHEDULED or PENDING, and with
+    fence from RUNNING. It is DEAD, with the error type `FailedByOperator`; RetryStep revives it: one
+    that failed while PENDING is PENDING again, or ready where its dependencies are completed
+    by then. It is an attempt as CompleteStep's is.
+    Errors: those of CompleteStep; STEP_FINISHED of a DEAD step, too.
     """
     Restart: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RestartRequest, _admin_service_pb2.RestartResponse]  # type: ignore[assignment]
     """Ends the current run and creates the next from scratch. An unfinished run becomes CANCELLED,
@@ -244,6 +278,35 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION
         (STEP_NOT_DEAD, STEP_IN_DOUBT, RUN_NOT_CURRENT, RUN_FINISHED), ABORTED (RUN_CHANGED,
         PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        """
+
+    @_abc_1.abstractmethod
+    def CompleteStep(
+        self,
+        request: _admin_service_pb2.CompleteStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CompleteStepResponse, _abc.Awaitable[_admin_service_pb2.CompleteStepResponse]]:
+        """Completes a step of the current run by hand, with a result or by skipping it: from DEAD, PAUSED,
+        SCHEDULED or PENDING, and with fence from RUNNING; then its lease is worthless and a late result
+        refused. What depends on it becomes ready once all of its dependencies are COMPLETED; what it
+        depends on still runs. It is an attempt of its own, of dispatcher_id `operator`, that does not
+        count. A FAILED run goes on where a DEAD step is completed, or another step becomes ready.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, STEP_NOT_FOUND), FAILED_PRECONDITION (STEP_FINISHED: it is
+        COMPLETED; STEP_RUNNING; RUN_FINISHED: the run is CANCELLED), ABORTED (STEP_CHANGED, RUN_CHANGED,
+        PLAN_CHANGED), RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
+        """
+
+    @_abc_1.abstractmethod
+    def FailStep(
+        self,
+        request: _admin_service_pb2.FailStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.FailStepResponse, _abc.Awaitable[_admin_service_pb2.FailStepResponse]]:
+        """Fails a step of the current run for good by hand: from PAUSED, SCHEDULED or PENDING, and with
+        fence from RUNNING. It is DEAD, with the error type `FailedByOperator`; RetryStep revives it: one
+        that failed while PENDING is PENDING again, or ready where its dependencies are completed
+        by then. It is an attempt as CompleteStep's is.
+        Errors: those of CompleteStep; STEP_FINISHED of a DEAD step, too.
         """
 
     @_abc_1.abstractmethod

@@ -48,6 +48,10 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """A pause rule's time was up."""
     OPERATION_KIND_REGISTER_TASK: _OperationKind.ValueType  # 9
     """RegisterTask, where it changed the current definition."""
+    OPERATION_KIND_COMPLETE_STEP: _OperationKind.ValueType  # 10
+    """CompleteStep; a skip too: see OperationMade.resolution."""
+    OPERATION_KIND_FAIL_STEP: _OperationKind.ValueType  # 11
+    """FailStep."""
     OPERATION_KIND_UPDATE_PAUSE_RULE: _OperationKind.ValueType  # 12
     """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
     longer, and one for a new end. One as well where it changed nothing.
@@ -94,6 +98,10 @@ OPERATION_KIND_EXPIRE: OperationKind.ValueType  # 8
 """A pause rule's time was up."""
 OPERATION_KIND_REGISTER_TASK: OperationKind.ValueType  # 9
 """RegisterTask, where it changed the current definition."""
+OPERATION_KIND_COMPLETE_STEP: OperationKind.ValueType  # 10
+"""CompleteStep; a skip too: see OperationMade.resolution."""
+OPERATION_KIND_FAIL_STEP: OperationKind.ValueType  # 11
+"""FailStep."""
 OPERATION_KIND_UPDATE_PAUSE_RULE: OperationKind.ValueType  # 12
 """UpdatePauseRule: one record for each execution that the rule exempts from then on, or no
 longer, and one for a new end. One as well where it changed nothing.
@@ -492,14 +500,14 @@ class OperationReplaced(_message.Message):
     error: _builtins.str
     """The error of that run."""
     step_status: _execution_pb2.StepStatus.ValueType
-    """The status of the step that was retried."""
+    """The status of the step that was retried, completed or failed."""
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
         """When that run was finished."""
 
     @_builtins.property
     def step_error(self) -> _execution_pb2.StepError:
-        """The error of the step that was retried."""
+        """The error of the step that was retried or completed."""
 
     @_builtins.property
     def fenced_steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.FencedStep]:
@@ -541,6 +549,7 @@ class OperationMade(_message.Message):
     IS_EXEMPT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CORRECTED_INPUT_STEPS_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -551,6 +560,8 @@ class OperationMade(_message.Message):
     """The version of the definition registered or started."""
     is_exempt: _builtins.bool
     """Whether the pause rule exempts the execution from then on."""
+    resolution: _execution_pb2.StepResolution.ValueType
+    """Of CompleteStep: whether the step was completed or skipped."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -579,10 +590,11 @@ class OperationMade(_message.Message):
         is_exempt: _builtins.bool | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         corrected_input_steps: _abc.Iterable[_builtins.str] | None = ...,
+        resolution: _execution_pb2.StepResolution.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
     _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015

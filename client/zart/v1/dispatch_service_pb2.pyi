@@ -233,6 +233,7 @@ class LeasedTask(_message.Message):
     LEASE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     LEASE_TTL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    UPSTREAM_SKIPPED_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Names the queued task. Opaque."""
     lease_token: _builtins.int
@@ -282,6 +283,10 @@ class LeasedTask(_message.Message):
     def lease_ttl(self) -> _duration_pb2.Duration:
         """How long the lease lasts from now: what a dispatcher goes by, whatever its own clock says."""
 
+    @_builtins.property
+    def upstream_skipped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Direct dependencies that an operator skipped: their results are null."""
+
     def __init__(
         self,
         *,
@@ -303,10 +308,11 @@ class LeasedTask(_message.Message):
         lease_expires_at: _timestamp_pb2.Timestamp | None = ...,
         lease_ttl: _duration_pb2.Duration | None = ...,
         idempotency_key: _builtins.str = ...,
+        upstream_skipped: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_ttl", b"lease_ttl", "payload_json", b"payload_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "attempt", b"attempt", "execution_id", b"execution_id", "handler", b"handler", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "max_attempts", b"max_attempts", "payload_json", b"payload_json", "run_id", b"run_id", "run_number", b"run_number", "step_name", b"step_name", "task_id", b"task_id", "task_name", b"task_name", "timeout", b"timeout", "upstream_json", b"upstream_json", "upstream_omitted", b"upstream_omitted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "attempt", b"attempt", "execution_id", b"execution_id", "handler", b"handler", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "max_attempts", b"max_attempts", "payload_json", b"payload_json", "run_id", b"run_id", "run_number", b"run_number", "step_name", b"step_name", "task_id", b"task_id", "task_name", b"task_name", "timeout", b"timeout", "upstream_json", b"upstream_json", "upstream_omitted", b"upstream_omitted", "upstream_skipped", b"upstream_skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015

@@ -98,6 +98,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
     attempt, ended_as, finding).
     """
+    ERROR_REASON_STEP_FINISHED: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION: the step has ended already (metadata: status)."""
+    ERROR_REASON_STEP_RUNNING: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION: the step is in flight, and fence is not set (metadata: attempt,
+    dispatcher_id).
+    """
+    ERROR_REASON_STEP_CHANGED: _ErrorReason.ValueType  # 46
+    """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
+    attempt).
+    """
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
     ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
@@ -199,6 +209,16 @@ ERROR_REASON_STEP_IN_DOUBT: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
 and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
 attempt, ended_as, finding).
+"""
+ERROR_REASON_STEP_FINISHED: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION: the step has ended already (metadata: status)."""
+ERROR_REASON_STEP_RUNNING: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION: the step is in flight, and fence is not set (metadata: attempt,
+dispatcher_id).
+"""
+ERROR_REASON_STEP_CHANGED: ErrorReason.ValueType  # 46
+"""ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
+attempt).
 """
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""

@@ -149,7 +149,7 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_STATUS_RELEASED: _AttemptStatus.ValueType  # 6
     """Given back by its dispatcher before it began; does not count."""
     ATTEMPT_STATUS_ABANDONED: _AttemptStatus.ValueType  # 7
-    """Its run was cancelled or superseded under it."""
+    """Its run was cancelled or superseded under it, or an operator ended its step."""
 
 class AttemptStatus(_AttemptStatus, metaclass=_AttemptStatusEnumTypeWrapper):
     """How one attempt of a step stands or ended."""
@@ -169,8 +169,36 @@ ATTEMPT_STATUS_LOST: AttemptStatus.ValueType  # 5
 ATTEMPT_STATUS_RELEASED: AttemptStatus.ValueType  # 6
 """Given back by its dispatcher before it began; does not count."""
 ATTEMPT_STATUS_ABANDONED: AttemptStatus.ValueType  # 7
-"""Its run was cancelled or superseded under it."""
+"""Its run was cancelled or superseded under it, or an operator ended its step."""
 Global___AttemptStatus: _TypeAlias = AttemptStatus  # noqa: Y015
+
+class _StepResolution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepResolution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_RESOLUTION_UNSPECIFIED: _StepResolution.ValueType  # 0
+    """The step is not COMPLETED."""
+    STEP_RESOLUTION_EXECUTED: _StepResolution.ValueType  # 1
+    """A dispatcher ran it."""
+    STEP_RESOLUTION_COMPLETED_BY_OPERATOR: _StepResolution.ValueType  # 2
+    """An operator gave its result: CompleteStep."""
+    STEP_RESOLUTION_SKIPPED_BY_OPERATOR: _StepResolution.ValueType  # 3
+    """An operator skipped it: its result is null."""
+
+class StepResolution(_StepResolution, metaclass=_StepResolutionEnumTypeWrapper):
+    """Who completed a step."""
+
+STEP_RESOLUTION_UNSPECIFIED: StepResolution.ValueType  # 0
+"""The step is not COMPLETED."""
+STEP_RESOLUTION_EXECUTED: StepResolution.ValueType  # 1
+"""A dispatcher ran it."""
+STEP_RESOLUTION_COMPLETED_BY_OPERATOR: StepResolution.ValueType  # 2
+"""An operator gave its result: CompleteStep."""
+STEP_RESOLUTION_SKIPPED_BY_OPERATOR: StepResolution.ValueType  # 3
+"""An operator skipped it: its result is null."""
+Global___StepResolution: _TypeAlias = StepResolution  # noqa: Y015
 
 @_typing.final
 class Execution(_message.Message):
@@ -420,6 +448,7 @@ class Step(_message.Message):
     IN_DOUBT_FIELD_NUMBER: _builtins.int
     INPUT_CORRECTIONS_FIELD_NUMBER: _builtins.int
     INPUT_OMITTED_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
     step_name: _builtins.str
     """Names the step; unique within its run."""
     status: Global___StepStatus.ValueType
@@ -459,6 +488,8 @@ class Step(_message.Message):
     """
     input_omitted: _builtins.bool
     """True where the corrected input was left out for size: GetStep has it."""
+    resolution: Global___StepResolution.ValueType
+    """Of a COMPLETED step: who completed it."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that it waits for."""
@@ -519,10 +550,11 @@ class Step(_message.Message):
         in_doubt: _builtins.bool = ...,
         input_corrections: _builtins.int = ...,
         input_omitted: _builtins.bool = ...,
+        resolution: Global___StepResolution.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "completed_at", b"completed_at", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "not_before", b"not_before", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_corrections", b"input_corrections", "input_json", b"input_json", "input_omitted", b"input_omitted", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_corrections", b"input_corrections", "input_json", b"input_json", "input_omitted", b"input_omitted", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "resolution", b"resolution", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015
@@ -553,6 +585,7 @@ class Attempt(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Counts from 1, never reused within a run."""
     status: Global___AttemptStatus.ValueType
@@ -563,6 +596,8 @@ class Attempt(_message.Message):
     """Who leased it, as the server verified it; empty where callers are not authenticated."""
     in_doubt: _builtins.bool
     """True where it may have had its effect, and nobody has resolved that yet: see ListInDoubt."""
+    reason: _builtins.str
+    """Of an operator's (dispatcher_id `operator`): why, in the operator's words."""
     @_builtins.property
     def error(self) -> Global___StepError:
         """What went wrong."""
@@ -586,10 +621,11 @@ class Attempt(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         principal: _builtins.str = ...,
         in_doubt: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "error", b"error", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "in_doubt", b"in_doubt", "principal", b"principal", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "completed_at", b"completed_at", "dispatcher_id", b"dispatcher_id", "error", b"error", "in_doubt", b"in_doubt", "principal", b"principal", "reason", b"reason", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -597,8 +633,8 @@ Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class FencedStep(_message.Message):
-    """A step that was in flight when its run was cancelled or superseded: its handler may still be
-    at work, its report will be refused.
+    """A step that was in flight when its run was cancelled or superseded, or when an operator ended it:
+    its handler may still be at work, its report will be refused.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

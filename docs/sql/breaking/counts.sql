@@ -28,6 +28,7 @@ FROM (SELECT EXISTS (
 CROSS JOIN LATERAL (
     SELECT * FROM zart.attempts
     WHERE completed_at > $1 AND status IN ('failed', 'timed_out', 'lost')
+        AND lease_token IS NOT NULL
     ORDER BY completed_at DESC LIMIT 10000) a
 CROSS JOIN LATERAL (SELECT execution_key, definition_key FROM zart.runs
     WHERE run_key = a.run_key OFFSET 0) r

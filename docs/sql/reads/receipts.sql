@@ -39,10 +39,10 @@ FROM (
         AND (run_key, step_no) <= ((SELECT run_key FROM upto), (SELECT step_no FROM upto))
         AND status = 'completed' AND source_run_key IS NULL AND lease_token IS NOT NULL
     UNION ALL
-    SELECT run_key, step_no, lease_token, completed_at
-    FROM zart.attempts
+    SELECT run_key, step_no, lease_token, completed_at FROM zart.attempts
     WHERE (run_key, step_no) > ($1::bigint, $2::integer)
         AND (run_key, step_no) <= ((SELECT run_key FROM upto), (SELECT step_no FROM upto))
+        AND lease_token IS NOT NULL
     UNION ALL
     SELECT run_key, step_no, lease_token, NULL
     FROM zart.leases
@@ -79,10 +79,10 @@ FROM (
             AND (run_key, step_no) <= ($4::bigint, $5::integer)
             AND status = 'completed' AND source_run_key IS NULL AND lease_token IS NOT NULL
         UNION ALL
-        SELECT run_key, step_no, lease_token, completed_at, attempt
-        FROM zart.attempts
+        SELECT run_key, step_no, lease_token, completed_at, attempt FROM zart.attempts
         WHERE (run_key, step_no) > ($2::bigint, $3::integer)
             AND (run_key, step_no) <= ($4::bigint, $5::integer)
+            AND lease_token IS NOT NULL
         UNION ALL
         SELECT run_key, step_no, lease_token, NULL, attempt
         FROM zart.leases
@@ -111,6 +111,7 @@ FROM (
     FROM zart.attempts
     WHERE (run_key, step_no) > ($1::bigint, $2::integer)
         AND (run_key, step_no) <= ($3::bigint, $4::integer)
+        AND lease_token IS NOT NULL
     UNION ALL
     SELECT run_key, step_no, lease_token, NULL, attempt, dispatcher_id, started_at
     FROM zart.leases

@@ -12,6 +12,7 @@ WITH run AS MATERIALIZED (
     SELECT run.*, s.run_key AS steps_of, s.step_no, s.status, o.run_key AS made_in,
         o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
         o.completed_at, o.correction, o.dispatcher_id AS done_by, o.principal AS done_as,
+        o.resolution, o.reason AS done_for,
         src.run_number AS source_run_number,
         COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
         q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
@@ -76,7 +77,8 @@ WITH run AS MATERIALIZED (
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT  steps_of, step_no, status, attempt, max_attempts, retryable, error,
-        started_at, completed_at, done_by, done_as, source_run_number, scheduled_at,
+        started_at, completed_at, done_by, done_as, resolution, done_for,
+        source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
         leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
         created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
@@ -86,7 +88,7 @@ WITH run AS MATERIALIZED (
                 AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
         CASE WHEN error_bytes IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
-                    'dispatcher_id', dispatcher_id, 'principal', principal,
+                    'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,
                     'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
                             'type', error->>'type', 'message', left(error->>'message', 200)) END)

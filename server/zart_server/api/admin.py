@@ -21,6 +21,7 @@ from zart_server.api.mutations.admin import (
     stop_release_mutation,
     update_pause_rule_mutation,
 )
+from zart_server.api.mutations.by_hand import COMPLETE_STEP, FAIL_STEP
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
@@ -57,6 +58,18 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
         return await self._mutations.run(RETRY_STEP, request)
+
+    async def CompleteStep(  # noqa: N802 - the proto's name
+        self, request: pb.CompleteStepRequest, context: Context
+    ) -> pb.CompleteStepResponse:
+        """Complete a step by hand."""
+        return await self._mutations.run(COMPLETE_STEP, request)
+
+    async def FailStep(  # noqa: N802 - the proto's name
+        self, request: pb.FailStepRequest, context: Context
+    ) -> pb.FailStepResponse:
+        """Fail a step by hand."""
+        return await self._mutations.run(FAIL_STEP, request)
 
     async def Restart(  # noqa: N802 - the proto's name
         self, request: pb.RestartRequest, context: Context

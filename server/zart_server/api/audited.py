@@ -8,6 +8,8 @@ from zart_server.domain.operations import OperationKind
 
 AUDITED: Mapping[str, OperationKind] = {
     "/zart.v1.AdminService/RetryStep": OperationKind.RETRY_STEP,
+    "/zart.v1.AdminService/CompleteStep": OperationKind.COMPLETE_STEP,
+    "/zart.v1.AdminService/FailStep": OperationKind.FAIL_STEP,
     "/zart.v1.AdminService/Restart": OperationKind.RESTART,
     "/zart.v1.AdminService/Rerun": OperationKind.RERUN,
     "/zart.v1.AdminService/Pause": OperationKind.PAUSE,

@@ -63,6 +63,8 @@ class LeasedTasks:
                     results[name] = text
             if item.upstream_omitted:
                 task.upstream_omitted.extend(item.upstream_omitted)
+            if item.upstream_skipped:
+                task.upstream_skipped.extend(item.upstream_skipped)
 
     def _alike_of(self, item: dispatch.LeasedTask) -> bytes:
         key = item.definition_key, item.step_no, item.lease_ttl

@@ -7,7 +7,7 @@ from google.rpc import code_pb2
 from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import error_reason_pb2, execution_pb2, refusal_pb2
 from zart_server.api import encode
-from zart_server.api.encode_step import STEP_STATUS
+from zart_server.api.encode_step import RESOLUTION, STEP_STATUS
 from zart_server.domain.operations import Operation, OperationKind, OperationStatus, Refusal
 from zart_server.domain.rule_holds import RuleHold
 
@@ -54,6 +54,7 @@ def operation(item: Operation) -> pb.Operation:
             is_exempt=made.is_exempt,
             expires_at=encode.timestamp(made.expires_at),
             corrected_input_steps=made.corrected_input_steps,
+            resolution=RESOLUTION[made.resolution],
         ),
         principal=item.principal,
         status=_STATUS[item.status],

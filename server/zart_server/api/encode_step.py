@@ -14,10 +14,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.v1 import execution_pb2
 from zart_server.domain import model
+from zart_server.domain.step_resolution import StepResolution
 
 STEP_STATUS = {s: execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.name}") for s in model.StepStatus}
 _ATTEMPT_STATUS = {
     s: execution_pb2.AttemptStatus.Value(f"ATTEMPT_STATUS_{s.name}") for s in model.AttemptStatus
+}
+RESOLUTION: dict[StepResolution | None, execution_pb2.StepResolution.ValueType] = {
+    None: execution_pb2.STEP_RESOLUTION_UNSPECIFIED,
+    **{
+        each: execution_pb2.StepResolution.Value(f"STEP_RESOLUTION_{each.name}")
+        for each in StepResolution
+    },
 }
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _PLAIN = (
@@ -58,6 +66,7 @@ def step(item: model.Step) -> execution_pb2.Step:
 
 def _fill_step(encoded: execution_pb2.Step, item: model.Step) -> None:
     encoded.status = STEP_STATUS[item.status]
+    encoded.resolution = RESOLUTION[item.resolution]
     for name in _PLAIN:
         if value := getattr(item, name):
             setattr(encoded, name, value)
@@ -82,6 +91,8 @@ def _fill_attempt(encoded: execution_pb2.Attempt, item: model.Attempt) -> None:
     encoded.principal = item.principal
     if item.in_doubt:
         encoded.in_doubt = True
+    if item.reason:
+        encoded.reason = item.reason
     if item.error is not None:
         _fill_error(encoded.error, item.error)
     _fill_time(encoded.started_at, item.started_at)

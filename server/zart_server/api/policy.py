@@ -24,6 +24,8 @@ Need: TypeAlias = Role | Access
 
 POLICY: Mapping[str, Need] = {
     "/zart.v1.AdminService/RetryStep": Role.OPERATOR,
+    "/zart.v1.AdminService/CompleteStep": Role.OPERATOR,
+    "/zart.v1.AdminService/FailStep": Role.OPERATOR,
     "/zart.v1.AdminService/Restart": Role.OPERATOR,
     "/zart.v1.AdminService/Rerun": Role.OPERATOR,
     "/zart.v1.AdminService/Pause": Role.OPERATOR,

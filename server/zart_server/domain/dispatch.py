@@ -50,6 +50,7 @@ class LeasedTask(NamedTuple):
     lease_ttl: timedelta
     correction: int = 0
     corrected_input_json: str | None = None
+    upstream_skipped: Sequence[str] = ()
 
 
 def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:

@@ -11,6 +11,7 @@
     │   └── PauseRuleNotFound   TaskDefinitionNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
+    ├── StepFinished            StepRunning     StepChanged
     ├── RuleNotActive           StepInDoubt
     ├── ScopeMatchesNothing
     ├── RunChanged              PlanChanged
@@ -287,6 +288,52 @@ class StepInDoubt(ZartError):
             attempt=attempt,
             ended_as=ended_as.upper(),
             finding=finding.upper(),
+        )
+
+
+class StepFinished(ZartError):
+    """The step has ended: an operator cannot end it again."""
+
+    reason = "STEP_FINISHED"
+
+    def __init__(self, run_id: str, step_name: str, status: str) -> None:
+        super().__init__(
+            f"step {step_name!r} of run {run_id!r} is {status.upper()} already",
+            run_id=run_id,
+            step_name=step_name,
+            status=status.upper(),
+        )
+
+
+class StepRunning(ZartError):
+    """The step is in flight, and the caller did not ask to fence it."""
+
+    reason = "STEP_RUNNING"
+
+    def __init__(self, run_id: str, step_name: str, attempt: int, dispatcher_id: str) -> None:
+        super().__init__(
+            f"step {step_name!r} of run {run_id!r} is in flight (attempt {attempt}, on"
+            f" {dispatcher_id!r}): wait, or fence it",
+            run_id=run_id,
+            step_name=step_name,
+            attempt=attempt,
+            dispatcher_id=dispatcher_id,
+        )
+
+
+class StepChanged(ZartError):
+    """The last attempt of the step is not the one that the caller expected."""
+
+    reason = "STEP_CHANGED"
+
+    def __init__(self, run_id: str, step_name: str, expected: int, attempt: int) -> None:
+        super().__init__(
+            f"the last attempt of step {step_name!r} of run {run_id!r} is {attempt},"
+            f" not {expected}: look again",
+            run_id=run_id,
+            step_name=step_name,
+            expected_attempt=expected,
+            attempt=attempt,
         )
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.pacing import PauseRuleRelease
 from zart_server.domain.rule_counts import RuleCounts
+from zart_server.domain.step_resolution import StepResolution
 
 MOST_ATTEMPTS = 1_000_000  # of a step, by its policy or by one retry
 
@@ -215,6 +216,7 @@ class Attempt:
     completed_at: datetime | None
     principal: str = ""
     in_doubt: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +248,12 @@ class Step:
     in_doubt: bool = False
     input_corrections: int = 0
     input_omitted: bool = False
+    resolution: StepResolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FencedStep:
-    """A step that was in flight when its run was cancelled or superseded."""
+    """A step that was in flight when its run was ended, or when an operator ended the step."""
 
     step_name: str
     attempt: int

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from zart_server.domain.model import FencedStep, RunStatus, StepError, StepStatus
+from zart_server.domain.step_resolution import StepResolution
 
 
 class OperationKind(StrEnum):
@@ -22,6 +23,8 @@ class OperationKind(StrEnum):
     RESUME = "resume"
     EXPIRE = "expire"
     REGISTER_TASK = "register_task"
+    COMPLETE_STEP = "complete_step"
+    FAIL_STEP = "fail_step"
     UPDATE_PAUSE_RULE = "update_pause_rule"
     DRAIN = "drain"
     CREATE_BREAKER = "create_breaker"
@@ -78,6 +81,7 @@ class Made:
     is_exempt: bool | None = None
     expires_at: datetime | None = None
     corrected_input_steps: tuple[str, ...] = ()
+    resolution: StepResolution | None = None
 
 
 @dataclass(frozen=True, slots=True)

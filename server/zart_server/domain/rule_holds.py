@@ -41,8 +41,9 @@ class Wait(NamedTuple):
 class OnRecord:
     """What else the record has of a run.
 
-    ``retried``: when each step was retried. ``exempted``: when each rule (by its id) began and
-    ceased to exempt the execution. ``let_go``: when a rule let the attempt of a step go.
+    ``retried``: when each step was retried, or completed by hand while it was DEAD. ``exempted``:
+    when each rule (by its id) began and ceased to exempt the execution.
+    ``let_go``: when a rule let the attempt of a step go.
     """
 
     retried: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
@@ -62,11 +63,11 @@ def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait
         ended: datetime | None = since
         for attempt in sorted(step.attempts, key=lambda each: each.attempt):
             if ended is not None:
-                begun = max([ended, *(at for at in retried if at <= attempt.started_at)])
+                begun = max([since, ended, *(at for at in retried if at <= attempt.started_at)])
                 yield Wait(step.step_name, attempt.attempt, begun, attempt.started_at)
             number, ended = attempt.attempt, attempt.completed_at
         if ended is not None and step.status in _WAITING:
-            begun = max([ended, *retried])
+            begun = max([since, ended, *retried])
             until = run.completed_at if step.status is StepStatus.CANCELLED else None
             yield Wait(step.step_name, number + 1, begun, until)
 

@@ -117,7 +117,7 @@ def _end(skip: str, more: str = "") -> str:
     return f"""
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
         {_ENDED.format(only_if="true")} {more}
-        SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, NULL::integer,
+        SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
                NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
@@ -160,7 +160,9 @@ async def end_leases(
     else:
         statement = _END[if_locked(wait=wait)]
     rows = await tx.fetch(statement.text, *statement.arguments(**values))
-    locked = {row[0]: LockedRun(row[0], row[4], row[3]) for row in rows if row[1] is None}
+    locked = {
+        row[0]: LockedRun(row[0], row[4], row[3], bool(row[5])) for row in rows if row[1] is None
+    }
     ended = [EndedLease(*row) for row in rows if row[1] is not None]
     tx.changes.changed(item.run_key for item in ended)
     return locked, ended
@@ -177,7 +179,8 @@ _END_AND_ENQUEUE = Statement(
     f"""
     WITH locked AS MATERIALIZED ({LOCKING} SKIP LOCKED), now AS MATERIALIZED (
         SELECT {SHARED_EPOCH} AS epoch, l.n, l.are_running FROM (
-            SELECT count(*) AS n, bool_and(status = 'running') AS are_running FROM locked) l
+            SELECT count(*) AS n, bool_and(status = 'running' AND NOT by_hand) AS are_running
+            FROM locked) l
     ), fine AS MATERIALIZED (
         SELECT are_running AND n = cardinality(:locked::text::bigint[]) AND epoch = :epoch AS yes
         FROM now
@@ -213,8 +216,9 @@ async def end_and_enqueue(
 
     ``lasts`` are the indexes, from 1, of the verdicts that complete their run; ``ready.after`` has
     the index of the verdict that made each step ready. A lease that is not current completes no
-    run and makes no step ready. Return None, having done nothing, unless all the runs are running,
-    no other transaction has locked one, and the rules have not changed since the steps were judged.
+    run and makes no step ready. Return None, having done nothing, unless all the runs are running
+    and no step of them was ended by hand, no other transaction has locked one, and the rules have
+    not changed since the steps were judged.
     Locks the runs, then the pause lock, then the leases.
     """
     rows = await connection.fetch(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.connection import Connection
 
 # Longer texts are only read once it is known that they fit into the response.
@@ -14,26 +16,44 @@ _RESULTS = """{keys} u(run_key, step_no)
             SELECT run_key, step_no, source_run_key FROM zart.steps
             WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
         CROSS JOIN LATERAL (
-            SELECT result FROM zart.steps
+            SELECT result, resolution FROM zart.steps
             WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
             OFFSET 0) o"""
 
 
+class Upstream(NamedTuple):
+    """A step's result, as text where it is short, and its size in bytes.
+
+    ``is_skipped``: an operator skipped the step.
+    """
+
+    text: str | None
+    size: int
+    is_skipped: bool
+
+
 async def read_upstream(
     connection: Connection, wanted: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], tuple[str | None, int]]:
-    """Read results by (run key, step number): the text where it is short, and its size in bytes."""
+) -> dict[tuple[int, int], Upstream]:
+    """Read results by (run key, step number)."""
     rows = await connection.fetch(
         f"""
         SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
-            CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result
+            CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result,
+            COALESCE(o.resolution = $4, false) AS is_skipped
         FROM {_RESULTS.format(keys="unnest($1::bigint[], $2::integer[])")}
         """,
         [run_key for run_key, _ in wanted],
         [step_no for _, step_no in wanted],
         READ_AT_ONCE,
+        StepResolution.SKIPPED_BY_OPERATOR.value,
     )
-    return {(row["run_key"], row["step_no"]): (row["result"], row["bytes"] or 0) for row in rows}
+    return {
+        (row["run_key"], row["step_no"]): Upstream(
+            row["result"], row["bytes"] or 0, row["is_skipped"]
+        )
+        for row in rows
+    }
 
 
 async def read_large(

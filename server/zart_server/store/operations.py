@@ -9,8 +9,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from zart_server.domain.commands import Caller
-from zart_server.domain.model import FencedStep, PauseRule, RunStatus, StepError, StepStatus
+from zart_server.domain.model import (
+    FencedStep,
+    PauseRule,
+    RunStatus,
+    StepError,
+    StepStatus,
+)
 from zart_server.domain.operations import Made, OperationKind, Replaced
+from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.connection import Tx
 from zart_server.store.statement import Statement
 
@@ -159,5 +166,7 @@ def made_from_json(text: str | None) -> Made:
         values[key] = tuple(values.get(key, ()))
     if "expires_at" in values:
         values["expires_at"] = datetime.fromisoformat(values["expires_at"])
+    if "resolution" in values:
+        values["resolution"] = StepResolution(values["resolution"])
     # A newer server may have made more.
     return Made(**{name: value for name, value in values.items() if name in _FIELDS[Made]})

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from zart_server.store.connection import Tx
+from zart_server.store.statement import Statement
 
 # Where a task stands in its lane: (not_before, queue_no).
 LaneCursor: TypeAlias = tuple[datetime, int]
@@ -41,3 +42,36 @@ async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
         " FOR UPDATE",
         run_keys,
     )
+
+
+_LOCK_STEPS = Statement(
+    """
+    WITH steps AS MATERIALIZED (
+        SELECT * FROM unnest(:run_keys::bigint[], :step_nos::integer[]) u(run_key, step_no)
+        ORDER BY run_key, step_no
+    ), seen AS MATERIALIZED (
+        SELECT u.* FROM steps u CROSS JOIN LATERAL (
+            SELECT FROM zart.queue
+            WHERE queue.run_key = u.run_key AND queue.step_no = u.step_no OFFSET 0) q
+    ), locked AS MATERIALIZED (
+        SELECT u.* FROM steps u CROSS JOIN LATERAL (
+            SELECT FROM zart.queue
+            WHERE queue.run_key = u.run_key AND queue.step_no = u.step_no FOR UPDATE) q
+    )
+    SELECT (SELECT count(*) FROM seen) = (SELECT count(*) FROM locked)
+    """,
+    locks=("queue",),
+)
+
+
+async def lock_queued_steps(tx: Tx, steps: Sequence[tuple[int, int]]) -> None:
+    """Lock the queue rows of steps, waiting for claims; the caller has locked the runs.
+
+    A claim that was waited for may have put its task back, as another row, which the next claim may
+    have locked meanwhile. So this goes on until it has locked all rows that it has seen: what has
+    none then, gets none while the runs are locked.
+    """
+    run_keys, step_nos = zip(*steps, strict=True)
+    values = _LOCK_STEPS.arguments(run_keys=run_keys, step_nos=step_nos)
+    while not await tx.fetchval(_LOCK_STEPS.text, *values):
+        pass

@@ -20,6 +20,8 @@ class StepToRevive(NamedTuple):
     """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task.
 
     ``input_json`` corrects its input; None: it stays.
+    ``pending_deps``: how many of its dependencies are not completed, so that it is PENDING; only of
+    a step that was failed by hand.
     """
 
     run_key: int
@@ -28,6 +30,7 @@ class StepToRevive(NamedTuple):
     queued: QueuedAs
     operation: NewOperation
     input_json: str | None = None
+    pending_deps: int = 0
 
 
 _REVIVE = Statement(
@@ -35,13 +38,16 @@ _REVIVE = Statement(
     WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
         SELECT u.*, s.error, (:inputs::text[])[n + 1]::json AS input
         FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
-            budget integer, rule_key bigint, lane integer, timeout_seconds float8, {RECORD})
+            budget integer, pending_deps integer, rule_key bigint, lane integer,
+            timeout_seconds float8, {RECORD})
         CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
             WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
         WHERE s.status = 'dead' AND :epoch = (SELECT epoch FROM now)
     ), revived AS (
         UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
-            retryable = false, correction = CASE WHEN d.input IS NULL THEN s.correction
+            retryable = false, pending_deps = d.pending_deps,
+            max_attempts = s.counted + d.budget,
+            correction = CASE WHEN d.input IS NULL THEN s.correction
                 ELSE COALESCE(s.correction, 0) + 1 END
         FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
         RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
@@ -57,19 +63,20 @@ _REVIVE = Statement(
     ), ready AS MATERIALIZED (
         SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
             0 AS lessee
-        FROM revived
+        FROM revived WHERE pending_deps = 0
     ), {enqueued(*NO_LESSEES)}, done AS (
         SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
             principal, reason, request_id, incident,
             CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
             json_strip_nulls(json_build_object(
-                'task_id', zart.task_id(run_key, step_no, attempt), 'max_attempts', max_attempts,
-                'corrected_input_steps',
+                'task_id', CASE WHEN pending_deps = 0
+                    THEN zart.task_id(run_key, step_no, attempt) END,
+                'max_attempts', counted + budget, 'corrected_input_steps',
                     CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
-        FROM ready
+        FROM revived
     ), operations AS ({recorded("done", ":kind")})
-    SELECT epoch, ready.run_key FROM now LEFT JOIN ready ON true
+    SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true
     """,
     locks=("pause lock, shared", "steps, whose runs the caller has locked", "runs, likewise"),
 )
@@ -81,9 +88,9 @@ async def revive_steps(
     """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
     One step of each run; steps that are not dead are left out. Each is queued, or paused as
-    it was judged, with its corrected input, if it has one. Return None, having done nothing, if the
-    rules have changed since. The caller has locked the runs. Takes the pause lock, shared, before
-    it reads the epoch.
+    it was judged, with its corrected input, if it has one; or it is PENDING. Return None, having
+    done nothing, if the rules have changed since. The caller has locked the runs. Takes the pause
+    lock, shared, before it reads the epoch.
     """
     values = [
         {
@@ -91,6 +98,7 @@ async def revive_steps(
             "run_key": item.run_key,
             "step_no": item.step_no,
             "budget": item.budget,
+            "pending_deps": item.pending_deps,
             "rule_key": rule or 0,
             "lane": item.queued.lane,
             "timeout_seconds": item.queued.timeout_seconds,

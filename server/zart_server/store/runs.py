@@ -14,11 +14,14 @@ from zart_server.store.statement import Statement
 
 RUN_COLUMNS = """run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
-    completed_at"""
+    completed_at, by_hand"""
 
 
 class RunRow(NamedTuple):
-    """A run, without its payload, by its keys."""
+    """A run, without its payload, by its keys.
+
+    ``by_hand``: an operator has ended a step of it.
+    """
 
     run_key: int
     execution_key: int
@@ -35,6 +38,7 @@ class RunRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    by_hand: bool
 
     @classmethod
     def from_values(cls, values: Iterable[Any]) -> RunRow:
@@ -62,11 +66,15 @@ class RunRow(NamedTuple):
 
 
 class LockedRun(NamedTuple):
-    """The changing part of a run that a report has locked."""
+    """The changing part of a run that a report has locked.
+
+    ``by_hand``: an operator has ended a step of it, so it goes by the rows of its steps.
+    """
 
     run_key: int
     dead_steps: int
     status: str
+    by_hand: bool
 
 
 async def run_exists(connection: Connection, execution_key: int, run_number: int) -> bool:
@@ -80,7 +88,7 @@ async def run_exists(connection: Connection, execution_key: int, run_number: int
 
 
 LOCKING = """
-    SELECT run_key, dead_steps, status FROM zart.runs
+    SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY(:locked::text::bigint[])
     ORDER BY run_key FOR NO KEY UPDATE
 """

@@ -13,26 +13,39 @@ from zart_server.store.statement import Statement
 from zart_server.store.step_inputs import InputKey
 
 
-async def open_dependants(
-    tx: Tx, completed: Mapping[tuple[int, int], int]
-) -> list[tuple[int, int, int]]:
-    """Count completed dependencies off steps that wait for several; return those now ready.
+class Opened(NamedTuple):
+    """A step, all its dependencies completed, and what counts of it so far.
 
-    ``completed`` counts them by (run key, step number). What is returned has the correction of the
-    step's input too, 0: none. The caller has locked the runs.
+    Nothing, and ``max_attempts`` None, unless it was retried after it had failed while PENDING.
+    ``correction`` is that of its input, 0: none.
+    """
+
+    run_key: int
+    step_no: int
+    attempt: int = 0
+    counted: int = 0
+    max_attempts: int | None = None
+    correction: int = 0
+
+
+async def open_dependants(tx: Tx, completed: Mapping[tuple[int, int], int]) -> list[Opened]:
+    """Count completed dependencies off steps that wait for some; return those now ready.
+
+    ``completed`` counts them by (run key, step number). The caller has locked the runs.
     """
     rows = await tx.fetch(
         f"""
         UPDATE zart.steps s SET pending_deps = s.pending_deps - u.n
         FROM unnest($1::bigint[], $2::integer[], $3::integer[]) u(run_key, step_no, n)
         WHERE s.run_key = {only("u.run_key")} AND s.step_no = u.step_no AND s.status = 'open'
-        RETURNING s.run_key, s.step_no, COALESCE(s.correction, 0), s.pending_deps = 0
+        RETURNING s.run_key, s.step_no, s.attempt, s.counted, s.max_attempts,
+            COALESCE(s.correction, 0), s.pending_deps = 0
         """,
         [run_key for run_key, _ in completed],
         [step_no for _, step_no in completed],
         list(completed.values()),
     )
-    return [(row[0], row[1], row[2]) for row in rows if row[3]]
+    return [Opened(*row[:6]) for row in rows if row[6]]
 
 
 class RerunSteps(NamedTuple):

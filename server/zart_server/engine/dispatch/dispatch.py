@@ -153,7 +153,7 @@ class Dispatch:
                     raise InvalidField(f"step_names[{index}]", f"{name!r} is no direct dependency")
             keys = sorted({(key.run_key, direct[name]) for name in step_names})
             sizes = await read_upstream(tx, keys)
-            total = sum(size for _, size in sizes.values())
+            total = sum(result.size for result in sizes.values())
             if total > _RESULTS_BYTES:
                 raise PayloadTooLarge("step_names", total, _RESULTS_BYTES)
             texts = await read_large(tx, [], keys)

@@ -35,6 +35,7 @@ class _Parts:
     upstream: dict[int, str | None] = field(default_factory=dict)
     omitted: list[int] = field(default_factory=list)
     corrected_input: str | None = None
+    skipped: list[int] = field(default_factory=list)
     size: int = 0
 
     @property
@@ -122,7 +123,9 @@ async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_P
         part.size = part.run.payload_bytes + len(spec.input_json or "") + 1024
         room = _UPSTREAM_BYTES
         for dep in part.definition.graph.depends_on[part.claimed.step_no]:
-            text, size = results[part.claimed.run_key, dep]
+            text, size, is_skipped = results[part.claimed.run_key, dep]
+            if is_skipped:
+                part.skipped.append(dep)
             if size > room:
                 part.omitted.append(dep)
                 continue
@@ -201,6 +204,7 @@ def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> 
             for dep, text in part.upstream.items()
         },
         upstream_omitted=[steps[dep].step_name for dep in part.omitted],
+        upstream_skipped=[steps[dep].step_name for dep in part.skipped],
         lease_expires_at=claimed.lease_expires_at,
         lease_ttl=ttl,
         correction=claimed.correction,

@@ -9,6 +9,7 @@ from zart_server.engine.dispatch.eager import EagerDispatch
 from zart_server.engine.dispatch.enqueue import Ready
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.enqueue import Leases
+from zart_server.store.steps import Opened
 from zart_server.store.stored_graph import Definition
 
 
@@ -28,32 +29,47 @@ class ReadySteps:
         self.ready: list[Ready] = []
         self.after: list[int] = []
 
-    def completed(self, run_key: int, step_no: int, result_json: str, n: int) -> list[int]:
-        """Add the dependants that wait for this step alone; return the others."""
+    def completed(
+        self, run_key: int, step_no: int, result_json: str, n: int, *, by_hand: bool = False
+    ) -> list[int]:
+        """Add the dependants that wait for this step alone; return the others.
+
+        ``by_hand``: a step of the run was ended by hand.
+        """
         run = self._runs[run_key]
         graph = self._definitions[run.definition_key].graph
         self._next.completed(run_key, step_no, result_json)
         others = []
         for after in graph.dependants[step_no]:
-            # In a rerun it may be preserved: its row tells.
-            if len(graph.depends_on[after]) == 1 and not run.is_rerun:
-                self.add_next(run_key, after, n)
+            # In a rerun it may be preserved, by hand it may have ended: its row tells.
+            if len(graph.depends_on[after]) == 1 and not run.is_rerun and not by_hand:
+                self.add_next(Opened(run_key, after), n)
             else:
                 others.append(after)
         return others
 
-    def add_next(self, run_key: int, step_no: int, n: int, correction: int = 0) -> None:
+    def add_next(self, step: Opened, n: int) -> None:
         """Add a step, all its dependencies completed; the reporting call may lease it at once.
 
         Not one whose input was corrected: that input is not at hand.
         """
+        run_key, step_no, attempt, counted, max_attempts, correction = step
         run = self._runs[run_key]
         definition = self._definitions[run.definition_key]
         to = self._outcomes[n].lease_next
         if to is not None and (correction or not self._next.takes(to, run, definition, step_no)):
             to = None
         ready = Ready(
-            definition, run.execution_id, run_key, step_no, lessee=to, correction=correction
+            definition,
+            run.execution_id,
+            run_key,
+            step_no,
+            attempt=attempt + 1,
+            counted=counted,
+            backoff_base=counted,
+            max_attempts=max_attempts,
+            lessee=to,
+            correction=correction,
         )
         self.add(ready, n)
 
@@ -76,5 +92,7 @@ class ReadySteps:
                     self._runs[item.run_key],
                     *lease,
                 )
+                if item.max_attempts:  # else the definition's
+                    task = task._replace(max_attempts=item.max_attempts)
                 found.append((n, task))
         return found

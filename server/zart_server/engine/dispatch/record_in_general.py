@@ -110,15 +110,20 @@ class _Ending:
             ending = self.outcomes[n].ending
             if not isinstance(ending, Completed):
                 continue
-            others = self.ready_steps.completed(item.run_key, item.step_no, ending.result_json, n)
+            others = self.ready_steps.completed(
+                item.run_key,
+                item.step_no,
+                ending.result_json,
+                n,
+                by_hand=self.locked[item.run_key].by_hand,
+            )
             for after in others:
                 key = item.run_key, after
                 counted[key] = counted.get(key, 0) + 1
                 last[key] = n
         if counted:
-            for run_key, step_no, correction in await open_dependants(self.tx, counted):
-                key = run_key, step_no
-                self.ready_steps.add_next(*key, last[key], correction)
+            for step in await open_dependants(self.tx, counted):
+                self.ready_steps.add_next(step, last[step.run_key, step.step_no])
 
     def _requeue(self, n: int, item: EndedLease) -> None:
         run = self.runs[item.run_key]
@@ -151,7 +156,8 @@ class _Ending:
         """Finish runs in which no step can go on.
 
         Only runs are asked in which that may be: a step died, or one completed that no other step
-        waits for. In a rerun that may be any step: its dependants may be preserved.
+        waits for. In a rerun that may be any step, for its dependants may be preserved, and
+        so it may where a step was ended by hand.
         """
         deaths: dict[int, int] = {}
         for item in ended:
@@ -166,7 +172,8 @@ class _Ending:
             if item.run_key not in moving
             and (
                 item.run_key in deaths
-                or self.locked[item.run_key].dead_steps
+                or (locked := self.locked[item.run_key]).dead_steps
+                or locked.by_hand
                 or (run := self.runs[item.run_key]).is_rerun
                 or not self._definition(run).graph.dependants[item.step_no]
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import judge_to_the_end, write_judged
 from zart_server.store.reads.steps import RunIdentity, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
+from zart_server.store.runs import finish_runs
+from zart_server.store.steps import step_statuses
 
 
 class _Dead(NamedTuple):
@@ -54,8 +57,9 @@ async def retry_steps(
 ) -> list[RetriedStep | ZartError | None]:
     """Give dead steps a new budget of attempts; queue them, or pause those that a rule matches.
 
-    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. An input that is
-    given is that of the step in this run from then on. An error is
+    Attempt numbers go on, backoff starts anew; a FAILED run is RUNNING again. A step that was
+    failed by hand while it was PENDING is so again if its dependencies are not completed. An input
+    that is given is that of the step in this run from then on. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, PlanChanged,
     RunFinished, StepInDoubt or StepNotDead; None, without ``wait``: another transaction has locked
     the execution. No two may name the same execution.
@@ -121,7 +125,8 @@ async def _judge_plan(tx: Tx, item: _Dead) -> str:
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:
     if not dead:
         return []
-    steps = list(map(_step_to_revive, dead))
+    missing = await _missing(tx, dead)
+    steps = [_step_to_revive(item, missing.get(item.current.run.run_key, 0)) for item in dead]
     judgement, revived = await write_judged(
         tx, list(map(_names, dead)), lambda by: revive_steps(tx, steps, by)
     )
@@ -132,6 +137,8 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     ]
     if doubted:
         await resolve_by_operation(tx, doubted, OperationKind.RETRY_STEP)
+    if still := sorted(revived & missing.keys()):
+        await finish_runs(tx, still)
     results: list[RetriedStep | ZartError] = []
     now_are = await read_steps(
         tx, [(_identity(item), item.step_no) for item in dead], result_bytes=0
@@ -141,12 +148,27 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
         if item.current.run.run_key not in revived:
             results.append(StepNotDead(run_id, item.command.step_name, now.status))
             continue
-        if rule is None:
+        if rule is None and not missing.get(item.current.run.run_key):
             definition = item.current.definition
             tx.changes.queued(definition.task_name, definition.graph.steps[item.step_no].handler)
         task_id = "" if rule is not None else now.task_id
         results.append(RetriedStep(task_id, run_id, now, item.plan_token))
     return results
+
+
+async def _missing(tx: Tx, dead: Sequence[_Dead]) -> dict[int, int]:
+    """Return, by run key, how many dependencies of the steps are not completed.
+
+    Only of runs in which a step was ended by hand: else all are.
+    """
+    keys = [
+        (item.current.run.run_key, dep)
+        for item in dead
+        if item.current.run.by_hand
+        for dep in item.current.definition.graph.depends_on[item.step_no]
+    ]
+    statuses = await step_statuses(tx, keys) if keys else ()
+    return Counter(run_key for run_key, _, status in statuses if status != "completed")
 
 
 def _names(item: _Dead) -> StepNames:
@@ -165,7 +187,7 @@ def _identity(item: _Dead) -> RunIdentity:
     )
 
 
-def _step_to_revive(item: _Dead) -> StepToRevive:
+def _step_to_revive(item: _Dead, pending_deps: int) -> StepToRevive:
     run = item.current.run
     operation = NewOperation(
         item.caller,
@@ -182,4 +204,6 @@ def _step_to_revive(item: _Dead) -> StepToRevive:
         ),
     )
     queued = item.current.definition.queued[item.step_no]
-    return StepToRevive(run.run_key, item.step_no, item.budget, queued, operation, item.input_json)
+    return StepToRevive(
+        run.run_key, item.step_no, item.budget, queued, operation, item.input_json, pending_deps
+    )

@@ -101,6 +101,7 @@ _FAILED = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM zart.attempts
         WHERE completed_at > $1 AND status IN ('failed', 'timed_out', 'lost')
+          AND lease_token IS NOT NULL
         ORDER BY completed_at DESC LIMIT {MOST}) a
     CROSS JOIN LATERAL (SELECT execution_key, definition_key FROM zart.runs
         WHERE run_key = a.run_key OFFSET 0) r
@@ -112,7 +113,8 @@ _FAILED = f"""
 async def find_failed(connection: Connection, since: datetime) -> list[FailedAttempt]:
     """Return the attempts that ended badly, the last one first, at most ``MOST``.
 
-    Their errors are read only if there is a breaker that asks for them.
+    Not those that an operator made, which have no token. Their errors are read only if there is a
+    breaker that asks for them.
     """
     return [FailedAttempt(*row) for row in await connection.fetch(_FAILED, since)]
 

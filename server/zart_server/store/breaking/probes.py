@@ -1,4 +1,7 @@
-"""The probes of a half-open breaker: attempts that its rule has let go since then."""
+"""The probes of a half-open breaker: attempts that its rule has let go since then.
+
+An operator's have no token: what was ended by hand is no probe.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +37,18 @@ _STANDING = """zart.released_steps x
 _FIND = f"""
     SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
     FROM zart.breakers b CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt) AS good,
+        SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt
+                AND s.resolution IS NULL) AS good,
             count(a.status) AS bad, count(t.attempt) AS under_way
         FROM (SELECT x.* FROM {_STANDING} OFFSET 0) x
         LEFT JOIN LATERAL (
-            SELECT status, attempt FROM zart.steps
+            SELECT status, attempt, resolution FROM zart.steps
             WHERE run_key = x.run_key AND step_no = x.step_no OFFSET 0) s ON true
         LEFT JOIN LATERAL (
             SELECT status FROM zart.attempts
             WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
-              AND status IN ('failed', 'timed_out', 'lost') OFFSET 0) a ON true
+              AND status IN ('failed', 'timed_out', 'lost') AND lease_token IS NOT NULL
+            OFFSET 0) a ON true
         LEFT JOIN LATERAL (
             SELECT attempt FROM zart.queue
             WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
@@ -60,7 +65,7 @@ _ERROR = f"""
     CROSS JOIN LATERAL (
         SELECT error, completed_at FROM zart.attempts
         WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
-          AND status IN ('failed', 'timed_out', 'lost') OFFSET 0) a
+          AND status IN ('failed', 'timed_out', 'lost') AND lease_token IS NOT NULL OFFSET 0) a
     WHERE b.breaker_key = $1 ORDER BY a.completed_at DESC LIMIT 1
 """
 

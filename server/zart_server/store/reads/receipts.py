@@ -29,6 +29,7 @@ def _attempts(columns: str, upto: str) -> str:
     """Return the query of all attempts of the steps up to one, as they are in this snapshot.
 
     The completed attempt is part of its step, which in a rerun may only refer to another run's.
+    What an operator ended was not leased, and has no token.
     """
     where = f"{_READ} AND (run_key, step_no) <= ({upto})"
     return f"""
@@ -36,7 +37,8 @@ def _attempts(columns: str, upto: str) -> str:
         WHERE {where}
           AND status = 'completed' AND source_run_key IS NULL AND lease_token IS NOT NULL
         UNION ALL
-        SELECT run_key, step_no, lease_token, completed_at{columns} FROM zart.attempts WHERE {where}
+        SELECT run_key, step_no, lease_token, completed_at{columns} FROM zart.attempts
+        WHERE {where} AND lease_token IS NOT NULL
         UNION ALL
         SELECT run_key, step_no, lease_token, NULL{columns} FROM zart.leases WHERE {where}
     """

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ZartError
+from zart_server.domain.model import StepStatus
 from zart_server.domain.operations import ListOperations, OperationKind
 from zart_server.domain.rule_holds import OnRecord, RuleHold, holds_of
 from zart_server.store.connection import Connection
@@ -97,12 +98,13 @@ async def _records(
     connection: Connection, execution_id: str, views: list[ExecutionView]
 ) -> dict[int, OnRecord]:
     """Return what is on record of each run, by its number."""
-    kinds = (OperationKind.RETRY_STEP, OperationKind.UPDATE_PAUSE_RULE)
+    revived = OperationKind.RETRY_STEP, OperationKind.COMPLETE_STEP
+    kinds = (*revived, OperationKind.UPDATE_PAUSE_RULE)
     page = await list_operations(connection, ListOperations(execution_id, kinds), None, _LOOKED_AT)
     retried: dict[int, dict[str, list[datetime]]] = defaultdict(lambda: defaultdict(list))
     exempted: dict[str, list[tuple[datetime, bool]]] = defaultdict(list)
     for done in page.items:
-        if done.kind is OperationKind.RETRY_STEP:
+        if done.kind in revived and done.replaced.step_status is StepStatus.DEAD:
             retried[done.run_number or 0][done.step_name].append(done.created_at)
         elif done.made.is_exempt is not None:
             exempted[done.rule_id].append((done.created_at, done.made.is_exempt))

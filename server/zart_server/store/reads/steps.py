@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import asyncpg
 
-from zart_server.domain.model import Attempt, AttemptStatus, Step, StepError, StepStatus
+from zart_server.domain.model import (
+    Attempt,
+    AttemptStatus,
+    Step,
+    StepStatus,
+)
+from zart_server.domain.step_resolution import StepResolution
 from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.reading import InDoubt, in_doubt, open_doubts
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.exempting import holds
 from zart_server.store.queue import task_id_of
+from zart_server.store.reads.attempts import ended_attempts
 from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
 from zart_server.store.stored_graph import Definition
@@ -36,6 +41,7 @@ STEPS = f"""
         SELECT run.*, s.run_key AS steps_of, s.step_no, s.status, o.run_key AS made_in,
             o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
             o.completed_at, o.correction, o.dispatcher_id AS done_by, o.principal AS done_as,
+            o.resolution, o.reason AS done_for,
             src.run_number AS source_run_number,
             COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
             q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
@@ -93,7 +99,8 @@ STEPS = f"""
         FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
         SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable, error,
-            started_at, completed_at, done_by, done_as, source_run_number, scheduled_at,
+            started_at, completed_at, done_by, done_as, resolution, done_for,
+            source_run_number, scheduled_at,
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
             leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
             created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
@@ -102,7 +109,7 @@ STEPS = f"""
                  THEN {_INPUT.format(what="i.input", of="sized")} END AS shown_input,
             CASE WHEN error_bytes IS NOT NULL THEN (
                 SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
-                    'dispatcher_id', dispatcher_id, 'principal', principal,
+                    'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,
                     'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
                         'type', error->>'type', 'message', left(error->>'message', 200)) END)
@@ -178,37 +185,6 @@ def steps_of(
     return [in_doubt(_step(row, identity, known), row["step_no"], doubts) for row in rows]
 
 
-def _attempts(row: asyncpg.Record) -> list[Attempt]:
-    """Return the attempts that have ended; the one that completed a step is part of its row."""
-    found = []
-    for item in json.loads(row["attempts"]) if row["attempts"] else ():
-        error = item["error"]
-        found.append(
-            Attempt(
-                item["attempt"],
-                AttemptStatus(item["status"]),
-                item["dispatcher_id"],
-                None if error is None else StepError(**error),
-                datetime.fromisoformat(item["started_at"]),
-                datetime.fromisoformat(item["completed_at"]),
-                item["principal"],
-            )
-        )
-    if row["status"] == "completed":
-        found.append(
-            Attempt(
-                row["attempt"],
-                AttemptStatus.COMPLETED,
-                row["done_by"],
-                None,
-                row["started_at"],
-                row["completed_at"],
-                row["done_as"],
-            )
-        )
-    return found
-
-
 def _status(row: asyncpg.Record) -> StepStatus:
     if row["status"] != "open":
         return StepStatus(row["status"])
@@ -239,7 +215,7 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
     elif status is StepStatus.SCHEDULED:
         waiting = waiting_in_queue(identity.task_name, not_before, row["now"], row["last_asked_at"])
     is_leased = status is StepStatus.RUNNING
-    attempt, attempts = row["attempt"], _attempts(row)
+    attempt, attempts = row["attempt"], ended_attempts(row)
     if row["queued_attempt"] is not None:
         attempt = row["queued_attempt"] - (not is_leased)
     elif row["held_attempt"] is not None:
@@ -288,4 +264,7 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         attempts=tuple(attempts),
         input_corrections=row["correction"] or 0,
         input_omitted=row["correction"] is not None and row["shown_input"] is None,
+        resolution=StepResolution(row["resolution"] or StepResolution.EXECUTED)
+        if status is StepStatus.COMPLETED
+        else None,
     )
