@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "admin",
     "pause",
     "release",
+    "beside",
     "many",
     "bursts",
     "wide",

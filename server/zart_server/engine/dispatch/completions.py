@@ -13,6 +13,22 @@ from zart_server.store.breaking.counts import Counting
 from zart_server.store.connection import Connection
 from zart_server.store.leases import LeaseKey
 
+_MOST_NAMES = 50_000
+
+
+class _Asking:
+    """The breakers that ask for steps of one name, and how many were counted for all of them.
+
+    That a step is of a lease since all of these breakers count is told by one comparison.
+    """
+
+    __slots__ = ("breakers", "counted", "since")
+
+    def __init__(self, breakers: Sequence[Counting]) -> None:
+        self.breakers = breakers
+        self.since = max((breaker.token_from for breaker in breakers), default=0)
+        self.counted = 0
+
 
 class Completions:
     """The completed attempts of one server since they were taken last. False: nobody asks."""
@@ -21,6 +37,8 @@ class Completions:
         self._breakers: dict[int, Counting] = {}
         self._rules = RuleSet()
         self._counts: Counter[tuple[int, int]] = Counter()
+        # By task and step: a drain has few of these pairs, and many breakers may ask for one.
+        self._asking: dict[tuple[str, str], _Asking] = {}
 
     def __bool__(self) -> bool:
         return bool(self._breakers)
@@ -29,6 +47,7 @@ class Completions:
         """Count for these breakers from now on."""
         asked = {breaker.breaker_key: breaker for breaker in breakers}
         if asked != self._breakers:
+            self._sum_up()
             self._breakers = asked
             self._rules = RuleSet()
             for breaker in breakers:
@@ -36,6 +55,7 @@ class Completions:
 
     def take(self) -> Counter[tuple[int, int]]:
         """Return how many were counted, by breaker key and generation, and begin anew."""
+        self._sum_up()
         taken, self._counts = self._counts, Counter()
         return taken
 
@@ -48,23 +68,51 @@ class Completions:
 
         The names are at hand where outcomes have just been recorded.
         """
-        for number, status in recorded.statuses.items():
-            outcome = outcomes[number]
-            if status is ReportStatus.RECORDED and isinstance(outcome.ending, Completed):
-                self._add(connection, outcome)
+        leases = [
+            lease
+            for number, status in recorded.statuses.items()
+            if status is ReportStatus.RECORDED
+            and isinstance((outcome := outcomes[number]).ending, Completed)
+            and (lease := LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal))
+        ]
+        runs = connection.runs.at_hand([lease.run_key for lease in leases])
+        graphs = connection.definitions.at_hand({run.definition_key for run in runs.values()})
+        for lease in leases:
+            run = runs.get(lease.run_key)
+            graph = None if run is None else graphs.get(run.definition_key)
+            if run is not None and graph is not None:
+                step_name = graph.queued[lease.step_no].step_name
+                self.count(run.execution_id, graph.task_name, step_name, lease.token)
 
-    def _add(self, connection: Connection, outcome: Outcome) -> None:
-        lease = LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal)
-        if lease is None:
+    def count(self, execution_id: str, task_name: str, step_name: str, token: int) -> None:
+        """Count a completed attempt for the breakers that ask for it."""
+        if self._rules.knows(execution_id):
+            self._count(self._matching(execution_id, task_name, step_name), token)
             return
-        run = connection.runs.at_hand([lease.run_key]).get(lease.run_key)
-        if run is None:
-            return
-        graph = connection.definitions.at_hand([run.definition_key]).get(run.definition_key)
-        if graph is None:
-            return
-        step_name = graph.queued[lease.step_no].step_name
-        for key in self._rules.matching(run.execution_id, graph.task_name, step_name):
-            breaker = self._breakers[key]
-            if lease.token > breaker.token_from:
-                self._counts[key, breaker.generation] += 1
+        asking = self._asking.get((task_name, step_name))
+        if asking is None:
+            if len(self._asking) >= _MOST_NAMES:
+                self._sum_up()
+            asking = _Asking(self._matching(execution_id, task_name, step_name))
+            self._asking[task_name, step_name] = asking
+        if token > asking.since:
+            asking.counted += 1
+        else:
+            self._count(asking.breakers, token)
+
+    def _matching(self, execution_id: str, task_name: str, step_name: str) -> list[Counting]:
+        keys = self._rules.matching(execution_id, task_name, step_name)
+        return [self._breakers[key] for key in keys]
+
+    def _count(self, breakers: Sequence[Counting], token: int) -> None:
+        for breaker in breakers:
+            if token > breaker.token_from:
+                self._counts[breaker.breaker_key, breaker.generation] += 1
+
+    def _sum_up(self) -> None:
+        """Add what was counted for several breakers to the count of each, and forget names."""
+        for asking in self._asking.values():
+            if asking.counted:
+                for breaker in asking.breakers:
+                    self._counts[breaker.breaker_key, breaker.generation] += asking.counted
+        self._asking.clear()
