@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zart import errors, models, testing
     from zart.calls.dispatch import Completed, Failed, Lease, Lost, Outcome, Released, TimedOut
     from zart.calls.execution import Start
+    from zart.calls.filters import ExecutionFilter
     from zart.calls.payload import JsonText
     from zart.client import Client, Handle, connect
     from zart.credentials import Credentials
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _HOME = {
     "calls.dispatch": ("Completed", "Failed", "Lease", "Lost", "Outcome", "Released", "TimedOut"),
     "calls.execution": ("Start",),
+    "calls.filters": ("ExecutionFilter",),
     "calls.payload": ("JsonText",),
     "client": ("Client", "Handle", "connect"),
     "credentials": ("Credentials",),
@@ -84,6 +86,7 @@ __all__ = [
     "Completed",
     "Credentials",
     "Dispatcher",
+    "ExecutionFilter",
     "Failed",
     "Handle",
     "IfExists",

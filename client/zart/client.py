@@ -12,7 +12,17 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, audit, breaker, changes, definitions, dispatch, execution, resuming
+from zart.calls import (
+    admin,
+    audit,
+    breaker,
+    changes,
+    definitions,
+    dispatch,
+    doubts,
+    execution,
+    resuming,
+)
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -187,6 +197,8 @@ class Client:
     restart = _method(changes.restart)
     rerun = _method(changes.rerun)
     list_runs = _listing(changes.list_runs)
+    list_in_doubt = _listing(doubts.list_in_doubt)
+    resolve_in_doubt = _method(doubts.resolve_in_doubt)
     pause = _method(admin.pause)
     resume = _method(resuming.resume)
     update_pause_rule = _method(admin.update_pause_rule)

@@ -14,10 +14,11 @@
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
         │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
+        │       AttemptNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
         ├── StepFinished        StepRunning     StepChanged
-        ├── RuleNotActive       StepInDoubt
+        ├── RuleNotActive       StepInDoubt     NotInDoubt
         ├── ScopeMatchesNothing
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
@@ -165,6 +166,12 @@ class StepNotFound(NotFound):
     reason = "STEP_NOT_FOUND"
 
 
+class AttemptNotFound(NotFound):
+    """The step has no attempt of this number."""
+
+    reason = "ATTEMPT_NOT_FOUND"
+
+
 class PauseRuleNotFound(NotFound):
     """No pause rule has this id."""
 
@@ -223,6 +230,12 @@ class StepNotDead(Refused):
     """Only a dead step can be retried."""
 
     reason = "STEP_NOT_DEAD"
+
+
+class NotInDoubt(Refused):
+    """The attempt is not in doubt, or no longer."""
+
+    reason = "NOT_IN_DOUBT"
 
 
 class StepInDoubt(Refused):

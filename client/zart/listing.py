@@ -1,8 +1,8 @@
-"""Lists on the server, page after page, for the client of asyncio."""
+"""Lists on the server, page after page, with asyncio and without."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from zart.calls.call import Call, ListCall
@@ -49,3 +49,32 @@ class Listing(Generic[T]):
 
     async def _all(self) -> list[T]:
         return [item async for item in self]
+
+
+class SendsNow(Protocol):
+    """What sends calls, without asyncio: a client."""
+
+    def send(self, call: Call[Answer]) -> Answer:
+        """Send a call and read its answer."""
+
+
+class SyncListing(Generic[T]):
+    """A list on the server: iterate over all items, or over pages."""
+
+    def __init__(self, client: SendsNow, call: ListCall[T]) -> None:
+        self._client = client
+        self._call = call
+
+    def pages(self) -> Iterator[Page[T]]:
+        """Return page after page."""
+        call = self._call
+        while True:
+            page = self._client.send(call)
+            yield page
+            if not page.next_page_token:
+                return
+            call = call.after(page.next_page_token)
+
+    def __iter__(self) -> Iterator[T]:
+        for page in self.pages():
+            yield from page.items

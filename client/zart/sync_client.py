@@ -11,7 +11,17 @@ import grpc
 from google.protobuf.message import Message
 
 from zart.caller import default_caller
-from zart.calls import admin, audit, breaker, changes, definitions, dispatch, execution, resuming
+from zart.calls import (
+    admin,
+    audit,
+    breaker,
+    changes,
+    definitions,
+    dispatch,
+    doubts,
+    execution,
+    resuming,
+)
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
@@ -20,11 +30,11 @@ from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
 from zart.errors import from_call
 from zart.likeness import like, looks_like
+from zart.listing import SyncListing
 from zart.models import (
     Execution,
     ExecutionState,
     Json,
-    Page,
     PauseRule,
     Run,
     WatchedPauseRule,
@@ -52,28 +62,6 @@ def _listing(
         return SyncListing(self, build(*args, **kwargs))
 
     return like(build, method, "SyncListing[{}]")
-
-
-class SyncListing(Generic[T]):
-    """A list on the server: iterate over all items, or over pages."""
-
-    def __init__(self, client: SyncClient, call: ListCall[T]) -> None:
-        self._client = client
-        self._call = call
-
-    def pages(self) -> Iterator[Page[T]]:
-        """Return page after page."""
-        call = self._call
-        while True:
-            page = self._client.send(call)
-            yield page
-            if not page.next_page_token:
-                return
-            call = call.after(page.next_page_token)
-
-    def __iter__(self) -> Iterator[T]:
-        for page in self.pages():
-            yield from page.items
 
 
 class SyncClient:
@@ -207,6 +195,8 @@ class SyncClient:
     restart = _method(changes.restart)
     rerun = _method(changes.rerun)
     list_runs = _listing(changes.list_runs)
+    list_in_doubt = _listing(doubts.list_in_doubt)
+    resolve_in_doubt = _method(doubts.resolve_in_doubt)
     pause = _method(admin.pause)
     resume = _method(resuming.resume)
     update_pause_rule = _method(admin.update_pause_rule)

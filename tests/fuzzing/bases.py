@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import zart
+from fuzzing.prepared import DOUBTED, MANY_DOUBTS, put_in_doubt, releasing
 from zart.gateway.bindings import all_services
 from zart.models import LeasedTask, StepError
 from zart.v1 import admin_service_pb2 as admin
@@ -24,10 +25,11 @@ from zart.v1 import breaker_pb2 as breaker
 from zart.v1 import breaker_service_pb2 as breakers
 from zart.v1 import dispatch_service_pb2 as dispatch
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import in_doubt_pb2 as in_doubt
 from zart.v1 import task_definition_pb2 as definition
+from zart.v1.filter_pb2 import ExecutionFilter
 
 TASK = "fuzzed"
-SLOW = "released slowly"
 _DOOMED = 4
 _SETTINGS = breaker.Breaker(
     task_name="nobody's",
@@ -60,21 +62,12 @@ def rpcs() -> list[MethodDescriptor]:
     return [rpc for service in all_services() for rpc in service.methods]
 
 
-async def _releasing(client: zart.Client) -> str:
-    """Make a rule that lets its steps go for minutes, and return its id."""
-    rule_id = (await client.pause(task_name=SLOW)).rule_id
-    await client.register_task(SLOW, [zart.StepSpec("a")])
-    names = [f"slow-{n}" for n in range(10)]
-    await client.batch_start_executions([zart.Start(SLOW, {}, name) for name in names])
-    await client.resume(rule_id=rule_id, rate_per_second=0.01)
-    return rule_id
-
-
 class Bases:
     """Makes good requests for RPCs, by full name; each names an execution or a lease anew."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
+        self._doubts = itertools.count()
         self._dead: deque[str] = deque()
         self._leases: deque[LeasedTask] = deque()
         self._open: deque[str] = deque()
@@ -99,11 +92,12 @@ class Bases:
             )
             self._dead.extend(names)
         self._rule = (await client.pause(task_name="nobody's but this rule's")).rule_id
-        self._releasing = await _releasing(client)
+        self._releasing = await releasing(client)
         for _ in range(_DOOMED + 1):
             made = await client.create_breaker(task_name="nobody's", failure_threshold=1, window=1)
             self._doomed.append(made.breaker_id)
         self._breaker = self._doomed.pop()
+        await put_in_doubt(client)
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
 
@@ -159,6 +153,17 @@ class Bases:
             force_rerun=["a"],
             inputs=[admin.StepInput(step_name="b", input=Value(number_value=2))],
             payload_json="[1]",
+        )
+
+    def _list_in_doubt(self) -> Message:
+        return admin.ListInDoubtRequest(filter=ExecutionFilter(task_name=TASK))
+
+    def _resolve_in_doubt(self) -> Message:
+        return admin.ResolveInDoubtRequest(
+            execution_id=f"{DOUBTED}-{next(self._doubts) % MANY_DOUBTS}",
+            step_name="a",
+            attempt=1,
+            finding=in_doubt.IN_DOUBT_FINDING_HAPPENED,
         )
 
     def _list_runs(self) -> Message:

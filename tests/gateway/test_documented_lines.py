@@ -25,6 +25,7 @@ curl -X POST http://localhost:8080/admin/v1/executions/exec-001/retry-step -H "C
 curl -X POST http://localhost:8080/admin/v1/pause -H "Content-Type: application/json" -d '{"taskName": "brewery-finder", "stepPattern": "find-breweries"}'
 """
 RULE = "pr-7k2m9x4q"  # what docs/http.md has for an id
+PAY = zart.StepSpec("pay", if_in_doubt=zart.IfInDoubt.STOP)
 BREAKER = "br-7k2m9x4q"  # likewise
 
 
@@ -57,9 +58,17 @@ async def orders(
         await client.start(order, {"user": number, "amount": 20}, execution_id=f"exec-00{number}")
     for number in range(1, 5):
         await client.handle(f"exec-00{number}").run()
+    await client.start("payment", execution_id="payment-7", steps=[PAY])
+    await in_doubt(client)
     yield
     stop.set()
     await working
+
+
+async def in_doubt(client: zart.Client) -> None:
+    """Lose the attempt of a step that must not run twice."""
+    (task,) = await client.lease_tasks("d", ["payment"])
+    await client.report_tasks("d", [zart.Outcome(task.task_id, task.lease_token, zart.Lost())])
 
 
 async def run(http_: Http, line: str) -> list[Any]:

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from hot.administering import CALLER
 from hot.dispatching import SPAN
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
+from zart_server.domain.causes import CauseKind
 from zart_server.domain.commands import CancelExecution, RetryStep, StartExecution
 from zart_server.domain.dispatch import BrokenOff, Completed, LeasedTask, LeaseTasks, Outcome
-from zart_server.domain.model import IfExists, ReportStatus
+from zart_server.domain.doubt import Finding, ListInDoubt, ResolveInDoubt
+from zart_server.domain.errors import NotInDoubt
+from zart_server.domain.model import IfExists, ReportStatus, RunStatus, StepStatus
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.cancel import cancel_execution
 from zart_server.engine.operations.doubts import find_doubts
+from zart_server.engine.operations.resolve_in_doubt import resolve_in_doubt
 from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.supersede import Meant, lock_current
 from zart_server.store.reads.executions import get_step
+from zart_server.store.reads.explain_steps import explain_steps
+from zart_server.store.reads.in_doubt import list_in_doubt
 
 
 async def paying(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
@@ -64,6 +72,33 @@ async def retrying_in_doubt(tx: Explained) -> None:
     ]
     done = await retry_steps(tx.tx, wanted, wait=True)
     assert {type(result).__name__ for result in done} == {"RetriedStep"}
+
+
+@scenario(1)
+async def resolving_a_doubt(tx: Explained) -> None:
+    tasks = await paying(tx, 2)
+    await broken_off(tx, tasks)
+    command = ResolveInDoubt("pay-0", 0, "p", 1, Finding.HAPPENED)
+    done = await resolve_in_doubt(tx.tx, command, CALLER)
+    assert done.finding is Finding.HAPPENED
+    with pytest.raises(NotInDoubt):
+        await resolve_in_doubt(tx.tx, command, CALLER)
+    (explained,) = await explain_steps(tx.tx, "pay-1", "p", None)
+    assert explained.causes[0].kind is CauseKind.IN_DOUBT
+
+
+# So many are looked at for a page where more is asked than the order of the list.
+@scenario(2_001)
+async def listing_doubts(tx: Explained) -> None:
+    for wanted, least in (
+        (ListInDoubt(), BATCH),
+        (ListInDoubt(task_name="many"), BATCH),
+        (ListInDoubt(execution_id_prefix="x-1999", step_pattern="a*"), 5),
+        (ListInDoubt(execution_id_prefix="x-", task_name="many"), BATCH),
+        (ListInDoubt(step_statuses=(StepStatus.DEAD,), statuses=(RunStatus.FAILED,)), 0),
+    ):
+        page = await list_in_doubt(tx.alone, wanted, None, BATCH)
+        assert len(page.items) >= least, wanted
 
 
 @scenario(2)

@@ -113,6 +113,7 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
+        "ListInDoubt",
         "ExplainStep", "WatchExecution", "WatchPauseRule", "VerifyPauseRule",
         "ListTaskDefinitions", "GetTaskDefinition",
         "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",
@@ -120,7 +121,7 @@ ROLES = {
     },
     "operator": {
         "RetryStep", "CompleteStep", "FailStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
-        "StopRelease",
+        "StopRelease", "ResolveInDoubt",
         "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
     },
     "starter": {"StartExecution", "BatchStartExecutions", "CancelExecution"},

@@ -42,6 +42,12 @@ MODULES = {
         "skip-step": "Skip a step: complete it by hand, without a result.",
         "fail-step": "Fail a step for good by hand.",
     },
+    "doubts": {
+        "in-doubt": (
+            "List the attempts that may have had their effect, though nobody reported it."
+        ),
+        "resolve": "Record whether an attempt in doubt happened; the step stays as it is.",
+    },
     "pausing": {
         "pause": "Withhold matching steps until resume or expiry.",
         "resume": "Delete pause rules: one, those with all of the given scope, or all.",

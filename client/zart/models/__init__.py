@@ -16,6 +16,7 @@ from zart.models.changes import (
     RetriedStep,
 )
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
+from zart.models.doubts import InDoubtAttempt, LateOutcome, ResolvedInDoubt
 from zart.models.executions import (
     Attempt,
     DeadStep,
@@ -89,8 +90,10 @@ __all__ = [
     "IfExists",
     "IfInDoubt",
     "IfRunning",
+    "InDoubtAttempt",
     "InDoubtFinding",
     "Json",
+    "LateOutcome",
     "LeasedTask",
     "Operation",
     "OperationKind",
@@ -109,6 +112,7 @@ __all__ = [
     "ReportStatus",
     "RequestWarning",
     "Rerun",
+    "ResolvedInDoubt",
     "Restarted",
     "Resumed",
     "RetriedStep",

@@ -43,6 +43,7 @@ class OperationMade:
     expires_at: datetime | None = None
     corrected_input_steps: tuple[str, ...] = ()
     resolution: StepResolution = StepResolution.UNSPECIFIED
+    finding: str = ""
 
 
 @dataclass(frozen=True, slots=True)

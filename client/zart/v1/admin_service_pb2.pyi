@@ -12,6 +12,8 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from zart.v1 import execution_pb2 as _execution_pb2
+from zart.v1 import filter_pb2 as _filter_pb2
+from zart.v1 import in_doubt_pb2 as _in_doubt_pb2
 from zart.v1 import pause_rule_pb2 as _pause_rule_pb2
 from zart.v1 import warning_pb2 as _warning_pb2
 import builtins as _builtins
@@ -913,6 +915,155 @@ class ListRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
+
+@_typing.final
+class ListInDoubtRequest(_message.Message):
+    """Asks for attempts in doubt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many attempts. 0: 50; capped at 1,000."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    @_builtins.property
+    def filter(self) -> _filter_pb2.ExecutionFilter:
+        """Which: conditions on steps are those of the attempt's own step, whichever run it is of; dead_after
+        and dead_before are of the time at which the attempt ended. It does not go by error_group_id,
+        error_contains, triggered_by, batch_id and rule_id (INVALID_FIELD). Unset: all.
+        """
+
+    def __init__(
+        self,
+        *,
+        filter: _filter_pb2.ExecutionFilter | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInDoubtRequest: _TypeAlias = ListInDoubtRequest  # noqa: Y015
+
+@_typing.final
+class ListInDoubtResponse(_message.Message):
+    """Answers ListInDoubt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page. With a filter a page may have fewer attempts than page_size, even none,
+    although others follow: go on until this is empty.
+    """
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_in_doubt_pb2.InDoubtAttempt]:
+        """The attempts, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_in_doubt_pb2.InDoubtAttempt] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInDoubtResponse: _TypeAlias = ListInDoubtResponse  # noqa: Y015
+
+@_typing.final
+class ResolveInDoubtRequest(_message.Message):
+    """Tells what was found out about an attempt in doubt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    run_number: _builtins.int
+    """The run."""
+    step_name: _builtins.str
+    """Names the step."""
+    attempt: _builtins.int
+    """The number of the attempt, from 1."""
+    finding: _in_doubt_pb2.InDoubtFinding.ValueType
+    """HAPPENED or DID_NOT_HAPPEN."""
+    triggered_by: _builtins.str
+    """Who asks, as the caller claims. At most 1,000 bytes."""
+    reason: _builtins.str
+    """Why: how it was found out. At most 1,000 bytes."""
+    request_id: _builtins.str
+    """Makes a repeat safe. At most 64 bytes."""
+    incident: _builtins.str
+    """The incident that it belongs to, in the caller's words: audits can be asked for it. At most 64
+    bytes.
+    """
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        run_number: _builtins.int = ...,
+        step_name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        finding: _in_doubt_pb2.InDoubtFinding.ValueType = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "execution_id", b"execution_id", "finding", b"finding", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "run_number", b"run_number", "step_name", b"step_name", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveInDoubtRequest: _TypeAlias = ResolveInDoubtRequest  # noqa: Y015
+
+@_typing.final
+class ResolveInDoubtResponse(_message.Message):
+    """Answers ResolveInDoubt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """True when this is the stored response of an earlier call."""
+    @_builtins.property
+    def item(self) -> _in_doubt_pb2.InDoubtAttempt:
+        """The attempt, resolved; without a late result."""
+
+    def __init__(
+        self,
+        *,
+        item: _in_doubt_pb2.InDoubtAttempt | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveInDoubtResponse: _TypeAlias = ResolveInDoubtResponse  # noqa: Y015
 
 @_typing.final
 class PauseRequest(_message.Message):

@@ -75,6 +75,16 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.ListInDoubt = channel.unary_unary(
+                '/zart.v1.AdminService/ListInDoubt',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.ListInDoubtRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.ListInDoubtResponse.FromString,
+                _registered_method=True)
+        self.ResolveInDoubt = channel.unary_unary(
+                '/zart.v1.AdminService/ResolveInDoubt',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.FromString,
+                _registered_method=True)
         self.Pause = channel.unary_unary(
                 '/zart.v1.AdminService/Pause',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.PauseRequest.SerializeToString,
@@ -201,6 +211,25 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInDoubt(self, request, context):
+        """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
+        ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
+        CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveInDoubt(self, request, context):
+        """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
+        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
+        FAILED_PRECONDITION (NOT_IN_DOUBT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Pause(self, request, context):
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
         or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
@@ -315,6 +344,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ListRunsRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'ListInDoubt': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInDoubt,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.ListInDoubtRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.ListInDoubtResponse.SerializeToString,
+            ),
+            'ResolveInDoubt': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveInDoubt,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.SerializeToString,
             ),
             'Pause': grpc.unary_unary_rpc_method_handler(
                     servicer.Pause,
@@ -530,6 +569,60 @@ class AdminService(object):
             '/zart.v1.AdminService/ListRuns',
             zart_dot_v1_dot_admin__service__pb2.ListRunsRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInDoubt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/ListInDoubt',
+            zart_dot_v1_dot_admin__service__pb2.ListInDoubtRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.ListInDoubtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveInDoubt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/ResolveInDoubt',
+            zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -90,6 +90,17 @@ class AdminServiceStub:
     """Lists the runs of an execution by run_number. Payloads and results are left out.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
     """
+    ListInDoubt: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListInDoubtRequest, _admin_service_pb2.ListInDoubtResponse]
+    """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
+    ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
+    CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+    """
+    ResolveInDoubt: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]
+    """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
+    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
+    FAILED_PRECONDITION (NOT_IN_DOUBT).
+    """
     Pause: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
     or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
@@ -201,6 +212,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists the runs of an execution by run_number. Payloads and results are left out.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
+    ListInDoubt: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListInDoubtRequest, _admin_service_pb2.ListInDoubtResponse]  # type: ignore[assignment]
+    """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
+    ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
+    CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+    """
+    ResolveInDoubt: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]  # type: ignore[assignment]
+    """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
+    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
+    FAILED_PRECONDITION (NOT_IN_DOUBT).
     """
     Pause: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]  # type: ignore[assignment]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
@@ -346,6 +368,29 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.ListRunsResponse, _abc.Awaitable[_admin_service_pb2.ListRunsResponse]]:
         """Lists the runs of an execution by run_number. Payloads and results are left out.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListInDoubt(
+        self,
+        request: _admin_service_pb2.ListInDoubtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListInDoubtResponse, _abc.Awaitable[_admin_service_pb2.ListInDoubtResponse]]:
+        """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
+        ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
+        CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveInDoubt(
+        self,
+        request: _admin_service_pb2.ResolveInDoubtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ResolveInDoubtResponse, _abc.Awaitable[_admin_service_pb2.ResolveInDoubtResponse]]:
+        """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
+        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
+        FAILED_PRECONDITION (NOT_IN_DOUBT).
         """
 
     @_abc_1.abstractmethod

@@ -72,6 +72,8 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
     OPERATION_KIND_STOP_RELEASE: _OperationKind.ValueType  # 13
     """StopRelease."""
+    OPERATION_KIND_RESOLVE_IN_DOUBT: _OperationKind.ValueType  # 14
+    """ResolveInDoubt."""
     OPERATION_KIND_RELEASE_END: _OperationKind.ValueType  # 27
     """A rule that was RELEASING has let all steps go; by whoever began the release."""
 
@@ -122,6 +124,8 @@ OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
 """A breaker closed: its probes were completed, somebody reset it, or its rule ended."""
 OPERATION_KIND_STOP_RELEASE: OperationKind.ValueType  # 13
 """StopRelease."""
+OPERATION_KIND_RESOLVE_IN_DOUBT: OperationKind.ValueType  # 14
+"""ResolveInDoubt."""
 OPERATION_KIND_RELEASE_END: OperationKind.ValueType  # 27
 """A rule that was RELEASING has let all steps go; by whoever began the release."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
@@ -550,6 +554,7 @@ class OperationMade(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CORRECTED_INPUT_STEPS_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -562,6 +567,8 @@ class OperationMade(_message.Message):
     """Whether the pause rule exempts the execution from then on."""
     resolution: _execution_pb2.StepResolution.ValueType
     """Of CompleteStep: whether the step was completed or skipped."""
+    finding: _builtins.str
+    """What was found out about the attempt: happened or did_not_happen."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -591,10 +598,11 @@ class OperationMade(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         corrected_input_steps: _abc.Iterable[_builtins.str] | None = ...,
         resolution: _execution_pb2.StepResolution.ValueType = ...,
+        finding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "finding", b"finding", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
     _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015

@@ -93,6 +93,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BREAKER_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND: no such breaker (metadata: breaker_id)."""
+    ERROR_REASON_ATTEMPT_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND: the step has no such attempt (metadata: run_id, step_name, attempt)."""
+    ERROR_REASON_NOT_IN_DOUBT: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION: the attempt is not in doubt, or no longer (metadata: run_id, step_name,
+    attempt, status; finding, if it was resolved so).
+    """
     ERROR_REASON_STEP_IN_DOUBT: _ErrorReason.ValueType  # 36
     """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
     and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
@@ -205,6 +211,12 @@ so it cannot tell who calls; RetryInfo says when to repeat.
 """
 ERROR_REASON_BREAKER_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: no such breaker (metadata: breaker_id)."""
+ERROR_REASON_ATTEMPT_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND: the step has no such attempt (metadata: run_id, step_name, attempt)."""
+ERROR_REASON_NOT_IN_DOUBT: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION: the attempt is not in doubt, or no longer (metadata: run_id, step_name,
+attempt, status; finding, if it was resolved so).
+"""
 ERROR_REASON_STEP_IN_DOUBT: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
 and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,

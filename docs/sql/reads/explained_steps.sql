@@ -69,6 +69,13 @@ LEFT JOIN LATERAL (
         AND held.run_key = $1 AND held.step_no = s.step_no OFFSET 0) h ON true
 ORDER BY u.n;
 
+-- store/reads/explained_steps.py: read_known_doubts
+-- Return the last attempt in doubt of each step of a run that has one, by step number.
+-- Locks: nothing.
+SELECT step_no, attempt, ended_as, ended_at, late_status FROM (
+    SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
+WHERE resolved_at IS NULL ORDER BY step_no, attempt;
+
 -- store/reads/explained_steps.py: blocking_steps
 -- Return which steps of a run are open, and which are dead.
 -- Locks: nothing.

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
 from zart_server.api import decode_admin as decode
-from zart_server.api import encode, encode_receipt
+from zart_server.api import doubt, encode, encode_receipt
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.fields import name_of
@@ -22,6 +22,7 @@ from zart_server.api.mutations.admin import (
     update_pause_rule_mutation,
 )
 from zart_server.api.mutations.by_hand import COMPLETE_STEP, FAIL_STEP
+from zart_server.api.mutations.doubt import RESOLVE_IN_DOUBT
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
@@ -96,6 +97,26 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             runs=map(encode.run, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
+
+    async def ListInDoubt(  # noqa: N802 - the proto's name
+        self, request: pb.ListInDoubtRequest, context: Context
+    ) -> pb.ListInDoubtResponse:
+        """List attempts in doubt."""
+        with Checks() as check:
+            wanted = check(doubt.doubts_wanted, request)
+            size, cursor = check(page_of, request)
+        async with self._reading.connection() as connection:
+            page = await reads.list_in_doubt(connection, wanted, cursor, size)
+        return pb.ListInDoubtResponse(
+            items=map(doubt.attempt, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def ResolveInDoubt(  # noqa: N802 - the proto's name
+        self, request: pb.ResolveInDoubtRequest, context: Context
+    ) -> pb.ResolveInDoubtResponse:
+        """Record what was found out about an attempt in doubt."""
+        return await self._mutations.run(RESOLVE_IN_DOUBT, request)
 
     async def Pause(  # noqa: N802 - the proto's name
         self, request: pb.PauseRequest, context: Context

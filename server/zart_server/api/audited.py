@@ -15,6 +15,7 @@ AUDITED: Mapping[str, OperationKind] = {
     "/zart.v1.AdminService/Pause": OperationKind.PAUSE,
     "/zart.v1.AdminService/Resume": OperationKind.RESUME,
     "/zart.v1.AdminService/UpdatePauseRule": OperationKind.UPDATE_PAUSE_RULE,
+    "/zart.v1.AdminService/ResolveInDoubt": OperationKind.RESOLVE_IN_DOUBT,
     "/zart.v1.AdminService/StopRelease": OperationKind.STOP_RELEASE,
     "/zart.v1.BreakerService/CreateBreaker": OperationKind.CREATE_BREAKER,
     "/zart.v1.BreakerService/UpdateBreaker": OperationKind.UPDATE_BREAKER,

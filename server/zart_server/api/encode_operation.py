@@ -55,6 +55,7 @@ def operation(item: Operation) -> pb.Operation:
             expires_at=encode.timestamp(made.expires_at),
             corrected_input_steps=made.corrected_input_steps,
             resolution=RESOLUTION[made.resolution],
+            finding=made.finding,
         ),
         principal=item.principal,
         status=_STATUS[item.status],

@@ -17,7 +17,7 @@ from zart_server.domain import model
 from zart_server.domain.step_resolution import StepResolution
 
 STEP_STATUS = {s: execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.name}") for s in model.StepStatus}
-_ATTEMPT_STATUS = {
+ATTEMPT_STATUS = {
     s: execution_pb2.AttemptStatus.Value(f"ATTEMPT_STATUS_{s.name}") for s in model.AttemptStatus
 }
 RESOLUTION: dict[StepResolution | None, execution_pb2.StepResolution.ValueType] = {
@@ -86,7 +86,7 @@ def _fill_step(encoded: execution_pb2.Step, item: model.Step) -> None:
 
 def _fill_attempt(encoded: execution_pb2.Attempt, item: model.Attempt) -> None:
     encoded.attempt = item.attempt
-    encoded.status = _ATTEMPT_STATUS[item.status]
+    encoded.status = ATTEMPT_STATUS[item.status]
     encoded.dispatcher_id = item.dispatcher_id
     encoded.principal = item.principal
     if item.in_doubt:

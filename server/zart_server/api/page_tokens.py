@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from google.protobuf.message import Message
 
-from zart.v1.admin_service_pb2 import ListPauseRulesRequest, ListRunsRequest
+from zart.v1.admin_service_pb2 import ListInDoubtRequest, ListPauseRulesRequest, ListRunsRequest
 from zart.v1.audit_service_pb2 import ListOperationsRequest
 from zart.v1.breaker_service_pb2 import ListBreakersRequest
 from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
@@ -26,6 +26,7 @@ Cursor = tuple[int | str, ...]
 ListRequest: TypeAlias = (
     ListRunsRequest
     | ListPauseRulesRequest
+    | ListInDoubtRequest
     | ListExecutionsRequest
     | ListTaskDefinitionsRequest
     | ListOperationsRequest

@@ -20,6 +20,7 @@ class CauseKind(StrEnum):
     NO_DISPATCHER = "no_dispatcher"
     QUEUED_BEHIND = "queued_behind"
     RUNNING = "running"
+    IN_DOUBT = "in_doubt"
     RUN_ENDED = "run_ended"
     DEAD = "dead"
 

@@ -8,11 +8,11 @@
     │   └── FilterTooBroad      or it has to be set beside others
     ├── NotFound
     │   ├── ExecutionNotFound   RunNotFound   StepNotFound
-    │   └── PauseRuleNotFound   TaskDefinitionNotFound
+    │   └── PauseRuleNotFound   TaskDefinitionNotFound   AttemptNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
     ├── StepFinished            StepRunning     StepChanged
-    ├── RuleNotActive           StepInDoubt
+    ├── RuleNotActive           StepInDoubt     NotInDoubt
     ├── ScopeMatchesNothing
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
@@ -133,6 +133,42 @@ class StepNotFound(NotFound):
     def __init__(self, run_id: str, step_name: str) -> None:
         super().__init__(
             f"run {run_id!r} has no step {step_name!r}", run_id=run_id, step_name=step_name
+        )
+
+
+class AttemptNotFound(NotFound):
+    """The step has no attempt of this number."""
+
+    reason = "ATTEMPT_NOT_FOUND"
+
+    def __init__(self, run_id: str, step_name: str, attempt: int) -> None:
+        super().__init__(
+            f"step {step_name!r} of {run_id!r} has no attempt {attempt}",
+            run_id=run_id,
+            step_name=step_name,
+            attempt=attempt,
+        )
+
+
+class NotInDoubt(ZartError):
+    """The attempt is not in doubt. ``finding``: as which it was resolved, empty if none is told."""
+
+    reason = "NOT_IN_DOUBT"
+
+    def __init__(
+        self, run_id: str, step_name: str, attempt: int, status: str, finding: str | None
+    ) -> None:
+        what = f"is {status.upper()} and not in doubt"
+        if finding is not None:
+            found = f": {finding.upper()}" if finding else ""
+            what = f"ended {status.upper()}, and its doubt is resolved{found}"
+        super().__init__(
+            f"attempt {attempt} of step {step_name!r} of {run_id} {what}",
+            run_id=run_id,
+            step_name=step_name,
+            attempt=attempt,
+            status=status.upper(),
+            finding=(finding or "").upper(),
         )
 
 

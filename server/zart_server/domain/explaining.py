@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from zart_server.domain.causes import Cause, CauseKind, ExplainedStep
-from zart_server.domain.known_step import Ahead, Holding, KnownRun, KnownStep
+from zart_server.domain.known_step import Ahead, Holding, KnownDoubt, KnownRun, KnownStep
 from zart_server.domain.model import RunStatus, StepError, StepStatus
 from zart_server.domain.next_step import next_of
 from zart_server.domain.waiting import STALE_AFTER, waiting_for_rule, waiting_for_steps
@@ -23,6 +23,8 @@ def explain(run: KnownRun, step: KnownStep, most: int) -> ExplainedStep:
 def _causes(run: KnownRun, step: KnownStep, most: int) -> Iterator[Cause]:
     if step.status is StepStatus.COMPLETED:
         return
+    if step.doubt is not None:
+        yield _in_doubt(step.doubt)
     if step.status is StepStatus.CANCELLED or run.is_over:
         yield _run_ended(run)
     if step.status is StepStatus.DEAD:
@@ -34,6 +36,13 @@ def _causes(run: KnownRun, step: KnownStep, most: int) -> Iterator[Cause]:
     yield from _rules(run, step)
     if step.status in (StepStatus.SCHEDULED, StepStatus.PAUSED):
         yield from _ready(run, step)
+
+
+def _in_doubt(doubt: KnownDoubt) -> Cause:
+    text = f"attempt {doubt.attempt} ended {doubt.ended_as.name}, and may have had its effect"
+    if doubt.late_status is not None:
+        text += f"; its dispatcher told later that it is {doubt.late_status.name}"
+    return Cause(CauseKind.IN_DOUBT, text, doubt.ended_at)
 
 
 def _run_ended(run: KnownRun) -> Cause:

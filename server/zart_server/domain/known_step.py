@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from zart_server.domain.model import RunStatus, StepError, StepStatus
+from zart_server.domain.model import AttemptStatus, RunStatus, StepError, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
     """The run that a step belongs to, as of ``now``.
 
-    ``last_asked_at``: when a dispatcher asked for its task last.
+    ``last_asked_at``: when a dispatcher asked for its task last. ``in_doubt``: the steps that may
+    have happened.
     """
 
     execution_id: str
@@ -24,6 +25,7 @@ class KnownRun:
     error: str
     last_asked_at: datetime | None
     now: datetime
+    in_doubt: frozenset[str] = frozenset()
 
     @property
     def is_current(self) -> bool:
@@ -70,6 +72,16 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownDoubt:
+    """An attempt that may have had its effect. ``late_status``: as was reported too late."""
+
+    attempt: int
+    ended_as: AttemptStatus
+    ended_at: datetime
+    late_status: AttemptStatus | None
+
+
+@dataclass(frozen=True, slots=True)
 class KnownStep:
     """A step, as it is stored.
 
@@ -96,4 +108,5 @@ class KnownStep:
     first: str = ""
     holding: tuple[Holding, ...] = ()
     more_rules: int = 0
+    doubt: KnownDoubt | None = None
     ahead: Ahead | None = None

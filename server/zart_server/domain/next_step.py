@@ -29,10 +29,21 @@ def _run_ended(run: KnownRun, _step: KnownStep, _cause: Cause) -> Next:
             f" look at run {run.current_run_number}, the current one.",
             _command("why", run.execution_id),
         )
+    if run.in_doubt:
+        return _look_at_doubt(run, "Before it is run again, find out what may have happened.")
     return Next(
         "Rerun the execution, if it is to go on: what is completed is kept.",
         _command("rerun", run.execution_id),
     )
+
+
+def _in_doubt(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    resolved = "resolve that" if run.is_over else "resolve that, or retry it with --accept-in-doubt"
+    return _look_at_doubt(run, f"Find out whether {step.step_name} happened, and {resolved}.")
+
+
+def _look_at_doubt(run: KnownRun, sentence: str) -> Next:
+    return Next(sentence, ("zart", "in-doubt", f"--prefix={run.execution_id}"))
 
 
 def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
@@ -49,6 +60,9 @@ def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
 
 
 def _dead_dependency(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    if step.dead[0] in run.in_doubt:
+        sentence = f"Find out whether {step.dead[0]}, which is dead, happened, and resolve that."
+        return _look_at_doubt(run, sentence)
     return Next(
         f"Retry {step.dead[0]}, which is dead, once what made it fail is mended.",
         _command("retry-step", run.execution_id, step.dead[0]),
@@ -111,6 +125,7 @@ def _running(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
 
 _BY_KIND: Mapping[CauseKind, Callable[[KnownRun, KnownStep, Cause], Next]] = {
     CauseKind.RUN_ENDED: _run_ended,
+    CauseKind.IN_DOUBT: _in_doubt,
     CauseKind.DEAD: _dead,
     CauseKind.DEAD_DEPENDENCY: _dead_dependency,
     CauseKind.DEPENDENCIES: _dependencies,

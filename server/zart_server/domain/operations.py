@@ -34,6 +34,7 @@ class OperationKind(StrEnum):
     BREAKER_HALF_OPENED = "breaker_half_opened"
     BREAKER_CLOSED = "breaker_closed"
     STOP_RELEASE = "stop_release"
+    RESOLVE_IN_DOUBT = "resolve_in_doubt"
     RELEASE_END = "release_end"
 
 
@@ -82,6 +83,7 @@ class Made:
     expires_at: datetime | None = None
     corrected_input_steps: tuple[str, ...] = ()
     resolution: StepResolution | None = None
+    finding: str = ""
 
 
 @dataclass(frozen=True, slots=True)

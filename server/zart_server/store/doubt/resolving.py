@@ -4,9 +4,97 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import asyncpg
+
+from zart_server.domain.doubt import InDoubtAttempt, ResolveInDoubt
 from zart_server.domain.operations import OperationKind
-from zart_server.store.connection import Tx
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.doubt.rows import COLUMNS, doubt_of
 from zart_server.store.lookups import only
+from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.statement import Statement
+
+_AT = "run_key = :run_key::bigint AND step_no = :step_no::integer AND attempt = :attempt::integer"
+_OPERATION = recorded(
+    f"json_to_recordset(:records::text::json) u({RECORD}) WHERE EXISTS (SELECT FROM doubt)",
+    ":kind",
+)
+_COLUMNS_OF_D = ", ".join(f"d.{name.strip()}" for name in COLUMNS.split(","))
+_RESOLVE = Statement(
+    f"""
+    WITH doubt AS MATERIALIZED (
+        SELECT FROM zart.in_doubt WHERE {_AT} AND resolved_at IS NULL FOR NO KEY UPDATE
+    ), operation AS ({_OPERATION} RETURNING operation_key, reason)
+    UPDATE zart.in_doubt d SET resolved_at = statement_timestamp(), finding = :finding::text,
+        resolved_by = o.operation_key, reason = o.reason
+    FROM operation o
+    WHERE d.run_key = {only(":run_key")} AND d.step_no = :step_no AND d.attempt = :attempt
+    RETURNING {_COLUMNS_OF_D}
+    """,
+    locks=("in_doubt",),
+)
+
+
+async def resolve(
+    tx: Tx, run_key: int, step_no: int, command: ResolveInDoubt, operation: NewOperation
+) -> InDoubtAttempt | None:
+    """Resolve an attempt and record the operation; None, having done nothing: it is not in doubt.
+
+    Locks its row.
+    """
+    rows = await tx.fetch(
+        _RESOLVE.text,
+        *_RESOLVE.arguments(
+            run_key=run_key,
+            step_no=step_no,
+            attempt=command.attempt,
+            finding=command.finding.value,
+            records=to_text([record_of(operation)]),
+            kind=OperationKind.RESOLVE_IN_DOUBT.value,
+        ),
+    )
+    tx.changes.changed([run_key])
+    return doubt_of(rows[0]) if rows else None
+
+
+async def run_in_doubt(
+    connection: Connection, execution_id: str, run_number: int
+) -> asyncpg.Record | None:
+    """Return the run of an attempt: its keys, NULL if there is none. None: no such execution."""
+    return await connection.fetchrow(
+        """
+        SELECT r.run_key, r.definition_key, e.task_name
+        FROM (SELECT * FROM zart.executions WHERE execution_id = $1 OFFSET 0) e
+        LEFT JOIN LATERAL (
+            SELECT run_key, definition_key FROM zart.runs
+            WHERE runs.execution_key = e.execution_key AND runs.run_number = $2 OFFSET 0) r ON true
+        """,
+        execution_id,
+        run_number,
+    )
+
+
+async def how_it_stands(
+    connection: Connection, run_key: int, step_no: int, attempt: int
+) -> tuple[str, str | None] | None:
+    """Return an attempt's status, and as what a doubt of it was resolved; None: there is none."""
+    row = await connection.fetchrow(
+        """
+        SELECT a.status, d.resolved_at IS NOT NULL AS was_in_doubt, d.finding
+        FROM (SELECT * FROM zart.all_attempts
+              WHERE run_key = $1 AND step_no = $2 AND attempt = $3) a
+        LEFT JOIN LATERAL (
+            SELECT * FROM zart.in_doubt
+            WHERE in_doubt.run_key = $1 AND in_doubt.step_no = $2 AND in_doubt.attempt = $3
+            OFFSET 0) d ON true
+        """,
+        run_key,
+        step_no,
+        attempt,
+    )
+    if row is None:
+        return None
+    return row["status"], (row["finding"] or "") if row["was_in_doubt"] else None
 
 
 async def resolve_by_operation(

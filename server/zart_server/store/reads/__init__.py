@@ -4,6 +4,7 @@ from zart_server.store.reads.definitions import get_task_definition, list_task_d
 from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import find_executions, get_execution, get_step
 from zart_server.store.reads.explain_steps import explain_steps
+from zart_server.store.reads.in_doubt import list_in_doubt
 from zart_server.store.reads.operations import list_operations
 from zart_server.store.reads.rule_holds import list_rule_holds
 from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
@@ -17,6 +18,7 @@ __all__ = [
     "get_step",
     "get_task_definition",
     "list_executions",
+    "list_in_doubt",
     "list_operations",
     "list_pause_rules",
     "list_rule_holds",

@@ -24,6 +24,7 @@ from zart_server.store.reads.explained_steps import (
     blocking_steps,
     find_run,
     places_in_releases,
+    read_known_doubts,
     read_step_rows,
     rules_for,
     status_of_row,
@@ -48,7 +49,8 @@ async def explain_steps(
     ``tx`` is to be a snapshot. Raises ExecutionNotFound, RunNotFound or StepNotFound.
     """
     run = await find_run(tx, execution_id, run_number)
-    graph = (await find_definitions(tx, [run.definition_key]))[run.definition_key].graph
+    definition = (await find_definitions(tx, [run.definition_key]))[run.definition_key]
+    graph = definition.graph
     if step_name:
         number = graph.index.get(step_name)
         if number is None:
@@ -64,6 +66,14 @@ async def explain_steps(
         opened, dead = await blocking_steps(tx, run.run_key)
         size = graph.size if dead else 0  # else next to nothing is looked at
         facts = await aside.done(size, _with_blocking, graph, rows, facts, opened, dead)
+    if definition.stops:
+        doubts = await read_known_doubts(tx, run.run_key)
+        names = frozenset(graph.steps[number].step_name for number in doubts)
+        run = replace(run, known=replace(run.known, in_doubt=names))
+        facts = [
+            replace(step, doubt=doubts.get(row["step_no"]))
+            for row, step in zip(rows, facts, strict=True)
+        ]
     held_by = await _held_by(tx, run, rows, facts, most_ahead)
     size = _RULE_BYTES * sum(len(held) for held, _ in held_by)
     return await aside.done(size, _explained, run, facts, held_by)

@@ -9,8 +9,8 @@ from datetime import datetime
 import asyncpg
 
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound
-from zart_server.domain.known_step import Ahead, KnownRule, KnownRun
-from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.domain.known_step import Ahead, KnownDoubt, KnownRule, KnownRun
+from zart_server.domain.model import AttemptStatus, RunStatus, StepStatus
 from zart_server.store.connection import Tx
 
 MOST_STEPS = 100
@@ -129,6 +129,27 @@ async def read_step_rows(
     """Return steps of a run by number, with where each stands; counted up to ``most_ahead``."""
     rows: list[asyncpg.Record] = await tx.fetch(_STEPS, run_key, numbers, most_ahead)
     return rows
+
+
+async def read_known_doubts(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
+    """Return the last attempt in doubt of each step of a run that has one, by step number."""
+    rows = await tx.fetch(
+        """
+        SELECT step_no, attempt, ended_as, ended_at, late_status FROM (
+            SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
+        WHERE resolved_at IS NULL ORDER BY step_no, attempt
+        """,
+        run_key,
+    )
+    return {
+        row["step_no"]: KnownDoubt(
+            row["attempt"],
+            AttemptStatus(row["ended_as"]),
+            row["ended_at"],
+            None if row["late_status"] is None else AttemptStatus(row["late_status"]),
+        )
+        for row in rows
+    }
 
 
 def status_of_row(row: asyncpg.Record) -> StepStatus:

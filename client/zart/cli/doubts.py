@@ -1,0 +1,149 @@
+"""The commands about steps that may have happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from zart.calls.doubts import list_in_doubt, resolve_in_doubt
+from zart.calls.filters import ExecutionFilter
+from zart.cli import render
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
+from zart.cli.session import Session
+from zart.cli.tables import NAMES, TEXT, Column
+from zart.cli.values import time_of
+from zart.models import InDoubtAttempt, ResolvedInDoubt
+
+app = typer.Typer()
+_COLUMNS = (
+    Column("AGE"),
+    Column("EXECUTION", words=NAMES),
+    Column("RUN", rank=2),
+    Column("STEP", words=NAMES),
+    Column("ATTEMPT", rank=1),
+    Column("TOLD LATER", words=TEXT),
+    Column("ENDED", rank=3),
+    Column("DISPATCHER", rank=4, words=NAMES),
+)
+_FINDINGS = ("happened", "did-not-happen")
+
+
+@app.command("in-doubt", epilog=example("in-doubt --task-name order --step 'charge-*'"))
+@reads
+def in_doubt(
+    session: Session,
+    task_name: Annotated[str, typer.Option("--task-name", help="Only of this task.")] = "",
+    step: Annotated[str, typer.Option("--step", help="Step names: a glob, 'send-*'.")] = "",
+    prefix: Annotated[
+        str, typer.Option("--prefix", help="Only of executions whose id begins so.")
+    ] = "",
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Only those of this age, or since then.", metavar="AGE|TIME"),
+    ] = None,
+    limit: Limit = 0,
+) -> None:
+    """List the attempts that may have had their effect, though nobody reported it."""
+    chosen = ExecutionFilter(
+        task_name=task_name,
+        step_pattern=step,
+        execution_id_prefix=prefix,
+        dead_after=time_of(since, "--since"),
+    )
+    call = list_in_doubt(chosen)
+    session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
+
+
+def _row_at(now: datetime) -> Callable[[InDoubtAttempt], Sequence[str]]:
+    def row(item: InDoubtAttempt) -> Sequence[str]:
+        return (
+            render.age(item.ended_at, now),
+            item.execution_id,
+            str(item.run_number),
+            item.step_name,
+            str(item.attempt),
+            _told(item),
+            item.ended_as,
+            item.dispatcher_id,
+        )
+
+    return row
+
+
+def _told(item: InDoubtAttempt) -> str:
+    """Write what the dispatcher told after all."""
+    late = item.late_outcome
+    if late is None:
+        return ""
+    if late.error is not None:
+        return f"{late.status} {render.error_line(late.error)}"
+    if late.result_omitted:
+        return f"{late.status} with a large result"
+    return late.status if late.result is None else f"{late.status} {json.dumps(late.result)}"
+
+
+@app.command(epilog=example("resolve order-7 charge-card happened --reason 'on the bill'"))
+@mutates
+def resolve(
+    session: Session,
+    execution_id: ExecutionId,
+    step_name: Annotated[str, typer.Argument(metavar="STEP_NAME")],
+    finding: Annotated[str, typer.Argument(metavar="happened|did-not-happen")],
+    run: Annotated[
+        int | None,
+        typer.Option("--run", min=0, max=MOST, help="The run.", show_default="the only one"),
+    ] = None,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", min=1, max=MOST, help="Its number.", show_default="the only one"),
+    ] = None,
+) -> None:
+    """Record whether an attempt in doubt happened; the step stays as it is."""
+    if finding not in _FINDINGS:
+        raise typer.BadParameter(" or ".join(_FINDINGS), param_hint="happened|did-not-happen")
+    if run is None or attempt is None:
+        run, attempt = _only_one(session, execution_id, step_name, run, attempt)
+
+    def show(answer: ResolvedInDoubt) -> None:
+        item = answer.item
+        found = item.finding.lower().replace("_", " ")
+        session.print(
+            f"attempt {item.attempt} of {item.execution_id}:run:{item.run_number}/{item.step_name}"
+            f" is resolved: {found}"
+        )
+
+    call = resolve_in_doubt(
+        execution_id,
+        step_name,
+        finding,
+        run_number=run,
+        attempt=attempt,
+        **session.mutation.fields,
+    )
+    session.run(call, show)
+
+
+def _only_one(
+    session: Session, execution_id: str, step_name: str, run: int | None, attempt: int | None
+) -> tuple[int, int]:
+    """Find the attempt of a step that is in doubt; of several, one has to be named."""
+    chosen = ExecutionFilter(execution_id_prefix=execution_id)
+    found = [
+        (item.run_number, item.attempt)
+        for item in session.client.list_in_doubt(chosen)
+        if (item.execution_id, item.step_name) == (execution_id, step_name)
+        and run in (None, item.run_number)
+        and attempt in (None, item.attempt)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        those = ", ".join(f"--run {number} --attempt {n}" for number, n in sorted(found))
+        session.err.line(f"zart: several attempts are in doubt: name one of {those}")
+    else:
+        session.err.line(f"zart: no attempt of {execution_id}/{step_name} is in doubt")
+    raise typer.Exit(1)

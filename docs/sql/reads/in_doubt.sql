@@ -1,0 +1,131 @@
+-- store/reads/in_doubt.py: list_in_doubt (lists of all)
+-- List attempts in doubt, newest first; a page may have fewer though others follow.
+-- Locks: nothing.
+-- Parameters: before=$1, looked=$2, task_name=$3, prefix=$4, step_regex=$5, ended_after=$6,
+--   ended_before=$7, step_statuses=$8, of_executions=$9, created_after=$10, created_before=$11,
+--   statuses=$12, limit=$13.
+WITH looked AS MATERIALIZED (
+    SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL AND in_doubt_key < $1::bigint
+    ORDER BY in_doubt_key DESC LIMIT $2::bigint
+), found AS (
+    SELECT execution_id, run_number, step_name, attempt, task_name, ended_as, dispatcher_id,
+        started_at, ended_at, finding, resolved_at, resolved_by, reason, late_status, late_result,
+        late_error, late_received_at, late_omitted, in_doubt_key FROM looked d
+    WHERE ($3::text = '' OR task_name = $3)
+        AND starts_with(execution_id, $4::text)
+        AND ($5::text = '' OR step_name ~ $5)
+        AND ($6::timestamptz IS NULL OR ended_at >= $6)
+        AND ($7::timestamptz IS NULL OR ended_at < $7)
+        AND (cardinality($8::text[]) = 0 OR (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
+        ) = ANY($8))
+        AND (NOT $9::boolean OR (
+            SELECT ($10::timestamptz IS NULL OR c.listed_at >= $10)
+                AND ($11::timestamptz IS NULL OR c.listed_at < $11)
+                AND (cardinality($12::text[]) = 0 OR c.status = ANY($12))
+            FROM (SELECT execution_key FROM zart.runs
+                WHERE runs.run_key = d.run_key OFFSET 0) r
+            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+                WHERE runs.execution_key = r.execution_key
+                ORDER BY run_number DESC LIMIT 1) c))
+    ORDER BY in_doubt_key DESC LIMIT $13::bigint
+)
+-- One row at least. `until`: the last that was looked at, if others may follow.
+SELECT found.*, n, until FROM (
+    SELECT count(*) AS n,
+        CASE WHEN count(*) = $2 THEN min(in_doubt_key) END AS until
+    FROM looked) l LEFT JOIN found ON true
+ORDER BY in_doubt_key DESC;
+
+-- store/reads/in_doubt.py: list_in_doubt (lists of a task)
+-- List attempts in doubt, newest first; a page may have fewer though others follow.
+-- Locks: nothing.
+-- Parameters: task_name=$1, before=$2, looked=$3, prefix=$4, step_regex=$5, ended_after=$6,
+--   ended_before=$7, step_statuses=$8, of_executions=$9, created_after=$10, created_before=$11,
+--   statuses=$12, limit=$13.
+WITH looked AS MATERIALIZED (
+    SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
+        AND (task_name, in_doubt_key) < ($1::text, $2::bigint)
+        AND (task_name, in_doubt_key) >= ($1, 0)
+    ORDER BY task_name DESC, in_doubt_key DESC LIMIT $3::bigint
+), found AS (
+    SELECT execution_id, run_number, step_name, attempt, task_name, ended_as, dispatcher_id,
+        started_at, ended_at, finding, resolved_at, resolved_by, reason, late_status, late_result,
+        late_error, late_received_at, late_omitted, in_doubt_key FROM looked d
+    WHERE ($1::text = '' OR task_name = $1)
+        AND starts_with(execution_id, $4::text)
+        AND ($5::text = '' OR step_name ~ $5)
+        AND ($6::timestamptz IS NULL OR ended_at >= $6)
+        AND ($7::timestamptz IS NULL OR ended_at < $7)
+        AND (cardinality($8::text[]) = 0 OR (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
+        ) = ANY($8))
+        AND (NOT $9::boolean OR (
+            SELECT ($10::timestamptz IS NULL OR c.listed_at >= $10)
+                AND ($11::timestamptz IS NULL OR c.listed_at < $11)
+                AND (cardinality($12::text[]) = 0 OR c.status = ANY($12))
+            FROM (SELECT execution_key FROM zart.runs
+                WHERE runs.run_key = d.run_key OFFSET 0) r
+            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+                WHERE runs.execution_key = r.execution_key
+                ORDER BY run_number DESC LIMIT 1) c))
+    ORDER BY in_doubt_key DESC LIMIT $13::bigint
+)
+-- One row at least. `until`: the last that was looked at, if others may follow.
+SELECT found.*, n, until FROM (
+    SELECT count(*) AS n,
+        CASE WHEN count(*) = $3 THEN min(in_doubt_key) END AS until
+    FROM looked) l LEFT JOIN found ON true
+ORDER BY in_doubt_key DESC;
+
+-- store/reads/in_doubt.py: list_in_doubt (lists of few executions)
+-- List attempts in doubt, newest first; a page may have fewer though others follow.
+-- Locks: nothing.
+-- Parameters: prefix=$1, last=$2, looked=$3, before=$4, task_name=$5, step_regex=$6,
+--   ended_after=$7, ended_before=$8, step_statuses=$9, of_executions=$10, created_after=$11,
+--   created_before=$12, statuses=$13, limit=$14.
+WITH looked AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
+            AND execution_id >= $1::text AND execution_id < $1 || $2::text
+        ORDER BY execution_id, in_doubt_key LIMIT $3::bigint) f
+    WHERE in_doubt_key < $4::bigint
+), found AS (
+    SELECT execution_id, run_number, step_name, attempt, task_name, ended_as, dispatcher_id,
+        started_at, ended_at, finding, resolved_at, resolved_by, reason, late_status, late_result,
+        late_error, late_received_at, late_omitted, in_doubt_key FROM looked d
+    WHERE ($5::text = '' OR task_name = $5)
+        AND starts_with(execution_id, $1::text)
+        AND ($6::text = '' OR step_name ~ $6)
+        AND ($7::timestamptz IS NULL OR ended_at >= $7)
+        AND ($8::timestamptz IS NULL OR ended_at < $8)
+        AND (cardinality($9::text[]) = 0 OR (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
+        ) = ANY($9))
+        AND (NOT $10::boolean OR (
+            SELECT ($11::timestamptz IS NULL OR c.listed_at >= $11)
+                AND ($12::timestamptz IS NULL OR c.listed_at < $12)
+                AND (cardinality($13::text[]) = 0 OR c.status = ANY($13))
+            FROM (SELECT execution_key FROM zart.runs
+                WHERE runs.run_key = d.run_key OFFSET 0) r
+            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+                WHERE runs.execution_key = r.execution_key
+                ORDER BY run_number DESC LIMIT 1) c))
+    ORDER BY in_doubt_key DESC LIMIT $14::bigint
+)
+-- One row at least. `until`: the last that was looked at, if others may follow.
+SELECT found.*, n, until FROM (
+    SELECT count(*) AS n,
+        CASE WHEN count(*) = $3 THEN min(in_doubt_key) END AS until
+    FROM looked) l LEFT JOIN found ON true
+ORDER BY in_doubt_key DESC;
+
+-- store/reads/in_doubt.py: list_in_doubt
+-- List attempts in doubt, newest first; a page may have fewer though others follow.
+-- Locks: nothing.
+SELECT count(*) > $3 FROM (
+    SELECT FROM zart.in_doubt WHERE resolved_at IS NULL
+        AND execution_id >= $1 AND execution_id < $1 || $2 LIMIT $3 + 1) f;

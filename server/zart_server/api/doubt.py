@@ -1,0 +1,129 @@
+"""Attempts in doubt: requests about them, checked and decoded, and the attempts, encoded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from zart.v1 import admin_service_pb2 as pb
+from zart.v1 import in_doubt_pb2
+from zart_server.api import encode
+from zart_server.api.checks import Checks
+from zart_server.api.decode_execution import run_status_of, step_status_of
+from zart_server.api.encode_step import ATTEMPT_STATUS
+from zart_server.api.fields import has, items_of, name_of, time_of
+from zart_server.domain.doubt import (
+    Finding,
+    InDoubtAttempt,
+    LateOutcome,
+    ListInDoubt,
+    ResolveInDoubt,
+)
+from zart_server.domain.globs import check_glob
+
+_NOT_GONE_BY = ("error_group_id", "error_contains", "triggered_by", "batch_id", "rule_id")
+_FINDING = {f: in_doubt_pb2.InDoubtFinding.Value(f"IN_DOUBT_FINDING_{f.name}") for f in Finding}
+_BY_NUMBER = {number: finding for finding, number in _FINDING.items()}
+
+
+def doubts_wanted(request: pb.ListInDoubtRequest) -> ListInDoubt:
+    """Decode which attempts ListInDoubt is to list."""
+    given = request.filter
+    with Checks() as check:
+        for field in _NOT_GONE_BY:
+            if getattr(given, field):
+                check.fail(f"filter.{field}", "is nothing that attempts in doubt are listed by")
+        if given.step_pattern:
+            try:
+                check_glob(given.step_pattern)
+            except ValueError as error:
+                check.fail("filter.step_pattern", str(error))
+        check(items_of, given.statuses, "filter.statuses")
+        check(items_of, given.step_statuses, "filter.step_statuses")
+        return ListInDoubt(
+            task_name=check(_name, given, "task_name"),
+            execution_id_prefix=check(_name, given, "execution_id_prefix"),
+            step_pattern=given.step_pattern,
+            statuses=tuple(
+                check(run_status_of, value, f"filter.statuses[{n}]")
+                for n, value in enumerate(given.statuses)
+            ),
+            step_statuses=tuple(
+                check(step_status_of, value, f"filter.step_statuses[{n}]")
+                for n, value in enumerate(given.step_statuses)
+            ),
+            ended_after=check(_time, given, "dead_after"),
+            ended_before=check(_time, given, "dead_before"),
+            created_after=check(_time, given, "created_after"),
+            created_before=check(_time, given, "created_before"),
+        )
+
+
+def doubt_resolved(request: pb.ResolveInDoubtRequest) -> ResolveInDoubt:
+    """Decode ResolveInDoubt."""
+    with Checks() as check:
+        if request.run_number < 0:
+            check.fail("run_number", f"is {request.run_number}, must be at least 0")
+        if request.attempt < 1:
+            check.fail("attempt", f"is {request.attempt}, must be at least 1")
+        finding = _BY_NUMBER.get(request.finding)
+        if finding is None:
+            check.fail("finding", "is neither HAPPENED nor DID_NOT_HAPPEN")
+        return ResolveInDoubt(
+            check(name_of, request.execution_id, "execution_id"),
+            request.run_number,
+            check(name_of, request.step_name, "step_name"),
+            request.attempt,
+            finding or Finding.HAPPENED,
+        )
+
+
+def _name(message: Message, field: str) -> str:
+    text: str = getattr(message, field)
+    return name_of(text, f"filter.{field}") if text else ""
+
+
+def _time(message: Message, field: str) -> datetime | None:
+    return time_of(getattr(message, field), f"filter.{field}") if has(message, field) else None
+
+
+def attempt(item: InDoubtAttempt) -> in_doubt_pb2.InDoubtAttempt:
+    """Encode an attempt that is or was in doubt."""
+    late = item.late_outcome
+    return in_doubt_pb2.InDoubtAttempt(
+        execution_id=item.execution_id,
+        run_number=item.run_number,
+        step_name=item.step_name,
+        attempt=item.attempt,
+        task_name=item.task_name,
+        ended_as=ATTEMPT_STATUS[item.ended_as],
+        dispatcher_id=item.dispatcher_id,
+        started_at=encode.timestamp(item.started_at),
+        ended_at=encode.timestamp(item.ended_at),
+        finding=in_doubt_pb2.IN_DOUBT_FINDING_UNSPECIFIED
+        if item.finding is None
+        else _FINDING[item.finding],
+        resolved_at=encode.timestamp(item.resolved_at),
+        resolved_by_operation_id=item.resolved_by_operation_id,
+        reason=item.reason,
+        late_outcome=None if late is None else _late_outcome(late),
+    )
+
+
+def _late_outcome(late: LateOutcome) -> in_doubt_pb2.LateOutcome:
+    return in_doubt_pb2.LateOutcome(
+        status=ATTEMPT_STATUS[late.status],
+        result_json=late.result_json,
+        result_omitted=late.omitted,
+        error=encode.step_error(late.error),
+        received_at=encode.timestamp(late.received_at),
+    )
+
+
+def resolved(item: InDoubtAttempt) -> pb.ResolveInDoubtResponse:
+    """Encode what ResolveInDoubt did; answers to mutations have no results."""
+    encoded = attempt(item)
+    if item.late_outcome is not None:
+        encoded.late_outcome.ClearField("result_json")
+    return pb.ResolveInDoubtResponse(item=encoded)

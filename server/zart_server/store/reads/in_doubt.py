@@ -1,0 +1,126 @@
+"""Lists the attempts that are in doubt, newest first.
+
+A page looks at so many of them and no more, by one of the indexes of what is unresolved; whatever
+else is asked for is looked for among these, so that a page may be short.
+"""
+
+from __future__ import annotations
+
+from zart_server.domain.commands import Page
+from zart_server.domain.doubt import InDoubtAttempt, ListInDoubt
+from zart_server.domain.globs import to_regex
+from zart_server.store.connection import Connection
+from zart_server.store.doubt.rows import COLUMNS, doubt_of
+from zart_server.store.statement import Statement
+
+_LOOKED_AT = 2_000
+_LAST = "\U0010ffff"  # after every other character
+
+# What is looked at, by index. Of executions only a few: they have no order by time together.
+_LOOKED = {
+    "of all": """
+        SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL AND in_doubt_key < :before::bigint
+        ORDER BY in_doubt_key DESC LIMIT :looked::bigint
+    """,
+    "of a task": """
+        SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
+          AND (task_name, in_doubt_key) < (:task_name::text, :before::bigint)
+          AND (task_name, in_doubt_key) >= (:task_name, 0)
+        ORDER BY task_name DESC, in_doubt_key DESC LIMIT :looked::bigint
+    """,
+    "of few executions": """
+        SELECT * FROM (
+            SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
+              AND execution_id >= :prefix::text AND execution_id < :prefix || :last::text
+            ORDER BY execution_id, in_doubt_key LIMIT :looked::bigint) f
+        WHERE in_doubt_key < :before::bigint
+    """,
+}
+
+
+def _list(looked: str) -> Statement:
+    return Statement(
+        f"""
+        WITH looked AS MATERIALIZED ({looked}), found AS (
+            SELECT {COLUMNS}, in_doubt_key FROM looked d
+            WHERE (:task_name::text = '' OR task_name = :task_name)
+              AND starts_with(execution_id, :prefix::text)
+              AND (:step_regex::text = '' OR step_name ~ :step_regex)
+              AND (:ended_after::timestamptz IS NULL OR ended_at >= :ended_after)
+              AND (:ended_before::timestamptz IS NULL OR ended_at < :ended_before)
+              AND (cardinality(:step_statuses::text[]) = 0 OR (
+                  SELECT status FROM zart.steps
+                  WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
+                  ) = ANY(:step_statuses))
+              AND (NOT :of_executions::boolean OR (
+                  SELECT (:created_after::timestamptz IS NULL OR c.listed_at >= :created_after)
+                      AND (:created_before::timestamptz IS NULL OR c.listed_at < :created_before)
+                      AND (cardinality(:statuses::text[]) = 0 OR c.status = ANY(:statuses))
+                  FROM (SELECT execution_key FROM zart.runs
+                        WHERE runs.run_key = d.run_key OFFSET 0) r
+                  CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+                      WHERE runs.execution_key = r.execution_key
+                      ORDER BY run_number DESC LIMIT 1) c))
+            ORDER BY in_doubt_key DESC LIMIT :limit::bigint
+        )
+        -- One row at least. `until`: the last that was looked at, if others may follow.
+        SELECT found.*, n, until FROM (
+            SELECT count(*) AS n,
+                CASE WHEN count(*) = :looked THEN min(in_doubt_key) END AS until
+            FROM looked) l LEFT JOIN found ON true
+        ORDER BY in_doubt_key DESC
+        """
+    )
+
+
+_LISTS = {way: _list(looked) for way, looked in _LOOKED.items()}
+# Of these only some executions' attempts: whether they are few enough to be put in order at once.
+_MANY = """
+    SELECT count(*) > $3 FROM (
+        SELECT FROM zart.in_doubt WHERE resolved_at IS NULL
+          AND execution_id >= $1 AND execution_id < $1 || $2 LIMIT $3 + 1) f
+"""
+
+
+async def list_in_doubt(
+    connection: Connection,
+    wanted: ListInDoubt,
+    cursor: tuple[int | str, ...] | None,
+    limit: int,
+) -> Page[InDoubtAttempt]:
+    """List attempts in doubt, newest first; a page may have fewer though others follow."""
+    way, looked = "of all", _LOOKED_AT
+    prefix = wanted.execution_id_prefix
+    if prefix and not await connection.fetchval(_MANY, prefix, _LAST, _LOOKED_AT):
+        way, looked = "of few executions", _LOOKED_AT + 1
+    elif wanted.task_name:
+        way = "of a task"
+    if wanted in (ListInDoubt(), ListInDoubt(task_name=wanted.task_name)):
+        looked = limit + 1
+    values: dict[str, object] = {"last": _LAST} if way == "of few executions" else {}
+    statement = _LISTS[way]
+    rows = await connection.fetch(
+        statement.text,
+        *statement.arguments(
+            **values,
+            before=2**63 - 1 if cursor is None else int(cursor[0]),
+            looked=looked,
+            limit=limit + 1,
+            task_name=wanted.task_name,
+            prefix=prefix,
+            step_regex=to_regex(wanted.step_pattern) if wanted.step_pattern else "",
+            ended_after=wanted.ended_after,
+            ended_before=wanted.ended_before,
+            step_statuses=[status.value for status in wanted.step_statuses],
+            of_executions=bool(wanted.statuses or wanted.created_after or wanted.created_before),
+            created_after=wanted.created_after,
+            created_before=wanted.created_before,
+            statuses=[status.value for status in wanted.statuses],
+        ),
+    )
+    until: int | None = rows[0]["until"]
+    found = [row for row in rows if row["in_doubt_key"] is not None]
+    if len(found) > limit:
+        until = found[limit - 1]["in_doubt_key"]
+    items = tuple(doubt_of(row) for row in found[:limit])
+    return Page(items, None if until is None else (until,))
