@@ -10,7 +10,8 @@ import typer
 
 from zart.calls import breaker as calls
 from zart.calls.payload import UNSET
-from zart.cli.options import Limit, example, mutates, reads
+from zart.cli.completing import breaker_ids
+from zart.cli.options import Limit, TaskName, example, mutates, reads
 from zart.cli.render import error_line, when
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
@@ -26,8 +27,8 @@ breaker = typer.Typer(
 )
 app.add_typer(breaker, name="breaker")
 
-BreakerId = Annotated[str, typer.Argument(metavar="BREAKER_ID")]
-Task = Annotated[str | None, typer.Option("--task-name", help="Of this task.")]
+BreakerId = Annotated[str, typer.Argument(metavar="BREAKER_ID", autocompletion=breaker_ids)]
+Task = Annotated[str | None, TaskName]
 Step = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 _THRESHOLD = typer.Option(
     "--failure-threshold", min=1, max=10_000, help="How many attempts that ended badly open it."

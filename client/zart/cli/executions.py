@@ -10,8 +10,9 @@ import typer
 from zart.calls import definitions, execution
 from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
+from zart.cli.completing import task_names
 from zart.cli.details import paused_since, show_state, show_step
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, plans, reads
+from zart.cli.options import MOST, ExecutionId, Limit, TaskName, example, mutates, plans, reads
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, time_of
 from zart.decoding import decode
@@ -36,7 +37,7 @@ RunNumber = Annotated[
 @mutates
 def start(
     session: Session,
-    task_name: Annotated[str, typer.Argument(metavar="TASK_NAME")],
+    task_name: Annotated[str, typer.Argument(metavar="TASK_NAME", autocompletion=task_names)],
     execution_id: Annotated[
         str, typer.Option("--execution-id", help="Default: made by the server.")
     ] = "",
@@ -72,7 +73,7 @@ def start(
 @reads
 def list_executions(
     session: Session,
-    task_name: Annotated[str, typer.Option("--task-name", help="Of this task.")] = "",
+    task_name: Annotated[str, TaskName] = "",
     status: Annotated[list[str] | None, typer.Option("--status", metavar="failed,running")] = None,
     step_status: Annotated[
         list[str] | None,

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from zart.calls import admin, changes
-from zart.cli.options import example, plans
+from zart.cli import completing
+from zart.cli.options import RuleId, example, plans
 from zart.cli.session import Session
 from zart.models import UpdatedPauseRule
 
@@ -19,8 +20,11 @@ app = typer.Typer()
 @plans
 def exempt(
     session: Session,
-    rule_id: Annotated[str, typer.Argument(metavar="RULE_ID")],
-    execution_ids: Annotated[list[str], typer.Argument(metavar="EXECUTION_ID...")],
+    rule_id: RuleId,
+    execution_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="EXECUTION_ID...", autocompletion=completing.execution_ids),
+    ],
     undo: Annotated[bool, typer.Option("--undo", help="Match them again.")] = False,
 ) -> None:
     """Let steps of executions run though a pause rule matches them."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from zart.cli.completing import execution_ids, rule_ids, task_names
 from zart.cli.session import Mutation, Plan, Session
 
 Address = Annotated[
@@ -62,7 +63,11 @@ def example(line: str) -> str:
 
 
 MOST = 2**31 - 1  # what a number of the protos holds
-ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID")]
+ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID", autocompletion=execution_ids)]
+RuleId = Annotated[
+    str, typer.Argument(metavar="RULE_ID", help="Of a pause rule.", autocompletion=rule_ids)
+]
+TaskName = typer.Option("--task-name", help="Of this task.", autocompletion=task_names)
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {

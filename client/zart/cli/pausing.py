@@ -11,8 +11,9 @@ import typer
 from zart.calls import admin, resuming
 from zart.calls.call import Call
 from zart.cli import render
+from zart.cli.completing import execution_ids, rule_ids
 from zart.cli.drained import end, wait_drained
-from zart.cli.options import Limit, example, plans, reads
+from zart.cli.options import Limit, TaskName, example, plans, reads
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Session
@@ -21,8 +22,11 @@ from zart.models import Paused, PauseRule, PauseRuleStatus, Resumed, WarningKind
 
 app = typer.Typer()
 
-ScopeExecution = Annotated[str | None, typer.Option("--execution-id", help="Of this execution.")]
-ScopeTask = Annotated[str | None, typer.Option("--task-name", help="Of this task.")]
+ScopeExecution = Annotated[
+    str | None,
+    typer.Option("--execution-id", help="Of this execution.", autocompletion=execution_ids),
+]
+ScopeTask = Annotated[str | None, TaskName]
 ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
@@ -149,7 +153,10 @@ def resume(
     execution_id: ScopeExecution = None,
     task_name: ScopeTask = None,
     step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
-    rule_id: Annotated[str | None, typer.Option("--rule-id", help="This one rule.")] = None,
+    rule_id: Annotated[
+        str | None,
+        typer.Option("--rule-id", help="This one rule.", autocompletion=rule_ids),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All rules.")] = False,
     canary: Annotated[
         int | None,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from zart.calls import admin, resuming
 from zart.cli import render
 from zart.cli.bar import Bar
-from zart.cli.options import example, mutates
+from zart.cli.options import RuleId, example, mutates
 from zart.cli.session import Session
 from zart.cli.values import rate_of
 from zart.models import PauseRule, PauseRuleRelease, PauseRuleStatus, Resumed, WatchUntil
@@ -58,7 +56,7 @@ def _progress(rule: PauseRule, release: PauseRuleRelease) -> str:
 
 @app.command("stop-release", epilog=example("stop-release pr-7k2m9x4q --reason 'it fails again'"))
 @mutates
-def stop_release(session: Session, rule_id: Annotated[str, typer.Argument(metavar="RULE")]) -> None:
+def stop_release(session: Session, rule_id: RuleId) -> None:
     """Have a releasing rule withhold again all that nobody has leased."""
 
     def show(answer: PauseRule) -> None:

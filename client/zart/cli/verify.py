@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from zart.calls import admin
-from zart.cli.options import example, reads
+from zart.cli.options import RuleId, example, reads
 from zart.cli.render import took, when
 from zart.cli.session import Session
 from zart.cli.tables import TEXT, Column
@@ -29,9 +27,7 @@ _ATTEMPTS = (
 
 @app.command(epilog=example("verify pr-7k2m9x4q"))
 @reads
-def verify(
-    session: Session, rule_id: Annotated[str, typer.Argument(metavar="RULE", help="Its id.")]
-) -> None:
+def verify(session: Session, rule_id: RuleId) -> None:
     """Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."""
 
     def show(receipt: PauseReceipt) -> None:

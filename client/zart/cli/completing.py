@@ -1,0 +1,48 @@
+"""What a shell completes beside commands: names and ids, which the server is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zart.sync_client import SyncClient
+
+_PATIENCE = 1.0  # seconds: nobody waits longer to see what there is
+_MOST = 1_000  # looked at, the newest ones
+
+
+def task_names(incomplete: str) -> list[str]:
+    """Return the tasks whose names begin so."""
+    return _known(incomplete, lambda client: (d.task_name for d in client.list_task_definitions()))
+
+
+def execution_ids(incomplete: str) -> list[str]:
+    """Return the newest executions whose ids begin so."""
+    return _known(
+        incomplete,
+        lambda client: (e.execution_id for e in client.list_executions(page_size=_MOST)),
+    )
+
+
+def rule_ids(incomplete: str) -> list[str]:
+    """Return the pause rules that stand and whose ids begin so."""
+    return _known(incomplete, lambda client: (r.rule_id for r in client.list_pause_rules()))
+
+
+def breaker_ids(incomplete: str) -> list[str]:
+    """Return the breakers whose ids begin so."""
+    return _known(incomplete, lambda client: (b.breaker_id for b in client.list_breakers()))
+
+
+def _known(incomplete: str, names: Callable[[SyncClient], Iterable[str]]) -> list[str]:
+    from zart.errors import ZartError  # noqa: PLC0415 - gRPC takes a while
+    from zart.sync_client import connect_sync  # noqa: PLC0415 - likewise
+
+    try:
+        with connect_sync(timeout=_PATIENCE) as client:
+            found = list(islice(names(client), _MOST))
+    except (ZartError, ValueError, OSError):  # a shell shows nothing then
+        return []
+    return [name for name in dict.fromkeys(found) if name.startswith(incomplete)]

@@ -1,0 +1,66 @@
+"""A shell completes commands, and the names and ids that a server knows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+
+import pytest
+from rig import CHAIN, Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+
+async def completed(address: str, line: str) -> list[str]:
+    """Return what bash would show when Tab is pressed at the end of a line."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "zart.cli", stdout=PIPE, stderr=PIPE,
+        env={
+            **os.environ,
+            "ZART_ADDRESS": address,
+            "_ZART_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split(" ")) - 1),
+        },
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert err == b""
+    return out.decode().split()
+
+
+@pytest.fixture
+async def known(rig: Rig) -> dict[str, str]:
+    """Make one of everything."""
+    await rig.client.register_task("order", [zart.StepSpec("a")])
+    await rig.start("order-7", CHAIN)
+    rule = await rig.client.pause(task_name="order")
+    made = await rig.client.create_breaker(task_name="t", failure_threshold=1, window=60)
+    return {"RULE": rule.rule_id, "BREAKER": made.breaker_id}
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("zart stop-", ["stop-release"]),
+        ("zart start or", ["order"]),
+        ("zart pause --task-name o", ["order"]),
+        ("zart why order-", ["order-7"]),
+        ("zart why x", []),
+        ("zart resume --rule-id p", ["RULE"]),
+        ("zart verify ", ["RULE"]),
+        ("zart exempt pr-x or", ["order-7"]),
+        ("zart breaker trip ", ["BREAKER"]),
+    ],
+)
+async def test_it_completes_what_there_is(
+    zart_server: ServerUnderTest, known: dict[str, str], line: str, shown: list[str]
+) -> None:
+    found = await completed(zart_server.address, line)
+    assert found == [known.get(name, name) for name in shown]
+
+
+async def test_where_no_server_answers_nothing_is_shown() -> None:
+    assert await completed("127.0.0.1:1", "zart verify ") == []
