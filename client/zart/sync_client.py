@@ -197,6 +197,7 @@ class SyncClient:
     list_runs = _listing(changes.list_runs)
     list_in_doubt = _listing(doubts.list_in_doubt)
     resolve_in_doubt = _method(doubts.resolve_in_doubt)
+    compare_runs = _method(changes.compare_runs)
     pause = _method(admin.pause)
     resume = _method(resuming.resume)
     update_pause_rule = _method(admin.update_pause_rule)

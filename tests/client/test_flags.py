@@ -34,6 +34,7 @@ SWITCHES = {
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
         ("skip-step", "CompleteStep"), ("complete-step", "CompleteStep"), ("fail-step", "FailStep"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),
+        ("diff", "CompareRuns"),
         ("pause-list", "ListPauseRules"), ("verify", "VerifyPauseRule"), ("audit", "ListOperations"),
     ],
 )  # fmt: skip

@@ -169,6 +169,11 @@ class Bases:
     def _list_runs(self) -> Message:
         return admin.ListRunsRequest(execution_id=self._execution())
 
+    def _compare_runs(self) -> Message:
+        return admin.CompareRunsRequest(
+            execution_id=self._execution(), base_run_number=0, run_number=0
+        )
+
     def _pause(self) -> Message:
         return admin.PauseRequest(
             task_name="nobody's", step_pattern="a*", expires_at=Timestamp(seconds=4_000_000_000)

@@ -20,6 +20,7 @@ TABLE = [
     ("GET", "/admin/v1/executions/{execution_id}/runs", "ListRuns"),
     ("GET", "/admin/v1/in-doubt", "ListInDoubt"),
     ("POST", "/admin/v1/executions/{execution_id}/resolve-in-doubt", "ResolveInDoubt"),
+    ("GET", "/admin/v1/executions/{execution_id}/compare", "CompareRuns"),
     ("POST", "/admin/v1/pause", "Pause"),
     ("GET", "/admin/v1/pause", "ListPauseRules"),
     ("GET", "/admin/v1/pause/{rule_id}", "GetPauseRule"),

@@ -6,6 +6,7 @@ from hot.explained import Explained
 from hot.scenario import scenario
 from hot.states import MANY
 from zart_server.domain.commands import ExecutionView
+from zart_server.store.reads.compared_runs import compare_runs
 from zart_server.store.reads.dead_steps import read_dead_steps
 from zart_server.store.reads.executions import (
     find_executions,
@@ -25,6 +26,14 @@ async def reading_executions(tx: Explained) -> None:
         assert len(view.steps) == 2
         step = await get_step(tx.tx, f"x-{number}", "b", None)
         assert step.step_name == "b"
+
+
+@scenario(2)
+async def comparing_runs(tx: Explained) -> None:
+    # Of a run with itself: both sides are there, and each result is one.
+    found = await compare_runs(tx.tx, "x-1", 0, 0)
+    assert [step.result_equal for step in found.steps] == [True, True]
+    assert len((await compare_runs(tx.tx, f"x-{MANY + 1}", 0, 0)).steps) == 2
 
 
 @scenario(len(SOME))

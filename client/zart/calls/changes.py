@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from zart.calls.call import Call, ListCall, page_reader, plan_reader
+from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
-from zart.models import EndedStep, IfRunning, Json, Rerun, Restarted, RetriedStep, Run
+from zart.models import ComparedRuns, EndedStep, IfRunning, Json, Rerun, Restarted, RetriedStep, Run
 from zart.v1 import admin_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
@@ -236,3 +236,17 @@ def list_runs(execution_id: str, *, page_size: int = 0, page_token: str = "") ->
         execution_id=execution_id, page_size=page_size, page_token=page_token
     )
     return ListCall(_METHODS["ListRuns"], request, page_reader(Run, "runs"))
+
+
+def compare_runs(
+    execution_id: str, base_run_number: int | None = None, run_number: int | None = None
+) -> Call[ComparedRuns]:
+    """Tell two runs side by side: what became of each step, and whether the results are equal.
+
+    By default the current run and the one before it. Raises ExecutionNotFound, RunNotFound, or
+    InvalidField for the run before the first.
+    """
+    request = pb.CompareRunsRequest(
+        execution_id=execution_id, base_run_number=base_run_number, run_number=run_number
+    )
+    return Call(_METHODS["CompareRuns"], request, reader(ComparedRuns))

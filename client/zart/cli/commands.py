@@ -48,6 +48,9 @@ MODULES = {
         ),
         "resolve": "Record whether an attempt in doubt happened; the step stays as it is.",
     },
+    "diff": {
+        "diff": "Compare two runs of an execution, step by step.",
+    },
     "pausing": {
         "pause": "Withhold matching steps until resume or expiry.",
         "resume": "Delete pause rules: one, those with all of the given scope, or all.",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 # Where a parameter of a command is not named as the field that it fills.
 PARAMETERS = {
     "expected_attempt": "expect_attempt",
+    "base_run_number": "base",
     "expected_run_number": "expect_run",
     "expires_at": "lasting",
     "expires_in": "lasting",

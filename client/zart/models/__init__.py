@@ -15,6 +15,7 @@ from zart.models.changes import (
     Restarted,
     RetriedStep,
 )
+from zart.models.compared import ComparedRuns, ComparedStep, RunSide
 from zart.models.definitions import Retry, StepSpec, TaskDefinition
 from zart.models.doubts import InDoubtAttempt, LateOutcome, ResolvedInDoubt
 from zart.models.executions import (
@@ -78,6 +79,8 @@ __all__ = [
     "Cause",
     "CauseKind",
     "ChangedBreaker",
+    "ComparedRuns",
+    "ComparedStep",
     "DeadStep",
     "DeletedBreaker",
     "EndedStep",
@@ -121,6 +124,7 @@ __all__ = [
     "RuleHold",
     "RuleHolds",
     "Run",
+    "RunSide",
     "RunStatus",
     "RunTrigger",
     "Step",

@@ -1066,6 +1066,169 @@ class ResolveInDoubtResponse(_message.Message):
 Global___ResolveInDoubtResponse: _TypeAlias = ResolveInDoubtResponse  # noqa: Y015
 
 @_typing.final
+class CompareRunsRequest(_message.Message):
+    """Asks for two runs side by side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    BASE_RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    RUN_NUMBER_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Names the execution."""
+    base_run_number: _builtins.int
+    """The number of the run that the other one is compared with. Unset: the run before that one."""
+    run_number: _builtins.int
+    """The number of the run that is compared. Unset: the current one."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        base_run_number: _builtins.int | None = ...,
+        run_number: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_run_number", b"_base_run_number", "_run_number", b"_run_number", "base_run_number", b"base_run_number", "run_number", b"run_number"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_run_number", b"_base_run_number", "_run_number", b"_run_number", "base_run_number", b"base_run_number", "execution_id", b"execution_id", "run_number", b"run_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__base_run_number: _TypeAlias = _typing.Literal["base_run_number"]  # noqa: Y015
+    _WhichOneofArgType__base_run_number: _TypeAlias = _typing.Literal["_base_run_number", b"_base_run_number"]  # noqa: Y015
+    _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
+    _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_run_number) -> _WhichOneofReturnType__base_run_number | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_number) -> _WhichOneofReturnType__run_number | None: ...
+
+Global___CompareRunsRequest: _TypeAlias = CompareRunsRequest  # noqa: Y015
+
+@_typing.final
+class CompareRunsResponse(_message.Message):
+    """Answers CompareRuns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    PAYLOAD_EQUAL_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    payload_equal: _builtins.bool
+    """Whether the two payloads say the same as JSON. Two runs without one have the same."""
+    @_builtins.property
+    def base(self) -> _execution_pb2.Run:
+        """The run that the other one is compared with, without its payload and result."""
+
+    @_builtins.property
+    def compared(self) -> _execution_pb2.Run:
+        """The run that is compared, without its payload and result."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedStep]:
+        """The steps in the order of the compared run's graph, then those that only the base has."""
+
+    def __init__(
+        self,
+        *,
+        base: _execution_pb2.Run | None = ...,
+        compared: _execution_pb2.Run | None = ...,
+        payload_equal: _builtins.bool = ...,
+        steps: _abc.Iterable[Global___ComparedStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "compared", b"compared"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "compared", b"compared", "payload_equal", b"payload_equal", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareRunsResponse: _TypeAlias = CompareRunsResponse  # noqa: Y015
+
+@_typing.final
+class ComparedStep(_message.Message):
+    """One step in both runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    RESULT_EQUAL_FIELD_NUMBER: _builtins.int
+    PRESERVED_FIELD_NUMBER: _builtins.int
+    step_name: _builtins.str
+    """Names the step."""
+    result_equal: _builtins.bool
+    """Whether the two results say the same as JSON. Unset where not both are COMPLETED, and where
+    telling would mean reading more than 32 MiB of results that are written differently.
+    """
+    preserved: _builtins.bool
+    """True where the compared run kept the result of an earlier one."""
+    @_builtins.property
+    def base(self) -> Global___RunSide:
+        """The step in the base run. Unset: that run has no such step."""
+
+    @_builtins.property
+    def compared(self) -> Global___RunSide:
+        """The step in the compared run. Unset: that run has no such step."""
+
+    def __init__(
+        self,
+        *,
+        step_name: _builtins.str = ...,
+        base: Global___RunSide | None = ...,
+        compared: Global___RunSide | None = ...,
+        result_equal: _builtins.bool | None = ...,
+        preserved: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result_equal", b"_result_equal", "base", b"base", "compared", b"compared", "result_equal", b"result_equal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result_equal", b"_result_equal", "base", b"base", "compared", b"compared", "preserved", b"preserved", "result_equal", b"result_equal", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result_equal: _TypeAlias = _typing.Literal["result_equal"]  # noqa: Y015
+    _WhichOneofArgType__result_equal: _TypeAlias = _typing.Literal["_result_equal", b"_result_equal"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result_equal) -> _WhichOneofReturnType__result_equal | None: ...
+
+Global___ComparedStep: _TypeAlias = ComparedStep  # noqa: Y015
+
+@_typing.final
+class RunSide(_message.Message):
+    """What became of a step in one run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    status: _execution_pb2.StepStatus.ValueType
+    """Its state."""
+    attempts: _builtins.int
+    """How many attempts there were."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long the last attempt took, of a step that has ended."""
+
+    @_builtins.property
+    def error(self) -> _execution_pb2.StepError:
+        """The last error of a step that is not COMPLETED, without details; at most 50 characters of its
+        type and 200 of its message.
+        """
+
+    def __init__(
+        self,
+        *,
+        status: _execution_pb2.StepStatus.ValueType = ...,
+        attempts: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        error: _execution_pb2.StepError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "duration", b"duration", "error", b"error", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSide: _TypeAlias = RunSide  # noqa: Y015
+
+@_typing.final
 class PauseRequest(_message.Message):
     """Asks to withhold matching steps."""
 

@@ -85,6 +85,11 @@ class AdminServiceStub(object):
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.FromString,
                 _registered_method=True)
+        self.CompareRuns = channel.unary_unary(
+                '/zart.v1.AdminService/CompareRuns',
+                request_serializer=zart_dot_v1_dot_admin__service__pb2.CompareRunsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_admin__service__pb2.CompareRunsResponse.FromString,
+                _registered_method=True)
         self.Pause = channel.unary_unary(
                 '/zart.v1.AdminService/Pause',
                 request_serializer=zart_dot_v1_dot_admin__service__pb2.PauseRequest.SerializeToString,
@@ -230,6 +235,16 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareRuns(self, request, context):
+        """Tells two runs of an execution side by side: what became of each step, and whether payload and
+        results say the same as JSON.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: the first run has none before it), NOT_FOUND
+        (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Pause(self, request, context):
         """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
         or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
@@ -354,6 +369,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ResolveInDoubt,
                     request_deserializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.FromString,
                     response_serializer=zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.SerializeToString,
+            ),
+            'CompareRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRuns,
+                    request_deserializer=zart_dot_v1_dot_admin__service__pb2.CompareRunsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_admin__service__pb2.CompareRunsResponse.SerializeToString,
             ),
             'Pause': grpc.unary_unary_rpc_method_handler(
                     servicer.Pause,
@@ -623,6 +643,33 @@ class AdminService(object):
             '/zart.v1.AdminService/ResolveInDoubt',
             zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtRequest.SerializeToString,
             zart_dot_v1_dot_admin__service__pb2.ResolveInDoubtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.AdminService/CompareRuns',
+            zart_dot_v1_dot_admin__service__pb2.CompareRunsRequest.SerializeToString,
+            zart_dot_v1_dot_admin__service__pb2.CompareRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

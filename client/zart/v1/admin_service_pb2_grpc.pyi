@@ -101,6 +101,12 @@ class AdminServiceStub:
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_IN_DOUBT).
     """
+    CompareRuns: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CompareRunsRequest, _admin_service_pb2.CompareRunsResponse]
+    """Tells two runs of an execution side by side: what became of each step, and whether payload and
+    results say the same as JSON.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: the first run has none before it), NOT_FOUND
+    (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
+    """
     Pause: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
     or expires. Steps in flight finish. An equal Pause makes a second rule, with a warning.
@@ -223,6 +229,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_IN_DOUBT).
+    """
+    CompareRuns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CompareRunsRequest, _admin_service_pb2.CompareRunsResponse]  # type: ignore[assignment]
+    """Tells two runs of an execution side by side: what became of each step, and whether payload and
+    results say the same as JSON.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: the first run has none before it), NOT_FOUND
+    (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
     """
     Pause: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PauseRequest, _admin_service_pb2.PauseResponse]  # type: ignore[assignment]
     """Adds a pause rule. Once it has returned, no matching step is leased until the rule is resumed
@@ -391,6 +403,18 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_IN_DOUBT).
+        """
+
+    @_abc_1.abstractmethod
+    def CompareRuns(
+        self,
+        request: _admin_service_pb2.CompareRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CompareRunsResponse, _abc.Awaitable[_admin_service_pb2.CompareRunsResponse]]:
+        """Tells two runs of an execution side by side: what became of each step, and whether payload and
+        results say the same as JSON.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: the first run has none before it), NOT_FOUND
+        (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod

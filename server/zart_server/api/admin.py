@@ -7,10 +7,12 @@ from contextlib import aclosing
 
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import admin_service_pb2_grpc
+from zart_server import aside
 from zart_server.api import decode_admin as decode
 from zart_server.api import doubt, encode, encode_receipt
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
+from zart_server.api.encode_compared import compared_runs
 from zart_server.api.fields import name_of
 from zart_server.api.mutations.admin import (
     RERUN,
@@ -32,6 +34,8 @@ from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.store import reads
 from zart_server.store.pausing.counting import withheld_steps
 from zart_server.store.pausing.rules import active_of
+
+_STEP_BYTES = 200  # about, of a step that is encoded
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
@@ -97,6 +101,15 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             runs=map(encode.run, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
+
+    async def CompareRuns(  # noqa: N802 - the proto's name
+        self, request: pb.CompareRunsRequest, context: Context
+    ) -> pb.CompareRunsResponse:
+        """Return two runs side by side."""
+        wanted = decode.compare_runs(request)
+        async with self._reading.transaction(snapshot=True) as tx:
+            found = await reads.compare_runs(tx, *wanted)
+        return await aside.done(_STEP_BYTES * len(found.steps), compared_runs, found)
 
     async def ListInDoubt(  # noqa: N802 - the proto's name
         self, request: pb.ListInDoubtRequest, context: Context

@@ -135,6 +135,16 @@ def _inputs(items: Sequence[pb.StepInput]) -> tuple[StepInput, ...]:
     return tuple(found.values())
 
 
+def compare_runs(request: pb.CompareRunsRequest) -> tuple[str, int | None, int | None]:
+    """Decode CompareRuns: the execution, the number of the base run, that of the other."""
+    with Checks() as check:
+        return (
+            check(name_of, request.execution_id, "execution_id"),
+            check(optional_number, request, "base_run_number", 0),
+            check(optional_number, request, "run_number", 0),
+        )
+
+
 def _if_running(value: pb.IfRunning.ValueType) -> IfRunning:
     if value not in _IF_RUNNING:
         raise InvalidField("if_running", f"{value} is not a value of IfRunning")

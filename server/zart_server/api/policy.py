@@ -35,6 +35,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.AdminService/ResolveInDoubt": Role.OPERATOR,
     "/zart.v1.AdminService/ListRuns": Role.VIEWER,
     "/zart.v1.AdminService/ListInDoubt": Role.VIEWER,
+    "/zart.v1.AdminService/CompareRuns": Role.VIEWER,
     "/zart.v1.AdminService/GetPauseRule": Role.VIEWER,
     "/zart.v1.AdminService/VerifyPauseRule": Role.VIEWER,
     "/zart.v1.AdminService/ListPauseRules": Role.VIEWER,

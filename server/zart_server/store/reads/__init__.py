@@ -1,5 +1,6 @@
 """Reads: what the API may ask of the store without going through the engine."""
 
+from zart_server.store.reads.compared_runs import compare_runs
 from zart_server.store.reads.definitions import get_task_definition, list_task_definitions
 from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import find_executions, get_execution, get_step
@@ -11,6 +12,7 @@ from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
 from zart_server.store.reads.runs import list_runs
 
 __all__ = [
+    "compare_runs",
     "explain_steps",
     "find_executions",
     "get_execution",
