@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from dispatching import dispatching, start
 from rig import Rig, eventually
@@ -87,6 +88,48 @@ async def test_what_waits_for_a_slot_is_given_back_and_is_not_in_doubt(
     assert 1 <= len(doubted) <= 4
     assert {step.status for step in doubted} == {"DEAD"}
     assert {step.status for step in state.steps if not step.in_doubt} == {"SCHEDULED"}
+
+
+async def test_what_a_step_tells_after_its_lease_was_lost_is_kept_where_it_is_in_doubt(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    is_lost = threading.Event()
+
+    @task.step(once=True)
+    def pay(ctx: zart.StepContext) -> str:
+        block_until(is_lost.is_set)
+        return "receipt 7"
+
+    @task.step()
+    def mail(ctx: zart.StepContext) -> str:
+        block_until(is_lost.is_set)
+        return "sent"
+
+    async with dispatching(zart_server, task, lease=3.0) as stop:
+        await start(rig, task)
+
+        async def are_in_hand() -> bool:
+            return set((await rig.statuses()).values()) == {"RUNNING"}
+
+        await eventually(are_in_hand)
+        await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now() WHERE run_key > 0")
+
+        async def is_in_doubt() -> bool:
+            return (await rig.client.get_step("x", "pay")).in_doubt
+
+        await eventually(is_in_doubt)
+        is_lost.set()
+
+        async def is_told() -> bool:
+            return (await rig.client.list_in_doubt())[0].late_outcome is not None
+
+        await eventually(is_told)
+        stop.set()
+    (item,) = await rig.client.list_in_doubt()
+    assert item.late_outcome is not None
+    assert (item.late_outcome.status, item.late_outcome.result) == ("COMPLETED", "receipt 7")
+    assert (await rig.statuses())["pay"] == "DEAD"
 
 
 async def test_stopping_under_load_leaves_no_lease_behind(

@@ -14,6 +14,7 @@ from typing import Any
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import completed, failed_with, timed_out
 from zart.dispatcher.threads import Threads
+from zart.models import IfInDoubt
 from zart.step_context import Step, StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -23,17 +24,24 @@ Tell = Callable[[InHand, pb.TaskOutcome], None]
 async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, tell: Tell) -> None:
     """Run a handler, and report its outcome at most once; never after its lease was lost.
 
-    Raises CancelledError if the attempt is cancelled for another reason than its lease or its time.
+    But of a step that is not to run twice, whatever it tells after that is reported: it changes
+    nothing, and is the best evidence there is of whether it happened. Raises CancelledError if the
+    attempt is cancelled for another reason than its lease or its time.
     """
     in_hand.begun = in_hand.is_handled = True
+    tells_late = step.spec.if_in_doubt == IfInDoubt.STOP
     if step.is_async:
-        await _run_async(in_hand, step.function, tell)
+        await _run_async(in_hand, step.function, tell, tells_late=tells_late)
     else:
-        await _run_in_thread(in_hand, step.function, threads, tell)
+        await _run_in_thread(in_hand, step.function, threads, tell, tells_late=tells_late)
 
 
 async def _run_async(
-    in_hand: InHand, function: Callable[[StepContext], Awaitable[Any]], tell: Tell
+    in_hand: InHand,
+    function: Callable[[StepContext], Awaitable[Any]],
+    tell: Tell,
+    *,
+    tells_late: bool,
 ) -> None:
     try:
         result = await function(in_hand.context)
@@ -44,13 +52,20 @@ async def _run_async(
             raise  # not the handler's: its coroutine is discarded after the loop has ended
         if not in_hand.lost:
             tell(in_hand, timed_out(in_hand) if in_hand.expired else failed_with(in_hand, error))
+        elif tells_late and isinstance(error, Exception):  # not that it was broken off
+            tell(in_hand, failed_with(in_hand, error))
         return
-    if not in_hand.lost:
+    if tells_late or not in_hand.lost:
         tell(in_hand, completed(in_hand, result))
 
 
 async def _run_in_thread(
-    in_hand: InHand, function: Callable[[StepContext], Any], threads: Threads, tell: Tell
+    in_hand: InHand,
+    function: Callable[[StepContext], Any],
+    threads: Threads,
+    tell: Tell,
+    *,
+    tells_late: bool,
 ) -> None:
     """Run a plain handler in a thread, and return when the handler has returned.
 
@@ -68,12 +83,12 @@ async def _run_in_thread(
             if not (in_hand.lost or is_told):
                 is_told = True
                 tell(in_hand, timed_out(in_hand))
-    if is_told or in_hand.lost:
+    if (is_told or in_hand.lost) and not tells_late:
         return
     if call.error is not None:
         tell(in_hand, failed_with(in_hand, call.error))
         call.error = None  # its traceback refers to the call: break the cycle
     elif inspect.isawaitable(call.result):
-        await _run_async(in_hand, lambda _: call.result, tell)
+        await _run_async(in_hand, lambda _: call.result, tell, tells_late=tells_late)
     else:
         tell(in_hand, completed(in_hand, call.result))
