@@ -76,6 +76,16 @@ INVARIANTS = {
     "dead steps are counted": """
         SELECT r.run_key FROM zart.runs r WHERE r.dead_steps <> (
             SELECT count(*) FROM zart.steps s WHERE s.run_key = r.run_key AND s.status = 'dead')""",
+    "dead steps of current runs are listed": """
+        SELECT run_key, step_no FROM (
+            SELECT s.run_key, s.step_no, r.execution_key, r.listed_at, s.completed_at
+            FROM zart.steps s JOIN zart.runs r USING (run_key)
+            WHERE s.status = 'dead' AND r.is_current) s
+        FULL JOIN zart.dead_steps d USING (run_key, step_no)
+        WHERE (d.execution_key, d.listed_at, d.died_at)
+            IS DISTINCT FROM (s.execution_key, s.listed_at, s.completed_at)""",
+    "dead steps of current runs are counted as listed": """
+        SELECT run_key FROM zart.runs WHERE is_current AND dead_listed <> dead_steps""",
     "a completed step is its completed attempt": """
         SELECT run_key, step_no FROM zart.steps
         WHERE status = 'completed' AND source_run_key IS NULL AND (

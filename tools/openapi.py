@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import status_pb2
 from proto_comments import Comments
 
-from zart.gateway.bindings import Binding, all_services, bindings_of
+from zart.gateway.bindings import Binding, all_services, bindings_of, dotted
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Document:
             operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
         else:
             fields = [f for f in binding.request.fields if f not in binding.variables]
-            parameters += [self._query_parameter(field) for field in fields]
+            parameters += [each for field in fields for each in self._query_parameters(field)]
         if parameters:
             operation["parameters"] = parameters
         operation["responses"] = {
@@ -114,10 +114,14 @@ class Document:
             "schema": {**_SCALARS[field.type], "minLength": 1},
         }
 
-    def _query_parameter(self, field: FieldDescriptor) -> Schema:
+    def _query_parameters(self, field: FieldDescriptor, within: str = "") -> list[Schema]:
+        name = within + field.json_name
+        if inner := dotted(field):
+            inside = inner.fields
+            return [each for one in inside for each in self._query_parameters(one, f"{name}.")]
         schema = self._field(field, is_request=True)
         described = {"description": schema.pop("description")} if "description" in schema else {}
-        return {"name": field.json_name, "in": "query", **described, "schema": schema}
+        return [{"name": name, "in": "query", **described, "schema": schema}]
 
     def refer(self, kind: Descriptor, *, is_request: bool = False) -> Schema:
         """Refer to a message, which is described once."""

@@ -184,6 +184,12 @@ class BreakerNotFound(NotFound):
     reason = "BREAKER_NOT_FOUND"
 
 
+class ErrorGroupNotFound(NotFound):
+    """No error of this group was ever seen."""
+
+    reason = "ERROR_GROUP_NOT_FOUND"
+
+
 class RuleReleasing(Refused):
     """The pause rule is letting its steps go."""
 

@@ -1,6 +1,6 @@
 -- store/retry_step.py: revive_steps
 -- Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
--- Locks: pause lock, shared; steps, whose runs the caller has locked; runs, likewise.
+-- Locks: pause lock, shared; steps, whose runs the caller has locked; dead_steps, likewise; runs, likewise.
 -- Parameters: inputs=$1, steps=$2, epoch=$3, kind=$4.
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), dead AS MATERIALIZED (
     SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
@@ -24,8 +24,12 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
 ), inputs AS (
     INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
     SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
+), no_longer AS (
+    DELETE FROM zart.dead_steps x USING revived v
+    WHERE x.run_key = ANY(ARRAY[v.run_key]) AND x.step_no = v.step_no
 ), runs AS (
-    UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
+    UPDATE zart.runs r SET dead_steps = dead_steps - 1, dead_listed = dead_listed - 1,
+        status = 'running', error = '',
         completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
     FROM revived v WHERE r.run_key = ANY(ARRAY[v.run_key])
         AND r.status || '' IN ('scheduled', 'running', 'failed')

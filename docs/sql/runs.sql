@@ -31,14 +31,6 @@ WHERE run_key = ANY(ARRAY(
         FOR NO KEY UPDATE SKIP LOCKED) r))
     AND status || '' = 'scheduled';
 
--- store/runs.py: count_dead
--- Add to the number of dead steps of runs that this transaction has locked.
--- Locks: runs.
-UPDATE zart.runs r
-SET dead_steps = r.dead_steps + u.n
-FROM unnest($1::bigint[], $2::integer[]) u(k, n)
-WHERE r.run_key = ANY(ARRAY[u.k]);
-
 -- store/runs.py: finish_runs
 -- Finish those of the runs, all locked by this transaction, in which no step can go on.
 -- Locks: runs.

@@ -127,6 +127,12 @@ QUERIES = [
     ("pageSize", "query"),
     ("taskName=%ff", "query"),
     ("createdAfter.seconds=1", "createdAfter.seconds"),
+    ("filter=%7B%7D", "filter"),
+    ("filter.taskNam=order", "filter.taskNam"),
+    ("filter.taskName=a&filter.task_name=b", "filter.task_name"),
+    ("filter.taskName.x=a", "filter.taskName.x"),
+    ("filter.deadAfter=yesterday", "filter"),
+    ("filter.stepPattern=%5Ba", "filter.step_pattern"),
 ]
 
 
@@ -156,6 +162,8 @@ async def test_every_kind_of_parameter_is_read(rig: Rig, http_: Http) -> None:
     assert ids("statuses=RUN_STATUS_CANCELLED&statuses=1&task_name=t") == ["b", "a"]
     assert ids("stepStatuses=STEP_STATUS_SCHEDULED") == ["b"]
     assert ids("createdAfter=2999-01-01T00:00:00Z") == []
+    assert ids("filter.taskName=t&filter.statuses=RUN_STATUS_CANCELLED") == ["a"]
+    assert ids("filter.execution_id_prefix=b&filter.createdBefore=2999-01-01T00:00:00Z") == ["b"]
     assert ids("createdBefore=2999-01-01T01:00:00%2B01:00&pageSize=1") == ["b"]
     assert http_.get("/admin/v1/pause?includeDeleted=false").json == {}
     assert len(http_.get("/admin/v1/pause?include_deleted=true").json["rules"]) == 1

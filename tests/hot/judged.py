@@ -14,6 +14,7 @@ LARGE = frozenset(
         "runs",
         "steps",
         "attempts",
+        "dead_steps",
         "queue",
         "leases",
         "held",

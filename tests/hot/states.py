@@ -23,6 +23,7 @@ from zart_server.store.db import Database
 MANY = 20_000
 OTHERS = 2_000  # leases
 RELEASED = 1_000_000  # no rule has this key
+GROUPS = 4  # of errors
 _numbers = itertools.count()
 
 # Autovacuum comes when it likes: here nothing comes by itself.
@@ -86,12 +87,13 @@ _BEGIN = f"""
     SELECT '', 'Restart', n::text, ''
     FROM generate_series({{first}}, {{first}} + {MANY - 1}) n
 """
-_END = """
+_END = f"""
     DELETE FROM zart.queue;
     DELETE FROM zart.held;
     DELETE FROM zart.leases;
     UPDATE zart.released_steps SET token_until = 0;
     UPDATE zart.runs SET completed_at = now(), dead_steps = (execution_key % 5 = 0)::int,
+        dead_listed = (execution_key % 5 = 0)::int,
         status = CASE WHEN execution_key % 5 = 0 THEN 'failed' ELSE 'completed' END;
     UPDATE zart.steps SET completed_at = now(), attempt = 1,
         status = CASE WHEN step_no = 1 AND run_key IN (
@@ -99,7 +101,12 @@ _END = """
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                principal, lease_token, error, started_at, completed_at)
     SELECT run_key, 1, 1, 'failed', false, 'd', '', run_key,
-        '{"type": "Broken", "message": "no", "details": "at length"}', now(), now()
+        '{{"type": "Broken", "message": "no", "details": "at length"}}', now(), now()
+    FROM zart.runs WHERE dead_steps > 0;
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
+    SELECT n, 'eg-' || n, 'many', 'b', 'Broken', 'no ' || n FROM generate_series(1, {GROUPS}) n;
+    INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at, died_at)
+    SELECT run_key, 1, execution_key, 1 + execution_key % {GROUPS}, listed_at, completed_at
     FROM zart.runs WHERE dead_steps > 0
 """
 FINISHED, BURST = _BEGIN.format(first=1), _BEGIN.format(first=MANY + 1)

@@ -83,8 +83,8 @@ async def burst(
         await states.run(url, states.BURST, *states.AFTERWARDS.get(state, ()))
         async with late.autocommit() as tx:
             leading = await tx.fetch(
-                "SELECT indexrelid::regclass::text, attname FROM pg_index JOIN pg_attribute a"
-                " ON a.attrelid = indexrelid AND attnum = 1"
+                "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid, 1, true)"
+                " FROM pg_index"
             )
         yield Burst(early, late, {row[0].removeprefix("zart."): row[1] for row in leading})
 

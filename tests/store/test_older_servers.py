@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from invariants import broken
-from rig import CHAIN, Rig
+from rig import CHAIN, Rig, eventually
+
+import zart
 
 # As sent before runs said what lists go by: the first run in one statement with its execution.
 _START = """
@@ -50,3 +52,52 @@ async def test_what_it_begins_is_in_the_lists(rig: Rig) -> None:
     listed = rig.client.list_executions(task_name="t", statuses=["cancelled"])
     assert [e.execution_id async for e in listed] == ["older-3", "older-2", "older-1", "x"]
     assert "a run is listed by its execution's task and time" not in await broken(rig.db)
+
+
+# As sent before dead steps were listed: the step, and the number of the run's, in two statements.
+_DIE = """
+    UPDATE zart.steps SET status = 'dead', completed_at = now(), attempt = 1, counted = 1,
+        error = '{"type": "Broken", "message": "card 4711 was declined", "details": ""}'
+    WHERE step_no = 0 AND status = 'open'
+"""
+_COUNT = "UPDATE zart.runs SET dead_steps = dead_steps + 1, status = 'failed', completed_at = now()"
+_REVIVE = """
+    WITH revived AS (
+        UPDATE zart.steps SET status = 'open', error = NULL, completed_at = NULL
+        WHERE status = 'dead' RETURNING run_key
+    )
+    UPDATE zart.runs SET dead_steps = dead_steps - 1, status = 'running', completed_at = NULL
+    FROM revived WHERE runs.run_key = revived.run_key
+"""
+_SUPERSEDE = "UPDATE zart.runs SET is_current = false"
+LISTED = (
+    "dead steps of current runs are listed",
+    "dead steps of current runs are counted as listed",
+)
+
+
+async def test_what_it_lets_die_is_listed(rig: Rig) -> None:
+    await rig.start("x", CHAIN)
+    await rig.db.execute("DELETE FROM zart.queue")
+    wanted = zart.ExecutionFilter(error_contains="4711", step_pattern="a")
+
+    async def is_found() -> bool:
+        return len(await rig.client.list_executions(wanted)) == 1
+
+    async with rig.db.transaction():
+        await rig.db.execute(_DIE)
+        await rig.db.execute(_COUNT)
+    assert not set(LISTED) & (await broken(rig.db)).keys()
+    await eventually(is_found)  # once the kind of its error is told
+
+    await rig.db.execute(_REVIVE)
+    assert not set(LISTED) & (await broken(rig.db)).keys()
+    assert not await is_found()
+
+
+async def test_what_it_supersedes_is_listed_no_more(rig: Rig) -> None:
+    await rig.dead("x")
+
+    await rig.db.execute(_SUPERSEDE)
+
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.dead_steps") == 0

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
+from zart.calls.filters import ExecutionFilter, run_statuses
+from zart.calls.filters import step_statuses as encoded_step_statuses
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.decoding import decode
 from zart.errors import Refused, from_status
@@ -26,8 +28,8 @@ from zart.models import (
     StepStatus,
 )
 from zart.tasks import Task
-from zart.v1 import execution_pb2, in_doubt_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
+from zart.v1 import in_doubt_pb2, task_definition_pb2
 
 _METHODS = pb.DESCRIPTOR.services_by_name["ExecutionService"].methods_by_name
 
@@ -206,22 +208,26 @@ def explain_step(
 
 
 def list_executions(
+    filter: ExecutionFilter | None = None,  # noqa: A002 - the proto's name
     *,
     task_name: str = "",
-    statuses: Iterable[RunStatus | str] = (),
-    step_statuses: Iterable[StepStatus | str] = (),
+    statuses: Sequence[RunStatus | str] = (),
+    step_statuses: Sequence[StepStatus | str] = (),
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     page_size: int = 0,
     page_token: str = "",
 ) -> ListCall[Execution]:
-    """List executions, newest first; statuses by name. Raises ValueError for an unknown one."""
+    """List executions, newest first, by a ``zart.ExecutionFilter`` or by single conditions.
+
+    Statuses are given by name. Raises FilterTooBroad, ErrorGroupNotFound, PauseRuleNotFound, and
+    ValueError for an unknown status; InvalidField for a filter beside single conditions.
+    """
     request = pb.ListExecutionsRequest(
+        filter=None if filter is None else filter.to_message(),
         task_name=task_name,
-        statuses=[execution_pb2.RunStatus.Value(f"RUN_STATUS_{s.upper()}") for s in statuses],
-        step_statuses=[
-            execution_pb2.StepStatus.Value(f"STEP_STATUS_{s.upper()}") for s in step_statuses
-        ],
+        statuses=run_statuses(statuses),
+        step_statuses=encoded_step_statuses(step_statuses),
         created_after=None if created_after is None else moment(created_after),
         created_before=None if created_before is None else moment(created_before),
         page_size=page_size,

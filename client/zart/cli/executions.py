@@ -8,13 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from zart.calls import definitions, execution
+from zart.calls.filters import ExecutionFilter
 from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
 from zart.cli.completing import task_names
 from zart.cli.details import paused_since, show_state, show_step
-from zart.cli.options import MOST, ExecutionId, Limit, TaskName, example, mutates, plans, reads
+from zart.cli.options import (
+    MOST,
+    ExecutionId,
+    Limit,
+    example,
+    mutates,
+    plans,
+    reads,
+    reads_filtered,
+)
 from zart.cli.session import Session
-from zart.cli.values import json_value, names_of, time_of
+from zart.cli.values import json_value
 from zart.decoding import decode
 from zart.errors import RunFailed
 from zart.models import (
@@ -27,6 +37,8 @@ from zart.models import (
 )
 
 app = typer.Typer()
+# Conditions that are also single fields of ListExecutions.
+_FIRST = ("task_name", "statuses", "step_statuses", "created_after", "created_before")
 
 RunNumber = Annotated[
     int | None, typer.Option("--run", min=0, max=MOST, help="Default: the current one.")
@@ -70,45 +82,18 @@ def start(
 
 
 @app.command("list", epilog=example("list --step-status dead --created-after 2h"))
-@reads
-def list_executions(
-    session: Session,
-    task_name: Annotated[str, TaskName] = "",
-    status: Annotated[list[str] | None, typer.Option("--status", metavar="failed,running")] = None,
-    step_status: Annotated[
-        list[str] | None,
-        typer.Option("--step-status", metavar="dead", help="With a step in this state."),
-    ] = None,
-    created_after: Annotated[
-        str | None, typer.Option("--created-after", metavar="TIME|AGE", help="At or after this.")
-    ] = None,
-    created_before: Annotated[
-        str | None, typer.Option("--created-before", metavar="TIME|AGE", help="Before this.")
-    ] = None,
-    limit: Limit = 50,
-) -> None:
+@reads_filtered
+def list_executions(session: Session, wanted: ExecutionFilter, limit: Limit = 50) -> None:
     """List executions, newest first, with what each waits for and which steps are dead.
 
     Times are dates or as in 2026-01-31T14:00Z, in UTC unless they say so, or ages: 90s, 15m, 2h.
     """
-    statuses, step_statuses = names_of(status), names_of(step_status)
-    _check(statuses, [s.value for s in RunStatus][1:], "--status")
-    _check(step_statuses, [s.value for s in StepStatus][1:], "--step-status")
-    call = execution.list_executions(
-        task_name=task_name,
-        statuses=statuses,
-        step_statuses=step_statuses,
-        created_after=time_of(created_after, "--created-after"),
-        created_before=time_of(created_before, "--created-before"),
-    )
+    first = {name: getattr(wanted, name) for name in _FIRST}
+    if wanted == ExecutionFilter(**first):  # understood by servers of earlier versions, too
+        call = execution.list_executions(**first)
+    else:
+        call = execution.list_executions(wanted)
     session.run_list(call, limit, render.EXECUTIONS, render.execution)
-
-
-def _check(given: list[str], known: list[str], option: str) -> None:
-    for name in given:
-        if name.upper() not in known:
-            choices = ", ".join(known).lower()
-            raise typer.BadParameter(f"{name!r} is none of {choices}", param_hint=option)
 
 
 @app.command(epilog=example("tasks"))

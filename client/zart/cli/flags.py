@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 # Where a parameter of a command is not named as the field that it fills.
 PARAMETERS = {
+    "error_group_id": "error_group",
+    "execution_id_prefix": "id_prefix",
     "expected_attempt": "expect_attempt",
     "base_run_number": "base",
     "expected_run_number": "expect_run",
     "expires_at": "lasting",
     "expires_in": "lasting",
     "force_rerun": "force",
+    "filter": "step",  # the first of its options
     "input_json": "input",
     "must_match": "future",
     "page_size": "limit",
@@ -26,6 +29,9 @@ PARAMETERS = {
     "step_statuses": "step_status",
     "validate_only": "dry_run",
 }
+_OF_FILTER = "filter."
+# Fields of a filter that are called as another option is.
+_IN_FILTERS = {"batch_id": "of_batch", "rule_id": "of_rule", "triggered_by": "started_by"}
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _FIELD = re.compile(r"([a-z_]+)(?:\[\d+\])?")
 
@@ -40,6 +46,9 @@ def in_flags(text: str, shown: Mapping[str, str]) -> str:
 
 def field_in_flags(path: str, shown: Mapping[str, str]) -> str:
     """Write the path of a field, such as ``preserve[0]``, as its option."""
+    if path.startswith(_OF_FILTER):
+        path = path.removeprefix(_OF_FILTER)
+        path = _IN_FILTERS.get(path, path)
     found = _FIELD.match(path)
     return path if found is None else _flag(found[1], shown) + path[found.end() :]
 

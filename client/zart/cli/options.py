@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from zart.cli.completing import execution_ids, rule_ids, task_names
+from zart.cli.filtering import filter_of
 from zart.cli.session import Mutation, Plan, Session
 
 Address = Annotated[
@@ -90,6 +91,89 @@ _PLAN: dict[str, tuple[Any, Any]] = {
 }
 
 
+Names = list[str] | None
+_FILTER: dict[str, tuple[Any, Any]] = {
+    "task_name": (Annotated[str, TaskName], ""),
+    "status": (Annotated[Names, typer.Option("--status", metavar="failed,running")], None),
+    "step_status": (
+        Annotated[
+            Names,
+            typer.Option("--step-status", metavar="dead", help="With a step in this state."),
+        ],
+        None,
+    ),
+    "step": (
+        Annotated[
+            str, typer.Option("--step", metavar="GLOB", help="With a dead step of this name.")
+        ],
+        "",
+    ),
+    "error_group": (
+        Annotated[
+            str,
+            typer.Option("--error-group", metavar="eg-…", help="It died of such an error."),
+        ],
+        "",
+    ),
+    "error_contains": (
+        Annotated[str, typer.Option("--error-contains", metavar="TEXT", help="Its error has it.")],
+        "",
+    ),
+    "dead_after": (
+        Annotated[
+            str | None,
+            typer.Option("--dead-after", metavar="TIME|AGE", help="It died at or after this."),
+        ],
+        None,
+    ),
+    "dead_before": (
+        Annotated[
+            str | None,
+            typer.Option("--dead-before", metavar="TIME|AGE", help="It died before this."),
+        ],
+        None,
+    ),
+    "created_after": (
+        Annotated[
+            str | None,
+            typer.Option("--created-after", metavar="TIME|AGE", help="At or after this."),
+        ],
+        None,
+    ),
+    "created_before": (
+        Annotated[
+            str | None, typer.Option("--created-before", metavar="TIME|AGE", help="Before this.")
+        ],
+        None,
+    ),
+    "id_prefix": (
+        Annotated[
+            str, typer.Option("--id-prefix", metavar="TEXT", help="Its id begins with this.")
+        ],
+        "",
+    ),
+    "started_by": (
+        Annotated[
+            str,
+            typer.Option(
+                "--started-by", metavar="WHO", help="Started by; needs --created-after within 7d."
+            ),
+        ],
+        "",
+    ),
+    "of_batch": (
+        Annotated[str, typer.Option("--of-batch", metavar="BATCH", help="Selected for it.")],
+        "",
+    ),
+    "of_rule": (
+        Annotated[
+            str, typer.Option("--of-rule", metavar="RULE", help="With a step that it withholds.")
+        ],
+        "",
+    ),
+}
+
+
 def _shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
     """Write a parameter as people type it."""
     if parameter.param_type_name == "argument":
@@ -112,12 +196,17 @@ def plans(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, {**_PLAN, **_MUTATION, **_COMMON})
 
 
+def reads_filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function that takes an ExecutionFilter, ``wanted``; adds its options."""
+    return _with_options(command, {**_FILTER, **_COMMON})
+
+
 def _with_options(
     command: Callable[..., None], added: dict[str, tuple[Any, Any]]
 ) -> Callable[..., None]:
     hints = typing.get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
-    own = list(signature.parameters.values())[1:]
+    own = [p for p in list(signature.parameters.values())[1:] if p.name != "wanted"]
 
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer checked them
@@ -133,6 +222,8 @@ def _with_options(
             session.mutate(Mutation(**{name: given.pop(name) for name in _MUTATION}))
         if "dry_run" in added:
             session.plan = Plan(**{name: given.pop(name) for name in _PLAN})
+        if "error_group" in added:
+            given["wanted"] = filter_of({name: given.pop(name) for name in _FILTER})
         command(session, **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -54,6 +54,13 @@ class Binding:
         return f"/{self.rpc.containing_service.full_name}/{self.rpc.name}"
 
 
+def dotted(field: FieldDescriptor) -> Descriptor | None:
+    """Return the message of a field whose own fields are written dotted in a query: one of ours."""
+    message = field.message_type
+    is_ours = message is not None and message.file.package == "zart.v1"
+    return message if is_ours and not field.is_repeated else None
+
+
 def all_services() -> list[ServiceDescriptor]:
     """Return the services of zart."""
     modules = (

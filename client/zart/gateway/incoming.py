@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from zart.gateway.bindings import Binding
+from zart.gateway.bindings import Binding, dotted
 from zart.gateway.statuses import invalid
 from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
 
@@ -61,19 +61,37 @@ def _members(binding: Binding, query: bytes) -> dict[str, Any]:
     members: dict[str, Any] = {}
     violations = []
     for name, text in pairs:
-        field = field_named(binding.request, name)
+        *outer, last = name.split(".")
+        kind, inside = _within(binding.request, outer, members)
+        field = None if kind is None else field_named(kind, last)
         if field is None or field in binding.variables:
             violations.append(unknown(binding.request, name))
         elif field.is_repeated:
-            members.setdefault(field.json_name, []).append(_value(field, text))
-        elif field.json_name in members:
+            inside.setdefault(field.json_name, []).append(_value(field, text))
+        elif field.json_name in inside:
             violations.append((name, "is given twice"))
         else:
-            members[field.json_name] = _value(field, text)
-            violations += _unreadable(field, name, members[field.json_name])
+            inside[field.json_name] = _value(field, text)
+            violations += _unreadable(field, name, inside[field.json_name])
     if violations:
         raise invalid(violations)
     return members
+
+
+def _within(
+    kind: Descriptor, names: list[str], members: dict[str, Any]
+) -> tuple[Descriptor | None, dict[str, Any]]:
+    """Return the message that names lead to, and the members that it has so far.
+
+    None: there is no such message, or it is not one that is written as dotted parameters.
+    """
+    for name in names:
+        field = field_named(kind, name)
+        inner = None if field is None else dotted(field)
+        if field is None or inner is None:
+            return None, {}
+        kind, members = inner, members.setdefault(field.json_name, {})
+    return kind, members
 
 
 def _value(field: FieldDescriptor, text: str) -> object:
@@ -88,7 +106,9 @@ def _value(field: FieldDescriptor, text: str) -> object:
 def _unreadable(field: FieldDescriptor, name: str, value: object) -> Iterator[Violation]:
     if field.cpp_type == FieldDescriptor.CPPTYPE_INT32 and isinstance(value, str):
         yield name, f"is {value[:40]!r}, not a number"
-    if field.message_type is not None and field.message_type.full_name not in _WRITTEN_AS_TEXT:
+    if inner := dotted(field):
+        yield name, f"is given by its fields, such as {name}.{inner.fields[0].json_name}"
+    elif field.message_type is not None and field.message_type.full_name not in _WRITTEN_AS_TEXT:
         yield name, "cannot be given in a query"
 
 

@@ -114,6 +114,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
     attempt).
     """
+    ERROR_REASON_ERROR_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 32
+    """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
     ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
@@ -232,6 +234,8 @@ ERROR_REASON_STEP_CHANGED: ErrorReason.ValueType  # 46
 """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
 attempt).
 """
+ERROR_REASON_ERROR_GROUP_NOT_FOUND: ErrorReason.ValueType  # 32
+"""NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43

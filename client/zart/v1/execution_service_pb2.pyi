@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import explain_pb2 as _explain_pb2
+from zart.v1 import filter_pb2 as _filter_pb2
 from zart.v1 import task_definition_pb2 as _task_definition_pb2
 import builtins as _builtins
 import sys
@@ -436,6 +437,7 @@ class ListExecutionsRequest(_message.Message):
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     task_name: _builtins.str
     """Only executions of this task. Empty: of every task."""
     page_size: _builtins.int
@@ -458,6 +460,10 @@ class ListExecutionsRequest(_message.Message):
     def created_before(self) -> _timestamp_pb2.Timestamp:
         """Only executions started before this time."""
 
+    @_builtins.property
+    def filter(self) -> _filter_pb2.ExecutionFilter:
+        """Only executions that this matches. Instead of the fields before page_size: both are refused."""
+
     def __init__(
         self,
         *,
@@ -468,10 +474,11 @@ class ListExecutionsRequest(_message.Message):
         created_before: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _filter_pb2.ExecutionFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "step_statuses", b"step_statuses", "task_name", b"task_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "step_statuses", b"step_statuses", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -142,6 +142,8 @@ class ExecutionServiceServicer(object):
 
     def ListExecutions(self, request, context):
         """Lists executions, newest first.
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
+        PAUSE_RULE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,3 +55,13 @@ SELECT r.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         AND (listed_task, status, listed_at, execution_key) >= ($2::text, s.status, $5::timestamptz, 0)
     ORDER BY listed_task DESC, status DESC, listed_at DESC, execution_key DESC LIMIT $6::bigint) r
 ORDER BY listed_at DESC, execution_key DESC LIMIT $6;
+
+-- store/reads/listed_runs.py: count_unfinished
+-- Count unfinished executions, of each status ``most`` at most.
+-- Locks: nothing.
+-- Parameters: most=$1.
+SELECT count(*) FROM unnest(ARRAY['scheduled', 'running']) s(status) CROSS JOIN LATERAL (
+    SELECT FROM zart.runs
+    WHERE is_current AND (status, listed_at, execution_key) > (s.status, '-infinity', 0)
+        AND (status, listed_at, execution_key) < (s.status, 'infinity', 0)
+    LIMIT $1::bigint) r;

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from zart.v1 import execution_pb2, in_doubt_pb2, task_definition_pb2
 from zart.v1 import execution_service_pb2 as pb
+from zart.v1 import in_doubt_pb2, task_definition_pb2
 from zart_server.api.checks import Checks, caller_of
 from zart_server.api.fields import (
     duration_of,
@@ -17,13 +17,11 @@ from zart_server.api.fields import (
     json_of,
     name_of,
     optional_number,
-    time_of,
 )
 from zart_server.api.plans import planning_of
 from zart_server.domain.commands import (
     Caller,
     CancelExecution,
-    ListExecutions,
     StartExecution,
 )
 from zart_server.domain.errors import InvalidField, ZartError
@@ -33,9 +31,7 @@ from zart_server.domain.model import (
     MOST_ATTEMPTS,
     IfExists,
     RetryPolicy,
-    RunStatus,
     StepSpec,
-    StepStatus,
 )
 
 _IF_EXISTS = {
@@ -177,43 +173,3 @@ def cancel_execution(request: pb.CancelExecutionRequest) -> CancelExecution:
             check(optional_number, request, "expected_run_number", 0),
             check(planning_of, request),
         )
-
-
-def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions:
-    """Decode the filter of ListExecutions."""
-    with Checks() as check:
-        check(items_of, request.statuses, "statuses")
-        check(items_of, request.step_statuses, "step_statuses")
-        return ListExecutions(
-            task_name=check(name_of, request.task_name, "task_name") if request.task_name else "",
-            statuses=tuple(
-                check(run_status_of, value, f"statuses[{n}]")
-                for n, value in enumerate(request.statuses)
-            ),
-            step_statuses=tuple(
-                check(step_status_of, value, f"step_statuses[{n}]")
-                for n, value in enumerate(request.step_statuses)
-            ),
-            created_after=check(time_of, request.created_after, "created_after")
-            if has(request, "created_after")
-            else None,
-            created_before=check(time_of, request.created_before, "created_before")
-            if has(request, "created_before")
-            else None,
-        )
-
-
-def run_status_of(value: int, field: str) -> RunStatus:
-    """Decode a run status of a filter."""
-    if value == 0 or value not in execution_pb2.RunStatus.values():
-        raise InvalidField(field, f"{value} is not a value of RunStatus")
-    name = execution_pb2.RunStatus.Name(value)  # type: ignore[arg-type]
-    return RunStatus(name.removeprefix("RUN_STATUS_").lower())
-
-
-def step_status_of(value: int, field: str) -> StepStatus:
-    """Decode a step status of a filter."""
-    if value == 0 or value not in execution_pb2.StepStatus.values():
-        raise InvalidField(field, f"{value} is not a value of StepStatus")
-    name = execution_pb2.StepStatus.Name(value)  # type: ignore[arg-type]
-    return StepStatus(name.removeprefix("STEP_STATUS_").lower())

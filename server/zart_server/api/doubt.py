@@ -10,7 +10,7 @@ from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import in_doubt_pb2
 from zart_server.api import encode
 from zart_server.api.checks import Checks
-from zart_server.api.decode_execution import run_status_of, step_status_of
+from zart_server.api.decode_filter import run_status_of, step_status_of
 from zart_server.api.encode_step import ATTEMPT_STATUS
 from zart_server.api.fields import has, items_of, name_of, time_of
 from zart_server.domain.doubt import (

@@ -29,6 +29,7 @@ CODES: dict[type[errors.ZartError], grpc.StatusCode] = {
     errors.AttemptNotFound: grpc.StatusCode.NOT_FOUND,
     errors.PauseRuleNotFound: grpc.StatusCode.NOT_FOUND,
     errors.BreakerNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.ErrorGroupNotFound: grpc.StatusCode.NOT_FOUND,
     errors.TaskDefinitionNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ExecutionExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,

@@ -9,7 +9,7 @@ from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
 from zart_server import aside
 from zart_server.api import decode_execution as decode
-from zart_server.api import encode, encode_step
+from zart_server.api import decode_filter, encode, encode_step
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.encode_causes import explained_step
@@ -93,7 +93,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.ListExecutionsResponse:
         """List executions."""
         with Checks() as check:
-            wanted = check(decode.list_executions, request)
+            wanted = check(decode_filter.list_executions, request)
             size, cursor = check(page_of, request)
         async with self._reading.transaction(snapshot=True) as tx:
             page = await reads.list_executions(tx, wanted, cursor, size)

@@ -246,6 +246,15 @@ class RulesAmbiguous(ZartError):
         )
 
 
+class ErrorGroupNotFound(NotFound):
+    """No error of this group was ever seen."""
+
+    reason = "ERROR_GROUP_NOT_FOUND"
+
+    def __init__(self, error_group_id: str) -> None:
+        super().__init__(f"no error group {error_group_id!r}", error_group_id=error_group_id)
+
+
 class TaskDefinitionNotFound(NotFound):
     """No definition is registered for this task, or not this version."""
 

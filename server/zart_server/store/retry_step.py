@@ -55,8 +55,12 @@ _REVIVE = Statement(
     ), inputs AS (
         INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
         SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
+    ), no_longer AS (
+        DELETE FROM zart.dead_steps x USING revived v
+        WHERE x.run_key = {only("v.run_key")} AND x.step_no = v.step_no
     ), runs AS (
-        UPDATE zart.runs r SET dead_steps = dead_steps - 1, status = 'running', error = '',
+        UPDATE zart.runs r SET dead_steps = dead_steps - 1, dead_listed = dead_listed - 1,
+            status = 'running', error = '',
             completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
         FROM revived v WHERE r.run_key = {only("v.run_key")}
           AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
@@ -78,7 +82,12 @@ _REVIVE = Statement(
     ), operations AS ({recorded("done", ":kind")})
     SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true
     """,
-    locks=("pause lock, shared", "steps, whose runs the caller has locked", "runs, likewise"),
+    locks=(
+        "pause lock, shared",
+        "steps, whose runs the caller has locked",
+        "dead_steps, likewise",
+        "runs, likewise",
+    ),
 )
 
 

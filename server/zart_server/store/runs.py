@@ -130,16 +130,6 @@ async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     )
 
 
-async def count_dead(tx: Tx, deaths: dict[int, int]) -> None:
-    """Add to the number of dead steps of runs that this transaction has locked."""
-    await tx.execute(
-        "UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n"
-        f" FROM unnest($1::bigint[], $2::integer[]) u(k, n) WHERE r.run_key = {only('u.k')}",
-        list(deaths),
-        list(deaths.values()),
-    )
-
-
 async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     """Finish those of the runs, all locked by this transaction, in which no step can go on.
 

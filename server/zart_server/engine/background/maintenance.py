@@ -18,6 +18,7 @@ from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
+from zart_server.engine.background.untold_deaths import tell_untold_deaths
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.outcome_batch import find_batch
@@ -35,6 +36,8 @@ _TICK = 1.0  # seconds between two looks, unless something is known to be due ea
 _SHORTEST = 0.01
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
+_UNTOLD_EVERY = 1.0
+_UNTOLD_PIECES = 20
 _PURGE_EVERY = 60.0
 _PURGE = 5_000
 
@@ -64,7 +67,7 @@ class Maintenance:
         self._timers: set[asyncio.TimerHandle] = set()
         self._expired = ExpiredLooks()
         self._due = DueLooks(dispatch.low_water)
-        self._next = {"asked": 0.0, "watches": 0.0, "purge": 0.0}
+        self._next = {"asked": 0.0, "watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     def start(self) -> None:
         """Begin the loop."""
@@ -177,6 +180,11 @@ class Maintenance:
         if now >= self._next["watches"]:
             self._next["watches"] = now + _WATCHES_EVERY
             await self._watches.poll()
+        if now >= self._next["untold"]:
+            self._next["untold"] = now + _UNTOLD_EVERY
+            for _ in range(_UNTOLD_PIECES):
+                if not await tell_untold_deaths(self._db):
+                    break
         if now >= self._next["purge"]:
             self._next["purge"] = now + _PURGE_EVERY
             async with self._db.transaction(first=BY_TIME) as tx:

@@ -18,15 +18,17 @@ from zart_server.domain.dispatch import (
     Released,
     TimedOut,
 )
+from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.dispatch.outcome_batch import OutcomeBatch, Recorded, conclude
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
+from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey
-from zart_server.store.runs import LockedRun, count_dead, finish_runs, start_runs
+from zart_server.store.runs import LockedRun, finish_runs, start_runs
 from zart_server.store.steps import open_dependants
 from zart_server.store.stored_graph import Definition
 
@@ -69,6 +71,7 @@ class _Ending:
         if not ended:
             return set()
         found = {firsts[item.lease]: item for item in ended}
+        dead = self._deaths(verdicts, [item for item in ended if item.final == "dead"])
         await self._open_dependants(found)
         for n, item in found.items():
             if item.final is None:
@@ -76,7 +79,7 @@ class _Ending:
         if late := {i.run_key for i in ended if self.locked[i.run_key].status == "scheduled"}:
             # A claim had to skip the run, since another transaction had locked it.
             await start_runs(self.tx, sorted(late))
-        await self._finish_runs(ended)
+        await self._finish_runs(ended, dead)
         # Last, since a Pause waits for whoever has taken the pause lock.
         leases = await enqueue(self.tx, self.ready_steps.ready)
         self.tasks = self.ready_steps.leased(leases)
@@ -152,19 +155,28 @@ class _Ending:
         )
         self.ready_steps.add(ready, n)
 
-    async def _finish_runs(self, ended: Sequence[EndedLease]) -> None:
+    def _deaths(self, verdicts: Sequence[Verdict], dead: Sequence[EndedLease]) -> list[Death]:
+        if not dead:
+            return []
+        errors = {verdict.lease: verdict.error for verdict in verdicts}
+        deaths = []
+        for item in dead:
+            definition = self._definition(self.runs[item.run_key])
+            step_name = definition.queued[item.step_no].step_name
+            kind = ErrorKind.of(definition.task_name, step_name, errors[item.lease])
+            deaths.append(Death(item.run_key, item.step_no, kind))
+        return deaths
+
+    async def _finish_runs(self, ended: Sequence[EndedLease], dead: Sequence[Death]) -> None:
         """Finish runs in which no step can go on.
 
         Only runs are asked in which that may be: a step died, or one completed that no other step
         waits for. In a rerun that may be any step, for its dependants may be preserved, and
         so it may where a step was ended by hand.
         """
-        deaths: dict[int, int] = {}
-        for item in ended:
-            if item.final == "dead":
-                deaths[item.run_key] = deaths.get(item.run_key, 0) + 1
-        if deaths:
-            await count_dead(self.tx, deaths)
+        deaths = {death.run_key for death in dead}
+        if dead:
+            await record_deaths(self.tx, dead)
         moving = {item.run_key for item in self.ready_steps.ready}
         maybe = {
             item.run_key
@@ -187,7 +199,7 @@ def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
     if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
         return AttemptStatus.TIMED_OUT, StepError("TimedOut", f"ran longer than {limit:g} s")
     if isinstance(ending, Lost):
-        message = f"the lease of {ending.dispatcher_id} expired unreported"
+        message = f'the lease of "{ending.dispatcher_id}" expired unreported'
     elif isinstance(ending, BrokenOff):
         message = f"{ending.dispatcher_id} stopped while the handler was at work"
     elif isinstance(ending, Released):

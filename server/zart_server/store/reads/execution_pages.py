@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from zart_server.domain.commands import ListExecutions, Page
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import Execution, RunStatus
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.reads.dead_steps import read_dead_steps
+from zart_server.store.reads.filtered import find_filtered
 from zart_server.store.reads.listed_by_steps import FoundRuns, find_by_steps
 from zart_server.store.reads.listed_runs import find_runs, range_of
 from zart_server.store.reads.waiting import execution_waits
@@ -17,29 +19,31 @@ Cursor: TypeAlias = tuple[int | str, ...] | None
 
 
 async def list_executions(
-    tx: Tx, wanted: ListExecutions, cursor: Cursor, limit: int
+    tx: Tx, wanted: ListExecutions | ExecutionFilter, cursor: Cursor, limit: int
 ) -> Page[Execution]:
     """List executions, newest first, with what they wait for and which steps are dead.
 
-    By states of steps a page may have fewer than ``limit`` although others follow. ``tx`` is to be
-    a snapshot.
+    By states of steps, and by a filter, a page may have fewer than ``limit`` although others
+    follow. ``tx`` is to be a snapshot. Raises as ``find_filtered``.
     """
-    created = wanted.created_after, wanted.created_before
     after_key = None if cursor is None else int(cursor[0])
+    if isinstance(wanted, ExecutionFilter):
+        found = await find_filtered(tx, wanted, after_key, limit + 1)
+    else:
+        found = await _find(tx, wanted, after_key, limit + 1)
+    items = await _executions(tx, [run.run_key for run in found.runs[:limit]])
+    until = found.next_key(limit)
+    return Page(tuple(items), None if until is None else (until,))
+
+
+async def _find(tx: Tx, wanted: ListExecutions, after_key: int | None, limit: int) -> FoundRuns:
+    created = wanted.created_after, wanted.created_before
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, after_key)
     if part is None:
-        return Page((), None)
+        return FoundRuns([])
     if wanted.step_statuses:
-        found = await find_by_steps(tx, part, set(wanted.step_statuses), limit + 1)
-    else:
-        found = FoundRuns(await find_runs(tx, part, limit + 1))
-    page = found.runs[:limit]
-    if len(found.runs) > limit:
-        until: int | None = page[-1].position.execution_key
-    else:
-        until = None if found.until is None else found.until.execution_key
-    items = await _executions(tx, [run.run_key for run in page])
-    return Page(tuple(items), None if until is None else (until,))
+        return await find_by_steps(tx, part, set(wanted.step_statuses), limit)
+    return FoundRuns(await find_runs(tx, part, limit))
 
 
 async def _executions(connection: Connection, run_keys: Sequence[int]) -> list[Execution]:

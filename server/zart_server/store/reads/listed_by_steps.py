@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.exempting import holds
+from zart_server.store.reads.fitting import HAS, PLAIN, WORK, plain_arguments
 from zart_server.store.reads.listed_runs import (
     CURRENT,
     Listed,
@@ -32,20 +33,18 @@ _ALL_HAVE = {
     StepStatus.COMPLETED: RunStatus.COMPLETED,
     StepStatus.CANCELLED: RunStatus.CANCELLED,
 }
-_UNFINISHED = (RunStatus.SCHEDULED, RunStatus.RUNNING)
+UNFINISHED = (RunStatus.SCHEDULED, RunStatus.RUNNING)
 # Where some runs may have one.
 _SOME_HAVE = {
-    StepStatus.RUNNING: _UNFINISHED,
-    StepStatus.SCHEDULED: _UNFINISHED,
-    StepStatus.PAUSED: _UNFINISHED,
-    StepStatus.PENDING: (*_UNFINISHED, RunStatus.FAILED),
-    StepStatus.COMPLETED: (*_UNFINISHED, RunStatus.FAILED, RunStatus.CANCELLED),
+    StepStatus.RUNNING: UNFINISHED,
+    StepStatus.SCHEDULED: UNFINISHED,
+    StepStatus.PAUSED: UNFINISHED,
+    StepStatus.PENDING: (*UNFINISHED, RunStatus.FAILED),
+    StepStatus.COMPLETED: (*UNFINISHED, RunStatus.FAILED, RunStatus.CANCELLED),
 }
 _OF_TASKS = (StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.PAUSED)
 # The states that are looked for in a run, each a parameter of its name.
 _LOOKED_FOR = (*_OF_TASKS, StepStatus.PENDING, StepStatus.COMPLETED)
-
-_WORK = "EXISTS (SELECT FROM zart.pause_work WHERE work = '{}')"
 
 
 def _some(table: str, condition: str) -> str:
@@ -60,52 +59,22 @@ _TASKS = Statement(f"""
     WITH tasks AS MATERIALIZED (
         {_some("leases", ":running::boolean")}
         UNION ALL
-        {_some("queue", f":scheduled::boolean OR :paused::boolean AND {_WORK.format('settle')}")}
+        {_some("queue", f":scheduled::boolean OR :paused::boolean AND {WORK.format('settle')}")}
         UNION ALL
-        {_some("held", f":paused OR :scheduled AND {_WORK.format('release')}")}
+        {_some("held", f":paused OR :scheduled AND {WORK.format('release')}")}
     )
     SELECT run_key, count(*) FROM tasks GROUP BY run_key
 """)
-# Whether a rule withholds a queued or paused task t of the run c.
-_EXECUTION_ID = """(SELECT e.execution_id FROM zart.executions e
-        WHERE e.execution_key = c.execution_key)"""
-_RULED = f"""zart.pausing_rule({_EXECUTION_ID}, c.listed_task, t.step_name,
-        t.run_key, t.step_no, t.attempt) IS NOT NULL"""
-_QUEUED_PAUSED = f"CASE WHEN (SELECT yes FROM settling) THEN {_RULED} ELSE false END"
-_HELD_PAUSED = f"CASE WHEN {holds('t.rule_key', _EXECUTION_ID)} THEN true ELSE {_RULED} END"
 
 
-def _has(table: str, condition: str) -> str:
-    """Say that the run c has such a row t. OFFSET keeps it a lookup by the run's key."""
-    return f"""EXISTS (SELECT FROM zart.{table} t
-        WHERE t.run_key = c.run_key AND {condition} OFFSET 0)"""
-
-
-_NOWHERE = " AND ".join(
-    f"NOT EXISTS (SELECT FROM zart.{table} x"
-    " WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)"
-    for table in ("queue", "held", "leases")
-)
-# Whether a run c has a step of a wanted state.
-_HAS = f"""CASE
-    WHEN :running::boolean AND {_has("leases", "true")} THEN true
-    WHEN :scheduled::boolean AND {_has("queue", f"NOT {_QUEUED_PAUSED}")} THEN true
-    WHEN :scheduled AND {_has("held", f"NOT {_HELD_PAUSED}")} THEN true
-    WHEN :paused::boolean AND {_has("held", _HELD_PAUSED)} THEN true
-    WHEN :paused AND (SELECT yes FROM settling) AND {_has("queue", _QUEUED_PAUSED)} THEN true
-    WHEN :pending::boolean AND {_has("steps", f"t.status = 'open' AND {_NOWHERE}")} THEN true
-    WHEN :completed::boolean AND {_has("steps", "t.status = 'completed'")} THEN true
-    ELSE false END"""
-
-
-def _looked(candidates: str) -> Statement:
+def _looked(candidates: str, condition: str = HAS) -> Statement:
     """Return the query that looks at candidates in their order, at :max_steps of their steps.
 
     A row for each that it looked at: whether it has such a step, and how many candidates there are.
     """
     text = f"""
         WITH candidates AS MATERIALIZED ({candidates}), settling AS MATERIALIZED (
-            SELECT {_WORK.format("settle")} AS yes
+            SELECT {WORK.format("settle")} AS yes
         ), sized AS (
             SELECT c.*, sum(size) OVER (
                 ORDER BY listed_at DESC, execution_key DESC
@@ -115,7 +84,7 @@ def _looked(candidates: str) -> Statement:
                     SELECT step_no + 1 FROM zart.steps s WHERE s.run_key = c.run_key
                     ORDER BY step_no DESC LIMIT 1), 1) AS size OFFSET 0) z
         )
-        SELECT listed_at, execution_key, run_key, {_HAS},
+        SELECT listed_at, execution_key, run_key, {condition},
             (SELECT count(*) FROM candidates)
         FROM sized c WHERE before IS NULL OR before < :max_steps::bigint
         ORDER BY listed_at DESC, execution_key DESC
@@ -123,7 +92,7 @@ def _looked(candidates: str) -> Statement:
     return Statement(text)
 
 
-_OF_KEYS = """
+OF_KEYS = """
     SELECT r.listed_at, r.execution_key, r.run_key, r.listed_task
     FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
         SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
@@ -133,11 +102,13 @@ _OF_KEYS = """
       AND r.listed_at >= :created_from::timestamptz
     ORDER BY r.listed_at DESC, r.execution_key DESC LIMIT :limit::bigint
 """
-_LOOK_AT_KEYS = _looked(_OF_KEYS)
-_LOOK = {
-    name: _looked(by_status(CURRENT, of_task=of_task))
-    for name, of_task in (("of all tasks", False), ("of a task", True))
+_SOURCES = {
+    "of keys": OF_KEYS,
+    "of all tasks": by_status(CURRENT, of_task=False),
+    "of a task": by_status(CURRENT, of_task=True),
 }
+_LOOK = {name: _looked(source) for name, source in _SOURCES.items()}
+_LOOK_FITTING = {name: _looked(source, f"{PLAIN} AND {HAS}") for name, source in _SOURCES.items()}
 
 
 class FoundRuns(NamedTuple):
@@ -145,6 +116,15 @@ class FoundRuns(NamedTuple):
 
     runs: list[Listed]
     until: ListPosition | None = None
+
+    def next_key(self, size: int) -> int | None:
+        """Return the execution after which the next page begins if this one has ``size`` runs.
+
+        More than that have to be asked for, to know whether there is one.
+        """
+        if len(self.runs) > size:
+            return self.runs[size - 1].position.execution_key
+        return None if self.until is None else self.until.execution_key
 
 
 async def find_by_steps(
@@ -165,10 +145,10 @@ async def find_by_steps(
     statuses = [status for status in wanted.statuses if status in others]
     if statuses:
         found.append(await _look(connection, wanted._replace(statuses=statuses), states, limit))
-    return _merged(found, limit)
+    return merged(found, limit)
 
 
-def _merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
+def merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
     """Merge the runs that were found, up to the first position at which a part ended."""
     ends = [part.until for part in found if part.until is not None]
     until = max(ends, default=None)
@@ -177,8 +157,26 @@ def _merged(found: Sequence[FoundRuns], limit: int) -> FoundRuns:
     return FoundRuns(sorted(known, reverse=True)[:limit], until)
 
 
+async def find_unfinished(
+    connection: Connection,
+    wanted: Range,
+    states: Collection[StepStatus],
+    limit: int,
+    fitting: ExecutionFilter,
+) -> FoundRuns:
+    """Return the first unfinished runs of a range that fit, whose steps are in some states."""
+    statuses = [status for status in wanted.statuses if status in UNFINISHED]
+    if not statuses or not set(states).intersection(_LOOKED_FOR):
+        return FoundRuns([])
+    return await _look(connection, wanted._replace(statuses=statuses), states, limit, fitting)
+
+
 async def _look(
-    connection: Connection, wanted: Range, states: Collection[StepStatus], limit: int
+    connection: Connection,
+    wanted: Range,
+    states: Collection[StepStatus],
+    limit: int,
+    fitting: ExecutionFilter | None = None,
 ) -> FoundRuns:
     """Look at runs until there are enough, at few ones first."""
     keys = (
@@ -189,10 +187,13 @@ async def _look(
     sought: dict[str, object] = {state.value: state in states for state in _LOOKED_FOR}
     sought["max_steps"] = _STEPS
     if keys is None:
-        statement = _LOOK["of a task" if wanted.task_name else "of all tasks"]
+        source = "of a task" if wanted.task_name else "of all tasks"
     else:
-        statement = _LOOK_AT_KEYS
+        source = "of keys"
         sought["run_keys"] = keys
+    statement = (_LOOK if fitting is None else _LOOK_FITTING)[source]
+    if fitting is not None:
+        sought |= plain_arguments(fitting)
     runs: list[Listed] = []
     until: ListPosition | None = None
     for count in (2 * limit, _RUNS):

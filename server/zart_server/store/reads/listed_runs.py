@@ -121,3 +121,18 @@ async def find_runs(
     statement = _FIND[f"{which} {'of a task' if wanted.task_name else 'of all tasks'}"]
     rows = await connection.fetch(statement.text, *statement.arguments(**wanted.arguments(limit)))
     return [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows]
+
+
+_UNFINISHED = Statement("""
+    SELECT count(*) FROM unnest(ARRAY['scheduled', 'running']) s(status) CROSS JOIN LATERAL (
+        SELECT FROM zart.runs
+        WHERE is_current AND (status, listed_at, execution_key) > (s.status, '-infinity', 0)
+          AND (status, listed_at, execution_key) < (s.status, 'infinity', 0)
+        LIMIT :most::bigint) r
+""")
+
+
+async def count_unfinished(connection: Connection, most: int) -> int:
+    """Count unfinished executions, of each status ``most`` at most."""
+    found: int = await connection.fetchval(_UNFINISHED.text, *_UNFINISHED.arguments(most=most))
+    return found

@@ -1,0 +1,44 @@
+"""Reads the options of a filter, which commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from zart.calls.filters import ExecutionFilter
+from zart.cli.values import names_of, time_of
+from zart.models import RunStatus, StepStatus
+
+
+def filter_of(given: Mapping[str, Any]) -> ExecutionFilter:
+    """Return the filter that the options of a command say. Raises BadParameter."""
+    times = {
+        name: time_of(given[name], f"--{name.replace('_', '-')}")
+        for name in ("dead_after", "dead_before", "created_after", "created_before")
+    }
+    return ExecutionFilter(
+        task_name=given["task_name"],
+        statuses=_known(given["status"], [s.value for s in RunStatus][1:], "--status"),
+        step_statuses=_known(
+            given["step_status"], [s.value for s in StepStatus][1:], "--step-status"
+        ),
+        step_pattern=given["step"],
+        error_group_id=given["error_group"],
+        error_contains=given["error_contains"],
+        execution_id_prefix=given["id_prefix"],
+        triggered_by=given["started_by"],
+        batch_id=given["of_batch"],
+        rule_id=given["of_rule"],
+        **times,
+    )
+
+
+def _known(texts: list[str] | None, known: list[str], option: str) -> list[str]:
+    names = names_of(texts)
+    for name in names:
+        if name.upper() not in known:
+            choices = ", ".join(known).lower()
+            raise typer.BadParameter(f"{name!r} is none of {choices}", param_hint=option)
+    return names

@@ -1,0 +1,60 @@
+-- store/dead_steps.py: record_deaths
+-- Count and list steps that died in this transaction, which has locked their runs.
+-- Locks: runs, which the caller has locked.
+-- Parameters: run_keys=$1, step_nos=$2, group_keys=$3, kinds=$4, ids=$5, task_names=$6,
+--   step_names=$7, types=$8, templates=$9.
+WITH died AS MATERIALIZED (
+    SELECT * FROM unnest($1::text::bigint[], $2::text::integer[],
+            $3::text::bigint[]) u(run_key, step_no, group_key)
+), counted AS (
+    UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n, dead_listed = r.dead_listed + u.n
+    FROM (SELECT run_key, count(*)::integer AS n FROM died GROUP BY run_key) u
+    WHERE r.run_key = ANY(ARRAY[u.run_key])
+), listed AS (
+    INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at, died_at)
+    SELECT d.run_key, d.step_no, r.execution_key, d.group_key, r.listed_at, s.completed_at
+    FROM died d CROSS JOIN LATERAL (
+        SELECT execution_key, listed_at FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT completed_at FROM zart.steps
+        WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
+), kinds AS (
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
+            template)
+    SELECT * FROM unnest($4::text::bigint[], $5::text[], $6::text[],
+            $7::text[], $8::text[], $9::text[]) u(group_key)
+    ORDER BY group_key
+    ON CONFLICT (group_key) DO NOTHING
+)
+SELECT;
+
+-- store/dead_steps.py: find_untold
+-- Return dead steps of which nobody has told the kind of their error, and lock them.
+-- Locks: dead_steps, passing over locked rows.
+-- Parameters: most=$1.
+SELECT d.run_key, d.step_no, r.definition_key, s.error FROM (
+    SELECT run_key, step_no FROM zart.dead_steps
+    WHERE group_key IS NULL AND step_no >= 0 ORDER BY step_no LIMIT $1::bigint
+    FOR UPDATE SKIP LOCKED) d
+CROSS JOIN LATERAL (
+    SELECT definition_key FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
+CROSS JOIN LATERAL (
+    SELECT error FROM zart.steps WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s;
+
+-- store/dead_steps.py: tell_kinds
+-- List dead steps, which the caller has locked, by the kind of their error.
+-- Locks: dead_steps, which the caller has locked.
+-- Parameters: kinds=$1, ids=$2, task_names=$3, step_names=$4, types=$5, templates=$6, run_keys=$7,
+--   step_nos=$8, group_keys=$9.
+WITH kinds AS (
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
+            template)
+    SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
+            $4::text[], $5::text[], $6::text[]) u(group_key)
+    ORDER BY group_key
+    ON CONFLICT (group_key) DO NOTHING
+)
+UPDATE zart.dead_steps d SET group_key = u.group_key
+FROM unnest($7::text::bigint[], $8::text::integer[],
+        $9::text::bigint[]) u(run_key, step_no, group_key)
+WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no;

@@ -1,0 +1,32 @@
+"""Kinds of errors: of one group, of one step of a task."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.model import StepError
+
+
+class ErrorKind(NamedTuple):
+    """Errors of one group, of one step of a task."""
+
+    task_name: str
+    step_name: str
+    error_group_id: str
+    type: str
+    template: str
+
+    @classmethod
+    def of(cls, task_name: str, step_name: str, error: StepError | None) -> ErrorKind:
+        """Return the kind of an error; a step that failed without one has an empty one."""
+        found = error or StepError("", "")
+        return cls(task_name, step_name, *fingerprint(found.type, found.message))
+
+    @property
+    def key(self) -> int:
+        """Its key in the database, the same on every server: nobody has to look it up."""
+        text = f"{self.task_name}\0{self.step_name}\0{self.error_group_id}"
+        digest = hashlib.sha256(text.encode(errors="replace")).digest()
+        return int.from_bytes(digest[:8]) >> 1

@@ -1,0 +1,89 @@
+"""The one filter by which executions are listed, counted, grouped and chosen for a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zart_server.domain.model import RunStatus, StepStatus
+
+_TIMES = ("dead_after", "dead_before", "created_after", "created_before")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Conditions on executions; what is empty or None is none. Steps are those of current runs.
+
+    All conditions on steps hold of one and the same step. ``step_pattern`` and those on errors are
+    of DEAD steps, ``rule_id`` of a step that this rule withholds.
+    """
+
+    task_name: str = ""
+    statuses: tuple[RunStatus, ...] = ()
+    step_statuses: tuple[StepStatus, ...] = ()
+    step_pattern: str = ""
+    error_group_id: str = ""
+    error_contains: str = ""
+    dead_after: datetime | None = None
+    dead_before: datetime | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    execution_id_prefix: str = ""
+    triggered_by: str = ""
+    batch_id: str = ""
+    rule_id: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no condition at all."""
+        return self == ExecutionFilter()
+
+    @property
+    def has_error_conditions(self) -> bool:
+        """Whether it asks how or when a step died."""
+        times = self.dead_after, self.dead_before
+        return bool(self.error_group_id or self.error_contains) or times != (None, None)
+
+    @property
+    def has_step_conditions(self) -> bool:
+        """Whether it asks anything of a step."""
+        return self.has_error_conditions or bool(
+            self.step_statuses or self.step_pattern or self.rule_id
+        )
+
+    @property
+    def states(self) -> frozenset[StepStatus]:
+        """The states of which the step is to be in one; none: there is no condition on steps."""
+        if self.step_statuses:
+            return frozenset(self.step_statuses)
+        if self.rule_id:
+            return frozenset((StepStatus.PAUSED,))
+        return frozenset((StepStatus.DEAD,) if self.has_step_conditions else ())
+
+    def to_json(self) -> str:
+        """Return it as JSON: what is no condition is left out."""
+        default = ExecutionFilter()
+        found = {
+            field.name: value.isoformat() if isinstance(value, datetime) else value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != getattr(default, field.name)
+        }
+        return json.dumps(found, ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, text: str) -> ExecutionFilter:
+        """Read what ``to_json`` wrote."""
+        found: Mapping[str, Any] = json.loads(text)
+        values = dict(found)
+        for name in _TIMES:
+            if name in values:
+                values[name] = datetime.fromisoformat(values[name])
+        if "statuses" in values:
+            values["statuses"] = tuple(map(RunStatus, values["statuses"]))
+        if "step_statuses" in values:
+            values["step_statuses"] = tuple(map(StepStatus, values["step_statuses"]))
+        return cls(**values)

@@ -1,0 +1,27 @@
+"""Tells of which kind the errors are that steps died of, where nobody has yet."""
+
+from __future__ import annotations
+
+from zart_server.domain.error_kinds import ErrorKind
+from zart_server.store.db import Database
+from zart_server.store.dead_steps import Death, find_untold, tell_kinds
+from zart_server.store.definitions import find_definitions
+
+_PIECE = 500
+
+
+async def tell_untold_deaths(db: Database) -> bool:
+    """Tell some, in a transaction of its own; return whether there may be more."""
+    async with db.transaction() as tx:
+        untold = await find_untold(tx, _PIECE)
+        if not untold:
+            return False
+        definitions = await find_definitions(tx, {one.definition_key for one in untold})
+        deaths = []
+        for one in untold:
+            definition = definitions[one.definition_key]
+            step_name = definition.queued[one.step_no].step_name
+            kind = ErrorKind.of(definition.task_name, step_name, one.error)
+            deaths.append(Death(one.run_key, one.step_no, kind))
+        await tell_kinds(tx, deaths)
+    return len(untold) == _PIECE

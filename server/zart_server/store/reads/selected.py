@@ -1,0 +1,125 @@
+"""What a filter selects for a batch: executions, or steps of their current runs, page by page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.model import StepStatus
+from zart_server.store.connection import Connection
+from zart_server.store.reads.filtered import find_filtered, rule_key_of
+from zart_server.store.reads.fitting import (
+    DEAD_THAT_FIT,
+    HELD_BY_RULE,
+    HELD_PAUSED,
+    NOWHERE,
+    QUEUED_BY_RULE,
+    QUEUED_PAUSED,
+    WORK,
+    dead_arguments,
+)
+from zart_server.store.statement import Statement
+
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+class Selected(NamedTuple):
+    """A current run by its keys; ``step_no`` None: as a whole."""
+
+    execution_key: int
+    run_key: int
+    step_no: int | None
+
+
+class SelectedPage(NamedTuple):
+    """A part of what a filter selects; ``next_key`` is where the next one begins, None: nowhere."""
+
+    items: list[Selected]
+    next_key: int | None
+
+
+def _of(table: str, condition: str, at: str) -> str:
+    return f"""SELECT t.step_no FROM zart.{table} t
+        WHERE t.run_key = c.run_key AND t.{at} <= :as_of AND ({condition})"""
+
+
+_RUNS = """
+    FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
+        SELECT run_key, execution_key, listed_task, status, created_at, completed_at
+        FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
+"""
+_AS_OF = """c.created_at <= :as_of::timestamptz
+      AND COALESCE(c.completed_at <= :as_of, true)"""
+_WHOLE = Statement(f"""
+    SELECT c.execution_key, c.run_key, NULL::integer {_RUNS} WHERE {_AS_OF} ORDER BY u.n
+""")
+_QUEUED = f"CASE WHEN {QUEUED_PAUSED} THEN :paused::boolean ELSE :scheduled::boolean END"
+_HELD = f"CASE WHEN {HELD_PAUSED} THEN :paused ELSE :scheduled END"
+_HELD_BY_RULE = f":rule_key::bigint > 0 AND {HELD_BY_RULE}"
+_QUEUED_BY_RULE = f":rule_key > 0 AND (SELECT yes FROM settling) AND {QUEUED_BY_RULE}"
+_STEPS = Statement(f"""
+    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes)
+    SELECT c.execution_key, c.run_key, s.step_no {_RUNS}
+    CROSS JOIN LATERAL (
+        SELECT x.step_no FROM {DEAD_THAT_FIT} AND :dead::boolean AND x.died_at <= :as_of
+        UNION ALL
+        SELECT o.step_no FROM (
+            {_of("leases", ":running::boolean", "started_at")}
+            UNION ALL
+            {_of("queue", _QUEUED, "scheduled_at")}
+            UNION ALL
+            {_of("held", _HELD, "scheduled_at")}
+            UNION ALL
+            SELECT t.step_no FROM zart.steps t
+            WHERE t.run_key = c.run_key AND :pending::boolean AND t.status = 'open' AND {NOWHERE}
+            UNION ALL
+            SELECT t.step_no FROM zart.steps t
+            WHERE t.run_key = c.run_key AND :completed::boolean AND t.status = 'completed'
+              AND t.completed_at <= :as_of
+            UNION ALL
+            {_of("held", _HELD_BY_RULE, "scheduled_at")}
+            UNION ALL
+            {_of("queue", _QUEUED_BY_RULE, "scheduled_at")}
+        ) o WHERE c.status IN ('scheduled', 'running')
+    ) s
+    WHERE {_AS_OF} ORDER BY u.n, s.step_no
+""")
+_STATES = (
+    StepStatus.DEAD,
+    StepStatus.RUNNING,
+    StepStatus.SCHEDULED,
+    StepStatus.PAUSED,
+    StepStatus.PENDING,
+    StepStatus.COMPLETED,
+)
+
+
+async def select_page(
+    connection: Connection,
+    wanted: ExecutionFilter,
+    after_key: int | None,
+    limit: int,
+    *,
+    as_of: datetime | None = None,
+) -> SelectedPage:
+    """Return what a filter selects of the next executions, ``limit`` of them at most.
+
+    With conditions on steps there is an item for each step that meets them all, else one for each
+    execution. ``as_of``: only what has been as it is since then. The key of an execution says where
+    a page begins; a page may be empty although others follow. Raises as ``find_filtered``.
+    """
+    found = await find_filtered(connection, wanted, after_key, limit + 1)
+    run_keys = [run.run_key for run in found.runs[:limit]]
+    until = found.next_key(limit)
+    if not run_keys:
+        return SelectedPage([], until)
+    values: dict[str, object] = {"run_keys": run_keys, "as_of": as_of or _LATEST}
+    statement = _WHOLE
+    if wanted.has_step_conditions:
+        statement = _STEPS
+        states = () if wanted.rule_id else wanted.states
+        values |= dead_arguments(wanted) | {state.value: state in states for state in _STATES}
+        values["rule_key"] = await rule_key_of(connection, wanted.rule_id) if wanted.rule_id else 0
+    rows = await connection.fetch(statement.text, *statement.arguments(**values))
+    return SelectedPage([Selected(*row) for row in rows], until)

@@ -1,0 +1,103 @@
+"""Filters: each way to what they match, for lists and for batches."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hot.explained import Explained
+from hot.scenario import BATCH, scenario
+from hot.states import GROUPS
+from zart_server.domain.error_kinds import ErrorKind
+from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.store.dead_steps import Death, find_untold, tell_kinds
+from zart_server.store.reads.filtered import find_filtered
+from zart_server.store.reads.selected import select_page
+
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_MIDDLE = 20_000
+_LOOKED_AT = 2_000  # runs for a page, where no index has all that is asked
+_DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
+
+
+async def _found(tx: Explained, *filters: ExecutionFilter) -> None:
+    for wanted, task_name in itertools.product(filters, ("", "many")):
+        of_task = replace(wanted, task_name=task_name)
+        await find_filtered(tx.tx, of_task, _MIDDLE, BATCH)
+
+
+@scenario()
+async def filtering_by_statuses(tx: Explained) -> None:
+    await _found(tx, ExecutionFilter(), ExecutionFilter(statuses=(RunStatus.FAILED,)), _DEAD)
+
+
+@scenario(2 * GROUPS * BATCH)
+async def filtering_by_groups(tx: Explained) -> None:
+    by_group = ExecutionFilter(error_group_id="eg-1")
+    await _found(
+        tx, by_group, ExecutionFilter(step_pattern="b*"), replace(by_group, step_pattern="b")
+    )
+
+
+@scenario(_LOOKED_AT)
+async def filtering_by_what_no_index_has(tx: Explained) -> None:
+    recent = ExecutionFilter(created_after=_LONG_AGO)
+    await _found(
+        tx,
+        replace(recent, triggered_by="nobody"),
+        replace(recent, triggered_by="nobody", step_statuses=(StepStatus.DEAD,)),
+        ExecutionFilter(execution_id_prefix="x-"),
+        ExecutionFilter(execution_id_prefix="x-1234"),
+        ExecutionFilter(execution_id_prefix="x-1234", step_pattern="b"),
+        ExecutionFilter(error_group_id="eg-1", error_contains="yes"),
+        ExecutionFilter(step_pattern="b", dead_after=_LONG_AGO),
+        ExecutionFilter(dead_before=_LONG_AGO),
+    )
+
+
+@scenario(10_000)
+async def filtering_by_states_of_steps(tx: Explained) -> None:
+    paused = ExecutionFilter("many", step_statuses=(StepStatus.PAUSED,))
+    await find_filtered(tx.tx, paused, None, BATCH)
+    await find_filtered(tx.tx, replace(paused, execution_id_prefix="x-3"), None, BATCH)
+    await find_filtered(tx.tx, ExecutionFilter(error_contains="yes"), None, BATCH)
+
+
+@scenario()
+async def selecting_for_a_batch(tx: Explained) -> None:
+    for wanted in (
+        ExecutionFilter(),
+        _DEAD,
+        ExecutionFilter(error_group_id="eg-1"),
+    ):
+        await select_page(tx.tx, wanted, None, BATCH)
+
+
+@scenario(1000)
+async def selecting_steps_by_their_states(tx: Explained) -> None:
+    wanted = ExecutionFilter("many", step_statuses=(StepStatus.PAUSED, StepStatus.PENDING))
+    await select_page(tx.tx, wanted, None, BATCH)
+
+
+@scenario()
+async def telling_untold_deaths(tx: Explained) -> None:
+    await tx.sql.execute("UPDATE zart.dead_steps SET group_key = NULL WHERE run_key <= 10000")
+    untold = await find_untold(tx.tx, BATCH)
+    assert len(untold) == BATCH
+    kind = ErrorKind.of("many", "b", untold[0].error)
+    await tell_kinds(tx.tx, [Death(one.run_key, one.step_no, kind) for one in untold])
+
+
+@scenario(_LOOKED_AT)
+async def filtering_by_a_rule(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by)"
+        " VALUES ('pr-many', 'many', false, '', ''), ('pr-none', 'none', false, '', '')"
+    )
+    await tx.sql.execute(
+        "UPDATE zart.held SET rule_key = (SELECT max(rule_key) - 1 FROM zart.pause_rules)"
+    )
+    for rule_id in ("pr-many", "pr-none"):
+        await select_page(tx.tx, ExecutionFilter(rule_id=rule_id), None, BATCH)
