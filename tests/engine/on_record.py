@@ -69,7 +69,7 @@ async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
     while not stop.is_set():
         try:
             tasks = await client.lease_tasks(f"d{seed}", ["t"], max_tasks=chance.randint(1, 4))
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.Unreachable):
             continue
         request = pb.ReportTasksRequest(dispatcher_id=f"d{seed}")
         held: list[LeasedTask | pb.LeasedTask] = [*tasks, *follow]
@@ -87,7 +87,7 @@ async def dispatch(client: zart.Client, stop: asyncio.Event, seed: int) -> None:
             try:
                 follow = list((await stub.ReportTasks(request)).tasks)
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if not isinstance(errors.from_call(error), errors.Unavailable | errors.Unreachable):
                     raise
                 follow = []
 
