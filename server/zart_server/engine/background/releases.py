@@ -24,7 +24,7 @@ from zart_server.store.pausing.work import has_rule_to_itself
 
 _log = logging.getLogger(__name__)
 _PIECE = 1_000
-_PERIOD = 0.1  # seconds between two pieces of a rule, unless it is far behind
+_PERIOD = 0.2  # seconds between two pieces of a rule, unless it is far behind
 _SHORTEST = 0.02
 _SLOW = 5.0  # a rate of which each step is waited for
 _TICK = 1.0
