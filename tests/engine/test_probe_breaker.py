@@ -36,6 +36,19 @@ async def tripped(rig: Rig, count: int = 3, **settings: Any) -> str:
     return breaker_id
 
 
+async def test_a_probe_is_in_flight_of_a_rule_that_was_drained(rig: Rig) -> None:
+    breaker_id = await tripped(rig)
+    rule_id = (await rig.client.get_breaker(breaker_id)).rule_id
+    await rig.client.wait_drained(rule_id)
+    tried = await probe(rig)
+    rule = await rig.client.get_pause_rule(rule_id)
+    assert (rule.running_steps, rule.drained_at) == (1, None)
+
+    await rig.fail(tried)
+    await until(rig.client, breaker_id, "OPEN")
+    assert (await rig.client.wait_drained(rule_id)).drained_at is not None
+
+
 async def test_a_good_probe_closes_it_and_lets_the_others_go(rig: Rig) -> None:
     breaker_id = await tripped(rig)
     found = await rig.client.get_breaker(breaker_id)
