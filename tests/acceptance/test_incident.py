@@ -1,4 +1,4 @@
-"""An incident is played by the commands of an operator, as docs/operating.md tells it."""
+"""An incident is played by the commands of an operator, as docs/incident.md tells it."""
 
 from __future__ import annotations
 
