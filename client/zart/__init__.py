@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from zart.calls.execution import Start
     from zart.calls.filters import ExecutionFilter
     from zart.calls.payload import JsonText
-    from zart.client import Client, Handle, connect
+    from zart.client import Client, connect
     from zart.credentials import Credentials
     from zart.dispatcher.service import Dispatcher
     from zart.errors import Refused, RunFailed, StepSkipped, Unreachable, ZartError
+    from zart.handles import Handle
     from zart.models import (
         AttemptStatus,
         CauseKind,
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
         StepStatus,
         WatchUntil,
     )
+    from zart.models.batch_operations import CancelExecution, Rerun, Restart, RetryStep
     from zart.receipts import PauseReceipt
     from zart.step_context import Step, StepContext
-    from zart.sync_client import SyncClient, SyncHandle, connect_sync
+    from zart.sync_client import SyncClient, connect_sync
+    from zart.sync_handles import SyncHandle
     from zart.tasks import StepFailed, Task
 
 _HOME = {
@@ -47,10 +50,11 @@ _HOME = {
     "calls.execution": ("Start",),
     "calls.filters": ("ExecutionFilter",),
     "calls.payload": ("JsonText",),
-    "client": ("Client", "Handle", "connect"),
+    "client": ("Client", "connect"),
     "credentials": ("Credentials",),
     "dispatcher.service": ("Dispatcher",),
     "errors": ("Refused", "RunFailed", "StepSkipped", "Unreachable", "ZartError"),
+    "handles": ("Handle",),
     "models": (
         "AttemptStatus",
         "CauseKind",
@@ -71,9 +75,11 @@ _HOME = {
         "StepStatus",
         "WatchUntil",
     ),
+    "models.batch_operations": ("CancelExecution", "Rerun", "Restart", "RetryStep"),
     "receipts": ("PauseReceipt",),
     "step_context": ("Step", "StepContext"),
-    "sync_client": ("SyncClient", "SyncHandle", "connect_sync"),
+    "sync_client": ("SyncClient", "connect_sync"),
+    "sync_handles": ("SyncHandle",),
     "tasks": ("StepFailed", "Task"),
 }
 _MODULES = ("errors", "models", "testing")
@@ -81,6 +87,7 @@ _MODULE_OF = {name: f"zart.{module}" for module, names in _HOME.items() for name
 
 __all__ = [
     "AttemptStatus",
+    "CancelExecution",
     "CauseKind",
     "Client",
     "Completed",
@@ -104,7 +111,10 @@ __all__ = [
     "Refused",
     "Released",
     "ReportStatus",
+    "Rerun",
+    "Restart",
     "Retry",
+    "RetryStep",
     "RunFailed",
     "RunStatus",
     "RunTrigger",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 import grpc
 import grpc.aio
@@ -15,6 +15,7 @@ from zart.caller import default_caller
 from zart.calls import (
     admin,
     audit,
+    batch,
     breaker,
     changes,
     definitions,
@@ -29,19 +30,13 @@ from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import from_call
+from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
-from zart.models import (
-    Execution,
-    ExecutionState,
-    Json,
-    PauseRule,
-    WatchUntil,
-)
-from zart.models import Run as _Run
+from zart.models import Json, PauseRule, WatchUntil
 from zart.step_context import Payload
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, last_of, result_of
+from zart.waiting import Reconnecting, last_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -218,6 +213,16 @@ class Client:
         async with asyncio.timeout(timeout):
             return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
 
+    create_batch = _method(batch.create_batch)
+    get_batch = _method(batch.get_batch)
+    list_batches = _listing(batch.list_batches)
+    list_batch_items = _listing(batch.list_batch_items)
+    update_batch = _method(batch.update_batch)
+    pause_batch = _method(batch.pause_batch)
+    resume_batch = _method(batch.resume_batch)
+    cancel_batch = _method(batch.cancel_batch)
+    watch_batch = _watching(batch.watch_batch)
+
     create_breaker = _method(breaker.create_breaker)
     get_breaker = _method(breaker.get_breaker)
     list_breakers = _listing(breaker.list_breakers)
@@ -242,38 +247,6 @@ class Client:
     get_step_results = _method(dispatch.get_step_results)
     report_tasks = _method(dispatch.report_tasks)
     extend_leases = _method(dispatch.extend_leases)
-
-
-class Handle(Generic[Result]):
-    """A handle of an execution; ``Result`` is the type of its result."""
-
-    def __init__(
-        self, client: Client, execution_id: str, execution: Execution | None = None
-    ) -> None:
-        self.client = client
-        self.execution_id = execution_id
-        self.execution = execution
-
-    async def state(self) -> ExecutionState:
-        """Read the execution, its current run and the run's steps."""
-        return await self.client.get_execution(self.execution_id)
-
-    async def run(self, *, timeout: float | None = None) -> _Run:
-        """Wait until the current run has ended, in whatever status, and return it.
-
-        Raises TimeoutError after ``timeout`` seconds.
-        """
-        async with asyncio.timeout(timeout):
-            return (await last_of(self.client.watch_execution(self.execution_id))).run
-
-    async def result(self, *, timeout: float | None = None) -> Result:
-        """Wait until the current run is finished and return its result.
-
-        Raises RunFailed where it ended FAILED or CANCELLED, TimeoutError after ``timeout``
-        seconds.
-        """
-        found: Result = result_of(await self.run(timeout=timeout))
-        return found
 
 
 def connect(

@@ -14,7 +14,16 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from zart.models import IfInDoubt, Json, Refusal, Retry, StepSpec
+from zart.models import (
+    BatchPlanKind,
+    ExecutionSelection,
+    IfInDoubt,
+    Json,
+    Refusal,
+    Retry,
+    StepSpec,
+)
+from zart.models import batch_operations as batches
 
 M = TypeVar("M")
 Reader = Callable[[Any], Any]
@@ -74,10 +83,8 @@ def _maker(kind: Any) -> Reader:  # noqa: ANN401 - a type
         return lambda time: time.ToDatetime(tzinfo=UTC)
     if kind is timedelta:
         return lambda span: span.ToTimedelta()
-    if kind is StepSpec:
-        return _step_spec
-    if kind is Refusal:
-        return _refusal
+    if kind in _SPECIAL:
+        return _SPECIAL[kind]
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return lambda part: decode(kind, part)
     return lambda scalar: scalar
@@ -124,3 +131,47 @@ def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec
         spec.timeout.ToTimedelta(),
         IfInDoubt(_value_name(spec, "if_in_doubt")),
     )
+
+
+def _batch_operation(operation: Any) -> batches.BatchOperation:  # noqa: ANN401 - a proto BatchOperation
+    kind = operation.WhichOneof("operation")
+    if kind == "retry_step":
+        found = operation.retry_step
+        is_set = found.HasField("max_attempts")
+        other: Any = _json("input_json", found) if found.WhichOneof("input_kind") else batches.SAME
+        attempts = found.max_attempts if is_set else None
+        return batches.RetryStep(attempts, found.accept_in_doubt, other)
+    if kind == "restart":
+        found = operation.restart
+        payload: Any = (
+            _json("payload_json", found) if found.WhichOneof("payload_kind") else batches.SAME
+        )
+        return batches.Restart(payload, _value_name(found, "if_running"), found.accept_in_doubt)
+    if kind == "rerun":
+        found = operation.rerun
+        return batches.Rerun(
+            tuple(found.force_rerun),
+            tuple(found.preserve),
+            found.include_downstream,
+            _value_name(found, "if_running"),
+            found.accept_in_doubt,
+        )
+    return batches.CancelExecution() if kind == "cancel_execution" else batches.BatchOperation()
+
+
+def _selection(selection: Any) -> ExecutionSelection:  # noqa: ANN401 - a proto ExecutionSelection
+    return ExecutionSelection(tuple(selection.execution_ids.execution_ids), selection.everything)
+
+
+def _plan_kind(kind: Any) -> BatchPlanKind:  # noqa: ANN401 - a proto BatchPlanKind
+    why = _value_name(kind, "refused_for") if kind.refused_for else ""
+    return BatchPlanKind(why, kind.items, tuple(kind.sample_execution_ids))
+
+
+_SPECIAL: Mapping[Any, Reader] = {
+    StepSpec: _step_spec,
+    Refusal: _refusal,
+    batches.BatchOperation: _batch_operation,
+    ExecutionSelection: _selection,
+    BatchPlanKind: _plan_kind,
+}

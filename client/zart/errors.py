@@ -14,12 +14,12 @@
         ├── NotFound
         │   ├── ExecutionNotFound   RunNotFound   StepNotFound
         │   └── PauseRuleNotFound   TaskDefinitionNotFound   BreakerNotFound
-        │       AttemptNotFound
+        │       AttemptNotFound     BatchNotFound
         ├── ExecutionExists     RequestIdReused
         ├── StepNotDead         RunNotCurrent   RunActive   RunFinished   NothingToRerun
         ├── StepFinished        StepRunning     StepChanged
         ├── RuleNotActive       StepInDoubt     NotInDoubt
-        ├── ScopeMatchesNothing
+        ├── ScopeMatchesNothing     NothingSelected   BatchFinished
         ├── RunChanged          PlanChanged     StoreConflict
         ├── PayloadTooLarge     TooManyItems
         ├── MissingCredentials  InvalidCredentials   RoleRequired
@@ -188,6 +188,24 @@ class ErrorGroupNotFound(NotFound):
     """No error of this group was ever seen."""
 
     reason = "ERROR_GROUP_NOT_FOUND"
+
+
+class BatchNotFound(NotFound):
+    """No batch has this id."""
+
+    reason = "BATCH_NOT_FOUND"
+
+
+class BatchFinished(Refused):
+    """The batch is over."""
+
+    reason = "BATCH_FINISHED"
+
+
+class NothingSelected(Refused):
+    """What a batch is to be of is nothing."""
+
+    reason = "NOTHING_SELECTED"
 
 
 class RuleReleasing(Refused):

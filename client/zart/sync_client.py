@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 import grpc
 from google.protobuf.message import Message
@@ -14,6 +14,7 @@ from zart.caller import default_caller
 from zart.calls import (
     admin,
     audit,
+    batch,
     breaker,
     changes,
     definitions,
@@ -32,17 +33,17 @@ from zart.errors import from_call
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import (
-    Execution,
+    Batch,
     ExecutionState,
     Json,
     PauseRule,
-    Run,
     WatchedPauseRule,
     WatchUntil,
 )
 from zart.step_context import Payload
+from zart.sync_handles import SyncHandle
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, last_in, result_of
+from zart.waiting import Reconnecting, last_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -206,6 +207,15 @@ class SyncClient:
     verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
 
+    create_batch = _method(batch.create_batch)
+    get_batch = _method(batch.get_batch)
+    list_batches = _listing(batch.list_batches)
+    list_batch_items = _listing(batch.list_batch_items)
+    update_batch = _method(batch.update_batch)
+    pause_batch = _method(batch.pause_batch)
+    resume_batch = _method(batch.resume_batch)
+    cancel_batch = _method(batch.cancel_batch)
+
     create_breaker = _method(breaker.create_breaker)
     get_breaker = _method(breaker.get_breaker)
     list_breakers = _listing(breaker.list_breakers)
@@ -225,6 +235,17 @@ class SyncClient:
         call = admin.watch_pause_rule(rule_id, until=until)
         for message in self.watch_raw(call, timeout=timeout):
             yield call.read(message)
+
+    def watch_batch(
+        self,
+        batch_id: str,
+        *,
+        until: WatchUntil | str = WatchUntil.ENDED,
+        timeout: float | None = None,
+    ) -> Iterator[Batch]:
+        """Watch a batch: as it is, then whenever it is otherwise, until it is over."""
+        for message in self.watch_raw(batch.watch_batch(batch_id, until=until), timeout=timeout):
+            yield batch.watch_batch(batch_id).read(message)
 
     def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
         """Wait until nothing that a pause rule withholds is in flight, and return the rule.
@@ -250,30 +271,6 @@ class SyncClient:
     get_step_results = _method(dispatch.get_step_results)
     report_tasks = _method(dispatch.report_tasks)
     extend_leases = _method(dispatch.extend_leases)
-
-
-class SyncHandle(Generic[Result]):
-    """A handle of an execution; ``Result`` is the type of its result."""
-
-    def __init__(
-        self, client: SyncClient, execution_id: str, execution: Execution | None = None
-    ) -> None:
-        self.client = client
-        self.execution_id = execution_id
-        self.execution = execution
-
-    def state(self) -> ExecutionState:
-        """Read the execution, its current run and the run's steps."""
-        return self.client.get_execution(self.execution_id)
-
-    def run(self, *, timeout: float | None = None) -> Run:
-        """Wait until the current run has ended, in whatever status, and return it."""
-        return last_in(self.client.watch_execution(self.execution_id, timeout=timeout)).run
-
-    def result(self, *, timeout: float | None = None) -> Result:
-        """Wait until the current run is finished and return its result. Raises RunFailed."""
-        found: Result = result_of(self.run(timeout=timeout))
-        return found
 
 
 def connect_sync(

@@ -33,7 +33,7 @@ WITH u AS MATERIALIZED (
             attempt integer, counted integer, max_attempts integer, scheduled_at timestamptz,
             resolution text, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
-            replaced json, made json)
+            batch_id text, replaced json, made json)
 ), queued AS (
     DELETE FROM zart.queue q USING u
     WHERE q.run_key = ANY(ARRAY[u.run_key]) AND q.step_no = u.step_no
@@ -67,9 +67,10 @@ WITH u AS MATERIALIZED (
     FROM u WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $5::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM u
 )
 SELECT run_key, step_name, attempt, dispatcher_id FROM leased;
@@ -84,7 +85,7 @@ WITH u AS MATERIALIZED (
             attempt integer, counted integer, max_attempts integer, scheduled_at timestamptz,
             resolution text, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
-            replaced json, made json)
+            batch_id text, replaced json, made json)
 ), queued AS (
     DELETE FROM zart.queue q USING u
     WHERE q.run_key = ANY(ARRAY[u.run_key]) AND q.step_no = u.step_no
@@ -118,9 +119,10 @@ WITH u AS MATERIALIZED (
     FROM u WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $5::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM u
 ) , in_doubt AS (
     INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,

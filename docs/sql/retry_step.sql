@@ -6,12 +6,13 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
     FROM json_to_recordset($2::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, pending_deps integer, rule_key bigint, lane integer,
-            timeout_seconds float8, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
+            timeout_seconds float8, expected integer, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
-            replaced json, made json)
-    CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
+            batch_id text, replaced json, made json)
+    CROSS JOIN LATERAL (SELECT status, attempt, error FROM zart.steps
         WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
-    WHERE s.status = 'dead' AND $3 = (SELECT epoch FROM now)
+    WHERE s.status = 'dead' AND s.attempt = COALESCE(u.expected, s.attempt)
+        AND $3 = (SELECT epoch FROM now)
 ), revived AS (
     UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
         retryable = false, pending_deps = d.pending_deps,
@@ -65,7 +66,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     RETURNING run_key, step_no, lease_token, lease_expires_at
 ), done AS (
     SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-        principal, reason, request_id, incident,
+        principal, reason, request_id, incident, batch_id,
         CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
         json_strip_nulls(json_build_object(
@@ -76,9 +77,10 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     FROM revived
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $4::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM done
 )
 SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true;

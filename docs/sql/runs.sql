@@ -57,13 +57,14 @@ UPDATE zart.runs r SET status = f.status, error = COALESCE(f.error, ''),
 FROM finished f WHERE r.run_key = ANY(ARRAY[f.run_key])
 RETURNING r.run_key;
 
--- store/runs.py: cancel_run
--- Move an unfinished run, locked by this transaction, to CANCELLED.
+-- store/runs.py: cancel_runs
+-- Move unfinished runs, locked by this transaction, to CANCELLED; errors are by run key.
 -- Locks: runs.
-UPDATE zart.runs
-SET status = 'cancelled', completed_at = statement_timestamp(), error = $2
-WHERE run_key = $1
-    AND status || '' IN ('scheduled', 'running')
+UPDATE zart.runs r
+SET status = 'cancelled', completed_at = statement_timestamp(), error = u.why
+FROM unnest($1::bigint[], $2::text[]) u(k, why)
+WHERE r.run_key = ANY(ARRAY[u.k])
+    AND r.status || '' IN ('scheduled', 'running')
 RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
     triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
     completed_at, by_hand;

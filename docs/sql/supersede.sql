@@ -43,7 +43,7 @@ WITH u AS MATERIALIZED (
     FROM json_to_recordset($2::text::json)
         u(n integer, run_key bigint, definition_key bigint, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
                 triggered_by text, principal text, reason text, request_id text, incident text,
-                replaced json, made json)
+                batch_id text, replaced json, made json)
 ), past AS (
     UPDATE zart.runs r SET is_current = false,
         status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
@@ -75,9 +75,10 @@ WITH u AS MATERIALIZED (
         completed_at, by_hand
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $4::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM u
 )
 SELECT run_key, execution_key, run_number, definition_key, status, "trigger",
@@ -95,7 +96,7 @@ u AS MATERIALIZED (
     FROM json_to_recordset($2::text::json)
         u(n integer, run_key bigint, definition_key bigint, execution_id text, run_number integer, step_name text, rule_id text, task_name text,
                 triggered_by text, principal text, reason text, request_id text, incident text,
-                replaced json, made json) WHERE $3 = (SELECT epoch FROM now)
+                batch_id text, replaced json, made json) WHERE $3 = (SELECT epoch FROM now)
 ), past AS (
     UPDATE zart.runs r SET is_current = false,
         status = CASE WHEN r.completed_at IS NULL THEN 'cancelled' ELSE r.status END,
@@ -127,9 +128,10 @@ u AS MATERIALIZED (
         completed_at, by_hand
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $5::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM u
 ) , begun AS MATERIALIZED (
     SELECT next_key AS run_key, definition_key, n FROM past

@@ -19,6 +19,8 @@ from zart.v1 import (
     admin_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
+    batch_service_pb2,
+    batch_service_pb2_grpc,
     breaker_service_pb2,
     breaker_service_pb2_grpc,
     dispatch_service_pb2,
@@ -28,8 +30,10 @@ from zart.v1 import (
 )
 from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
+from zart_server.api.attempted import refusal_of
 from zart_server.api.audit import AuditServicer
 from zart_server.api.audit_trail import AuditTrail
+from zart_server.api.batch import BatchServicer
 from zart_server.api.breaker import BreakerServicer
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.execution import ExecutionServicer
@@ -59,6 +63,7 @@ _SERVICES = tuple(
     for module, name in (
         (admin_service_pb2, "AdminService"),
         (audit_service_pb2, "AuditService"),
+        (batch_service_pb2, "BatchService"),
         (breaker_service_pb2, "BreakerService"),
         (dispatch_service_pb2, "DispatchService"),
         (execution_service_pb2, "ExecutionService"),
@@ -127,7 +132,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         statement_timeout=settings.statement_timeout,
     )
     for_mutations, for_reports, for_reads = places_of(settings.pool_size)
-    runtime = Runtime(db, WaitingRoom(for_reports))
+    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of)
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
@@ -191,6 +196,9 @@ def _add_services(
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)
     breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server(
         BreakerServicer(mutations, reading), server
+    )
+    batch_service_pb2_grpc.add_BatchServiceServicer_to_server(
+        BatchServicer(mutations, reading, runtime.batch_watches), server
     )
     health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

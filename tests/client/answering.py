@@ -15,12 +15,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import batch_service_pb2 as batch
 from zart.v1 import breaker_service_pb2 as breaker
 from zart.v1 import execution_service_pb2 as execution
 
 METHODS = {
     f"/{service.full_name}/{method.name}": method
-    for file in (admin, audit, breaker, execution)
+    for file in (admin, audit, batch, breaker, execution)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
+from zart.v1 import batch_service_pb2 as batch
 from zart.v1 import breaker_service_pb2 as breaker
 from zart.v1 import dispatch_service_pb2 as dispatch
 from zart.v1 import execution_pb2 as states
@@ -24,6 +25,7 @@ from zart.v1 import pause_rule_pb2 as rules
 SERVICES = [
     admin.DESCRIPTOR.services_by_name["AdminService"],
     audit.DESCRIPTOR.services_by_name["AuditService"],
+    batch.DESCRIPTOR.services_by_name["BatchService"],
     breaker.DESCRIPTOR.services_by_name["BreakerService"],
     dispatch.DESCRIPTOR.services_by_name["DispatchService"],
     execution.DESCRIPTOR.services_by_name["ExecutionService"],

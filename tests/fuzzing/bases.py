@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import zart
+from fuzzing.batch_bases import BatchBases
 from fuzzing.prepared import DOUBTED, MANY_DOUBTS, put_in_doubt, releasing
 from zart.gateway.bindings import all_services
 from zart.models import LeasedTask, StepError
@@ -62,7 +63,7 @@ def rpcs() -> list[MethodDescriptor]:
     return [rpc for service in all_services() for rpc in service.methods]
 
 
-class Bases:
+class Bases(BatchBases):
     """Makes good requests for RPCs, by full name; each names an execution or a lease anew."""
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Bases:
         await put_in_doubt(client)
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
+        await self.prepare_batches(client, self._open[0], self._dead[0])
 
     def of(self, rpc: MethodDescriptor) -> Message:
         """Make a good request."""

@@ -27,6 +27,7 @@ curl -X POST http://localhost:8080/admin/v1/pause -H "Content-Type: application/
 RULE = "pr-7k2m9x4q"  # what docs/http.md has for an id
 PAY = zart.StepSpec("pay", if_in_doubt=zart.IfInDoubt.STOP)
 BREAKER = "br-7k2m9x4q"  # likewise
+BATCH = "ba-7k2m9x4q"  # likewise
 
 
 def curl_lines(document: str) -> list[str]:
@@ -86,14 +87,17 @@ async def run(http_: Http, line: str) -> list[Any]:
 @pytest.mark.usefixtures("orders")
 @pytest.mark.parametrize("document", ["docs/http.md", "README.md"])
 async def test_each_line_works(http_: Http, document: str) -> None:
-    rule, breaker = RULE, BREAKER
-    for line in curl_lines(document):
-        answers = await run(http_, line.replace(RULE, rule).replace(BREAKER, breaker))
+    rule, breaker, batch = RULE, BREAKER, BATCH
+    for text in curl_lines(document):
+        line = text.replace(RULE, rule).replace(BREAKER, breaker).replace(BATCH, batch)
+        answers = await run(http_, line)
+        if "/batches " in line and "validateOnly" not in line:
+            batch = answers[0]["batch"]["batchId"]
         if "/breakers " in line:
             breaker = answers[0]["breaker"]["breakerId"]
         if "charge-*" in line and "-X POST" in line:
             rule = answers[0]["rule"]["ruleId"]
-        if line.endswith("/watch"):
+        if line.endswith("exec-004/watch"):
             assert answers[-1]["run"]["status"] == "RUN_STATUS_FAILED"
 
 

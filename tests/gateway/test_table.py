@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from batching import until_batch
 from gateway.sending import Http
 from rig import Rig, eventually
 
+import zart
 from zart.gateway.bindings import all_services, bindings_of
 
 TABLE = [
@@ -30,6 +32,15 @@ TABLE = [
     ("POST", "/admin/v1/pause/{rule_id}", "Resume"),
     ("POST", "/admin/v1/pause/{rule_id}/stop-release", "StopRelease"),
     ("POST", "/admin/v1/resume", "Resume"),
+    ("POST", "/admin/v1/batches", "CreateBatch"),
+    ("GET", "/admin/v1/batches", "ListBatches"),
+    ("GET", "/admin/v1/batches/{batch_id}", "GetBatch"),
+    ("GET", "/admin/v1/batches/{batch_id}/items", "ListBatchItems"),
+    ("GET", "/admin/v1/batches/{batch_id}/watch", "WatchBatch"),
+    ("POST", "/admin/v1/batches/{batch_id}/update", "UpdateBatch"),
+    ("POST", "/admin/v1/batches/{batch_id}/pause", "PauseBatch"),
+    ("POST", "/admin/v1/batches/{batch_id}/resume", "ResumeBatch"),
+    ("POST", "/admin/v1/batches/{batch_id}/cancel", "CancelBatch"),
     ("POST", "/admin/v1/breakers", "CreateBreaker"),
     ("GET", "/admin/v1/breakers", "ListBreakers"),
     ("GET", "/admin/v1/breakers/{breaker_id}", "GetBreaker"),
@@ -74,6 +85,15 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
     ("/admin/v1/pause/{rule_id}/update", {"neverExpires": True}, "neverExpires"),
     ("/admin/v1/resume", {"taskName": "t", "stepPattern": "b"}, "stepPattern"),
     (
+        "/admin/v1/batches",
+        {"operation": {"restart": {}}, "selection": {"everything": True}},
+        "selection",
+    ),
+    ("/admin/v1/batches/{batch_id}/update", {"ratePerSecond": 0.1}, "ratePerSecond"),
+    ("/admin/v1/batches/{batch_id}/pause", {"triggeredBy": "ops"}, "triggeredBy"),
+    ("/admin/v1/batches/{batch_id}/resume", {"triggeredBy": "ops"}, "triggeredBy"),
+    ("/admin/v1/batches/{batch_id}/cancel", {"triggeredBy": "ops"}, "triggeredBy"),
+    (
         "/admin/v1/breakers",
         {"breaker": {"taskName": "t", "failureThreshold": 1, "window": "9s"}},
         "breaker",
@@ -98,7 +118,7 @@ async def everything(db: asyncpg.Connection[asyncpg.Record]) -> dict[str, list[s
 
 
 async def prepare(rig: Rig) -> dict[str, str]:
-    """Make a running execution x with a dead step, a rule and a breaker; gives their ids."""
+    """Make an execution x with a dead step, a rule, a breaker and a batch; gives their ids."""
     await rig.start("x", {"b": (), "c": ()})
     await rig.fail(await rig.lease_one("b"))
     for _ in range(2):  # a repeat waits until the answer is stored whole
@@ -113,7 +133,12 @@ async def prepare(rig: Rig) -> dict[str, str]:
     breaker_id = (
         await rig.client.create_breaker(task_name="t", failure_threshold=9, window=1)
     ).breaker_id
-    return {"rule_id": rule.rule_id, "breaker_id": breaker_id}
+    await rig.start("other", {"c": ()})
+    batch = await rig.client.create_batch(
+        zart.Restart(), execution_ids=["x", "other"], canary=1, rate_per_second=0.01
+    )
+    await until_batch(rig.client, batch.batch_id, "PAUSED")
+    return {"rule_id": rule.rule_id, "breaker_id": breaker_id, "batch_id": batch.batch_id}
 
 
 def test_each_post_of_the_table_is_misspelt_here() -> None:

@@ -9,6 +9,7 @@ from zart_server.domain.by_hand import CompleteStep, FailStep
 from zart_server.domain.commands import (
     Caller,
     CancelExecution,
+    Cancelled,
     Rerun,
     Restart,
     RetryStep,
@@ -16,7 +17,7 @@ from zart_server.domain.commands import (
 )
 from zart_server.domain.model import IfExists, IfRunning
 from zart_server.domain.operations import OperationKind, OperationStatus
-from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.complete_step import complete_steps
 from zart_server.engine.operations.fail_step import fail_steps
 from zart_server.engine.operations.requests import RequestKey, find_answers, store_answers
@@ -116,8 +117,10 @@ async def ending_by_hand(tx: Explained) -> None:
 @scenario(1)
 async def cancelling(tx: Explained) -> None:
     for n in (QUEUED, QUEUED - 1):
-        cancelled = await cancel_execution(tx.tx, CancelExecution(f"x-{n}", None), CALLER)
-        assert cancelled.run.run_number == 0
+        [cancelled] = await cancel_executions(
+            tx.tx, [(CancelExecution(f"x-{n}", None), CALLER)], wait=True
+        )
+        assert isinstance(cancelled, Cancelled)
 
 
 @scenario(20)

@@ -21,7 +21,7 @@ from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
-from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.doubts import find_doubts
 from zart_server.engine.operations.resolve_in_doubt import resolve_in_doubt
 from zart_server.engine.operations.retry_step import retry_steps
@@ -106,5 +106,5 @@ async def abandoning_in_doubt(tx: Explained) -> None:
     await paying(tx, 2)
     current = await lock_current(tx.tx, [Meant("pay-0", None)], wait=True)
     assert len(await find_doubts(tx.tx, current)) == 1
-    await cancel_execution(tx.tx, CancelExecution("pay-0", None), CALLER)
+    await cancel_executions(tx.tx, [(CancelExecution("pay-0", None), CALLER)], wait=True)
     assert (await get_step(tx.tx, "pay-0", "p", None)).in_doubt

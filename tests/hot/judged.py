@@ -22,6 +22,7 @@ LARGE = frozenset(
         "operation_attempts",
         "requests",
         "released_steps",
+        "batch_items",
     )
 )
 _SLACK = 20

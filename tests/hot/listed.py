@@ -2,6 +2,7 @@
 
 from hot import (
     administering,
+    batching,
     breaking,
     claiming,
     correcting,
@@ -23,6 +24,7 @@ __all__ = [
     "SCENARIOS",
     "Scenario",
     "administering",
+    "batching",
     "breaking",
     "claiming",
     "correcting",

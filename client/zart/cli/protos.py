@@ -14,6 +14,7 @@ from zart.descriptors import copy_with_json_names
 from zart.v1 import (
     admin_service_pb2,
     audit_service_pb2,
+    batch_service_pb2,
     breaker_service_pb2,
     dispatch_service_pb2,
     error_reason_pb2,
@@ -23,6 +24,7 @@ from zart.v1 import (
 _ROOTS = (
     admin_service_pb2,
     audit_service_pb2,
+    batch_service_pb2,
     breaker_service_pb2,
     dispatch_service_pb2,
     error_details_pb2,  # what the details of a status are, which no proto of ours imports

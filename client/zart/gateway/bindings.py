@@ -18,6 +18,7 @@ from google.protobuf.descriptor import (
 from zart.v1 import (
     admin_service_pb2,
     audit_service_pb2,
+    batch_service_pb2,
     breaker_service_pb2,
     dispatch_service_pb2,
     execution_service_pb2,
@@ -66,6 +67,7 @@ def all_services() -> list[ServiceDescriptor]:
     modules = (
         admin_service_pb2,
         audit_service_pb2,
+        batch_service_pb2,
         breaker_service_pb2,
         dispatch_service_pb2,
         execution_service_pb2,

@@ -5,6 +5,17 @@ The names and meanings are those of the protos (``zart protos DIR``).
 
 from __future__ import annotations
 
+from zart.models.batches import (
+    Batch,
+    BatchCounts,
+    BatchItem,
+    BatchOutcomes,
+    BatchPlan,
+    BatchPlanKind,
+    ChangedBatch,
+    CreatedBatch,
+    ExecutionSelection,
+)
 from zart.models.breakers import Breaker, ChangedBreaker, DeletedBreaker
 from zart.models.causes import Cause, ExplainedStep, Explanation
 from zart.models.changes import (
@@ -52,6 +63,9 @@ from zart.models.pauses import (
 from zart.models.request_warnings import RequestWarning
 from zart.models.statuses import (
     AttemptStatus,
+    BatchItemStatus,
+    BatchPauseCause,
+    BatchStatus,
     BreakerStatus,
     CauseKind,
     IfExists,
@@ -73,18 +87,30 @@ from zart.models.statuses import (
 __all__ = [
     "Attempt",
     "AttemptStatus",
+    "Batch",
+    "BatchCounts",
+    "BatchItem",
+    "BatchItemStatus",
+    "BatchOutcomes",
+    "BatchPauseCause",
+    "BatchPlan",
+    "BatchPlanKind",
+    "BatchStatus",
     "Breaker",
     "BreakerStatus",
     "Cancelled",
     "Cause",
     "CauseKind",
+    "ChangedBatch",
     "ChangedBreaker",
     "ComparedRuns",
     "ComparedStep",
+    "CreatedBatch",
     "DeadStep",
     "DeletedBreaker",
     "EndedStep",
     "Execution",
+    "ExecutionSelection",
     "ExecutionState",
     "ExplainedStep",
     "Explanation",

@@ -82,6 +82,36 @@ class PauseRuleStatus(_Status):
     RELEASING = "RELEASING"
 
 
+class BatchStatus(_Status):
+    """The state of a batch."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+
+
+class BatchPauseCause(_Status):
+    """Why a batch is paused."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    OPERATOR = "OPERATOR"
+    CANARY = "CANARY"
+    MAX_FAILURES = "MAX_FAILURES"
+
+
+class BatchItemStatus(_Status):
+    """What became of an item of a batch."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    CANCELLED = "CANCELLED"
+
+
 class BreakerStatus(_Status):
     """The state of a breaker."""
 
@@ -141,6 +171,11 @@ class OperationKind(_Status):
     BREAKER_OPENED = "BREAKER_OPENED"
     BREAKER_HALF_OPENED = "BREAKER_HALF_OPENED"
     BREAKER_CLOSED = "BREAKER_CLOSED"
+    CREATE_BATCH = "CREATE_BATCH"
+    UPDATE_BATCH = "UPDATE_BATCH"
+    PAUSE_BATCH = "PAUSE_BATCH"
+    RESUME_BATCH = "RESUME_BATCH"
+    CANCEL_BATCH = "CANCEL_BATCH"
     STOP_RELEASE = "STOP_RELEASE"
     RESOLVE_IN_DOUBT = "RESOLVE_IN_DOUBT"
     RELEASE_END = "RELEASE_END"
@@ -155,7 +190,7 @@ class WarningKind(_Status):
 
 
 class WatchUntil(enum.StrEnum):
-    """How long a pause rule is watched: until it is drained (or has ended), or until it ends."""
+    """How long a pause rule or a batch is watched: until it is drained, or until it has ended."""
 
     DRAINED = "DRAINED"
     ENDED = "ENDED"

@@ -66,6 +66,16 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """DeleteBreaker."""
     OPERATION_KIND_BREAKER_OPENED: _OperationKind.ValueType  # 23
     """A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+    OPERATION_KIND_CREATE_BATCH: _OperationKind.ValueType  # 15
+    """CreateBatch."""
+    OPERATION_KIND_UPDATE_BATCH: _OperationKind.ValueType  # 16
+    """UpdateBatch."""
+    OPERATION_KIND_PAUSE_BATCH: _OperationKind.ValueType  # 17
+    """PauseBatch, or a batch that paused itself."""
+    OPERATION_KIND_RESUME_BATCH: _OperationKind.ValueType  # 18
+    """ResumeBatch."""
+    OPERATION_KIND_CANCEL_BATCH: _OperationKind.ValueType  # 19
+    """CancelBatch, or a batch that could not be prepared."""
     OPERATION_KIND_BREAKER_HALF_OPENED: _OperationKind.ValueType  # 24
     """A breaker lets a few steps try."""
     OPERATION_KIND_BREAKER_CLOSED: _OperationKind.ValueType  # 25
@@ -118,6 +128,16 @@ OPERATION_KIND_DELETE_BREAKER: OperationKind.ValueType  # 22
 """DeleteBreaker."""
 OPERATION_KIND_BREAKER_OPENED: OperationKind.ValueType  # 23
 """A breaker opened, by itself or by TripBreaker, or opened again after a probe that ended badly."""
+OPERATION_KIND_CREATE_BATCH: OperationKind.ValueType  # 15
+"""CreateBatch."""
+OPERATION_KIND_UPDATE_BATCH: OperationKind.ValueType  # 16
+"""UpdateBatch."""
+OPERATION_KIND_PAUSE_BATCH: OperationKind.ValueType  # 17
+"""PauseBatch, or a batch that paused itself."""
+OPERATION_KIND_RESUME_BATCH: OperationKind.ValueType  # 18
+"""ResumeBatch."""
+OPERATION_KIND_CANCEL_BATCH: OperationKind.ValueType  # 19
+"""CancelBatch, or a batch that could not be prepared."""
 OPERATION_KIND_BREAKER_HALF_OPENED: OperationKind.ValueType  # 24
 """A breaker lets a few steps try."""
 OPERATION_KIND_BREAKER_CLOSED: OperationKind.ValueType  # 25
@@ -202,7 +222,7 @@ class ListOperationsRequest(_message.Message):
     breaker_id: _builtins.str
     """Only operations of this breaker."""
     include_batch_items: _builtins.bool
-    """Also those that the items of batches are. There are no batches yet: it changes nothing."""
+    """Also those that the items of batches are, which are left out unless batch_id is set."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___OperationKind.ValueType]:
         """Only operations of these kinds. START, unless of an execution, needs created_after."""

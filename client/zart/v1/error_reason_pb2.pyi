@@ -116,6 +116,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ERROR_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 32
     """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
+    ERROR_REASON_BATCH_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """NOT_FOUND: no such batch (metadata: batch_id)."""
+    ERROR_REASON_NOTHING_SELECTED: _ErrorReason.ValueType  # 44
+    """FAILED_PRECONDITION: what a batch selects is nothing (metadata: selection)."""
+    ERROR_REASON_BATCH_FINISHED: _ErrorReason.ValueType  # 45
+    """FAILED_PRECONDITION: the batch is COMPLETED or CANCELLED (metadata: batch_id, status)."""
     ERROR_REASON_RULE_NOT_ACTIVE: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
     ERROR_REASON_SCOPE_MATCHES_NOTHING: _ErrorReason.ValueType  # 43
@@ -236,6 +242,12 @@ attempt).
 """
 ERROR_REASON_ERROR_GROUP_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
+ERROR_REASON_BATCH_NOT_FOUND: ErrorReason.ValueType  # 31
+"""NOT_FOUND: no such batch (metadata: batch_id)."""
+ERROR_REASON_NOTHING_SELECTED: ErrorReason.ValueType  # 44
+"""FAILED_PRECONDITION: what a batch selects is nothing (metadata: selection)."""
+ERROR_REASON_BATCH_FINISHED: ErrorReason.ValueType  # 45
+"""FAILED_PRECONDITION: the batch is COMPLETED or CANCELLED (metadata: batch_id, status)."""
 ERROR_REASON_RULE_NOT_ACTIVE: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the pause rule was resumed or has expired (metadata: rule_id, status)."""
 ERROR_REASON_SCOPE_MATCHES_NOTHING: ErrorReason.ValueType  # 43

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14zart/v1/filter.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"\xda\x03\n\x0f\x45xecutionFilter\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12$\n\x08statuses\x18\x02 \x03(\x0e\x32\x12.zart.v1.RunStatus\x12*\n\rstep_statuses\x18\x03 \x03(\x0e\x32\x13.zart.v1.StepStatus\x12\x14\n\x0cstep_pattern\x18\x04 \x01(\t\x12\x16\n\x0e\x65rror_group_id\x18\x05 \x01(\t\x12\x16\n\x0e\x65rror_contains\x18\x06 \x01(\t\x12.\n\ndead_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x61\x64_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x65xecution_id_prefix\x18\x0b \x01(\t\x12\x14\n\x0ctriggered_by\x18\x0c \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\r \x01(\t\x12\x0f\n\x07rule_id\x18\x0e \x01(\tB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14zart/v1/filter.proto\x12\x07zart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\"\xda\x03\n\x0f\x45xecutionFilter\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12$\n\x08statuses\x18\x02 \x03(\x0e\x32\x12.zart.v1.RunStatus\x12*\n\rstep_statuses\x18\x03 \x03(\x0e\x32\x13.zart.v1.StepStatus\x12\x14\n\x0cstep_pattern\x18\x04 \x01(\t\x12\x16\n\x0e\x65rror_group_id\x18\x05 \x01(\t\x12\x16\n\x0e\x65rror_contains\x18\x06 \x01(\t\x12.\n\ndead_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x61\x64_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x65xecution_id_prefix\x18\x0b \x01(\t\x12\x14\n\x0ctriggered_by\x18\x0c \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\r \x01(\t\x12\x0f\n\x07rule_id\x18\x0e \x01(\t\"%\n\x0c\x45xecutionIds\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\"\x8c\x01\n\x12\x45xecutionSelection\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.zart.v1.ExecutionFilterH\x00\x12.\n\rexecution_ids\x18\x02 \x01(\x0b\x32\x15.zart.v1.ExecutionIdsH\x00\x12\x14\n\neverything\x18\x03 \x01(\x08H\x00\x42\x04\n\x02\x62yB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,4 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\007zart.v1P\001Z\016zart/v1;zartv1'
   _globals['_EXECUTIONFILTER']._serialized_start=92
   _globals['_EXECUTIONFILTER']._serialized_end=566
+  _globals['_EXECUTIONIDS']._serialized_start=568
+  _globals['_EXECUTIONIDS']._serialized_end=605
+  _globals['_EXECUTIONSELECTION']._serialized_start=608
+  _globals['_EXECUTIONSELECTION']._serialized_end=748
 # @@protoc_insertion_point(module_scope)

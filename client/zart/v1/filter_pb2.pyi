@@ -118,3 +118,63 @@ class ExecutionFilter(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecutionFilter: _TypeAlias = ExecutionFilter  # noqa: Y015
+
+@_typing.final
+class ExecutionIds(_message.Message):
+    """Executions by their ids."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids. One that is there twice counts once."""
+
+    def __init__(
+        self,
+        *,
+        execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_ids", b"execution_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionIds: _TypeAlias = ExecutionIds  # noqa: Y015
+
+@_typing.final
+class ExecutionSelection(_message.Message):
+    """Which executions are meant. One of the fields has to be set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    everything: _builtins.bool
+    """All of them. False is refused."""
+    @_builtins.property
+    def filter(self) -> Global___ExecutionFilter:
+        """Those that it matches. An empty one is refused: all are everything."""
+
+    @_builtins.property
+    def execution_ids(self) -> Global___ExecutionIds:
+        """These."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___ExecutionFilter | None = ...,
+        execution_ids: Global___ExecutionIds | None = ...,
+        everything: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "everything", b"everything", "execution_ids", b"execution_ids", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "everything", b"everything", "execution_ids", b"execution_ids", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["filter", "execution_ids", "everything"]  # noqa: Y015
+    _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
+
+Global___ExecutionSelection: _TypeAlias = ExecutionSelection  # noqa: Y015

@@ -11,12 +11,13 @@ WITH doubt AS MATERIALIZED (
         AND resolved_at IS NULL FOR NO KEY UPDATE
 ), operation AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT $4::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM json_to_recordset($5::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
-            replaced json, made json) WHERE EXISTS (SELECT FROM doubt)
+            batch_id text, replaced json, made json) WHERE EXISTS (SELECT FROM doubt)
     RETURNING operation_key, reason)
 UPDATE zart.in_doubt d SET resolved_at = statement_timestamp(), finding = $6::text,
     resolved_by = o.operation_key, reason = o.reason

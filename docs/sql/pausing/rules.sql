@@ -29,13 +29,14 @@ WITH rule AS (
     SELECT u.*
     FROM rule, json_to_recordset($15::text::json) u(execution_id text, run_number integer, step_name text, rule_id text, task_name text,
             triggered_by text, principal text, reason text, request_id text, incident text,
-            replaced json, made json)
+            batch_id text, replaced json, made json)
     WHERE rule.breaker_id = ''
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
     SELECT 'pause'::text, execution_id, run_number, step_name, rule_id, task_name,
-        triggered_by, principal, reason, request_id, incident, replaced, made
+        triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+        replaced, made
     FROM told
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,

@@ -38,13 +38,13 @@ from zart_server.domain.rerun import StepInput
 
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
-_IF_RUNNING = {
+IF_RUNNING = {
     pb.IF_RUNNING_UNSPECIFIED: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_SUPERSEDE: IfRunning.SUPERSEDE,
     pb.IF_RUNNING_FAIL: IfRunning.FAIL,
 }
 
-_UNTIL = {
+UNTIL = {
     pb.WATCH_UNTIL_UNSPECIFIED: WatchUntil.ENDED,
     pb.WATCH_UNTIL_DRAINED: WatchUntil.DRAINED,
     pb.WATCH_UNTIL_ENDED: WatchUntil.ENDED,
@@ -146,9 +146,9 @@ def compare_runs(request: pb.CompareRunsRequest) -> tuple[str, int | None, int |
 
 
 def _if_running(value: pb.IfRunning.ValueType) -> IfRunning:
-    if value not in _IF_RUNNING:
+    if value not in IF_RUNNING:
         raise InvalidField("if_running", f"{value} is not a value of IfRunning")
-    return _IF_RUNNING[value]
+    return IF_RUNNING[value]
 
 
 def scope_of(
@@ -266,6 +266,6 @@ def watch_pause_rule(request: pb.WatchPauseRuleRequest) -> tuple[str, WatchUntil
     """Decode WatchPauseRule."""
     with Checks() as check:
         rule_id = check(name_of, request.rule_id, "rule_id")
-        if request.until not in _UNTIL:
+        if request.until not in UNTIL:
             check.fail("until", f"{request.until} is not a value of WatchUntil")
-        return rule_id, _UNTIL.get(request.until, WatchUntil.ENDED)
+        return rule_id, UNTIL.get(request.until, WatchUntil.ENDED)

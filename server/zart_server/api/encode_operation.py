@@ -59,7 +59,7 @@ def operation(item: Operation) -> pb.Operation:
         ),
         principal=item.principal,
         status=_STATUS[item.status],
-        refusal=None if item.refusal is None else _refusal(item.refusal),
+        refusal=None if item.refusal is None else refusal(item.refusal),
         batch_id=item.batch_id,
         breaker_id=item.breaker_id,
     )
@@ -78,10 +78,11 @@ def rule_hold(item: RuleHold) -> pb.RuleHold:
     )
 
 
-def _refusal(refusal: Refusal) -> refusal_pb2.Refusal:
+def refusal(item: Refusal) -> refusal_pb2.Refusal:
+    """Encode why something was refused."""
     return refusal_pb2.Refusal(
-        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason}"),
-        code=code_pb2.Code.Value(refusal.code),
-        message=refusal.message,
-        metadata=refusal.metadata,
+        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{item.reason}"),
+        code=code_pb2.Code.Value(item.code),
+        message=item.message,
+        metadata=item.metadata,
     )

@@ -15,6 +15,7 @@ _WAITING = frozenset({
     "/zart.v1.DispatchService/LeaseTasks",
     "/zart.v1.ExecutionService/WatchExecution",
     "/zart.v1.AdminService/WatchPauseRule",
+    "/zart.v1.BatchService/WatchBatch",
     "/zart.v1.AdminService/VerifyPauseRule",  # for its turn, most of all
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",

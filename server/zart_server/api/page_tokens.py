@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from zart.v1.admin_service_pb2 import ListInDoubtRequest, ListPauseRulesRequest, ListRunsRequest
 from zart.v1.audit_service_pb2 import ListOperationsRequest
+from zart.v1.batch_service_pb2 import ListBatchesRequest, ListBatchItemsRequest
 from zart.v1.breaker_service_pb2 import ListBreakersRequest
 from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
 from zart_server.api.checks import Checks
@@ -31,6 +32,8 @@ ListRequest: TypeAlias = (
     | ListTaskDefinitionsRequest
     | ListOperationsRequest
     | ListBreakersRequest
+    | ListBatchesRequest
+    | ListBatchItemsRequest
 )
 
 

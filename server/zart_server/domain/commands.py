@@ -38,7 +38,8 @@ class Caller:
     """Who asks, as the caller claims, why, and under which request_id (empty: none).
 
     ``principal`` is who it is, as the server verified it; empty where nobody is asked.
-    ``incident`` is the caller's name of what it belongs to.
+    ``incident`` is the caller's name of what it belongs to, ``batch_id`` the batch that it is an
+    item of.
     """
 
     triggered_by: str = ""
@@ -46,6 +47,7 @@ class Caller:
     request_id: str = ""
     principal: str = ""
     incident: str = ""
+    batch_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,10 @@ class StartExecution:
 
 @dataclass(frozen=True, slots=True)
 class RetryStep:
-    """Revive a dead step. ``max_attempts`` None: the definition's, ``input_json``: as it is."""
+    """Revive a dead step. ``max_attempts`` None: the definition's, ``input_json``: as it is.
+
+    ``expected_attempt`` None: whichever attempt was its last.
+    """
 
     execution_id: str
     step_name: str
@@ -72,6 +77,7 @@ class RetryStep:
     planning: Planning = NO_PLAN
     accept_in_doubt: bool = False
     input_json: str | None = None
+    expected_attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

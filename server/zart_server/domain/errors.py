@@ -8,12 +8,12 @@
     │   └── FilterTooBroad      or it has to be set beside others
     ├── NotFound
     │   ├── ExecutionNotFound   RunNotFound   StepNotFound
-    │   └── PauseRuleNotFound   TaskDefinitionNotFound   AttemptNotFound
+    │   └── PauseRuleNotFound   TaskDefinitionNotFound   AttemptNotFound   BatchNotFound
     ├── ExecutionExists         RequestIdReused
     ├── StepNotDead             RunNotCurrent   RunActive   RunFinished   NothingToRerun
     ├── StepFinished            StepRunning     StepChanged
     ├── RuleNotActive           StepInDoubt     NotInDoubt
-    ├── ScopeMatchesNothing
+    ├── ScopeMatchesNothing     NothingSelected   BatchFinished
     ├── RunChanged              PlanChanged
     ├── StoreConflict           whatever got in the way, a new transaction may succeed
     │   └── PauseRulesChanged
@@ -201,6 +201,35 @@ class BreakerNotFound(NotFound):
 
     def __init__(self, breaker_id: str) -> None:
         super().__init__(f"no breaker {breaker_id!r}", breaker_id=breaker_id)
+
+
+class BatchNotFound(NotFound):
+    """No batch has this id."""
+
+    reason = "BATCH_NOT_FOUND"
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"no batch {batch_id!r}", batch_id=batch_id)
+
+
+class BatchFinished(ZartError):
+    """The batch is over."""
+
+    reason = "BATCH_FINISHED"
+
+    def __init__(self, batch_id: str, status: str) -> None:
+        super().__init__(
+            f"batch {batch_id!r} is {status.upper()}", batch_id=batch_id, status=status.upper()
+        )
+
+
+class NothingSelected(ZartError):
+    """What a batch is to be of is nothing."""
+
+    reason = "NOTHING_SELECTED"
+
+    def __init__(self, selection: str) -> None:
+        super().__init__(f"nothing is selected: {selection}", selection=selection)
 
 
 class RuleReleasing(ZartError):

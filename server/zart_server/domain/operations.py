@@ -33,6 +33,11 @@ class OperationKind(StrEnum):
     BREAKER_OPENED = "breaker_opened"
     BREAKER_HALF_OPENED = "breaker_half_opened"
     BREAKER_CLOSED = "breaker_closed"
+    CREATE_BATCH = "create_batch"
+    UPDATE_BATCH = "update_batch"
+    PAUSE_BATCH = "pause_batch"
+    RESUME_BATCH = "resume_batch"
+    CANCEL_BATCH = "cancel_batch"
     STOP_RELEASE = "stop_release"
     RESOLVE_IN_DOUBT = "resolve_in_doubt"
     RELEASE_END = "release_end"
@@ -116,6 +121,7 @@ class ListOperations:
     """Which operations to list, newest first. Empty filters match all.
 
     Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
+    Items of batches are listed of a batch, of an execution, and with ``include_batch_items``.
     """
 
     execution_id: str = ""
@@ -129,3 +135,4 @@ class ListOperations:
     created_after: datetime | None = None
     created_before: datetime | None = None
     statuses: tuple[OperationStatus, ...] = (OperationStatus.DONE,)
+    include_batch_items: bool = False

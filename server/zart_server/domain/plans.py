@@ -21,8 +21,8 @@ from zart_server.domain.errors import PlanChanged
 GOOD_FOR = timedelta(hours=1)
 Decisions: TypeAlias = Mapping[str, bytes]
 
-_VERSION = 1
-_HEAD = struct.Struct(">BI")  # the version, and seconds since 1970
+_VERSION = 2
+_HEAD = struct.Struct(">BI3s")  # the version, seconds since 1970, and microseconds
 _HASH = 9  # bytes: so that all parts together need no padding
 _CHECKSUM = 4
 
@@ -47,8 +47,9 @@ class PlanToken(NamedTuple):
 
     def to_text(self) -> str:
         """Write the token."""
-        seconds = int(self.made_at.timestamp())
-        body = _HEAD.pack(_VERSION, seconds) + self.request + b"".join(self.decisions)
+        seconds = int(self.made_at.replace(microsecond=0).timestamp())
+        head = _HEAD.pack(_VERSION, seconds, self.made_at.microsecond.to_bytes(3))
+        body = head + self.request + b"".join(self.decisions)
         return base64.urlsafe_b64encode(body + _checksum(body)).decode()
 
     @classmethod
@@ -62,11 +63,12 @@ class PlanToken(NamedTuple):
         hashes = body[_HEAD.size :]
         if not hashes or len(hashes) % _HASH or _checksum(body) != checksum:
             raise ValueError(text)
-        version, seconds = _HEAD.unpack_from(body)
+        version, seconds, rest = _HEAD.unpack_from(body)
         if version != _VERSION:
             raise ValueError(text)
+        made_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=int.from_bytes(rest))
         request, *decisions = (hashes[at : at + _HASH] for at in range(0, len(hashes), _HASH))
-        return cls(datetime.fromtimestamp(seconds, UTC), request, tuple(decisions))
+        return cls(made_at, request, tuple(decisions))
 
 
 def _checksum(body: bytes) -> bytes:

@@ -19,6 +19,7 @@ class Changes:
     # Of lanes, by (task, handler), whose tasks were queued where they had stood before: the lane
     # and the first cursor.
     cursors: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
+    batches: bool = False  # batches were made or changed: told on this server only
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
@@ -43,4 +44,6 @@ class Changes:
             self.at_once |= keys
 
     def __bool__(self) -> bool:
-        return bool(self.lanes or self.runs or self.rules or self.due_in is not None)
+        return bool(
+            self.lanes or self.runs or self.rules or self.batches or self.due_in is not None
+        )

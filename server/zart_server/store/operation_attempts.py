@@ -46,7 +46,8 @@ async def record_attempts(connection: Connection, attempts: Sequence[OperationAt
     """Record attempts. Locks nothing that anybody waits for."""
     rows = []
     for attempt in attempts:
-        values = attempt._asdict() | asdict(attempt.caller)
+        values = asdict(attempt.caller) | attempt._asdict()
+        values["batch_id"] = attempt.batch_id or attempt.caller.batch_id
         values["refusal"] = None if attempt.refusal is None else asdict(attempt.refusal)
         del values["caller"]
         rows.append(values)

@@ -42,9 +42,10 @@ def recorded(source: str, kind: str) -> str:
     """
     return f"""
         INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
         SELECT {kind}::text, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, replaced, made
+            triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
+            replaced, made
         FROM {source}
     """
 
@@ -52,7 +53,7 @@ def recorded(source: str, kind: str) -> str:
 # How a JSON array of operations is read.
 RECORD = """execution_id text, run_number integer, step_name text, rule_id text, task_name text,
     triggered_by text, principal text, reason text, request_id text, incident text,
-    replaced json, made json"""
+    batch_id text, replaced json, made json"""
 
 
 def record_of(operation: NewOperation) -> dict[str, object]:
@@ -69,6 +70,7 @@ def record_of(operation: NewOperation) -> dict[str, object]:
         "reason": caller.reason,
         "request_id": caller.request_id,
         "incident": caller.incident,
+        **({"batch_id": caller.batch_id} if caller.batch_id else {}),
         "replaced": _values(operation.replaced),
         "made": _values(operation.made),
     }

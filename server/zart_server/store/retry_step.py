@@ -19,9 +19,9 @@ from zart_server.store.stored_graph import QueuedAs
 class StepToRevive(NamedTuple):
     """A step to be retried ``budget`` times. ``operation`` lacks its error and its next task.
 
-    ``input_json`` corrects its input; None: it stays.
-    ``pending_deps``: how many of its dependencies are not completed, so that it is PENDING; only of
-    a step that was failed by hand.
+    ``input_json`` corrects its input; None: it stays. With an ``attempt``: only if that was its
+    last one. ``pending_deps``: how many of its dependencies are not completed, so that it is
+    PENDING; only of a step that was failed by hand.
     """
 
     run_key: int
@@ -31,6 +31,7 @@ class StepToRevive(NamedTuple):
     operation: NewOperation
     input_json: str | None = None
     pending_deps: int = 0
+    attempt: int | None = None
 
 
 _REVIVE = Statement(
@@ -39,10 +40,11 @@ _REVIVE = Statement(
         SELECT u.*, s.error, (:inputs::text[])[n + 1]::json AS input
         FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, pending_deps integer, rule_key bigint, lane integer,
-            timeout_seconds float8, {RECORD})
-        CROSS JOIN LATERAL (SELECT status, error FROM zart.steps
+            timeout_seconds float8, expected integer, {RECORD})
+        CROSS JOIN LATERAL (SELECT status, attempt, error FROM zart.steps
             WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
-        WHERE s.status = 'dead' AND :epoch = (SELECT epoch FROM now)
+        WHERE s.status = 'dead' AND s.attempt = COALESCE(u.expected, s.attempt)
+          AND :epoch = (SELECT epoch FROM now)
     ), revived AS (
         UPDATE zart.steps s SET status = 'open', error = NULL, completed_at = NULL,
             retryable = false, pending_deps = d.pending_deps,
@@ -70,7 +72,7 @@ _REVIVE = Statement(
         FROM revived WHERE pending_deps = 0
     ), {enqueued(*NO_LESSEES)}, done AS (
         SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
-            principal, reason, request_id, incident,
+            principal, reason, request_id, incident, batch_id,
             CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
                 || jsonb_build_object('step_error', error))::json END AS replaced,
             json_strip_nulls(json_build_object(
@@ -96,10 +98,10 @@ async def revive_steps(
 ) -> set[int] | None:
     """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 
-    One step of each run; steps that are not dead are left out. Each is queued, or paused as
-    it was judged, with its corrected input, if it has one; or it is PENDING. Return None, having
-    done nothing, if the rules have changed since. The caller has locked the runs. Takes the pause
-    lock, shared, before it reads the epoch.
+    One step of each run; steps that are not dead, or by another attempt, are left out. Each is
+    queued, or paused as it was judged, with its corrected input, if it has one; or it is PENDING.
+    Return None, having done nothing, if the rules have changed since. The caller has locked the
+    runs. Takes the pause lock, shared, before it reads the epoch.
     """
     values = [
         {
@@ -111,6 +113,7 @@ async def revive_steps(
             "rule_key": rule or 0,
             "lane": item.queued.lane,
             "timeout_seconds": item.queued.timeout_seconds,
+            **({} if item.attempt is None else {"expected": item.attempt}),
         }
         | record_of(item.operation)
         for n, (item, rule) in enumerate(judgement.beside(steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -166,16 +166,20 @@ async def finish_runs(tx: Tx, run_keys: Sequence[int]) -> None:
     tx.changes.changed((row[0] for row in rows), at_once=True)
 
 
-async def cancel_run(tx: Tx, run_key: int, error: str) -> RunRow:
-    """Move an unfinished run, locked by this transaction, to CANCELLED."""
-    row = await tx.fetchrow(
-        "UPDATE zart.runs"
-        " SET status = 'cancelled', completed_at = statement_timestamp(), error = $2"
-        f" WHERE run_key = $1 AND {UNINDEXED_STATUS} IN ('scheduled', 'running')"
-        f" RETURNING {RUN_COLUMNS}",
-        run_key,
-        error,
+async def cancel_runs(tx: Tx, errors: Mapping[int, str]) -> dict[int, RunRow]:
+    """Move unfinished runs, locked by this transaction, to CANCELLED; errors are by run key."""
+    rows = await tx.fetch(
+        f"""
+        UPDATE zart.runs r
+        SET status = 'cancelled', completed_at = statement_timestamp(), error = u.why
+        FROM unnest($1::bigint[], $2::text[]) u(k, why)
+        WHERE r.run_key = {only("u.k")}
+          AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running')
+        RETURNING {RUN_COLUMNS}
+        """,
+        list(errors),
+        list(errors.values()),
     )
-    if row is None:
-        raise LookupError(f"run {run_key} is not open")
-    return RunRow.from_values(row)
+    if len(rows) < len(errors):
+        raise LookupError(f"not all runs of {sorted(errors)} are open")
+    return {row["run_key"]: RunRow.from_values(row) for row in rows}

@@ -22,7 +22,7 @@ from zart_server.domain.commands import (
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import Execution
 from zart_server.engine.dispatch.long_polls import LongPolls
-from zart_server.engine.operations.cancel import cancel_execution
+from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.start_fast import start_execution
@@ -160,7 +160,7 @@ def _execution_id(command: CancelExecution) -> str:
 CANCEL_EXECUTION = Mutation(
     response_type=pb.CancelExecutionResponse,
     decode=with_caller(decode.cancel_execution),
-    operate=for_one(cancel_execution),
+    operate=cancel_executions,
     encode=_cancelled,
     target=_execution_id,
     grouping=Grouping.ALONE,

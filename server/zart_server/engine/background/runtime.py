@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zart_server.engine.background.batch_watches import BatchWatches
+from zart_server.engine.background.batches import Batches
 from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
@@ -11,6 +13,7 @@ from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.engine.operations.prepare_batch import RefusalOf
 from zart_server.store.changes import Changes
 from zart_server.store.db import Database
 from zart_server.store.due import DueLane
@@ -20,7 +23,7 @@ from zart_server.store.notifications import Notifications
 class Runtime:
     """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
 
-    def __init__(self, db: Database, room: WaitingRoom) -> None:
+    def __init__(self, db: Database, room: WaitingRoom, refusal_of: RefusalOf) -> None:
         self.db = db
         self.dispatch = Dispatch(db, room)
         self.watches = Watches(db)
@@ -33,6 +36,8 @@ class Runtime:
             db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases
         )
         self.breakers = Breakers(db, self.dispatch.completions)
+        self.batches = Batches(db, refusal_of)
+        self.batch_watches = BatchWatches(db)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -41,7 +46,7 @@ class Runtime:
         db.on_loss = self._notifications.reconnect
 
     def start(self) -> None:
-        """Start liveness checks, notifications, maintenance, the sweeps and breakers."""
+        """Start liveness checks, notifications, maintenance, the sweeps, breakers and batches."""
         self.db.liveness.start()
         self._notifications.start()
         self.maintenance.start()
@@ -49,12 +54,14 @@ class Runtime:
         self.drains.start()
         self.breakers.start()
         self.releases.start()
+        self.batches.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
         self.dispatch.drain()
         self.watches.stop()
         self.rule_watches.stop()
+        self.batch_watches.stop()
 
     async def stop(self) -> None:
         """Record the reported outcomes, then end everything."""
@@ -65,6 +72,7 @@ class Runtime:
         await self.drains.stop()
         await self.breakers.stop()
         await self.releases.stop()
+        await self.batches.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -88,6 +96,9 @@ class Runtime:
             self.maintenance.kick()
             self.sweeps.kick()
             self.releases.kick()
+        if changes.batches:
+            self.batches.kick()
+            self.batch_watches.look()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 

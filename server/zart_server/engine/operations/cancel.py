@@ -1,6 +1,8 @@
-"""CancelExecution: ends the current run."""
+"""CancelExecution: ends current runs."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, CancelExecution, Cancelled
 from zart_server.domain.errors import RunFinished, ZartError
@@ -9,21 +11,63 @@ from zart_server.domain.plans import decided
 from zart_server.engine.operations.doubts import find_doubts, names_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.replaced import replaced_run
-from zart_server.engine.operations.supersede import Meant, fence_runs, lock_current
+from zart_server.engine.operations.supersede import CurrentRun, Meant, fence_runs, lock_current
 from zart_server.store.connection import Tx
 from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.runs import cancel_run
+from zart_server.store.runs import cancel_runs
 
 
-async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> Cancelled:
-    """Cancel the current run and its unfinished steps; late results will be refused.
+async def cancel_executions(
+    tx: Tx, wanted: Sequence[tuple[CancelExecution, Caller]], *, wait: bool
+) -> list[Cancelled | ZartError | None]:
+    """Cancel current runs and their unfinished steps; late results will be refused.
 
-    Raises ExecutionNotFound, RunChanged, PlanChanged or RunFinished.
+    An error is ExecutionNotFound, RunChanged, PlanChanged or RunFinished; None, without ``wait``:
+    another transaction has locked the execution. No two may name the same execution.
     """
-    meant = Meant(command.execution_id, command.expected_run_number)
-    [current] = await lock_current(tx, [meant], wait=True)
-    if isinstance(current, ZartError) or current is None:
-        raise current or LookupError("a lock that was waited for was not got")
+    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    found: list[Cancelled | ZartError | None] = []
+    doable: list[tuple[int, CurrentRun, Caller, str]] = []
+    for current, (command, caller) in zip(
+        await lock_current(tx, meant, wait=wait), wanted, strict=True
+    ):
+        if not isinstance(current, CurrentRun):
+            found.append(current)
+            continue
+        try:
+            token = await _check(tx, current, command)
+        except ZartError as error:
+            found.append(error)
+            continue
+        doable.append((len(found), current, caller, token))
+        found.append(None)
+    if not doable:
+        return found
+    fenced = await fence_runs(tx, [current for _, current, _, _ in doable])
+    runs = await cancel_runs(
+        tx, {current.run.run_key: _error(caller) for _, current, caller, _ in doable}
+    )
+    operations = []
+    for index, current, caller, token in doable:
+        execution, steps = current.execution, fenced.get(current.run.run_key, ())
+        run = runs[current.run.run_key]
+        done = run.to_run(execution.execution_id, current.definition.version)
+        found[index] = Cancelled(done, steps, token)
+        operations.append(
+            NewOperation(
+                caller,
+                execution_id=execution.execution_id,
+                run_number=run.run_number,
+                task_name=execution.task_name,
+                replaced=replaced_run(current.run, steps),
+            )
+        )
+    await record_operations(tx, OperationKind.CANCEL, operations)
+    return found
+
+
+async def _check(tx: Tx, current: CurrentRun, command: CancelExecution) -> str:
+    """Return the token of a plan. Raises PlanChanged or RunFinished."""
     token = ""
     if command.planning:
         doubts = await find_doubts(tx, [current])
@@ -35,17 +79,9 @@ async def cancel_execution(tx: Tx, command: CancelExecution, caller: Caller) -> 
         token = await judge_plan(tx, command.planning, decisions)
     if current.run.status.is_finished:
         raise RunFinished(current.run_id, current.run.status)
+    return token
+
+
+def _error(caller: Caller) -> str:
     why = ": ".join(part for part in (caller.triggered_by, caller.reason) if part)
-    fenced = (await fence_runs(tx, [current])).get(current.run.run_key, ())
-    run = await cancel_run(tx, current.run.run_key, f"cancelled by {why}" if why else "cancelled")
-    execution = current.execution
-    operation = NewOperation(
-        caller,
-        execution_id=execution.execution_id,
-        run_number=run.run_number,
-        task_name=execution.task_name,
-        replaced=replaced_run(current.run, fenced),
-    )
-    await record_operations(tx, OperationKind.CANCEL, [operation])
-    done = run.to_run(execution.execution_id, current.definition.version)
-    return Cancelled(done, fenced, token)
+    return f"cancelled by {why}" if why else "cancelled"

@@ -10,11 +10,12 @@ from zart_server.domain.commands import Caller, RetriedStep, RetryStep
 from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import (
     RunFinished,
+    StepChanged,
     StepNotDead,
     StepNotFound,
     ZartError,
 )
-from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.domain.model import RunStatus, Step, StepStatus
 from zart_server.domain.operations import OperationKind, Replaced
 from zart_server.domain.plans import decided
 from zart_server.domain.rerun import StepInput
@@ -61,8 +62,8 @@ async def retry_steps(
     failed by hand while it was PENDING is so again if its dependencies are not completed. An input
     that is given is that of the step in this run from then on. An error is
     ExecutionNotFound, RunChanged, RunNotFound, RunNotCurrent, StepNotFound, PlanChanged,
-    RunFinished, StepInDoubt or StepNotDead; None, without ``wait``: another transaction has locked
-    the execution. No two may name the same execution.
+    RunFinished, StepInDoubt, StepChanged or StepNotDead; None, without ``wait``: another
+    transaction has locked the execution. No two may name the same execution.
     """
     meant = [
         Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
@@ -146,7 +147,7 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     for (item, rule), now in zip(judgement.beside(dead), now_are, strict=True):
         run_id = item.current.run_id
         if item.current.run.run_key not in revived:
-            results.append(StepNotDead(run_id, item.command.step_name, now.status))
+            results.append(_not_revived(item, now))
             continue
         if rule is None and not missing.get(item.current.run.run_key):
             definition = item.current.definition
@@ -169,6 +170,17 @@ async def _missing(tx: Tx, dead: Sequence[_Dead]) -> dict[int, int]:
     ]
     statuses = await step_statuses(tx, keys) if keys else ()
     return Counter(run_key for run_key, _, status in statuses if status != "completed")
+
+
+def _not_revived(item: _Dead, now: Step) -> ZartError:
+    run_id, name, expected = (
+        item.current.run_id,
+        item.command.step_name,
+        item.command.expected_attempt,
+    )
+    if now.status is StepStatus.DEAD and expected is not None:
+        return StepChanged(run_id, name, expected, now.attempt)
+    return StepNotDead(run_id, name, now.status)
 
 
 def _names(item: _Dead) -> StepNames:
@@ -205,5 +217,12 @@ def _step_to_revive(item: _Dead, pending_deps: int) -> StepToRevive:
     )
     queued = item.current.definition.queued[item.step_no]
     return StepToRevive(
-        run.run_key, item.step_no, item.budget, queued, operation, item.input_json, pending_deps
+        run.run_key,
+        item.step_no,
+        item.budget,
+        queued,
+        operation,
+        item.input_json,
+        pending_deps,
+        item.command.expected_attempt,
     )

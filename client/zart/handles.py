@@ -1,0 +1,54 @@
+"""A handle of one execution, for the client of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Generic, Protocol
+
+from zart.models import Execution, ExecutionState
+from zart.models import Run as _Run
+from zart.tasks import Result
+from zart.waiting import last_of, result_of
+
+
+class ReadsExecutions(Protocol):
+    """What reads executions: a client."""
+
+    async def get_execution(self, execution_id: str) -> ExecutionState:
+        """Read the execution, its current run and the run's steps."""
+
+    def watch_execution(self, execution_id: str) -> AsyncGenerator[ExecutionState, None]:
+        """Watch the current run until it is finished."""
+
+
+class Handle(Generic[Result]):
+    """A handle of an execution; ``Result`` is the type of its result."""
+
+    def __init__(
+        self, client: ReadsExecutions, execution_id: str, execution: Execution | None = None
+    ) -> None:
+        self.client = client
+        self.execution_id = execution_id
+        self.execution = execution
+
+    async def state(self) -> ExecutionState:
+        """Read the execution, its current run and the run's steps."""
+        return await self.client.get_execution(self.execution_id)
+
+    async def run(self, *, timeout: float | None = None) -> _Run:
+        """Wait until the current run has ended, in whatever status, and return it.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            return (await last_of(self.client.watch_execution(self.execution_id))).run
+
+    async def result(self, *, timeout: float | None = None) -> Result:
+        """Wait until the current run is finished and return its result.
+
+        Raises RunFailed where it ended FAILED or CANCELLED, TimeoutError after ``timeout``
+        seconds.
+        """
+        found: Result = result_of(await self.run(timeout=timeout))
+        return found

@@ -1,0 +1,46 @@
+"""A handle of one execution, for the client without asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, Protocol
+
+from zart.models import Execution, ExecutionState, Run
+from zart.tasks import Result
+from zart.waiting import last_in, result_of
+
+
+class ReadsExecutionsSync(Protocol):
+    """What reads executions: a client."""
+
+    def get_execution(self, execution_id: str) -> ExecutionState:
+        """Read the execution, its current run and the run's steps."""
+
+    def watch_execution(
+        self, execution_id: str, *, timeout: float | None = None
+    ) -> Iterator[ExecutionState]:
+        """Watch the current run until it is finished."""
+
+
+class SyncHandle(Generic[Result]):
+    """A handle of an execution; ``Result`` is the type of its result."""
+
+    def __init__(
+        self, client: ReadsExecutionsSync, execution_id: str, execution: Execution | None = None
+    ) -> None:
+        self.client = client
+        self.execution_id = execution_id
+        self.execution = execution
+
+    def state(self) -> ExecutionState:
+        """Read the execution, its current run and the run's steps."""
+        return self.client.get_execution(self.execution_id)
+
+    def run(self, *, timeout: float | None = None) -> Run:
+        """Wait until the current run has ended, in whatever status, and return it."""
+        return last_in(self.client.watch_execution(self.execution_id, timeout=timeout)).run
+
+    def result(self, *, timeout: float | None = None) -> Result:
+        """Wait until the current run is finished and return its result. Raises RunFailed."""
+        found: Result = result_of(self.run(timeout=timeout))
+        return found

@@ -1,0 +1,186 @@
+-- store/batches/selecting.py: ids_of
+-- Return some of the ids that a batch was created with.
+-- Locks: nothing.
+SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1;
+
+-- store/batches/selecting.py: find_by_ids
+-- Return the current runs of executions, and which ids are unknown.
+-- Locks: nothing.
+-- Parameters: execution_ids=$1.
+SELECT w.execution_id, r.run_key
+FROM unnest($1::text[]) WITH ORDINALITY w(execution_id, n)
+LEFT JOIN LATERAL (
+    SELECT execution_key FROM zart.executions
+    WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
+LEFT JOIN LATERAL (
+    SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key
+    ORDER BY run_number DESC LIMIT 1) r ON true
+ORDER BY w.n;
+
+-- store/batches/selecting.py: find_all (by status all)
+-- Return a piece of all executions, or of those with dead steps, and where the next begins.
+-- Locks: nothing.
+-- Parameters: status=$1, after=$2, after_key=$3, limit=$4.
+SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
+WHERE is_current AND (status, listed_at, execution_key)
+    > ($1::text, $2::text::timestamptz, $3::bigint)
+    AND (status, listed_at, execution_key) <= ($1, 'infinity', 0)
+ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
+
+-- store/batches/selecting.py: find_all (by status those with dead steps)
+-- Return a piece of all executions, or of those with dead steps, and where the next begins.
+-- Locks: nothing.
+-- Parameters: status=$1, after=$2, after_key=$3, limit=$4.
+SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
+WHERE CASE WHEN is_current THEN dead_steps ELSE 0 END > 0 AND (status, listed_at, execution_key)
+    > ($1::text, $2::text::timestamptz, $3::bigint)
+    AND (status, listed_at, execution_key) <= ($1, 'infinity', 0)
+ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
+
+-- store/batches/selecting.py: insert_items (insert steps)
+-- Write down a piece as items, and return how many the batch has by then.
+-- Locks: batches, which the caller has locked.
+-- Parameters: run_keys=$1, as_of=$2, batch_key=$3, last_item=$4, unknown=$5, until=$6, is_last=$7.
+WITH selected AS MATERIALIZED (
+    SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+        r.status AS run_status, step_no, step_name, s.attempt
+    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    CROSS JOIN LATERAL (
+        SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+            created_at
+        FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT execution_id FROM zart.executions
+        WHERE executions.execution_key = r.execution_key OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT step_no, attempt, status, completed_at FROM zart.steps
+        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+    CROSS JOIN LATERAL (
+        SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
+        WHERE definition_key = r.definition_key OFFSET 0) d
+    WHERE s.status = 'dead' AND s.completed_at <= $2::timestamptz
+        AND r.is_current AND r.created_at <= $2::timestamptz
+), items AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+            run_number, step_no, step_name, attempt)
+    SELECT $3::bigint,
+        $4::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+        execution_key, run_key, run_number, step_no, step_name, attempt
+    FROM selected
+    ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
+    RETURNING 1
+), unknown AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
+            done_at)
+    SELECT $3, $4 + (SELECT count(*) FROM selected) + row_number() OVER (),
+        execution_id, 'refused', refusal, statement_timestamp()
+    FROM json_to_recordset($5::text::json) u(execution_id text, refusal json)
+    RETURNING 1
+), prepared AS (
+    UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
+        + (SELECT count(*) FROM unknown),
+        refused = refused + (SELECT count(*) FROM unknown),
+        last_item = last_item + (SELECT count(*) FROM selected)
+        + (SELECT count(*) FROM unknown),
+        prepared_until = $6::text::json, is_prepared = $7::boolean
+    WHERE batch_key = $3
+    RETURNING selected
+)
+SELECT selected FROM prepared;
+
+-- store/batches/selecting.py: insert_items (insert executions)
+-- Write down a piece as items, and return how many the batch has by then.
+-- Locks: batches, which the caller has locked.
+-- Parameters: run_keys=$1, as_of=$2, batch_key=$3, last_item=$4, unknown=$5, until=$6, is_last=$7.
+WITH selected AS MATERIALIZED (
+    SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+        r.status AS run_status, step_no, step_name, s.attempt
+    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    CROSS JOIN LATERAL (
+        SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+            created_at
+        FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT execution_id FROM zart.executions
+        WHERE executions.execution_key = r.execution_key OFFSET 0) e
+    CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
+    WHERE true
+        AND r.is_current AND r.created_at <= $2::timestamptz
+), items AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+            run_number, step_no, step_name, attempt)
+    SELECT $3::bigint,
+        $4::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+        execution_key, run_key, run_number, step_no, step_name, attempt
+    FROM selected
+    ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
+    RETURNING 1
+), unknown AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
+            done_at)
+    SELECT $3, $4 + (SELECT count(*) FROM selected) + row_number() OVER (),
+        execution_id, 'refused', refusal, statement_timestamp()
+    FROM json_to_recordset($5::text::json) u(execution_id text, refusal json)
+    RETURNING 1
+), prepared AS (
+    UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
+        + (SELECT count(*) FROM unknown),
+        refused = refused + (SELECT count(*) FROM unknown),
+        last_item = last_item + (SELECT count(*) FROM selected)
+        + (SELECT count(*) FROM unknown),
+        prepared_until = $6::text::json, is_prepared = $7::boolean
+    WHERE batch_key = $3
+    RETURNING selected
+)
+SELECT selected FROM prepared;
+
+-- store/batches/selecting.py: count_items (count steps)
+-- Count the items that a piece would have, by what becomes of them.
+-- Locks: nothing.
+-- Parameters: run_keys=$1, as_of=$2.
+SELECT definition_key, run_status, count(*)::integer AS items,
+    count(DISTINCT execution_key)::integer AS executions,
+    (array_agg(execution_id ORDER BY n))[1:5] AS sample
+FROM (
+    SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+        r.status AS run_status, step_no, step_name, s.attempt
+    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    CROSS JOIN LATERAL (
+        SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+            created_at
+        FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT execution_id FROM zart.executions
+        WHERE executions.execution_key = r.execution_key OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT step_no, attempt, status, completed_at FROM zart.steps
+        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+    CROSS JOIN LATERAL (
+        SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
+        WHERE definition_key = r.definition_key OFFSET 0) d
+    WHERE s.status = 'dead' AND s.completed_at <= $2::timestamptz
+        AND r.is_current AND r.created_at <= $2::timestamptz
+) s GROUP BY definition_key, run_status;
+
+-- store/batches/selecting.py: count_items (count executions)
+-- Count the items that a piece would have, by what becomes of them.
+-- Locks: nothing.
+-- Parameters: run_keys=$1, as_of=$2.
+SELECT definition_key, run_status, count(*)::integer AS items,
+    count(DISTINCT execution_key)::integer AS executions,
+    (array_agg(execution_id ORDER BY n))[1:5] AS sample
+FROM (
+    SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+        r.status AS run_status, step_no, step_name, s.attempt
+    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    CROSS JOIN LATERAL (
+        SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+            created_at
+        FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT execution_id FROM zart.executions
+        WHERE executions.execution_key = r.execution_key OFFSET 0) e
+    CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
+    WHERE true
+        AND r.is_current AND r.created_at <= $2::timestamptz
+) s GROUP BY definition_key, run_status;

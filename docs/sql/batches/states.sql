@@ -1,0 +1,83 @@
+-- store/batches/states.py: batches_at_work
+-- Return the batches of which something is to be prepared or done, oldest first.
+-- Locks: nothing.
+SELECT batch_key
+FROM zart.batches
+WHERE status IN ('preparing', 'running')
+ORDER BY batch_key LIMIT 100;
+
+-- store/batches/states.py: take_batch
+-- Lock a batch to work on it; None if another server does, or there is nothing to do.
+-- Locks: nothing.
+SELECT pg_try_advisory_xact_lock($1, $2);
+
+-- store/batches/states.py: take_batch
+-- Lock a batch to work on it; None if another server does, or there is nothing to do.
+-- Locks: batches.
+SELECT FROM zart.batches WHERE batch_key = $1 FOR NO KEY UPDATE;
+
+-- store/batches/states.py: take_batch
+-- Lock a batch to work on it; None if another server does, or there is nothing to do.
+-- Locks: nothing.
+SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+    prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
+    canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
+    created_at, started_at, completed_at, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
+            EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8) END AS left
+FROM zart.batches
+WHERE batch_key = $1
+    AND status IN ('preparing', 'running');
+
+-- store/batches/states.py: advance
+-- Add to the totals of a batch, take from its credit, and set what it is by that.
+-- Locks: batches, which the caller has locked.
+-- Parameters: done=$1, refused=$2, credit=$3, taken_at=$4, status=$5, cause=$6, batch_key=$7.
+UPDATE zart.batches SET done = done + $1, refused = refused + $2,
+    credit = COALESCE($3, credit), credit_at = $4::timestamptz,
+    canary_left = canary_left - $1 - $2,
+    started_at = COALESCE(started_at, statement_timestamp()),
+    status = $5::text, pause_cause = COALESCE($6::text, ''),
+    completed_at = CASE WHEN $5 = 'completed' THEN statement_timestamp() END
+WHERE batch_key = $7;
+
+-- store/batches/states.py: set_paused
+-- Have nothing done until it is resumed.
+-- Locks: batches.
+UPDATE zart.batches SET status = 'paused', pause_cause = $2 WHERE batch_key = $1;
+
+-- store/batches/states.py: set_going
+-- Have it go on.
+-- Locks: batches.
+UPDATE zart.batches SET pause_cause = '', failures_before = $2,
+    status = CASE WHEN is_prepared THEN 'running' ELSE 'preparing' END,
+    canary_left = CASE WHEN pause_cause <> 'canary' THEN canary_left END
+WHERE batch_key = $1;
+
+-- store/batches/states.py: set_cancelled
+-- End it; its items that are pending are read as cancelled from then on.
+-- Locks: batches.
+UPDATE zart.batches SET status = 'cancelled', pause_cause = '', error = $2,
+    completed_at = statement_timestamp()
+WHERE batch_key = $1;
+
+-- store/batches/states.py: change_pace
+-- Give it another pace: the credit of the time until now is of the former one.
+-- Locks: batches.
+UPDATE zart.batches SET max_failures = $3,
+    credit = CASE WHEN rate_per_second IS NULL OR $2::float8 IS NULL THEN 1
+    ELSE LEAST(GREATEST($2, 1), LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
+            EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)) END,
+    credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
+    rate_per_second = $2::float8
+WHERE batch_key = $1;
+
+-- store/batches/states.py: end_preparing
+-- Have the items of a prepared batch done; if all are refused already, it is over.
+-- Locks: batches.
+UPDATE zart.batches SET
+    status = CASE WHEN selected = 0 THEN 'cancelled'
+    WHEN refused = selected THEN 'completed' ELSE 'running' END,
+    started_at = CASE WHEN refused > 0 THEN statement_timestamp() END,
+    completed_at = CASE WHEN refused = selected THEN statement_timestamp() END,
+    error = CASE WHEN selected = 0 THEN 'nothing matched any more' ELSE '' END
+WHERE batch_key = $1 AND status = 'preparing';

@@ -1,0 +1,195 @@
+"""One piece of work on a batch, in one transaction: items are written down, or they are done.
+
+An item's status is written with what was done to it, and the totals of the batch with both: whoever
+dies, each item is done once or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from zart_server.domain.batches import Batch, BatchPauseCause, BatchStatus
+from zart_server.domain.errors import TooManyItems
+from zart_server.domain.operations import OperationKind, OperationStatus, Refusal
+from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.operations.do_items import do_items
+from zart_server.engine.operations.prepare_batch import RefusalOf, prepare_piece
+from zart_server.store.batches.items import PendingItem, pending_items, write_results
+from zart_server.store.batches.made import count_outcomes
+from zart_server.store.batches.rows import record_batch
+from zart_server.store.batches.states import (
+    Taken,
+    advance,
+    end_preparing,
+    set_cancelled,
+    set_paused,
+    take_batch,
+)
+from zart_server.store.connection import Tx
+from zart_server.store.db import Database
+from zart_server.store.operation_attempts import OperationAttempt, record_attempts
+
+_PREPARED = 5_000  # executions in a piece
+Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
+
+
+class Progress(NamedTuple):
+    """What a piece came to. ``wait`` is for how long to leave the batch alone, in seconds.
+
+    ``last_item`` is the last one that was looked at, 0: it was the end; ``left`` how many of those
+    are to be tried again, since others had locked their executions; ``is_over``: nothing is left to
+    do before somebody acts.
+    """
+
+    passed: int = 0
+    last_item: int = 0
+    left: int = 0
+    wait: float = 0.0
+    is_over: bool = False
+    is_preparing: bool = False
+
+
+class Asked(NamedTuple):
+    """What is wanted of a piece: items after one, at most so many.
+
+    ``is_to_judge``: see first whether there are too many failures. ``refusal_for``: a defect, for
+    which the items are refused, or a batch cancelled that is being prepared.
+    """
+
+    after: int
+    limit: int
+    is_to_judge: bool
+    refusal_for: Refusal | None = None
+
+
+async def work_on(
+    db: Database, batch_key: int, asked: Asked, refusal_of: RefusalOf
+) -> Progress | None:
+    """Do one piece; None if another server is at work on the batch, or it is over."""
+    try:
+        async with db.transaction() as tx:
+            taken = await take_batch(tx, batch_key)
+            if taken is None:
+                return None
+            if not taken.row.is_prepared and asked.refusal_for is not None:
+                await _cancel(tx, taken, asked.refusal_for.message)
+                return Progress(is_over=True)
+            if not taken.row.is_prepared:
+                is_last = await prepare_piece(tx, taken.row, _PREPARED, refusal_of)
+                if is_last:
+                    await _begin(tx, batch_key)
+                return Progress(is_preparing=True)
+            return await _do(tx, taken, asked, refusal_of)
+    except TooManyItems as error:
+        await _give_up(db, batch_key, error.message)
+        return Progress(is_over=True)
+
+
+async def _begin(tx: Tx, batch_key: int) -> None:
+    """Have the items of a batch done that is prepared."""
+    await end_preparing(tx, batch_key)
+    tx.changes.batches = True
+
+
+async def _give_up(db: Database, batch_key: int, why: str) -> None:
+    async with db.transaction() as tx:
+        taken = await take_batch(tx, batch_key)
+        if taken is not None:
+            await _cancel(tx, taken, why)
+
+
+async def _cancel(tx: Tx, taken: Taken, why: str) -> None:
+    batch = taken.row.batch
+    await set_cancelled(tx, taken.row.batch_key, why)
+    await _record(tx, OperationKind.CANCEL_BATCH, batch)
+
+
+async def _do(tx: Tx, taken: Taken, asked: Asked, refusal_of: RefusalOf) -> Progress:
+    """Do as many items as may be done now."""
+    row, batch = taken.row, taken.row.batch
+    bearable = await _bearable(tx, taken, is_to_judge=asked.is_to_judge)
+    if bearable is not None and bearable <= 0:
+        await set_paused(tx, row.batch_key, BatchPauseCause.MAX_FAILURES)
+        await _record(tx, OperationKind.PAUSE_BATCH, batch)
+        return Progress(is_over=True)
+    bounds = [asked.limit, row.canary_left, bearable]
+    if taken.credit is not None:
+        bounds.append(whole_steps(taken.credit))
+    limit = min(bound for bound in bounds if bound is not None)
+    if limit <= 0:
+        wait = seconds_until_next(taken.credit or 0.0, batch.pace.rate_per_second or 1.0)
+        return Progress(last_item=asked.after, wait=wait)
+    items = await pending_items(tx, row.batch_key, asked.after, limit)
+    done = await _results(tx, taken, items, asked, refusal_of)
+    status = BatchStatus.RUNNING
+    if done:
+        status = await _advance(tx, taken, done)
+    return Progress(
+        passed=len(done),
+        last_item=items[-1].item_no if len(items) == limit else 0,
+        left=len(items) - len(done),
+        is_over=status is not BatchStatus.RUNNING,
+    )
+
+
+async def _bearable(tx: Tx, taken: Taken, *, is_to_judge: bool) -> int | None:
+    """Return how many failures more a batch bears, as far as is known; None: any number.
+
+    Refused items are known; what ended badly again is only counted if it is to be judged.
+    """
+    batch, most = taken.row.batch, taken.row.batch.pace.max_failures
+    if most is None:
+        return None
+    left = most - batch.counts.refused + taken.row.failures_before
+    if is_to_judge:
+        left -= (await count_outcomes(tx, taken.row.batch_key, batch.operation.kind)).dead
+    return left
+
+
+async def _results(
+    tx: Tx, taken: Taken, items: Sequence[PendingItem], asked: Asked, refusal_of: RefusalOf
+) -> list[Result]:
+    """Do the operation to items, and return those with which that is over."""
+    if asked.refusal_for is not None:
+        return [(item, asked.refusal_for) for item in items]
+    batch = taken.row.batch
+    done = await do_items(tx, batch.operation, items, batch.caller, wait=False)
+    return [(item, None if error is None else refusal_of(error)) for item, error in done]
+
+
+async def _advance(tx: Tx, taken: Taken, done: Sequence[Result]) -> BatchStatus:
+    """Write what became of items, and what the batch is by that."""
+    batch = taken.row.batch
+    refused = [(item, why) for item, why in done if why is not None]
+    await write_results(tx, taken.row.batch_key, done)
+    if refused:
+        await record_attempts(tx, [_attempt(batch, item, why) for item, why in refused])
+    status, cause = BatchStatus.RUNNING, None
+    if len(done) == batch.counts.left:
+        status = BatchStatus.COMPLETED
+    elif len(done) == taken.row.canary_left:
+        status, cause = BatchStatus.PAUSED, BatchPauseCause.CANARY
+        await _record(tx, OperationKind.PAUSE_BATCH, batch)
+    await advance(tx, taken, len(done) - len(refused), len(refused), status, cause)
+    tx.changes.batches = True
+    return status
+
+
+def _attempt(batch: Batch, item: PendingItem, why: Refusal) -> OperationAttempt:
+    return OperationAttempt(
+        OperationStatus.REFUSED,
+        batch.operation.kind.recorded_as,
+        batch.caller,
+        execution_id=item.execution_id,
+        run_number=item.run_number,
+        step_name=item.step_name,
+        batch_id=batch.batch_id,
+        refusal=why,
+    )
+
+
+async def _record(tx: Tx, kind: OperationKind, batch: Batch) -> None:
+    """Record what a batch did to itself, as its creator's."""
+    await record_batch(tx, kind, batch.batch_id, batch.caller)
+    tx.changes.batches = True

@@ -1,0 +1,154 @@
+"""Does the items of batches, on any server: one piece of each after the other.
+
+Each piece is a transaction of the server that has the batch's advisory lock. What a server knows
+besides, such as how far it has come, saves it looking; another one finds it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+
+from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
+from zart_server.domain.operations import Refusal
+from zart_server.engine.background.batch_work import Asked, Progress, work_on
+from zart_server.engine.operations.prepare_batch import RefusalOf
+from zart_server.store.batches.states import batches_at_work
+from zart_server.store.db import Database
+
+_log = logging.getLogger(__name__)
+_TICK = 1.0  # seconds between two looks for batches
+_MOST = 250  # items in a piece
+_LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
+_SHORTEST = 0.02  # seconds between two pieces of a batch that has a pace
+_LOCKED = 0.1  # seconds until what was locked is tried again
+_JUDGE_EVERY, _JUDGE_SHARE = 1.0, 10.0
+
+
+@dataclass(slots=True)
+class _Here:
+    """What this server knows of a batch that it works on."""
+
+    last_item: int = 0
+    left: int = 0  # that were locked since it began from the first of them
+    limit: int = _MOST
+    not_before: float = 0.0
+    judge_at: float = 0.0
+    failed: int = 0  # times that a single item failed as nothing should
+
+
+class Batches:
+    """The batches as one server works on them. ``refusal_of``: how errors are told."""
+
+    def __init__(self, db: Database, refusal_of: RefusalOf) -> None:
+        self._db = db
+        self._refusal_of = refusal_of
+        self._kicked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._here: dict[int, _Here] = {}
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name="batches")
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and another server does it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Have the loop look now."""
+        self._kicked.set()
+
+    async def _run(self) -> None:
+        pause = _TICK
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._kicked.wait()
+            self._kicked.clear()
+            pause = _TICK
+            try:
+                pause = await self.sweep()
+            except ZartError as error:
+                _log.warning("batches have to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it goes on
+                _log.exception("working on batches failed; it goes on")
+
+    async def sweep(self) -> float:
+        """Do a piece of each batch whose turn it is; return the seconds until the next look."""
+        async with self._db.autocommit() as connection:
+            keys = await batches_at_work(connection)
+        self._here = {key: self._here.get(key) or _Here() for key in keys}
+        for key, here in self._here.items():
+            if here.not_before <= time.monotonic():
+                await self._go_on(key, here)
+        now = time.monotonic()
+        waits = [here.not_before - now for here in self._here.values()]
+        return min(max(min(waits, default=_TICK), 0.0), _TICK)
+
+    async def _go_on(self, key: int, here: _Here) -> None:
+        """Do one piece of a batch, and note when the next is to be done."""
+        begun = time.monotonic()
+        is_to_judge = begun >= here.judge_at
+        asked = Asked(
+            here.last_item,
+            here.limit,
+            is_to_judge,
+            self._defect(here) if here.failed else None,
+        )
+        try:
+            progress = await work_on(self._db, key, asked, self._refusal_of)
+        except (StoreConflict, OperationTimeout):
+            # Others were in the way, or it took too long: fewer at a time get through.
+            here.limit = max(1, here.limit // 4)
+            here.not_before = time.monotonic() + _LOCKED
+            return
+        except ZartError:
+            here.not_before = time.monotonic() + _TICK
+            raise
+        except Exception:
+            if here.limit == 1:
+                here.failed += 1
+            here.limit = max(1, here.limit // 4)
+            here.not_before = time.monotonic() + _LOCKED
+            raise
+        now = time.monotonic()
+        if progress is None or progress.is_over:
+            here.not_before = now + _TICK
+            return
+        took = now - begun
+        if is_to_judge:
+            here.judge_at = now + max(_JUDGE_EVERY, took * _JUDGE_SHARE)
+        self._note(here, progress, took)
+
+    def _note(self, here: _Here, progress: Progress, took: float) -> None:
+        """Note what a piece came to."""
+        now = time.monotonic()
+        if progress.wait:
+            here.not_before = now + max(progress.wait, _SHORTEST)
+            return
+        here.not_before = now
+        if progress.is_preparing:
+            return
+        here.failed = 0
+        here.last_item = progress.last_item
+        here.left += progress.left
+        if took > _LONG:
+            here.limit = max(1, here.limit // 2)
+        elif progress.passed:
+            here.limit = min(_MOST, here.limit * 2)
+        if not here.last_item:  # it begins from the first again: only what was locked is left
+            here.not_before = now + (_LOCKED if here.left else 0.0)
+            here.left = 0
+
+    @staticmethod
+    def _defect(here: _Here) -> Refusal | None:
+        """Return what an item is refused for that failed as nothing should, and alone."""
+        if here.failed < 2:  # noqa: PLR2004 - once more than may be by chance
+            return None
+        return Refusal("INTERNAL", "INTERNAL", "a defect: see the servers' logs", {})

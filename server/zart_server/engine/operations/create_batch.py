@@ -1,0 +1,119 @@
+"""CreateBatch: freezes what is selected; the servers then do the operation to each item."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from zart_server.domain.batch_plans import refused_for
+from zart_server.domain.batches import (
+    MOST_ITEMS,
+    BatchPlan,
+    CreateBatch,
+    CreatedBatch,
+    PlanKind,
+    Selection,
+)
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import BatchNotFound, NothingSelected, TooManyItems
+from zart_server.domain.operations import OperationKind
+from zart_server.domain.plans import PlanToken, decided
+from zart_server.domain.short_ids import short_id
+from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
+from zart_server.store.batches.rows import insert_batch, read_batch, record_batch
+from zart_server.store.batches.selecting import count_items
+from zart_server.store.batches.states import end_preparing
+from zart_server.store.connection import Tx
+from zart_server.store.definitions import find_definitions
+
+_FIRST = 1_000  # executions: most batches are prepared when they are created
+_PIECE = 10_000
+_SAMPLE = 5
+
+
+async def create_batch(
+    tx: Tx, command: CreateBatch, caller: Caller, refusal_of: RefusalOf
+) -> CreatedBatch:
+    """Create a batch, prepared if it is small; or tell what it would do.
+
+    With the token of a plan it takes only what matched at the moment of the plan. Raises
+    PlanChanged, NothingSelected or TooManyItems.
+    """
+    planning = command.planning
+    token = await judge_plan(tx, planning, decided()) if planning else ""
+    if planning.validate_only:
+        as_of = PlanToken.of_text(token).made_at
+        return CreatedBatch(None, await _plan(tx, command, as_of), token)
+    batch_id = short_id("ba")
+    planned_at = None if planning.token is None else planning.token.made_at
+    await insert_batch(tx, batch_id, command, planned_at, caller)
+    row = await read_batch(tx, batch_id)
+    while row is not None and not row.is_prepared and not row.batch.counts.selected:
+        # A batch of nothing is none. What is selected may begin after pieces in which nothing is.
+        await prepare_piece(tx, row, _FIRST, refusal_of)
+        row = await read_batch(tx, batch_id)
+    if row is None:
+        raise BatchNotFound(batch_id)
+    counts = row.batch.counts
+    if counts.selected == counts.refused and row.is_prepared:
+        raise NothingSelected(_told(command.selection))
+    if row.is_prepared:
+        await end_preparing(tx, row.batch_key)
+        row = await read_batch(tx, batch_id) or row
+    await record_batch(tx, OperationKind.CREATE_BATCH, batch_id, caller)
+    tx.changes.batches = True
+    return CreatedBatch(row.batch)
+
+
+async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
+    kind = command.operation.kind
+    begin: list[int | str] | None = None
+    items: Counter[str] = Counter()
+    samples: dict[str, list[str]] = {}
+    executions = 0
+
+    async def ids(first: int, count: int) -> Sequence[str]:
+        return command.selection.execution_ids[first : first + count]
+
+    while True:
+        found, begin = await find_piece(tx, kind, command.selection, ids, begin, _PIECE)
+        kinds = await count_items(tx, kind, found.run_keys, as_of)
+        graphs = await find_definitions(tx, {one.definition_key for one in kinds})
+        for one in kinds:
+            graph = graphs[one.definition_key].graph
+            why = refused_for(command.operation, one.run_status, graph)
+            items[why] += one.items
+            executions += one.executions
+            samples.setdefault(why, []).extend(one.sample_execution_ids)
+        if found.unknown:
+            items["EXECUTION_NOT_FOUND"] += len(found.unknown)
+            samples.setdefault("EXECUTION_NOT_FOUND", []).extend(found.unknown[:_SAMPLE])
+        if begin is None:
+            break
+        if items.total() > MOST_ITEMS:
+            raise TooManyItems("selection", items.total(), MOST_ITEMS)
+    return _told_plan(command.selection, executions, as_of, items, samples)
+
+
+def _told_plan(
+    selection: Selection,
+    executions: int,
+    as_of: datetime,
+    items: Counter[str],
+    samples: dict[str, list[str]],
+) -> BatchPlan:
+    if not executions:
+        raise NothingSelected(_told(selection))
+    kinds = tuple(
+        PlanKind(why, count, tuple(samples[why][:_SAMPLE])) for why, count in items.most_common()
+    )
+    sample = [id_ for kind in kinds for id_ in kind.sample_execution_ids]
+    return BatchPlan(executions, items.total(), as_of, kinds, tuple(sample[:_SAMPLE]))
+
+
+def _told(selection: Selection) -> str:
+    if selection.is_everything:
+        return "of all executions"
+    return f"of {len(selection.execution_ids)} execution_ids"

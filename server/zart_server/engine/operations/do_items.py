@@ -1,0 +1,106 @@
+"""Does the operation of a batch to items, as the mutations do it to what callers name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from zart_server.domain.batches import BatchKind, BatchOperation
+from zart_server.domain.commands import Caller, CancelExecution, Rerun, Restart, RetryStep
+from zart_server.domain.errors import ZartError
+from zart_server.engine.operations.cancel import cancel_executions
+from zart_server.engine.operations.rerun import rerun
+from zart_server.engine.operations.restart import restart
+from zart_server.engine.operations.retry_step import retry_steps
+from zart_server.store.batches.items import PendingItem
+from zart_server.store.connection import Tx
+
+
+class _Operate(Protocol):
+    """An operation on many commands, no two of the same execution."""
+
+    def __call__(
+        self, tx: Tx, wanted: Sequence[tuple[Any, Caller]], *, wait: bool
+    ) -> Awaitable[Sequence[object | ZartError | None]]:
+        """Do it."""
+
+
+_Command: TypeAlias = Callable[[BatchOperation, PendingItem], object]
+
+
+def _retry_step(operation: BatchOperation, item: PendingItem) -> RetryStep:
+    return RetryStep(
+        execution_id=item.execution_id,
+        step_name=item.step_name,
+        run_number=None,
+        max_attempts=operation.max_attempts,
+        expected_run_number=item.run_number,
+        accept_in_doubt=operation.accept_in_doubt,
+        input_json=operation.input_json,
+        expected_attempt=item.attempt,
+    )
+
+
+def _restart(operation: BatchOperation, item: PendingItem) -> Restart:
+    return Restart(
+        execution_id=item.execution_id,
+        payload_json=operation.payload_json,
+        if_running=operation.if_running,
+        expected_run_number=item.run_number,
+        accept_in_doubt=operation.accept_in_doubt,
+    )
+
+
+def _rerun(operation: BatchOperation, item: PendingItem) -> Rerun:
+    return Rerun(
+        execution_id=item.execution_id,
+        force_rerun=operation.force_rerun,
+        preserve=operation.preserve,
+        include_downstream=operation.include_downstream,
+        if_running=operation.if_running,
+        expected_run_number=item.run_number,
+        accept_in_doubt=operation.accept_in_doubt,
+    )
+
+
+def _cancel(_operation: BatchOperation, item: PendingItem) -> CancelExecution:
+    return CancelExecution(item.execution_id, item.run_number)
+
+
+_DOES: Mapping[BatchKind, tuple[_Operate, _Command]] = {
+    BatchKind.RETRY_STEP: (retry_steps, _retry_step),
+    BatchKind.RESTART: (restart, _restart),
+    BatchKind.RERUN: (rerun, _rerun),
+    BatchKind.CANCEL_EXECUTION: (cancel_executions, _cancel),
+}
+
+
+async def do_items(
+    tx: Tx,
+    operation: BatchOperation,
+    items: Sequence[PendingItem],
+    caller: Caller,
+    *,
+    wait: bool,
+) -> list[tuple[PendingItem, ZartError | None]]:
+    """Do the operation to items; return each with the error by which it was refused, if it was.
+
+    An item is left out, without ``wait``, of which another transaction has locked the execution.
+    """
+    operate, command = _DOES[operation.kind]
+    found: list[tuple[PendingItem, ZartError | None]] = []
+    for some in _one_of_each_execution(items):
+        wanted = [(command(operation, item), caller) for item in some]
+        for item, result in zip(some, await operate(tx, wanted, wait=wait), strict=True):
+            if result is not None:
+                found.append((item, result if isinstance(result, ZartError) else None))
+    return found
+
+
+def _one_of_each_execution(items: Sequence[PendingItem]) -> Iterator[list[PendingItem]]:
+    """Yield the items in parts in which no two are of the same execution."""
+    left = list(items)
+    while left:
+        part: dict[str, PendingItem] = {}
+        left = [item for item in left if part.setdefault(item.execution_id, item) is not item]
+        yield list(part.values())

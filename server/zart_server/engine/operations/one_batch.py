@@ -1,0 +1,36 @@
+"""The one batch that an operation is about, locked; and as it is afterwards, with the record."""
+
+from __future__ import annotations
+
+from zart_server.domain.batches import Batch
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import BatchFinished, BatchNotFound
+from zart_server.domain.operations import OperationKind
+from zart_server.store.batches.rows import BatchRow, lock_batch, read_batch, record_batch
+from zart_server.store.connection import Tx
+
+
+async def locked_batch(tx: Tx, batch_id: str) -> BatchRow:
+    """Lock a batch: nothing of it is done meanwhile. Raises BatchNotFound."""
+    row = await lock_batch(tx, batch_id)
+    if row is None:
+        raise BatchNotFound(batch_id)
+    return row
+
+
+async def living_batch(tx: Tx, batch_id: str) -> BatchRow:
+    """Lock a batch that is not over. Raises BatchNotFound or BatchFinished."""
+    row = await locked_batch(tx, batch_id)
+    if row.batch.status.is_finished:
+        raise BatchFinished(batch_id, row.batch.status)
+    return row
+
+
+async def changed_batch(tx: Tx, kind: OperationKind, batch_id: str, caller: Caller) -> Batch:
+    """Record what was done to a batch, and return it as it is now."""
+    await record_batch(tx, kind, batch_id, caller)
+    tx.changes.batches = True
+    changed = await read_batch(tx, batch_id)
+    if changed is None:
+        raise BatchNotFound(batch_id)
+    return changed.batch

@@ -1,0 +1,68 @@
+"""Writes down what a batch selects as its items, in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from zart_server.domain.batches import MOST_ITEMS, BatchKind, Selection
+from zart_server.domain.errors import ExecutionNotFound, TooManyItems, ZartError
+from zart_server.domain.operations import Refusal
+from zart_server.store.batches.rows import BatchRow
+from zart_server.store.batches.selecting import (
+    Found,
+    SelectedPiece,
+    find_all,
+    find_by_ids,
+    ids_of,
+    insert_items,
+)
+from zart_server.store.connection import Connection, Tx
+
+RefusalOf: TypeAlias = Callable[[ZartError], Refusal]
+# Returns some of the ids that were selected: so many, beginning with one.
+IdsOf: TypeAlias = Callable[[int, int], Awaitable[Sequence[str]]]
+
+
+async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf) -> bool:
+    """Write down the items of so many executions more; return whether that was the last piece.
+
+    The caller has locked the batch. Raises TooManyItems.
+    """
+    batch = row.batch
+
+    async def ids(begin: int, count: int) -> Sequence[str]:
+        return await ids_of(tx, row.batch_key, begin, count)
+
+    found, until = await find_piece(
+        tx, batch.operation.kind, batch.selection, ids, row.prepared_until, limit
+    )
+    refused = [(id_, refusal_of(ExecutionNotFound(id_))) for id_ in found.unknown]
+    selected = await insert_items(
+        tx,
+        row.batch_key,
+        row.last_item,
+        batch.operation.kind,
+        SelectedPiece(found.run_keys, refused, until),
+        batch.as_of,
+    )
+    if selected > MOST_ITEMS:
+        raise TooManyItems("selection", selected, MOST_ITEMS)
+    return until is None
+
+
+async def find_piece(
+    connection: Connection,
+    kind: BatchKind,
+    selection: Selection,
+    ids: IdsOf,
+    begin: list[int | str] | None,
+    limit: int,
+) -> tuple[Found, list[int | str] | None]:
+    """Return a piece of what is selected, and where the next one begins; None: nowhere."""
+    if selection.is_everything:
+        return await find_all(connection, kind, begin, limit)
+    first = 0 if begin is None else int(begin[0])
+    some = await ids(first, limit)
+    following: list[int | str] | None = [first + limit] if len(some) == limit else None
+    return await find_by_ids(connection, some), following

@@ -1,0 +1,33 @@
+"""ResumeBatch: has a paused batch go on."""
+
+from __future__ import annotations
+
+from zart_server.domain.batches import Batch, BatchKind, BatchStatus, OneBatch
+from zart_server.domain.commands import Caller
+from zart_server.domain.errors import RoleRequired
+from zart_server.domain.identity import Role
+from zart_server.domain.operations import OperationKind
+from zart_server.engine.operations.one_batch import changed_batch, living_batch
+from zart_server.store.batches.made import count_outcomes
+from zart_server.store.batches.states import set_going
+from zart_server.store.connection import Tx
+
+
+async def resume_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
+    """Have a batch go on, whatever paused it; failures count anew. Others stay as they are.
+
+    Raises BatchNotFound, BatchFinished, or RoleRequired if it cancels executions and its resumer
+    may not.
+    """
+    row = await living_batch(tx, command.batch_id)
+    kind = row.batch.operation.kind
+    if kind is BatchKind.CANCEL_EXECUTION and not command.may_cancel_executions:
+        raise RoleRequired(Role.STARTER, "to have executions cancelled")
+    if row.batch.status is not BatchStatus.PAUSED:
+        return row.batch
+    failures = 0
+    if row.batch.pace.max_failures is not None:
+        outcomes = await count_outcomes(tx, row.batch_key, kind)
+        failures = row.batch.counts.refused + outcomes.dead
+    await set_going(tx, row.batch_key, failures)
+    return await changed_batch(tx, OperationKind.RESUME_BATCH, command.batch_id, caller)

@@ -1,0 +1,82 @@
+"""What the items of a batch have made, as it is now."""
+
+from __future__ import annotations
+
+from zart_server.domain.batches import BatchKind, Outcomes
+from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import holds
+from zart_server.store.statement import Statement
+
+# Of an item i the run that it made, or that it is of: the number of that run is :made more. Its
+# step, if it has one, PENDING where it stands nowhere; queued ones that a settling rule matches
+# are paused, as reads have it.
+MADE = f"""
+    SELECT r.is_current, r.status AS run_status, r.run_key,
+        CASE WHEN s.status <> 'open' THEN s.status
+            WHEN l.run_key IS NOT NULL THEN 'running'
+            WHEN h.run_key IS NOT NULL THEN CASE WHEN {holds("h.rule_key", "i.execution_id")}
+                    OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key,
+                        h.step_no, h.attempt) IS NOT NULL
+                THEN 'paused' ELSE 'scheduled' END
+            WHEN q.run_key IS NOT NULL THEN CASE
+                WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
+                    AND zart.pausing_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
+                        q.step_no, q.attempt) IS NOT NULL
+                THEN 'paused' ELSE 'scheduled' END
+            WHEN s.status IS NOT NULL THEN 'pending' END AS step_status
+    FROM (
+        SELECT run_key, status, is_current, listed_task FROM zart.runs
+        WHERE runs.execution_key = i.execution_key
+          AND run_number = i.run_number + CASE WHEN i.status = 'done' THEN :made::integer ELSE 0 END
+        OFFSET 0) r
+    LEFT JOIN LATERAL (
+        SELECT status FROM zart.steps
+        WHERE steps.run_key = r.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+    LEFT JOIN LATERAL (
+        SELECT run_key FROM zart.leases WHERE s.status = 'open'
+            AND leases.run_key = r.run_key AND leases.step_no = i.step_no OFFSET 0) l ON true
+    LEFT JOIN LATERAL (
+        SELECT run_key, step_no, step_name, attempt, rule_key FROM zart.held
+        WHERE s.status = 'open'
+            AND held.run_key = r.run_key AND held.step_no = i.step_no OFFSET 0) h ON true
+    LEFT JOIN LATERAL (
+        SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE s.status = 'open'
+            AND queue.run_key = r.run_key AND queue.step_no = i.step_no OFFSET 0) q ON true
+"""
+_OF_STEP = "CASE WHEN step_status = 'cancelled' THEN 'superseded' ELSE step_status END"
+# An unfinished run is what its steps are.
+_OF_RUN = """
+    CASE run_status
+        WHEN 'completed' THEN 'completed'
+        WHEN 'failed' THEN 'dead'
+        WHEN 'cancelled' THEN CASE WHEN :is_cancel::boolean THEN 'cancelled' ELSE 'superseded' END
+        ELSE CASE
+            WHEN (SELECT true FROM zart.leases WHERE leases.run_key = m.run_key LIMIT 1)
+                THEN 'running'
+            WHEN (SELECT true FROM zart.held WHERE held.run_key = m.run_key LIMIT 1) THEN 'paused'
+            WHEN (SELECT true FROM zart.queue WHERE queue.run_key = m.run_key LIMIT 1)
+                THEN 'scheduled'
+            ELSE 'pending' END
+    END"""
+_COUNT = Statement(
+    f"""
+    SELECT outcome, count(*) FROM (
+        SELECT CASE WHEN m.is_current IS NOT TRUE THEN 'superseded'
+            WHEN i.step_no >= 0 THEN {_OF_STEP} ELSE {_OF_RUN} END AS outcome
+        FROM (
+            SELECT * FROM zart.batch_items WHERE batch_key = :batch_key AND status = 'done') i
+        LEFT JOIN LATERAL ({MADE}) m ON true) o
+    GROUP BY outcome
+    """
+)
+
+
+async def count_outcomes(connection: Connection, batch_key: int, kind: BatchKind) -> Outcomes:
+    """Count what became of what the items that are done have made."""
+    values = _COUNT.arguments(
+        batch_key=batch_key,
+        made=int(kind.makes_runs),
+        is_cancel=kind is BatchKind.CANCEL_EXECUTION,
+    )
+    rows = await connection.fetch(_COUNT.text, *values)
+    return Outcomes(**{row[0]: row[1] for row in rows})

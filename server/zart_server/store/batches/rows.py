@@ -1,0 +1,193 @@
+"""Rows of batches: read, made, and changed by their callers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from zart_server.domain.batches import (
+    Batch,
+    BatchOperation,
+    BatchPauseCause,
+    BatchStatus,
+    Counts,
+    CreateBatch,
+    Pace,
+    Selection,
+)
+from zart_server.domain.commands import Caller, Page
+from zart_server.domain.operations import OperationKind
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.operations import NewOperation, record_operations
+from zart_server.store.statement import Statement
+
+COLUMNS = """batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+    prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
+    canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
+    created_at, started_at, completed_at, statement_timestamp() AS now"""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A batch by its key, and what only its servers know of it."""
+
+    batch_key: int
+    prepared_until: Any
+    is_prepared: bool
+    last_item: int
+    canary_left: int | None
+    failures_before: int
+    batch: Batch
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> BatchRow:
+        """Return the batch in a row of ``COLUMNS``."""
+        cause, until = row["pause_cause"], row["prepared_until"]
+        pace = Pace(row["rate_per_second"], row["canary"], row["max_failures"])
+        counts = Counts(row["selected"], row["done"], row["refused"])
+        status = BatchStatus(row["status"])
+        return cls(
+            row["batch_key"],
+            None if until is None else json.loads(until),
+            row["is_prepared"],
+            row["last_item"],
+            row["canary_left"],
+            row["failures_before"],
+            Batch(
+                batch_id=row["batch_id"],
+                status=status,
+                pause_cause=BatchPauseCause(cause) if cause else None,
+                operation=BatchOperation.of_json(json.loads(row["operation"])),
+                selection=Selection(tuple(json.loads(row["selection"])["execution_ids"])),
+                as_of=row["as_of"],
+                counts=counts,
+                pace=pace,
+                created_by=row["created_by"],
+                principal=row["principal"],
+                reason=row["reason"],
+                incident=row["incident"],
+                error=row["error"],
+                created_at=row["created_at"],
+                started_at=row["started_at"],
+                completed_at=row["completed_at"],
+                expected_end_at=_expected_end(
+                    status, counts, pace.rate_per_second, row["started_at"], row["now"]
+                ),
+            ),
+        )
+
+
+def _expected_end(
+    status: BatchStatus,
+    counts: Counts,
+    rate: float | None,
+    started_at: datetime | None,
+    now: datetime,
+) -> datetime | None:
+    """Return when a batch will be done if it goes on as it does, to the second."""
+    if status is not BatchStatus.RUNNING:
+        return None
+    if rate is None:
+        passed = counts.done + counts.refused
+        if started_at is None or not passed or now <= started_at:
+            return None
+        rate = passed / (now - started_at).total_seconds()
+    try:
+        return (now + timedelta(seconds=counts.left / rate)).replace(microsecond=0)
+    except OverflowError:
+        return None
+
+
+async def find_batches(connection: Connection, batch_ids: Sequence[str]) -> list[BatchRow]:
+    """Return those of the batches that there are."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM zart.batches WHERE batch_id = ANY($1::text[])", batch_ids
+    )
+    return [BatchRow.from_row(row) for row in rows]
+
+
+async def read_batch(connection: Connection, batch_id: str) -> BatchRow | None:
+    """Return a batch by its id."""
+    found = await find_batches(connection, [batch_id])
+    return found[0] if found else None
+
+
+async def lock_batch(tx: Tx, batch_id: str) -> BatchRow | None:
+    """Lock a batch, and return it as it is then: nothing of it is done meanwhile."""
+    await tx.execute("SELECT FROM zart.batches WHERE batch_id = $1 FOR NO KEY UPDATE", batch_id)
+    return await read_batch(tx, batch_id)
+
+
+_LIST = Statement(
+    f"""
+    SELECT b.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
+        SELECT {COLUMNS} FROM zart.batches
+        WHERE (batches.status, batch_key) < (s.status, :before::bigint)
+          AND batches.status = s.status
+        ORDER BY batches.status DESC, batch_key DESC LIMIT :limit::integer) b
+    ORDER BY batch_key DESC LIMIT :limit
+    """
+)
+
+
+async def list_batches(
+    connection: Connection,
+    statuses: Sequence[BatchStatus],
+    cursor: tuple[int | str, ...] | None,
+    limit: int,
+) -> Page[Batch]:
+    """List batches with one of the statuses, or with any, newest first."""
+    values = _LIST.arguments(
+        statuses=[status.value for status in statuses or tuple(BatchStatus)],
+        before=2**63 - 1 if cursor is None else int(cursor[0]),
+        limit=limit + 1,
+    )
+    rows = [BatchRow.from_row(row) for row in await connection.fetch(_LIST.text, *values)]
+    until = (rows[limit - 1].batch_key,) if len(rows) > limit else None
+    return Page(tuple(row.batch for row in rows[:limit]), until)
+
+
+_INSERT = Statement(
+    """
+    INSERT INTO zart.batches (batch_id, operation, selection, execution_ids, as_of,
+        rate_per_second, canary, canary_left, max_failures, created_by, principal, reason, incident)
+    VALUES (:batch_id, :operation::text::json, :selection::text::json, :execution_ids::text[],
+        COALESCE(:as_of::timestamptz, statement_timestamp()), :rate, :canary::integer,
+        :canary::integer, :max_failures, :created_by, :principal, :reason, :incident)
+    """
+)
+
+
+async def insert_batch(
+    tx: Tx, batch_id: str, command: CreateBatch, as_of: datetime | None, caller: Caller
+) -> None:
+    """Insert a batch without items. ``as_of`` None: now."""
+    selection = command.selection
+    await tx.execute(
+        _INSERT.text,
+        *_INSERT.arguments(
+            batch_id=batch_id,
+            operation=json.dumps(command.operation.to_json(), ensure_ascii=False),
+            selection=json.dumps({"execution_ids": selection.shown.execution_ids}),
+            execution_ids=selection.execution_ids or None,
+            as_of=as_of,
+            rate=command.pace.rate_per_second,
+            canary=command.pace.canary,
+            max_failures=command.pace.max_failures,
+            created_by=caller.triggered_by,
+            principal=caller.principal,
+            reason=caller.reason,
+            incident=caller.incident,
+        ),
+    )
+
+
+async def record_batch(tx: Tx, kind: OperationKind, batch_id: str, caller: Caller) -> None:
+    """Record what was done to a batch as a whole."""
+    operation = NewOperation(replace(caller, batch_id=batch_id))
+    await record_operations(tx, kind, [operation])

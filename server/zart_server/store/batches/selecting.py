@@ -1,0 +1,254 @@
+"""What a batch selects, found in pieces, and written down as its items.
+
+A piece has nothing that came to match only after ``as_of``: a run that was not there then, a step
+that died since. What matches no more is not found, so that there may be fewer, never more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from zart_server.domain.batches import BatchKind
+from zart_server.domain.model import RunStatus
+from zart_server.domain.operations import Refusal
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.operations import to_text
+from zart_server.store.reads.listed_runs import CURRENT, DEAD
+from zart_server.store.statement import Statement
+
+# In the order in which a run may go from one to the next: what moves on is still found later.
+_IN_ORDER = (
+    RunStatus.SCHEDULED,
+    RunStatus.RUNNING,
+    RunStatus.COMPLETED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+)
+_BEGIN: Place = [0, "-infinity", 0]  # a status, and where among its runs
+
+
+Place: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
+
+
+class Found(NamedTuple):
+    """A piece of what is selected: current runs, and ids that no execution has."""
+
+    run_keys: list[int]
+    unknown: list[str]
+
+
+_BY_STATUS = {
+    of: Statement(
+        f"""
+        SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
+        WHERE {condition} AND (status, listed_at, execution_key)
+            > (:status::text, :after::text::timestamptz, :after_key::bigint)
+          AND (status, listed_at, execution_key) <= (:status, 'infinity', 0)
+        ORDER BY status, listed_at, execution_key LIMIT :limit::bigint
+        """
+    )
+    for of, condition in {"all": CURRENT, "those with dead steps": DEAD}.items()
+}
+_BY_IDS = Statement(
+    """
+    SELECT w.execution_id, r.run_key
+    FROM unnest(:execution_ids::text[]) WITH ORDINALITY w(execution_id, n)
+    LEFT JOIN LATERAL (
+        SELECT execution_key FROM zart.executions
+        WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
+    LEFT JOIN LATERAL (
+        SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) r ON true
+    ORDER BY w.n
+    """
+)
+
+
+async def ids_of(connection: Connection, batch_key: int, begin: int, limit: int) -> list[str]:
+    """Return some of the ids that a batch was created with."""
+    found: list[str] | None = await connection.fetchval(
+        "SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1",
+        batch_key,
+        begin,
+        limit,
+    )
+    return found or []
+
+
+async def find_by_ids(connection: Connection, execution_ids: Sequence[str]) -> Found:
+    """Return the current runs of executions, and which ids are unknown."""
+    rows = await connection.fetch(_BY_IDS.text, *_BY_IDS.arguments(execution_ids=execution_ids))
+    return Found(
+        [row[1] for row in rows if row[1] is not None],
+        [row[0] for row in rows if row[1] is None],
+    )
+
+
+async def find_all(
+    connection: Connection, kind: BatchKind, begin: Place | None, limit: int
+) -> tuple[Found, Place | None]:
+    """Return a piece of all executions, or of those with dead steps, and where the next begins."""
+    status, after, after_key = begin or _BEGIN
+    number = int(status)
+    statement = _BY_STATUS["those with dead steps" if kind.is_of_steps else "all"]
+    while True:
+        values = statement.arguments(
+            status=_IN_ORDER[number].value, after=after, after_key=after_key, limit=limit
+        )
+        rows = await connection.fetch(statement.text, *values)
+        if rows or number == len(_IN_ORDER) - 1:
+            break
+        number, (_, after, after_key) = number + 1, _BEGIN
+    following: Place | None = None
+    if len(rows) == limit:
+        following = [number, rows[-1][1], rows[-1][2]]
+    elif number < len(_IN_ORDER) - 1:
+        following = [number + 1, *_BEGIN[1:]]
+    return Found([row[0] for row in rows], []), following
+
+
+# Of a step its run's definition knows the name.
+_OF_STEPS = """
+    CROSS JOIN LATERAL (
+        SELECT step_no, attempt, status, completed_at FROM zart.steps
+        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+    CROSS JOIN LATERAL (
+        SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
+        WHERE definition_key = r.definition_key OFFSET 0) d
+    WHERE s.status = 'dead' AND s.completed_at <= :as_of::timestamptz"""
+_OF_EXECUTIONS = """
+    CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
+    WHERE true"""
+
+
+def _selected(of: str) -> str:
+    """Return what is selected of current runs: their items, with their definition and status."""
+    return f"""
+        SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+            r.status AS run_status, step_no, step_name, s.attempt
+        FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n)
+        CROSS JOIN LATERAL (
+            SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+                created_at
+            FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT execution_id FROM zart.executions
+            WHERE executions.execution_key = r.execution_key OFFSET 0) e {of}
+          AND r.is_current AND r.created_at <= :as_of::timestamptz
+    """
+
+
+_INSERT = {
+    name: Statement(
+        f"""
+        WITH selected AS MATERIALIZED ({_selected(of)}), items AS (
+            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+                run_number, step_no, step_name, attempt)
+            SELECT :batch_key::bigint,
+                :last_item::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+                execution_key, run_key, run_number, step_no, step_name, attempt
+            FROM selected
+            ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
+            RETURNING 1
+        ), unknown AS (
+            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
+                done_at)
+            SELECT :batch_key, :last_item + (SELECT count(*) FROM selected) + row_number() OVER (),
+                execution_id, 'refused', refusal, statement_timestamp()
+            FROM json_to_recordset(:unknown::text::json) u(execution_id text, refusal json)
+            RETURNING 1
+        ), prepared AS (
+            UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
+                    + (SELECT count(*) FROM unknown),
+                refused = refused + (SELECT count(*) FROM unknown),
+                last_item = last_item + (SELECT count(*) FROM selected)
+                    + (SELECT count(*) FROM unknown),
+                prepared_until = :until::text::json, is_prepared = :is_last::boolean
+            WHERE batch_key = :batch_key
+            RETURNING selected
+        )
+        SELECT selected FROM prepared
+        """,
+        locks=("batches, which the caller has locked",),
+    )
+    for name, of in {"steps": _OF_STEPS, "executions": _OF_EXECUTIONS}.items()
+}
+
+
+class SelectedPiece(NamedTuple):
+    """Runs whose items are to be written, and executions that are refused from the first.
+
+    ``until`` is where the next piece begins; None: this was the last.
+    """
+
+    run_keys: Sequence[int]
+    refused: Sequence[tuple[str, Refusal]]
+    until: Place | None
+
+
+async def insert_items(
+    tx: Tx,
+    batch_key: int,
+    last_item: int,
+    kind: BatchKind,
+    piece: SelectedPiece,
+    as_of: datetime,
+) -> int:
+    """Write down a piece as items, and return how many the batch has by then.
+
+    The caller has locked the batch.
+    """
+    statement = _INSERT["steps" if kind.is_of_steps else "executions"]
+    selected: int = await tx.fetchval(
+        statement.text,
+        *statement.arguments(
+            batch_key=batch_key,
+            last_item=last_item,
+            run_keys=piece.run_keys,
+            unknown=to_text(
+                [{"execution_id": id_, "refusal": asdict(why)} for id_, why in piece.refused]
+            ),
+            until=None if piece.until is None else json.dumps(piece.until),
+            is_last=piece.until is None,
+            as_of=as_of,
+        ),
+    )
+    return selected
+
+
+class SelectedKind(NamedTuple):
+    """Items whose run has the same definition and status."""
+
+    definition_key: int
+    run_status: RunStatus
+    items: int
+    executions: int
+    sample_execution_ids: tuple[str, ...]
+
+
+_COUNT = {
+    name: Statement(
+        f"""
+        SELECT definition_key, run_status, count(*)::integer AS items,
+            count(DISTINCT execution_key)::integer AS executions,
+            (array_agg(execution_id ORDER BY n))[1:5] AS sample
+        FROM ({_selected(of)}) s GROUP BY definition_key, run_status
+        """
+    )
+    for name, of in {"steps": _OF_STEPS, "executions": _OF_EXECUTIONS}.items()
+}
+
+
+async def count_items(
+    connection: Connection, kind: BatchKind, run_keys: Sequence[int], as_of: datetime
+) -> list[SelectedKind]:
+    """Count the items that a piece would have, by what becomes of them."""
+    statement = _COUNT["steps" if kind.is_of_steps else "executions"]
+    rows = await connection.fetch(
+        statement.text, *statement.arguments(run_keys=run_keys, as_of=as_of)
+    )
+    return [SelectedKind(row[0], RunStatus(row[1]), row[2], row[3], tuple(row[4])) for row in rows]

@@ -1,0 +1,81 @@
+"""What tests of batches do: make dead steps, create a batch, wait for its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+from rig import Rig, eventually, specs
+
+import zart
+from zart.models import Batch, StepError
+
+ONE = {"a": ()}
+
+
+async def start_many(client: zart.Client, count: int, prefix: str = "x", **options: Any) -> None:
+    """Start so many executions of a graph with one step."""
+    await client.register_task("t", specs(ONE, **options))
+    for begin in range(0, count, 1000):
+        names = [f"{prefix}-{n}" for n in range(begin, min(count, begin + 1000))]
+        await client.batch_start_executions([zart.Start("t", {}, name) for name in names])
+
+
+async def dead_steps(client: zart.Client, count: int, prefix: str = "x") -> None:
+    """Start so many executions whose one step is dead."""
+    await start_many(client, count, prefix)
+    await fail_all(client)
+
+
+async def fail_all(client: zart.Client) -> int:
+    """Let whatever can be leased die, and return how much that was."""
+    ending = zart.Failed(StepError("CardError", "card 4711 was declined", ""), retryable=False)
+    failed = 0
+    while tasks := await client.lease_tasks("d", ["t"], max_tasks=1000):
+        await client.report_tasks(
+            "d", [zart.Outcome(t.task_id, t.lease_token, ending) for t in tasks]
+        )
+        failed += len(tasks)
+    return failed
+
+
+async def until_batch(client: zart.Client, batch_id: str, status: str, within: float = 30) -> Batch:
+    """Wait until a batch has a status, and return it."""
+    found: list[Batch] = []
+
+    async def has_status() -> bool:
+        found[:] = [await client.get_batch(batch_id)]
+        return found[0].status == status
+
+    await eventually(has_status, within)
+    return found[0]
+
+
+async def check_totals(db: asyncpg.Connection[asyncpg.Record], batch_id: str) -> None:
+    """Check that the totals of a batch are those of its items, and that each is on record once."""
+    row = await db.fetchrow("SELECT * FROM public.zart_batches WHERE batch_id = $1", batch_id)
+    assert row is not None
+    counted = await db.fetch(
+        "SELECT status, count(*) FROM public.zart_batch_items WHERE batch_id = $1 GROUP BY 1",
+        batch_id,
+    )
+    items: dict[str, int] = {row[0]: row[1] for row in counted}
+    totals = {name: row[name] for name in ("done", "refused", "pending", "cancelled") if row[name]}
+    assert totals == items
+    assert row["selected"] == sum(items.values())
+    done = await db.fetch(
+        "SELECT execution_id, step_name, count(*) FROM zart.operations"
+        " WHERE batch_id = $1 AND kind NOT LIKE '%_batch' GROUP BY 1, 2",
+        batch_id,
+    )
+    assert all(count == 1 for _, _, count in done)
+    assert len(done) == items.get("done", 0)
+
+
+async def retried(rig: Rig, execution_id: str) -> int:
+    """Return how many times a step of an execution was retried."""
+    found: int = await rig.db.fetchval(
+        "SELECT count(*) FROM zart.operations WHERE execution_id = $1 AND kind = 'retry_step'",
+        execution_id,
+    )
+    return found

@@ -1,0 +1,173 @@
+"""Batches that go at a pace, stop by themselves, or are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from batching import check_totals, dead_steps, fail_all, until_batch
+from rig import Rig, eventually
+
+import zart
+from zart import errors
+
+
+async def test_it_goes_at_its_pace(rig: Rig) -> None:
+    await dead_steps(rig.client, 200)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=20)
+    assert created.batch is not None
+    async for batch in rig.client.watch_batch(created.batch_id):
+        if batch.counts.done >= 40:
+            break
+    await rig.client.pause_batch(created.batch_id)
+    times = await rig.db.fetch(
+        "SELECT extract(epoch FROM done_at - min(done_at) OVER ())::float8 FROM zart.batch_items"
+        " WHERE status = 'done' ORDER BY done_at"
+    )
+    took = times[-1][0]
+    # A second's worth may have been saved up where the machine was held up.
+    assert len(times) - 1 <= 20 * took + 20
+    assert len(times) >= 40
+
+
+async def test_another_pace_holds_from_then_on(rig: Rig) -> None:
+    await dead_steps(rig.client, 30)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
+    await rig.client.update_batch(created.batch_id, rate_per_second=None)
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.done, batch.rate_per_second) == (30, None)
+
+
+async def test_a_canary_pauses_it(rig: Rig) -> None:
+    await dead_steps(rig.client, 20)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, canary=3)
+    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
+    assert (batch.counts.done, batch.pause_cause) == (3, "CANARY")
+    await rig.client.resume_batch(created.batch_id)
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.done, batch.canary, batch.pause_cause) == (20, 3, "UNSPECIFIED")
+    kinds = [o.kind for o in await rig.client.list_operations(batch_id=created.batch_id)]
+    assert [kind for kind in kinds if kind.value.endswith("BATCH")] == [
+        "RESUME_BATCH",
+        "PAUSE_BATCH",
+        "CREATE_BATCH",
+    ]
+    await check_totals(rig.db, created.batch_id)
+
+
+async def test_a_canary_of_all_is_the_whole(rig: Rig) -> None:
+    await dead_steps(rig.client, 3)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, canary=3)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+
+
+async def test_refused_items_pause_it(rig: Rig) -> None:
+    await dead_steps(rig.client, 10)
+    created = await rig.client.create_batch(
+        zart.Rerun(preserve=["nobody's"]), everything=True, max_failures=4
+    )
+    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
+    assert (batch.counts.refused, batch.pause_cause) == (4, "MAX_FAILURES")
+    await rig.client.resume_batch(created.batch_id)  # four more
+
+    async def has_paused_again() -> bool:
+        batch = await rig.client.get_batch(created.batch_id)
+        return (batch.status, batch.counts.refused) == ("PAUSED", 8)
+
+    await eventually(has_paused_again)
+    await rig.client.update_batch(created.batch_id, max_failures=None)
+    await rig.client.resume_batch(created.batch_id)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    await check_totals(rig.db, created.batch_id)
+
+
+async def test_steps_dead_again_pause_it(rig: Rig) -> None:
+    await dead_steps(rig.client, 60)
+    created = await rig.client.create_batch(
+        zart.RetryStep(), everything=True, rate_per_second=10, max_failures=5
+    )
+    async with asyncio.timeout(30):
+        while (await rig.client.get_batch(created.batch_id)).status != "PAUSED":
+            await fail_all(rig.client)
+    batch = await rig.client.get_batch(created.batch_id)
+    assert batch.outcomes is not None
+    assert (batch.pause_cause, batch.counts.pending > 0) == ("MAX_FAILURES", True)
+    assert batch.outcomes.dead >= 5
+
+
+async def test_once_paused_nothing_is_done(rig: Rig) -> None:
+    await dead_steps(rig.client, 300)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=200)
+    paused = await rig.client.pause_batch(created.batch_id)
+    assert (paused.status, paused.batch.pause_cause) == ("PAUSED", "OPERATOR")
+    again = await rig.client.pause_batch(created.batch_id)
+    assert again.batch.counts == paused.batch.counts
+    await rig.client.resume_batch(created.batch_id)
+    await rig.client.resume_batch(created.batch_id)  # is no error
+    cancelled = await rig.client.cancel_batch(created.batch_id)
+    counts = cancelled.batch.counts
+    assert counts.done + counts.cancelled == counts.selected == 300
+    assert counts.pending == 0
+    await rig.client.cancel_batch(created.batch_id)
+    await check_totals(rig.db, created.batch_id)
+    items = await rig.client.list_batch_items(created.batch_id, statuses=["CANCELLED"])
+    assert len(items) == counts.cancelled
+    for refused in (
+        rig.client.pause_batch(created.batch_id),
+        rig.client.resume_batch(created.batch_id),
+        rig.client.update_batch(created.batch_id, rate_per_second=1),
+    ):
+        with pytest.raises(errors.BatchFinished):
+            await refused
+
+
+async def test_a_completed_one_cannot_be_cancelled(rig: Rig) -> None:
+    await dead_steps(rig.client, 1)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    with pytest.raises(errors.BatchFinished):
+        await rig.client.cancel_batch(created.batch_id)
+    with pytest.raises(errors.BatchNotFound):
+        await rig.client.cancel_batch("ba-none")
+
+
+async def test_a_plan_takes_what_matched_then(rig: Rig) -> None:
+    await dead_steps(rig.client, 5)
+    await rig.start("alive", {"a": ()})
+    plan = await rig.client.create_batch(zart.RetryStep(), everything=True, validate_only=True)
+    assert plan.planned
+    assert plan.batch is None
+    assert plan.plan is not None
+    assert (plan.plan.executions, plan.plan.items) == (5, 5)
+    assert [(kind.refused_for, kind.items) for kind in plan.plan.kinds] == [("", 5)]
+    assert await rig.client.list_batches() == []
+
+    await rig.client.retry_step("x-0", "a")  # it matches no more
+    await fail_all(rig.client)  # x-0 and `alive` are dead only now
+    with pytest.raises(errors.PlanChanged):
+        await rig.client.create_batch(
+            zart.RetryStep(max_attempts=2), everything=True, plan_token=plan.plan_token
+        )
+    created = await rig.client.create_batch(
+        zart.RetryStep(), everything=True, plan_token=plan.plan_token
+    )
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.selected, batch.as_of) == (4, plan.plan.as_of)
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert {item.execution_id for item in items} == {f"x-{n}" for n in range(1, 5)}
+
+
+async def test_a_plan_says_what_would_be_refused(rig: Rig) -> None:
+    await dead_steps(rig.client, 3)
+    await rig.start("alive", {"a": ()})
+    for operation, kinds in (
+        (zart.Restart(), [("", 3), ("RUN_ACTIVE", 1), ("EXECUTION_NOT_FOUND", 1)]),
+        (zart.CancelExecution(), [("RUN_FINISHED", 3), ("", 1), ("EXECUTION_NOT_FOUND", 1)]),
+        (zart.Rerun(preserve=["z"]), [("INVALID_FIELD", 4), ("EXECUTION_NOT_FOUND", 1)]),
+    ):
+        plan = await rig.client.create_batch(
+            operation, execution_ids=["x-0", "x-1", "x-2", "alive", "no"], validate_only=True
+        )
+        assert plan.plan is not None
+        assert [(kind.refused_for, kind.items) for kind in plan.plan.kinds] == kinds
+        assert plan.plan.kinds[-1].sample_execution_ids

@@ -1,0 +1,100 @@
+"""Batches: what they select, their items, and what became of these."""
+
+from __future__ import annotations
+
+from hot.administering import CALLER
+from hot.explained import Explained
+from hot.scenario import scenario
+from zart_server.api.attempted import refusal_of
+from zart_server.domain.batches import (
+    BatchKind,
+    BatchOperation,
+    BatchPauseCause,
+    BatchStatus,
+    CreateBatch,
+    Pace,
+    Selection,
+)
+from zart_server.domain.model import StepStatus
+from zart_server.engine.operations.create_batch import create_batch
+from zart_server.engine.operations.do_items import do_items
+from zart_server.store.batches.items import list_items, pending_items, write_results
+from zart_server.store.batches.made import count_outcomes
+from zart_server.store.batches.rows import list_batches, lock_batch, read_batch
+from zart_server.store.batches.selecting import count_items, find_all
+from zart_server.store.batches.states import (
+    advance,
+    batches_at_work,
+    change_pace,
+    end_preparing,
+    set_cancelled,
+    set_going,
+    set_paused,
+    take_batch,
+)
+
+_ITEMS = 20
+_IDS = tuple(f"x-{n}" for n in range(5, 5 * _ITEMS + 5, 5))  # each has a dead step
+
+
+async def created(tx: Explained, kind: BatchKind, *ids: str) -> str:
+    """Create a batch, and return its id."""
+    command = CreateBatch(BatchOperation(kind), Selection(ids), Pace(10, 5, 5))
+    done = await create_batch(tx.tx, command, CALLER, refusal_of)
+    assert done.batch is not None
+    return done.batch.batch_id
+
+
+@scenario(5 * _ITEMS)
+async def working_on_a_batch_of_steps(tx: Explained) -> None:
+    batch_id = await created(tx, BatchKind.RETRY_STEP, *_IDS, "nobody")
+    [key] = await batches_at_work(tx.tx)
+    taken = await take_batch(tx.tx, key)
+    assert taken is not None
+    items = await pending_items(tx.tx, key, 0, 100)
+    done = await do_items(tx.tx, taken.row.batch.operation, items, CALLER, wait=False)
+    assert len(done) == len(items) == _ITEMS
+    assert [error for _, error in done if error is not None] == []
+    await write_results(tx.tx, key, [(item, None) for item, _ in done])
+    await advance(tx.tx, taken, len(done), 0, BatchStatus.PAUSED, BatchPauseCause.CANARY)
+    row = await read_batch(tx.tx, batch_id)
+    assert row is not None
+    page = await list_items(tx.tx, row, (), (StepStatus.SCHEDULED, StepStatus.PAUSED), None, 100)
+    assert len(page.items) == _ITEMS
+    outcomes = await count_outcomes(tx.tx, key, BatchKind.RETRY_STEP)
+    assert outcomes.scheduled + outcomes.paused == _ITEMS
+
+
+@scenario(5 * _ITEMS)
+async def working_on_a_batch_of_executions(tx: Explained) -> None:
+    await created(tx, BatchKind.RESTART, *_IDS)
+    [key] = await batches_at_work(tx.tx)
+    taken = await take_batch(tx.tx, key)
+    assert taken is not None
+    items = await pending_items(tx.tx, key, 0, 100)
+    await write_results(tx.tx, key, [(item, None) for item in items])
+    outcomes = await count_outcomes(tx.tx, key, BatchKind.CANCEL_EXECUTION)
+    assert outcomes.dead == _ITEMS
+
+
+@scenario(5 * _ITEMS)
+async def selecting_for_a_batch(tx: Explained) -> None:
+    for kind in (BatchKind.RETRY_STEP, BatchKind.RESTART):
+        found, following = await find_all(tx.tx, kind, None, _ITEMS)
+        assert following is not None
+        now = await tx.sql.fetchval("SELECT clock_timestamp()")
+        assert await count_items(tx.tx, kind, found.run_keys, now) or kind is BatchKind.RETRY_STEP
+
+
+@scenario(20)
+async def changing_a_batch(tx: Explained) -> None:
+    batch_id = await created(tx, BatchKind.RESTART, "x-1", "x-2")
+    row = await lock_batch(tx.tx, batch_id)
+    assert row is not None
+    await set_paused(tx.tx, row.batch_key, BatchPauseCause.OPERATOR)
+    await change_pace(tx.tx, row.batch_key, 5.0, 3)
+    await set_going(tx.tx, row.batch_key, 1)
+    await end_preparing(tx.tx, row.batch_key)
+    await set_cancelled(tx.tx, row.batch_key)
+    [batch] = (await list_batches(tx.tx, (), None, 10)).items
+    assert batch.status is BatchStatus.CANCELLED
