@@ -100,6 +100,19 @@ INVARIANTS = {
                     AND resolution IS NOT NULL)
             OR EXISTS (SELECT FROM zart.attempts a WHERE a.run_key = r.run_key
                        AND lease_token IS NULL))""",
+    "an attempt in doubt ended so": """
+        SELECT d.run_key, d.step_no, d.attempt FROM zart.in_doubt d
+        LEFT JOIN zart.attempts a USING (run_key, step_no, attempt)
+        WHERE (a.status, a.lease_token) IS DISTINCT FROM (d.ended_as, d.lease_token)""",
+    "each attempt of a step that stops is in doubt where nobody told how it ended": """
+        SELECT a.run_key, a.step_no, a.attempt FROM zart.attempts a
+        JOIN zart.runs r USING (run_key) JOIN zart.definitions d USING (definition_key)
+        LEFT JOIN zart.in_doubt i USING (run_key, step_no, attempt)
+        WHERE i.run_key IS NULL AND d.steps->a.step_no->>'if_in_doubt' = 'stop'
+          AND a.status IN ('lost', 'timed_out', 'abandoned')""",
+    "a step in doubt has ended": """
+        SELECT run_key, step_no FROM zart.in_doubt JOIN zart.steps s USING (run_key, step_no)
+        WHERE resolved_at IS NULL AND s.status NOT IN ('dead', 'cancelled')""",
     "a preserved step's source is a completed step of the same execution": """
         SELECT s.run_key, s.step_no FROM zart.steps s JOIN zart.runs r USING (run_key)
         LEFT JOIN zart.steps o ON o.run_key = s.source_run_key AND o.step_no = s.step_no
