@@ -14,8 +14,9 @@ from hot.scenario import BATCH, scenario
 from zart_server.domain.causes import CauseKind
 from zart_server.domain.commands import CancelExecution, RetryStep, StartExecution
 from zart_server.domain.dispatch import BrokenOff, Completed, LeasedTask, LeaseTasks, Outcome
-from zart_server.domain.doubt import Finding, ListInDoubt, ResolveInDoubt
+from zart_server.domain.doubt import Finding, ResolveInDoubt
 from zart_server.domain.errors import NotInDoubt
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import IfExists, ReportStatus, RunStatus, StepStatus
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -91,11 +92,11 @@ async def resolving_a_doubt(tx: Explained) -> None:
 @scenario(2_001)
 async def listing_doubts(tx: Explained) -> None:
     for wanted, least in (
-        (ListInDoubt(), BATCH),
-        (ListInDoubt(task_name="many"), BATCH),
-        (ListInDoubt(execution_id_prefix="x-1999", step_pattern="a*"), 5),
-        (ListInDoubt(execution_id_prefix="x-", task_name="many"), BATCH),
-        (ListInDoubt(step_statuses=(StepStatus.DEAD,), statuses=(RunStatus.FAILED,)), 0),
+        (ExecutionFilter(), BATCH),
+        (ExecutionFilter(task_name="many"), BATCH),
+        (ExecutionFilter(execution_id_prefix="x-1999", step_pattern="a*"), 5),
+        (ExecutionFilter(execution_id_prefix="x-", task_name="many"), BATCH),
+        (ExecutionFilter(step_statuses=(StepStatus.DEAD,), statuses=(RunStatus.FAILED,)), 0),
     ):
         page = await list_in_doubt(tx.alone, wanted, None, BATCH)
         assert len(page.items) >= least, wanted

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from google.protobuf.message import Message
-
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1 import in_doubt_pb2
 from zart_server.api import encode
 from zart_server.api.checks import Checks
-from zart_server.api.decode_filter import run_status_of, step_status_of
+from zart_server.api.decode_filter import filter_of
 from zart_server.api.encode_step import ATTEMPT_STATUS
-from zart_server.api.fields import has, items_of, name_of, time_of
+from zart_server.api.fields import name_of
 from zart_server.domain.doubt import (
     Finding,
     InDoubtAttempt,
     LateOutcome,
-    ListInDoubt,
     ResolveInDoubt,
 )
-from zart_server.domain.globs import check_glob
+from zart_server.domain.filters import ExecutionFilter
 
 _NOT_GONE_BY = ("error_group_id", "error_contains", "triggered_by", "batch_id", "rule_id")
 _FINDING = {f: in_doubt_pb2.InDoubtFinding.Value(f"IN_DOUBT_FINDING_{f.name}") for f in Finding}
 _BY_NUMBER = {number: finding for finding, number in _FINDING.items()}
 
 
-def doubts_wanted(request: pb.ListInDoubtRequest) -> ListInDoubt:
+def doubts_wanted(request: pb.ListInDoubtRequest) -> ExecutionFilter:
     """Decode which attempts ListInDoubt is to list."""
-    given = request.filter
     with Checks() as check:
         for field in _NOT_GONE_BY:
-            if getattr(given, field):
+            if getattr(request.filter, field):
                 check.fail(f"filter.{field}", "is nothing that attempts in doubt are listed by")
-        if given.step_pattern:
-            try:
-                check_glob(given.step_pattern)
-            except ValueError as error:
-                check.fail("filter.step_pattern", str(error))
-        check(items_of, given.statuses, "filter.statuses")
-        check(items_of, given.step_statuses, "filter.step_statuses")
-        return ListInDoubt(
-            task_name=check(_name, given, "task_name"),
-            execution_id_prefix=check(_name, given, "execution_id_prefix"),
-            step_pattern=given.step_pattern,
-            statuses=tuple(
-                check(run_status_of, value, f"filter.statuses[{n}]")
-                for n, value in enumerate(given.statuses)
-            ),
-            step_statuses=tuple(
-                check(step_status_of, value, f"filter.step_statuses[{n}]")
-                for n, value in enumerate(given.step_statuses)
-            ),
-            ended_after=check(_time, given, "dead_after"),
-            ended_before=check(_time, given, "dead_before"),
-            created_after=check(_time, given, "created_after"),
-            created_before=check(_time, given, "created_before"),
-        )
+    return filter_of(request.filter, "filter")
 
 
 def doubt_resolved(request: pb.ResolveInDoubtRequest) -> ResolveInDoubt:
@@ -77,15 +48,6 @@ def doubt_resolved(request: pb.ResolveInDoubtRequest) -> ResolveInDoubt:
             request.attempt,
             finding or Finding.HAPPENED,
         )
-
-
-def _name(message: Message, field: str) -> str:
-    text: str = getattr(message, field)
-    return name_of(text, f"filter.{field}") if text else ""
-
-
-def _time(message: Message, field: str) -> datetime | None:
-    return time_of(getattr(message, field), f"filter.{field}") if has(message, field) else None
 
 
 def attempt(item: InDoubtAttempt) -> in_doubt_pb2.InDoubtAttempt:

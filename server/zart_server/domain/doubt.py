@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from zart_server.domain.dispatch import Completed, Ending, Failed, Released, TimedOut
-from zart_server.domain.model import AttemptStatus, RunStatus, StepError, StepStatus
+from zart_server.domain.model import AttemptStatus, StepError
 
 ERROR_TYPE = "InDoubt"
 _RESULT_BYTES = 64 * 1024
@@ -91,21 +91,6 @@ class InDoubtAttempt:
     resolved_by_operation_id: str = ""
     reason: str = ""
     late_outcome: LateOutcome | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListInDoubt:
-    """Which attempts in doubt to list. What is empty or None matches all."""
-
-    task_name: str = ""
-    execution_id_prefix: str = ""
-    step_pattern: str = ""
-    statuses: tuple[RunStatus, ...] = ()
-    step_statuses: tuple[StepStatus, ...] = ()
-    ended_after: datetime | None = None
-    ended_before: datetime | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ else is asked for is looked for among these, so that a page may be short.
 from __future__ import annotations
 
 from zart_server.domain.commands import Page
-from zart_server.domain.doubt import InDoubtAttempt, ListInDoubt
+from zart_server.domain.doubt import InDoubtAttempt
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.globs import to_regex
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.rows import COLUMNS, doubt_of
@@ -84,7 +85,7 @@ _MANY = """
 
 async def list_in_doubt(
     connection: Connection,
-    wanted: ListInDoubt,
+    wanted: ExecutionFilter,
     cursor: tuple[int | str, ...] | None,
     limit: int,
 ) -> Page[InDoubtAttempt]:
@@ -95,7 +96,7 @@ async def list_in_doubt(
         way, looked = "of few executions", _LOOKED_AT + 1
     elif wanted.task_name:
         way = "of a task"
-    if wanted in (ListInDoubt(), ListInDoubt(task_name=wanted.task_name)):
+    if wanted == ExecutionFilter(task_name=wanted.task_name):
         looked = limit + 1
     values: dict[str, object] = {"last": _LAST} if way == "of few executions" else {}
     statement = _LISTS[way]
@@ -109,8 +110,8 @@ async def list_in_doubt(
             task_name=wanted.task_name,
             prefix=prefix,
             step_regex=to_regex(wanted.step_pattern) if wanted.step_pattern else "",
-            ended_after=wanted.ended_after,
-            ended_before=wanted.ended_before,
+            ended_after=wanted.dead_after,
+            ended_before=wanted.dead_before,
             step_statuses=[status.value for status in wanted.step_statuses],
             of_executions=bool(wanted.statuses or wanted.created_after or wanted.created_before),
             created_after=wanted.created_after,
