@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 SERVER = Path(__file__).parents[1] / "server/zart_server"
@@ -35,3 +35,10 @@ def test_no_public_name_is_defined_twice() -> None:
 
     twice = {name: modules for name, modules in places.items() if len(modules) > 1}
     assert twice == EXCEPTIONS
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    # pytest imports them by their names alone, and refuses the second one: in a run of all only.
+    times = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+
+    assert [name for name, n in times.items() if n > 1] == []
