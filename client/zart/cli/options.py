@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from zart.cli.completing import execution_ids, rule_ids, task_names
-from zart.cli.filtering import filter_of
 from zart.cli.session import Mutation, Plan, Session
 
 Address = Annotated[
@@ -223,6 +222,8 @@ def _with_options(
         if "dry_run" in added:
             session.plan = Plan(**{name: given.pop(name) for name in _PLAN})
         if "error_group" in added:
+            from zart.cli.filtering import filter_of  # noqa: PLC0415 - with the protos only
+
             given["wanted"] = filter_of({name: given.pop(name) for name in _FILTER})
         command(session, **given)
 
