@@ -38,7 +38,14 @@ if TYPE_CHECKING:
         StepStatus,
         WatchUntil,
     )
-    from zart.models.batch_operations import CancelExecution, Rerun, Restart, RetryStep
+    from zart.models.batch_operations import (
+        CancelExecution,
+        CompleteStep,
+        FailStep,
+        Rerun,
+        Restart,
+        RetryStep,
+    )
     from zart.receipts import PauseReceipt
     from zart.step_context import Step, StepContext
     from zart.sync_client import SyncClient, connect_sync
@@ -75,7 +82,14 @@ _HOME = {
         "StepStatus",
         "WatchUntil",
     ),
-    "models.batch_operations": ("CancelExecution", "Rerun", "Restart", "RetryStep"),
+    "models.batch_operations": (
+        "CancelExecution",
+        "CompleteStep",
+        "FailStep",
+        "Rerun",
+        "Restart",
+        "RetryStep",
+    ),
     "receipts": ("PauseReceipt",),
     "step_context": ("Step", "StepContext"),
     "sync_client": ("SyncClient", "connect_sync"),
@@ -90,10 +104,12 @@ __all__ = [
     "CancelExecution",
     "CauseKind",
     "Client",
+    "CompleteStep",
     "Completed",
     "Credentials",
     "Dispatcher",
     "ExecutionFilter",
+    "FailStep",
     "Failed",
     "Handle",
     "IfExists",

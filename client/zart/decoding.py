@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from zart.models import (
@@ -156,11 +157,22 @@ def _batch_operation(operation: Any) -> batches.BatchOperation:  # noqa: ANN401 
             _value_name(found, "if_running"),
             found.accept_in_doubt,
         )
+    if kind == "complete_step":
+        found = operation.complete_step
+        result: Any = batches.SAME if found.skip else _json("result_json", found)
+        return batches.CompleteStep(result, found.skip, found.fence)
+    if kind == "fail_step":
+        return batches.FailStep(operation.fail_step.message, operation.fail_step.fence)
     return batches.CancelExecution() if kind == "cancel_execution" else batches.BatchOperation()
 
 
 def _selection(selection: Any) -> ExecutionSelection:  # noqa: ANN401 - a proto ExecutionSelection
-    return ExecutionSelection(tuple(selection.execution_ids.execution_ids), selection.everything)
+    chosen = selection.filter if selection.HasField("filter") else None
+    return ExecutionSelection(
+        tuple(selection.execution_ids.execution_ids),
+        selection.everything,
+        None if chosen is None else MessageToDict(chosen, preserving_proto_field_name=True),
+    )
 
 
 def _plan_kind(kind: Any) -> BatchPlanKind:  # noqa: ANN401 - a proto BatchPlanKind

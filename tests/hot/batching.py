@@ -83,7 +83,7 @@ async def selecting_for_a_batch(tx: Explained) -> None:
         found, following = await find_all(tx.tx, kind, None, _ITEMS)
         assert following is not None
         now = await tx.sql.fetchval("SELECT clock_timestamp()")
-        assert await count_items(tx.tx, kind, found.run_keys, now) or kind is BatchKind.RETRY_STEP
+        assert await count_items(tx.tx, kind, found, now) or kind is BatchKind.RETRY_STEP
 
 
 @scenario(20)

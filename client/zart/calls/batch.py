@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zart.calls.batch_operations import operation_of
 from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
-from zart.calls.payload import UNSET, Unset, json_text
+from zart.calls.filters import ExecutionFilter
+from zart.calls.payload import UNSET, Unset
 from zart.models import (
     Batch,
     BatchItem,
@@ -17,14 +19,8 @@ from zart.models import (
     WatchUntil,
 )
 from zart.models.batch_operations import (
-    SAME,
     BatchOperation,
-    CancelExecution,
-    Rerun,
-    Restart,
-    RetryStep,
 )
-from zart.models.statuses import IfRunning
 from zart.v1 import admin_service_pb2, batch_pb2, execution_pb2, filter_pb2
 from zart.v1 import batch_service_pb2 as pb
 
@@ -34,6 +30,7 @@ _METHODS = pb.DESCRIPTOR.services_by_name["BatchService"].methods_by_name
 def create_batch(
     operation: BatchOperation,
     *,
+    filter: ExecutionFilter | None = None,  # noqa: A002 - the proto's name
     execution_ids: Iterable[str] | None = None,
     everything: bool = False,
     rate_per_second: float | None = None,
@@ -54,18 +51,9 @@ def create_batch(
     second call has it take only what matched then. Raises NothingSelected, TooManyItems,
     PlanChanged, NotPlanned or InvalidField, and TypeError unless exactly one selection is given.
     """
-    if (execution_ids is None) == (not everything):
-        raise TypeError("give execution_ids or everything")
-    selection = (
-        filter_pb2.ExecutionSelection(everything=True)
-        if execution_ids is None
-        else filter_pb2.ExecutionSelection(
-            execution_ids=filter_pb2.ExecutionIds(execution_ids=execution_ids)
-        )
-    )
     request = pb.CreateBatchRequest(
-        operation=_operation(operation),
-        selection=selection,
+        operation=operation_of(operation),
+        selection=_selection(filter, execution_ids, everything=everything),
         rate_per_second=rate_per_second,
         canary=canary,
         max_failures=max_failures,
@@ -79,38 +67,17 @@ def create_batch(
     return Call(_METHODS["CreateBatch"], request, plan_reader(CreatedBatch, request))
 
 
-def _operation(operation: BatchOperation) -> batch_pb2.BatchOperation:
-    if isinstance(operation, RetryStep):
-        retry = batch_pb2.BatchRetryStep(
-            max_attempts=operation.max_attempts, accept_in_doubt=operation.accept_in_doubt
-        )
-        if operation.input is not SAME:
-            retry.input_json = json_text(operation.input)
-        return batch_pb2.BatchOperation(retry_step=retry)
-    if isinstance(operation, Restart):
-        restart = batch_pb2.BatchRestart(
-            if_running=_if_running(operation.if_running),
-            accept_in_doubt=operation.accept_in_doubt,
-        )
-        if operation.payload is not SAME:
-            restart.payload_json = json_text(operation.payload)
-        return batch_pb2.BatchOperation(restart=restart)
-    if isinstance(operation, Rerun):
-        rerun = batch_pb2.BatchRerun(
-            force_rerun=operation.force_rerun,
-            preserve=operation.preserve,
-            include_downstream=operation.include_downstream,
-            if_running=_if_running(operation.if_running),
-            accept_in_doubt=operation.accept_in_doubt,
-        )
-        return batch_pb2.BatchOperation(rerun=rerun)
-    if isinstance(operation, CancelExecution):
-        return batch_pb2.BatchOperation(cancel_execution=batch_pb2.BatchCancelExecution())
-    raise TypeError(f"{operation!r} is no operation of batches")
-
-
-def _if_running(choice: IfRunning | str) -> admin_service_pb2.IfRunning.ValueType:
-    return admin_service_pb2.IfRunning.Value(f"IF_RUNNING_{IfRunning(choice.upper()).value}")
+def _selection(
+    wanted: ExecutionFilter | None, execution_ids: Iterable[str] | None, *, everything: bool
+) -> filter_pb2.ExecutionSelection:
+    if (wanted is not None) + (execution_ids is not None) + everything != 1:
+        raise TypeError("give one of filter, execution_ids and everything")
+    if wanted is not None:
+        return filter_pb2.ExecutionSelection(filter=wanted.to_message())
+    if execution_ids is None:
+        return filter_pb2.ExecutionSelection(everything=True)
+    ids = filter_pb2.ExecutionIds(execution_ids=execution_ids)
+    return filter_pb2.ExecutionSelection(execution_ids=ids)
 
 
 def get_batch(batch_id: str) -> Call[Batch]:

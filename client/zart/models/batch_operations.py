@@ -22,7 +22,7 @@ SAME: Final = _Same()
 
 @dataclass(frozen=True)
 class BatchOperation:
-    """What is done to each item of a batch: RetryStep, Restart, Rerun or CancelExecution."""
+    """What is done to each item of a batch: such as ``RetryStep()``."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,23 @@ class Rerun(BatchOperation):
 @dataclass(frozen=True)
 class CancelExecution(BatchOperation):
     """Cancel each execution."""
+
+
+@dataclass(frozen=True)
+class CompleteStep(BatchOperation):
+    """Complete the steps that a filter matches with a result; ``skip``: skip them.
+
+    ``fence``: also those that are RUNNING.
+    """
+
+    result: Json | _Same = SAME
+    skip: bool = False
+    fence: bool = False
+
+
+@dataclass(frozen=True)
+class FailStep(BatchOperation):
+    """Fail the steps that a filter matches. ``fence``: also those that are RUNNING."""
+
+    message: str
+    fence: bool = False

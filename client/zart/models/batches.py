@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from zart.models.batch_operations import BatchOperation
 from zart.models.operations import Refusal
@@ -18,10 +20,14 @@ from zart.models.statuses import (
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSelection:
-    """Which executions are meant: all, or those of ``execution_ids``."""
+    """Which executions are meant: all, those of ``execution_ids``, or those that match a filter.
+
+    ``filter`` has the fields that are set, as JSON has them; None: it is none.
+    """
 
     execution_ids: tuple[str, ...]
     everything: bool
+    filter: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

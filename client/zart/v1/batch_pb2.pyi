@@ -268,7 +268,9 @@ Global___BatchCancelExecution: _TypeAlias = BatchCancelExecution  # noqa: Y015
 
 @_typing.final
 class BatchCompleteStep(_message.Message):
-    """Completes steps by hand. Refused by this version."""
+    """Completes steps by hand, as AdminService.CompleteStep does: those that meet the conditions of the
+    filter, which has to have one on steps.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -306,7 +308,9 @@ Global___BatchCompleteStep: _TypeAlias = BatchCompleteStep  # noqa: Y015
 
 @_typing.final
 class BatchFailStep(_message.Message):
-    """Fails steps by hand. Refused by this version."""
+    """Fails steps by hand, as AdminService.FailStep does: those that meet the conditions of the filter,
+    which has to have one on steps.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -40,11 +40,13 @@ ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
 -- store/batches/selecting.py: insert_items (insert steps)
 -- Write down a piece as items, and return how many the batch has by then.
 -- Locks: batches, which the caller has locked.
--- Parameters: run_keys=$1, as_of=$2, batch_key=$3, last_item=$4, unknown=$5, until=$6, is_last=$7.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3, batch_key=$4, last_item=$5, unknown=$6, until=$7,
+--   is_last=$8.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
-    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    FROM unnest($1::bigint[], $2::integer[])
+    WITH ORDINALITY u(run_key, only_step, n)
     CROSS JOIN LATERAL (
         SELECT execution_key, run_key, run_number, definition_key, status, is_current,
             created_at
@@ -53,18 +55,27 @@ WITH selected AS MATERIALIZED (
         SELECT execution_id FROM zart.executions
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN LATERAL (
-        SELECT step_no, attempt, status, completed_at FROM zart.steps
-        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+        SELECT step_no, status, completed_at, CASE WHEN status <> 'open' THEN attempt ELSE COALESCE(
+            (SELECT t.attempt - (t.lease_token IS NULL)::integer FROM zart.tasks t
+                WHERE t.run_key = steps.run_key AND t.step_no = steps.step_no OFFSET 0),
+            (SELECT h.attempt - 1 FROM zart.held h
+                WHERE h.run_key = steps.run_key AND h.step_no = steps.step_no OFFSET 0),
+                attempt) END AS attempt
+        FROM zart.steps
+        WHERE steps.run_key = r.run_key AND step_no
+            BETWEEN COALESCE(u.only_step, 0) AND COALESCE(u.only_step, 2147483647)
+        ORDER BY step_no) s
     CROSS JOIN LATERAL (
         SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
         WHERE definition_key = r.definition_key OFFSET 0) d
-    WHERE s.status = 'dead' AND s.completed_at <= $2::timestamptz
-        AND r.is_current AND r.created_at <= $2::timestamptz
+    WHERE (u.only_step IS NOT NULL
+            OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
+        AND r.is_current AND r.created_at <= $3::timestamptz
 ), items AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
             run_number, step_no, step_name, attempt)
-    SELECT $3::bigint,
-        $4::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+    SELECT $4::bigint,
+        $5::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
         execution_key, run_key, run_number, step_no, step_name, attempt
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
@@ -72,9 +83,9 @@ WITH selected AS MATERIALIZED (
 ), unknown AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
             done_at)
-    SELECT $3, $4 + (SELECT count(*) FROM selected) + row_number() OVER (),
+    SELECT $4, $5 + (SELECT count(*) FROM selected) + row_number() OVER (),
         execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($5::text::json) u(execution_id text, refusal json)
+    FROM json_to_recordset($6::text::json) u(execution_id text, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
@@ -82,8 +93,8 @@ WITH selected AS MATERIALIZED (
         refused = refused + (SELECT count(*) FROM unknown),
         last_item = last_item + (SELECT count(*) FROM selected)
         + (SELECT count(*) FROM unknown),
-        prepared_until = $6::text::json, is_prepared = $7::boolean
-    WHERE batch_key = $3
+        prepared_until = $7::text::json, is_prepared = $8::boolean
+    WHERE batch_key = $4
     RETURNING selected
 )
 SELECT selected FROM prepared;
@@ -91,11 +102,13 @@ SELECT selected FROM prepared;
 -- store/batches/selecting.py: insert_items (insert executions)
 -- Write down a piece as items, and return how many the batch has by then.
 -- Locks: batches, which the caller has locked.
--- Parameters: run_keys=$1, as_of=$2, batch_key=$3, last_item=$4, unknown=$5, until=$6, is_last=$7.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3, batch_key=$4, last_item=$5, unknown=$6, until=$7,
+--   is_last=$8.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
-    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    FROM unnest($1::bigint[], $2::integer[])
+    WITH ORDINALITY u(run_key, only_step, n)
     CROSS JOIN LATERAL (
         SELECT execution_key, run_key, run_number, definition_key, status, is_current,
             created_at
@@ -105,12 +118,12 @@ WITH selected AS MATERIALIZED (
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
     WHERE true
-        AND r.is_current AND r.created_at <= $2::timestamptz
+        AND r.is_current AND r.created_at <= $3::timestamptz
 ), items AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
             run_number, step_no, step_name, attempt)
-    SELECT $3::bigint,
-        $4::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+    SELECT $4::bigint,
+        $5::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
         execution_key, run_key, run_number, step_no, step_name, attempt
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
@@ -118,9 +131,9 @@ WITH selected AS MATERIALIZED (
 ), unknown AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
             done_at)
-    SELECT $3, $4 + (SELECT count(*) FROM selected) + row_number() OVER (),
+    SELECT $4, $5 + (SELECT count(*) FROM selected) + row_number() OVER (),
         execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($5::text::json) u(execution_id text, refusal json)
+    FROM json_to_recordset($6::text::json) u(execution_id text, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
@@ -128,8 +141,8 @@ WITH selected AS MATERIALIZED (
         refused = refused + (SELECT count(*) FROM unknown),
         last_item = last_item + (SELECT count(*) FROM selected)
         + (SELECT count(*) FROM unknown),
-        prepared_until = $6::text::json, is_prepared = $7::boolean
-    WHERE batch_key = $3
+        prepared_until = $7::text::json, is_prepared = $8::boolean
+    WHERE batch_key = $4
     RETURNING selected
 )
 SELECT selected FROM prepared;
@@ -137,14 +150,15 @@ SELECT selected FROM prepared;
 -- store/batches/selecting.py: count_items (count steps)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, as_of=$2.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3.
 SELECT definition_key, run_status, count(*)::integer AS items,
     count(DISTINCT execution_key)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
-    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    FROM unnest($1::bigint[], $2::integer[])
+    WITH ORDINALITY u(run_key, only_step, n)
     CROSS JOIN LATERAL (
         SELECT execution_key, run_key, run_number, definition_key, status, is_current,
             created_at
@@ -153,26 +167,36 @@ FROM (
         SELECT execution_id FROM zart.executions
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN LATERAL (
-        SELECT step_no, attempt, status, completed_at FROM zart.steps
-        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+        SELECT step_no, status, completed_at, CASE WHEN status <> 'open' THEN attempt ELSE COALESCE(
+            (SELECT t.attempt - (t.lease_token IS NULL)::integer FROM zart.tasks t
+                WHERE t.run_key = steps.run_key AND t.step_no = steps.step_no OFFSET 0),
+            (SELECT h.attempt - 1 FROM zart.held h
+                WHERE h.run_key = steps.run_key AND h.step_no = steps.step_no OFFSET 0),
+                attempt) END AS attempt
+        FROM zart.steps
+        WHERE steps.run_key = r.run_key AND step_no
+            BETWEEN COALESCE(u.only_step, 0) AND COALESCE(u.only_step, 2147483647)
+        ORDER BY step_no) s
     CROSS JOIN LATERAL (
         SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
         WHERE definition_key = r.definition_key OFFSET 0) d
-    WHERE s.status = 'dead' AND s.completed_at <= $2::timestamptz
-        AND r.is_current AND r.created_at <= $2::timestamptz
+    WHERE (u.only_step IS NOT NULL
+            OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
+        AND r.is_current AND r.created_at <= $3::timestamptz
 ) s GROUP BY definition_key, run_status;
 
 -- store/batches/selecting.py: count_items (count executions)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, as_of=$2.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3.
 SELECT definition_key, run_status, count(*)::integer AS items,
     count(DISTINCT execution_key)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
-    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
+    FROM unnest($1::bigint[], $2::integer[])
+    WITH ORDINALITY u(run_key, only_step, n)
     CROSS JOIN LATERAL (
         SELECT execution_key, run_key, run_number, definition_key, status, is_current,
             created_at
@@ -182,5 +206,5 @@ FROM (
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
     WHERE true
-        AND r.is_current AND r.created_at <= $2::timestamptz
+        AND r.is_current AND r.created_at <= $3::timestamptz
 ) s GROUP BY definition_key, run_status;

@@ -10,8 +10,17 @@ from zart.v1 import admin_service_pb2, batch_pb2, filter_pb2
 from zart.v1 import batch_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.decode_admin import IF_RUNNING, UNTIL
-from zart_server.api.decode_filter import step_status_of
-from zart_server.api.fields import has, items_of, json_of, name_of, names_of, optional_number
+from zart_server.api.decode_by_hand import result_of
+from zart_server.api.decode_filter import filter_of, step_status_of
+from zart_server.api.fields import (
+    has,
+    items_of,
+    json_of,
+    name_of,
+    names_of,
+    optional_number,
+    text_of,
+)
 from zart_server.api.identity import may_have
 from zart_server.api.plans import planning_of
 from zart_server.domain.batches import (
@@ -36,7 +45,6 @@ from zart_server.domain.pacing import FASTEST, SLOWEST
 OneBatchRequest: TypeAlias = (
     pb.GetBatchRequest | pb.PauseBatchRequest | pb.ResumeBatchRequest | pb.CancelBatchRequest
 )
-_NOT_YET = "is not taken by this server"
 
 
 def one_batch(request: OneBatchRequest) -> OneBatch:
@@ -66,6 +74,10 @@ def create_batch(request: pb.CreateBatchRequest) -> CreateBatch:
             ),
             planning=check(planning_of, request),
         )
+    wanted = command.selection.filter
+    is_by_hand = command.operation.kind in (BatchKind.COMPLETE_STEP, BatchKind.FAIL_STEP)
+    if is_by_hand and not (wanted is not None and wanted.has_step_conditions):
+        raise InvalidField("selection", "has to be a filter with a condition on steps: which ones?")
     is_cancelling = command.operation.kind is BatchKind.CANCEL_EXECUTION
     if is_cancelling and not may_have(Role.STARTER):
         raise RoleRequired(Role.STARTER, "to have executions cancelled")
@@ -145,10 +157,15 @@ def _rate(request: pb.CreateBatchRequest | pb.UpdateBatchRequest) -> float | Non
 
 def _selection(selection: filter_pb2.ExecutionSelection) -> Selection:
     which = selection.WhichOneof("by")
+    if which == "filter":
+        wanted = filter_of(selection.filter, "selection.filter")
+        if wanted.is_empty:
+            raise InvalidField("selection.filter", "is empty: all executions are everything")
+        return Selection(filter=wanted)
     if which == "everything" and selection.everything:
         return Selection()
     if which != "execution_ids":
-        raise InvalidField("selection", "set execution_ids, or everything")
+        raise InvalidField("selection", "set filter, execution_ids, or everything")
     field = "selection.execution_ids.execution_ids"
     ids = names_of(selection.execution_ids.execution_ids, field, MOST_ITEMS)
     if not ids:
@@ -160,10 +177,7 @@ def _operation(operation: batch_pb2.BatchOperation) -> BatchOperation:
     which = operation.WhichOneof("operation")
     if which is None:
         raise InvalidField("operation", "is empty")
-    path = f"operation.{which}"
-    if which not in _DECODERS:
-        raise InvalidField(path, _NOT_YET)
-    return _DECODERS[which](getattr(operation, which), path)
+    return _DECODERS[which](getattr(operation, which), f"operation.{which}")
 
 
 def _retry_step(wanted: batch_pb2.BatchRetryStep, path: str) -> BatchOperation:
@@ -216,11 +230,34 @@ def _if_running(value: admin_service_pb2.IfRunning.ValueType, path: str) -> IfRu
     return IF_RUNNING[value] if value else IfRunning.FAIL
 
 
+def _complete_step(wanted: batch_pb2.BatchCompleteStep, path: str) -> BatchOperation:
+    with Checks() as check:
+        return BatchOperation(
+            BatchKind.COMPLETE_STEP,
+            result_json=check(result_of, wanted, f"{path}."),
+            is_skip=wanted.skip,
+            fence=wanted.fence,
+        )
+
+
+def _fail_step(wanted: batch_pb2.BatchFailStep, path: str) -> BatchOperation:
+    with Checks() as check:
+        if not wanted.message or wanted.message.isspace():
+            check.fail(f"{path}.message", "is empty: say why the steps are failed")
+        return BatchOperation(
+            BatchKind.FAIL_STEP,
+            message=check(text_of, wanted.message, f"{path}.message"),
+            fence=wanted.fence,
+        )
+
+
 _DECODERS: Mapping[str, Callable[[Any, str], BatchOperation]] = {
     "retry_step": _retry_step,
     "restart": _restart,
     "rerun": _rerun,
     "cancel_execution": _cancel,
+    "complete_step": _complete_step,
+    "fail_step": _fail_step,
 }
 _BATCH_STATUS = {
     batch_pb2.BatchStatus.Value(f"BATCH_STATUS_{status.name}"): status for status in BatchStatus

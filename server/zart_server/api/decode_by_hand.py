@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zart.v1 import admin_service_pb2 as pb
+from zart.v1.batch_pb2 import BatchCompleteStep
 from zart_server.api.checks import Checks
 from zart_server.api.fields import json_of, name_of, optional_number, text_of
 from zart_server.api.plans import planning_of
@@ -16,7 +17,7 @@ def complete_step(request: pb.CompleteStepRequest) -> CompleteStep:
         return CompleteStep(
             execution_id=check(name_of, request.execution_id, "execution_id"),
             step_name=check(name_of, request.step_name, "step_name"),
-            result_json=check(_result_of, request),
+            result_json=check(result_of, request),
             is_skip=request.skip,
             fence=request.fence,
             expected_attempt=check(optional_number, request, "expected_attempt", 0),
@@ -25,15 +26,16 @@ def complete_step(request: pb.CompleteStepRequest) -> CompleteStep:
         )
 
 
-def _result_of(request: pb.CompleteStepRequest) -> str:
+def result_of(request: pb.CompleteStepRequest | BatchCompleteStep, path: str = "") -> str:
+    """Decode what a step is completed with, which stands at ``path`` in its request."""
     kind = request.WhichOneof("result_kind")
     if kind is None:
-        raise InvalidField("result", "is missing: set one of result, result_json and skip")
+        raise InvalidField(f"{path}result", "is missing: set one of result, result_json and skip")
     if kind == "skip":
         if not request.skip:
-            raise InvalidField("skip", "is false: leave it out, and give a result")
+            raise InvalidField(f"{path}skip", "is false: leave it out, and give a result")
         return SKIPPED
-    text = json_of(request, "result_kind", "result")
+    text = json_of(request, "result_kind", "result", path)
     return SKIPPED if text is None else text
 
 

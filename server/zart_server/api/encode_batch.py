@@ -20,6 +20,7 @@ from zart_server.domain.batches import (
     Outcomes,
     Selection,
 )
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import IfRunning
 
 _STATUS = {s: batch_pb2.BatchStatus.Value(f"BATCH_STATUS_{s.name}") for s in BatchStatus}
@@ -76,10 +77,30 @@ def _outcomes(outcomes: Outcomes) -> batch_pb2.BatchOutcomes:
 
 
 def _selection(selection: Selection) -> filter_pb2.ExecutionSelection:
+    if selection.filter is not None:
+        return filter_pb2.ExecutionSelection(filter=_filter(selection.filter))
     if selection.is_everything:
         return filter_pb2.ExecutionSelection(everything=True)
     ids = filter_pb2.ExecutionIds(execution_ids=selection.execution_ids)
     return filter_pb2.ExecutionSelection(execution_ids=ids)
+
+
+def _filter(wanted: ExecutionFilter) -> filter_pb2.ExecutionFilter:
+    return filter_pb2.ExecutionFilter(
+        task_name=wanted.task_name,
+        statuses=[RUN_STATUS[status] for status in wanted.statuses],
+        step_statuses=[STEP_STATUS[status] for status in wanted.step_statuses],
+        step_pattern=wanted.step_pattern,
+        error_group_id=wanted.error_group_id,
+        error_contains=wanted.error_contains,
+        dead_after=timestamp(wanted.dead_after),
+        dead_before=timestamp(wanted.dead_before),
+        created_after=timestamp(wanted.created_after),
+        created_before=timestamp(wanted.created_before),
+        execution_id_prefix=wanted.execution_id_prefix,
+        triggered_by=wanted.triggered_by,
+        rule_id=wanted.rule_id,
+    )
 
 
 def _operation(operation: BatchOperation) -> batch_pb2.BatchOperation:
@@ -119,11 +140,27 @@ def _cancel(_operation: BatchOperation) -> batch_pb2.BatchOperation:
     return batch_pb2.BatchOperation(cancel_execution=batch_pb2.BatchCancelExecution())
 
 
+def _complete_step(operation: BatchOperation) -> batch_pb2.BatchOperation:
+    complete = batch_pb2.BatchCompleteStep(fence=operation.fence)
+    if operation.is_skip:
+        complete.skip = True
+    else:
+        complete.result_json = operation.result_json
+    return batch_pb2.BatchOperation(complete_step=complete)
+
+
+def _fail_step(operation: BatchOperation) -> batch_pb2.BatchOperation:
+    fail = batch_pb2.BatchFailStep(message=operation.message, fence=operation.fence)
+    return batch_pb2.BatchOperation(fail_step=fail)
+
+
 _ENCODERS: Mapping[BatchKind, Callable[[BatchOperation], batch_pb2.BatchOperation]] = {
     BatchKind.RETRY_STEP: _retry_step,
     BatchKind.RESTART: _restart,
     BatchKind.RERUN: _rerun,
     BatchKind.CANCEL_EXECUTION: _cancel,
+    BatchKind.COMPLETE_STEP: _complete_step,
+    BatchKind.FAIL_STEP: _fail_step,
 }
 
 

@@ -16,7 +16,7 @@ def refused_for(operation: BatchOperation, run_status: RunStatus, graph: Graph) 
     kind = operation.kind
     if kind is BatchKind.CANCEL_EXECUTION:
         return RunFinished.reason if run_status.is_finished else ""
-    if kind is BatchKind.RETRY_STEP:
+    if kind.is_of_steps:
         return RunFinished.reason if run_status is RunStatus.CANCELLED else ""
     if kind is BatchKind.RERUN:
         named = {*operation.force_rerun, *operation.preserve}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from zart_server.domain.commands import Caller
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import IfRunning, RunStatus, StepStatus
 from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.plans import NO_PLAN, Planning
@@ -26,11 +27,13 @@ class BatchKind(StrEnum):
     RESTART = "restart"
     RERUN = "rerun"
     CANCEL_EXECUTION = "cancel_execution"
+    COMPLETE_STEP = "complete_step"
+    FAIL_STEP = "fail_step"
 
     @property
     def is_of_steps(self) -> bool:
         """Whether its items are steps; else they are executions."""
-        return self is BatchKind.RETRY_STEP
+        return self in (BatchKind.RETRY_STEP, BatchKind.COMPLETE_STEP, BatchKind.FAIL_STEP)
 
     @property
     def makes_runs(self) -> bool:
@@ -48,6 +51,8 @@ _RECORDED = {
     BatchKind.RESTART: OperationKind.RESTART,
     BatchKind.RERUN: OperationKind.RERUN,
     BatchKind.CANCEL_EXECUTION: OperationKind.CANCEL,
+    BatchKind.COMPLETE_STEP: OperationKind.COMPLETE_STEP,
+    BatchKind.FAIL_STEP: OperationKind.FAIL_STEP,
 }
 
 
@@ -96,6 +101,10 @@ class BatchOperation:
     if_running: IfRunning = IfRunning.FAIL
     accept_in_doubt: bool = False
     input_json: str | None = None
+    result_json: str = ""
+    is_skip: bool = False
+    message: str = ""
+    fence: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return it as it is stored: without what is as ever."""
@@ -119,19 +128,20 @@ class BatchOperation:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which executions are meant: all, or those of ``execution_ids``, none of them twice."""
+    """Which executions are meant: those of ``execution_ids``, those that match, or all."""
 
     execution_ids: tuple[str, ...] = ()
+    filter: ExecutionFilter | None = None
 
     @property
     def is_everything(self) -> bool:
         """Whether all are meant."""
-        return not self.execution_ids
+        return not self.execution_ids and self.filter is None
 
     @property
     def shown(self) -> Selection:
         """The selection as it is told: with the first of the ids only."""
-        return Selection(self.execution_ids[:_SHOWN_IDS])
+        return Selection(self.execution_ids[:_SHOWN_IDS], self.filter)
 
 
 class Counts(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import Batch, BatchPauseCause, BatchStatus
-from zart_server.domain.errors import TooManyItems
+from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
 from zart_server.domain.operations import OperationKind, OperationStatus, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.operations.do_items import do_items
@@ -81,7 +81,7 @@ async def work_on(
                     await _begin(tx, batch_key)
                 return Progress(is_preparing=True)
             return await _do(tx, taken, asked, refusal_of)
-    except TooManyItems as error:
+    except (TooManyItems, InvalidField, NotFound) as error:  # it cannot be prepared
         await _give_up(db, batch_key, error.message)
         return Progress(is_over=True)
 

@@ -78,8 +78,8 @@ async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
         return command.selection.execution_ids[first : first + count]
 
     while True:
-        found, begin = await find_piece(tx, kind, command.selection, ids, begin, _PIECE)
-        kinds = await count_items(tx, kind, found.run_keys, as_of)
+        found, begin = await find_piece(tx, kind, command.selection, ids, begin, _PIECE, as_of)
+        kinds = await count_items(tx, kind, found, as_of)
         graphs = await find_definitions(tx, {one.definition_key for one in kinds})
         for one in kinds:
             graph = graphs[one.definition_key].graph
@@ -114,6 +114,8 @@ def _told_plan(
 
 
 def _told(selection: Selection) -> str:
+    if selection.filter is not None:
+        return "by filter"
     if selection.is_everything:
         return "of all executions"
     return f"of {len(selection.execution_ids)} execution_ids"

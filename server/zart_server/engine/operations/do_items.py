@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from zart_server.domain.batches import BatchKind, BatchOperation
+from zart_server.domain.by_hand import CompleteStep, FailStep
 from zart_server.domain.commands import Caller, CancelExecution, Rerun, Restart, RetryStep
 from zart_server.domain.errors import ZartError
 from zart_server.engine.operations.cancel import cancel_executions
+from zart_server.engine.operations.complete_step import complete_steps
+from zart_server.engine.operations.fail_step import fail_steps
 from zart_server.engine.operations.rerun import rerun
 from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.retry_step import retry_steps
@@ -67,11 +70,36 @@ def _cancel(_operation: BatchOperation, item: PendingItem) -> CancelExecution:
     return CancelExecution(item.execution_id, item.run_number)
 
 
+def _complete_step(operation: BatchOperation, item: PendingItem) -> CompleteStep:
+    return CompleteStep(
+        execution_id=item.execution_id,
+        step_name=item.step_name,
+        result_json=operation.result_json,
+        is_skip=operation.is_skip,
+        fence=operation.fence,
+        expected_attempt=item.attempt,
+        expected_run_number=item.run_number,
+    )
+
+
+def _fail_step(operation: BatchOperation, item: PendingItem) -> FailStep:
+    return FailStep(
+        execution_id=item.execution_id,
+        step_name=item.step_name,
+        message=operation.message,
+        fence=operation.fence,
+        expected_attempt=item.attempt,
+        expected_run_number=item.run_number,
+    )
+
+
 _DOES: Mapping[BatchKind, tuple[_Operate, _Command]] = {
     BatchKind.RETRY_STEP: (retry_steps, _retry_step),
     BatchKind.RESTART: (restart, _restart),
     BatchKind.RERUN: (rerun, _rerun),
     BatchKind.CANCEL_EXECUTION: (cancel_executions, _cancel),
+    BatchKind.COMPLETE_STEP: (complete_steps, _complete_step),
+    BatchKind.FAIL_STEP: (fail_steps, _fail_step),
 }
 
 

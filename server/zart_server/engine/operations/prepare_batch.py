@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 from zart_server.domain.batches import MOST_ITEMS, BatchKind, Selection
@@ -13,6 +14,7 @@ from zart_server.store.batches.selecting import (
     Found,
     SelectedPiece,
     find_all,
+    find_by_filter,
     find_by_ids,
     ids_of,
     insert_items,
@@ -35,7 +37,7 @@ async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf
         return await ids_of(tx, row.batch_key, begin, count)
 
     found, until = await find_piece(
-        tx, batch.operation.kind, batch.selection, ids, row.prepared_until, limit
+        tx, batch.operation.kind, batch.selection, ids, row.prepared_until, limit, batch.as_of
     )
     refused = [(id_, refusal_of(ExecutionNotFound(id_))) for id_ in found.unknown]
     selected = await insert_items(
@@ -43,7 +45,7 @@ async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf
         row.batch_key,
         row.last_item,
         batch.operation.kind,
-        SelectedPiece(found.run_keys, refused, until),
+        SelectedPiece(found, refused, until),
         batch.as_of,
     )
     if selected > MOST_ITEMS:
@@ -58,8 +60,11 @@ async def find_piece(
     ids: IdsOf,
     begin: list[int | str] | None,
     limit: int,
+    as_of: datetime,
 ) -> tuple[Found, list[int | str] | None]:
     """Return a piece of what is selected, and where the next one begins; None: nowhere."""
+    if selection.filter is not None:
+        return await find_by_filter(connection, selection.filter, kind, begin, limit, as_of)
     if selection.is_everything:
         return await find_all(connection, kind, begin, limit)
     first = 0 if begin is None else int(begin[0])

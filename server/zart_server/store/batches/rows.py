@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from zart_server.domain.batches import (
     Selection,
 )
 from zart_server.domain.commands import Caller, Page
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.operations import OperationKind
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import NewOperation, record_operations
@@ -63,7 +64,7 @@ class BatchRow:
                 status=status,
                 pause_cause=BatchPauseCause(cause) if cause else None,
                 operation=BatchOperation.of_json(json.loads(row["operation"])),
-                selection=Selection(tuple(json.loads(row["selection"])["execution_ids"])),
+                selection=_selection(json.loads(row["selection"])),
                 as_of=row["as_of"],
                 counts=counts,
                 pace=pace,
@@ -80,6 +81,13 @@ class BatchRow:
                 ),
             ),
         )
+
+
+def _selection(values: Mapping[str, Any]) -> Selection:
+    chosen = values["filter"]
+    return Selection(
+        tuple(values["execution_ids"]), None if chosen is None else ExecutionFilter.of_json(chosen)
+    )
 
 
 def _expected_end(
@@ -173,7 +181,12 @@ async def insert_batch(
         *_INSERT.arguments(
             batch_id=batch_id,
             operation=json.dumps(command.operation.to_json(), ensure_ascii=False),
-            selection=json.dumps({"execution_ids": selection.shown.execution_ids}),
+            selection=json.dumps(
+                {
+                    "execution_ids": selection.shown.execution_ids,
+                    "filter": None if selection.filter is None else selection.filter.to_json(),
+                }
+            ),
             execution_ids=selection.execution_ids or None,
             as_of=as_of,
             rate=command.pace.rate_per_second,

@@ -13,11 +13,13 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import BatchKind
+from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus
 from zart_server.domain.operations import Refusal
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import to_text
 from zart_server.store.reads.listed_runs import CURRENT, DEAD
+from zart_server.store.reads.selected import select_page
 from zart_server.store.statement import Statement
 
 # In the order in which a run may go from one to the next: what moves on is still found later.
@@ -35,10 +37,19 @@ Place: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
 
 
 class Found(NamedTuple):
-    """A piece of what is selected: current runs, and ids that no execution has."""
+    """A piece of what is selected: current runs, and ids that no execution has.
+
+    ``step_nos``: which step of each run is meant; None: those that are dead.
+    """
 
     run_keys: list[int]
     unknown: list[str]
+    step_nos: list[int | None]
+
+    @classmethod
+    def of_runs(cls, run_keys: Sequence[int], unknown: Sequence[str] = ()) -> Found:
+        """Return a piece of whole runs."""
+        return cls(list(run_keys), list(unknown), [None] * len(run_keys))
 
 
 _BY_STATUS = {
@@ -82,10 +93,31 @@ async def ids_of(connection: Connection, batch_key: int, begin: int, limit: int)
 async def find_by_ids(connection: Connection, execution_ids: Sequence[str]) -> Found:
     """Return the current runs of executions, and which ids are unknown."""
     rows = await connection.fetch(_BY_IDS.text, *_BY_IDS.arguments(execution_ids=execution_ids))
-    return Found(
+    return Found.of_runs(
         [row[1] for row in rows if row[1] is not None],
         [row[0] for row in rows if row[1] is None],
     )
+
+
+async def find_by_filter(
+    connection: Connection,
+    wanted: ExecutionFilter,
+    kind: BatchKind,
+    begin: Place | None,
+    limit: int,
+    as_of: datetime,
+) -> tuple[Found, Place | None]:
+    """Return a piece of what a filter selects, and where the next begins; raises as it does."""
+    after = None if begin is None else int(begin[0])
+    page = await select_page(connection, wanted, after, limit, as_of=as_of)
+    following: Place | None = None if page.next_key is None else [page.next_key]
+    if kind.is_of_steps:
+        found = Found(
+            [item.run_key for item in page.items], [], [item.step_no for item in page.items]
+        )
+    else:
+        found = Found.of_runs(list(dict.fromkeys(item.run_key for item in page.items)))
+    return found, following
 
 
 async def find_all(
@@ -108,18 +140,27 @@ async def find_all(
         following = [number, rows[-1][1], rows[-1][2]]
     elif number < len(_IN_ORDER) - 1:
         following = [number + 1, *_BEGIN[1:]]
-    return Found([row[0] for row in rows], []), following
+    return Found.of_runs([row[0] for row in rows]), following
 
 
 # Of a step its run's definition knows the name.
 _OF_STEPS = """
     CROSS JOIN LATERAL (
-        SELECT step_no, attempt, status, completed_at FROM zart.steps
-        WHERE steps.run_key = r.run_key ORDER BY step_no) s
+        SELECT step_no, status, completed_at, CASE WHEN status <> 'open' THEN attempt ELSE COALESCE(
+            (SELECT t.attempt - (t.lease_token IS NULL)::integer FROM zart.tasks t
+                WHERE t.run_key = steps.run_key AND t.step_no = steps.step_no OFFSET 0),
+            (SELECT h.attempt - 1 FROM zart.held h
+                WHERE h.run_key = steps.run_key AND h.step_no = steps.step_no OFFSET 0),
+            attempt) END AS attempt
+        FROM zart.steps
+        WHERE steps.run_key = r.run_key AND step_no
+            BETWEEN COALESCE(u.only_step, 0) AND COALESCE(u.only_step, 2147483647)
+        ORDER BY step_no) s
     CROSS JOIN LATERAL (
         SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
         WHERE definition_key = r.definition_key OFFSET 0) d
-    WHERE s.status = 'dead' AND s.completed_at <= :as_of::timestamptz"""
+    WHERE (u.only_step IS NOT NULL
+        OR (s.status = 'dead' AND s.completed_at <= :as_of::timestamptz))"""
 _OF_EXECUTIONS = """
     CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
     WHERE true"""
@@ -130,7 +171,8 @@ def _selected(of: str) -> str:
     return f"""
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
             r.status AS run_status, step_no, step_name, s.attempt
-        FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n)
+        FROM unnest(:run_keys::bigint[], :step_nos::integer[])
+            WITH ORDINALITY u(run_key, only_step, n)
         CROSS JOIN LATERAL (
             SELECT execution_key, run_key, run_number, definition_key, status, is_current,
                 created_at
@@ -185,7 +227,7 @@ class SelectedPiece(NamedTuple):
     ``until`` is where the next piece begins; None: this was the last.
     """
 
-    run_keys: Sequence[int]
+    found: Found
     refused: Sequence[tuple[str, Refusal]]
     until: Place | None
 
@@ -208,7 +250,8 @@ async def insert_items(
         *statement.arguments(
             batch_key=batch_key,
             last_item=last_item,
-            run_keys=piece.run_keys,
+            run_keys=piece.found.run_keys,
+            step_nos=piece.found.step_nos,
             unknown=to_text(
                 [{"execution_id": id_, "refusal": asdict(why)} for id_, why in piece.refused]
             ),
@@ -244,11 +287,12 @@ _COUNT = {
 
 
 async def count_items(
-    connection: Connection, kind: BatchKind, run_keys: Sequence[int], as_of: datetime
+    connection: Connection, kind: BatchKind, found: Found, as_of: datetime
 ) -> list[SelectedKind]:
     """Count the items that a piece would have, by what becomes of them."""
     statement = _COUNT["steps" if kind.is_of_steps else "executions"]
     rows = await connection.fetch(
-        statement.text, *statement.arguments(run_keys=run_keys, as_of=as_of)
+        statement.text,
+        *statement.arguments(run_keys=found.run_keys, step_nos=found.step_nos, as_of=as_of),
     )
     return [SelectedKind(row[0], RunStatus(row[1]), row[2], row[3], tuple(row[4])) for row in rows]
