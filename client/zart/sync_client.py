@@ -21,6 +21,7 @@ from zart.calls import (
     dispatch,
     doubts,
     execution,
+    filtered,
     resuming,
 )
 from zart.calls.call import Call, ListCall
@@ -259,7 +260,9 @@ class SyncClient:
     get_execution = _method(execution.get_execution)
     get_step = _method(execution.get_step)
     explain_step = _method(execution.explain_step)
-    list_executions = _listing(execution.list_executions)
+    list_executions = _listing(filtered.list_executions)
+    count_executions = _method(filtered.count_executions)
+    list_error_groups = _listing(filtered.list_error_groups)
     cancel_execution = _method(execution.cancel_execution)
     list_task_definitions = _listing(definitions.list_task_definitions)
     get_task_definition = _method(definitions.get_task_definition)

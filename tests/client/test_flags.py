@@ -30,7 +30,7 @@ SWITCHES = {
     ("command", "method"),
     [
         ("start", "StartExecution"), ("list", "ListExecutions"), ("status", "GetStep"),
-        ("status", "GetExecution"), ("why", "ExplainStep"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
+        ("status", "GetExecution"), ("why", "ExplainStep"), ("errors", "ListErrorGroups"), ("watch", "WatchExecution"), ("cancel", "CancelExecution"),
         ("tasks", "ListTaskDefinitions"), ("retry-step", "RetryStep"), ("restart", "Restart"),
         ("skip-step", "CompleteStep"), ("complete-step", "CompleteStep"), ("fail-step", "FailStep"),
         ("rerun", "Rerun"), ("pause", "Pause"), ("resume", "Resume"), ("runs", "ListRuns"),

@@ -52,6 +52,8 @@ TABLE = [
     ("GET", "/admin/v1/executions/{execution_id}/rule-holds", "ListRuleHolds"),
     ("POST", "/api/v1/executions", "StartExecution"),
     ("GET", "/api/v1/executions", "ListExecutions"),
+    ("GET", "/api/v1/executions:count", "CountExecutions"),
+    ("GET", "/api/v1/error-groups", "ListErrorGroups"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),
     ("GET", "/api/v1/executions/{execution_id}", "GetExecution"),
     ("GET", "/api/v1/executions/{execution_id}/explain", "ExplainStep"),

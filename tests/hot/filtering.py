@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
-from hot.states import GROUPS
+from hot.states import GROUPS, MANY
 from zart_server.domain.error_kinds import ErrorKind
+from zart_server.domain.errors import FilterTooBroad
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.dead_steps import Death, find_untold, tell_kinds
+from zart_server.store.reads.error_groups import list_error_groups
+from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.filtered import find_filtered
 from zart_server.store.reads.selected import select_page
 
@@ -57,12 +61,14 @@ async def filtering_by_what_no_index_has(tx: Explained) -> None:
     )
 
 
-@scenario(10_000)
+@scenario(10_001)
 async def filtering_by_states_of_steps(tx: Explained) -> None:
     paused = ExecutionFilter("many", step_statuses=(StepStatus.PAUSED,))
     await find_filtered(tx.tx, paused, None, BATCH)
     await find_filtered(tx.tx, replace(paused, execution_id_prefix="x-3"), None, BATCH)
     await find_filtered(tx.tx, ExecutionFilter(error_contains="yes"), None, BATCH)
+    with contextlib.suppress(FilterTooBroad):
+        await find_filtered(tx.tx, replace(paused, task_name=""), None, BATCH)
 
 
 @scenario()
@@ -101,3 +107,26 @@ async def filtering_by_a_rule(tx: Explained) -> None:
     )
     for rule_id in ("pr-many", "pr-none"):
         await select_page(tx.tx, ExecutionFilter(rule_id=rule_id), None, BATCH)
+
+
+@scenario(MANY // 5)
+async def counting_errors(tx: Explained) -> None:
+    for wanted in (
+        ExecutionFilter(),
+        ExecutionFilter("many", error_group_id="eg-1"),
+        ExecutionFilter(dead_after=_LONG_AGO),
+        ExecutionFilter(statuses=(RunStatus.FAILED,), error_contains="no"),
+    ):
+        await list_error_groups(tx.tx, wanted, None, BATCH)
+
+
+# Each is counted by an index, or looked at as far as there is time.
+@scenario(2 * MANY)
+async def counting_executions(tx: Explained) -> None:
+    for wanted in (
+        ExecutionFilter(),
+        ExecutionFilter("many"),
+        _DEAD,
+        ExecutionFilter("many", step_statuses=(StepStatus.DEAD,)),
+    ):
+        await count_executions(tx.tx, wanted)

@@ -113,7 +113,7 @@ async def test_every_method_is_for_its_role_and_for_admins(connect: Connect, cal
 ROLES = {
     "viewer": {
         "ListRuns", "GetPauseRule", "ListPauseRules", "GetExecution", "GetStep", "ListExecutions",
-        "ListInDoubt", "CompareRuns",
+        "ListInDoubt", "CompareRuns", "CountExecutions", "ListErrorGroups",
         "ExplainStep", "WatchExecution", "WatchPauseRule", "VerifyPauseRule",
         "ListTaskDefinitions", "GetTaskDefinition",
         "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypedDict
 
-from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
-from zart.calls.filters import ExecutionFilter, run_statuses
-from zart.calls.filters import step_statuses as encoded_step_statuses
+from zart.calls.call import Call, plan_reader, reader, span
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.decoding import decode
 from zart.errors import Refused, from_status
@@ -22,10 +19,8 @@ from zart.models import (
     IfInDoubt,
     Json,
     Retry,
-    RunStatus,
     Step,
     StepSpec,
-    StepStatus,
 )
 from zart.tasks import Task
 from zart.v1 import execution_service_pb2 as pb
@@ -205,35 +200,6 @@ def explain_step(
         execution_id=execution_id, step_name=step_name, run_number=run_number
     )
     return Call(_METHODS["ExplainStep"], request, reader(Explanation))
-
-
-def list_executions(
-    filter: ExecutionFilter | None = None,  # noqa: A002 - the proto's name
-    *,
-    task_name: str = "",
-    statuses: Sequence[RunStatus | str] = (),
-    step_statuses: Sequence[StepStatus | str] = (),
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-    page_size: int = 0,
-    page_token: str = "",
-) -> ListCall[Execution]:
-    """List executions, newest first, by a ``zart.ExecutionFilter`` or by single conditions.
-
-    Statuses are given by name. Raises FilterTooBroad, ErrorGroupNotFound, PauseRuleNotFound, and
-    ValueError for an unknown status; InvalidField for a filter beside single conditions.
-    """
-    request = pb.ListExecutionsRequest(
-        filter=None if filter is None else filter.to_message(),
-        task_name=task_name,
-        statuses=run_statuses(statuses),
-        step_statuses=encoded_step_statuses(step_statuses),
-        created_after=None if created_after is None else moment(created_after),
-        created_before=None if created_before is None else moment(created_before),
-        page_size=page_size,
-        page_token=page_token,
-    )
-    return ListCall(_METHODS["ListExecutions"], request, page_reader(Execution, "executions"))
 
 
 def cancel_execution(

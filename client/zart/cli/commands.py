@@ -28,6 +28,11 @@ MODULES = {
         ),
         "cancel": "Cancel the current run.",
     },
+    "errors": {
+        "errors": (
+            "List the kinds of errors that steps are dead of, those of the most steps first."
+        ),
+    },
     "why": {
         "why": "Tell why a step is not completed: every cause that holds, and what to do next.",
     },

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.calls import definitions, execution
+from zart.calls import definitions, execution, filtered
 from zart.calls.filters import ExecutionFilter
 from zart.cli import done, render
 from zart.cli.admin import ExpectRun, confirm_end_of_run
@@ -90,9 +90,9 @@ def list_executions(session: Session, wanted: ExecutionFilter, limit: Limit = 50
     """
     first = {name: getattr(wanted, name) for name in _FIRST}
     if wanted == ExecutionFilter(**first):  # understood by servers of earlier versions, too
-        call = execution.list_executions(**first)
+        call = filtered.list_executions(**first)
     else:
-        call = execution.list_executions(wanted)
+        call = filtered.list_executions(wanted)
     session.run_list(call, limit, render.EXECUTIONS, render.execution)
 
 

@@ -39,6 +39,12 @@ from zart.models.executions import (
     Step,
     StepError,
 )
+from zart.models.filtered import (
+    ErrorGroup,
+    ExecutionCounts,
+    StatusCount,
+    StepStatusCount,
+)
 from zart.models.json_value import Json
 from zart.models.leases import ExtendResult, LeasedTask, ReportResult
 from zart.models.operations import (
@@ -109,7 +115,9 @@ __all__ = [
     "DeadStep",
     "DeletedBreaker",
     "EndedStep",
+    "ErrorGroup",
     "Execution",
+    "ExecutionCounts",
     "ExecutionSelection",
     "ExecutionState",
     "ExplainedStep",
@@ -153,11 +161,13 @@ __all__ = [
     "RunSide",
     "RunStatus",
     "RunTrigger",
+    "StatusCount",
     "Step",
     "StepError",
     "StepResolution",
     "StepSpec",
     "StepStatus",
+    "StepStatusCount",
     "TaskDefinition",
     "UpdatedPauseRule",
     "WarningKind",

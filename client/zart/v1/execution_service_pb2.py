@@ -26,13 +26,14 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from zart.v1 import error_group_pb2 as zart_dot_v1_dot_error__group__pb2
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 from zart.v1 import explain_pb2 as zart_dot_v1_dot_explain__pb2
 from zart.v1 import filter_pb2 as zart_dot_v1_dot_filter__pb2
 from zart.v1 import task_definition_pb2 as zart_dot_v1_dot_task__definition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fzart/v1/execution_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17zart/v1/execution.proto\x1a\x15zart/v1/explain.proto\x1a\x14zart/v1/filter.proto\x1a\x1dzart/v1/task_definition.proto\"\xa7\x02\n\x15StartExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\ttask_name\x18\x02 \x01(\t\x12)\n\x07payload\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x16\n\x0cpayload_json\x18\x04 \x01(\tH\x00\x12 \n\x05steps\x18\x05 \x03(\x0b\x32\x11.zart.v1.StepSpec\x12$\n\tif_exists\x18\x06 \x01(\x0e\x32\x11.zart.v1.IfExists\x12\x14\n\x0ctriggered_by\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x10\n\x08incident\x18\n \x01(\tB\x0e\n\x0cpayload_kind\"Q\n\x16StartExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\x9b\x01\n\x1b\x42\x61tchStartExecutionsRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.zart.v1.StartExecutionRequest\x12\x14\n\x0ctriggered_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\"f\n\x1c\x42\x61tchStartExecutionsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.zart.v1.BatchStartExecutionsResult\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"u\n\x1a\x42\x61tchStartExecutionsResult\x12\'\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.ExecutionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"S\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x17\n\nrun_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"v\n\x14GetExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x19\n\x03run\x18\x02 \x01(\x0b\x32\x0c.zart.v1.Run\x12\x1c\n\x05steps\x18\x03 \x03(\x0b\x32\r.zart.v1.Step\"a\n\x0eGetStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x17\n\nrun_number\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\".\n\x0fGetStepResponse\x12\x1b\n\x04step\x18\x01 \x01(\x0b\x32\r.zart.v1.Step\"e\n\x12\x45xplainStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x17\n\nrun_number\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"<\n\x13\x45xplainStepResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.zart.v1.ExplainedStep\"\xb4\x02\n\x15ListExecutionsRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12$\n\x08statuses\x18\x02 \x03(\x0e\x32\x12.zart.v1.RunStatus\x12*\n\rstep_statuses\x18\x03 \x03(\x0e\x32\x13.zart.v1.StepStatus\x12\x31\n\rcreated_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12(\n\x06\x66ilter\x18\x08 \x01(\x0b\x32\x18.zart.v1.ExecutionFilter\"Y\n\x16ListExecutionsResponse\x12&\n\nexecutions\x18\x01 \x03(\x0b\x32\x12.zart.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdf\x01\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12 \n\x13\x65xpected_run_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08incident\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nplan_token\x18\x08 \x01(\tB\x16\n\x14_expected_run_number\"\x96\x01\n\x17\x43\x61ncelExecutionResponse\x12\x19\n\x03run\x18\x01 \x01(\x0b\x32\x0c.zart.v1.Run\x12)\n\x0c\x66\x65nced_steps\x18\x02 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x12\n\nplan_token\x18\x04 \x01(\t\x12\x0f\n\x07planned\x18\x05 \x01(\x08\"U\n\x15WatchExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x17\n\nrun_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"x\n\x16WatchExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x19\n\x03run\x18\x02 \x01(\x0b\x32\x0c.zart.v1.Run\x12\x1c\n\x05steps\x18\x03 \x03(\x0b\x32\r.zart.v1.Step\"C\n\x1aListTaskDefinitionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\x1bListTaskDefinitionsResponse\x12\x31\n\x10task_definitions\x18\x01 \x03(\x0b\x32\x17.zart.v1.TaskDefinition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x18GetTaskDefinitionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_version\"M\n\x19GetTaskDefinitionResponse\x12\x30\n\x0ftask_definition\x18\x01 \x01(\x0b\x32\x17.zart.v1.TaskDefinition*O\n\x08IfExists\x12\x19\n\x15IF_EXISTS_UNSPECIFIED\x10\x00\x12\x12\n\x0eIF_EXISTS_FAIL\x10\x01\x12\x14\n\x10IF_EXISTS_RETURN\x10\x02\x32\x82\t\n\x10\x45xecutionService\x12p\n\x0eStartExecution\x12\x1e.zart.v1.StartExecutionRequest\x1a\x1f.zart.v1.StartExecutionResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/executions:\x01*\x12\x88\x01\n\x14\x42\x61tchStartExecutions\x12$.zart.v1.BatchStartExecutionsRequest\x1a%.zart.v1.BatchStartExecutionsResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/executions:batch:\x01*\x12v\n\x0cGetExecution\x12\x1c.zart.v1.GetExecutionRequest\x1a\x1d.zart.v1.GetExecutionResponse\")\x82\xd3\xe4\x93\x02#\x12!/api/v1/executions/{execution_id}\x12<\n\x07GetStep\x12\x17.zart.v1.GetStepRequest\x1a\x18.zart.v1.GetStepResponse\x12{\n\x0b\x45xplainStep\x12\x1b.zart.v1.ExplainStepRequest\x1a\x1c.zart.v1.ExplainStepResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/executions/{execution_id}/explain\x12m\n\x0eListExecutions\x12\x1e.zart.v1.ListExecutionsRequest\x1a\x1f.zart.v1.ListExecutionsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/executions\x12\x89\x01\n\x0f\x43\x61ncelExecution\x12\x1f.zart.v1.CancelExecutionRequest\x1a .zart.v1.CancelExecutionResponse\"3\x82\xd3\xe4\x93\x02-\"(/api/v1/executions/{execution_id}/cancel:\x01*\x12\x84\x01\n\x0eWatchExecution\x12\x1e.zart.v1.WatchExecutionRequest\x1a\x1f.zart.v1.WatchExecutionResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/api/v1/executions/{execution_id}/watch0\x01\x12`\n\x13ListTaskDefinitions\x12#.zart.v1.ListTaskDefinitionsRequest\x1a$.zart.v1.ListTaskDefinitionsResponse\x12Z\n\x11GetTaskDefinition\x12!.zart.v1.GetTaskDefinitionRequest\x1a\".zart.v1.GetTaskDefinitionResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fzart/v1/execution_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19zart/v1/error_group.proto\x1a\x17zart/v1/execution.proto\x1a\x15zart/v1/explain.proto\x1a\x14zart/v1/filter.proto\x1a\x1dzart/v1/task_definition.proto\"\xa7\x02\n\x15StartExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\ttask_name\x18\x02 \x01(\t\x12)\n\x07payload\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x16\n\x0cpayload_json\x18\x04 \x01(\tH\x00\x12 \n\x05steps\x18\x05 \x03(\x0b\x32\x11.zart.v1.StepSpec\x12$\n\tif_exists\x18\x06 \x01(\x0e\x32\x11.zart.v1.IfExists\x12\x14\n\x0ctriggered_by\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x10\n\x08incident\x18\n \x01(\tB\x0e\n\x0cpayload_kind\"Q\n\x16StartExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\x9b\x01\n\x1b\x42\x61tchStartExecutionsRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.zart.v1.StartExecutionRequest\x12\x14\n\x0ctriggered_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\"f\n\x1c\x42\x61tchStartExecutionsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.zart.v1.BatchStartExecutionsResult\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"u\n\x1a\x42\x61tchStartExecutionsResult\x12\'\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.ExecutionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"S\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x17\n\nrun_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"v\n\x14GetExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x19\n\x03run\x18\x02 \x01(\x0b\x32\x0c.zart.v1.Run\x12\x1c\n\x05steps\x18\x03 \x03(\x0b\x32\r.zart.v1.Step\"a\n\x0eGetStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x17\n\nrun_number\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\".\n\x0fGetStepResponse\x12\x1b\n\x04step\x18\x01 \x01(\x0b\x32\r.zart.v1.Step\"e\n\x12\x45xplainStepRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x11\n\tstep_name\x18\x02 \x01(\t\x12\x17\n\nrun_number\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"<\n\x13\x45xplainStepResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.zart.v1.ExplainedStep\"\xb4\x02\n\x15ListExecutionsRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12$\n\x08statuses\x18\x02 \x03(\x0e\x32\x12.zart.v1.RunStatus\x12*\n\rstep_statuses\x18\x03 \x03(\x0e\x32\x13.zart.v1.StepStatus\x12\x31\n\rcreated_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12(\n\x06\x66ilter\x18\x08 \x01(\x0b\x32\x18.zart.v1.ExecutionFilter\"Y\n\x16ListExecutionsResponse\x12&\n\nexecutions\x18\x01 \x03(\x0b\x32\x12.zart.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x16\x43ountExecutionsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.zart.v1.ExecutionFilter\"E\n\x0bStatusCount\x12\"\n\x06status\x18\x01 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\x12\n\nexecutions\x18\x02 \x01(\x05\"J\n\x0fStepStatusCount\x12#\n\x06status\x18\x01 \x01(\x0e\x32\x13.zart.v1.StepStatus\x12\x12\n\nexecutions\x18\x02 \x01(\x05\"\xc8\x01\n\x17\x43ountExecutionsResponse\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x1c\n\x14total_is_lower_bound\x18\x02 \x01(\x08\x12\'\n\tby_status\x18\x03 \x03(\x0b\x32\x14.zart.v1.StatusCount\x12\x30\n\x0e\x62y_step_status\x18\x04 \x03(\x0b\x32\x18.zart.v1.StepStatusCount\x12%\n\x1d\x62y_step_status_is_lower_bound\x18\x05 \x01(\x08\"i\n\x16ListErrorGroupsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.zart.v1.ExecutionFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x17ListErrorGroupsResponse\x12)\n\x0c\x65rror_groups\x18\x01 \x03(\x0b\x32\x13.zart.v1.ErrorGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdf\x01\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12 \n\x13\x65xpected_run_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0ctriggered_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08incident\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nplan_token\x18\x08 \x01(\tB\x16\n\x14_expected_run_number\"\x96\x01\n\x17\x43\x61ncelExecutionResponse\x12\x19\n\x03run\x18\x01 \x01(\x0b\x32\x0c.zart.v1.Run\x12)\n\x0c\x66\x65nced_steps\x18\x02 \x03(\x0b\x32\x13.zart.v1.FencedStep\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x12\n\nplan_token\x18\x04 \x01(\t\x12\x0f\n\x07planned\x18\x05 \x01(\x08\"U\n\x15WatchExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x17\n\nrun_number\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_run_number\"x\n\x16WatchExecutionResponse\x12%\n\texecution\x18\x01 \x01(\x0b\x32\x12.zart.v1.Execution\x12\x19\n\x03run\x18\x02 \x01(\x0b\x32\x0c.zart.v1.Run\x12\x1c\n\x05steps\x18\x03 \x03(\x0b\x32\r.zart.v1.Step\"C\n\x1aListTaskDefinitionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\x1bListTaskDefinitionsResponse\x12\x31\n\x10task_definitions\x18\x01 \x03(\x0b\x32\x17.zart.v1.TaskDefinition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x18GetTaskDefinitionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_version\"M\n\x19GetTaskDefinitionResponse\x12\x30\n\x0ftask_definition\x18\x01 \x01(\x0b\x32\x17.zart.v1.TaskDefinition*O\n\x08IfExists\x12\x19\n\x15IF_EXISTS_UNSPECIFIED\x10\x00\x12\x12\n\x0eIF_EXISTS_FAIL\x10\x01\x12\x14\n\x10IF_EXISTS_RETURN\x10\x02\x32\xee\n\n\x10\x45xecutionService\x12p\n\x0eStartExecution\x12\x1e.zart.v1.StartExecutionRequest\x1a\x1f.zart.v1.StartExecutionResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/executions:\x01*\x12\x88\x01\n\x14\x42\x61tchStartExecutions\x12$.zart.v1.BatchStartExecutionsRequest\x1a%.zart.v1.BatchStartExecutionsResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/executions:batch:\x01*\x12v\n\x0cGetExecution\x12\x1c.zart.v1.GetExecutionRequest\x1a\x1d.zart.v1.GetExecutionResponse\")\x82\xd3\xe4\x93\x02#\x12!/api/v1/executions/{execution_id}\x12<\n\x07GetStep\x12\x17.zart.v1.GetStepRequest\x1a\x18.zart.v1.GetStepResponse\x12{\n\x0b\x45xplainStep\x12\x1b.zart.v1.ExplainStepRequest\x1a\x1c.zart.v1.ExplainStepResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/executions/{execution_id}/explain\x12m\n\x0eListExecutions\x12\x1e.zart.v1.ListExecutionsRequest\x1a\x1f.zart.v1.ListExecutionsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/executions\x12v\n\x0f\x43ountExecutions\x12\x1f.zart.v1.CountExecutionsRequest\x1a .zart.v1.CountExecutionsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/executions:count\x12r\n\x0fListErrorGroups\x12\x1f.zart.v1.ListErrorGroupsRequest\x1a .zart.v1.ListErrorGroupsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/error-groups\x12\x89\x01\n\x0f\x43\x61ncelExecution\x12\x1f.zart.v1.CancelExecutionRequest\x1a .zart.v1.CancelExecutionResponse\"3\x82\xd3\xe4\x93\x02-\"(/api/v1/executions/{execution_id}/cancel:\x01*\x12\x84\x01\n\x0eWatchExecution\x12\x1e.zart.v1.WatchExecutionRequest\x1a\x1f.zart.v1.WatchExecutionResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/api/v1/executions/{execution_id}/watch0\x01\x12`\n\x13ListTaskDefinitions\x12#.zart.v1.ListTaskDefinitionsRequest\x1a$.zart.v1.ListTaskDefinitionsResponse\x12Z\n\x11GetTaskDefinition\x12!.zart.v1.GetTaskDefinitionRequest\x1a\".zart.v1.GetTaskDefinitionResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,54 +51,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTIONSERVICE'].methods_by_name['ExplainStep']._serialized_options = b'\202\323\344\223\002+\022)/api/v1/executions/{execution_id}/explain'
   _globals['_EXECUTIONSERVICE'].methods_by_name['ListExecutions']._loaded_options = None
   _globals['_EXECUTIONSERVICE'].methods_by_name['ListExecutions']._serialized_options = b'\202\323\344\223\002\024\022\022/api/v1/executions'
+  _globals['_EXECUTIONSERVICE'].methods_by_name['CountExecutions']._loaded_options = None
+  _globals['_EXECUTIONSERVICE'].methods_by_name['CountExecutions']._serialized_options = b'\202\323\344\223\002\032\022\030/api/v1/executions:count'
+  _globals['_EXECUTIONSERVICE'].methods_by_name['ListErrorGroups']._loaded_options = None
+  _globals['_EXECUTIONSERVICE'].methods_by_name['ListErrorGroups']._serialized_options = b'\202\323\344\223\002\026\022\024/api/v1/error-groups'
   _globals['_EXECUTIONSERVICE'].methods_by_name['CancelExecution']._loaded_options = None
   _globals['_EXECUTIONSERVICE'].methods_by_name['CancelExecution']._serialized_options = b'\202\323\344\223\002-\"(/api/v1/executions/{execution_id}/cancel:\001*'
   _globals['_EXECUTIONSERVICE'].methods_by_name['WatchExecution']._loaded_options = None
   _globals['_EXECUTIONSERVICE'].methods_by_name['WatchExecution']._serialized_options = b'\202\323\344\223\002)\022\'/api/v1/executions/{execution_id}/watch'
-  _globals['_IFEXISTS']._serialized_start=2868
-  _globals['_IFEXISTS']._serialized_end=2947
-  _globals['_STARTEXECUTIONREQUEST']._serialized_start=264
-  _globals['_STARTEXECUTIONREQUEST']._serialized_end=559
-  _globals['_STARTEXECUTIONRESPONSE']._serialized_start=561
-  _globals['_STARTEXECUTIONRESPONSE']._serialized_end=642
-  _globals['_BATCHSTARTEXECUTIONSREQUEST']._serialized_start=645
-  _globals['_BATCHSTARTEXECUTIONSREQUEST']._serialized_end=800
-  _globals['_BATCHSTARTEXECUTIONSRESPONSE']._serialized_start=802
-  _globals['_BATCHSTARTEXECUTIONSRESPONSE']._serialized_end=904
-  _globals['_BATCHSTARTEXECUTIONSRESULT']._serialized_start=906
-  _globals['_BATCHSTARTEXECUTIONSRESULT']._serialized_end=1023
-  _globals['_GETEXECUTIONREQUEST']._serialized_start=1025
-  _globals['_GETEXECUTIONREQUEST']._serialized_end=1108
-  _globals['_GETEXECUTIONRESPONSE']._serialized_start=1110
-  _globals['_GETEXECUTIONRESPONSE']._serialized_end=1228
-  _globals['_GETSTEPREQUEST']._serialized_start=1230
-  _globals['_GETSTEPREQUEST']._serialized_end=1327
-  _globals['_GETSTEPRESPONSE']._serialized_start=1329
-  _globals['_GETSTEPRESPONSE']._serialized_end=1375
-  _globals['_EXPLAINSTEPREQUEST']._serialized_start=1377
-  _globals['_EXPLAINSTEPREQUEST']._serialized_end=1478
-  _globals['_EXPLAINSTEPRESPONSE']._serialized_start=1480
-  _globals['_EXPLAINSTEPRESPONSE']._serialized_end=1540
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=1543
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=1851
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=1853
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=1942
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=1945
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=2168
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=2171
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2321
-  _globals['_WATCHEXECUTIONREQUEST']._serialized_start=2323
-  _globals['_WATCHEXECUTIONREQUEST']._serialized_end=2408
-  _globals['_WATCHEXECUTIONRESPONSE']._serialized_start=2410
-  _globals['_WATCHEXECUTIONRESPONSE']._serialized_end=2530
-  _globals['_LISTTASKDEFINITIONSREQUEST']._serialized_start=2532
-  _globals['_LISTTASKDEFINITIONSREQUEST']._serialized_end=2599
-  _globals['_LISTTASKDEFINITIONSRESPONSE']._serialized_start=2601
-  _globals['_LISTTASKDEFINITIONSRESPONSE']._serialized_end=2706
-  _globals['_GETTASKDEFINITIONREQUEST']._serialized_start=2708
-  _globals['_GETTASKDEFINITIONREQUEST']._serialized_end=2787
-  _globals['_GETTASKDEFINITIONRESPONSE']._serialized_start=2789
-  _globals['_GETTASKDEFINITIONRESPONSE']._serialized_end=2866
-  _globals['_EXECUTIONSERVICE']._serialized_start=2950
-  _globals['_EXECUTIONSERVICE']._serialized_end=4104
+  _globals['_IFEXISTS']._serialized_start=3515
+  _globals['_IFEXISTS']._serialized_end=3594
+  _globals['_STARTEXECUTIONREQUEST']._serialized_start=291
+  _globals['_STARTEXECUTIONREQUEST']._serialized_end=586
+  _globals['_STARTEXECUTIONRESPONSE']._serialized_start=588
+  _globals['_STARTEXECUTIONRESPONSE']._serialized_end=669
+  _globals['_BATCHSTARTEXECUTIONSREQUEST']._serialized_start=672
+  _globals['_BATCHSTARTEXECUTIONSREQUEST']._serialized_end=827
+  _globals['_BATCHSTARTEXECUTIONSRESPONSE']._serialized_start=829
+  _globals['_BATCHSTARTEXECUTIONSRESPONSE']._serialized_end=931
+  _globals['_BATCHSTARTEXECUTIONSRESULT']._serialized_start=933
+  _globals['_BATCHSTARTEXECUTIONSRESULT']._serialized_end=1050
+  _globals['_GETEXECUTIONREQUEST']._serialized_start=1052
+  _globals['_GETEXECUTIONREQUEST']._serialized_end=1135
+  _globals['_GETEXECUTIONRESPONSE']._serialized_start=1137
+  _globals['_GETEXECUTIONRESPONSE']._serialized_end=1255
+  _globals['_GETSTEPREQUEST']._serialized_start=1257
+  _globals['_GETSTEPREQUEST']._serialized_end=1354
+  _globals['_GETSTEPRESPONSE']._serialized_start=1356
+  _globals['_GETSTEPRESPONSE']._serialized_end=1402
+  _globals['_EXPLAINSTEPREQUEST']._serialized_start=1404
+  _globals['_EXPLAINSTEPREQUEST']._serialized_end=1505
+  _globals['_EXPLAINSTEPRESPONSE']._serialized_start=1507
+  _globals['_EXPLAINSTEPRESPONSE']._serialized_end=1567
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=1570
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=1878
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=1880
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=1969
+  _globals['_COUNTEXECUTIONSREQUEST']._serialized_start=1971
+  _globals['_COUNTEXECUTIONSREQUEST']._serialized_end=2037
+  _globals['_STATUSCOUNT']._serialized_start=2039
+  _globals['_STATUSCOUNT']._serialized_end=2108
+  _globals['_STEPSTATUSCOUNT']._serialized_start=2110
+  _globals['_STEPSTATUSCOUNT']._serialized_end=2184
+  _globals['_COUNTEXECUTIONSRESPONSE']._serialized_start=2187
+  _globals['_COUNTEXECUTIONSRESPONSE']._serialized_end=2387
+  _globals['_LISTERRORGROUPSREQUEST']._serialized_start=2389
+  _globals['_LISTERRORGROUPSREQUEST']._serialized_end=2494
+  _globals['_LISTERRORGROUPSRESPONSE']._serialized_start=2496
+  _globals['_LISTERRORGROUPSRESPONSE']._serialized_end=2589
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=2592
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=2815
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=2818
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2968
+  _globals['_WATCHEXECUTIONREQUEST']._serialized_start=2970
+  _globals['_WATCHEXECUTIONREQUEST']._serialized_end=3055
+  _globals['_WATCHEXECUTIONRESPONSE']._serialized_start=3057
+  _globals['_WATCHEXECUTIONRESPONSE']._serialized_end=3177
+  _globals['_LISTTASKDEFINITIONSREQUEST']._serialized_start=3179
+  _globals['_LISTTASKDEFINITIONSREQUEST']._serialized_end=3246
+  _globals['_LISTTASKDEFINITIONSRESPONSE']._serialized_start=3248
+  _globals['_LISTTASKDEFINITIONSRESPONSE']._serialized_end=3353
+  _globals['_GETTASKDEFINITIONREQUEST']._serialized_start=3355
+  _globals['_GETTASKDEFINITIONREQUEST']._serialized_end=3434
+  _globals['_GETTASKDEFINITIONRESPONSE']._serialized_start=3436
+  _globals['_GETTASKDEFINITIONRESPONSE']._serialized_end=3513
+  _globals['_EXECUTIONSERVICE']._serialized_start=3597
+  _globals['_EXECUTIONSERVICE']._serialized_end=4987
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from zart.v1 import error_group_pb2 as _error_group_pb2
 from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import explain_pb2 as _explain_pb2
 from zart.v1 import filter_pb2 as _filter_pb2
@@ -514,6 +515,186 @@ class ListExecutionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExecutionsResponse: _TypeAlias = ListExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class CountExecutionsRequest(_message.Message):
+    """Asks how many executions there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def filter(self) -> _filter_pb2.ExecutionFilter:
+        """Which. Unset: all."""
+
+    def __init__(
+        self,
+        *,
+        filter: _filter_pb2.ExecutionFilter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountExecutionsRequest: _TypeAlias = CountExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class StatusCount(_message.Message):
+    """How many executions have a status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    status: _execution_pb2.RunStatus.ValueType
+    """The status of the current run."""
+    executions: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        status: _execution_pb2.RunStatus.ValueType = ...,
+        executions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusCount: _TypeAlias = StatusCount  # noqa: Y015
+
+@_typing.final
+class StepStatusCount(_message.Message):
+    """How many executions have a step in a state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    status: _execution_pb2.StepStatus.ValueType
+    """The state."""
+    executions: _builtins.int
+    """How many have one at least."""
+    def __init__(
+        self,
+        *,
+        status: _execution_pb2.StepStatus.ValueType = ...,
+        executions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepStatusCount: _TypeAlias = StepStatusCount  # noqa: Y015
+
+@_typing.final
+class CountExecutionsResponse(_message.Message):
+    """Answers CountExecutions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    TOTAL_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    BY_STATUS_FIELD_NUMBER: _builtins.int
+    BY_STEP_STATUS_FIELD_NUMBER: _builtins.int
+    BY_STEP_STATUS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are."""
+    total_is_lower_bound: _builtins.bool
+    """There are more than that, and in a status as many as is said or more."""
+    by_step_status_is_lower_bound: _builtins.bool
+    """Not all executions were looked at for by_step_status, which would have taken too long."""
+    @_builtins.property
+    def by_status(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusCount]:
+        """By status; those that none has are left out."""
+
+    @_builtins.property
+    def by_step_status(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatusCount]:
+        """By the states of steps of the current run; those that none has are left out. An execution counts
+        once for each state that it has.
+        """
+
+    def __init__(
+        self,
+        *,
+        total: _builtins.int = ...,
+        total_is_lower_bound: _builtins.bool = ...,
+        by_status: _abc.Iterable[Global___StatusCount] | None = ...,
+        by_step_status: _abc.Iterable[Global___StepStatusCount] | None = ...,
+        by_step_status_is_lower_bound: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_status", b"by_status", "by_step_status", b"by_step_status", "by_step_status_is_lower_bound", b"by_step_status_is_lower_bound", "total", b"total", "total_is_lower_bound", b"total_is_lower_bound"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountExecutionsResponse: _TypeAlias = CountExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class ListErrorGroupsRequest(_message.Message):
+    """Asks for the kinds of errors that steps are DEAD of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many groups. 0: 50; capped at 1,000."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the page before."""
+    @_builtins.property
+    def filter(self) -> _filter_pb2.ExecutionFilter:
+        """Of which steps, and executions. Unset: of all."""
+
+    def __init__(
+        self,
+        *,
+        filter: _filter_pb2.ExecutionFilter | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErrorGroupsRequest: _TypeAlias = ListErrorGroupsRequest  # noqa: Y015
+
+@_typing.final
+class ListErrorGroupsResponse(_message.Message):
+    """Answers ListErrorGroups."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def error_groups(self) -> _containers.RepeatedCompositeFieldContainer[_error_group_pb2.ErrorGroup]:
+        """The groups, those of the most dead steps first, as of this page."""
+
+    def __init__(
+        self,
+        *,
+        error_groups: _abc.Iterable[_error_group_pb2.ErrorGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_groups", b"error_groups", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErrorGroupsResponse: _TypeAlias = ListErrorGroupsResponse  # noqa: Y015
 
 @_typing.final
 class CancelExecutionRequest(_message.Message):

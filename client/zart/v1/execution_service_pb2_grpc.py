@@ -67,6 +67,16 @@ class ExecutionServiceStub(object):
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.ListExecutionsRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_execution__service__pb2.ListExecutionsResponse.FromString,
                 _registered_method=True)
+        self.CountExecutions = channel.unary_unary(
+                '/zart.v1.ExecutionService/CountExecutions',
+                request_serializer=zart_dot_v1_dot_execution__service__pb2.CountExecutionsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_execution__service__pb2.CountExecutionsResponse.FromString,
+                _registered_method=True)
+        self.ListErrorGroups = channel.unary_unary(
+                '/zart.v1.ExecutionService/ListErrorGroups',
+                request_serializer=zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsResponse.FromString,
+                _registered_method=True)
         self.CancelExecution = channel.unary_unary(
                 '/zart.v1.ExecutionService/CancelExecution',
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.SerializeToString,
@@ -149,6 +159,24 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountExecutions(self, request, context):
+        """Counts the executions that a filter matches, within 200 ms or as lower bounds.
+        Errors: as ListExecutions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListErrorGroups(self, request, context):
+        """Lists the kinds of errors that steps of current runs are DEAD of, those of the most steps first.
+        Conditions of the filter are on these steps and on their executions; of step_statuses it takes
+        DEAD only.
+        Errors: as ListExecutions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelExecution(self, request, context):
         """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
@@ -215,6 +243,16 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.ListExecutions,
                     request_deserializer=zart_dot_v1_dot_execution__service__pb2.ListExecutionsRequest.FromString,
                     response_serializer=zart_dot_v1_dot_execution__service__pb2.ListExecutionsResponse.SerializeToString,
+            ),
+            'CountExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountExecutions,
+                    request_deserializer=zart_dot_v1_dot_execution__service__pb2.CountExecutionsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_execution__service__pb2.CountExecutionsResponse.SerializeToString,
+            ),
+            'ListErrorGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErrorGroups,
+                    request_deserializer=zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsResponse.SerializeToString,
             ),
             'CancelExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelExecution,
@@ -402,6 +440,60 @@ class ExecutionService(object):
             '/zart.v1.ExecutionService/ListExecutions',
             zart_dot_v1_dot_execution__service__pb2.ListExecutionsRequest.SerializeToString,
             zart_dot_v1_dot_execution__service__pb2.ListExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.ExecutionService/CountExecutions',
+            zart_dot_v1_dot_execution__service__pb2.CountExecutionsRequest.SerializeToString,
+            zart_dot_v1_dot_execution__service__pb2.CountExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErrorGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.ExecutionService/ListErrorGroups',
+            zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsRequest.SerializeToString,
+            zart_dot_v1_dot_execution__service__pb2.ListErrorGroupsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,16 @@ class ExecutionServiceStub:
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
     PAUSE_RULE_NOT_FOUND).
     """
+    CountExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CountExecutionsRequest, _execution_service_pb2.CountExecutionsResponse]
+    """Counts the executions that a filter matches, within 200 ms or as lower bounds.
+    Errors: as ListExecutions.
+    """
+    ListErrorGroups: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListErrorGroupsRequest, _execution_service_pb2.ListErrorGroupsResponse]
+    """Lists the kinds of errors that steps of current runs are DEAD of, those of the most steps first.
+    Conditions of the filter are on these steps and on their executions; of step_statuses it takes
+    DEAD only.
+    Errors: as ListExecutions.
+    """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]
     """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
@@ -121,6 +131,16 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Lists executions, newest first.
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
     PAUSE_RULE_NOT_FOUND).
+    """
+    CountExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CountExecutionsRequest, _execution_service_pb2.CountExecutionsResponse]  # type: ignore[assignment]
+    """Counts the executions that a filter matches, within 200 ms or as lower bounds.
+    Errors: as ListExecutions.
+    """
+    ListErrorGroups: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListErrorGroupsRequest, _execution_service_pb2.ListErrorGroupsResponse]  # type: ignore[assignment]
+    """Lists the kinds of errors that steps of current runs are DEAD of, those of the most steps first.
+    Conditions of the filter are on these steps and on their executions; of step_statuses it takes
+    DEAD only.
+    Errors: as ListExecutions.
     """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
@@ -210,6 +230,28 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists executions, newest first.
         Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
         PAUSE_RULE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def CountExecutions(
+        self,
+        request: _execution_service_pb2.CountExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.CountExecutionsResponse, _abc.Awaitable[_execution_service_pb2.CountExecutionsResponse]]:
+        """Counts the executions that a filter matches, within 200 ms or as lower bounds.
+        Errors: as ListExecutions.
+        """
+
+    @_abc_1.abstractmethod
+    def ListErrorGroups(
+        self,
+        request: _execution_service_pb2.ListErrorGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ListErrorGroupsResponse, _abc.Awaitable[_execution_service_pb2.ListErrorGroupsResponse]]:
+        """Lists the kinds of errors that steps of current runs are DEAD of, those of the most steps first.
+        Conditions of the filter are on these steps and on their executions; of step_statuses it takes
+        DEAD only.
+        Errors: as ListExecutions.
         """
 
     @_abc_1.abstractmethod

@@ -64,4 +64,4 @@ SELECT count(*) FROM unnest(ARRAY['scheduled', 'running']) s(status) CROSS JOIN 
     SELECT FROM zart.runs
     WHERE is_current AND (status, listed_at, execution_key) > (s.status, '-infinity', 0)
         AND (status, listed_at, execution_key) < (s.status, 'infinity', 0)
-    LIMIT $1::bigint) r;
+    ORDER BY status DESC, listed_at DESC, execution_key DESC LIMIT $1::bigint) r;

@@ -40,6 +40,17 @@ def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions | Execu
         )
 
 
+def groups_wanted(request: pb.ListErrorGroupsRequest) -> ExecutionFilter:
+    """Decode of which dead steps ListErrorGroups is to tell. Raises FilterTooBroad."""
+    wanted = filter_of(request.filter, "filter")
+    with Checks() as check:
+        if not set(wanted.step_statuses) <= {StepStatus.DEAD}:
+            check.fail("filter.step_statuses", "is to be DEAD, or unset: others died of nothing")
+        if wanted.rule_id:
+            check.fail("filter.rule_id", "is of PAUSED steps, and these died of nothing")
+    return wanted
+
+
 def filter_of(message: filter_pb2.ExecutionFilter, path: str) -> ExecutionFilter:
     """Decode a filter, which stands at ``path`` in its request. Raises FilterTooBroad."""
     with Checks() as check:

@@ -9,7 +9,7 @@ from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc
 from zart_server import aside
 from zart_server.api import decode_execution as decode
-from zart_server.api import decode_filter, encode, encode_step
+from zart_server.api import decode_filter, encode, encode_filtered, encode_step
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.encode_causes import explained_step
@@ -99,6 +99,29 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             page = await reads.list_executions(tx, wanted, cursor, size)
         return pb.ListExecutionsResponse(
             executions=map(encode.execution, page.items),
+            next_page_token=encode_cursor(request, page.next_cursor),
+        )
+
+    async def CountExecutions(  # noqa: N802 - the proto's name
+        self, request: pb.CountExecutionsRequest, context: Context
+    ) -> pb.CountExecutionsResponse:
+        """Count executions."""
+        wanted = decode_filter.filter_of(request.filter, "filter")
+        async with self._reading.transaction(snapshot=True) as tx:
+            counts = await reads.count_executions(tx, wanted)
+        return encode_filtered.counts(counts)
+
+    async def ListErrorGroups(  # noqa: N802 - the proto's name
+        self, request: pb.ListErrorGroupsRequest, context: Context
+    ) -> pb.ListErrorGroupsResponse:
+        """List the kinds of errors that steps are dead of."""
+        with Checks() as check:
+            wanted = check(decode_filter.groups_wanted, request)
+            size, cursor = check(page_of, request, str)
+        async with self._reading.transaction(snapshot=True) as tx:
+            page = await reads.list_error_groups(tx, wanted, cursor, size)
+        return pb.ListErrorGroupsResponse(
+            error_groups=map(encode_filtered.error_group, page.items),
             next_page_token=encode_cursor(request, page.next_cursor),
         )
 

@@ -14,7 +14,11 @@ from zart.v1.admin_service_pb2 import ListInDoubtRequest, ListPauseRulesRequest,
 from zart.v1.audit_service_pb2 import ListOperationsRequest
 from zart.v1.batch_service_pb2 import ListBatchesRequest, ListBatchItemsRequest
 from zart.v1.breaker_service_pb2 import ListBreakersRequest
-from zart.v1.execution_service_pb2 import ListExecutionsRequest, ListTaskDefinitionsRequest
+from zart.v1.execution_service_pb2 import (
+    ListErrorGroupsRequest,
+    ListExecutionsRequest,
+    ListTaskDefinitionsRequest,
+)
 from zart_server.api.checks import Checks
 from zart_server.api.fields import name_of
 from zart_server.domain.errors import InvalidField
@@ -28,6 +32,7 @@ ListRequest: TypeAlias = (
     ListRunsRequest
     | ListPauseRulesRequest
     | ListInDoubtRequest
+    | ListErrorGroupsRequest
     | ListExecutionsRequest
     | ListTaskDefinitionsRequest
     | ListOperationsRequest

@@ -63,6 +63,8 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.ExecutionService/GetStep": Role.VIEWER,
     "/zart.v1.ExecutionService/ExplainStep": Role.VIEWER,
     "/zart.v1.ExecutionService/ListExecutions": Role.VIEWER,
+    "/zart.v1.ExecutionService/CountExecutions": Role.VIEWER,
+    "/zart.v1.ExecutionService/ListErrorGroups": Role.VIEWER,
     "/zart.v1.ExecutionService/WatchExecution": Role.VIEWER,
     "/zart.v1.ExecutionService/ListTaskDefinitions": Role.VIEWER,
     "/zart.v1.ExecutionService/GetTaskDefinition": Role.VIEWER,

@@ -87,3 +87,30 @@ class ExecutionFilter:
         if "step_statuses" in values:
             values["step_statuses"] = tuple(map(StepStatus, values["step_statuses"]))
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Errors of one kind that steps of current runs are DEAD of, newest executions first."""
+
+    error_group_id: str
+    task_name: str
+    step_name: str
+    type: str
+    template: str
+    dead_steps: int
+    dead_steps_is_lower_bound: bool
+    first_seen: datetime
+    last_seen: datetime
+    sample_execution_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCounts:
+    """How many executions a filter matches, by the status of runs and by the states of steps."""
+
+    total: int
+    total_is_lower_bound: bool
+    by_status: Mapping[RunStatus, int]
+    by_step_status: Mapping[StepStatus, int]
+    by_step_status_is_lower_bound: bool

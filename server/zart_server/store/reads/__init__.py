@@ -2,6 +2,8 @@
 
 from zart_server.store.reads.compared_runs import compare_runs
 from zart_server.store.reads.definitions import get_task_definition, list_task_definitions
+from zart_server.store.reads.error_groups import list_error_groups
+from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import find_executions, get_execution, get_step
 from zart_server.store.reads.explain_steps import explain_steps
@@ -13,12 +15,14 @@ from zart_server.store.reads.runs import list_runs
 
 __all__ = [
     "compare_runs",
+    "count_executions",
     "explain_steps",
     "find_executions",
     "get_execution",
     "get_pause_rule",
     "get_step",
     "get_task_definition",
+    "list_error_groups",
     "list_executions",
     "list_in_doubt",
     "list_operations",

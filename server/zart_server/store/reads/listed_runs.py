@@ -81,22 +81,33 @@ async def range_of(
     return Range(task_name, statuses or tuple(RunStatus), before, created_from or _EARLIEST)
 
 
+def key_range(*, of_task: bool) -> str:
+    """Return the condition that a run of a status s is in a range."""
+    task, of = ("listed_task, ", ":task_name::text, ") if of_task else ("", "")
+    key = f"({task}status, listed_at, execution_key)"
+    return f"""{key} < ({of}s.status, :before::timestamptz, :before_key::bigint)
+              AND {key} >= ({of}s.status, :created_from::timestamptz, 0)"""
+
+
+def key_order(*, of_task: bool) -> str:
+    """Return the order of a list, newest first, within one status."""
+    return (
+        f"{'listed_task DESC, ' if of_task else ''}status DESC, listed_at DESC, execution_key DESC"
+    )
+
+
 def by_status(where: str, *, of_task: bool) -> str:
     """Return the query for the first runs of a range.
 
     ``where`` is what the index is partial by. Its columns are those of ``Listed``, the status, the
     task's name and the number of dead steps.
     """
-    task, of = ("listed_task, ", ":task_name::text, ") if of_task else ("", "")
-    key = f"({task}status, listed_at, execution_key)"
-    order = f"{'listed_task DESC, ' if of_task else ''}status DESC"
     no_task = "" if of_task else "WHERE :task_name::text IS NOT NULL"  # it has to be of a type
     return f"""
         SELECT r.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
             SELECT listed_at, execution_key, run_key, listed_task FROM zart.runs
-            WHERE {where} AND {key} < ({of}s.status, :before::timestamptz, :before_key::bigint)
-              AND {key} >= ({of}s.status, :created_from::timestamptz, 0)
-            ORDER BY {order}, listed_at DESC, execution_key DESC LIMIT :limit::bigint) r
+            WHERE {where} AND {key_range(of_task=of_task)}
+            ORDER BY {key_order(of_task=of_task)} LIMIT :limit::bigint) r
         {no_task}
         ORDER BY listed_at DESC, execution_key DESC LIMIT :limit
     """
@@ -128,7 +139,7 @@ _UNFINISHED = Statement("""
         SELECT FROM zart.runs
         WHERE is_current AND (status, listed_at, execution_key) > (s.status, '-infinity', 0)
           AND (status, listed_at, execution_key) < (s.status, 'infinity', 0)
-        LIMIT :most::bigint) r
+        ORDER BY status DESC, listed_at DESC, execution_key DESC LIMIT :most::bigint) r
 """)
 
 

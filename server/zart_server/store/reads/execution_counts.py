@@ -1,0 +1,126 @@
+"""Counts the executions that a filter matches, in little time or as lower bounds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from zart_server.domain.filters import ExecutionCounts, ExecutionFilter
+from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.reads.filtered import find_filtered
+from zart_server.store.reads.fitting import HELD_PAUSED, NOWHERE, QUEUED_PAUSED, WORK, has_row
+from zart_server.store.reads.listed_runs import CURRENT, DEAD, Range, key_order, key_range, range_of
+from zart_server.store.statement import Statement
+
+_PIECE = 500
+_PATIENCE = 0.1  # seconds, after which nothing more is begun
+_MANY, _MOST = 20_000, 500_000  # of a status: at once, and where there are more
+
+
+def _counting(where: str, *, of_task: bool) -> Statement:
+    """Return the query that counts the runs of a range by status, so many of each at most."""
+    condition, order = key_range(of_task=of_task), key_order(of_task=of_task)
+    return Statement(f"""
+        SELECT s.status, c.n FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
+            SELECT count(*) AS n FROM (
+                SELECT FROM zart.runs WHERE {where} AND {condition}
+                ORDER BY {order} LIMIT :limit::bigint) r) c
+        WHERE :task_name::text IS NOT NULL
+    """)
+
+
+_COUNT = {
+    f"{which} {of}": _counting(where, of_task=of == "of a task")
+    for which, where in (("current", CURRENT), ("with dead steps", DEAD))
+    for of in ("of all tasks", "of a task")
+}
+_STATES = Statement(f"""
+    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes)
+    SELECT c.status,
+        CASE WHEN c.dead_steps > 0 THEN true ELSE false END AS dead,
+        {has_row("leases", "true")} AS running,
+        {has_row("queue", f"NOT {QUEUED_PAUSED}")} OR {has_row("held", f"NOT {HELD_PAUSED}")}
+            AS scheduled,
+        {has_row("held", HELD_PAUSED)} OR {has_row("queue", QUEUED_PAUSED)} AS paused,
+        {has_row("steps", f"t.status = 'open' AND {NOWHERE}")} AS pending,
+        {has_row("steps", "t.status = 'completed'")} AS completed,
+        {has_row("steps", "t.status = 'cancelled'")} AS cancelled
+    FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT run_key, execution_key, listed_task, status, dead_steps FROM zart.runs
+        WHERE run_key = u.run_key OFFSET 0) c
+""")
+
+
+async def count_executions(tx: Tx, wanted: ExecutionFilter) -> ExecutionCounts:
+    """Count what a filter matches. ``tx`` is a snapshot. Raises as ``find_filtered``."""
+    until = time.monotonic() + _PATIENCE
+    by_status: Counter[RunStatus] = Counter()
+    states: Counter[StepStatus] = Counter()
+    after_key: int | None = None
+    while True:
+        found = await find_filtered(tx, wanted, after_key, _PIECE + 1)
+        run_keys = [run.run_key for run in found.runs[:_PIECE]]
+        for status, of_run in await _states_of(tx, run_keys):
+            by_status[status] += 1
+            states.update(of_run)
+        after_key = found.next_key(_PIECE)
+        if after_key is None or time.monotonic() >= until:
+            break
+    is_partial = is_lower_bound = after_key is not None
+    if is_partial and _has_an_index(wanted):
+        by_status, is_lower_bound = await _count(tx, wanted, until)
+    return ExecutionCounts(sum(by_status.values()), is_lower_bound, by_status, states, is_partial)
+
+
+def _has_an_index(wanted: ExecutionFilter) -> bool:
+    """Return whether an index alone tells what is to be counted."""
+    return set(wanted.step_statuses) <= {StepStatus.DEAD} and not (
+        wanted.has_error_conditions
+        or wanted.step_pattern
+        or wanted.execution_id_prefix
+        or wanted.triggered_by
+        or wanted.rule_id
+    )
+
+
+async def _states_of(
+    connection: Connection, run_keys: Sequence[int]
+) -> list[tuple[RunStatus, list[StepStatus]]]:
+    """Return the status of each run, and the states in which it has steps."""
+    rows = await connection.fetch(_STATES.text, *_STATES.arguments(run_keys=run_keys))
+    return [
+        (
+            RunStatus(row["status"]),
+            [state for state in StepStatus if row[state.value]],
+        )
+        for row in rows
+    ]
+
+
+async def _count(tx: Tx, wanted: ExecutionFilter, until: float) -> tuple[Counter[RunStatus], bool]:
+    """Count by an index, and on where there are many, as long as there is time."""
+    created = wanted.created_after, wanted.created_before
+    part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
+    if part is None:
+        return Counter(), False
+    which = "with dead steps" if wanted.step_statuses else "current"
+    counts = await _counted(tx, which, part, _MANY)
+    open_ended = {status for status, n in counts.items() if n >= _MANY}
+    for status in sorted(open_ended):
+        if time.monotonic() >= until + _PATIENCE / 2:
+            break
+        counts |= await _counted(tx, which, part._replace(statuses=[status]), _MOST)
+        if counts[status] < _MOST:
+            open_ended.remove(status)
+    return counts, bool(open_ended)
+
+
+async def _counted(
+    connection: Connection, which: str, part: Range, most: int
+) -> Counter[RunStatus]:
+    """Count the runs of a range by status, so many of each at most."""
+    statement = _COUNT[f"{which} {'of a task' if part.task_name else 'of all tasks'}"]
+    rows = await connection.fetch(statement.text, *statement.arguments(**part.arguments(most)))
+    return Counter({RunStatus(row[0]): row[1] for row in rows})
