@@ -1,10 +1,15 @@
 -- store/queue.py: lock_queued
 -- Lock all queue rows of runs in order, waiting for claims; the caller has locked the runs.
 -- Locks: queue.
-SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no FOR UPDATE;
+WITH locked AS MATERIALIZED (
+    SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no
+    FOR UPDATE
+)
+SELECT (SELECT count(*) FROM zart.queue WHERE run_key = ANY($1::bigint[]))
+    = (SELECT count(*) FROM locked);
 
 -- store/queue.py: lock_queued_steps
--- Lock the queue rows of steps, waiting for claims; the caller has locked the runs.
+-- Lock the queue rows of steps, as ``lock_queued`` does those of whole runs.
 -- Locks: queue.
 -- Parameters: run_keys=$1, step_nos=$2.
 WITH steps AS MATERIALIZED (

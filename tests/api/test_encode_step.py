@@ -10,12 +10,21 @@ from zart.v1 import execution_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api import encode_step
 from zart_server.domain import model
+from zart_server.domain.step_resolution import StepResolution
 
 _TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERROR = model.StepError("Timeout", "too late", "at line 7")
 _ATTEMPT = model.Attempt(
-    2, model.AttemptStatus.FAILED, "d-1", _ERROR, _TIME, _EPOCH, "someone", in_doubt=True
+    2,
+    model.AttemptStatus.FAILED,
+    "d-1",
+    _ERROR,
+    _TIME,
+    _EPOCH,
+    "someone",
+    in_doubt=True,
+    reason="why not",
 )
 _FULL = model.Step(
     step_name="b",
@@ -43,6 +52,7 @@ _FULL = model.Step(
     input_corrections=2,
     input_omitted=True,
     in_doubt=True,
+    resolution=StepResolution.SKIPPED_BY_OPERATOR,
 )
 
 

@@ -19,6 +19,7 @@ class Step:
     status: str = "PENDING"
     counted: int = 0
     budget: int = ATTEMPTS
+    token: int = 0  # of its last lease
     input: int | None = None
     corrections: int = 0
 

@@ -7,11 +7,11 @@ import itertools
 from typing import Any
 
 import asyncpg
-from engine.model import ATTEMPTS, Model, Run, fresh
+from engine.ending_by_hand import EndingByHand
+from engine.model import ATTEMPTS, Run, fresh
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
@@ -38,16 +38,14 @@ PATTERNS = ["a", "[bc]", "*", "{c,d}"]
 _numbers = itertools.count()
 
 
-class Operating(RuleBasedStateMachine):
+class Operating(EndingByHand):
     """Drives the server and the model side by side."""
 
-    client: zart.SyncClient
     db: asyncpg.Connection[Any]
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
         self.task = f"t{next(_numbers)}"
 
     def sql(self, call: Any) -> Any:
@@ -65,10 +63,6 @@ class Operating(RuleBasedStateMachine):
         """Wait until they are."""
         self.sql(eventually(self._is_settled))
 
-    def pick(self, data: Any) -> tuple[str, Run]:
-        execution_id = data.draw(st.sampled_from(sorted(self.model.executions)))
-        return execution_id, self.model.executions[execution_id][-1]
-
     @rule(graph=st.sampled_from(GRAPHS))
     def start(self, graph: dict[str, tuple[str, ...]]) -> None:
         execution_id = f"{self.task}-{len(self.model.executions)}"
@@ -85,7 +79,7 @@ class Operating(RuleBasedStateMachine):
             step = run.steps[task.step_name]
             assert step.status == "READY"
             assert not self.model.paused(task.execution_id, task.step_name)
-            step.status = "RUNNING"
+            step.status, step.token = "RUNNING", task.lease_token
             key = f"{task.run_id}/{task.step_name}/{step.corrections}" if step.corrections else ""
             assert (task.input, task.idempotency_key) == (step.input, key)
             self.model.leases.append((task.execution_id, task.run_number, task))
@@ -112,7 +106,10 @@ class Operating(RuleBasedStateMachine):
         (result,) = self.client.report_tasks("d", [outcome])
         runs = self.model.executions[execution_id]
         step = runs[run_number].steps[task.step_name]
-        is_current = run_number == len(runs) - 1 and step.status == "RUNNING"
+        is_current = run_number == len(runs) - 1 and (step.status, step.token) == (
+            "RUNNING",
+            task.lease_token,
+        )
         assert result.status == ("RECORDED" if is_current else "LEASE_LOST")
         again = self.client.report_tasks("d", [outcome])[0].status
         assert again == ("ALREADY_RECORDED" if is_current else "LEASE_LOST")
@@ -144,10 +141,12 @@ class Operating(RuleBasedStateMachine):
         else:
             assert step.status == "DEAD"
             assert not run.cancelled
-            step.status, step.budget = "READY", step.counted + ATTEMPTS
+            step.status, step.budget = "PENDING", step.counted + ATTEMPTS
+            run.open()  # it may have failed by hand before it was ready
             step.correct(value)
             assert answer.step.input_corrections == step.corrections
-            assert bool(answer.new_task_id) is not self.model.paused(execution_id, name)
+            is_queued = step.status == "READY" and not self.model.paused(execution_id, name)
+            assert bool(answer.new_task_id) is is_queued
 
     @precondition(lambda self: self.model.executions)
     @rule(data=st.data())

@@ -35,13 +35,25 @@ def parse_task_id(task_id: str) -> tuple[int, int, int] | None:
     return None if match is None else (int(match[1], 16), int(match[2], 16), int(match[3], 16))
 
 
-async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
-    """Lock all queue rows of runs in order, waiting for claims; the caller has locked the runs."""
-    await tx.execute(
-        "SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no"
-        " FOR UPDATE",
-        run_keys,
+_LOCK_RUNS = """
+    WITH locked AS MATERIALIZED (
+        SELECT FROM zart.queue WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no
+        FOR UPDATE
     )
+    SELECT (SELECT count(*) FROM zart.queue WHERE run_key = ANY($1::bigint[]))
+        = (SELECT count(*) FROM locked)
+"""
+
+
+async def lock_queued(tx: Tx, run_keys: Sequence[int]) -> None:
+    """Lock all queue rows of runs in order, waiting for claims; the caller has locked the runs.
+
+    A claim that was waited for may have put its task back, as another row, which the next claim may
+    have locked meanwhile. So this goes on until it has locked all rows that it has seen: no others
+    come while the runs are locked.
+    """
+    while not await tx.fetchval(_LOCK_RUNS, run_keys):
+        pass
 
 
 _LOCK_STEPS = Statement(
@@ -65,12 +77,7 @@ _LOCK_STEPS = Statement(
 
 
 async def lock_queued_steps(tx: Tx, steps: Sequence[tuple[int, int]]) -> None:
-    """Lock the queue rows of steps, waiting for claims; the caller has locked the runs.
-
-    A claim that was waited for may have put its task back, as another row, which the next claim may
-    have locked meanwhile. So this goes on until it has locked all rows that it has seen: what has
-    none then, gets none while the runs are locked.
-    """
+    """Lock the queue rows of steps, as ``lock_queued`` does those of whole runs."""
     run_keys, step_nos = zip(*steps, strict=True)
     values = _LOCK_STEPS.arguments(run_keys=run_keys, step_nos=step_nos)
     while not await tx.fetchval(_LOCK_STEPS.text, *values):

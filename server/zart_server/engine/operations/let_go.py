@@ -99,13 +99,15 @@ async def let_steps_go(
         return await let_go(tx, rule_key, steps, releases, judgement) if steps else 0
 
     _, released = await write_judged(tx, (), write)
-    letting_go: set[int] = set()
+    letting_go = {by for release in set(releases) for by in release.let_go_by}
+    queued: dict[int, list[PausedStep]] = {}
     for step, release in zip(steps, releases, strict=True):
-        letting_go.update(release.let_go_by)
         if release.withheld_by is None:
             letting_go.update(step.let_go)  # rules that let it go before
-            tx.changes.queued(step.task_name, step.handler)
-            tx.changes.put_back(step.task_name, step.handler, step.lane, step.cursor)
+            queued.setdefault(step.lane, []).append(step)
+    for first, *more in queued.values():  # the oldest of its lane
+        tx.changes.queued(first.task_name, first.handler, count=1 + len(more))
+        tx.changes.put_back(first.task_name, first.handler, first.lane, first.cursor)
     if letting_go:
         await undrain(tx, *letting_go)
     return LetGo(released, len(steps) - released)
@@ -116,11 +118,12 @@ class _Judge:
 
     def __init__(self, rule_key: int, rates: Mapping[int, float], pauses: PauseCache) -> None:
         self._rule_key, self._rates, self._pauses = rule_key, rates, pauses
+        self._is_any_known = pauses.knows_any
         self._alike: dict[tuple[str, str, tuple[int, ...]], Release] = {}
 
     def release_of(self, step: PausedStep) -> Release:
         """Return what becomes of a step."""
-        if self._pauses.knows(step.execution_id):
+        if self._is_any_known and self._pauses.knows(step.execution_id):
             return self._judged(step)
         alike = step.task_name, step.step_name, tuple(step.let_go)
         release = self._alike.get(alike)
