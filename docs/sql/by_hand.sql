@@ -25,7 +25,7 @@ LEFT JOIN LATERAL (
 
 -- store/by_hand.py: end_steps (end)
 -- End steps as their operator says, whatever task they have, and record the operations.
--- Locks: queue; held; leases; steps, whose runs the caller has locked.
+-- Locks: queue; held; leases; steps, whose runs the caller has locked; dead_steps.
 -- Parameters: results=$1, errors=$2, steps=$3, operator=$4, kind=$5.
 WITH u AS MATERIALIZED (
     SELECT u.*, ($1::text[])[n]::json AS result, ($2::text[])[n]::json AS error
@@ -65,6 +65,9 @@ WITH u AS MATERIALIZED (
         resolution = u.resolution,
         reason = CASE WHEN u.resolution IS NOT NULL THEN u.reason END
     FROM u WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no
+), unlisted AS (
+    DELETE FROM zart.dead_steps x USING u
+    WHERE x.run_key = ANY(ARRAY[u.run_key]) AND x.step_no = u.step_no
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
@@ -77,7 +80,7 @@ SELECT run_key, step_name, attempt, dispatcher_id FROM leased;
 
 -- store/by_hand.py: end_steps (end in doubt)
 -- End steps as their operator says, whatever task they have, and record the operations.
--- Locks: queue; held; leases; steps, whose runs the caller has locked.
+-- Locks: queue; held; leases; steps, whose runs the caller has locked; dead_steps.
 -- Parameters: results=$1, errors=$2, steps=$3, operator=$4, kind=$5, stops=$6.
 WITH u AS MATERIALIZED (
     SELECT u.*, ($1::text[])[n]::json AS result, ($2::text[])[n]::json AS error
@@ -117,6 +120,9 @@ WITH u AS MATERIALIZED (
         resolution = u.resolution,
         reason = CASE WHEN u.resolution IS NOT NULL THEN u.reason END
     FROM u WHERE s.run_key = ANY(ARRAY[u.run_key]) AND s.step_no = u.step_no
+), unlisted AS (
+    DELETE FROM zart.dead_steps x USING u
+    WHERE x.run_key = ANY(ARRAY[u.run_key]) AND x.step_no = u.step_no
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
@@ -142,14 +148,17 @@ WITH u AS MATERIALIZED (
 SELECT run_key, step_name, attempt, dispatcher_id FROM leased;
 
 -- store/by_hand.py: mark_runs
--- Have runs go by the rows of their steps from now on; the caller has locked them.
+-- Have runs, by key, go by the rows of their steps from now on; the caller has locked them.
 -- Locks: runs.
-UPDATE zart.runs r SET by_hand = true, dead_steps = dead_steps + u.deaths,
+UPDATE zart.runs r SET by_hand = true,
+    dead_steps = dead_steps - was_dead::integer + is_dead::integer,
+    dead_listed = dead_listed - was_dead::integer,
     status = CASE WHEN u.goes_on AND status = 'failed' THEN 'running' ELSE status END,
     error = CASE WHEN u.goes_on AND status = 'failed' THEN '' ELSE error END,
     completed_at = CASE WHEN u.goes_on AND status = 'failed' THEN NULL
     ELSE completed_at END
-FROM unnest($1::bigint[], $2::integer[], $3::boolean[]) u(key, deaths, goes_on)
+FROM unnest($1::bigint[], $2::boolean[], $3::boolean[], $4::boolean[])
+    u(key, was_dead, is_dead, goes_on)
 WHERE r.run_key = ANY(ARRAY[u.key]);
 
 -- store/by_hand.py: read_run_statuses

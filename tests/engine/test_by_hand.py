@@ -6,7 +6,7 @@ import json
 
 import pytest
 from invariants import broken
-from rig import CHAIN, Rig
+from rig import CHAIN, Rig, eventually
 
 import zart
 
@@ -131,3 +131,27 @@ async def test_what_was_ended_by_hand_is_held_no_longer(rig: Rig) -> None:
     assert holds["a"].held_until == step.completed_at
     counted = await rig.client.get_pause_rule(rule.rule_id)
     assert counted.paused_steps == 1
+
+
+async def test_what_was_dead_is_listed_by_its_error_now_or_no_longer(rig: Rig) -> None:
+    await rig.start("x", {"a": (), "b": ()}, if_in_doubt=zart.IfInDoubt.STOP)
+    task = await rig.lease_one("a")
+    await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Lost()))
+    await rig.client.fail_step("x", "a", "no such address")
+    await rig.client.fail_step("x", "b", "no such address")
+
+    async def types() -> list[str]:
+        rows = await rig.db.fetch(
+            "SELECT type FROM zart.dead_steps JOIN zart.error_groups USING (group_key)"
+        )
+        return [row["type"] for row in rows]
+
+    async def are_told() -> bool:
+        return await types() == ["FailedByOperator"] * 2
+
+    await eventually(are_told)
+    await rig.client.complete_step("x", "a", 1)
+    await rig.client.complete_step("x", "b", 1)
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.dead_steps") == 0
+    assert await rig.db.fetchval("SELECT dead_listed FROM zart.runs") == 0
+    assert await rig.run_status() == "COMPLETED"

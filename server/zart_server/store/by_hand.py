@@ -122,12 +122,15 @@ def _end(more: str = "") -> str:
             resolution = u.resolution,
             reason = CASE WHEN u.resolution IS NOT NULL THEN u.reason END
         FROM u WHERE s.run_key = {only("u.run_key")} AND s.step_no = u.step_no
+    ), unlisted AS (
+        DELETE FROM zart.dead_steps x USING u
+        WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
     ), operations AS ({recorded("u", ":kind")}) {more}
     SELECT run_key, step_name, attempt, dispatcher_id FROM leased
     """
 
 
-_LOCKS = ("queue", "held", "leases", "steps, whose runs the caller has locked")
+_LOCKS = ("queue", "held", "leases", "steps, whose runs the caller has locked", "dead_steps")
 _END = Statement(_end(), locks=_LOCKS)
 _FENCED = doubted("""
     SELECT *, 'abandoned' AS ended_as, true AS swept FROM leased
@@ -174,25 +177,36 @@ async def end_steps(
     return {row[0]: FencedStep(*row[1:]) for row in rows}
 
 
-async def mark_runs(tx: Tx, runs: Mapping[int, tuple[int, bool]]) -> None:
-    """Have runs go by the rows of their steps from now on; the caller has locked them.
+class Marked(NamedTuple):
+    """What becomes of a run with its step: whether that was dead, is dead now, and it goes on.
 
-    ``runs`` has, by run key, how many dead steps there are more, and whether the run goes on if it
-    is FAILED.
+    ``goes_on``: if it is FAILED. A trigger lists what died now.
     """
+
+    was_dead: bool
+    is_dead: bool
+    goes_on: bool
+
+
+async def mark_runs(tx: Tx, runs: Mapping[int, Marked]) -> None:
+    """Have runs, by key, go by the rows of their steps from now on; the caller has locked them."""
     await tx.execute(
         f"""
-        UPDATE zart.runs r SET by_hand = true, dead_steps = dead_steps + u.deaths,
+        UPDATE zart.runs r SET by_hand = true,
+            dead_steps = dead_steps - was_dead::integer + is_dead::integer,
+            dead_listed = dead_listed - was_dead::integer,
             status = CASE WHEN u.goes_on AND status = 'failed' THEN 'running' ELSE status END,
             error = CASE WHEN u.goes_on AND status = 'failed' THEN '' ELSE error END,
             completed_at = CASE WHEN u.goes_on AND status = 'failed' THEN NULL
                                 ELSE completed_at END
-        FROM unnest($1::bigint[], $2::integer[], $3::boolean[]) u(key, deaths, goes_on)
+        FROM unnest($1::bigint[], $2::boolean[], $3::boolean[], $4::boolean[])
+            u(key, was_dead, is_dead, goes_on)
         WHERE r.run_key = {only("u.key")}
         """,
         list(runs),
-        [deaths for deaths, _ in runs.values()],
-        [goes_on for _, goes_on in runs.values()],
+        [run.was_dead for run in runs.values()],
+        [run.is_dead for run in runs.values()],
+        [run.goes_on for run in runs.values()],
     )
 
 

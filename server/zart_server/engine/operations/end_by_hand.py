@@ -28,6 +28,7 @@ from zart_server.engine.operations.doubts import find_doubts
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.by_hand import (
+    Marked,
     StandingStep,
     StepToEnd,
     end_steps,
@@ -186,7 +187,7 @@ async def _end(tx: Tx, endings: Sequence[_Ending], kind: OperationKind) -> list[
         await resolve_by_operation(tx, doubted, kind)
     ready = await _open(tx, [item.meant for item in endings])
     moving = {item.run_key for item in ready}
-    await mark_runs(tx, {i.meant.run_key: (_more_dead(i), _goes_on(i, moving)) for i in endings})
+    await mark_runs(tx, {item.meant.run_key: _marked(item, moving) for item in endings})
     if still := [i.meant.run_key for i in endings if i.meant.run_key not in moving]:
         await finish_runs(tx, sorted(still))
     # Last, since a Pause waits for whoever has taken the pause lock.
@@ -240,14 +241,11 @@ async def _open(tx: Tx, ended: Sequence[_Meant]) -> list[Ready]:
     ]
 
 
-def _more_dead(item: _Ending) -> int:
+def _marked(item: _Ending, moving: set[int]) -> Marked:
+    """Return what becomes of the run; one that is FAILED no longer may be at once again."""
+    was_dead = item.before.status is StepStatus.DEAD
     is_dead = not isinstance(item.meant.command, CompleteStep)
-    return is_dead - (item.before.status is StepStatus.DEAD)
-
-
-def _goes_on(item: _Ending, moving: set[int]) -> bool:
-    """Return whether a FAILED run is one no longer; it may be at once again."""
-    return item.before.status is StepStatus.DEAD or item.meant.run_key in moving
+    return Marked(was_dead, is_dead, goes_on=was_dead or item.meant.run_key in moving)
 
 
 def _step_to_end(item: _Ending) -> StepToEnd:
