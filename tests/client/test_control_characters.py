@@ -36,6 +36,7 @@ OURS = [f"\x1b[{code}m" for code in (0, 1, 31, 32, 33, 34, 35, 36, 90)]
 LINES = {
     "start": ["start", HOSTILE, "--wait"],
     "list": ["list"],
+    "errors": ["errors"],
     "tasks": ["tasks"],
     "status": ["status", HOSTILE],
     "status of a step": ["status", HOSTILE, HOSTILE],
