@@ -24,7 +24,8 @@ from zart_server.store.pausing.work import has_rule_to_itself
 
 _log = logging.getLogger(__name__)
 _PIECE = 1_000
-_PERIOD = 0.2  # seconds between two pieces of a rule, unless it is far behind
+_PERIOD = 0.2  # seconds from one piece of a rule to the next, unless it is far behind
+_AHEAD = 0.5  # a piece is to take what its credit becomes within so many seconds, at most
 _SHORTEST = 0.02
 _SLOW = 5.0  # a rate of which each step is waited for
 _TICK = 1.0
@@ -46,6 +47,7 @@ class Releases:
         self._mine: set[int] = set()  # the rules that this server moved last, as far as it knows
         self._mixed: set[int] = set()  # those in whose line were steps that other rules withhold
         self._count_at: dict[int, float] = {}
+        self._took: dict[int, float] = {}  # seconds, the last piece of a rule
 
     def start(self) -> None:
         """Begin the loop. Maintenance looks each second for releases, and kicks the loop."""
@@ -85,6 +87,7 @@ class Releases:
             await self._canary(rule_key, steps)
         self._mine &= standing.keys()
         self._mixed &= standing.keys()
+        self._took = {key: took for key, took in self._took.items() if key in standing}
         self._count_at = {key: at for key, at in self._count_at.items() if key in standing}
         pauses = [await self._go_on(release) for release in standing.values()]
         return min(pauses, default=None)
@@ -113,9 +116,13 @@ class Releases:
             return _TICK
         if await self._count(release):
             return _SHORTEST
-        may_go = min(whole_steps(release.credit), release.room, _PIECE)
-        if may_go > 0:
-            done = await self._piece(release, may_go)
+        if min(whole_steps(release.credit), release.room) > 0:
+            begun = time.monotonic()
+            # Where all is slow, more may go by the time that the piece has its locks.
+            ahead = release.rate * min(self._took.get(key, 0.0), _AHEAD)
+            count = min(whole_steps(release.credit + ahead), release.room, _PIECE)
+            done = await self._piece(release, count)
+            self._took[key] = time.monotonic() - begun
             return self._after(release, done)
         wait = seconds_until_next(release.credit, release.rate)
         return min(max(wait, _SHORTEST) if wait else _PERIOD, _TICK)
@@ -134,7 +141,8 @@ class Releases:
         if done.released >= _PIECE:  # it is behind
             return 0.0
         wait = seconds_until_next(release.credit - done.released, release.rate)
-        return min(max(wait, _SHORTEST if release.rate < _SLOW else _PERIOD), _TICK)
+        rest = max(wait, 0.0 if release.rate < _SLOW else _PERIOD) - self._took[key]
+        return min(max(rest, _SHORTEST), _TICK)
 
     async def _piece(self, release: StandingRelease, count: int) -> LetGo | None:
         """Let some steps go; None if another server is at work for the rule."""
