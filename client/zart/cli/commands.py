@@ -77,6 +77,9 @@ MODULES = {
     "breakers": {
         "breaker": "Pause steps by themselves when too many of their attempts end badly.",
     },
+    "batches": {
+        "batch": "Do one operation on many executions, or on steps of them.",
+    },
     "verify": {
         "verify": (
             "Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."

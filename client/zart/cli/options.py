@@ -200,6 +200,11 @@ def reads_filtered(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, {**_FILTER, **_COMMON})
 
 
+def plans_filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command that changes what a filter matches, or plans that."""
+    return _with_options(command, {**_FILTER, **_PLAN, **_MUTATION, **_COMMON})
+
+
 def _with_options(
     command: Callable[..., None], added: dict[str, tuple[Any, Any]]
 ) -> Callable[..., None]:

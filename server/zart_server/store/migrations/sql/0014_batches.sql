@@ -1,4 +1,4 @@
--- Batches (docs/adr/0035-batches.md): one operation on many steps or executions, frozen in items
+-- Batches (docs/adr/0037-batches.md): one operation on many steps or executions, frozen in items
 -- that are done one after the other by whichever server comes to it.
 
 CREATE TABLE zart.batches (

@@ -1,0 +1,49 @@
+"""The commands of batches: what they tell, ask, refuse, and exit with."""
+
+from __future__ import annotations
+
+import asyncio
+
+from batching import dead_steps, until_batch
+from rig import Rig
+
+from zart.cli.main import main
+from zart.testing.server import ServerUnderTest
+
+
+async def run(server: ServerUnderTest, *words: str) -> int:
+    """Run a command against the server, and return its exit code."""
+    return await asyncio.to_thread(main, ["--address", server.address, *words])
+
+
+async def test_a_plan_is_shown_and_done(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await dead_steps(rig.client, 3)
+    which = ["--task-name", "t", "--step", "a"]
+    assert await run(zart_server, "batch", "retry-step", *which, "--dry-run") == 0
+    assert await rig.client.list_batches() == []
+    assert await run(zart_server, "batch", "retry-step", *which) == 2  # nobody is asked
+    assert await run(zart_server, "batch", "retry-step", *which, "--yes") == 0
+    [batch] = await rig.client.list_batches()
+    assert (batch.status, batch.counts.done) == ("COMPLETED", 3)
+    assert await run(zart_server, "batch", "list") == 0
+    assert await run(zart_server, "batch", "show", batch.batch_id) == 0
+    assert await run(zart_server, "batch", "items", batch.batch_id, "--status", "done") == 0
+    assert await run(zart_server, "batch", "cancel", batch.batch_id) == 1  # it is over
+
+
+async def test_what_was_refused_ends_with_4(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await rig.start("x", {"a": ()})
+    assert await run(zart_server, "batch", "restart", "--everything", "--yes") == 4
+    assert await run(zart_server, "batch", "restart", "--yes") == 2  # of which?
+    assert await run(zart_server, "batch", "retry-step", "--everything", "--yes") == 1  # nothing
+
+
+async def test_a_canary_is_resumed(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await dead_steps(rig.client, 3)
+    made = ["batch", "retry-step", "--everything", "--canary", "1", "--yes"]
+    assert await run(zart_server, *made) == 0
+    [batch] = await rig.client.list_batches()
+    assert batch.status == "PAUSED"
+    assert await run(zart_server, "batch", "update", batch.batch_id, "--rate", "100/s") == 0
+    assert await run(zart_server, "batch", "resume", batch.batch_id) == 0
+    await until_batch(rig.client, batch.batch_id, "COMPLETED")
