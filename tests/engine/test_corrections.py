@@ -37,14 +37,14 @@ async def test_a_corrected_input_is_that_of_the_step_from_then_on(rig: Rig) -> N
     assert retried.step.input_corrections == 1
 
     task = await rig.lease_one("b")
-    assert told(task) == ({"card": 2}, "x:run:0/b/1")
+    assert told(task) == ({"card": 2}, "x:run:0/b/2")
     step = await rig.client.get_step("x", "b")
     assert (step.input, step.input_corrections, step.input_omitted) == ({"card": 2}, 1, False)
     await rig.fail(task)
 
     assert (await rig.client.retry_step("x", "b", input=[3])).step.input_corrections == 2
     task = await rig.lease_one("b")
-    assert told(task) == ([3], "x:run:0/b/2")
+    assert told(task) == ([3], "x:run:0/b/3")
     await rig.complete(task)
     assert told(await rig.lease_one("c")) == (1, "")
 
@@ -65,7 +65,7 @@ async def test_it_stays_through_every_way_back_into_the_queue(rig: Rig) -> None:
     retried = await rig.client.retry_step("x", "a", input=2, max_attempts=9)
     assert retried.step.status == "PAUSED"
     await rig.client.resume(rule_id=rule.rule_id)
-    corrected = 2, "x:run:0/a/1"
+    corrected = 2, "x:run:0/a/2"
 
     task = await rig.lease_one("a")
     assert told(task) == corrected
@@ -95,7 +95,7 @@ async def test_a_claim_past_a_settling_rule_takes_it_along(rig: Rig) -> None:
     await rig.start("y", {"z": ()})
     async with rig.locked("SELECT FROM zart.queue WHERE step_name = 'z' FOR UPDATE"):
         rule = await rig.client.pause(task_name="t", step_pattern="z")
-        assert told(await rig.lease_one("a")) == (2, "x:run:0/a/1")
+        assert told(await rig.lease_one("a")) == (2, "x:run:0/a/2")
         assert await rig.db.fetchval("SELECT count(*) FROM zart.pause_work WHERE work = 'settle'")
     await rig.client.resume(rule_id=rule.rule_id)
 
@@ -118,7 +118,7 @@ async def test_an_input_may_be_null_and_a_step_may_have_had_none(rig: Rig) -> No
     await rig.work(fail=["a"])
     assert (await rig.client.retry_step("x", "a", input=None)).step.input_corrections == 1
     task = (await rig.lease())[0]
-    assert told(task) == (None, "x:run:0/a/1")
+    assert told(task) == (None, "x:run:0/a/2")
 
 
 async def test_a_rerun_keeps_corrected_inputs_and_a_restart_drops_them(rig: Rig) -> None:
@@ -139,11 +139,11 @@ async def test_a_rerun_keeps_corrected_inputs_and_a_restart_drops_them(rig: Rig)
     assert told(await rig.lease_one("a")) == (1, "")
     await rig.complete(rig.leased["x", "a"])
     task = await rig.lease_one("b")
-    assert told(task) == (LARGE, "x:run:2/b/1")
+    assert told(task) == (LARGE, "x:run:2/b/2")
     await rig.fail(task)
     retried = await rig.client.retry_step("x", "b", input=3)
     assert retried.step.input_corrections == 2
-    assert told(await rig.lease_one("b")) == (3, "x:run:2/b/2")
+    assert told(await rig.lease_one("b")) == (3, "x:run:2/b/3")
 
     await rig.client.restart("x")
     await rig.complete(await rig.lease_one("a"))
@@ -162,7 +162,7 @@ async def test_another_input_makes_its_step_run_again(rig: Rig) -> None:
         await rig.client.rerun("x", inputs={"a": 3, "c": 1}, plan_token=plan.plan_token)
 
     await rig.client.rerun("x", inputs={"a": 2, "c": 1}, plan_token=plan.plan_token)
-    assert told(await rig.lease_one("a")) == (2, "x:run:1/a/1")
+    assert told(await rig.lease_one("a")) == (2, "x:run:1/a/2")
     operation = (await rig.client.list_operations(execution_id="x", kind="RERUN"))[0]
     assert operation.made is not None
     assert operation.made.corrected_input_steps == ("a",)
@@ -177,7 +177,7 @@ async def test_an_input_equal_to_the_present_one_reruns_nothing(rig: Rig) -> Non
         await rig.client.rerun("x", inputs={"a": 2, "b": 1})
     again = await rig.client.rerun("x", inputs={"a": 2, "b": 1}, force_rerun=["a"])
     assert again.effective_rerun == ("a",)
-    assert told(await rig.lease_one("a")) == (2, "x:run:1/a/1")
+    assert told(await rig.lease_one("a")) == (2, "x:run:1/a/2")
     operation = (await rig.client.list_operations(execution_id="x", kind="RERUN"))[0]
     assert operation.made is not None
     assert operation.made.corrected_input_steps == ()
@@ -196,7 +196,7 @@ async def test_a_step_that_becomes_ready_later_has_its_corrected_input(
     others = await rig.lease()
     while others:
         for task in others:
-            assert told(task) == (task.step_name, f"x:run:1/{task.step_name}/1")
+            assert told(task) == (task.step_name, f"x:run:1/{task.step_name}/2")
         await rig.complete(*others)
         others = await rig.lease()
     assert (await rig.client.get_step("x", last)).status == "COMPLETED"
@@ -272,7 +272,7 @@ async def test_what_does_not_fit_into_one_answer_is_left_out_and_read_by_itself(
     assert [s.input for s in state.steps] == [large] * 5 + [None] * 4
     assert (await rig.client.get_step("x", "s8")).input == large
     tasks = [*await rig.lease(), *await rig.lease()]
-    assert [told(t) for t in tasks] == [(large, f"x:run:1/{name}/1") for name in names]
+    assert [told(t) for t in tasks] == [(large, f"x:run:1/{name}/2") for name in names]
 
 
 async def test_a_plan_of_a_retry_binds_the_input_and_keeps_nothing(rig: Rig) -> None:
@@ -284,7 +284,7 @@ async def test_a_plan_of_a_retry_binds_the_input_and_keeps_nothing(rig: Rig) -> 
     with pytest.raises(errors.PlanChanged, match="request"):
         await rig.client.retry_step("x", "a", input=3, plan_token=plan.plan_token)
     await rig.client.retry_step("x", "a", input=2, plan_token=plan.plan_token)
-    assert told(await rig.lease_one("a")) == (2, "x:run:0/a/1")
+    assert told(await rig.lease_one("a")) == (2, "x:run:0/a/2")
     operation = (await rig.client.list_operations(execution_id="x", kind="RETRY_STEP"))[0]
     assert operation.made is not None
     assert operation.made.corrected_input_steps == ("a",)

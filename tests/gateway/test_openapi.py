@@ -81,7 +81,7 @@ def drive(http_: Http, method: str, folder: Path) -> subprocess.CompletedProcess
             "--max-examples", "10", "--seed", "1", "--include-method", method,
             "--request-timeout", "10", "--no-color",
         ],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
 
 

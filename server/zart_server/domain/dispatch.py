@@ -54,9 +54,12 @@ class LeasedTask(NamedTuple):
 
 
 def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:
-    """Name what a step does, for whatever must not happen twice: another for each correction."""
+    """Name what a step does, for whatever must not happen twice: another for each input it had.
+
+    The first correction of a step is its second input: ``run_id/step_name/2``.
+    """
     key = f"{run_id}/{step_name}"
-    return f"{key}/{correction}" if correction else key
+    return f"{key}/{correction + 1}" if correction else key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
