@@ -31,6 +31,15 @@ TEXT = st.text(max_size=200)
         ("two\n  lines\there", "two lines here"),
         ("", ""),
         ("added facade", "added facade"),
+        (
+            'Traceback (most recent call last):\n  File "/a/b.py", line 7, in f\n    g()\nKeyError: 3',
+            "<traceback> KeyError: <number>",
+        ),
+        (
+            "failed\nTraceback (most recent call last):\n  x\nIn:\nTraceback (most recent call last):\n  y",
+            "failed <traceback> In: <traceback>",
+        ),
+        ("no Traceback (most recent call last):", "no Traceback (most recent call last):"),
     ],
 )
 def test_particulars_are_placeholders(message: str, template: str) -> None:
@@ -54,6 +63,45 @@ def test_numbers_and_uuids_tell_nothing_apart(
     )
 
 
+PARTICULARS = {
+    "uuid": st.uuids().map(str),
+    "number": st.one_of(
+        st.integers(0, 10**30).map(str),
+        st.floats(0.001, 1e6).map("{:.3f}".format),
+        st.integers(2**32, 2**64).map(hex),
+        st.integers(2**60, 2**64).map("{:016X}".format).filter(lambda text: not text.isalpha()),
+    ),
+    "text": st.text(
+        st.characters(exclude_characters='"\n`', exclude_categories=["Cc", "Cs"]), max_size=30
+    ).map('"{}"'.format),
+    "address": st.one_of(
+        st.ip_addresses(v=4).map(str),
+        st.integers(1, 9999).map("db-{}.internal:5432".format),
+        st.integers().map("https://cards.example/v1?id={}".format),
+        st.integers(0, 999).map("bob{}@example.org".format),
+    ),
+    "path": st.lists(st.from_regex("[a-z0-9_.-]{1,9}", fullmatch=True), min_size=1, max_size=5).map(
+        lambda parts: "/srv/" + "/".join(parts)
+    ),
+    "traceback": st.lists(st.integers(1, 9999), min_size=1, max_size=6).map(
+        lambda lines: (
+            "\nTraceback (most recent call last):\n"
+            + "\n".join(f'  File "/x/{line}.py", line {line}, in f' for line in lines)
+            + "\n"
+        )
+    ),
+}
+
+
+@given(st.sampled_from(sorted(PARTICULARS)), st.data())
+def test_each_particular_is_its_placeholder(kind: str, data: st.DataObject) -> None:
+    particular = data.draw(PARTICULARS[kind])
+
+    template = fingerprint("E", f"it is {particular}\nthat failed").template
+
+    assert template == f"it is <{kind}> that failed"
+
+
 @given(TEXT, TEXT)
 def test_an_id_says_its_version(error_type: str, message: str) -> None:
     found = fingerprint(error_type, message)
@@ -64,7 +112,23 @@ def test_an_id_says_its_version(error_type: str, message: str) -> None:
     assert not is_error_group_id(found.error_group_id.replace("eg-1", "eg-2"))
 
 
-@pytest.mark.parametrize("part", ["'", '"', "a.", "a:", "/a", "1", "a-", ".", "@a", "::", "\u0130"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "'",
+        '"',
+        "a.",
+        "a:",
+        "/a",
+        "1",
+        "a-",
+        ".",
+        "@a",
+        "::",
+        "\u0130",
+        "Traceback (most recent call last):\n ",
+    ],
+)
 def test_no_message_takes_long(part: str) -> None:
     """A test of time would be one of luck: twice as much text takes no more than so many steps."""
     assert fingerprint("E", part * 100_000).template is not None

@@ -22,6 +22,11 @@ from zart_server.store.reads.selected import select_page
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _MIDDLE = 20_000
+_BATCH = """
+    INSERT INTO zart.batches (batch_id, operation, selection, as_of, created_by, principal, reason,
+                              incident)
+    VALUES ('ba-many', '{}', '{}', now(), '', '', '', '')
+"""
 _LOOKED_AT = 2_000  # runs for a page, where no index has all that is asked
 _DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
 
@@ -47,6 +52,7 @@ async def filtering_by_groups(tx: Explained) -> None:
 
 @scenario(_LOOKED_AT)
 async def filtering_by_what_no_index_has(tx: Explained) -> None:
+    await tx.sql.execute(_BATCH)
     recent = ExecutionFilter(created_after=_LONG_AGO)
     await _found(
         tx,
@@ -54,6 +60,7 @@ async def filtering_by_what_no_index_has(tx: Explained) -> None:
         replace(recent, triggered_by="nobody", step_statuses=(StepStatus.DEAD,)),
         ExecutionFilter(execution_id_prefix="x-"),
         ExecutionFilter(execution_id_prefix="x-1234"),
+        ExecutionFilter(batch_id="ba-many"),
         ExecutionFilter(execution_id_prefix="x-1234", step_pattern="b"),
         ExecutionFilter(error_group_id="eg-1", error_contains="yes"),
         ExecutionFilter(step_pattern="b", dead_after=_LONG_AGO),

@@ -27,8 +27,8 @@ ORDER BY g.n;
 -- Count the dead steps of groups that a filter matches, or look at some of each.
 -- Locks: nothing.
 -- Parameters: statuses=$1, group_keys=$2, before=$3, before_key=$4, created_from=$5, most=$6,
---   id_prefix=$7, triggered_by=$8, died_from=$9, died_before=$10, error_group_id=$11,
---   step_regex=$12, contains=$13.
+--   id_prefix=$7, triggered_by=$8, batch_id=$9, died_from=$10, died_before=$11, error_group_id=$12,
+--   step_regex=$13, contains=$14.
 WITH candidates AS MATERIALIZED (
     SELECT g.n, d.*, r.listed_task, r.status = ANY($1::text[]) AS is_wanted
     FROM unnest($2::bigint[]) WITH ORDINALITY g(group_key, n) CROSS JOIN LATERAL (
@@ -47,16 +47,20 @@ WITH candidates AS MATERIALIZED (
         AND CASE WHEN $8::text = '' THEN true ELSE (
             SELECT o.triggered_by = $8 FROM zart.runs o
             WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+        AND CASE WHEN $9::text = '' THEN true ELSE EXISTS (
+            SELECT FROM zart.batch_items i
+            WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = $9)
+                AND i.execution_key = c.execution_key OFFSET 0) END
         AND EXISTS (SELECT FROM
             (SELECT * FROM zart.dead_steps WHERE run_key = c.run_key OFFSET 0) x
             LEFT JOIN LATERAL (
                 SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
-            WHERE x.died_at >= $9::timestamptz AND x.died_at < $10::timestamptz
-                AND CASE WHEN $11::text = '' THEN true
-                ELSE g.error_group_id = $11 END
-                AND CASE WHEN $12::text = '' THEN true ELSE g.step_name ~ $12 END
-                AND CASE WHEN $13::text = '' THEN true ELSE (
-                    SELECT position($13 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+            WHERE x.died_at >= $10::timestamptz AND x.died_at < $11::timestamptz
+                AND CASE WHEN $12::text = '' THEN true
+                ELSE g.error_group_id = $12 END
+                AND CASE WHEN $13::text = '' THEN true ELSE g.step_name ~ $13 END
+                AND CASE WHEN $14::text = '' THEN true ELSE (
+                    SELECT position($14 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
                     FROM zart.steps s
                     WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
                 AND x.step_no = c.step_no) AS fits

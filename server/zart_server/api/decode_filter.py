@@ -67,10 +67,9 @@ def filter_of(message: filter_pb2.ExecutionFilter, path: str) -> ExecutionFilter
             created_before=check(_time, message, "created_before", path),
             execution_id_prefix=check(_name, message, "execution_id_prefix", path),
             triggered_by=check(text_of, message.triggered_by, f"{path}.triggered_by"),
+            batch_id=check(_name, message, "batch_id", path),
             rule_id=check(_name, message, "rule_id", path),
         )
-        if message.batch_id:
-            check.fail(f"{path}.batch_id", "this server has no batches")
     with Checks() as check:
         for field, what in _contradictions(found):
             check.fail(f"{path}.{field}", what)

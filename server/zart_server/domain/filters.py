@@ -43,6 +43,11 @@ class ExecutionFilter:
         return self == ExecutionFilter()
 
     @property
+    def has_other_conditions(self) -> bool:
+        """Whether it asks of an execution what no index has in the order of lists."""
+        return bool(self.execution_id_prefix or self.triggered_by or self.batch_id)
+
+    @property
     def has_error_conditions(self) -> bool:
         """Whether it asks how or when a step died."""
         times = self.dead_after, self.dead_before

@@ -1,8 +1,8 @@
 """Which errors are the same: a fingerprint of the type and of the message, without its particulars.
 
-Numbers (hexadecimal ones too), UUIDs, quoted text, paths, addresses are placeholders in it. Pure:
-the same error has the same fingerprint everywhere and for ever. Another way of telling errors apart
-is another version, which stands in the id.
+Numbers (hexadecimal ones too), UUIDs, quoted text, paths, addresses and tracebacks are placeholders
+in it. Pure: the same error has the same fingerprint everywhere and for ever. Another way of telling
+errors apart is another version, which stands in the id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _READ = 2_000  # characters of a message; what comes later tells no errors apart
 # another: a message of any kind is read in time of its length.
 _PARTICULARS = re.compile(
     r"""
-    (?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*')
+    (?P<traceback>(?:^|(?<=\n))[ \t]*Traceback\ \(most\ recent\ call\ last\):(?:\n[ \t][^\n]*)+)
+    |(?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*')
     |(?P<address>
         [A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s"'<>]+
         |[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}

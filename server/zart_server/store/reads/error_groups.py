@@ -11,6 +11,7 @@ from zart_server.domain.filters import ErrorGroup, ExecutionFilter
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.reads.dead_groups import Group, find_groups, is_known_group
 from zart_server.store.reads.execution_pages import Cursor
+from zart_server.store.reads.filtered import expect_batch
 from zart_server.store.reads.fitting import DEAD_THAT_FIT, PLAIN, dead_arguments, plain_arguments
 from zart_server.store.reads.listed_runs import Range, range_of
 from zart_server.store.statement import Statement
@@ -105,8 +106,10 @@ async def list_error_groups(
 ) -> Page[ErrorGroup]:
     """List the groups that dead steps which a filter matches died of. ``tx`` is a snapshot.
 
-    Raises FilterTooBroad or ErrorGroupNotFound.
+    Raises FilterTooBroad, ErrorGroupNotFound or BatchNotFound.
     """
+    if wanted.batch_id:
+        await expect_batch(tx, wanted.batch_id)
     groups = await find_groups(tx, wanted, _GROUPS)
     if groups is None:
         field = "filter.step_pattern" if wanted.task_name else "filter.task_name"
@@ -141,11 +144,7 @@ def _asks_more(wanted: ExecutionFilter) -> bool:
     """Return whether more is asked of a dead step than an index has."""
     times = wanted.dead_after or wanted.dead_before, wanted.created_after or wanted.created_before
     return bool(
-        wanted.statuses
-        or wanted.error_contains
-        or wanted.execution_id_prefix
-        or wanted.triggered_by
-        or all(times)
+        wanted.statuses or wanted.error_contains or wanted.has_other_conditions or all(times)
     )
 
 

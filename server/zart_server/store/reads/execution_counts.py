@@ -79,8 +79,7 @@ def _has_an_index(wanted: ExecutionFilter) -> bool:
     return set(wanted.step_statuses) <= {StepStatus.DEAD} and not (
         wanted.has_error_conditions
         or wanted.step_pattern
-        or wanted.execution_id_prefix
-        or wanted.triggered_by
+        or wanted.has_other_conditions
         or wanted.rule_id
     )
 

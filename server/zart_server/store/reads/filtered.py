@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart_server.domain.errors import ErrorGroupNotFound, FilterTooBroad, PauseRuleNotFound
+from zart_server.domain.errors import (
+    BatchNotFound,
+    ErrorGroupNotFound,
+    FilterTooBroad,
+    PauseRuleNotFound,
+)
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import StepStatus
 from zart_server.store.connection import Connection
@@ -98,15 +103,25 @@ async def rule_key_of(connection: Connection, rule_id: str) -> int:
     return row[0] if row[1] else 0
 
 
+async def expect_batch(connection: Connection, batch_id: str) -> None:
+    """Raise BatchNotFound unless there is such a batch."""
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.batches WHERE batch_id = $1)", batch_id
+    ):
+        raise BatchNotFound(batch_id)
+
+
 async def find_filtered(
     connection: Connection, wanted: ExecutionFilter, after_key: int | None, limit: int
 ) -> FoundRuns:
     """Return the first runs that a filter matches, after an execution (None: from the newest).
 
-    Raises FilterTooBroad, PauseRuleNotFound or ErrorGroupNotFound.
+    Raises FilterTooBroad, PauseRuleNotFound, ErrorGroupNotFound or BatchNotFound.
     """
     created = wanted.created_after, wanted.created_before
     part = await range_of(connection, wanted.task_name, wanted.statuses, created, after_key)
+    if wanted.batch_id:
+        await expect_batch(connection, wanted.batch_id)
     if part is None:
         return FoundRuns([])
     search = _Search(connection, wanted, part, limit)
@@ -144,14 +159,14 @@ class _Search:
         return merged(found, self._limit)
 
     async def _plain(self, keys: Sequence[int] | None) -> FoundRuns:
-        if self._wanted.execution_id_prefix or self._wanted.triggered_by:
+        if self._wanted.has_other_conditions:
             return await self._look("current", keys)
         return FoundRuns(await find_runs(self._connection, self._part, self._limit))
 
     async def _dead(self, keys: Sequence[int] | None) -> FoundRuns:
         wanted = self._wanted
         if not (wanted.step_pattern or wanted.has_error_conditions):
-            if wanted.execution_id_prefix or wanted.triggered_by:
+            if wanted.has_other_conditions:
                 return await self._look("with dead steps", keys, "dead")
             return FoundRuns(
                 await find_runs(self._connection, self._part, self._limit, is_dead=True)

@@ -53,7 +53,11 @@ PLAIN = """CASE WHEN :id_prefix::text = '' THEN true ELSE (
         WHERE e.execution_key = c.execution_key OFFSET 0) END
     AND CASE WHEN :triggered_by::text = '' THEN true ELSE (
         SELECT o.triggered_by = :triggered_by FROM zart.runs o
-        WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END"""
+        WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+    AND CASE WHEN :batch_id::text = '' THEN true ELSE EXISTS (
+        SELECT FROM zart.batch_items i
+        WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = :batch_id)
+          AND i.execution_key = c.execution_key OFFSET 0) END"""
 
 # Dead steps x of the run c that fit, with the group g of their error.
 DEAD_THAT_FIT = """
@@ -86,7 +90,11 @@ FITS = f"""{PLAIN}
 
 def plain_arguments(wanted: ExecutionFilter) -> dict[str, object]:
     """Return the parameters that ``PLAIN`` takes."""
-    return {"id_prefix": wanted.execution_id_prefix, "triggered_by": wanted.triggered_by}
+    return {
+        "id_prefix": wanted.execution_id_prefix,
+        "triggered_by": wanted.triggered_by,
+        "batch_id": wanted.batch_id,
+    }
 
 
 def dead_arguments(wanted: ExecutionFilter) -> dict[str, object]:
