@@ -187,3 +187,16 @@ async def until_done(rig: Rig, batch_id: str, count: int) -> zart.models.Batch:
         if batch.counts.done >= count:
             return batch
     raise AssertionError("the watch ended before")
+
+
+async def test_items_are_left_out_of_the_audit_unless_asked_for(rig: Rig) -> None:
+    await dead_steps(rig.client, 60)
+    await rig.client.restart("x-0", incident="INC-7")
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, incident="INC-7")
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    told = await rig.client.list_operations(incident="INC-7")
+    assert [o.kind for o in told] == ["CREATE_BATCH", "RESTART"]
+    whole = await rig.client.list_operations(incident="INC-7", include_batch_items=True)
+    assert len(whole) == 61
+    assert len(await rig.client.list_operations(kind="RETRY_STEP")) == 0
+    assert len(await rig.client.list_operations(execution_id="x-1", kind="RETRY_STEP")) == 1

@@ -3,7 +3,7 @@
 -- Locks: nothing.
 -- Parameters: kinds=$1, execution_id=$2, before=$3, since=$4, looked=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, statuses=$14, limit=$15.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operations
@@ -22,8 +22,9 @@ WITH looked AS MATERIALIZED (
         AND ($11::text = '' OR principal = $11)
         AND ($12::timestamptz IS NULL OR created_at >= $12)
         AND ($13::timestamptz IS NULL OR created_at < $13)
-        AND kind = ANY($1::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($14::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($1::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -36,7 +37,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: batch_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE batch_id <> '' AND kind <> 'start' AND (batch_id, operation_key) < ($1::text, $2::bigint)
@@ -53,8 +54,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -67,7 +69,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE breaker_id <> ''
@@ -86,8 +88,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -100,7 +103,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: rule_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE rule_id <> '' AND kind <> 'start' AND (rule_id, operation_key) < ($1::text, $2::bigint)
@@ -117,8 +120,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -131,7 +135,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: incident=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE incident <> '' AND kind <> 'start' AND (incident, operation_key) < ($1::text, $2::bigint)
@@ -148,8 +152,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -162,7 +167,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: triggered_by=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE triggered_by <> ''
@@ -181,8 +186,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -195,7 +201,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: principal=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE principal <> ''
@@ -214,8 +220,9 @@ WITH looked AS MATERIALIZED (
         AND ($1::text = '' OR principal = $1)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -228,7 +235,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, statuses=$14, limit=$15.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operations
@@ -247,8 +254,9 @@ WITH looked AS MATERIALIZED (
         AND ($11::text = '' OR principal = $11)
         AND ($12::timestamptz IS NULL OR created_at >= $12)
         AND ($13::timestamptz IS NULL OR created_at < $13)
-        AND kind = ANY($1::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($14::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($1::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -261,7 +269,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: before=$1, since=$2, looked=$3, execution_id=$4, batch_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE operation_key < $1::bigint AND operation_key >= $2::bigint
@@ -277,8 +285,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND 'done' = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND 'done' = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -291,7 +300,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, execution_id=$2, before=$3, since=$4, looked=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, statuses=$14, limit=$15.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operation_attempts
@@ -310,8 +319,9 @@ WITH looked AS MATERIALIZED (
         AND ($11::text = '' OR principal = $11)
         AND ($12::timestamptz IS NULL OR created_at >= $12)
         AND ($13::timestamptz IS NULL OR created_at < $13)
-        AND kind = ANY($1::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($14::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($1::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -324,7 +334,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: batch_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE batch_id <> '' AND (batch_id, operation_key) < ($1::text, $2::bigint)
@@ -341,8 +351,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -355,7 +366,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE breaker_id <> '' AND (breaker_id, operation_key) < ($1::text, $2::bigint)
@@ -372,8 +383,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -386,7 +398,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: rule_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE rule_id <> '' AND (rule_id, operation_key) < ($1::text, $2::bigint)
@@ -403,8 +415,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -417,7 +430,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: incident=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE incident <> '' AND (incident, operation_key) < ($1::text, $2::bigint)
@@ -434,8 +447,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -448,7 +462,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: triggered_by=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE triggered_by <> '' AND (triggered_by, operation_key) < ($1::text, $2::bigint)
@@ -465,8 +479,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -479,7 +494,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: principal=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, created_after=$11,
---   created_before=$12, kinds=$13, statuses=$14, limit=$15.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE principal <> '' AND (principal, operation_key) < ($1::text, $2::bigint)
@@ -496,8 +511,9 @@ WITH looked AS MATERIALIZED (
         AND ($1::text = '' OR principal = $1)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -510,7 +526,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, statuses=$14, limit=$15.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operation_attempts
@@ -529,8 +545,9 @@ WITH looked AS MATERIALIZED (
         AND ($11::text = '' OR principal = $11)
         AND ($12::timestamptz IS NULL OR created_at >= $12)
         AND ($13::timestamptz IS NULL OR created_at < $13)
-        AND kind = ANY($1::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($14::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($1::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (
@@ -543,7 +560,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: before=$1, since=$2, looked=$3, execution_id=$4, batch_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   kinds=$13, statuses=$14, limit=$15.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE operation_key < $1::bigint AND operation_key >= $2::bigint
@@ -559,8 +576,9 @@ WITH looked AS MATERIALIZED (
         AND ($10::text = '' OR principal = $10)
         AND ($11::timestamptz IS NULL OR created_at >= $11)
         AND ($12::timestamptz IS NULL OR created_at < $12)
-        AND kind = ANY($13::text[]) AND status = ANY($14::text[])
-    ORDER BY operation_key DESC LIMIT $15::bigint
+        AND ($13::boolean OR batch_id = '' OR kind LIKE '%\_batch')
+        AND kind = ANY($14::text[]) AND status = ANY($15::text[])
+    ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, until FROM (

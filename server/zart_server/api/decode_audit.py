@@ -38,6 +38,7 @@ def list_operations(request: pb.ListOperationsRequest) -> ListOperations:
             if has(request, "created_before")
             else None,
             statuses=tuple(dict.fromkeys(statuses)) or (OperationStatus.DONE,),
+            include_batch_items=request.include_batch_items,
         )
     _check_breadth(wanted, is_alone=_asks_by_kind_alone(request))
     return wanted

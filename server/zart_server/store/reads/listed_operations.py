@@ -53,6 +53,7 @@ _FOUND = """
           AND (:principal::text = '' OR principal = :principal)
           AND (:created_after::timestamptz IS NULL OR created_at >= :created_after)
           AND (:created_before::timestamptz IS NULL OR created_at < :created_before)
+          AND (:with_items::boolean OR batch_id = '' OR kind LIKE '%\\_batch')
           AND kind = ANY(:kinds::text[]) AND {status} = ANY(:statuses::text[])
         ORDER BY operation_key DESC LIMIT :limit::bigint
     )
@@ -122,6 +123,7 @@ _FIRST_SINCE = {
 _UNDER_WAY = timedelta(minutes=1)
 _LOOKED_AT = 5_000
 _LOOKED_AT_OF_A_KIND = 1_000
+_PASSED_OVER = 4
 _OF_ONE_KIND_EACH = ("kind", "execution_id")  # what is found kind by kind
 
 
@@ -152,6 +154,7 @@ async def read_part(
             execution_id=wanted.execution_id,
             created_after=wanted.created_after,
             created_before=wanted.created_before,
+            with_items=_has_items(wanted),
             kinds=kinds,
             statuses=wanted.statuses,
             before=before,
@@ -185,6 +188,11 @@ def _found_by(table: str, wanted: ListOperations) -> tuple[str, Sequence[Operati
     return "kind" if wanted.kinds or is_narrow else "key", kinds
 
 
+def _has_items(wanted: ListOperations) -> bool:
+    """Return whether what the items of batches are is listed, too."""
+    return wanted.include_batch_items or bool(wanted.batch_id or wanted.execution_id)
+
+
 def _most_looked_at(table: str, wanted: ListOperations, by: str, limit: int) -> int:
     """Return how many operations are looked at: what is asked for, if that is all there is."""
     others = [name for name in _NAMES if getattr(wanted, name) and name != by]
@@ -192,7 +200,8 @@ def _most_looked_at(table: str, wanted: ListOperations, by: str, limit: int) -> 
     has_kinds = bool(wanted.kinds) and by not in _OF_ONE_KIND_EACH
     has_statuses = table == ATTEMPTED and len(set(wanted.statuses) - {OperationStatus.DONE}) == 1
     if not (others or is_timed or has_kinds or has_statuses):
-        return limit
+        # Among others there may be items of batches, which are passed over.
+        return limit if _has_items(wanted) else max(limit, min(_PASSED_OVER * limit, 1_000))
     return _LOOKED_AT_OF_A_KIND if by in _OF_ONE_KIND_EACH else _LOOKED_AT
 
 
