@@ -263,13 +263,13 @@ def _cpu(made: Product) -> float:
 def _off(times: Sequence[float], rate: float, until: float | None = None) -> float:
     """Return by how many percent any window is off the pace, but for one step.
 
-    Where less than that is there, windows of half of it.
+    Where less than that is there, all of it is the window.
     """
     worst = 0.0
     if len(times) < 2:
         return worst
     last = times[-1] if until is None else until
-    window = min(_WINDOW, (last - times[0]) / 2)
+    window = min(_WINDOW, last - times[0])
     for begin in sorted(set(times)):
         if begin + window > last:
             break
