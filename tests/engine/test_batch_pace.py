@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from batching import check_totals, dead_steps, fail_all, until_batch
+from batching import check_totals, dead_steps, fail_all, start_many, until_batch
 from rig import Rig, eventually
 
 import zart
@@ -93,6 +93,21 @@ async def test_steps_dead_again_pause_it(rig: Rig) -> None:
     assert batch.outcomes is not None
     assert (batch.pause_cause, batch.counts.pending > 0) == ("MAX_FAILURES", True)
     assert batch.outcomes.dead >= 5
+
+
+async def test_steps_that_are_to_be_dead_are_no_failures(rig: Rig) -> None:
+    await start_many(rig.client, 20)
+    created = await rig.client.create_batch(
+        zart.FailStep("never mind"),
+        filter=zart.ExecutionFilter(step_statuses=["SCHEDULED"]),
+        canary=10,
+        max_failures=1,
+    )
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    await rig.client.resume_batch(created.batch_id)
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert batch.outcomes is not None
+    assert (batch.counts.done, batch.outcomes.dead) == (20, 20)
 
 
 async def test_once_paused_nothing_is_done(rig: Rig) -> None:

@@ -49,6 +49,9 @@ async def test_items_tell_what_was_done_and_what_became_of_it(rig: Rig) -> None:
     assert [i.refusal and (i.refusal.reason, i.refusal.code) for i in refused] == [
         ("EXECUTION_NOT_FOUND", "NOT_FOUND")
     ]
+    refusals = await rig.client.list_operations(batch_id=created.batch_id, statuses=["REFUSED"])
+    assert [o.execution_id for o in refusals] == ["nobody"]
+    assert [o.operation_id for o in refusals] == [i.operation_id for i in refused]
     dead = await rig.client.list_batch_items(created.batch_id, step_statuses=["DEAD"])
     assert dead == []
     done = [item for item in items if item.status == "DONE"]

@@ -124,7 +124,8 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
 
 
 def _ended_badly(batch: Batch) -> bool:
-    dead = 0 if batch.outcomes is None else batch.outcomes.dead
+    is_wanted = isinstance(batch.operation, FailStep)
+    dead = 0 if batch.outcomes is None or is_wanted else batch.outcomes.dead
     return batch.status is BatchStatus.CANCELLED or bool(batch.counts.refused or dead)
 
 

@@ -99,6 +99,7 @@ def _filter(wanted: ExecutionFilter) -> filter_pb2.ExecutionFilter:
         created_before=timestamp(wanted.created_before),
         execution_id_prefix=wanted.execution_id_prefix,
         triggered_by=wanted.triggered_by,
+        batch_id=wanted.batch_id,
         rule_id=wanted.rule_id,
     )
 

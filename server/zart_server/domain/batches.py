@@ -41,6 +41,11 @@ class BatchKind(StrEnum):
         return self in (BatchKind.RESTART, BatchKind.RERUN)
 
     @property
+    def is_to_fail(self) -> bool:
+        """Whether a dead step is what is wanted: then it is no failure of the batch."""
+        return self is BatchKind.FAIL_STEP
+
+    @property
     def recorded_as(self) -> OperationKind:
         """The kind of the operation that each item is."""
         return _RECORDED[self]

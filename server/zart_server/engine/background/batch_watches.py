@@ -39,6 +39,7 @@ class _Counted:
     """What was counted of a large batch: when that began, and how many were done by then."""
 
     at: float = -math.inf
+    done: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -87,11 +88,13 @@ class BatchWatches:
         counted = self._counted.setdefault(row.batch_key, _Counted())
         async with counted.counting:  # whoever waits finds what they wait for
             begun = _now()
-            if begun - counted.at > _OLD:
+            # What is said last, of a batch that is over, adds up.
+            done, is_over = row.batch.counts.done, row.batch.status.is_finished
+            if begun - counted.at > _OLD or (is_over and counted.done != done):
                 async with self._db.autocommit() as connection:
                     kind = row.batch.operation.kind
                     counted.outcomes = await count_outcomes(connection, row.batch_key, kind)
-                counted.at = begun
+                counted.at, counted.done = begun, done
         return counted.outcomes
 
 

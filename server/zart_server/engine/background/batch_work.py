@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import Batch, BatchPauseCause, BatchStatus
 from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
-from zart_server.domain.operations import OperationKind, OperationStatus, Refusal
+from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.operations.do_items import do_items
-from zart_server.engine.operations.prepare_batch import RefusalOf, prepare_piece
+from zart_server.engine.operations.prepare_batch import RefusalOf, prepare_piece, refused_attempt
 from zart_server.store.batches.items import PendingItem, pending_items, write_results
 from zart_server.store.batches.made import count_outcomes
 from zart_server.store.batches.rows import record_batch
@@ -28,7 +28,7 @@ from zart_server.store.batches.states import (
 )
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
-from zart_server.store.operation_attempts import OperationAttempt, record_attempts
+from zart_server.store.operation_attempts import record_attempts
 
 _PREPARED = 5_000  # executions in a piece
 Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
@@ -136,13 +136,14 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, refusal_of: RefusalOf) -> Prog
 async def _bearable(tx: Tx, taken: Taken, *, is_to_judge: bool) -> int | None:
     """Return how many failures more a batch bears, as far as is known; None: any number.
 
-    Refused items are known; what ended badly again is only counted if it is to be judged.
+    Refused items are known; what ended badly again is only counted if it is to be judged, and not
+    where that was wanted.
     """
     batch, most = taken.row.batch, taken.row.batch.pace.max_failures
     if most is None:
         return None
     left = most - batch.counts.refused + taken.row.failures_before
-    if is_to_judge:
+    if is_to_judge and not batch.operation.kind.is_to_fail:
         left -= (await count_outcomes(tx, taken.row.batch_key, batch.operation.kind)).dead
     return left
 
@@ -164,7 +165,13 @@ async def _advance(tx: Tx, taken: Taken, done: Sequence[Result]) -> BatchStatus:
     refused = [(item, why) for item, why in done if why is not None]
     await write_results(tx, taken.row.batch_key, done)
     if refused:
-        await record_attempts(tx, [_attempt(batch, item, why) for item, why in refused])
+        await record_attempts(
+            tx,
+            [
+                refused_attempt(batch, why, item.execution_id, item.run_number, item.step_name)
+                for item, why in refused
+            ],
+        )
     status, cause = BatchStatus.RUNNING, None
     if len(done) == batch.counts.left:
         status = BatchStatus.COMPLETED
@@ -174,19 +181,6 @@ async def _advance(tx: Tx, taken: Taken, done: Sequence[Result]) -> BatchStatus:
     await advance(tx, taken, len(done) - len(refused), len(refused), status, cause)
     tx.changes.batches = True
     return status
-
-
-def _attempt(batch: Batch, item: PendingItem, why: Refusal) -> OperationAttempt:
-    return OperationAttempt(
-        OperationStatus.REFUSED,
-        batch.operation.kind.recorded_as,
-        batch.caller,
-        execution_id=item.execution_id,
-        run_number=item.run_number,
-        step_name=item.step_name,
-        batch_id=batch.batch_id,
-        refusal=why,
-    )
 
 
 async def _record(tx: Tx, kind: OperationKind, batch: Batch) -> None:

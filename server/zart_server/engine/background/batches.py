@@ -86,10 +86,19 @@ class Batches:
         self._here = {key: self._here.get(key) or _Here() for key in keys}
         for key, here in self._here.items():
             if here.not_before <= time.monotonic():
-                await self._go_on(key, here)
+                await self._go_on_apart(key, here)
         now = time.monotonic()
         waits = [here.not_before - now for here in self._here.values()]
         return min(max(min(waits, default=_TICK), 0.0), _TICK)
+
+    async def _go_on_apart(self, key: int, here: _Here) -> None:
+        """Do one piece of a batch; what is wrong with it keeps no other one waiting."""
+        try:
+            await self._go_on(key, here)
+        except ZartError as error:
+            _log.warning("a batch has to wait: %s", error.message)
+        except Exception:  # noqa: BLE001 - told in full; it goes on
+            _log.exception("working on a batch failed; it goes on")
 
     async def _go_on(self, key: int, here: _Here) -> None:
         """Do one piece of a batch, and note when the next is to be done."""
@@ -106,7 +115,10 @@ class Batches:
         except (StoreConflict, OperationTimeout):
             # Others were in the way, or it took too long: fewer at a time get through.
             here.limit = max(1, here.limit // 4)
-            here.not_before = time.monotonic() + _LOCKED
+            now = time.monotonic()
+            here.not_before = now + _LOCKED
+            if is_to_judge:
+                here.judge_at = now + max(_JUDGE_EVERY, (now - begun) * _JUDGE_SHARE)
             return
         except ZartError:
             here.not_before = time.monotonic() + _TICK
@@ -130,7 +142,8 @@ class Batches:
         """Note what a piece came to."""
         now = time.monotonic()
         if progress.wait:
-            here.not_before = now + max(progress.wait, _SHORTEST)
+            # Its pace may be another one by then: it is looked at again in a moment.
+            here.not_before = now + min(max(progress.wait, _SHORTEST), _TICK)
             return
         here.not_before = now
         if progress.is_preparing:

@@ -90,10 +90,10 @@ async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
         if found.unknown:
             items["EXECUTION_NOT_FOUND"] += len(found.unknown)
             samples.setdefault("EXECUTION_NOT_FOUND", []).extend(found.unknown[:_SAMPLE])
-        if begin is None:
-            break
         if items.total() > MOST_ITEMS:
             raise TooManyItems("selection", items.total(), MOST_ITEMS)
+        if begin is None:
+            break
     return _told_plan(command.selection, executions, as_of, items, samples)
 
 

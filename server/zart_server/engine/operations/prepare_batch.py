@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from zart_server.domain.batches import MOST_ITEMS, BatchKind, Selection
+from zart_server.domain.batches import MOST_ITEMS, Batch, BatchKind, Selection
 from zart_server.domain.errors import ExecutionNotFound, TooManyItems, ZartError
-from zart_server.domain.operations import Refusal
+from zart_server.domain.operations import OperationStatus, Refusal
 from zart_server.store.batches.rows import BatchRow
 from zart_server.store.batches.selecting import (
     Found,
@@ -20,6 +20,7 @@ from zart_server.store.batches.selecting import (
     insert_items,
 )
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.operation_attempts import OperationAttempt, record_attempts
 
 RefusalOf: TypeAlias = Callable[[ZartError], Refusal]
 # Returns some of the ids that were selected: so many, beginning with one.
@@ -48,9 +49,31 @@ async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf
         SelectedPiece(found, refused, until),
         batch.as_of,
     )
+    if refused:
+        await record_attempts(tx, [refused_attempt(batch, why, id_) for id_, why in refused])
     if selected > MOST_ITEMS:
         raise TooManyItems("selection", selected, MOST_ITEMS)
     return until is None
+
+
+def refused_attempt(
+    batch: Batch,
+    why: Refusal,
+    execution_id: str,
+    run_number: int | None = None,
+    step_name: str = "",
+) -> OperationAttempt:
+    """Return what is on record of an item that is refused."""
+    return OperationAttempt(
+        OperationStatus.REFUSED,
+        batch.operation.kind.recorded_as,
+        batch.caller,
+        execution_id=execution_id,
+        run_number=run_number,
+        step_name=step_name,
+        batch_id=batch.batch_id,
+        refusal=why,
+    )
 
 
 async def find_piece(

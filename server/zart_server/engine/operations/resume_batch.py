@@ -27,7 +27,8 @@ async def resume_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
         return row.batch
     failures = 0
     if row.batch.pace.max_failures is not None:
-        outcomes = await count_outcomes(tx, row.batch_key, kind)
-        failures = row.batch.counts.refused + outcomes.dead
+        failures = row.batch.counts.refused
+        if not kind.is_to_fail:
+            failures += (await count_outcomes(tx, row.batch_key, kind)).dead
     await set_going(tx, row.batch_key, failures)
     return await changed_batch(tx, OperationKind.RESUME_BATCH, command.batch_id, caller)
