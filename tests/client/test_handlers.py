@@ -265,4 +265,4 @@ async def test_a_handler_is_given_the_corrected_input_and_a_key_of_its_own(
         with pytest.raises(zart.RunFailed):
             await handle.result(timeout=30)
         await rig.client.retry_step("x", "charge", input={"card": 2})
-        assert await handle.result(timeout=30) == [{"card": 2}, "x:run:0/charge/1"]
+        assert await handle.result(timeout=30) == [{"card": 2}, "x:run:0/charge/2"]

@@ -123,9 +123,10 @@ WITH settling AS MATERIALIZED (
     FROM zart.pause_rules r WHERE r.rule_key = $1 AND r.deleted_at IS NULL
 ), part AS MATERIALIZED (
     SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
-    WHERE rule_key = $1
-        AND (run_key, step_no, attempt) > ($2::bigint, $3::integer, $4::integer)
-    ORDER BY run_key, step_no, attempt LIMIT $5
+    WHERE (rule_key, run_key, step_no, attempt)
+        > ($1, $2::bigint, $3::integer, $4::integer)
+        AND (rule_key, run_key, step_no, attempt) < ($1 + 1, 0, 0, 0)
+    ORDER BY rule_key, run_key, step_no, attempt LIMIT $5
 ), seen AS MATERIALIZED (
     SELECT t.tid, (
             r.of_released = EXISTS (

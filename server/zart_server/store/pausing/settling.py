@@ -153,13 +153,15 @@ class ReleasedAt(NamedTuple):
 
 
 _BEGIN = ReleasedAt(0, 0, 0)
+# The key is compared as a whole, which no other index has: that of attempts has their order, too.
 _SETTLE_RELEASED = Statement(
     f"""
     WITH {_rule("true")}, part AS MATERIALIZED (
         SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
-        WHERE rule_key = :rule_key
-          AND (run_key, step_no, attempt) > (:run_key::bigint, :step_no::integer, :attempt::integer)
-        ORDER BY run_key, step_no, attempt LIMIT :limit
+        WHERE (rule_key, run_key, step_no, attempt)
+                > (:rule_key, :run_key::bigint, :step_no::integer, :attempt::integer)
+          AND (rule_key, run_key, step_no, attempt) < (:rule_key + 1, 0, 0, 0)
+        ORDER BY rule_key, run_key, step_no, attempt LIMIT :limit
     ), seen AS MATERIALIZED (
         SELECT t.tid, {SETTLES} AS matches
         FROM settling r CROSS JOIN part p CROSS JOIN LATERAL (
