@@ -200,7 +200,8 @@ class _Search:
         asks_more = wanted.error_contains or wanted.dead_after or wanted.dead_before
         sought = fitting_arguments(wanted, "dead" if asks_more else "")
         sought["group_keys"] = [group.key for group in groups]
-        return await self._looked("of groups", sought, _OF_GROUPS // len(groups))
+        most = _RUNS if sought["steps"] or wanted.has_other_conditions else _OF_GROUPS
+        return await self._looked("of groups", sought, most // len(groups))
 
     async def _look(
         self, which: str, keys: Sequence[int] | None, steps: str = "", rule_key: int = 0
