@@ -3,9 +3,9 @@
 -- Locks: nothing.
 SELECT not_before, queue_no, run_key
 FROM zart.held
-WHERE rule_key = $1
-    AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)
-ORDER BY not_before, queue_no LIMIT $4;
+WHERE (rule_key, not_before, queue_no) > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), $3::bigint)
+    AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0)
+ORDER BY rule_key, not_before, queue_no LIMIT $4;
 
 -- store/pausing/paused.py: run_of
 -- Return the unfinished run of an execution, if it has one; locks nothing.

@@ -56,9 +56,11 @@ async def paused_by_rule(
 ) -> list[PausedAt]:
     """Return the oldest paused steps attributed to a rule, after one of them; locks nothing."""
     rows = await connection.fetch(
-        "SELECT not_before, queue_no, run_key FROM zart.held WHERE rule_key = $1"
-        " AND (not_before, queue_no) > (COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
-        " ORDER BY not_before, queue_no LIMIT $4",
+        # The key is compared as a whole, which no other index has: that of lanes has its order, too.
+        "SELECT not_before, queue_no, run_key FROM zart.held WHERE (rule_key, not_before, queue_no)"
+        " > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
+        " AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0)"
+        " ORDER BY rule_key, not_before, queue_no LIMIT $4",
         rule_key,
         None if after is None else after.not_before,
         -1 if after is None else after.queue_no,

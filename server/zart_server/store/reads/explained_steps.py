@@ -206,12 +206,15 @@ async def rules_for(tx: Tx, rule_keys: Sequence[int], execution_id: str) -> dict
     }
 
 
+# The key is compared as a whole, which no other index has: that of lanes has its order, too.
 _PLACES = """
     SELECT (SELECT count(*) FROM (
-        SELECT FROM zart.held h WHERE h.rule_key = u.rule_key
-            AND (h.not_before, h.queue_no)
-                < (COALESCE(u.not_before, 'infinity'), COALESCE(u.queue_no, 0))
-        ORDER BY h.not_before, h.queue_no LIMIT $4) a) AS ahead
+        SELECT FROM zart.held h
+        WHERE (h.rule_key, h.not_before, h.queue_no)
+                >= (u.rule_key, '-infinity'::timestamptz, 0)
+            AND (h.rule_key, h.not_before, h.queue_no)
+                < (u.rule_key, COALESCE(u.not_before, 'infinity'), COALESCE(u.queue_no, 0))
+        ORDER BY h.rule_key, h.not_before, h.queue_no LIMIT $4) a) AS ahead
     FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) WITH ORDINALITY
         u(rule_key, not_before, queue_no, n)
     ORDER BY u.n
