@@ -78,7 +78,7 @@ def drive(http_: Http, method: str, folder: Path) -> subprocess.CompletedProcess
         [
             str(BIN / "schemathesis"), "run", f"http://{http_.address}/openapi.json",
             "--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing",
-            "--max-examples", "10", "--seed", "1", "--include-method", method,
+            "--max-examples", "5", "--seed", "1", "--include-method", method,
             "--request-timeout", "10", "--no-color",
         ],
         cwd=folder, capture_output=True, text=True, check=False, timeout=1200,

@@ -56,7 +56,7 @@ async def paused_by_rule(
 ) -> list[PausedAt]:
     """Return the oldest paused steps attributed to a rule, after one of them; locks nothing."""
     rows = await connection.fetch(
-        # The key is compared as a whole, which no other index has: that of lanes has its order, too.
+        # Compared as a whole, as no other index has it: that of lanes has its order, too.
         "SELECT not_before, queue_no, run_key FROM zart.held WHERE (rule_key, not_before, queue_no)"
         " > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), $3::bigint)"
         " AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0)"
