@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 from rig import Rig, eventually, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.models import Batch, StepError
@@ -39,7 +40,9 @@ async def fail_all(client: zart.Client) -> int:
     return failed
 
 
-async def until_batch(client: zart.Client, batch_id: str, status: str, within: float = 30) -> Batch:
+async def until_batch(
+    client: zart.Client, batch_id: str, status: str, within: float = GIVE_UP
+) -> Batch:
     """Wait until a batch has a status, and return it."""
     found: list[Batch] = []
 

@@ -29,7 +29,7 @@ async def until_status(rig: Rig, rule_id: str, status: str) -> PauseRule:
         found.append(await rig.client.get_pause_rule(rule_id))
         return bool(found[-1].status.value == status)
 
-    await eventually(has_it, within=30)
+    await eventually(has_it)
     return found[-1]
 
 
@@ -40,7 +40,7 @@ async def until_released(rig: Rig, count: int) -> None:
         released: int = await rig.db.fetchval("SELECT count(*) FROM zart.released_steps")
         return released >= count
 
-    await eventually(were, within=60)
+    await eventually(were)
 
 
 def release_of(rule: PauseRule) -> PauseRuleRelease:

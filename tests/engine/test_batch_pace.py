@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from batching import check_totals, dead_steps, fail_all, start_many, until_batch
 from rig import Rig, eventually
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -86,7 +87,7 @@ async def test_steps_dead_again_pause_it(rig: Rig) -> None:
     created = await rig.client.create_batch(
         zart.RetryStep(), everything=True, rate_per_second=10, max_failures=5
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP):
         while (await rig.client.get_batch(created.batch_id)).status != "PAUSED":
             await fail_all(rig.client)
     batch = await rig.client.get_batch(created.batch_id)

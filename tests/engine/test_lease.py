@@ -31,7 +31,7 @@ async def test_the_server_enforces_the_time_limit_of_an_attempt(rig: Rig) -> Non
         await rig.client.extend_leases("d", [lease])
         return await rig.run_status() == "FAILED"
 
-    await eventually(timed_out, within=60)
+    await eventually(timed_out)
     step = await rig.client.get_step("x", "a")
     assert step.status == "DEAD"
     assert [a.status for a in step.attempts] == ["TIMED_OUT"]
@@ -58,7 +58,7 @@ async def test_a_step_whose_handler_kills_its_dispatcher_is_dead_in_the_end(rig:
     async def dead() -> bool:
         return (await rig.statuses())["a"] == "DEAD"
 
-    await eventually(dead, within=15)
+    await eventually(dead)
     assert await rig.run_status() == "FAILED"
 
 

@@ -92,5 +92,5 @@ async def test_many_withheld_steps_are_counted_to_a_bound_and_released(rig: Rig)
     async def released() -> bool:
         return bool(await rig.db.fetchval("SELECT count(*) FROM zart.held") == 0)
 
-    await eventually(released, within=30)
+    await eventually(released)
     assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 12_000

@@ -19,7 +19,7 @@ async def queued(rig: Rig, count: int) -> None:
     async def are() -> bool:
         return bool(await rig.db.fetchval("SELECT count(*) FROM zart.queue") == count)
 
-    await eventually(are, within=30)
+    await eventually(are)
 
 
 async def releasing(rig: Rig, rate: float = 0.01) -> str:

@@ -91,7 +91,7 @@ async def test_the_five_minutes(zart_database: str, tmp_path: Path) -> None:
         return "order" in await run(f"{credentials}\nzart tasks || true")
 
     with _running(server, tmp_path, environment), _running(dispatcher, tmp_path, environment):
-        await eventually(is_registered, within=30)
+        await eventually(is_registered)
         told = await run(calls)
         with _running(gateway, tmp_path, environment):
             over_http = await run(f"{credentials}\n{request} -s --retry 20 --retry-connrefused")

@@ -140,7 +140,7 @@ async def test_no_token_no_dsn_no_sql_and_no_payload(
                     return False
                 return True
 
-            await eventually(answers, within=20)
+            await eventually(answers)
             with run.running("dispatcher", "dispatch", "leaky"):
                 await _steps_go_wrong(run, admin)
             with run.running("gateway", "gateway", "--listen", run.http):
@@ -165,7 +165,7 @@ async def _steps_go_wrong(run: Processes, admin: zart.Client) -> None:
     async def registered() -> bool:
         return bool(await admin.list_task_definitions())
 
-    await eventually(registered, within=20)
+    await eventually(registered)
     handle = await admin.start("leaky", {"secret": PAYLOAD}, execution_id="leaky-1")
     finished = await handle.run(timeout=30)
     assert finished.status.value == "FAILED"
@@ -213,7 +213,7 @@ async def _requests_go_wrong(run: Processes) -> None:
         except OSError:
             return False
 
-    await eventually(answers, within=20)
+    await eventually(answers)
     start, good = "/api/v1/executions", {"Authorization": f"Bearer {TOKEN}admin"}
     for token in (BAD_TOKEN, run.jwt, f"{TOKEN}stranger"):
         refused = await asyncio.to_thread(http_.get, start, Authorization=f"Bearer {token}")

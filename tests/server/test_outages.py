@@ -47,7 +47,7 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
             async def back() -> bool:
                 return bool(await health(client, "zart.v1.AdminService") == SERVING)
 
-            await eventually(back, within=20)
+            await eventually(back)
             done = zart.Outcome(task.task_id, task.lease_token, zart.Completed("a"))
             assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
             for _ in range(2):
