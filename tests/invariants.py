@@ -136,12 +136,14 @@ INVARIANTS = {
 }
 # Once the moving of queued tasks has settled.
 SETTLED_INVARIANTS = {
-    "what is held is held by an active rule that does not exempt it": """
+    "what is held is held by an active rule that matches it and does not exempt it": """
         SELECT h.run_key, h.step_no FROM zart.held h JOIN zart.pause_rules p USING (rule_key)
         JOIN zart.runs r USING (run_key) JOIN zart.executions e USING (execution_key)
         LEFT JOIN zart.pause_exemptions x ON x.rule_key = p.rule_key
             AND x.execution_id = e.execution_id AND x.token_until IS NULL
-        WHERE p.deleted_at IS NOT NULL OR x.rule_key IS NOT NULL""",
+        WHERE p.deleted_at IS NOT NULL OR x.rule_key IS NOT NULL
+            OR p.execution_id <> e.execution_id OR p.task_name <> e.task_name
+            OR h.step_name !~ p.step_regex""",
     "nothing that a rule withholds is queued": """
         SELECT q.run_key, q.step_no FROM zart.queue q
         JOIN zart.runs r USING (run_key) JOIN zart.executions e USING (execution_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from invariants import broken
 from rig import CHAIN, Rig, eventually, specs
 
 import zart
@@ -58,6 +59,25 @@ async def test_a_removed_exemption_withholds_at_once_what_is_queued(rig: Rig) ->
     await rig.client.resume(rule_id=rule_id)
     await eventually(lambda: settled(rig))
     assert {t.execution_id for t in await rig.lease()} == {"x", "z"}
+
+
+async def test_a_removed_exemption_withholds_nothing_of_an_execution_the_rule_does_not_match(
+    rig: Rig,
+) -> None:
+    """It may name any execution; a rule that names one matches no other."""
+    rule_id = (await rig.client.pause(execution_id="x")).rule_id
+    await rig.start("x", FAN)
+    await rig.start("y", FAN)
+    await rig.client.update_pause_rule(rule_id, exempt=["x", "y"])
+
+    updated = await rig.client.update_pause_rule(rule_id, unexempt=["x", "y"])
+
+    assert updated.withheld_again_steps == 3
+    await eventually(lambda: settled(rig))
+    assert set((await rig.statuses("x")).values()) == {"PAUSED"}
+    assert set((await rig.statuses("y")).values()) == {"SCHEDULED"}
+    assert await broken(rig.db, settled=True) == {}
+    assert {t.execution_id for t in await rig.lease()} == {"y"}
 
 
 async def test_what_another_rule_matches_is_left_to_it(rig: Rig) -> None:

@@ -8,7 +8,7 @@ WITH rule AS (
         ELSE COALESCE($2::timestamptz, statement_timestamp() + $3::interval) END
     WHERE rule_key = $4 AND deleted_at IS NULL
         AND ($2::timestamptz IS NULL OR $2::timestamptz > statement_timestamp())
-    RETURNING rule_key
+    RETURNING rule_key, execution_id
 ), removed AS (
     UPDATE zart.pause_exemptions x SET token_until = zart.last_token()
     WHERE x.rule_key = (SELECT rule_key FROM rule) AND x.token_until IS NULL
@@ -23,8 +23,10 @@ WITH rule AS (
                 CASE work WHEN 'settle' THEN $6::text[] ELSE $5::text[] END)
 ), work AS (
     INSERT INTO zart.pause_work (rule_key, work, execution_id)
-    SELECT rule_key, 'release', id FROM rule, unnest($6::text[]) id
-    UNION ALL SELECT rule_key, 'settle', id FROM rule, unnest($5::text[]) id
+    SELECT rule_key, w.work, w.id FROM rule, LATERAL (
+        SELECT 'release' AS work, id FROM unnest($6::text[]) id
+        UNION ALL SELECT 'settle', id FROM unnest($5::text[]) id) w
+    WHERE rule.execution_id IS NULL OR rule.execution_id = w.id
     ON CONFLICT DO NOTHING
 ), drains AS (
     UPDATE zart.pause_drains d SET drained_at = NULL, undrained = undrained + 1

@@ -10,6 +10,7 @@ from zart_server.store.pausing.rules import LAST_LEASE
 from zart_server.store.statement import Statement
 
 # Work that was left for the opposite is undone: what is moved so far is moved back by the new one.
+# There is none of executions that the rule does not match anyway, as it names another.
 _UPDATE = Statement(
     f"""
     WITH rule AS (
@@ -18,7 +19,7 @@ _UPDATE = Statement(
                 ELSE COALESCE(:at::timestamptz, statement_timestamp() + :after::interval) END
         WHERE rule_key = :rule_key AND deleted_at IS NULL
           AND (:at::timestamptz IS NULL OR :at::timestamptz > statement_timestamp())
-        RETURNING rule_key
+        RETURNING rule_key, execution_id
     ), removed AS (
         UPDATE zart.pause_exemptions x SET token_until = {LAST_LEASE}
         WHERE x.rule_key = (SELECT rule_key FROM rule) AND x.token_until IS NULL
@@ -33,8 +34,10 @@ _UPDATE = Statement(
             CASE work WHEN 'settle' THEN :added::text[] ELSE :removed::text[] END)
     ), work AS (
         INSERT INTO zart.pause_work (rule_key, work, execution_id)
-        SELECT rule_key, 'release', id FROM rule, unnest(:added::text[]) id
-        UNION ALL SELECT rule_key, 'settle', id FROM rule, unnest(:removed::text[]) id
+        SELECT rule_key, w.work, w.id FROM rule, LATERAL (
+            SELECT 'release' AS work, id FROM unnest(:added::text[]) id
+            UNION ALL SELECT 'settle', id FROM unnest(:removed::text[]) id) w
+        WHERE rule.execution_id IS NULL OR rule.execution_id = w.id
         ON CONFLICT DO NOTHING
     ), drains AS (
         UPDATE zart.pause_drains d SET drained_at = NULL, undrained = undrained + 1
