@@ -1,27 +1,28 @@
-"""The incident of OPERATING.md, as far as it needs no batch, through ``zart`` as people run it.
+"""The incident of OPERATING.md, by the commands of docs/incident.md, through ``zart`` as it is run.
 
 ``PYTHONPATH=tests python -m acceptance.incident`` plays it at 15,000 executions, and prints how
-long each command took; a test plays it at fewer.
+long each command took; with ``--write`` it writes what they said into the page. A test plays it at
+fewer.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable, Sequence
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncpg
+from acceptance.incident_orders import CardService, is_of_the_outage, order_of
+from acceptance.incident_page import Line, known_by, learn, read_page, write_page
 from waiting import eventually
 
 import zart
@@ -31,133 +32,111 @@ from zart_server.embedded import postgres
 from zart_server.store.migrate import migrate
 
 INCIDENT = "INC-7"
-_AT_ONCE = 500  # starts in a call, retries under way
+_AT_ONCE = 500  # starts in a call
 _DUE = 2.0  # seconds that a command may take
+_WAITS = ("--wait", "--plan-token")  # marks of commands that wait for what they are about
 _PATIENCE = 600.0
-_ZART = Path(sys.executable).parent / "zart"
-
-
-@dataclass
-class CardService:
-    """Is down, up for some, or up again."""
-
-    is_up_for: Callable[[str], bool] = lambda _execution_id: False
-    _calls: dict[str, int] = field(default_factory=dict)
-
-    def charge(self, execution_id: str) -> str:
-        """Charge a card. Raises StepFailed while the service is down."""
-        if not self.is_up_for(execution_id):
-            raise zart.StepFailed(f"card service: 503 for {execution_id}", retryable=False)
-        self._calls[execution_id] = self._calls.get(execution_id, 0) + 1
-        return "charged"
-
-    @property
-    def charged(self) -> dict[str, int]:
-        """How often each was charged."""
-        return self._calls
-
-
-def order_of(service: CardService) -> zart.Task:
-    """Return the task whose second step needs the card service."""
-    order = zart.Task("order")
-
-    @order.step()
-    async def lookup_user(_ctx: zart.StepContext) -> str:
-        return "user"
-
-    @order.step(name="charge-card", depends_on=[lookup_user])
-    async def charge_card(ctx: zart.StepContext) -> str:
-        return service.charge(ctx.execution_id)
-
-    @order.step(depends_on=[charge_card])
-    async def send_email(_ctx: zart.StepContext) -> str:
-        return "sent"
-
-    return order
+_BIN = Path(sys.executable).parent
 
 
 @dataclass
 class Operator:
-    """Types commands, and notes how long each took."""
+    """Types the commands of the page, one after the other, and notes how long each took."""
 
     address: str
+    learned: dict[str, str]  # what stands for the page's ids and rate
+    page: list[Line] = field(default_factory=read_page)
+    played: list[Line] = field(default_factory=list)
     took: list[tuple[str, float]] = field(default_factory=list)
 
-    async def types(self, *words: str, code: int = 0) -> str:
-        """Run a command; give what it printed. Raises AssertionError for another exit code."""
-        begun = time.perf_counter()
-        process = await asyncio.create_subprocess_exec(
-            _ZART, *words, stdout=PIPE, stderr=PIPE,
-            env={**os.environ, "ZART_ADDRESS": self.address, "ZART_INCIDENT": INCIDENT},
-        )  # fmt: skip
-        out, err = await process.communicate()
-        self.took.append((" ".join(words[:1]), time.perf_counter() - begun))
-        assert process.returncode == code, (words, process.returncode, err.decode())
-        return out.decode()
+    async def types(self, words: str) -> str:
+        """Run the next command of the page, which begins so; return what was on the screen."""
+        line = self.page[len(self.played)]
+        assert line.command.startswith(f"zart {words}"), line.command
+        command = known_by(self.learned)(line.command)
+        shown = "".join([await self._run(part) for part in command.split(" && ")])
+        learn(self.learned, shown)
+        self.played.append(Line(command, shown.rstrip("\n")))
+        return shown
 
-    async def reads(self, *words: str) -> Any:
-        """Run a command; give its answer as scripts get it."""
-        return json.loads(await self.types(*words, "-o", "json"))
+    async def _run(self, command: str) -> str:
+        begun = time.perf_counter()
+        process = await asyncio.create_subprocess_shell(
+            command, stdout=PIPE, stderr=STDOUT,
+            env={
+                **os.environ,
+                "PATH": f"{_BIN}:{os.environ['PATH']}",
+                "ZART_ADDRESS": self.address,
+                "ZART_INCIDENT": INCIDENT,
+                "ZART_TRIGGERED_BY": "ops",
+            },
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        self.took.append((command, time.perf_counter() - begun))
+        assert process.returncode == 0, (command, process.returncode, out.decode())
+        return out.decode()
 
 
 @dataclass
 class Played:
     """What came of the incident."""
 
-    rule_id: str
-    receipt: dict[str, Any]
+    lines: Sequence[Line]
+    receipt: zart.PauseReceipt
     audit: list[Operation]
     took: Sequence[tuple[str, float]]
 
 
-async def play(server: ServerUnderTest, executions: int, rate: float) -> Played:
+async def play(server: ServerUnderTest, executions: int, rate: str) -> Played:
     """Have the card service fail, pause, prove the fix on one, release the others, and look back.
 
-    Two thirds of the executions are dead when somebody looks; the others come later.
+    One in ten orders more comes while the rule stands.
     """
-    service, operator = CardService(), Operator(server.address)
-    names = [f"exec-{n:05}" for n in range(executions)]
-    early, late = names[: executions * 2 // 3], names[executions * 2 // 3 :]
+    service, operator = CardService(), Operator(server.address, {"rate": f"--rate {rate}"})
+    names = [f"exec-{n:05}" for n in range(executions + executions // 10)]
+    early, late = names[:executions], names[executions:]
+    one = "exec-00042"
+    charged = [name for name in names if is_of_the_outage(name)]
     async with (
         zart.connect(server.address, triggered_by="shop") as client,
         _looking(server.database_url) as db,
         _dispatched(client, server.address, order_of(service)),
     ):
         await _start(client, early)
-        await _until(db, "SELECT count(*) FROM zart.steps WHERE status = 'dead'", len(early))
-
-        scope = ("--task-name", "order", "--step", "charge-*")
-        await operator.types("pause", *scope, "--reason", "card service down", "--wait")
-        (rule,) = (await operator.reads("rules"))["rules"]
-        assert rule["drainedAt"]
-        rule_id = rule["ruleId"]
+        await _until(db, "SELECT count(*) FROM zart.dead_steps", executions)
+        await operator.types("errors")
+        await operator.types("pause")
         await _start(client, late)
+        for_charging = sum(not name.endswith("77") for name in late)
+        await _until(db, "SELECT count(*) FROM zart.held", for_charging)
+        await operator.types("why")
 
-        one = early[42]
-        why = await operator.types("why", one, "charge-card")
-        assert "503" in why
-        assert rule_id in why
-        await operator.types("exempt", rule_id, one, "--reason", "the fix, proven on one")
         service.is_up_for = {one}.__contains__
-        await operator.types("retry-step", one, "charge-card")
+        await operator.types("exempt")
         await zart.Handle(client, one).result(timeout=_PATIENCE)
         assert list(service.charged) == [one]
 
-        await _retry(client, [name for name in early if name != one])
-        await _until(db, "SELECT count(*) FROM zart.held", executions - 1)
-        (rule,) = (await operator.reads("rules"))["rules"]
-        assert rule["pausedSteps"] == min(executions - 1, 10_000)
+        await operator.types("batch retry-step")
+        await operator.types("batch retry-step")
         service.is_up_for = lambda _execution_id: True
-        await operator.types("resume", "--rule-id", rule_id, "--rate", f"{rate:g}/s")
-        async for _ in client.watch_pause_rule(rule_id, until="ended"):
+        await operator.types("rules")
+        await operator.types("resume")
+        async for _ in client.watch_pause_rule(operator.learned["pr"], until="ended"):
             pass
         completed = "SELECT count(*) FROM zart_executions WHERE status = 'completed'"
-        await _until(db, completed, executions)
-        receipt = await operator.reads("verify", rule_id)
-        assert "RELEASE_END" in await operator.types("audit", "--incident", INCIDENT)
-        audit = [o async for o in client.list_operations(incident=INCIDENT, page_size=1000)]
-    assert service.charged == dict.fromkeys(names, 1)
-    return Played(rule_id, receipt, audit, operator.took)
+        await _until(db, completed, len(charged))
+        await operator.types("verify")
+        await operator.types("audit")
+        assert len(operator.played) == len(operator.page)
+        receipt = await client.verify_pause_rule(operator.learned["pr"])
+        audit = [
+            operation
+            async for operation in client.list_operations(
+                incident=INCIDENT, include_batch_items=True, page_size=1000
+            )
+        ]
+    assert service.charged == dict.fromkeys(charged, 1)
+    return Played(operator.played, receipt, audit, operator.took)
 
 
 @asynccontextmanager
@@ -201,21 +180,12 @@ async def _start(client: zart.Client, names: Sequence[str]) -> None:
         await client.batch_start_executions([zart.Start("order", None, name) for name in some])
 
 
-async def _retry(client: zart.Client, names: Sequence[str]) -> None:
-    """Retry the dead steps of many: each is paused by the rule."""
-    for begin in range(0, len(names), _AT_ONCE):
-        some = names[begin : begin + _AT_ONCE]
-        done = await asyncio.gather(
-            *(client.retry_step(name, "charge-card", incident=INCIDENT) for name in some)
-        )
-        assert {each.step.status for each in done} == {"PAUSED"}
-
-
 def main() -> int:
     """Play it on a database of its own; return 1 if a command took too long."""
     parser = argparse.ArgumentParser(prog="python -m acceptance.incident")
     parser.add_argument("--executions", type=int, default=15_000)
-    parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--rate", default="500/s")
+    parser.add_argument("--write", action="store_true", help="write docs/incident.md anew")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     with (
@@ -228,7 +198,10 @@ def main() -> int:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for command, seconds in played.took:
         print(f"{seconds:6.2f} s  {command}")
-    late = [command for command, seconds in played.took if seconds > _DUE and command != "pause"]
+    if given.write:
+        write_page(list(played.lines))
+    waits = [command for command, _ in played.took if any(mark in command for mark in _WAITS)]
+    late = [c for c, seconds in played.took if seconds > _DUE and c not in waits]
     return 1 if late else 0
 
 

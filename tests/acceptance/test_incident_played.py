@@ -1,32 +1,43 @@
-"""An incident is played by the commands of an operator, as docs/incident.md tells it."""
+"""An incident is played by the commands of docs/incident.md, and says what the page tells."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from acceptance.incident import INCIDENT, play
+from acceptance.incident_orders import is_of_the_outage
+from acceptance.incident_page import read_page, shape_of
 
 from zart.testing.server import ServerUnderTest
 
 EXECUTIONS = 300
+LATE = EXECUTIONS // 10
 
 
 async def test_the_incident_that_must_work(zart_server: ServerUnderTest) -> None:
-    played = await play(zart_server, EXECUTIONS, rate=200)
+    played = await play(zart_server, EXECUTIONS, rate="200/s")
+    retried = sum(is_of_the_outage(f"exec-{n:05}") for n in range(EXECUTIONS))
+    came = [f"exec-{n:05}" for n in range(EXECUTIONS, EXECUTIONS + LATE)]
     receipt = played.receipt
-    assert receipt["clean"]
-    assert receipt["isComplete"]
-    assert receipt["violations"] == []
-    assert receipt["exemptAttempts"] == 1
-    assert receipt["releasedAttempts"] == EXECUTIONS - 1
+    assert receipt.clean
+    assert receipt.is_complete
+    assert receipt.violations == ()
+    assert receipt.exempt_attempts == 1
+    # What came later and is declined was released, too.
+    assert receipt.released_attempts == retried - 1 + sum(not c.endswith("77") for c in came)
 
     kinds = Counter(operation.kind.value for operation in played.audit)
     assert kinds == {
         "PAUSE": 1,
         "DRAIN": 1,
         "UPDATE_PAUSE_RULE": 1,
-        "RETRY_STEP": EXECUTIONS * 2 // 3,
+        "CREATE_BATCH": 1,
+        "RETRY_STEP": retried,
         "RESUME": 1,
         "RELEASE_END": 1,
     }
     assert {operation.incident for operation in played.audit} == {INCIDENT}
+
+    page = read_page()
+    for told, seen in zip(page, played.lines, strict=True):
+        assert shape_of(seen.output) == shape_of(told.output), told.command
