@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz clean
+.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz dist clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -104,6 +104,11 @@ bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installe
 
 fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS='--seed 7' repeats a run
 	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
+
+dist: $(VENV)/.installed ## build wheel and sdist into dist/: the same bytes from the same commit
+	rm -rf dist
+	SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(BIN)/hatchling build -d dist
+	cd dist && sha256sum * | tee SHA256SUMS
 
 check: lint types proto-check lock-check sql-check test ## everything that CI checks
 

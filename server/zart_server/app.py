@@ -28,6 +28,7 @@ from zart.v1 import (
     execution_service_pb2,
     execution_service_pb2_grpc,
 )
+from zart.version import installed_version
 from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
 from zart_server.api.attempted import refusal_of
@@ -250,7 +251,7 @@ async def serve(settings: Settings) -> None:
         serve_metrics(settings.metrics_port)
     async with running(settings) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reread)
-        _log.info("zart serves on %s", server.address)
+        _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
         _collect_garbage_seldom()
         await stop.wait()
         _log.info("zart stops: no new work, finishing what has begun")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -51,14 +52,29 @@ asyncio.run(main())
 """
 
 
+def build(folder: Path) -> Path:
+    """Build the wheel from this tree, as `make dist` does."""
+    command = [str(BIN / "hatchling"), "build", "-t", "wheel", "-d", str(folder)]
+    at = {**os.environ, "SOURCE_DATE_EPOCH": "1764115200"}
+    subprocess.run(command, cwd=ROOT, env=at, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this tree."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [str(BIN / "hatchling"), "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+def test_the_same_tree_makes_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    assert build(tmp_path).read_bytes() == wheel.read_bytes()
+
+
+def test_the_licence_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = [name for name in files.namelist() if name.endswith("/licenses/LICENSE")]
+        assert files.read(name) == (ROOT / "LICENSE").read_bytes()
 
 
 def test_the_openapi_document_is_in_it(wheel: Path) -> None:

@@ -15,6 +15,7 @@ from ports import free_port
 
 from zart.gateway.settings import GatewayError, Settings, host_and_port
 from zart.testing.server import ServerUnderTest
+from zart.version import installed_version
 
 
 def command(*options: str, **environment: str) -> subprocess.Popen[str]:
@@ -45,6 +46,7 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
     _, log = process.communicate(timeout=10)
 
     assert f"http://{listen} passes on to {zart_server.address}" in told
+    assert json.loads(told)["version"] == installed_version()
     assert [answer.status for answer in answers] == [200, 200, 400]
     assert process.returncode == 0, log
     lines = [json.loads(line)["event"] for line in log.splitlines()]  # no terminal reads it

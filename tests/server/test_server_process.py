@@ -17,6 +17,7 @@ from rig import CHAIN, specs
 import zart
 from zart import errors
 from zart.testing.server import serving
+from zart.version import installed_version
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def test_one_line_is_logged_for_each_call_and_sigterm_ends_with_0(
 
     assert server.returncode == 0
     lines = [json.loads(line) for line in text.splitlines()]
+    assert lines[0]["version"] == installed_version()
     calls = [line for line in lines if line["event"] == "call" and "Service/" in line["method"]]
     assert [c["method"].rsplit("/")[-1] for c in calls] == ["StartExecution", "Restart"]
     start, restart = calls

@@ -15,6 +15,7 @@ from zart.cli.commands import Commands
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import ChannelFactory, Session
+from zart.version import installed_version
 
 OK = 0
 USAGE = 2
@@ -38,10 +39,8 @@ app = typer.Typer(
 
 def _print_version(ctx: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - typer's way
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - for this option only
-
         session: Session = ctx.obj
-        session.print(f"zart {version('zart-control')}")
+        session.print(f"zart {installed_version()}")
         raise typer.Exit
 
 

@@ -39,6 +39,7 @@ from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+from zart.version import installed_version
 
 if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
@@ -158,7 +159,8 @@ class Dispatcher:
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
         ]
-        _log.info("dispatcher %s runs %s", self.dispatcher_id, ", ".join(self.tasks))
+        told = {"version": installed_version()}
+        _log.info("dispatcher %s runs %s", self.dispatcher_id, ", ".join(self.tasks), extra=told)
         try:
             await self._lease_until(stop, background)
             await self._wind_down()

@@ -24,6 +24,7 @@ from zart.gateway.guard import check_guarded
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import Waiting
+from zart.version import installed_version
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
@@ -132,5 +133,7 @@ async def serve(settings: Settings) -> None:
     )
     async with running(settings, certificate) as address:
         scheme = "https" if settings.tls_cert else "http"
-        _log.info("%s://%s passes on to %s", scheme, address, address_of(settings.address))
+        server = address_of(settings.address)
+        told = {"version": installed_version()}
+        _log.info("%s://%s passes on to %s", scheme, address, server, extra=told)
         await stop.wait()
