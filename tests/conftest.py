@@ -38,8 +38,10 @@ def log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 async def client(zart_server: ServerUnderTest) -> AsyncIterator[zart.Client]:
-    """A client of the server."""
-    async with zart.connect(zart_server.address, triggered_by="tester") as connected:
+    """A client of the server, each of whose starts is a call, as tests of the server expect."""
+    async with zart.connect(
+        zart_server.address, triggered_by="tester", group_starts=False
+    ) as connected:
         yield connected
 
 

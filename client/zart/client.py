@@ -35,6 +35,7 @@ from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
 from zart.models import Json, PauseRule, WatchUntil
+from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
 from zart.waiting import Reconnecting, last_of
@@ -86,10 +87,12 @@ class Client:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         triggered_by: str | None = None,
+        group_starts: bool = False,
     ) -> None:
         self.channel = channel
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
+        self._start = StartGroups(self).start if group_starts else self.send
 
     async def __aenter__(self) -> Client:
         return self
@@ -106,20 +109,21 @@ class Client:
         """Close the connection."""
         await self.channel.close()
 
-    async def send(self, call: Call[T]) -> T:
-        """Send a call and read its answer."""
-        return call.read(await self.send_raw(call))
+    async def send(self, call: Call[T], *, timeout: float | None = None) -> T:
+        """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""
+        return call.read(await self.send_raw(call, timeout=timeout))
 
-    async def send_raw(self, call: Call[Any]) -> Message:
-        """Send a call and return its answer as a proto."""
+    async def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
+        """Send a call and return its answer as a proto; as ``send``."""
         call = call.completed(self.triggered_by)
         rpc: Callable[..., Any] = self.channel.unary_unary(
             call.path,
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response_type.FromString,
         )
+        most = self.timeout if timeout is None else timeout
         try:
-            answer: Message = await rpc(call.request, timeout=self.timeout + call.extra_time)
+            answer: Message = await rpc(call.request, timeout=most + call.extra_time)
         except grpc.RpcError as error:
             raise from_call(error) from error
         return answer
@@ -145,7 +149,7 @@ class Client:
         payload: Json | JsonText | Unset = UNSET,
         **options: Unpack[StartOptions],
     ) -> Handle[Any]:
-        started = await self.send(execution.start(task, payload, **options))
+        started = await self._start(execution.start(task, payload, **options))
         return Handle(self, started.execution_id, started)
 
     @overload
@@ -260,6 +264,7 @@ def connect(
     channel: grpc.aio.Channel | None = None,
     credentials: Credentials | None = None,
     keepalive: float | None = None,
+    group_starts: bool | None = None,
 ) -> Client:
     """Connect to a server: ``async with zart.connect() as client``.
 
@@ -267,6 +272,11 @@ def connect(
     ``ZART_TRIGGERED_BY``, then user@host; ``credentials`` to ``ZART_TOKEN`` and ``ZART_TLS_*``;
     ``keepalive``, the seconds between pings while a call is open (0: none), to
     ``ZART_KEEPALIVE``, then 3. A ``channel`` of one's own goes before all of them.
+
+    ``group_starts``: starts that are asked for while one is under way go out together, each with
+    its own answer, error and deadline. By default they do, unless the ``channel`` is one's own:
+    what its interceptors add to each call they would add once to all.
     """
     opened = channel or aio_channel(address, credentials, keepalive)
-    return Client(opened, timeout=timeout, triggered_by=triggered_by)
+    groups = channel is None if group_starts is None else group_starts
+    return Client(opened, timeout=timeout, triggered_by=triggered_by, group_starts=groups)

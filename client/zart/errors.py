@@ -125,6 +125,10 @@ class Refused(ZartError):
         self.fields: Mapping[str, str] = status_details.fields_of(status)
         self.retry_after: timedelta | None = status_details.retry_after_of(status)
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[status_pb2.Status]]:
+        """Tell how it is copied, and taken to another process: it is made of its status."""
+        return type(self), (self.status,)
+
 
 class InvalidField(Refused):
     """A field of the request cannot be right."""

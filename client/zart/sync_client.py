@@ -43,6 +43,7 @@ from zart.models import (
 )
 from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
+from zart.sync_start_groups import SyncStartGroups
 from zart.tasks import Result, Task
 from zart.waiting import Reconnecting, last_in
 
@@ -75,10 +76,12 @@ class SyncClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         triggered_by: str | None = None,
+        group_starts: bool = False,
     ) -> None:
         self.channel = channel
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
+        self._start = SyncStartGroups(self).start if group_starts else self.send
 
     def __enter__(self) -> SyncClient:
         return self
@@ -95,20 +98,21 @@ class SyncClient:
         """Close the connection."""
         self.channel.close()
 
-    def send(self, call: Call[T]) -> T:
-        """Send a call and read its answer."""
-        return call.read(self.send_raw(call))
+    def send(self, call: Call[T], *, timeout: float | None = None) -> T:
+        """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""
+        return call.read(self.send_raw(call, timeout=timeout))
 
-    def send_raw(self, call: Call[Any]) -> Message:
-        """Send a call and return its answer as a proto."""
+    def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
+        """Send a call and return its answer as a proto; as ``send``."""
         call = call.completed(self.triggered_by)
         rpc: Callable[..., Any] = self.channel.unary_unary(
             call.path,
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response_type.FromString,
         )
+        most = self.timeout if timeout is None else timeout
         try:
-            answer: Message = rpc(call.request, timeout=self.timeout + call.extra_time)
+            answer: Message = rpc(call.request, timeout=most + call.extra_time)
         except grpc.RpcError as error:
             raise from_call(error) from error
         return answer
@@ -173,7 +177,7 @@ class SyncClient:
         payload: Json | JsonText | Unset = UNSET,
         **options: Unpack[StartOptions],
     ) -> SyncHandle[Any]:
-        started = self.send(execution.start(task, payload, **options))
+        started = self._start(execution.start(task, payload, **options))
         return SyncHandle(self, started.execution_id, started)
 
     @overload
@@ -284,7 +288,9 @@ def connect_sync(
     channel: grpc.Channel | None = None,
     credentials: Credentials | None = None,
     keepalive: float | None = None,
+    group_starts: bool | None = None,
 ) -> SyncClient:
     """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``."""
     opened = channel or sync_channel(address, credentials, keepalive)
-    return SyncClient(opened, timeout=timeout, triggered_by=triggered_by)
+    groups = channel is None if group_starts is None else group_starts
+    return SyncClient(opened, timeout=timeout, triggered_by=triggered_by, group_starts=groups)

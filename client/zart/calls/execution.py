@@ -160,6 +160,17 @@ def batch_start_executions(
     return Call(_METHODS["BatchStartExecutions"], request, _batch_results)
 
 
+def start_together(starts: Iterable[Call[Execution]]) -> Call[tuple[Execution | Refused, ...]]:
+    """Put calls of StartExecution into one of BatchStartExecutions, which has the request_id.
+
+    Each keeps its own triggered_by, reason and incident; none may have a request_id of its own.
+    """
+    request = pb.BatchStartExecutionsRequest()
+    for call in starts:
+        request.requests.add().MergeFromString(call.request.SerializeToString())
+    return Call(_METHODS["BatchStartExecutions"], request, _batch_results)
+
+
 def _batch_results(
     response: pb.BatchStartExecutionsResponse,
 ) -> tuple[Execution | Refused, ...]:
