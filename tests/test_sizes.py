@@ -6,7 +6,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("server", "client", "tests", "bench", "tools", "examples", "protos", "deploy", "docs")
-WRITTEN_BY_HAND = {".py", ".sql", ".proto", ".md", ".yaml", ".toml", ".js", ".mjs", ".ts", ".sh"}
+WRITTEN_BY_HAND = {
+    ".py",
+    ".sql",
+    ".proto",
+    ".md",
+    ".yaml",
+    ".toml",
+    ".js",
+    ".mjs",
+    ".ts",
+    ".go",
+    ".java",
+    ".sh",
+}
 GENERATED = ("client/zart/v1/", "docs/sql/")
 MOST = 300
 # What is one table, or one list, is no easier to read in pieces.

@@ -1,0 +1,77 @@
+"""A caller and a dispatcher in each other language: whole executions, leases kept and lost, a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from acceptance.languages import LANGUAGES, Language
+from dispatching import registered
+from rig import Rig, eventually
+from waiting import until
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+AN_HOUR = 3_600_000
+PAGE = (Path(__file__).parents[2] / "docs/dispatcher.md").read_text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
+async def test_executions_run_leases_are_kept_and_a_stop_tells_what_is_lost(
+    language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
+) -> None:
+    folder = await asyncio.to_thread(language.built)
+    log = tmp_path / "log"
+    with language.running(folder, log, "dispatch", zart_server.address) as dispatcher:
+        await registered(rig, language.task)
+        for name in ("kept", "cancelled"):
+            payload = {"number": 1, "millis": AN_HOUR}
+            await rig.client.start(language.task, payload, execution_id=name)
+        started = "start", zart_server.address, "quick", '{"number": 21, "millis": 0}'
+        result = json.loads(await asyncio.to_thread(language.ran, folder, *started))
+
+        assert result == {"look-up": {"user": 42}, "charge": {"receipt": "of quick:run:0/charge"}}
+
+        async def are_at_work() -> bool:
+            steps = [await rig.client.get_step(name, "charge") for name in ("kept", "cancelled")]
+            return all(step.status == "RUNNING" for step in steps)
+
+        await eventually(are_at_work)
+        first = (await rig.client.get_step("kept", "charge")).lease_expires_at
+        assert first is not None
+
+        async def is_extended() -> bool:
+            step = await rig.client.get_step("kept", "charge")
+            return step.lease_expires_at is not None and step.lease_expires_at > first
+
+        await eventually(is_extended)
+        await rig.client.cancel_execution("cancelled")
+        lost = "cancelled:run:0/charge: the lease is lost, the server gave it up"
+        await until(lambda: lost in log.read_text())
+
+        dispatcher.terminate()
+        assert await asyncio.to_thread(dispatcher.wait, 60) == 0, log.read_text()
+
+    step = await rig.client.get_step("kept", "charge")
+    assert (step.status, step.attempts[-1].status, step.attempts[-1].in_doubt) == (
+        "DEAD", "LOST", True,
+    )  # fmt: skip
+    assert [each.attempts[-1].status for each in await steps_of(rig, "quick")] == ["COMPLETED"] * 3
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
+def test_the_page_tells_how_each_is_built(language: Language) -> None:
+    lines = PAGE.splitlines()
+
+    assert [" ".join(command) for command in (*language.fetch, *language.build)] == [
+        line for line in lines if line in {" ".join(c) for c in (*language.fetch, *language.build)}
+    ]
+    assert f"../examples/{language.name}" in PAGE
+
+
+async def steps_of(rig: Rig, execution_id: str) -> list[zart.models.Step]:
+    """Return the steps of an execution."""
+    return list((await rig.client.get_execution(execution_id)).steps)
