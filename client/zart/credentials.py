@@ -59,10 +59,11 @@ class Credentials:
         )
 
     @classmethod
-    def of_gateway(cls, environment: Mapping[str, str] = os.environ) -> Credentials:
-        """Read ZART_TLS_CA, and what a gateway shows where the server asks for a certificate.
+    def without_token(cls, environment: Mapping[str, str] = os.environ) -> Credentials:
+        """Read ZART_TLS_CA, and the certificate that is shown where the server asks for one.
 
-        Never a token: each call brings its caller's, and one without any must not be lent another.
+        Never a token: a gateway's calls bring their callers', and one without any must not be lent
+        another; and who probes for health needs none.
         """
         found = {
             name: value

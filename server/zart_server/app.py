@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from zart import systemd
 from zart.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -249,11 +250,13 @@ async def serve(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port)
-    async with running(settings) as server:
+    async with systemd.watched(), running(settings) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reread)
         _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
         _collect_garbage_seldom()
+        systemd.ready()
         await stop.wait()
+        systemd.stopping()
         _log.info("zart stops: no new work, finishing what has begun")
 
 

@@ -93,7 +93,7 @@ LINES = {
     "history": ["history", HOSTILE],
     "audit": ["audit", "--by", HOSTILE, "--all"],
 }
-OTHERS = {"serve", "migrate", "dispatch", "dev", "protos", "gateway", "token"}
+OTHERS = {"serve", "migrate", "dispatch", "dev", "protos", "gateway", "health", "token"}
 COLUMNS = pytest.mark.parametrize("columns", [None, 80], ids=["pipe", "terminal"])
 
 

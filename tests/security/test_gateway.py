@@ -58,7 +58,7 @@ async def test_a_token_of_the_gateways_environment_is_nobodys(
     guarded: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZART_TOKEN", "zart_token-of-admin")
-    credentials = zart.Credentials.of_gateway()
+    credentials = zart.Credentials.without_token()
     with gateway_to(guarded.address, credentials=credentials) as http_:
         assert http_.get("/api/v1/executions").status == 401
         assert http_.get("/api/v1/executions", **bearer("viewer")).status == 200

@@ -98,6 +98,9 @@ MODULES = {
         "dev": "Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/.",
         "protos": "Write the protos and a descriptor set, for tools without reflection.",
     },
+    "health": {
+        "health": "Tell whether a process can serve: exit 0 if so, else 1.",
+    },
     "gateway": {
         "gateway": "Serve HTTP/JSON for a server.",
     },

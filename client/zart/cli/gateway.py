@@ -19,7 +19,7 @@ app = typer.Typer()
 
 def is_installed() -> bool:
     """Return whether the libraries of the gateway are there."""
-    names = ("starlette", "uvicorn", "grpc_health")
+    names = ("starlette", "uvicorn")
     return all(importlib.util.find_spec(name) is not None for name in names)
 
 
@@ -80,7 +80,7 @@ def gateway(
 
     log_as_the_environment_says()
     try:
-        credentials = Credentials.of_gateway()
+        credentials = Credentials.without_token()
         settings = Settings(
             listen=listen,
             address=address or session.address,

@@ -127,15 +127,25 @@ def dispatch(
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds that handlers have at the end.")
     ] = 10.0,
+    health_listen: Annotated[
+        str | None,
+        typer.Option(
+            "--health-listen",
+            metavar="HOST:PORT",
+            envvar="ZART_HEALTH_LISTEN",
+            help="Where it tells its health, by gRPC's health service.",
+        ),
+    ] = None,
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
-    from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - for this command only
+    from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only
+    from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - likewise
+    from zart.dispatcher.health import CannotListen  # noqa: PLC0415 - likewise
     from zart.dispatcher.loading import (  # noqa: PLC0415 - heavy
         LoadError,
         ModuleBroken,
         load_tasks,
     )
-    from zart.dispatcher.service import Dispatcher  # noqa: PLC0415 - likewise
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says(tracebacks=True)
@@ -147,18 +157,19 @@ def dispatch(
         session.err.verbatim(f"zart: {error}")
         raise typer.Exit(1) from None
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        # What it calls the server with is followed by the channel: nothing is left to reread.
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        await Dispatcher(tasks, address=session.address, concurrency=concurrency, grace=grace).run(
-            stop
+    try:
+        run_for_long(
+            dispatch_until_stopped(
+                tasks,
+                address=session.address,
+                concurrency=concurrency,
+                grace=grace,
+                health_listen=health_listen,
+            )
         )
-
-    run_for_long(run())
+    except CannotListen as error:
+        session.err.line(f"zart: {error}")
+        raise typer.Exit(1) from None
     if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):
         # A handler in a thread that does not look at ctx.cancelled: its task was given back, and
         # nothing it may still do is wanted.

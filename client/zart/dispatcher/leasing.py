@@ -41,7 +41,8 @@ async def _yield_to_others() -> None:
 class Leasing:
     """Leases tasks while there is room, and gives them to ``accept``.
 
-    ``keepalive``: the seconds between two pings of the channel; 0: there are none.
+    ``keepalive``: the seconds between two pings of the channel; 0: there are none. ``answered`` is
+    called after each call with whether the server answered it.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Leasing:
         room: Room,
         accept: Callable[[list[InHand]], None],
         keepalive: float,
+        answered: Callable[[bool], None],
     ) -> None:
         self._lease_tasks = lease_tasks
         self._poll = min(_POLL, _PINGS * keepalive) if keepalive else _POLL_UNPINGED
@@ -62,6 +64,7 @@ class Leasing:
         self._lease = lease
         self._room = room
         self._accept = accept
+        self._answered = answered
         self._look = asyncio.Event()
 
     def look(self) -> None:
@@ -92,9 +95,11 @@ class Leasing:
                 leased = await self._ask(request)
             except grpc.RpcError as error:
                 trouble.met(from_call(error))
+                self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
                 continue
             trouble.over()
+            self._answered(True)  # noqa: FBT003 - whether it did
             backoff.reset()
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)

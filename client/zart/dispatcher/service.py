@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
+from zart.dispatcher.readiness import Readiness
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
@@ -58,6 +59,8 @@ class Dispatcher:
     that running handlers have to end when the dispatcher stops; then their attempts are lost: they
     may have had their effect, count, and are repeated, unless the step runs ``once``.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
+    ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
+    the server answers again, with False when it does not and when the dispatcher stops.
 
     Threads lease tasks, extend leases and report outcomes, over a connection of their own. If a
     ``channel`` is given, address and credentials are not used and it is the only connection: then a
@@ -76,6 +79,7 @@ class Dispatcher:
         grace: float = 10.0,
         dispatcher_id: str | None = None,
         keepalive: float | None = None,
+        on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -90,6 +94,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
+        self._readiness = Readiness(on_readiness)
         self._in_hand: set[InHand] = set()
         self._unseen: set[InHand] = set()
         self._pool = ThreadPoolExecutor(concurrency, "zart-step")
@@ -149,8 +154,9 @@ class Dispatcher:
         )
         self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go)
         self._leasing = Leasing(
-            calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept, self._keepalive
-        )
+            calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
+            self._keepalive, self._readiness.set,
+        )  # fmt: skip
         extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
         keeper = LeaseKeeper(
             extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, self._give_back
@@ -161,6 +167,7 @@ class Dispatcher:
         ]
         told = {"version": installed_version()}
         _log.info("dispatcher %s runs %s", self.dispatcher_id, ", ".join(self.tasks), extra=told)
+        self._readiness.set(True)
         try:
             await self._lease_until(stop, background)
             await self._wind_down()
@@ -222,6 +229,7 @@ class Dispatcher:
         # A call that finds tasks answers at once: it may finish, or its leases would be lost.
         # A call that waits has found none; the server releases leases that it could not deliver.
         stop.set()
+        self._readiness.end()
         self._leasing.look()
         await asyncio.wait({leasing}, timeout=_LAST_POLL)
         leasing.cancel()

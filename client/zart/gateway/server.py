@@ -15,6 +15,7 @@ import grpc.aio
 import uvicorn
 from starlette.types import ASGIApp
 
+from zart import systemd
 from zart.channel import address_of, aio_channel
 from zart.gateway.app import application
 from zart.gateway.calls import Calls
@@ -131,9 +132,11 @@ async def serve(settings: Settings) -> None:
     loop.add_signal_handler(
         signal.SIGHUP, (lambda: None) if certificate is None else certificate.reread
     )
-    async with running(settings, certificate) as address:
+    async with systemd.watched(), running(settings, certificate) as address:
         scheme = "https" if settings.tls_cert else "http"
         server = address_of(settings.address)
         told = {"version": installed_version()}
         _log.info("%s://%s passes on to %s", scheme, address, server, extra=told)
+        systemd.ready()
         await stop.wait()
+        systemd.stopping()

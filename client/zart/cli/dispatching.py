@@ -1,0 +1,49 @@
+"""Runs a dispatcher as a process: signals, what systemd is told, and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+
+from zart import systemd
+from zart.dispatcher.health import serving_health
+from zart.dispatcher.service import Dispatcher
+from zart.tasks import Task
+
+
+async def dispatch_until_stopped(
+    tasks: Sequence[Task],
+    *,
+    address: str | None,
+    concurrency: int,
+    grace: float,
+    health_listen: str | None,
+) -> None:
+    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        systemd.stopping()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    # What it calls the server with is followed by the channel: nothing is left to reread.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(systemd.watched())
+        health = stack.enter_context(serving_health(health_listen)) if health_listen else None
+
+        def tell(is_ready: bool) -> None:  # noqa: FBT001 - as the dispatcher calls it
+            if health is not None:
+                health.set(is_ready=is_ready)
+            if is_ready:
+                systemd.ready()
+
+        dispatcher = Dispatcher(
+            tasks, address=address, concurrency=concurrency, grace=grace, on_readiness=tell
+        )
+        await dispatcher.run(stop)

@@ -1,0 +1,86 @@
+"""Asks processes of zart whether they can serve, as a probe does: once, without credentials."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from zart.credentials import SYSTEM, Credentials
+
+_OK = 200
+_PORTS = {"http": 80, "https": 443}
+_SAID = 500  # bytes of why not, which is a line
+
+
+class NotServing(Exception):
+    """A process cannot serve, or did not say that it can; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a process is asked.
+
+    ``credentials`` say by which authorities its certificate is known, if it speaks TLS;
+    ``server_name`` is the name in that certificate where it is not that of the address; ``timeout``
+    in seconds is for all of it.
+    """
+
+    credentials: Credentials
+    server_name: str | None = None
+    timeout: float = 3.0
+
+    def over_grpc(self, address: str, services: Sequence[str]) -> None:
+        """Ask gRPC's health service about each of ``services``. Raises NotServing."""
+        with self._channel(address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for service in services:
+                try:
+                    request = health_pb2.HealthCheckRequest(service=service)
+                    answer = health.Check(request, timeout=self.timeout)
+                except grpc.RpcError as error:
+                    raise NotServing(f"{error.code().name}: {error.details()}") from None
+                if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+                    raise NotServing(f"{service or 'the process'} is {status}")
+
+    def over_http(self, url: str) -> None:
+        """Get a URL of http or https. Raises NotServing unless the answer is a 200."""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+        try:
+            with socket.create_connection((host, port), self.timeout) as plain:
+                connection.sock = self._encrypted(plain, host) if parts.scheme == "https" else plain
+                connection.request("GET", parts.path)
+                answer = connection.getresponse()
+                said = answer.read(_SAID).decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotServing(str(error)) from None
+        finally:
+            connection.close()
+        if answer.status != _OK:
+            raise NotServing(f"{answer.status} {said}")
+
+    def _channel(self, address: str) -> grpc.Channel:
+        options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]  # who probes, repeats
+        tls = self.credentials.to_grpc()
+        if tls is None:
+            return grpc.insecure_channel(address, options)
+        if self.server_name:
+            options.append(("grpc.ssl_target_name_override", self.server_name))
+        return grpc.secure_channel(address, tls, options)
+
+    def _encrypted(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
+        shown = self.credentials
+        ca = None if shown.ca in (None, SYSTEM) else str(shown.ca)
+        context = ssl.create_default_context(cafile=ca)
+        if shown.certificate is not None:
+            context.load_cert_chain(shown.certificate, shown.key)
+        return context.wrap_socket(plain, server_hostname=self.server_name or host)

@@ -1,0 +1,125 @@
+"""``zart health``: 0 from what can serve, 1 from all else; over TLS too, by the certificate's name."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from authority import Authority
+from cryptography.x509 import DNSName
+from gateway.sending import gateway_to
+from ports import free_port
+from security.encrypted import encrypted
+from waiting import GIVE_UP, until
+
+import zart
+from zart.cli.main import main
+from zart.dispatcher.health import CannotListen, serving_health
+from zart.testing.server import ServerUnderTest, serving
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADDRESS", "LISTEN", "GATEWAY_LISTEN", "HEALTH_LISTEN", "TLS_CA", "TLS_CERT"):
+        monkeypatch.delenv(f"ZART_{name}", raising=False)
+
+
+def probe(*words: str) -> int:
+    """Return the exit code of ``zart health``, on a machine however busy."""
+    return main(["health", *words, "--timeout", str(GIVE_UP)])
+
+
+def test_a_server_that_leaves_is_live_no_more(
+    zart_server: ServerUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--address", zart_server.address)
+    assert probe(*at) == probe("server", "--live", *at) == 0
+    zart_server.loop.call_soon_threadsafe(zart_server.running.health.leave)
+    # gRPC's own loop answers what is asked after the change.
+    assert asyncio.run_coroutine_threadsafe(asyncio.sleep(0), zart_server.loop).result(60) is None
+    capsys.readouterr()
+
+    assert probe(*at) == 1
+    assert "is NOT_SERVING" in capsys.readouterr().err
+    assert probe("--live", *at) == 1
+
+
+def test_nobody_there_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    for process in ("server", "gateway", "dispatcher"):
+        assert probe(process, "--address", nobody) == 1
+        assert f"zart: the {process} at {nobody} does not serve" in capsys.readouterr().err
+
+
+def test_a_dispatcher_without_an_address_of_its_own_is_misuse() -> None:
+    assert probe("dispatcher") == 2
+
+
+def test_over_tls_by_the_name_in_the_certificate(
+    zart_database: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a probe in a pod asks: at loopback, where the certificate has the service's name."""
+    chain, key = authority.issue("server", "zart-server", DNSName("zart-server"))
+    with (
+        encrypted(zart_database, authority) as server,
+        gateway_to(
+            server.address,
+            tls_cert=chain,
+            tls_key=key,
+            credentials=zart.Credentials(ca=authority.ca),
+        ) as gateway,
+    ):
+        for process, address in (("server", server.address), ("gateway", gateway.address)):
+            url = f"https://{address}" if process == "gateway" else address
+            asked = [process, "--live", "--address", url]
+            monkeypatch.setenv("ZART_TLS_CA", str(authority.ca))
+            assert probe(*asked, "--server-name", "zart-server") == 0
+            assert probe(*asked) == 1  # 127.0.0.1 is no name of its
+            monkeypatch.delenv("ZART_TLS_CA")
+            assert probe(*asked, "--server-name", "zart-server") == 1
+
+
+def test_a_gateway_without_its_server_is_live_but_does_not_serve(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with gateway_to(f"127.0.0.1:{free_port()}") as gateway:
+        assert probe("gateway", "--live", "--address", gateway.address) == 0
+        assert probe("gateway", "--address", gateway.address) == 1
+    assert "503" in capsys.readouterr().err
+
+
+async def test_a_dispatcher_is_ready_while_the_server_answers(
+    zart_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = zart.Task("t")
+
+    @task.step()
+    async def one(ctx: zart.StepContext) -> None:
+        await asyncio.sleep(0)
+
+    told: list[bool] = []
+    stop = asyncio.Event()
+    with serving(zart_database) as server:
+        dispatcher = zart.Dispatcher([task], address=server.address, on_readiness=told.append)
+        running = asyncio.create_task(dispatcher.run(stop))
+        await until(lambda: told == [True])
+    await until(lambda: told == [True, False])
+    with serving(zart_database, listen=server.address):
+        await until(lambda: told == [True, False, True])
+        stop.set()
+        await running
+    assert told == [True, False, True, False]
+
+
+def test_the_health_of_a_dispatcher_says_what_it_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    asked = ["dispatcher", "--address", listen]
+    with serving_health(listen) as health:
+        assert (probe(*asked, "--live"), probe(*asked)) == (0, 1)
+        health.set(is_ready=True)
+        assert probe(*asked) == 0
+        with pytest.raises(CannotListen, match="ZART_HEALTH_LISTEN"), serving_health(listen):
+            pass
+    assert probe(*asked, "--live") == 1
