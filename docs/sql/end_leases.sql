@@ -22,6 +22,7 @@ WITH locked AS MATERIALIZED (
         AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
     RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
         t.error::json AS error,
+        EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
         l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
         CASE WHEN t.status = 'completed' THEN 'completed'
         WHEN t.status <> 'released'
@@ -59,10 +60,10 @@ WITH locked AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction FROM ended;
+    max_attempts, final, correction, seconds FROM ended;
 
 -- store/end_leases.py: end_leases (end in doubt passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -89,6 +90,7 @@ verdicts AS MATERIALIZED (
         AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
     RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
         t.error::json AS error,
+        EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
         l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
         CASE WHEN t.status = 'completed' THEN 'completed'
         WHEN t.status <> 'released'
@@ -126,10 +128,10 @@ verdicts AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction FROM ended;
+    max_attempts, final, correction, seconds FROM ended;
 
 -- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -155,6 +157,7 @@ WITH locked AS MATERIALIZED (
         AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
     RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
         t.error::json AS error,
+        EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
         l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
         CASE WHEN t.status = 'completed' THEN 'completed'
         WHEN t.status <> 'released'
@@ -178,10 +181,10 @@ WITH locked AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction FROM ended;
+    max_attempts, final, correction, seconds FROM ended;
 
 -- store/end_leases.py: end_leases (end passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -208,6 +211,7 @@ verdicts AS MATERIALIZED (
         AND (NOT $11 OR l.lease_expires_at <= statement_timestamp())
     RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
         t.error::json AS error,
+        EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
         l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
         CASE WHEN t.status = 'completed' THEN 'completed'
         WHEN t.status <> 'released'
@@ -231,10 +235,10 @@ verdicts AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction FROM ended;
+    max_attempts, final, correction, seconds FROM ended;
 
 -- store/end_leases.py: end_and_enqueue
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.
@@ -270,6 +274,7 @@ WITH locked AS MATERIALIZED (
                 AND (NOT $12 OR l.lease_expires_at <= statement_timestamp())
             RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
                 t.error::json AS error,
+                EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
                 l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
                 CASE WHEN t.status = 'completed' THEN 'completed'
                 WHEN t.status <> 'released'
@@ -336,10 +341,10 @@ WITH locked AS MATERIALIZED (
             FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )
-SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
+SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz, NULL::float8 FROM fine
 UNION ALL
-SELECT true, run_key, step_no, NULL, NULL FROM ended
+SELECT true, run_key, step_no, NULL, NULL, seconds FROM ended
 UNION ALL
-SELECT true, run_key, NULL, NULL, NULL FROM finished
+SELECT true, run_key, NULL, NULL, NULL, NULL FROM finished
 UNION ALL
-SELECT true, * FROM leased;
+SELECT true, *, NULL FROM leased;

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from zart import systemd
+from zart.metrics.listener import MetricsError
 from zart.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -47,9 +48,11 @@ from zart_server.api.reading import Reading
 from zart_server.api.reflection import ReflectedPool
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
+from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom, places_of
 from zart_server.identity.authenticator import Authenticator
-from zart_server.observability import configure_logging, log_through_logging, serve_metrics
+from zart_server.metrics.serving import serving_metrics_of
+from zart_server.observability import configure_logging, log_through_logging
 from zart_server.security import SecurityError, authenticator_of, certificate_of
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.connecting import check_sessions
@@ -109,6 +112,7 @@ class Running:
     health: Health
     certificate: Certificate | None
     authenticator: Authenticator | None
+    metrics: str | None  # the address where they are served
 
     def reread(self) -> None:
         """Read certificate, tokens and keys anew, as SIGHUP asks; where there are none, nothing."""
@@ -134,7 +138,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         statement_timeout=settings.statement_timeout,
     )
     for_mutations, for_reports, for_reads = places_of(settings.pool_size)
-    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of)
+    tally = Tally(settings.metrics_tasks)
+    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of, tally)
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
@@ -166,7 +171,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
     host = settings.listen.rpartition(":")[0]
     try:
-        yield Running(f"{host}:{port}", runtime, health, certificate, authenticator)
+        async with serving_metrics_of(settings, runtime, limits) as metrics:
+            yield Running(f"{host}:{port}", runtime, health, certificate, authenticator, metrics)
+    except MetricsError as error:
+        raise StartError(str(error)) from None
     finally:
         for task in background:
             task.cancel()
@@ -248,11 +256,11 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
-    if settings.metrics_port is not None:
-        serve_metrics(settings.metrics_port)
     async with systemd.watched(), running(settings) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reread)
         _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
+        if server.metrics is not None:
+            _log.info("metrics are served on http://%s/metrics", server.metrics)
         _collect_garbage_seldom()
         systemd.ready()
         await stop.wait()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zart.metrics.listener import MetricsError, host_and_port
 from zart_server.store.database_url import to_sqlalchemy_url
 
 
@@ -35,7 +36,10 @@ class Settings(BaseSettings):
     # How long NOT_SERVING is told before calls are refused: longer than who asks takes to ask.
     drain_notice: Annotated[float, Field(ge=0, le=600)] = 0.2
     drain_grace: Annotated[float, Field(ge=0, le=600)] = 3.0
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    metrics_listen: str | None = Field(
+        default=None, description="HOST:PORT where Prometheus reads metrics; not set: nowhere"
+    )
+    metrics_tasks: Annotated[int, Field(ge=0, le=1000)] = 20
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     max_calls: Annotated[int, Field(ge=1)] = 2_000
@@ -82,6 +86,16 @@ class Settings(BaseSettings):
                 " to do so all the same"
             )
         return self
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_metrics_listen(cls, listen: str | None) -> str | None:
+        if listen is not None:
+            try:
+                host_and_port(listen)
+            except MetricsError as error:
+                raise ValueError(str(error)) from None
+        return listen
 
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:

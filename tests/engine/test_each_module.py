@@ -42,6 +42,7 @@ TESTED_BY = {
     "dispatch/record_in_general": ("engine/test_running_steps.py", "engine/test_races.py"),
     "dispatch/report": ("engine/test_running_steps.py", "engine/test_races.py"),
     "dispatch/report_batches": ("api/test_dispatch_service.py",),
+    "dispatch/tally": ("metrics/test_server_metrics.py",),
     "dispatch/waiting_room": ("server/test_locked_row.py",),
     "dispatch/yielding": ("api/test_no_standstill.py",),
 }

@@ -23,9 +23,10 @@ from waiting import block_until
 import zart
 from zart.gateway.hosts import OnlyKnownHosts
 from zart.gateway.settings import Settings
+from zart.metrics.listener import serving_metrics
+from zart.metrics.registry import registry_of
 from zart.testing.fixtures import database_url, execute
 from zart.testing.server import ServerUnderTest, serving
-from zart_server.observability import serve_metrics
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -125,12 +126,13 @@ async def test_beyond_loopback(
         assert sent[0] == (HTTPStatus.OK if host in served else HTTPStatus.FORBIDDEN), host
 
 
-def test_metrics_are_for_this_machine_too() -> None:
-    http_ = Http(f"127.0.0.1:{serve_metrics(0)}")
-
-    assert "zart_calls_total" in http_.get("/metrics", Host="localhost:9").text
-    refused = http_.get("/metrics", Host="evil.example")
-    assert (refused.status, refused.text) == (403, "call it by localhost\n")
+async def test_metrics_are_for_this_machine_too() -> None:
+    async with serving_metrics("127.0.0.1:0", registry_of("server", ())) as address:
+        assert address is not None
+        http_ = Http(address)
+        assert "zart_build_info" in http_.get("/metrics", Host="localhost:9").text
+        refused = http_.get("/metrics", Host="evil.example")
+        assert (refused.status, refused.text) == (403, "call it by localhost\n")
 
 
 class Attacker(http.server.BaseHTTPRequestHandler):

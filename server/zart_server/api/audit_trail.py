@@ -29,6 +29,7 @@ UNRECORDED = Counter(
     "zart_operation_attempts_unrecorded_total",
     "Refused and planned mutations that are not on record: beyond a caller's limit, or lost",
     ["why"],
+    registry=None,
 )
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 2_000

@@ -24,11 +24,17 @@ _MOST_NOTICES = 5
 _UNCOUNTED = "/grpc.health.v1.Health/Check"  # a busy server is not a dead one
 
 
+def is_waiting(method: str) -> bool:
+    """Return whether calls of a method wait by design."""
+    return method in _WAITING
+
+
 class Room:
     """Room for calls of one sort."""
 
     def __init__(self, limit: float) -> None:
         self._left = limit
+        self.inside = 0
         self.entered = 0  # calls so far
 
     def enter(self) -> None:
@@ -36,11 +42,13 @@ class Room:
         if self._left <= 0:
             raise ServerBusy
         self._left -= 1
+        self.inside += 1
         self.entered += 1
 
     def leave(self) -> None:
         """Return the place back."""
         self._left += 1
+        self.inside -= 1
 
 
 class Limits:
@@ -48,9 +56,12 @@ class Limits:
 
     def __init__(self, calls: int, waiting_calls: int) -> None:
         self._calls = Room(calls)
-        self._by_method = dict.fromkeys(_WAITING, Room(waiting_calls)) | {
-            _UNCOUNTED: Room(math.inf)
-        }
+        self._waiting = Room(waiting_calls)
+        self._by_method = dict.fromkeys(_WAITING, self._waiting) | {_UNCOUNTED: Room(math.inf)}
+
+    def inside(self) -> dict[str, int]:
+        """Return how many calls are under way: those that wait by design, and all others."""
+        return {"waiting": self._waiting.inside, "call": self._calls.inside}
 
     async def until_quiet(self, notice: float) -> None:
         """Wait until no call has come in for ``notice`` seconds; for five times that at most.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 import uuid
@@ -17,8 +16,10 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from zart_server.api.access import AccessControl, AccessVerdict
+from zart_server.api.attempted import is_refusal
 from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.audited import AUDITED
+from zart_server.api.call_metrics import calls, operations, seconds
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
@@ -31,13 +32,9 @@ from zart_server.domain.errors import (
     ZartError,
     cut,
 )
-from zart_server.observability import CALLS, SECONDS
 
 _log = structlog.get_logger("zart.calls")
 _LEVEL = logging.getLogger("zart.calls")
-# To look up a metric by its labels takes longer than to count.
-_calls = functools.cache(CALLS.labels)
-_seconds = functools.cache(SECONDS.labels)
 # Many a second, and their outcomes are on record in the attempts: told only when they fail.
 _QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
 
@@ -85,8 +82,11 @@ class ServedCall:
             raise
         self._leave()
         self._tell(grpc.StatusCode.OK, "")
-        if self.method in AUDITED and getattr(answer, "planned", False):
-            self._entry.door.trail.planned(self.method, self.request, self._origin())
+        if (kind := AUDITED.get(self.method)) is not None:
+            is_planned = getattr(answer, "planned", False)
+            operations(kind.value, "planned" if is_planned else "done").inc()
+            if is_planned:
+                self._entry.door.trail.planned(self.method, self.request, self._origin())
         return answer
 
     async def stream(
@@ -139,6 +139,8 @@ class ServedCall:
         elif isinstance(error, ZartError):
             self._tell(CODES[type(error)], error.reason, error)
             door = self._entry.door
+            if (kind := AUDITED.get(self.method)) is not None:
+                operations(kind.value, "refused" if is_refusal(error) else "failed").inc()
             door.trail.refused(self.method, self.request, error, self._origin())
             access = door.access
             if access is not None and isinstance(error, Unauthenticated):
@@ -161,11 +163,11 @@ class ServedCall:
         await self.context.abort(told.code, told.details, told.trailing_metadata)
 
     def _tell(self, code: grpc.StatusCode, reason: str, error: ZartError | None = None) -> None:
-        seconds = time.monotonic() - self._begun
+        took = time.monotonic() - self._begun
         # What a caller makes up is no label: there would be no end of them.
         method = self.method if self._entry.exists else "unknown"
-        _calls(method, code.name, reason).inc()
-        _seconds(method).observe(seconds)
+        calls(method, code.name, reason).inc()
+        seconds(method).observe(took)
         is_quiet = code is grpc.StatusCode.OK and self.method.startswith(_QUIET)
         if is_quiet and not _LEVEL.isEnabledFor(logging.DEBUG):
             return
@@ -189,7 +191,7 @@ class ServedCall:
             method=self.method,
             code=code.name,
             **({"reason": reason} if reason else {}),
-            ms=round(seconds * 1000, 2),
+            ms=round(took * 1000, 2),
             peer=self._peer or self.context.peer(),
             **said,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ class Changes:
     # and the first cursor.
     cursors: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
     batches: bool = False  # batches were made or changed: told on this server only
+    abandoned: Counter[str] = field(default_factory=Counter)  # attempts broken off, by task
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""

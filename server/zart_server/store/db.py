@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import asyncpg
 
+from zart_server.domain.distribution import CALL_SECONDS, Distribution
 from zart_server.domain.errors import ZartError
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
@@ -68,6 +69,8 @@ class Database:
         self._history: str | None = None
         self._forget()
         self._in_use: dict[Raw, float] = {}
+        self.waiting = 0  # how many wait for a connection
+        self.seconds = Distribution(CALL_SECONDS)  # for which connections were in use
         self.on_loss: Callable[[], None] = lambda: None
         self.on_commit: Callable[[Changes], None] = lambda _changes: None
 
@@ -132,7 +135,7 @@ class Database:
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
         with translated():
-            async with self._pool.acquire(timeout=self._acquire_timeout) as raw:
+            async with self._acquired() as raw:
                 connection = Autocommit(raw, self._definitions, self._pauses, self._runs)
                 self._in_use[raw] = time.monotonic()
                 try:
@@ -146,10 +149,32 @@ class Database:
                         await _roll_back(raw)
                     raise
                 finally:
-                    del self._in_use[raw]
+                    self.seconds.add([time.monotonic() - self._in_use.pop(raw)])
                 connection.ended(is_committed=True)
         if connection.changes:
             self.on_commit(connection.changes)
+
+    @contextlib.asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Raw]:
+        self.waiting += 1
+        try:
+            raw = await self._pool.acquire(timeout=self._acquire_timeout)
+        finally:
+            self.waiting -= 1
+        try:
+            yield raw
+        finally:
+            await self._pool.release(raw)
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        return len(self._in_use)
+
+    @property
+    def most(self) -> int:
+        """How many connections there may be."""
+        return self._pool.get_max_size()
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, snapshot: bool = False, first: str = "") -> AsyncIterator[Tx]:

@@ -51,6 +51,7 @@ class EndedLease(NamedTuple):
     max_attempts: int
     final: str | None
     correction: int
+    seconds: float  # since it was leased
 
     @property
     def lease(self) -> LeaseKey:
@@ -75,6 +76,7 @@ _ENDED = f"""
           AND (NOT :swept OR l.lease_expires_at <= statement_timestamp())
         RETURNING l.*, t.n, t.status, t.retryable, t.result::json AS result,
             t.error::json AS error,
+            EXTRACT(epoch FROM statement_timestamp() - l.started_at)::float8 AS seconds,
             l.counted + CASE t.status WHEN 'released' THEN 0 ELSE 1 END AS now_counted,
             CASE WHEN t.status = 'completed' THEN 'completed'
                  WHEN t.status <> 'released'
@@ -118,10 +120,10 @@ def _end(skip: str, more: str = "") -> str:
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
         {_ENDED.format(only_if="true")} {more}
         SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-               NULL::integer, NULL::integer, NULL::text, NULL::integer FROM locked
+               NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-               max_attempts, final, correction FROM ended
+               max_attempts, final, correction, seconds FROM ended
     """
 
 
@@ -169,9 +171,12 @@ async def end_leases(
 
 
 class EndedAndEnqueued(NamedTuple):
-    """Run key and step number of the leases that ended, and the leases of the ready steps."""
+    """The leases that ended, by run key and step number, and the leases of the ready steps.
 
-    ended: set[tuple[int, int]]
+    Of those that ended, the seconds since they began.
+    """
+
+    ended: dict[tuple[int, int], float]
     leases: Leases
 
 
@@ -194,13 +199,13 @@ _END_AND_ENQUEUE = Statement(
         RETURNING run_key
     ),
     {enqueue_parts("(after IN (SELECT n FROM ended)) IS TRUE")}
-    SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz FROM fine
+    SELECT yes, NULL::bigint, NULL::integer, NULL::bigint, NULL::timestamptz, NULL::float8 FROM fine
     UNION ALL
-    SELECT true, run_key, step_no, NULL, NULL FROM ended
+    SELECT true, run_key, step_no, NULL, NULL, seconds FROM ended
     UNION ALL
-    SELECT true, run_key, NULL, NULL, NULL FROM finished
+    SELECT true, run_key, NULL, NULL, NULL, NULL FROM finished
     UNION ALL
-    SELECT true, * FROM leased
+    SELECT true, *, NULL FROM leased
     """,
     locks=("runs, passing over locked rows", "pause lock, shared", "leases", "steps"),
 )
@@ -232,7 +237,7 @@ async def end_and_enqueue(
     )
     if not all(row[0] for row in rows):
         return None
-    ended = {(row[1], row[2]) for row in rows if row[2] is not None and row[3] is None}
+    ended = {(row[1], row[2]): row[5] for row in rows if row[5] is not None}
     connection.changes.changed(run_key for run_key, _ in ended)
     connection.changes.changed(
         (row[1] for row in rows if row[1] is not None and row[2] is None), at_once=True

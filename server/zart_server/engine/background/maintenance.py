@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 
 from zart_server.domain.dispatch import Lost, Outcome
@@ -67,6 +68,7 @@ class Maintenance:
         self._timers: set[asyncio.TimerHandle] = set()
         self._expired = ExpiredLooks()
         self._due = DueLooks(dispatch.low_water)
+        self.looked_at = time.monotonic()  # when a look was last over
         self._next = {"asked": 0.0, "watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     def start(self) -> None:
@@ -134,6 +136,7 @@ class Maintenance:
         if pauses.expires_in is not None and pauses.expires_in <= 0:
             self._begin_to_expire()
         await self._now_and_then(names)
+        self.looked_at = time.monotonic()
         later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
         if pauses.expires_in is not None and pauses.expires_in > 0:
             later.append(pauses.expires_in)
@@ -165,6 +168,7 @@ class Maintenance:
         async with self._db.transaction() as tx:
             batch = await find_batch(tx, outcomes)
             recorded = await record_in_general(tx, batch, swept=True)
+        self._dispatch.tally.swept(recorded)
         swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
         if swept:
             _log.info("swept %d expired leases", swept)

@@ -12,6 +12,7 @@ from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.prepare_batch import RefusalOf
 from zart_server.store.changes import Changes
@@ -23,9 +24,11 @@ from zart_server.store.notifications import Notifications
 class Runtime:
     """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
 
-    def __init__(self, db: Database, room: WaitingRoom, refusal_of: RefusalOf) -> None:
+    def __init__(
+        self, db: Database, room: WaitingRoom, refusal_of: RefusalOf, tally: Tally
+    ) -> None:
         self.db = db
-        self.dispatch = Dispatch(db, room)
+        self.dispatch = Dispatch(db, room, tally)
         self.watches = Watches(db)
         self.sweeps = PauseSweeps(db)
         self.drains = Drains(db)
@@ -77,6 +80,8 @@ class Runtime:
 
     def _committed(self, changes: Changes) -> None:
         self._heard(changes)
+        if changes.abandoned:
+            self.dispatch.tally.abandoned(changes.abandoned)
         self._notifications.publish(changes)
 
     def _heard(self, changes: Changes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from zart_server.domain.dispatch import Completed
 from zart_server.domain.model import AttemptStatus
 from zart_server.engine.dispatch.enqueue import names_of_ready, rows_of
-from zart_server.engine.dispatch.outcome_batch import OutcomeBatch, Recorded, conclude
+from zart_server.engine.dispatch.outcome_batch import Ended, OutcomeBatch, Recorded, conclude
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.connection import Autocommit
 from zart_server.store.end_leases import Verdict, end_and_enqueue
@@ -46,11 +46,14 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
     if done is None:
         return None
     ended = {n for lease, n in firsts.items() if (lease.run_key, lease.step_no) in done.ended}
+    took: Ended = {}
+    for (run_key, _), seconds in done.ended.items():
+        took.setdefault((batch.task_of(run_key), AttemptStatus.COMPLETED), []).append(seconds)
     of_ready = judgement.beside(ready_steps.ready)
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:
             item.announce(connection)
-    return await conclude(connection, batch, ended, ready_steps.leased(done.leases))
+    return await conclude(connection, batch, ended, took, ready_steps.leased(done.leases))
 
 
 def _lasts(batch: OutcomeBatch) -> list[int] | None:

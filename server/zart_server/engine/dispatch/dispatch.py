@@ -22,6 +22,7 @@ from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report_batches import ReportBatches
+from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
@@ -39,10 +40,11 @@ _DRY = 1000
 class Dispatch:
     """What dispatchers ask of one server."""
 
-    def __init__(self, db: Database, room: WaitingRoom) -> None:
+    def __init__(self, db: Database, room: WaitingRoom, tally: Tally) -> None:
         self._db = db
+        self.tally = tally
         self.completions = Completions()
-        self._reports = ReportBatches(db, room, self.completions)
+        self._reports = ReportBatches(db, room, self.completions, tally)
         self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self._draining = False
@@ -68,6 +70,7 @@ class Dispatch:
                 if tasks or left <= 0:
                     return tasks
                 is_told = await long_poll.wait(left)
+                self.tally.leased(long_poll.delivered)
                 if long_poll.delivered or not is_told:
                     return long_poll.delivered
                 self.long_polls.requeue(long_poll)
@@ -88,6 +91,7 @@ class Dispatch:
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
             tasks = await lease_tasks(tx, command, self.low_water)
         if tasks:
+            self.tally.claimed(tasks)
             self._dry.discard(lanes)
         elif len(self._dry) < _DRY:
             self._dry.add(lanes)

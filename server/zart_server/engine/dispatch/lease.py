@@ -209,4 +209,5 @@ def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> 
         lease_ttl=ttl,
         correction=claimed.correction,
         corrected_input_json=part.corrected_input,
+        waited=(claimed.lease_expires_at - ttl - claimed.not_before).total_seconds(),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from zart_server.domain.dispatch import LeasedTask, Outcome
 from zart_server.domain.doubt import late_outcome_of
-from zart_server.domain.model import ReportStatus
+from zart_server.domain.model import AttemptStatus, ReportStatus
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Connection
 from zart_server.store.definitions import find_definitions
@@ -15,6 +16,9 @@ from zart_server.store.doubt.late_outcomes import TooLate, keep_late_outcomes
 from zart_server.store.leases import LeaseKey, recorded_leases
 from zart_server.store.run_facts import find_run_facts
 from zart_server.store.stored_graph import Definition
+
+# The seconds that attempts took, by their task and how they ended.
+Ended: TypeAlias = dict[tuple[str, AttemptStatus], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +35,23 @@ class OutcomeBatch:
     definitions: Mapping[int, Definition]
     firsts: Mapping[LeaseKey, int]
 
+    def task_of(self, run_key: int) -> str:
+        """Return the task of a run of the batch."""
+        return self.definitions[self.runs[run_key].definition_key].task_name
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A status by the index of the outcome, and the stragglers, whose run another has locked.
 
-    ``tasks`` were leased at once, each with the index of the outcome that it followed.
+    ``tasks`` were leased at once, each with the index of the outcome that it followed. ``ended``
+    has the seconds that the attempts took which ended, by their task and how they did.
     """
 
     statuses: dict[int, ReportStatus]
     stragglers: list[int]
     tasks: list[tuple[int, LeasedTask]]
+    ended: Ended
 
 
 async def find_batch(connection: Connection, outcomes: Sequence[Outcome]) -> OutcomeBatch:
@@ -66,12 +76,13 @@ async def conclude(
     connection: Connection,
     batch: OutcomeBatch,
     ended: Collection[int],
+    took: Ended,
     tasks: list[tuple[int, LeasedTask]],
     locked: Collection[int] = (),
     *,
     swept: bool = False,
 ) -> Recorded:
-    """Return what became of each outcome, given those whose lease ended with them.
+    """Return what became of each outcome, given those whose lease ended, and the time that took.
 
     ``locked`` are the runs that other transactions have locked. Of the rest those are looked up
     that may be repeats, unless the server itself ``swept`` their leases.
@@ -91,7 +102,7 @@ async def conclude(
                 statuses[n] = ReportStatus.ALREADY_RECORDED
         for n in await _kept_for_doubt(connection, batch, missed):
             statuses[n] = ReportStatus.LEASE_LOST
-    return Recorded(statuses, stragglers, tasks)
+    return Recorded(statuses, stragglers, tasks, took)
 
 
 async def _kept_for_doubt(

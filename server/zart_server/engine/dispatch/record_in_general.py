@@ -21,7 +21,7 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.model import AttemptStatus, StepError
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
-from zart_server.engine.dispatch.outcome_batch import OutcomeBatch, Recorded, conclude
+from zart_server.engine.dispatch.outcome_batch import Ended, OutcomeBatch, Recorded, conclude
 from zart_server.engine.dispatch.ready_steps import ReadySteps
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
@@ -45,7 +45,7 @@ async def record_in_general(
     ending = _Ending(tx, batch.runs, batch.definitions, batch.outcomes, swept=swept)
     ended = await ending.end(batch.firsts, wait=wait) if batch.firsts else set[int]()
     locked = {lease.run_key for lease in batch.firsts} - ending.locked.keys()
-    return await conclude(tx, batch, ended, ending.tasks, locked, swept=swept)
+    return await conclude(tx, batch, ended, ending.took, ending.tasks, locked, swept=swept)
 
 
 @dataclass
@@ -59,6 +59,7 @@ class _Ending:
     swept: bool = field(kw_only=True)
     locked: dict[int, LockedRun] = field(default_factory=dict)
     tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
+    took: Ended = field(default_factory=dict)
     ready_steps: ReadySteps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +72,10 @@ class _Ending:
         if not ended:
             return set()
         found = {firsts[item.lease]: item for item in ended}
+        statuses = {verdict.lease: verdict.status for verdict in verdicts}
+        for item in ended:
+            task = self._definition(self.runs[item.run_key]).task_name
+            self.took.setdefault((task, statuses[item.lease]), []).append(item.seconds)
         dead = self._deaths(verdicts, [item for item in ended if item.final == "dead"])
         await self._open_dependants(found)
         for n, item in found.items():

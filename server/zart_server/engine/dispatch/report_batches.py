@@ -15,6 +15,7 @@ from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.connection import Connection
 from zart_server.store.db import Database
@@ -50,9 +51,12 @@ _Item: TypeAlias = tuple[_Call, int]
 class ReportBatches:
     """Records outcomes batch after batch; a call's cancellation never touches a batch."""
 
-    def __init__(self, db: Database, room: WaitingRoom, completions: Completions) -> None:
+    def __init__(
+        self, db: Database, room: WaitingRoom, completions: Completions, tally: Tally
+    ) -> None:
         self._room = room
         self._completions = completions
+        self._tally = tally
         self._db = db
         self._waiting: list[_Item] = []
         self._worker: asyncio.Task[None] | None = None
@@ -135,6 +139,7 @@ class ReportBatches:
         else:
             async with self._db.autocommit() as connection:
                 recorded = await record_outcomes(connection, outcomes)
+        self._tally.recorded(recorded)
         if self._completions:
             self._completions.add(connection, outcomes, recorded)
         return recorded

@@ -202,6 +202,8 @@ async def _end(tx: Tx, endings: Sequence[_Ending], kind: OperationKind) -> list[
         if isinstance(command, CompleteStep):  # it is at hand
             now = replace(step, result_json=command.result_json, result_omitted=False)
         in_flight = fenced.get(current.run.run_key)
+        if in_flight is not None:
+            tx.changes.abandoned[current.definition.task_name] += 1
         found.append(
             EndedStep(
                 current.run_id,

@@ -119,6 +119,9 @@ async def fence_runs(tx: Tx, runs: Sequence[CurrentRun]) -> dict[int, tuple[Fenc
     await lock_queued(tx, list(order))
     stops = [(c.run.run_key, n) for c in runs for n in c.definition.stops if c.run.run_key in order]
     fenced = await fence_steps(tx, list(order), stops)
+    tasks = {c.run.run_key: c.definition.task_name for c in runs}
+    for run_key, steps in fenced.items():
+        tx.changes.abandoned[tasks[run_key]] += len(steps)
     return {
         run_key: tuple(sorted(steps, key=lambda step: order[run_key][step.step_name]))
         for run_key, steps in fenced.items()

@@ -1,0 +1,1 @@
+"""What the processes of zart tell Prometheus."""

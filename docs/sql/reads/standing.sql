@@ -1,0 +1,36 @@
+-- store/reads/standing.py: read_lanes
+-- Return the lanes with numbers beyond ``after``, in their order: none ever changes.
+-- Locks: nothing.
+SELECT lane, task_name, handler FROM zart.lanes WHERE lane > $1 ORDER BY lane LIMIT $2;
+
+-- store/reads/standing.py: read_standing_rules
+-- Return the rules that stand, oldest first.
+-- Locks: nothing.
+-- Parameters: most=$1.
+SELECT p.rule_key, p.rule_id, EXISTS (
+    SELECT FROM zart.pause_work w WHERE w.rule_key = p.rule_key AND w.work = 'settle'),
+    r.rate_per_second, r.released_steps
+FROM zart.pause_rules p LEFT JOIN zart.pause_releases r
+ON r.rule_key = p.rule_key AND r.ended_at IS NULL
+WHERE (p.deleted_at IS NULL) = true
+ORDER BY p.rule_key LIMIT $1;
+
+-- store/reads/standing.py: count_breakers
+-- Return how many breakers there are, by task and state.
+-- Locks: nothing.
+SELECT task_name, status, count(*) FROM zart.breakers GROUP BY task_name, status;
+
+-- store/reads/standing.py: read_standing_batches
+-- Return the batches that are not over, newest first.
+-- Locks: nothing.
+-- Parameters: most=$1.
+SELECT batch_id, selected, done, refused, rate_per_second FROM zart.batches
+WHERE status = ANY('{preparing,running,paused}'::text[])
+ORDER BY batch_key DESC LIMIT $1;
+
+-- store/reads/standing.py: count_in_doubt
+-- Return how many attempts are in doubt, by task.
+-- Locks: nothing.
+SELECT task_name, count(*) FROM (
+    SELECT task_name FROM zart.in_doubt WHERE resolved_at IS NULL LIMIT $1) d
+GROUP BY task_name;

@@ -1,0 +1,1 @@
+"""What a server tells Prometheus (docs/metrics.md): what it does, and what is in its database."""

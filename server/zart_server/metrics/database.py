@@ -1,0 +1,161 @@
+"""What is in the database: steps, runs, rules, releases, batches and breakers as they stand."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from zart_server.domain.task_labels import OTHER
+from zart_server.engine.dispatch.tally import Tally
+from zart_server.metrics.families import Labelled, gauge
+from zart_server.metrics.reading import DatabaseReader, DatabaseReading
+
+_RANKED_EVERY = 60.0  # seconds
+
+
+class OfTheDatabase(Collector):
+    """The newest reading; nothing where there is none. ``most`` of a kind have labels."""
+
+    def __init__(self, reader: DatabaseReader, tally: Tally, most: int) -> None:
+        self._reader = reader
+        self._tally = tally
+        self._most = most
+        self._ranked_at = time.monotonic()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        reading = self._reader.newest()
+        if reading is None:
+            return
+        now = time.monotonic()
+        if now >= self._ranked_at + _RANKED_EVERY:
+            self._ranked_at = now
+            self._tally.rank()
+        yield gauge(
+            "zart_reading_age_seconds", "Age of what is read from the database: all that follows",
+            [], {(): now - reading.at},
+        )  # fmt: skip
+        yield gauge("zart_reading_seconds", "For how long it was read", [], {(): reading.seconds})
+        yield from self._by_task(reading)
+        yield from self._rules(reading)
+        yield from self._batches(reading)
+
+    def _by_task(self, reading: DatabaseReading) -> Iterator[Metric]:
+        steps = _steps(reading)
+        weights: Counter[str] = Counter()
+        for (task, _), count in steps.items():
+            weights[task] += int(count)
+        found = {dead.task_name for dead in reading.dead} | reading.in_doubt.keys()
+        found |= {each.task_name for each in reading.breakers if each.task_name}
+        labels = self._tally.labels_of(
+            {task: weights[task] for task in sorted({*weights, *found, *reading.oldest})}
+        )
+
+        def summed(values: Iterable[tuple[str, tuple[str, ...], float]]) -> Labelled:
+            sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
+            for task, key, value in values:
+                sums[labels.get(task, task), *key] += value
+            return sums
+
+        oldest: dict[tuple[str, ...], float] = {}
+        for task, age in reading.oldest.items():
+            key = (labels[task],)
+            oldest[key] = max(age, oldest.get(key, 0.0))
+        yield gauge(
+            "zart_steps", "Steps of current runs, by their status", ["task", "status"],
+            summed((task, (status,), round(count)) for (task, status), count in steps.items()),
+        )  # fmt: skip
+        yield gauge(
+            "zart_oldest_ready_step_age_seconds",
+            "For how long the oldest step that could be leased has been ready",
+            ["task"],
+            oldest,
+        )
+        yield gauge(
+            "zart_failed_runs", "Current runs that have failed", ["task"],
+            summed((dead.task_name, (), round(dead.failed_runs)) for dead in reading.dead),
+        )  # fmt: skip
+        yield gauge(
+            "zart_in_doubt_attempts", "Attempts in doubt that nobody has resolved", ["task"],
+            summed((task, (), count) for task, count in reading.in_doubt.items()),
+        )  # fmt: skip
+        yield gauge(
+            "zart_breakers", "Breakers, by their state; those of no task have none as label",
+            ["task", "status"],
+            summed((b.task_name or "", (b.status,), b.breakers) for b in reading.breakers),
+        )  # fmt: skip
+
+    def _rules(self, reading: DatabaseReading) -> Iterator[Metric]:
+        status: Counter[tuple[str, ...]] = Counter()
+        for rule in reading.rules:
+            name = "settling" if rule.is_settling else "active"
+            status["releasing" if rule.rate is not None else name,] += 1
+        yield gauge("zart_pause_rules", "Pause rules, by their state", ["status"], status)
+        paused: Counter[int] = Counter()
+        for each in reading.paused:
+            paused[each.rule_key] += round(each.steps)
+        names = {rule.rule_key: rule.rule_id for rule in reading.rules}
+        labels = self._labels((names[key], n) for key, n in paused.items() if key in names)
+        labels |= self._labels(
+            (rule.rule_id, paused[rule.rule_key]) for rule in reading.rules if rule.rate is not None
+        )
+        of_rules: Counter[tuple[str, ...]] = Counter()
+        for key, count in paused.items():
+            of_rules[labels.get(names.get(key, ""), OTHER),] += count
+        yield gauge("zart_rule_paused_steps", "Steps that a rule has paused", ["rule"], of_rules)
+        steps: Counter[tuple[str, ...]] = Counter()
+        rates: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        for rule in reading.rules:
+            if rule.rate is not None:
+                label = labels[rule.rule_id]
+                steps[label, "released"] += rule.released or 0
+                steps[label, "left"] += paused[rule.rule_key]
+                rates[label,] += rule.rate
+        yield gauge(
+            "zart_release_steps", "Steps of a release: those it has let go, and those left",
+            ["rule", "state"], steps,
+        )  # fmt: skip
+        yield gauge(
+            "zart_release_rate", "Steps a second that a release may let go", ["rule"], rates
+        )
+
+    def _batches(self, reading: DatabaseReading) -> Iterator[Metric]:
+        labels = self._labels((each.batch_id, each.selected) for each in reading.batches)
+        items: Counter[tuple[str, ...]] = Counter()
+        rates: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        for each in reading.batches:
+            label = labels[each.batch_id]
+            items[label, "done"] += each.done
+            items[label, "refused"] += each.refused
+            items[label, "pending"] += each.selected - each.done - each.refused
+            if each.rate is not None:
+                rates[label,] += each.rate
+        yield gauge(
+            "zart_batch_items", "Items of a batch that is not over", ["batch", "status"], items
+        )
+        yield gauge(
+            "zart_batch_rate", "Items a second that a batch may do; without a rate: no series",
+            ["batch"], rates,
+        )  # fmt: skip
+
+    def _labels(self, weighed: Iterable[tuple[str, float]]) -> dict[str, str]:
+        """Return the labels of names: their own for those that weigh most, else all the same."""
+        ranked = sorted(weighed, key=lambda each: -each[1])
+        return {name: name if n < self._most else OTHER for n, (name, _) in enumerate(ranked)}
+
+
+def _steps(reading: DatabaseReading) -> Counter[tuple[str, str]]:
+    """Return how many steps there are, by task and status."""
+    found: Counter[tuple[str, str]] = Counter()
+    for status, counts in (("scheduled", reading.queued), ("running", reading.leased)):
+        for lane, count in counts.items():
+            found[reading.lanes[lane], status] += round(count)
+    for paused in reading.paused:
+        found[reading.lanes[paused.lane], "paused"] += round(paused.steps)
+    for dead in reading.dead:
+        found[dead.task_name, "dead"] += round(dead.steps)
+    return found

@@ -1,0 +1,114 @@
+"""Reads from the database what metrics show of it: one reading at a time, kept for ten seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from zart_server.domain.errors import ZartError
+from zart_server.engine.background.looks import DueLooks
+from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.store.connection import Connection
+from zart_server.store.db import Database
+from zart_server.store.due import DueLane
+from zart_server.store.reads import backlog, standing
+
+_log = logging.getLogger(__name__)
+_KEPT = 10.0  # seconds
+_SHOWN = 60.0  # for which a reading is shown while there is no newer one
+_PATIENCE = 2.0  # that a scrape waits
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReading:
+    """What was read, at ``at`` by the monotonic clock, and how many seconds that took.
+
+    Counts are by the key of the lane; ``oldest`` has seconds, by task.
+    """
+
+    lanes: dict[int, str]
+    queued: dict[int, float]
+    leased: dict[int, float]
+    oldest: dict[str, float]
+    paused: Sequence[backlog.PausedInLane]
+    dead: Sequence[backlog.Dead]
+    rules: Sequence[standing.StandingRule]
+    breakers: Sequence[standing.BreakersInState]
+    batches: Sequence[standing.StandingBatch]
+    in_doubt: dict[str, int]
+    at: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class DatabaseReader:
+    """Reads in the loop of the server, for scrapes in other threads.
+
+    A scrape waits a moment for the reading under way; while there is none, as when the database is
+    out of reach, it shows the last one, and after a minute none.
+    """
+
+    db: Database
+    loop: asyncio.AbstractEventLoop
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last: DatabaseReading | None = None
+    _lanes: dict[int, str] = field(default_factory=dict)
+    _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
+
+    def newest(self) -> DatabaseReading | None:
+        """Return the newest reading, made now if the last one is old. Not in the loop's thread."""
+        with self._lock:
+            last = self._last
+            if last is None or time.monotonic() >= last.at + _KEPT:
+                self._read_anew()
+        last = self._last
+        return last if last is not None and time.monotonic() < last.at + _SHOWN else None
+
+    def _read_anew(self) -> None:
+        reading = asyncio.run_coroutine_threadsafe(self._read(), self.loop)
+        try:
+            self._last = reading.result(_PATIENCE)
+        except (ZartError, TimeoutError) as error:
+            reading.cancel()
+            _log.warning("metrics lack what is in the database: %s", type(error).__name__)
+
+    async def _read(self) -> DatabaseReading:
+        async with self.db.autocommit() as connection:
+            began = time.monotonic()
+            await self._read_lanes(connection)
+            names = sorted(set(self._lanes.values()))
+            due = await self._looks.look(connection, names) if names else []
+            parts = await backlog.read_parts(connection)
+            reading = DatabaseReading(
+                lanes=dict(self._lanes),
+                queued=await backlog.estimate_queued(connection, parts.queue),
+                leased=await backlog.estimate_leased(connection, parts.leases),
+                oldest=_ages(due, parts.now),
+                paused=await backlog.estimate_paused(connection, parts.held),
+                dead=await backlog.estimate_dead(connection, parts.dead_steps),
+                rules=await standing.read_standing_rules(connection),
+                breakers=await standing.count_breakers(connection),
+                batches=await standing.read_standing_batches(connection),
+                in_doubt=await standing.count_in_doubt(connection),
+            )
+        ended = time.monotonic()
+        return replace(reading, at=ended, seconds=ended - began)
+
+    async def _read_lanes(self, connection: Connection) -> None:
+        while found := await standing.read_lanes(connection, max(self._lanes, default=0)):
+            self._lanes |= {lane.lane: lane.task_name for lane in found}
+
+
+def _ages(due: Sequence[DueLane], now: datetime) -> dict[str, float]:
+    """Return for how many seconds the oldest due step of each task has been so."""
+    found: dict[str, float] = {}
+    for lane in due:
+        age = (now - lane.cursor[0]).total_seconds()
+        if age >= 0:
+            found[lane.task_name] = max(age, found.get(lane.task_name, 0.0))
+    return found
