@@ -13,6 +13,13 @@ from pathlib import Path
 
 LOCKS = {
     "requirements.lock": ("pyproject.toml", "--all-extras", "--group", "dev"),
+    # What the image has: the versions that the tests run with.
+    "deploy/requirements.lock": (
+        "pyproject.toml",
+        "--extra=server",
+        "--extra=gateway",
+        "--constraint=requirements.lock",
+    ),
     "requirements-proto.lock": ("tools/requirements-proto.in",),
     "bench/peers/requirements.lock": ("bench/peers/requirements.in",),
 }

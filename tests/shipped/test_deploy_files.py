@@ -1,0 +1,150 @@
+"""What deploy/ names is there: settings, commands, ports, files, images without a registry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from shipped.files import (
+    DEPLOY,
+    ROOT,
+    check_command,
+    compose,
+    environment_of,
+    port_of,
+    real_settings,
+    settings_in,
+    texts,
+)
+
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
+SERVICES = compose()["services"]
+OURS = {name: service for name, service in SERVICES.items() if "zart-control" in service["image"]}
+LISTENS = ("ZART_LISTEN", "ZART_GATEWAY_LISTEN", "ZART_HEALTH_LISTEN", "ZART_METRICS_LISTEN")
+
+
+@pytest.mark.parametrize(("name", "text"), list(texts()), ids=[name for name, _ in texts()])
+def test_every_setting_is_one_that_is_read(name: str, text: str) -> None:
+    assert settings_in(text) <= real_settings(), name
+
+
+def test_every_image_is_a_short_name_of_one_version() -> None:
+    base = re.search(r"^ARG BASE_IMAGE=(.*)$", CONTAINERFILE, re.MULTILINE)
+    assert base is not None
+    others = [service["image"] for service in SERVICES.values() if service not in OURS.values()]
+    for image in (base[1], *others):
+        first, slash, _ = image.partition("/")
+        assert not (slash and re.search(r"[.:]|^localhost$", first)), f"{image} names a registry"
+        assert re.search(r":v?\d[\w.-]*$", image), f"{image} is of any version"
+
+
+def test_the_image_has_what_is_locked_and_runs_as_nobody() -> None:
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", CONTAINERFILE, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_through = {line[1:] for line in ignored if line.startswith("!")}
+
+    assert "*" in ignored
+    assert set(copied) == let_through == {"deploy/requirements.lock", "dist/*.whl"}
+    assert "--require-hashes -r /build/requirements.lock" in CONTAINERFILE
+    assert re.search(r"^USER \d{4,}:\d{4,}$", CONTAINERFILE, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", CONTAINERFILE, re.MULTILINE) == ["${BASE_IMAGE}"] * 2
+
+
+def test_the_image_has_the_versions_that_were_tested() -> None:
+    def pins(lock: str) -> set[str]:
+        return set(re.findall(r"^([\w.-]+==\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+    shipped = pins("deploy/requirements.lock")
+    names = {pin.partition("==")[0] for pin in shipped}
+
+    assert shipped <= pins("requirements.lock")
+    assert {"asyncpg", "grpcio", "starlette", "uvicorn", "prometheus-client"} <= names
+    assert not names & {"pytest", "mypy", "hypothesis", "ruff"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_container_runs_a_command_that_zart_takes(name: str) -> None:
+    service = OURS[name]
+    check_command(service["command"])
+    if name == "migrate":
+        return
+    probe = service["healthcheck"]["test"]
+    assert probe[:2] == ["CMD", "zart"]
+    check_command(probe[2:])
+    assert probe[3] == name
+
+
+def test_containers_publish_what_they_listen_on_and_on_loopback_only() -> None:
+    exposed = re.search(r"^EXPOSE (.*)$", CONTAINERFILE, re.MULTILINE)
+    assert exposed is not None
+    listening = {
+        name: {port_of(at) for key, at in service.get("environment", {}).items() if key in LISTENS}
+        for name, service in OURS.items()
+    }
+
+    assert set().union(*listening.values()) == set(map(int, exposed[1].split()))
+    for name, service in SERVICES.items():
+        for port in service.get("ports", ()):
+            address, _, inside = port.split(":")
+            assert address == "127.0.0.1"
+            assert name not in OURS or int(inside) in listening[name]
+
+
+def test_containers_call_each_other_where_they_listen() -> None:
+    for name in ("gateway", "dispatcher"):
+        host, _, port = OURS[name]["environment"]["ZART_ADDRESS"].partition(":")
+        assert int(port) == port_of(OURS[host]["environment"]["ZART_LISTEN"])
+    (scraped,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
+    (found,) = scraped["dns_sd_configs"]
+    for name in found["names"]:
+        assert found["port"] == port_of(OURS[name]["environment"]["ZART_METRICS_LISTEN"])
+    assert set(found["names"]) == OURS.keys() - {"migrate"}
+
+
+def test_what_compose_mounts_and_names_is_there() -> None:
+    read = compose()
+    for service in SERVICES.values():
+        for needed in service.get("depends_on", ()):
+            assert needed in SERVICES
+        assert set(service.get("secrets", ())) <= read["secrets"].keys()
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            is_there = (DEPLOY / source).is_dir() if "/" in source else source in read["volumes"]
+            assert is_there, volume
+    assert (DEPLOY / "../examples" / f"{OURS['dispatcher']['command'][1]}.py").is_file()
+
+
+def test_grafana_asks_the_prometheus_beside_it() -> None:
+    folder = DEPLOY / "grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards/zart.yaml").read_text())["providers"]
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"])
+
+    assert source["url"] == "http://prometheus:9090"
+    assert mounts["./grafana"] == provider["options"]["path"]
+
+
+@pytest.mark.parametrize(
+    "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda p: p.stem
+)
+def test_a_unit_runs_a_command_that_zart_takes(unit: Path) -> None:
+    text = unit.read_text()
+    command = re.search(r"^ExecStart=/opt/zart/bin/zart (.*)$", text, re.MULTILINE)
+    settings = re.search(r"^EnvironmentFile=/etc/zart/(.*)$", text, re.MULTILINE)
+    assert command is not None
+    assert settings is not None
+    check_command(command[1].replace("%i", "orders").split())
+    assert environment_of(DEPLOY / "systemd" / settings[1])
+    assert "Type=notify" in text
+
+
+def test_the_services_of_one_machine_keep_off_each_others_ports() -> None:
+    found = [environment_of(path) for path in sorted((DEPLOY / "systemd").glob("*.env"))]
+    ports = [port_of(at) for each in found for key, at in each.items() if key in LISTENS]
+
+    assert len(found) == 3
+    assert len(set(ports)) == len(ports) > 3
