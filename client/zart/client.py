@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -11,6 +12,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from zart import streams
 from zart.caller import default_caller
 from zart.calls import (
     admin,
@@ -35,10 +37,11 @@ from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
 from zart.models import Json, PauseRule, WatchUntil
+from zart.runs import Runs
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, last_of
+from zart.waiting import last_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +76,7 @@ def _watching(
     return like(build, method, "AsyncGenerator[{}, None]")
 
 
-class Client:
+class Client(Runs):
     """A connection to the server. Make one with ``connect()`` and use it as a context manager.
 
     Every method has a deadline of ``timeout`` seconds and raises a class of ``zart.errors``.
@@ -172,22 +175,9 @@ class Client:
 
         Raises what the call does, and Unreachable where there never was an answer.
         """
-        rpc: Callable[..., Any] = self.channel.unary_stream(
-            call.path,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response_type.FromString,
-        )
-        again = Reconnecting()
-        while True:
-            try:
-                async for message in rpc(call.request):
-                    again.answered()
-                    yield call.read(message)
-            except grpc.RpcError as error:
-                problem = from_call(error)
-                await asyncio.sleep(again.delay_after(problem))
-            else:
-                return
+        async with aclosing(streams.watch(self.channel, call)) as messages:
+            async for message in messages:
+                yield call.read(message)
 
     watch_execution = _watching(execution.watch_execution)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
@@ -10,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 import grpc
 from google.protobuf.message import Message
 
+from zart import streams
 from zart.caller import default_caller
 from zart.calls import (
     admin,
@@ -41,11 +41,12 @@ from zart.models import (
     WatchedPauseRule,
     WatchUntil,
 )
+from zart.runs import SyncRuns
 from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups
 from zart.tasks import Result, Task
-from zart.waiting import Reconnecting, last_in
+from zart.waiting import last_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def _listing(
     return like(build, method, "SyncListing[{}]")
 
 
-class SyncClient:
+class SyncClient(SyncRuns):
     """A connection to the server; as ``Client``, its methods return when they are answered."""
 
     def __init__(
@@ -122,31 +123,7 @@ class SyncClient:
 
         Raises what the call does, and TimeoutError after ``timeout`` seconds.
         """
-        rpc: Callable[..., Any] = self.channel.unary_stream(
-            call.path,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response_type.FromString,
-        )
-        again = Reconnecting()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise TimeoutError(f"the watch was not over after {timeout} s")
-            stream = rpc(call.request, timeout=left)
-            try:
-                for message in stream:
-                    again.answered()
-                    yield message
-            except grpc.RpcError as error:
-                problem = from_call(error)
-                if deadline is None or time.monotonic() < deadline:
-                    time.sleep(again.delay_after(problem))
-            else:
-                return
-            finally:
-                # Interceptors (OpenTelemetry's) make a generator of a call.
-                (stream.cancel if hasattr(stream, "cancel") else stream.close)()
+        return streams.watch_sync(self.channel, call, timeout)
 
     def watch_execution(
         self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None

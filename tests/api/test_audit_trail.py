@@ -43,7 +43,9 @@ def test_the_table_names_every_mutation() -> None:
         f"/{service.full_name}/{method.name}"
         for service in all_services()
         for method in service.methods
-        if "incident" in (names := method.input_type.fields_by_name) and "page_size" not in names
+        for names in [method.input_type.fields_by_name]
+        if "page_size" not in names
+        and ("incident" in names or method.name == "RunExecution")  # which has it in its start
     }
     assert mutating == AUDITED.keys()
 

@@ -25,6 +25,7 @@ METHODS = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
+_START = METHODS["/zart.v1.ExecutionService/StartExecution"]
 Answer = Callable[[MethodDescriptor, grpc.ServicerContext], Message]
 
 
@@ -39,6 +40,9 @@ class _Handlers(grpc.GenericRpcHandler):
             return self._answer(method, context)
 
         def stream(_request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
+            if method.name == "RunExecution":
+                started: Any = self._answer(_START, context)
+                yield execution.RunExecutionResponse(started=started)
             yield self._answer(method, context)
 
         serialize = GetMessageClass(method.output_type).SerializeToString

@@ -149,13 +149,20 @@ def test_start_and_wait_tells_the_id_first(run: Run) -> None:
         result_json="7",
     )
     done = execution.WatchExecutionResponse(execution=made, run=good)
-    answers = ("StartExecution", started), ("WatchExecution", [done])
+    told = [
+        execution.RunExecutionResponse(started=started),
+        execution.RunExecutionResponse(state=done),
+    ]
+    answers = [("RunExecution", told)]
     _, out, _, _ = run("start order --wait", *answers)
     assert out.splitlines() == ["made:run:0 is UNSPECIFIED", "7"]
     _, out, err, _ = run("start order --wait -o json", *answers)
     assert err == ""  # for scripts: JSON only, which has the id
-    told = json.loads(out)
-    assert (told["run"]["resultJson"], told["run"]["executionId"]) == ("7", "made-by-the-server")
+    printed = json.loads(out)
+    assert (printed["run"]["resultJson"], printed["run"]["executionId"]) == (
+        "7",
+        "made-by-the-server",
+    )
 
 
 def test_the_incident_is_sent_and_echoed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,10 +188,13 @@ def test_wait_and_watch_end_with_4_when_the_run_failed(run: Run) -> None:
     code, out, _, _ = run("wait x", ("WatchExecution", [done]))
     assert (code, json.loads(out)) == (0, {"n": 1})
     started = execution.StartExecutionResponse(execution=EXECUTION)
-    code, _, _, requests = run(
-        "start order --wait", ("StartExecution", started), ("WatchExecution", [message])
-    )
-    assert (code, len(requests)) == (4, 2)
+    told = [
+        execution.RunExecutionResponse(started=started),
+        execution.RunExecutionResponse(state=message),
+    ]
+    code, _, _, (request,) = run("start order --wait", ("RunExecution", told))
+    assert (code, request.start.task_name) == (4, "order")
+    assert request.start.request_id
 
 
 def test_results_are_printed_as_they_were_stored(run: Run) -> None:

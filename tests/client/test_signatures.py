@@ -70,6 +70,8 @@ def never_run(client: zart.Client, sync: zart.SyncClient) -> None:
     client.start(order, 7)  # type: ignore[misc, unused-coroutine]
     assert_type(sync.start(order, Order(user=7)).result(), str)
     assert_type(sync.start("order", 7).result(), Any)
+    assert_type(sync.run(order, Order(user=7)), str)
+    client.run(order, 7)  # type: ignore[misc, unused-coroutine]
     assert_type(sync.start(plain, object()).result(), Any)
 
     @order.step(name="wrong")  # type: ignore[arg-type]

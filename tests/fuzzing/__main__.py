@@ -67,7 +67,9 @@ class Fuzzer:
             for _ in range(self._dice.randint(1, 3)):
                 raw.insert(self._dice.randint(0, len(raw)), self._dice.randrange(256))
             sent = bytes(raw)
-        timeout = _BRIEF if rpc.name in {"LeaseTasks", "WatchExecution"} else _PATIENCE
+        timeout = (
+            _BRIEF if rpc.name in {"LeaseTasks", "WatchExecution", "RunExecution"} else _PATIENCE
+        )
         told = await answer(client.channel, rpc, sent, timeout)  # type: ignore[arg-type]
         self.counts[told.code.name] += 1
         if told.code in DEFECTS or (told.code.name == "DEADLINE_EXCEEDED" and timeout != _BRIEF):

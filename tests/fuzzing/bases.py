@@ -233,6 +233,9 @@ class Bases(BatchBases):
             steps=STEPS,
         )
 
+    def _run_execution(self) -> Message:
+        return execution.RunExecutionRequest(start=self._start_execution())  # type: ignore[arg-type]
+
     def _batch_start_executions(self) -> Message:
         item = execution.StartExecutionRequest(
             execution_id=f"batch-{next(self._numbers)}", task_name=TASK

@@ -98,6 +98,21 @@ def start_execution(
     )
 
 
+def run_execution(start: Call[Execution]) -> Call[ExecutionState]:
+    """Start an execution and follow it until its current run is finished, in one call.
+
+    The first message is the answer to ``start``, which is completed; what reads is for the others.
+    Raises what the start does, and ExecutionNotFound.
+    """
+    request = pb.RunExecutionRequest()
+    request.start.CopyFrom(start.request)  # type: ignore[arg-type]  # known by its fields
+    return Call(
+        _METHODS["RunExecution"],
+        request,
+        lambda told: decode(ExecutionState, told.state),
+    )
+
+
 class StartOptions(TypedDict, total=False):
     """The options of ``start``, for type checkers."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Annotated, Any
 
 import typer
 
+from zart import streams
 from zart.calls import definitions, execution, filtered
 from zart.calls.filters import ExecutionFilter
 from zart.cli import done, render
@@ -35,6 +35,7 @@ from zart.models import (
     RunStatus,
     StepStatus,
 )
+from zart.waiting import last_in
 
 app = typer.Typer()
 # Conditions that are also single fields of ListExecutions.
@@ -70,15 +71,16 @@ def start(
     def show(answer: Execution) -> None:
         session.print(f"{answer.current_run_id} is {answer.status}")
 
-    if wait:
-        _, started = session.send(call)
-        if not session.is_json:
-            show(started)
-        elif session.err.is_terminal:  # elsewhere there is JSON only, and the end has the id
-            session.err.line(started.execution_id)
-        _wait(session, started.execution_id)
-    else:
+    if not wait:
         session.run(call, show)
+        return
+    messages = streams.run_sync(session.client, call, session.timeout)
+    started = call.read(next(messages).started)
+    if not session.is_json:
+        show(started)
+    elif session.err.is_terminal:  # elsewhere there is JSON only, and the end has the id
+        session.err.line(started.execution_id)
+    _show_end(session, last_in(messages).state)
 
 
 @app.command("list", epilog=example("list --step-status dead --created-after 2h"))
@@ -171,14 +173,11 @@ def _show_changes(
 @reads
 def wait(session: Session, execution_id: ExecutionId) -> None:
     """Wait until the current run is finished and print its result; exit 4 when it failed."""
-    _wait(session, execution_id)
-
-
-def _wait(session: Session, execution_id: str) -> None:
-    # There is one at least: the first is the state as it is.
     call = execution.watch_execution(execution_id)
-    messages = session.client.watch_raw(call, timeout=session.timeout)
-    final: Any = deque(messages, maxlen=1).pop()
+    _show_end(session, last_in(session.client.watch_raw(call, timeout=session.timeout)))
+
+
+def _show_end(session: Session, final: Any) -> None:  # noqa: ANN401 - a message known by its fields
     run = decode(ExecutionState, final).run
     if session.is_json:
         session.print_json(final)

@@ -146,6 +146,62 @@ class StartExecutionResponse(_message.Message):
 Global___StartExecutionResponse: _TypeAlias = StartExecutionResponse  # noqa: Y015
 
 @_typing.final
+class RunExecutionRequest(_message.Message):
+    """Asks to start an execution and to follow it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___StartExecutionRequest:
+        """What to start. Its request_id is one with StartExecution's: it makes a repeat by either safe."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___StartExecutionRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunExecutionRequest: _TypeAlias = RunExecutionRequest  # noqa: Y015
+
+@_typing.final
+class RunExecutionResponse(_message.Message):
+    """Tells what became of a started execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___StartExecutionResponse:
+        """The answer to the start: the first message, and no other."""
+
+    @_builtins.property
+    def state(self) -> Global___WatchExecutionResponse:
+        """The state: whole in the first message that has it, then what changed."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___StartExecutionResponse | None = ...,
+        state: Global___WatchExecutionResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "state", b"state", "told", b"told"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "state", b"state", "told", b"told"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_told: _TypeAlias = _typing.Literal["started", "state"]  # noqa: Y015
+    _WhichOneofArgType_told: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_told) -> _WhichOneofReturnType_told | None: ...
+
+Global___RunExecutionResponse: _TypeAlias = RunExecutionResponse  # noqa: Y015
+
+@_typing.final
 class BatchStartExecutionsRequest(_message.Message):
     """Asks to start many executions."""
 

@@ -47,6 +47,11 @@ class ExecutionServiceStub(object):
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.FromString,
                 _registered_method=True)
+        self.RunExecution = channel.unary_stream(
+                '/zart.v1.ExecutionService/RunExecution',
+                request_serializer=zart_dot_v1_dot_execution__service__pb2.RunExecutionRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_execution__service__pb2.RunExecutionResponse.FromString,
+                _registered_method=True)
         self.GetExecution = channel.unary_unary(
                 '/zart.v1.ExecutionService/GetExecution',
                 request_serializer=zart_dot_v1_dot_execution__service__pb2.GetExecutionRequest.SerializeToString,
@@ -118,6 +123,18 @@ class ExecutionServiceServicer(object):
     def BatchStartExecutions(self, request, context):
         """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
         Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunExecution(self, request, context):
+        """Starts an execution as StartExecution does, and follows it as WatchExecution does, in one call.
+        The first message is the answer to the start, as soon as it is committed; the others tell the
+        whole state, then what changed. Ends when the current run is terminal. A repeat with the same
+        request_id starts nothing and follows what was started; once the answer is there,
+        WatchExecution goes on. Needs the roles starter and viewer.
+        Errors: those of StartExecution and of WatchExecution.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,6 +240,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.BatchStartExecutions,
                     request_deserializer=zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.FromString,
                     response_serializer=zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.SerializeToString,
+            ),
+            'RunExecution': grpc.unary_stream_rpc_method_handler(
+                    servicer.RunExecution,
+                    request_deserializer=zart_dot_v1_dot_execution__service__pb2.RunExecutionRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_execution__service__pb2.RunExecutionResponse.SerializeToString,
             ),
             'GetExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExecution,
@@ -332,6 +354,33 @@ class ExecutionService(object):
             '/zart.v1.ExecutionService/BatchStartExecutions',
             zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.SerializeToString,
             zart_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/zart.v1.ExecutionService/RunExecution',
+            zart_dot_v1_dot_execution__service__pb2.RunExecutionRequest.SerializeToString,
+            zart_dot_v1_dot_execution__service__pb2.RunExecutionResponse.FromString,
             options,
             channel_credentials,
             insecure,

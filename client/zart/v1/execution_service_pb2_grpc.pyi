@@ -46,6 +46,14 @@ class ExecutionServiceStub:
     """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
     Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
     """
+    RunExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.RunExecutionRequest, _execution_service_pb2.RunExecutionResponse]
+    """Starts an execution as StartExecution does, and follows it as WatchExecution does, in one call.
+    The first message is the answer to the start, as soon as it is committed; the others tell the
+    whole state, then what changed. Ends when the current run is terminal. A repeat with the same
+    request_id starts nothing and follows what was started; once the answer is there,
+    WatchExecution goes on. Needs the roles starter and viewer.
+    Errors: those of StartExecution and of WatchExecution.
+    """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
     moment. Results are left out past 4 MiB together.
@@ -111,6 +119,14 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     BatchStartExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchStartExecutionsRequest, _execution_service_pb2.BatchStartExecutionsResponse]  # type: ignore[assignment]
     """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
     Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
+    """
+    RunExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.RunExecutionRequest, _execution_service_pb2.RunExecutionResponse]  # type: ignore[assignment]
+    """Starts an execution as StartExecution does, and follows it as WatchExecution does, in one call.
+    The first message is the answer to the start, as soon as it is committed; the others tell the
+    whole state, then what changed. Ends when the current run is terminal. A repeat with the same
+    request_id starts nothing and follows what was started; once the answer is there,
+    WatchExecution goes on. Needs the roles starter and viewer.
+    Errors: those of StartExecution and of WatchExecution.
     """
     GetExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
@@ -186,6 +202,20 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_execution_service_pb2.BatchStartExecutionsResponse, _abc.Awaitable[_execution_service_pb2.BatchStartExecutionsResponse]]:
         """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
         Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
+        """
+
+    @_abc_1.abstractmethod
+    def RunExecution(
+        self,
+        request: _execution_service_pb2.RunExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_execution_service_pb2.RunExecutionResponse], _abc.AsyncIterator[_execution_service_pb2.RunExecutionResponse]]:
+        """Starts an execution as StartExecution does, and follows it as WatchExecution does, in one call.
+        The first message is the answer to the start, as soon as it is committed; the others tell the
+        whole state, then what changed. Ends when the current run is terminal. A repeat with the same
+        request_id starts nothing and follows what was started; once the answer is there,
+        WatchExecution goes on. Needs the roles starter and viewer.
+        Errors: those of StartExecution and of WatchExecution.
         """
 
     @_abc_1.abstractmethod

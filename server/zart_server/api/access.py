@@ -89,9 +89,8 @@ class AccessControl:
 
 
 def _judged(identity: Identity, need: policy.Need) -> AccessVerdict:
-    if policy.may(identity, need):
-        return AccessVerdict(identity)
-    return AccessVerdict(identity, RoleRequired(need.value))
+    lacks = policy.missing(identity, need)
+    return AccessVerdict(identity, RoleRequired(lacks.value) if lacks is not None else None)
 
 
 def check_tasks(task_names: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ def attempt_of(
     kind: OperationKind, request: Message | None, principal: str, refusal: Refusal | None
 ) -> OperationAttempt:
     """Return the record of a call. ``request`` None: it was refused before it was read."""
+    request = getattr(request, "start", request)
     execution_id, run_number = _name(request, "execution_id"), None
     if run_id := getattr(request, "run_id", ""):
         of, run_number = _kept(parse_run_id, run_id) or (execution_id, None)

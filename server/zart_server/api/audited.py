@@ -29,6 +29,7 @@ AUDITED: Mapping[str, OperationKind] = {
     "/zart.v1.BreakerService/ResetBreaker": OperationKind.BREAKER_CLOSED,
     "/zart.v1.ExecutionService/StartExecution": OperationKind.START,
     "/zart.v1.ExecutionService/BatchStartExecutions": OperationKind.START,
+    "/zart.v1.ExecutionService/RunExecution": OperationKind.START,
     "/zart.v1.ExecutionService/CancelExecution": OperationKind.CANCEL,
     "/zart.v1.DispatchService/RegisterTask": OperationKind.REGISTER_TASK,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from zart.v1 import execution_service_pb2 as pb
@@ -135,7 +135,23 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: pb.WatchExecutionRequest, context: Context
     ) -> AsyncIterator[pb.WatchExecutionResponse]:
         """Stream what changes."""
-        execution_id, run_number = decode.run_of(request)
+        async with aclosing(self._states(*decode.run_of(request))) as states:
+            async for state in states:
+                yield state
+
+    async def RunExecution(  # noqa: N802 - the proto's name
+        self, request: pb.RunExecutionRequest, context: Context
+    ) -> AsyncIterator[pb.RunExecutionResponse]:
+        """Start one execution, and stream what changes."""
+        started = await self._mutations.run(self._start, request.start)
+        yield pb.RunExecutionResponse(started=started)
+        async with aclosing(self._states(started.execution.execution_id, None)) as states:
+            async for state in states:
+                yield pb.RunExecutionResponse(state=state)
+
+    async def _states(
+        self, execution_id: str, run_number: int | None
+    ) -> AsyncGenerator[pb.WatchExecutionResponse]:
         async with aclosing(self._watches.watch(execution_id, run_number)) as all_told:
             async for told in all_told:
                 view = told.view

@@ -20,7 +20,8 @@ class Access(StrEnum):
     IDENTIFIED = "identified"  # anybody whom the server knows, whatever their roles
 
 
-Need: TypeAlias = Role | Access
+# Of several roles a caller needs each.
+Need: TypeAlias = Role | Access | tuple[Role, ...]
 
 POLICY: Mapping[str, Need] = {
     "/zart.v1.AdminService/RetryStep": Role.OPERATOR,
@@ -58,6 +59,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.BreakerService/ListBreakers": Role.VIEWER,
     "/zart.v1.ExecutionService/StartExecution": Role.STARTER,
     "/zart.v1.ExecutionService/BatchStartExecutions": Role.STARTER,
+    "/zart.v1.ExecutionService/RunExecution": (Role.STARTER, Role.VIEWER),
     "/zart.v1.ExecutionService/CancelExecution": Role.STARTER,
     "/zart.v1.ExecutionService/GetExecution": Role.VIEWER,
     "/zart.v1.ExecutionService/GetStep": Role.VIEWER,
@@ -90,6 +92,9 @@ def need_of(method: str, *, exists: bool) -> Need:
     return POLICY.get(method, Role.ADMIN)
 
 
-def may(identity: Identity, need: Need) -> bool:
-    """Return whether a caller has what a call needs."""
-    return isinstance(need, Access) or need in identity.roles or Role.ADMIN in identity.roles
+def missing(identity: Identity, need: Need) -> Role | None:
+    """Return a role that a call needs and its caller lacks; None: the caller may call."""
+    if isinstance(need, Access) or Role.ADMIN in identity.roles:
+        return None
+    roles = need if isinstance(need, tuple) else (need,)
+    return next((role for role in roles if role not in identity.roles), None)

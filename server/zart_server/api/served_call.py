@@ -172,11 +172,12 @@ class ServedCall:
         if is_quiet and not _LEVEL.isEnabledFor(logging.DEBUG):
             return
         log = _log.debug if is_quiet else _log.info
+        request = getattr(self.request, "start", self.request)
         said: dict[str, Any] = {
             name: cut(value, MAX_VALUE)
             for name in ("execution_id", "step_name", "task_name", "rule_id", "triggered_by",
                          "request_id", "dispatcher_id")
-            if isinstance(value := getattr(self.request, name, None), str) and value
+            if isinstance(value := getattr(request, name, None), str) and value
         }  # fmt: skip
         if self._principal:
             said["principal"] = self._principal

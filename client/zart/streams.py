@@ -1,0 +1,180 @@
+"""Calls whose answers stream: a watch that broke is taken up again, a run is started and followed.
+
+Each is here twice, for asyncio and for plain code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from zart.calls import execution
+from zart.calls.call import Call
+from zart.errors import Unavailable, UnknownMethod, Unreachable, ZartError, from_call
+from zart.models import Execution
+from zart.v1 import execution_service_pb2 as pb
+from zart.waiting import Reconnecting
+
+M = TypeVar("M", bound=Message)
+
+
+class Sends(Protocol):
+    """What sends calls with asyncio: a client."""
+
+    channel: grpc.aio.Channel
+    triggered_by: str
+
+    async def send_raw(self, call: Call[Any]) -> Message:
+        """Send a call and return its answer."""
+
+
+class SendsSync(Protocol):
+    """What sends calls without asyncio: a client."""
+
+    channel: grpc.Channel
+    triggered_by: str
+
+    def send_raw(self, call: Call[Any]) -> Message:
+        """Send a call and return its answer."""
+
+
+async def watch(
+    channel: grpc.aio.Channel, call: Call[Any], again: Reconnecting | None = None
+) -> AsyncGenerator[Any]:
+    """Send a call that watches, and yield its messages; a broken one is sent again.
+
+    ``again`` knows whether a server has answered before. Raises what the call does.
+    """
+    rpc = _method(channel, call)
+    again = again or Reconnecting()
+    while True:
+        try:
+            async for message in rpc(call.request):
+                again.answered()
+                yield message
+        except grpc.RpcError as error:
+            await asyncio.sleep(again.delay_after(from_call(error)))
+        else:
+            return
+
+
+def watch_sync(
+    channel: grpc.Channel,
+    call: Call[Any],
+    timeout: float | None,
+    again: Reconnecting | None = None,
+) -> Iterator[Any]:
+    """Send a call that watches, as ``watch``. Raises TimeoutError after ``timeout`` seconds."""
+    rpc = _method(channel, call)
+    again = again or Reconnecting()
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError(f"the watch was not over after {timeout} s")
+        stream = rpc(call.request, timeout=left)
+        try:
+            for message in stream:
+                again.answered()
+                yield message
+        except grpc.RpcError as error:
+            problem = from_call(error)
+            if deadline is None or time.monotonic() < deadline:
+                time.sleep(again.delay_after(problem))
+        else:
+            return
+        finally:
+            _end(stream)
+
+
+async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExecutionResponse]:
+    """Start an execution and yield the answer, then its states, until its current run has ended.
+
+    A stream that breaks once the execution is started goes on as a watch; a server that does not
+    know the call is asked for the start and for the watch. Raises what these do.
+    """
+    start = start.completed(client.triggered_by)
+    started = None
+    try:
+        call = execution.run_execution(start)
+        async for message in _method(client.channel, call)(call.request):
+            started = started or message.started
+            yield message
+    except grpc.RpcError as error:
+        problem = _curable(from_call(error), started)
+    else:
+        return
+    again = Reconnecting()
+    if started is None:
+        answer: Any = await client.send_raw(start)
+        started = answer
+        yield pb.RunExecutionResponse(started=started)
+    else:
+        again.answered()
+        await asyncio.sleep(again.delay_after(problem))
+    following = execution.watch_execution(started.execution.execution_id)
+    async for state in watch(client.channel, following, again):
+        yield pb.RunExecutionResponse(state=state)
+
+
+def run_sync(
+    client: SendsSync, start: Call[Execution], timeout: float | None
+) -> Iterator[pb.RunExecutionResponse]:
+    """Start an execution and follow it, as ``run``. Raises TimeoutError, too."""
+    start = start.completed(client.triggered_by)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    started = None
+    call = execution.run_execution(start)
+    stream = _method(client.channel, call)(call.request, timeout=timeout)
+    try:
+        for message in stream:
+            started = started or message.started
+            yield message
+    except grpc.RpcError as error:
+        if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise TimeoutError(f"the run was not over after {timeout} s") from error
+        problem = _curable(from_call(error), started)
+    else:
+        return
+    finally:
+        _end(stream)
+    again = Reconnecting()
+    if started is None:
+        answer: Any = client.send_raw(start)
+        started = answer
+        yield pb.RunExecutionResponse(started=started)
+    else:
+        again.answered()
+        time.sleep(again.delay_after(problem))
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    following = execution.watch_execution(started.execution.execution_id)
+    for state in watch_sync(client.channel, following, left, again):
+        yield pb.RunExecutionResponse(state=state)
+
+
+def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN401 - of either kind
+    method: Callable[..., Any] = channel.unary_stream(
+        call.path,
+        request_serializer=type(call.request).SerializeToString,
+        response_deserializer=call.response_type.FromString,
+    )
+    return method
+
+
+def _end(stream: Any) -> None:  # noqa: ANN401 - a call, or what stands for it
+    # Interceptors (OpenTelemetry's) make a generator of a call.
+    (stream.cancel if hasattr(stream, "cancel") else stream.close)()
+
+
+def _curable(problem: ZartError, started: pb.StartExecutionResponse | None) -> ZartError:
+    """Return an error that need not end the run; raise any other."""
+    goes_on = isinstance(problem, (Unavailable, Unreachable))
+    if goes_on if started is not None else isinstance(problem, UnknownMethod):
+        return problem
+    raise problem
