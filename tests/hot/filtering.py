@@ -27,7 +27,7 @@ _BATCH = """
                               incident)
     VALUES ('ba-many', '{}', '{}', now(), '', '', '', '')
 """
-_LOOKED_AT = 2_000  # runs for a page, where no index has all that is asked
+_LOOKED_AT = 1_000  # runs for a page, where no index has all that is asked
 _DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
 
 

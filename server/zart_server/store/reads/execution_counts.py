@@ -14,9 +14,10 @@ from zart_server.store.reads.fitting import HELD_PAUSED, NOWHERE, QUEUED_PAUSED,
 from zart_server.store.reads.listed_runs import CURRENT, DEAD, Range, key_order, key_range, range_of
 from zart_server.store.statement import Statement
 
-_PIECE = 500
-_PATIENCE = 0.1  # seconds, after which nothing more is begun
-_MANY, _MOST = 20_000, 500_000  # of a status: at once, and where there are more
+_PIECE = 250
+_LOOKING = 0.05  # seconds, after which no further piece is looked at
+_COUNTING = 0.12  # seconds that all may take where more is counted by an index
+_MANY, _MOST = 5_000, 500_000  # of a status: at once, and where there is time for more
 
 
 def _counting(where: str, *, of_task: bool) -> Statement:
@@ -55,7 +56,7 @@ _STATES = Statement(f"""
 
 async def count_executions(tx: Tx, wanted: ExecutionFilter) -> ExecutionCounts:
     """Count what a filter matches. ``tx`` is a snapshot. Raises as ``find_filtered``."""
-    until = time.monotonic() + _PATIENCE
+    begun = time.monotonic()
     by_status: Counter[RunStatus] = Counter()
     states: Counter[StepStatus] = Counter()
     after_key: int | None = None
@@ -66,11 +67,11 @@ async def count_executions(tx: Tx, wanted: ExecutionFilter) -> ExecutionCounts:
             by_status[status] += 1
             states.update(of_run)
         after_key = found.next_key(_PIECE)
-        if after_key is None or time.monotonic() >= until:
+        if after_key is None or time.monotonic() >= begun + _LOOKING:
             break
     is_partial = is_lower_bound = after_key is not None
     if is_partial and _has_an_index(wanted):
-        by_status, is_lower_bound = await _count(tx, wanted, until)
+        by_status, is_lower_bound = await _count(tx, wanted, begun + _COUNTING)
     return ExecutionCounts(sum(by_status.values()), is_lower_bound, by_status, states, is_partial)
 
 
@@ -99,19 +100,26 @@ async def _states_of(
 
 
 async def _count(tx: Tx, wanted: ExecutionFilter, until: float) -> tuple[Counter[RunStatus], bool]:
-    """Count by an index, and on where there are many, as long as there is time."""
+    """Count by an index, and on where there are many, as far as it can be by then."""
     created = wanted.created_after, wanted.created_before
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
     if part is None:
         return Counter(), False
     which = "with dead steps" if wanted.step_statuses else "current"
+    begun = time.monotonic()
     counts = await _counted(tx, which, part, _MANY)
     open_ended = {status for status, n in counts.items() if n >= _MANY}
+    seen = sum(counts.values())
     for status in sorted(open_ended):
-        if time.monotonic() >= until + _PATIENCE / 2:
+        # As many as there is time for, at the speed of before: how fast it is tells only itself.
+        now = time.monotonic()
+        most = min(int(seen / (now - begun) * (until - now)), _MOST)
+        if most <= counts[status]:
             break
-        counts |= await _counted(tx, which, part._replace(statuses=[status]), _MOST)
-        if counts[status] < _MOST:
+        begun = now
+        counts |= await _counted(tx, which, part._replace(statuses=[status]), most)
+        seen = counts[status]
+        if seen < most:
             open_ended.remove(status)
     return counts, bool(open_ended)
 

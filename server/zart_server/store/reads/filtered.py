@@ -47,10 +47,10 @@ from zart_server.store.reads.listed_runs import (
 )
 from zart_server.store.statement import Statement
 
-_FEW = 2_000  # runs that are read as a whole
-_RUNS = 2_000  # that are looked at for a page
+_FEW = 1_000  # runs that are read as a whole
+_RUNS = 1_000  # that are looked at for a page
 _GROUPS = 400  # that are told apart
-_OF_GROUPS = 20_000  # dead steps that are read of all groups together, for a page
+_OF_GROUPS = 10_000  # dead steps that are read of all groups together, for a page
 _UNFINISHED = 10_000  # executions in which steps are looked for without a task's name
 _SEARCHED = 10_000  # dead steps whose errors are searched without their group
 _BEYOND = "\U0010ffff" * 64  # an id has at most 255 bytes

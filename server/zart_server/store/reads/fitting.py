@@ -59,8 +59,13 @@ PLAIN = """CASE WHEN :id_prefix::text = '' THEN true ELSE (
         WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = :batch_id)
           AND i.execution_key = c.execution_key OFFSET 0) END"""
 
+# Whether the error of the step of a row named {0} has the wanted text.
+CONTAINS = """CASE WHEN :contains::text = '' THEN true ELSE (
+        SELECT position(:contains IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+        FROM zart.steps s
+        WHERE s.run_key = {0}.run_key AND s.step_no = {0}.step_no OFFSET 0) END"""
 # Dead steps x of the run c that fit, with the group g of their error.
-DEAD_THAT_FIT = """
+DEAD_THAT_FIT = f"""
     (SELECT * FROM zart.dead_steps WHERE run_key = c.run_key OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
@@ -68,10 +73,7 @@ DEAD_THAT_FIT = """
       AND CASE WHEN :error_group_id::text = '' THEN true
                ELSE g.error_group_id = :error_group_id END
       AND CASE WHEN :step_regex::text = '' THEN true ELSE g.step_name ~ :step_regex END
-      AND CASE WHEN :contains::text = '' THEN true ELSE (
-        SELECT position(:contains IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
-        FROM zart.steps s
-        WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
+      AND {CONTAINS.format("x")}
 """
 _HAS_DEAD = f"EXISTS (SELECT FROM {DEAD_THAT_FIT})"
 _NAMED = "CASE WHEN :step_regex::text = '' THEN true ELSE t.step_name ~ :step_regex END"

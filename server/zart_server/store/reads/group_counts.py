@@ -1,0 +1,182 @@
+"""Counts dead steps by the groups of their errors, in little time or as lower bounds.
+
+An index counts what is little. Of much, each entry would have its row looked at as long as nobody
+has vacuumed; the pages of the table, one after the other, take a fourth of that, and are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zart_server.domain.filters import ExecutionFilter
+from zart_server.store.connection import Tx
+from zart_server.store.reads.dead_groups import Group
+from zart_server.store.reads.fitting import CONTAINS, PLAIN, dead_arguments, plain_arguments
+from zart_server.store.reads.listed_runs import Range
+from zart_server.store.statement import Statement
+
+SAMPLES = 5
+_FEW = 20_000  # dead steps of all groups together that an index counts first
+_MANY = 100_000  # the same, where there are more than so many pages
+_PAGES = 3_000
+_LOOKED_AT = 5_000  # where each has to be looked at
+
+
+class GroupCount(NamedTuple):
+    """How many dead steps a group has; ``samples``: keys of executions, None: to be read."""
+
+    group: Group
+    dead_steps: int
+    is_lower_bound: bool
+    samples: Sequence[int] | None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the group stands in the list."""
+        return -self.dead_steps, self.group.key
+
+
+# The keys of an index are compared as one row, which no other index can answer.
+IN_ORDER = """
+    (group_key, listed_at, execution_key)
+        < (g.group_key, :before::timestamptz, :before_key::bigint)
+    AND (group_key, listed_at, execution_key) >= (g.group_key, :created_from::timestamptz, 0)
+"""
+DIED = """
+    (group_key + 0, died_at) >= (g.group_key, :died_from::timestamptz)
+    AND (group_key + 0, died_at) < (g.group_key, :died_before::timestamptz)
+"""
+
+
+def _counting(where: str) -> Statement:
+    return Statement(f"""
+        SELECT c.n FROM unnest(:group_keys::bigint[]) WITH ORDINALITY g(group_key, n)
+        CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+            SELECT FROM zart.dead_steps WHERE {where} LIMIT :most::bigint) d) c
+        ORDER BY g.n
+    """)
+
+
+_COUNT_IN_ORDER = _counting(IN_ORDER)
+_COUNT_BY_TIME = _counting(DIED)
+# Nothing but where they are is asked of the rows, so that no index is ever taken for them.
+_COUNT_PAGES = Statement(f"""
+    SELECT group_key, count(*) FILTER (WHERE
+        (listed_at, execution_key) < (:before::timestamptz, :before_key::bigint)
+        AND listed_at >= :created_from::timestamptz
+        AND died_at >= :died_from::timestamptz AND died_at < :died_before::timestamptz)
+    FROM (
+        SELECT group_key, listed_at, execution_key, died_at FROM zart.dead_steps
+        WHERE ctid < '({_PAGES},0)'::tid OFFSET 0) d
+    GROUP BY group_key
+""")
+_ARE_FEW_PAGES = f"""
+    SELECT pg_relation_size('zart.dead_steps')
+        <= {_PAGES} * current_setting('block_size')::bigint
+"""
+_LOOK = Statement(f"""
+    WITH candidates AS MATERIALIZED (
+        SELECT g.n, d.*, r.listed_task,
+            CASE WHEN r.status = ANY(:statuses::text[]) THEN
+                d.died_at >= :died_from::timestamptz AND d.died_at < :died_before::timestamptz
+            ELSE false END AS is_wanted
+        FROM unnest(:group_keys::bigint[]) WITH ORDINALITY g(group_key, n) CROSS JOIN LATERAL (
+            SELECT listed_at, execution_key, run_key, step_no, died_at FROM zart.dead_steps
+            WHERE {IN_ORDER}
+            ORDER BY group_key DESC, listed_at DESC, execution_key DESC LIMIT :most::bigint) d
+        CROSS JOIN LATERAL (
+            SELECT status, listed_task FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
+    ), looked AS MATERIALIZED (
+        SELECT c.*, CASE WHEN is_wanted THEN {PLAIN} AND {CONTAINS.format("c")}
+            ELSE false END AS fits
+        FROM candidates c
+    )
+    SELECT n, count(*), count(*) FILTER (WHERE fits),
+        (array_agg(execution_key ORDER BY listed_at DESC, execution_key DESC)
+            FILTER (WHERE fits))[1:{SAMPLES}]
+    FROM looked GROUP BY n
+""")
+
+
+async def count_groups(
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range
+) -> list[GroupCount]:
+    """Count the dead steps of groups that a filter matches. ``tx`` is a snapshot."""
+    if _asks_more(wanted):
+        return await _looked_at(tx, groups, wanted, part)
+    counts = await _counted(tx, groups, wanted, part, _FEW)
+    if not any(one.is_lower_bound for one in counts):
+        return counts
+    if not await tx.fetchval(_ARE_FEW_PAGES):
+        return await _counted(tx, groups, wanted, part, _MANY)
+    values = range_arguments(wanted, part, by_time=True)
+    values |= range_arguments(wanted, part, by_time=False)
+    rows = await tx.fetch(_COUNT_PAGES.text, *_COUNT_PAGES.arguments(**values))
+    found: dict[int | None, int] = {row[0]: row[1] for row in rows}
+    return [
+        GroupCount(group, found.get(group.key, 0), is_lower_bound=False, samples=None)
+        for group in groups
+    ]
+
+
+def _asks_more(wanted: ExecutionFilter) -> bool:
+    """Return whether more is asked of a dead step than an index has."""
+    times = wanted.dead_after or wanted.dead_before, wanted.created_after or wanted.created_before
+    return bool(
+        wanted.statuses or wanted.error_contains or wanted.has_other_conditions or all(times)
+    )
+
+
+def range_arguments(wanted: ExecutionFilter, part: Range, *, by_time: bool) -> dict[str, object]:
+    """Return the parameters of ``DIED``, or else those of ``IN_ORDER``."""
+    if by_time:
+        asked = dead_arguments(wanted)
+        return {name: asked[name] for name in ("died_from", "died_before")}
+    return {
+        "before": part.before.created_at,
+        "before_key": part.before.execution_key,
+        "created_from": part.created_from,
+    }
+
+
+async def _counted(
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range, all_together: int
+) -> list[GroupCount]:
+    """Count by an index, up to an equal share for each group."""
+    by_time = bool(wanted.dead_after or wanted.dead_before)
+    statement = _COUNT_BY_TIME if by_time else _COUNT_IN_ORDER
+    most = max(all_together // len(groups), 1)
+    arguments = range_arguments(wanted, part, by_time=by_time)
+    keys = [group.key for group in groups]
+    rows = await tx.fetch(
+        statement.text, *statement.arguments(group_keys=keys, most=most + 1, **arguments)
+    )
+    return [
+        GroupCount(group, min(row[0], most), row[0] > most, None)
+        for group, row in zip(groups, rows, strict=True)
+    ]
+
+
+async def _looked_at(
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range
+) -> list[GroupCount]:
+    """Look at the newest of each group."""
+    asked = dead_arguments(wanted)
+    most = max(_LOOKED_AT // len(groups), 1)
+    rows = await tx.fetch(
+        _LOOK.text,
+        *_LOOK.arguments(
+            group_keys=[group.key for group in groups],
+            most=most,
+            statuses=[status.value for status in part.statuses],
+            contains=asked["contains"],
+            **range_arguments(wanted, part, by_time=True),
+            **range_arguments(wanted, part, by_time=False),
+            **plain_arguments(wanted),
+        ),
+    )
+    return [
+        GroupCount(groups[n - 1], fitting, looked >= most, samples or ())
+        for n, looked, fitting, samples in rows
+    ]

@@ -1,0 +1,67 @@
+"""Error groups and counts of more than an index counts at once, whatever the table's size."""
+
+from __future__ import annotations
+
+import pytest
+from rig import Rig
+
+import zart
+from zart import ExecutionFilter
+
+DEAD = 16_000  # of each of two groups
+_LOAD = f"""
+    WITH kinds AS (
+        INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
+                                       template)
+        SELECT n, 'eg-' || n, 'order', 'pay', 'Broken', 'no ' || n FROM generate_series(1, 2) n
+    ), created AS (
+        INSERT INTO zart.executions (execution_id, task_name)
+        SELECT 'x-' || n, 'order' FROM generate_series(1, {2 * DEAD}) n
+        RETURNING execution_key
+    ), begun AS (
+        INSERT INTO zart.runs (execution_key, run_number, definition_key, status, "trigger",
+            triggered_by, reason, completed_at, dead_steps, dead_listed)
+        SELECT execution_key, 0, (SELECT max(definition_key) FROM zart.definitions), 'failed',
+            'initial', '', '', now(), 1, 1
+        FROM created RETURNING run_key, execution_key, listed_at
+    )
+    INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at, died_at)
+    SELECT run_key, 0, execution_key, 1 + run_key % 2, listed_at,
+        now() - run_key % 4 / 2 * interval '1 day'
+    FROM begun
+"""
+
+
+@pytest.mark.parametrize("fillfactor", [100, 10], ids=["few pages", "many pages"])
+async def test_groups_are_counted_whatever_the_size_of_the_table(rig: Rig, fillfactor: int) -> None:
+    await rig.client.register_task("order", [zart.StepSpec("pay")])
+    await rig.db.execute(f"ALTER TABLE zart.dead_steps SET (fillfactor = {fillfactor})")
+    await rig.db.execute(_LOAD)
+    pages = await rig.db.fetchval(
+        "SELECT pg_relation_size('zart.dead_steps') / current_setting('block_size')::int"
+    )
+    assert (pages > 3_000) == (fillfactor == 10)
+    now = await rig.db.fetchval("SELECT now() - interval '1 hour'")
+
+    async def dead(wanted: ExecutionFilter) -> list[tuple[str, int, bool]]:
+        groups = rig.client.list_error_groups(wanted)
+        return [(g.error_group_id, g.dead_steps, g.dead_steps_is_lower_bound) async for g in groups]
+
+    assert await dead(ExecutionFilter()) == [("eg-1", DEAD, False), ("eg-2", DEAD, False)]
+    recent = await dead(ExecutionFilter(dead_after=now))
+    assert recent == [("eg-1", DEAD // 2, False), ("eg-2", DEAD // 2, False)]
+    # Each has to be looked at: some are, and what is found is told as the least there is.
+    for group_id, found, is_lower_bound in await dead(ExecutionFilter(statuses=["FAILED"])):
+        assert group_id in {"eg-1", "eg-2"}
+        assert is_lower_bound
+        assert 0 < found < DEAD
+
+
+async def test_counts_are_right_or_lower_bounds(rig: Rig) -> None:
+    await rig.client.register_task("order", [zart.StepSpec("pay")])
+    await rig.db.execute(_LOAD)
+    for wanted in (ExecutionFilter(), ExecutionFilter(step_statuses=["DEAD"])):
+        found = await rig.client.count_executions(wanted)
+        assert 5_000 <= found.total <= 2 * DEAD
+        assert found.total_is_lower_bound == (found.total < 2 * DEAD)
+        assert found.total == sum(one.executions for one in found.by_status)
