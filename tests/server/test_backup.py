@@ -1,0 +1,76 @@
+"""A restore brings back the moment of the backup: what is so of its leases is as the page says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from rig import Rig, eventually
+
+import zart
+from zart.testing.fixtures import execute
+from zart.testing.server import serving
+from zart_server.embedded.programs import binaries
+
+PAGE = (Path(__file__).parents[2] / "docs/operating.md").read_text()
+CHAPTER = PAGE.partition("## Backup and restore")[2].partition("\n## ")[0]
+LINES = re.findall(r"^pg_.*$", CHAPTER, re.MULTILINE)
+
+
+def run(line: str, folder: Path, **environment: str) -> None:
+    """Run a line of the page."""
+    path = f"{binaries()}{os.pathsep}{os.environ['PATH']}"
+    expanded = re.sub(r"\$(\w+)", lambda name: environment[name.group(1)], line)
+    subprocess.run(shlex.split(expanded), cwd=folder, env={**os.environ, "PATH": path}, check=True)
+
+
+@pytest.fixture
+def restored_url(zart_database: str) -> Iterator[str]:
+    """An empty database beside the first."""
+    name = f"{urlsplit(zart_database).path[1:]}_restored"
+    execute(zart_database, f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(zart_database)._replace(path=f"/{name}"))
+    execute(zart_database, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_leases_and_results_after_a_restore(
+    rig: Rig, zart_database: str, restored_url: str, tmp_path: Path
+) -> None:
+    dump, restore = LINES
+    once = [
+        zart.StepSpec("a", if_in_doubt=zart.models.IfInDoubt.STOP, retry=zart.Retry(max_attempts=1))
+    ]
+    await rig.client.start("t", execution_id="in flight", steps=once)
+    (flying,) = await rig.lease(lease_duration=1)
+    await rig.client.start("t", execution_id="ready", steps=once)
+    await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=zart_database)
+    (later,) = await rig.lease()
+    await rig.complete(later)
+    await rig.client.start("t", execution_id="gone", steps=once)
+
+    await asyncio.to_thread(run, restore, tmp_path, RESTORED_URL=restored_url)
+    with serving(restored_url) as server:
+        async with zart.connect(server.address) as client:
+
+            async def is_in_doubt() -> bool:
+                step = await client.get_step("in flight", "a")
+                return (step.status, step.in_doubt) == ("DEAD", True)
+
+            await eventually(is_in_doubt)
+            ready = await client.get_step("ready", "a")
+            assert (ready.status, ready.in_doubt) == ("SCHEDULED", False)
+            with pytest.raises(zart.errors.ExecutionNotFound):
+                await client.get_execution("gone")
+            (again,) = await client.lease_tasks("d", ["t"])
+            assert again.idempotency_key == later.idempotency_key
+            assert again.lease_token > later.lease_token > flying.lease_token
+            outcome = zart.Outcome(later.task_id, later.lease_token, zart.Completed("late"))
+            (result,) = await client.report_tasks("d", [outcome])
+            assert result.status == "LEASE_LOST"
