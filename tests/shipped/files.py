@@ -18,7 +18,6 @@ from zart_server.settings import Settings
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 _COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-_TO_COME = {"ZART_METRICS_LISTEN"}  # where each process serves its metrics
 _SETTING = re.compile(r"\bZART_[A-Z_]*[A-Z]\b")
 
 
@@ -38,7 +37,7 @@ def real_settings() -> set[str]:
     """Return the settings that server, gateway, dispatcher and command read."""
     sources = (path.read_text() for path in (ROOT / "client/zart").rglob("*.py"))
     of_the_server = {f"ZART_{name.upper()}" for name in Settings.model_fields}
-    return of_the_server | _TO_COME | {name for source in sources for name in settings_in(source)}
+    return of_the_server | {name for source in sources for name in settings_in(source)}
 
 
 def check_command(words: Sequence[str]) -> None:
@@ -61,6 +60,11 @@ def environment_of(path: Path) -> dict[str, str]:
     return {
         name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)
     }
+
+
+def environment_of_container(container: dict[str, Any]) -> dict[str, str]:
+    """Return the variables of a container of a pod."""
+    return {each["name"]: each["value"] for each in container["env"]}
 
 
 def port_of(listen: str) -> int:

@@ -1,0 +1,88 @@
+{{- /* Labels of one component: dict "root" $ "component" "server". */}}
+{{- define "zart.selector" -}}
+app.kubernetes.io/name: zart
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "zart.labels" -}}
+{{ include "zart.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "zart.image" -}}
+{{ .Values.image.name }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "zart.server" -}}
+{{ .Release.Name }}-server
+{{- end }}
+
+{{- define "zart.serverName" -}}
+{{ .Values.tls.serverName | default (include "zart.server" .) }}
+{{- end }}
+
+{{- /* Of every pod: it calls no API of Kubernetes, is nobody and writes nothing. */}}
+{{- define "zart.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "zart.container" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- /* Settings as they are given: a map of names and values. */}}
+{{- define "zart.settings" -}}
+{{- range $name, $value := . }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- end }}
+
+{{- /* Settings of what calls the server. */}}
+{{- define "zart.caller" -}}
+- {name: ZART_ADDRESS, value: {{ include "zart.server" . }}:50051}
+{{- if .Values.tls.secret }}
+- {name: ZART_TLS_CA, value: /etc/zart/tls/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "zart.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "zart.selector" . | nindent 8 }}
+{{- end }}
+
+{{- /* Refuses what could not start, or would be open to anybody, with one sentence. */}}
+{{- define "zart.check" -}}
+{{- if not .Values.database.secret }}
+{{- fail "database.secret: name the secret that has the database's URL" }}
+{{- end }}
+{{- if not .Values.insecure }}
+{{- if not .Values.tls.secret }}
+{{- fail "tls.secret: name the secret with certificate and key, or set insecure" }}
+{{- end }}
+{{- if not (or .Values.auth.tokens.secret .Values.auth.jwks.url) }}
+{{- fail "auth.tokens.secret or auth.jwks.url: say who may call, or set insecure" }}
+{{- end }}
+{{- end }}
+{{- end }}
