@@ -1,41 +1,50 @@
-"""How processes of zart log: one shape for server, gateway and dispatcher, made by structlog."""
+"""How processes of zart log: one shape for server, gateway, dispatcher and dev."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
+from zart.json_log import JsonFormatter
 from zart.printable import escaped, one_line
 from zart.tracebacks import locations_of
 
 LEVELS = ("debug", "info", "warning", "error")
 STYLES = ("auto", "console", "json")
 
-PROCESSORS: tuple[structlog.typing.Processor, ...] = (
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-)
-"""The processors of every record, of any logger."""
+
+def level_of(text: str) -> str:
+    """Return the level that ZART_LOG_LEVEL asks for, info if it is empty. Raises ValueError."""
+    return _one_of(LEVELS, text or "info")
+
+
+def style_of(text: str) -> str:
+    """Return the style that ZART_LOG_FORMAT asks for, auto if it is empty. Raises ValueError."""
+    return _one_of(STYLES, text or "auto")
 
 
 def log_as_the_environment_says(
     environment: Mapping[str, str] = os.environ, *, tracebacks: bool = False
 ) -> None:
     """Log by ZART_LOG_LEVEL and ZART_LOG_FORMAT. Raises ValueError where they say nothing known."""
-    level = (environment.get("ZART_LOG_LEVEL") or "info").lower()
-    style = (environment.get("ZART_LOG_FORMAT") or "auto").lower()
-    for name, value, known in (
-        ("ZART_LOG_LEVEL", level, LEVELS),
-        ("ZART_LOG_FORMAT", style, STYLES),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}: {value!r} is none of {', '.join(known)}")
+    asked = []
+    for name, meaning in (("ZART_LOG_LEVEL", level_of), ("ZART_LOG_FORMAT", style_of)):
+        try:
+            asked.append(meaning(environment.get(name, "")))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    level, style = asked
     configure_logging(level, style, tracebacks=tracebacks)
+
+
+def _one_of(known: Sequence[str], text: str) -> str:
+    if text.lower() not in known:
+        raise ValueError(f"{text!r} is none of {', '.join(known)}")
+    return text.lower()
 
 
 def configure_logging(level: str, style: str, *, tracebacks: bool = False) -> None:
@@ -45,24 +54,30 @@ def configure_logging(level: str, style: str, *, tracebacks: bool = False) -> No
     it says: in a process that runs code of the reader's own, who logged it.
     """
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
-    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*PROCESSORS, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info if tracebacks else _tell_places,
-                *([_escape] if for_people else []),
-                renderer,
-            ],
-        )
+        _for_people(tracebacks=tracebacks) if for_people else JsonFormatter(tracebacks=tracebacks)
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def _for_people(*, tracebacks: bool) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ExtraAdder(),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info if tracebacks else _tell_places,
+            _escape,
+            structlog.dev.ConsoleRenderer(),
+        ],
+    )
 
 
 def _tell_places(
@@ -70,9 +85,8 @@ def _tell_places(
 ) -> structlog.typing.EventDict:
     """Say of an exception what kind it is and where it was raised, never what it says."""
     found = event.pop("exc_info", None)
-    error = sys.exception() if found is True else found[1] if isinstance(found, tuple) else found
-    if isinstance(error, BaseException):
-        event["exception"] = locations_of(error)
+    if isinstance(found, tuple) and found[1] is not None:
+        event["exception"] = locations_of(found[1])
     return event
 
 

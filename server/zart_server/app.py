@@ -52,7 +52,7 @@ from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom, places_of
 from zart_server.identity.authenticator import Authenticator
 from zart_server.metrics.serving import serving_metrics_of
-from zart_server.observability import configure_logging, log_through_logging
+from zart_server.observability import configure_logging
 from zart_server.security import SecurityError, authenticator_of, certificate_of
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.connecting import check_sessions
@@ -125,7 +125,6 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Run a server until the context is left, then drain it. Raises StartError."""
-    log_through_logging()
     try:
         certificate = certificate_of(settings)
         authenticator = authenticator_of(settings)

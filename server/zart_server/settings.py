@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    FilePath,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zart.logs import level_of, style_of
 from zart.metrics.listener import MetricsError, host_and_port
 from zart_server.store.database_url import to_sqlalchemy_url
 
@@ -40,8 +48,12 @@ class Settings(BaseSettings):
         default=None, description="HOST:PORT where Prometheus reads metrics; not set: nowhere"
     )
     metrics_tasks: Annotated[int, Field(ge=0, le=1000)] = 20
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "console", "json"] = "auto"
+    log_level: Annotated[str, AfterValidator(level_of)] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    log_format: Annotated[str, AfterValidator(style_of)] = Field(
+        "auto", description="json, console, or auto: console on a terminal, else json"
+    )
     max_calls: Annotated[int, Field(ge=1)] = 2_000
     max_waiting_calls: Annotated[int, Field(ge=1)] = 20_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,8 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=15)
     assert process.returncode == 0, output
+    (told,) = [line for line in seen if "no dispatcher runs" in line]
+    assert json.loads(told)["logger"] == "zart.dev"  # no terminal reads it
     assert "the dispatcher starts anew" in "".join(seen) + output
     block_until(lambda: not processes_of(str(tmp_path), address), within=5)
 

@@ -49,12 +49,14 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
     assert json.loads(told)["version"] == installed_version()
     assert [answer.status for answer in answers] == [200, 200, 400]
     assert process.returncode == 0, log
-    lines = [json.loads(line)["event"] for line in log.splitlines()]  # no terminal reads it
-    assert [line.rsplit(" ", 2)[0] for line in lines] == [
-        "POST /admin/v1/pause 200",
-        "GET /admin/v1/pause 200",
-        "POST /admin/v1/pause 400",
+    lines = [json.loads(line) for line in log.splitlines()]  # no terminal reads it
+    assert [(line["event"], line["method"], line["path"], line["status"]) for line in lines] == [
+        ("call", "POST", "/admin/v1/pause", "200"),
+        ("call", "GET", "/admin/v1/pause", "200"),
+        ("call", "POST", "/admin/v1/pause", "400"),
     ]
+    assert all(line["ms"] > 0 for line in lines)
+    assert "secret" not in log
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

@@ -10,6 +10,7 @@ from issuing import Connect, TokenFile
 from rig import eventually
 
 import zart
+from zart.json_log import EventRecord
 from zart.testing.server import ServerUnderTest
 
 
@@ -31,9 +32,9 @@ async def test_outcomes_wait_until_credentials_hold_again(
 
     async def refusals() -> int:
         return sum(
-            isinstance(record.msg, dict)
-            and record.msg["event"] == "refused"
-            and record.msg["method"].endswith("/ReportTasks")
+            isinstance(record, EventRecord)
+            and record.msg == "refused"
+            and str(record.fields["method"]).endswith("/ReportTasks")
             for record in caplog.records
         )
 

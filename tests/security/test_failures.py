@@ -12,6 +12,7 @@ from rig import specs, until_polled
 
 import zart
 from zart import errors
+from zart.json_log import EventRecord
 from zart.testing.server import serving
 from zart_server.identity import failures
 from zart_server.identity.failures import Failures
@@ -20,9 +21,9 @@ from zart_server.identity.failures import Failures
 def _refusals(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     """The lines about refused calls, as the server logs them."""
     return [
-        record.msg
+        {**record.fields, "level": record.levelname.lower()}
         for record in caplog.records
-        if isinstance(record.msg, dict) and record.msg["event"] == "refused"
+        if isinstance(record, EventRecord) and record.msg == "refused"
     ]
 
 

@@ -8,10 +8,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from zart.logs import configure_logging
-from zart_server.observability import log_through_logging
 
 HOSTILE = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202e\nlevel=info all is well"
 
@@ -22,7 +20,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", written := io.StringIO())
-    log_through_logging()
     configure_logging("info", "console")
     yield written
     root.handlers[:] = handlers
@@ -37,9 +34,8 @@ def control_characters(text: str) -> set[str]:
 
 
 def test_values_events_and_loggers_names_are_escaped(log: io.StringIO) -> None:
-    structlog.get_logger("zart.calls").info(
-        "call", execution_id=HOSTILE, fields=[HOSTILE], error=ValueError(HOSTILE)
-    )
+    said = {"execution_id": HOSTILE, "fields": [HOSTILE], "error": ValueError(HOSTILE)}
+    logging.getLogger("zart.calls").info("call", extra=said)
     logging.getLogger(HOSTILE).warning("from elsewhere: %s", HOSTILE)
     assert control_characters(log.getvalue()) == set()
     assert "\\x1b]52" in log.getvalue()
@@ -50,7 +46,7 @@ def test_a_traceback_keeps_its_lines(log: io.StringIO) -> None:
     try:
         int(HOSTILE)
     except ValueError:
-        structlog.get_logger("zart").exception("failed", who=HOSTILE)
+        logging.getLogger("zart").exception("failed", extra={"who": HOSTILE})
     assert control_characters(log.getvalue()) == set()
     assert len(log.getvalue().splitlines()) > 1
 

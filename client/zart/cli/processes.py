@@ -199,9 +199,11 @@ def dev(
 ) -> int:
     """Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/."""
     from zart.cli.stack import Stack, StackError  # noqa: PLC0415 - for this command only
+    from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
     session: Session = ctx.obj
     _server("embedded.postgres")
+    log_as_the_environment_says()
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from zart.credentials import Credentials
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, host_and_port
 
+_log = logging.getLogger("zart.dev")
 _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
 _STOP = 2.0
@@ -220,7 +222,7 @@ class Stack:
         from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - of the server's extra
 
         async for _ in awatch(".", watch_filter=PythonFilter()):
-            sys.stderr.write("zart: files changed, the dispatcher starts anew\n")
+            _log.info("files changed, the dispatcher starts anew")
             await self._stop_dispatcher()
             await self._start_dispatcher()
 
@@ -239,7 +241,7 @@ class Stack:
 async def _tell_of_end(dispatcher: asyncio.subprocess.Process) -> None:
     """Say that a dispatcher has ended by itself, where the next change starts it anew."""
     await dispatcher.wait()
-    sys.stderr.write("zart: no dispatcher runs: it ended by itself; the next change starts it\n")
+    _log.warning("no dispatcher runs: it ended by itself; the next change starts it")
 
 
 async def _accepts(address: str) -> None:

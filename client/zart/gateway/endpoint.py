@@ -26,7 +26,7 @@ from zart.gateway.incoming import message_of
 from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of
 from zart.gateway.waiting import address_of
-from zart.tracebacks import locations_of
+from zart.json_log import log_event
 
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
@@ -55,8 +55,9 @@ class Endpoint:
             code = "499"
         finally:
             taken.end()
-            ms = (time.monotonic() - begun) * 1000
-            _log.info("%s %s %s %.1f ms", request.method, scope["path"], code, ms)
+            ms = round((time.monotonic() - begun) * 1000, 2)
+            line = {"method": request.method, "path": scope["path"], "status": code, "ms": ms}
+            log_event(_log, logging.INFO, "call", line)
 
     async def _respond(self, request: Request, taken: Taken) -> Response:
         try:
@@ -67,7 +68,7 @@ class Endpoint:
             raise
         except Exception as error:  # noqa: BLE001 - its place to the log, to the caller an id
             error_id = uuid.uuid4().hex[:12]
-            _log.error("defect %s: %s", error_id, locations_of(error))
+            _log.error("defect", exc_info=error, extra={"error_id": error_id})
             message = f"internal error {error_id}: see the gateway's log"
             metadata = {"error_id": error_id}
             told = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
-import structlog
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from zart_server.api import call_line
 from zart_server.api.access import AccessControl, AccessVerdict
 from zart_server.api.attempted import is_refusal
 from zart_server.api.audit_trail import AuditTrail
@@ -26,17 +25,9 @@ from zart_server.api.identity import CALLING
 from zart_server.api.limits import Limits, Room
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
-    MAX_VALUE,
-    RoleRequired,
     Unauthenticated,
     ZartError,
-    cut,
 )
-
-_log = structlog.get_logger("zart.calls")
-_LEVEL = logging.getLogger("zart.calls")
-# Many a second, and their outcomes are on record in the attempts: told only when they fail.
-_QUIET = ("/zart.v1.DispatchService/", "/grpc.health.", "/grpc.reflection.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +139,7 @@ class ServedCall:
             await self._abort(status_of(error))
         elif isinstance(error, Exception):  # told in full to the log, to the caller by an id
             error_id = uuid.uuid4().hex[:12]
-            _log.error("defect", method=self.method, error_id=error_id, exc_info=error)
+            call_line.tell_defect(self.method, error_id, error)
             self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
             await self._abort(internal_status(error_id))
         else:  # cancelled: by the caller, its deadline, or the server's stop
@@ -166,33 +157,17 @@ class ServedCall:
         took = time.monotonic() - self._begun
         # What a caller makes up is no label: there would be no end of them.
         method = self.method if self._entry.exists else "unknown"
-        calls(method, code.name, reason).inc()
+        name = code.name
+        calls(method, name, reason).inc()
         seconds(method).observe(took)
-        is_quiet = code is grpc.StatusCode.OK and self.method.startswith(_QUIET)
-        if is_quiet and not _LEVEL.isEnabledFor(logging.DEBUG):
+        level = call_line.level_of(self.method, code, error)
+        if level is None:
             return
-        log = _log.debug if is_quiet else _log.info
-        request = getattr(self.request, "start", self.request)
-        said: dict[str, Any] = {
-            name: cut(value, MAX_VALUE)
-            for name in ("execution_id", "step_name", "task_name", "rule_id", "triggered_by",
-                         "request_id", "dispatcher_id")
-            if isinstance(value := getattr(request, name, None), str) and value
-        }  # fmt: skip
+        line: dict[str, object] = {"method": self.method, "code": name}
+        if reason:
+            line["reason"] = reason
+        line["ms"] = round(took * 1000, 2)
+        line["peer"] = self._peer or self.context.peer()
         if self._principal:
-            said["principal"] = self._principal
-        event = "call"
-        if isinstance(error, (Unauthenticated, RoleRequired)):
-            event, log = "refused", _log.warning
-        if isinstance(error, Unauthenticated):
-            said |= {"why": error.why, "untold_failures": error.untold}
-            log = _log.warning if error.retry_after is None else _log.debug  # not of a flood
-        log(
-            event,
-            method=self.method,
-            code=code.name,
-            **({"reason": reason} if reason else {}),
-            ms=round(took * 1000, 2),
-            peer=self._peer or self.context.peer(),
-            **said,
-        )
+            line["principal"] = self._principal
+        call_line.tell(level, line, self.request, error)
