@@ -85,7 +85,10 @@ def test_of_an_exception_types_and_places_are_told_and_no_text(
     assert "a secret" in str(lines_of(told_whole)[0]["exception"])
 
 
-def test_what_is_no_json_is_told_as_text_on_one_line(written: io.StringIO) -> None:
+def test_what_is_no_json_is_told_as_text_on_one_line(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", False)  # pytest's reports cannot take a lone surrogate
     LOGGER.info("odd: %s", "\n\udfff", extra={"a": {1}, "b": b"x", "c": "\x1b[2J\u2028"})
 
     (line,) = lines_of(written)
