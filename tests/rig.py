@@ -153,5 +153,5 @@ async def until_polled(server: ServerUnderTest, calls: int = 1) -> None:
 
 async def maintain(server: ServerUnderTest) -> None:
     """Have the server's maintenance look once more, as it does each second."""
-    look = server.running.runtime.maintenance.tick()
+    look = server.running.runtime.maintenance.turn()
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look, server.loop))

@@ -6,8 +6,6 @@ besides, such as how far it has come, saves it looking; another one finds it out
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.domain.operations import Refusal
 from zart_server.engine.background.batch_work import Asked, Progress, work_on
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.prepare_batch import RefusalOf
 from zart_server.store.batches.states import batches_at_work
 from zart_server.store.db import Database
@@ -40,46 +39,16 @@ class _Here:
     failed: int = 0  # times that a single item failed as nothing should
 
 
-class Batches:
+class Batches(BackgroundLoop):
     """The batches as one server works on them. ``refusal_of``: how errors are told."""
 
     def __init__(self, db: Database, refusal_of: RefusalOf) -> None:
+        super().__init__("working on batches", first=_TICK)
         self._db = db
         self._refusal_of = refusal_of
-        self._kicked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._here: dict[int, _Here] = {}
 
-    def start(self) -> None:
-        """Begin the loop."""
-        self._task = asyncio.create_task(self._run(), name="batches")
-
-    async def stop(self) -> None:
-        """End the loop; a piece under way is rolled back, and another server does it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look now."""
-        self._kicked.set()
-
-    async def _run(self) -> None:
-        pause = _TICK
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._kicked.wait()
-            self._kicked.clear()
-            pause = _TICK
-            try:
-                pause = await self.sweep()
-            except ZartError as error:
-                _log.warning("batches have to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it goes on
-                _log.exception("working on batches failed; it goes on")
-
-    async def sweep(self) -> float:
+    async def turn(self) -> float:
         """Do a piece of each batch whose turn it is; return the seconds until the next look."""
         async with self._db.autocommit() as connection:
             keys = await batches_at_work(connection)

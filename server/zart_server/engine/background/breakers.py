@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from zart_server.domain.breakers import BreakerStatus
-from zart_server.domain.errors import ZartError
 from zart_server.domain.fingerprint import fingerprint
 from zart_server.domain.model import StepError
 from zart_server.domain.rule_set import RuleSet
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.operations.probe_breaker import (
     conclude_probes,
@@ -48,36 +48,16 @@ _TICK = 0.5  # seconds
 _PURGE_EVERY = 60.0
 
 
-class Breakers:
+class Breakers(BackgroundLoop):
     """The breakers as one server looks after them; servers share each piece of work."""
 
     def __init__(self, db: Database, completions: Completions) -> None:
+        super().__init__("looking after breakers", first=_TICK)
         self._db = db
         self._completions = completions
-        self._task: asyncio.Task[None] | None = None
         self._next_purge = 0.0
 
-    def start(self) -> None:
-        """Begin the loop."""
-        self._task = asyncio.create_task(self._run(), name="breakers")
-
-    async def stop(self) -> None:
-        """End the loop; another server looks, and finds what this one would have."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK)
-            try:
-                await self.tick()
-            except ZartError as error:
-                _log.warning("breakers have to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it must go on
-                _log.exception("looking after breakers failed; it goes on")
-
-    async def tick(self) -> None:
+    async def turn(self) -> float:
         """Tell what this server counted, look for what ended badly, and open what is to open."""
         await self._tell_completed()
         for reached, error in await self._look():
@@ -94,6 +74,7 @@ class Breakers:
             self._next_purge = now + _PURGE_EVERY
             async with self._db.autocommit() as connection:
                 await purge_counts(connection)
+        return _TICK
 
     async def _probe(self, breaker: DueBreaker) -> None:
         """Have steps of a breaker try, or see what became of those that did."""

@@ -8,15 +8,14 @@ begins it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from zart_server.domain.commands import Caller
-from zart_server.domain.errors import ZartError
 from zart_server.domain.model import PauseRule
 from zart_server.domain.operations import OperationKind
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.operations import NewOperation, record_operations
@@ -24,7 +23,6 @@ from zart_server.store.pausing.counting import InFlight, Withheld, undrained_rul
 from zart_server.store.pausing.drains import forget_drains, write_drained
 from zart_server.store.pausing.rules import RuleRow
 
-_log = logging.getLogger(__name__)
 # Seconds between the beginnings of two looks: a drain is to be on record within one second.
 _EVERY = 0.8
 _REST = 4  # times as long as a look took, at least
@@ -35,31 +33,19 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Drains:
-    """The looks of one server. ``on_look`` is called after each of the loop's."""
+class Drains(BackgroundLoop):
+    """The looks of one server, kicked where a rule is not known to be drained.
+
+    ``on_look`` is called after each of the loop's.
+    """
 
     def __init__(self, db: Database) -> None:
+        super().__init__("looking at rules for drains", first=None)
         self._db = db
-        self._kicked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._looking = asyncio.Lock()
         self._seen: Mapping[int, InFlight] = {}
         self._seen_at = -math.inf  # when that look began
         self.on_look: Callable[[], None] = lambda: None
-
-    def start(self) -> None:
-        """Begin the loop, which waits until it is kicked."""
-        self._task = asyncio.create_task(self._run(), name="drains")
-
-    async def stop(self) -> None:
-        """End the loop; what was not written yet another server finds, too."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look: there is a rule that is not known to be drained."""
-        self._kicked.set()
 
     async def counted(
         self, rows: Sequence[RuleRow], withheld: Mapping[int, Withheld]
@@ -88,23 +74,15 @@ class Drains:
                 await self._look()
             return self._seen
 
-    async def _run(self) -> None:
-        while True:
-            await self._kicked.wait()
-            self._kicked.clear()
-            begun = _now()
-            try:
-                async with self._looking:
-                    await self._look()
-                self.on_look()
-            except ZartError as error:
-                _log.warning("rules are not looked at for drains: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it is kicked again
-                _log.exception("looking at rules for drains failed; it goes on")
-            if self._seen:
-                self._kicked.set()
-            took = _now() - begun
-            await asyncio.sleep(max(_EVERY - took, took * _REST))
+    async def turn(self) -> float | None:
+        """Look, and rest; the next look follows at once while something is in flight."""
+        begun = _now()
+        async with self._looking:
+            await self._look()
+        self.on_look()
+        took = _now() - begun
+        await asyncio.sleep(max(_EVERY - took, took * _REST))  # whoever kicks it
+        return 0.0 if self._seen else None
 
     async def _look(self) -> None:
         begun = _now()

@@ -7,7 +7,6 @@ another replica has locked.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.untold_deaths import tell_untold_deaths
@@ -35,6 +35,7 @@ from zart_server.store.requests import purge_requests
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
 _SHORTEST = 0.01
+_BEHIND = 0.05  # seconds between two looks while more leases have expired than one ends
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
 _UNTOLD_EVERY = 1.0
@@ -43,7 +44,7 @@ _PURGE_EVERY = 60.0
 _PURGE = 5_000
 
 
-class Maintenance:
+class Maintenance(BackgroundLoop):
     """The maintenance loop of one server."""
 
     def __init__(
@@ -55,15 +56,13 @@ class Maintenance:
         drains: Drains,
         releases: Releases,
     ) -> None:
+        super().__init__("maintenance", first=0.0)
         self._db = db
         self._releases = releases
         self._sweeps = sweeps
         self._drains = drains
         self._dispatch = dispatch
         self._watches = watches
-        self._kicked = asyncio.Event()
-        self._is_stopping = False
-        self._task: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._expired = ExpiredLooks()
@@ -71,23 +70,14 @@ class Maintenance:
         self.looked_at = time.monotonic()  # when a look was last over
         self._next = {"asked": 0.0, "watches": 0.0, "untold": 0.0, "purge": 0.0}
 
-    def start(self) -> None:
-        """Begin the loop."""
-        self._task = asyncio.create_task(self._run(), name="maintenance")
-
     async def stop(self) -> None:
         """End the loop; work under way is rolled back, and another replica does it."""
-        self._is_stopping = True
         for timer in self._timers:
             timer.cancel()
-        running = [task for task in (self._task, self._expiring) if task is not None]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look now."""
-        self._kicked.set()
+        if self._expiring is not None:
+            self._expiring.cancel()
+            await asyncio.gather(self._expiring, return_exceptions=True)
+        await super().stop()
 
     def kick_in(self, seconds: float) -> None:
         """Have the loop look after so many seconds, if that is before its next look."""
@@ -100,21 +90,7 @@ class Maintenance:
         self._timers.discard(timer)
         self.kick()
 
-    async def _run(self) -> None:
-        while not self._is_stopping:
-            pause = _TICK
-            try:
-                pause = await self.tick()
-            except ZartError as error:
-                _log.warning("maintenance has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it must go on
-                _log.exception("maintenance failed; it goes on")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(max(pause, _SHORTEST), _TICK)):
-                    await self._kicked.wait()
-            self._kicked.clear()
-
-    async def tick(self) -> float:
+    async def turn(self) -> float:
         """Do the work that is due, and return the seconds until more is known to be due."""
         names = self._dispatch.long_polls.task_names()
         lanes = sorted(names | self._dispatch.low_water.task_names())
@@ -140,7 +116,9 @@ class Maintenance:
         later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
         if pauses.expires_in is not None and pauses.expires_in > 0:
             later.append(pauses.expires_in)
-        return 0.05 if len(expired) >= ExpiredLooks.MOST else min(later, default=_TICK)
+        if len(expired) >= ExpiredLooks.MOST:
+            return _BEHIND
+        return min(max(min(later, default=_TICK), _SHORTEST), _TICK)
 
     def _begin_to_expire(self) -> None:
         """Delete expired rules in a task of its own, as that may wait long for the pause lock."""

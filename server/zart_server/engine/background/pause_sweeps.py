@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator
 
-from zart_server.domain.errors import ZartError
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_pieces import release_exempt, release_some
 from zart_server.engine.background.settle_pieces import LaneSweep, ReleasedSweep, SettleSweep
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
@@ -28,7 +27,6 @@ from zart_server.store.pausing.work import (
     pause_work,
 )
 
-_log = logging.getLogger(__name__)
 _AGAIN = 0.05  # seconds until tasks that another transaction had locked are looked at again
 _BATCHES = 5  # of one rule; then it is the next rule's turn
 # Seconds of rest for each second of work. No caller waits for tasks to be moved aside: claims pass
@@ -37,45 +35,20 @@ _REST_SETTLING = 6.0
 _REST_RELEASING = 1.0
 
 
-class PauseSweeps:
-    """The pause sweep of one server. Servers may share a rule; each piece is done by one server."""
+class PauseSweeps(BackgroundLoop):
+    """The pause sweep of one server. Servers may share a rule; each piece is done by one server.
+
+    Maintenance looks each second for work, and kicks it.
+    """
 
     def __init__(self, db: Database) -> None:
+        super().__init__("moving paused and resumed steps", first=None)
         self._db = db
-        self._kicked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
 
-    def start(self) -> None:
-        """Begin the loop. Maintenance looks each second for work, and kicks the loop."""
-        self._task = asyncio.create_task(self._run(), name="pause sweeps")
-
-    async def stop(self) -> None:
-        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look now."""
-        self._kicked.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._kicked.wait()
-            self._kicked.clear()
-            try:
-                if await self.move():
-                    await asyncio.sleep(_AGAIN)
-                    self._kicked.set()
-            except ZartError as error:
-                _log.warning("moving paused and resumed steps has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it is kicked again
-                _log.exception("moving paused and resumed steps failed; it goes on")
-
-    async def move(self) -> bool:
-        """Go on with each rule that has work left. Return False if this server moved nothing."""
+    async def turn(self) -> float | None:
+        """Go on with each rule that has work left, as long as this server moves something."""
         async with self._db.transaction() as tx:
             await share_pause_lock(tx)
             await end_releases(tx)
@@ -87,7 +60,7 @@ class PauseSweeps:
         for item in sorted(work, key=lambda item: item.work == "settle"):
             go_on = self._move_aside if item.work == "settle" else self._release_paused
             has_moved |= await go_on(item)
-        return has_moved
+        return _AGAIN if has_moved else None
 
     async def _move_aside(self, work: PauseWork) -> bool:
         """Pause queued tasks of a settling rule; claims pass them over meanwhile."""
@@ -99,7 +72,7 @@ class PauseSweeps:
                 return True
             self._sweeps[work] = sweep
         for number in range(_BATCHES):
-            if number and self._kicked.is_set():  # perhaps by a Resume
+            if number and self.is_kicked:  # perhaps by a Resume
                 break
             if sweep.is_at_end:
                 await self._end_settling(work, sweep)

@@ -6,13 +6,10 @@ and takes from the credit in the database: who died has left nothing that is mis
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import time
 
-from zart_server.domain.errors import ZartError
 from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_counts import count
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
@@ -22,7 +19,6 @@ from zart_server.store.pausing.releases import StandingRelease, standing_release
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
 
-_log = logging.getLogger(__name__)
 _PIECE = 1_000
 _PERIOD = 0.2  # seconds from one piece of a rule to the next, unless it is far behind
 _AHEAD = 0.5  # a piece is to take what its credit becomes within so many seconds, at most
@@ -37,48 +33,18 @@ _COUNT_SHARE = 20.0  # counting takes at most this part of the time
 _COUNT_WITHOUT_ROOM = 0.2
 
 
-class Releases:
-    """The release sweep of one server."""
+class Releases(BackgroundLoop):
+    """The release sweep of one server. Maintenance looks each second for releases, and kicks it."""
 
     def __init__(self, db: Database) -> None:
+        super().__init__("releasing paused steps", first=None)
         self._db = db
-        self._kicked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._mine: set[int] = set()  # the rules that this server moved last, as far as it knows
         self._mixed: set[int] = set()  # those in whose line were steps that other rules withhold
         self._count_at: dict[int, float] = {}
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
 
-    def start(self) -> None:
-        """Begin the loop. Maintenance looks each second for releases, and kicks the loop."""
-        self._task = asyncio.create_task(self._run(), name="releases")
-
-    async def stop(self) -> None:
-        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look now."""
-        self._kicked.set()
-
-    async def _run(self) -> None:
-        pause: float | None = None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._kicked.wait()
-            self._kicked.clear()
-            pause = _TICK
-            try:
-                pause = await self.sweep()
-            except ZartError as error:
-                _log.warning("releasing paused steps has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it goes on
-                _log.exception("releasing paused steps failed; it goes on")
-
-    async def sweep(self) -> float | None:
+    async def turn(self) -> float | None:
         """Go on with each release; return the seconds until the next look, None: at no time."""
         async with self._db.autocommit() as connection:
             standing = await standing_releases(connection)

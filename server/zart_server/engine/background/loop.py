@@ -1,0 +1,67 @@
+"""A loop of a server's background work: it looks, does what is to be done, and waits."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import logging
+
+from zart_server.domain.errors import ZartError
+
+_log = logging.getLogger(__name__)
+_AGAIN = 1.0  # seconds until the next turn after one that failed
+
+
+class BackgroundLoop(abc.ABC):
+    """Takes turns for as long as its server runs, whatever goes wrong in one of them.
+
+    ``name`` is told in logs. The first turn is after ``first`` seconds; None: once it is kicked.
+    """
+
+    def __init__(self, name: str, first: float | None) -> None:
+        self._name = name
+        self._first = first
+        self._kicked = asyncio.Event()
+        self._is_stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @abc.abstractmethod
+    async def turn(self) -> float | None:
+        """Do what is to be done; return the seconds until the next turn, None: once kicked."""
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
+        self._is_stopping = True  # should a turn take its cancellation for a failure
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Have the loop take its next turn now."""
+        self._kicked.set()
+
+    @property
+    def is_kicked(self) -> bool:
+        """Whether the next turn is to follow at once."""
+        return self._kicked.is_set()
+
+    async def _run(self) -> None:
+        pause = self._first
+        while not self._is_stopping:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._kicked.wait()
+            self._kicked.clear()
+            try:
+                pause = await self.turn()
+            except ZartError as error:
+                pause = _AGAIN
+                _log.warning("%s has to wait: %s", self._name, error.message)
+            except Exception:  # noqa: BLE001 - told in full; the loop must go on
+                pause = _AGAIN
+                _log.exception("%s failed; it goes on", self._name)
