@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz dist clean
+.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz dist docs clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -109,6 +109,17 @@ dist: $(VENV)/.installed ## build wheel and sdist into dist/: the same bytes fro
 	rm -rf dist
 	SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(BIN)/hatchling build -d dist
 	cd dist && sha256sum * | tee SHA256SUMS
+
+# What builds the site, in an environment of its own.
+DOCS := build/docs-venv
+$(DOCS)/.installed: tools/docs/requirements.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+docs: $(DOCS)/.installed ## build the site of the documents, the protos and the Python API into build/site
+	$(DOCS)/bin/python tools/docs/assemble.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --config-file tools/docs/mkdocs.yml
 
 check: lint types proto-check lock-check sql-check test ## everything that CI checks
 

@@ -21,6 +21,7 @@ LOCKS = {
         "--constraint=requirements.lock",
     ),
     "requirements-proto.lock": ("tools/requirements-proto.in",),
+    "tools/docs/requirements.lock": ("tools/docs/requirements.in",),
     "bench/peers/requirements.lock": ("bench/peers/requirements.in",),
 }
 OPTIONS = (
