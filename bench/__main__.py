@@ -26,6 +26,8 @@ MEASUREMENTS = (
     "lanes",
     "snapshot",
     "lists",
+    "filters",
+    "batch",
     "watchers",
     "soak",
 )

@@ -95,7 +95,7 @@ async def _history(made: Product, size: int, each: _Each, rounds: int) -> None:
         await registered(client)
         for name in copies:
             result = _MIB if name.endswith("-big") else 1
-            await _ran(client, name, result, dead=name.startswith("dead"))
+            await ran(client, name, result, dead=name.startswith("dead"))
         for name, count in copies.items():
             await multiplied(made, name, count)
             is_dead = name.startswith("dead")
@@ -103,7 +103,7 @@ async def _history(made: Product, size: int, each: _Each, rounds: int) -> None:
             await checked(client, name, count, "three", status)
 
 
-async def _ran(client: zart.Client, execution_id: str, result: object, *, dead: bool) -> None:
+async def ran(client: zart.Client, execution_id: str, result: object, *, dead: bool) -> None:
     """Run an execution to its end; its last step dies where ``dead``."""
     await client.start("noop3", execution_id=execution_id)
     while True:

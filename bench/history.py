@@ -36,10 +36,13 @@ _OWN = {
     "operation_key": "nextval(pg_get_serial_sequence('zart.operations', 'operation_key'))",
     "queue_no": "nextval('zart.queue_numbers')",
     "not_before": "o.not_before + n * interval '1 microsecond'",
+    "died_at": "o.died_at - n * interval '10 seconds'",
 }
 
 
-async def multiplied(made: Product, execution_id: str, count: int) -> None:
+async def multiplied(
+    made: Product, execution_id: str, count: int, *, is_vacuumed: bool = True
+) -> None:
     """Copy an execution of one run so many times, as ``<execution_id>-<number>``, and vacuum."""
     async with made.db() as db:
         (found,) = await db.fetch(
@@ -72,7 +75,7 @@ async def multiplied(made: Product, execution_id: str, count: int) -> None:
             " setval(pg_get_serial_sequence('zart.runs', 'run_key'),"
             " (SELECT max(run_key) FROM zart.runs))"
         )
-        for table in tables:
+        for table in tables if is_vacuumed else ():
             await db.execute(f"VACUUM ANALYZE zart.{table['table_name']}")
         await _as_it_was(db)
 

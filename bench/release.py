@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
 
 import zart
+from bench.at_work import server_at_work
 from bench.drain import CONCURRENCY
 from bench.history import multiplied
-from bench.product import Process, Product, product, registered
+from bench.paced import WINDOW, off_pace
+from bench.product import Product, product, registered
 from bench.run import Run, told
 from bench.series import Series
 from bench.target import Target, at_least, at_most
@@ -50,7 +49,6 @@ SLOW = 0.2
 _BOOT = 2.0  # seconds until a dispatcher runs, and once more until it has come up with what is due
 _LOOK = 0.5  # between two looks at all totals, each of which reads all that is paused or released
 _NOTICED = 3.0  # seconds after the death of a server
-_WINDOW = 10.0
 _NOW = "SELECT EXTRACT(epoch FROM clock_timestamp())::float8"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -65,7 +63,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
                 told(series, f"{rate:,.0f}/s", **await _released(run, made, rate, steps))
     with product() as made:
         told(series, f"{SLOW}/s", **await _slowly(run, made))
-    return {"paused steps": run.size(100_000, 2_000), "window, s": _WINDOW, "noticed, s": _NOTICED}
+    return {"paused steps": run.size(100_000, 2_000), "window, s": WINDOW, "noticed, s": _NOTICED}
 
 
 def targets(series: Series) -> list[Target]:
@@ -133,7 +131,7 @@ async def _released(run: Run, made: Product, rate: float, steps: int) -> dict[st
     after = [at for at in times if at > killed_at + _NOTICED]
     beyond = beside.cpu - due.cpu / due.steps * beside.steps
     return {
-        "off_percent": max(_off(times, rate, until=killed_at), _off(after, rate)),
+        "off_percent": max(off_pace(times, rate, until=killed_at), off_pace(after, rate)),
         "burst": max(Counter(times).values()) / rate,
         "noticed_s": max(gaps, default=0.0),
         "disordered": sum(b < a for a, b in pairwise(runs)),
@@ -189,7 +187,9 @@ async def _killed(made: Product, db: Connection, steps: int) -> tuple[float, int
         assert row is not None
         wrong += row["first_held"] + row["first_went"] != steps or row["said"] != row["went"]
         if not killed_at and row["went"] >= steps / 2:
-            mover = await _mover(made, db)
+            mover = await server_at_work(made, db, "INTO zart.released_steps")
+            if mover is None:
+                raise RuntimeError("no server moves the release")
             mover.popen.kill()
             killed_at = await db.fetchval(_NOW)
             mover.popen.wait()
@@ -197,36 +197,6 @@ async def _killed(made: Product, db: Connection, steps: int) -> tuple[float, int
         if killed_at and not row["held"]:
             return killed_at, wrong
         await asyncio.sleep(_LOOK)
-
-
-async def _mover(made: Product, db: Connection) -> Process:
-    """Find the server whose session lets steps go."""
-    while True:
-        ports = await db.fetch(
-            "SELECT client_port FROM pg_stat_activity"
-            " WHERE query LIKE '%INTO zart.released_steps%' AND state <> 'idle'"
-            " AND pid <> pg_backend_pid()"
-        )
-        for (port,) in ports:
-            for server in made.servers:
-                if port and _has_port(server.popen.pid, port):
-                    return server
-        await asyncio.sleep(0.002)  # it is seen only while it does so
-
-
-def _has_port(pid: int, port: int) -> bool:
-    """Return whether a process has the connection of a local port."""
-    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-    sockets = {
-        f"socket:[{words[9]}]"
-        for line in lines
-        if (words := line.split())[1].endswith(f":{port:04X}")
-    }
-    return any(
-        str(one.readlink()) in sockets
-        for one in Path(f"/proc/{pid}/fd").iterdir()
-        if one.is_symlink()
-    )
 
 
 @dataclass
@@ -261,25 +231,6 @@ async def _drained(made: Product, db: Connection, seconds: float) -> _Drained:
 
 def _cpu(made: Product) -> float:
     return made.postgres_cpu + sum(one.cpu for one in [*made.servers, *made.dispatchers])
-
-
-def _off(times: Sequence[float], rate: float, until: float | None = None) -> float:
-    """Return by how many percent any window is off the pace, but for one step.
-
-    Where less than that is there, all of it is the window.
-    """
-    worst = 0.0
-    if len(times) < 2:
-        return worst
-    last = times[-1] if until is None else until
-    window = min(_WINDOW, last - times[0])
-    for begin in sorted(set(times)):
-        if begin + window > last:
-            break
-        # Not what goes at its begin: a piece stands for the time before it.
-        count = bisect_right(times, begin + window) - bisect_right(times, begin)
-        worst = max(worst, (abs(count - rate * window) - 1) / (rate * window) * 100)
-    return worst
 
 
 async def _slowly(run: Run, made: Product) -> dict[str, float]:
