@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
 
-.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check bench fuzz dist docs clean
+.PHONY: help run test test-under-load lint fmt types proto proto-publish proto-check lock lock-check sql sql-check check settings bench fuzz dist docs clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,6 +82,9 @@ sql: $(VENV)/.installed ## write the server's statements, as they are sent, into
 sql-check: $(VENV)/.installed ## are the statements in docs/sql those that are sent?
 	$(BIN)/python tools/sql.py build/sql
 	diff -r build/sql docs/sql
+
+settings: $(VENV)/.installed ## write docs/settings.md from what is read
+	$(BIN)/python tools/settings.py docs/settings.md
 
 lock: $(VENV)/.installed ## choose versions anew
 	$(BIN)/python tools/lock.py --upgrade

@@ -38,24 +38,36 @@ class Settings(BaseSettings):
     insecure: bool = Field(
         default=False, description="listen beyond loopback without TLS and identity"
     )
-    pool_size: Annotated[int, Field(ge=2, le=200)] = 10
-    statement_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
-    operation_timeout: Annotated[float, Field(gt=0, le=600)] = 20.0
-    # How long NOT_SERVING is told before calls are refused: longer than who asks takes to ask.
-    drain_notice: Annotated[float, Field(ge=0, le=600)] = 0.2
-    drain_grace: Annotated[float, Field(ge=0, le=600)] = 3.0
+    pool_size: int = Field(10, ge=2, le=200, description="connections to the database at most")
+    statement_timeout: float = Field(30.0, gt=0, le=600, description="that one statement may take")
+    operation_timeout: float = Field(
+        20.0, gt=0, le=600, description="that a mutation may take as a whole, repeats included"
+    )
+    drain_notice: float = Field(
+        0.2, ge=0, le=600,
+        description="how long NOT_SERVING is told before calls are refused, at the end: longer than"
+        " who asks takes to ask again",
+    )  # fmt: skip
+    drain_grace: float = Field(
+        3.0, ge=0, le=600, description="that calls under way have after that"
+    )
     metrics_listen: str | None = Field(
         default=None, description="HOST:PORT where Prometheus reads metrics; not set: nowhere"
     )
-    metrics_tasks: Annotated[int, Field(ge=0, le=1000)] = 20
+    metrics_tasks: int = Field(
+        20, ge=0, le=1000,
+        description="tasks with a label of their own in metrics; the rest is `other`",
+    )  # fmt: skip
     log_level: Annotated[str, AfterValidator(level_of)] = Field(
         "info", description="debug, info, warning or error"
     )
     log_format: Annotated[str, AfterValidator(style_of)] = Field(
         "auto", description="json, console, or auto: console on a terminal, else json"
     )
-    max_calls: Annotated[int, Field(ge=1)] = 2_000
-    max_waiting_calls: Annotated[int, Field(ge=1)] = 20_000
+    max_calls: int = Field(2_000, ge=1, description="calls at once; one more is SERVER_BUSY")
+    max_waiting_calls: int = Field(
+        20_000, ge=1, description="long polls and watches at once, apart from these"
+    )
 
     tls_cert: FilePath | None = Field(default=None, description="the chain, in PEM")
     tls_key: FilePath | None = Field(default=None, description="its key, in PEM")
@@ -67,11 +79,11 @@ class Settings(BaseSettings):
         default=None, description="the roles of subjects of client certificates"
     )
     auth_jwks: str | None = Field(default=None, description="file or URL of the keys of JWTs")
-    auth_issuer: str | None = None
-    auth_audience: str | None = None
-    auth_roles_claim: str = "roles"
-    auth_tasks_claim: str = "tasks"
-    auth_skew: Annotated[float, Field(ge=0, le=600)] = 30.0
+    auth_issuer: str | None = Field(default=None, description="who must have issued JWTs: `iss`")
+    auth_audience: str | None = Field(default=None, description="whom JWTs must be for: `aud`")
+    auth_roles_claim: str = Field("roles", description="where JWTs say roles; a path will do")
+    auth_tasks_claim: str = Field("tasks", description="where JWTs limit a dispatcher's tasks")
+    auth_skew: float = Field(30.0, ge=0, le=600, description="by which clocks may differ")
 
     @model_validator(mode="before")
     @classmethod

@@ -28,7 +28,9 @@ def gateway(
     ctx: typer.Context,
     listen: Annotated[
         str,
-        typer.Option("--listen", metavar="HOST:PORT", envvar="ZART_GATEWAY_LISTEN"),
+        typer.Option(
+            "--listen", metavar="HOST:PORT", envvar="ZART_GATEWAY_LISTEN", help="Where it listens."
+        ),
     ] = DEFAULT_LISTEN,
     address: Address = None,
     timeout: Annotated[
@@ -54,10 +56,17 @@ def gateway(
         ),
     ] = "",
     tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", metavar="FILE", envvar="ZART_TLS_CERT")
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            envvar="ZART_TLS_CERT",
+            help="The chain, in PEM: it speaks https.",
+        ),
     ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", metavar="FILE", envvar="ZART_TLS_KEY")
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", envvar="ZART_TLS_KEY", help="Its key, in PEM."),
     ] = None,
     tls_client_ca: Annotated[
         Path | None,
