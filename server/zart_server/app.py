@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from zart import systemd
-from zart.metrics.listener import MetricsError
+from zart.metrics.failures import MetricsError
 from zart.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zart.logs import level_of, style_of
-from zart.metrics.listener import MetricsError, host_and_port
+from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 from zart_server.store.database_url import to_sqlalchemy_url
 
 
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     def _check_metrics_listen(cls, listen: str | None) -> str | None:
         if listen is not None:
             try:
-                host_and_port(listen)
+                host_and_port_of_metrics(listen)
             except MetricsError as error:
                 raise ValueError(str(error)) from None
         return listen

@@ -20,8 +20,9 @@ async def dispatch_until_stopped(
     concurrency: int,
     grace: float,
     health_listen: str | None,
+    metrics_listen: str | None,
 ) -> None:
-    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen."""
+    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen, or MetricsError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -46,4 +47,16 @@ async def dispatch_until_stopped(
         dispatcher = Dispatcher(
             tasks, address=address, concurrency=concurrency, grace=grace, on_readiness=tell
         )
+        if metrics_listen:
+            await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
         await dispatcher.run(stop)
+
+
+def _serving_metrics(
+    listen: str, dispatcher: Dispatcher
+) -> contextlib.AbstractAsyncContextManager[str | None]:
+    from zart.dispatcher.metrics import OfTheDispatcher  # noqa: PLC0415 - only where it is wanted
+    from zart.metrics.listener import serving_metrics  # noqa: PLC0415 - likewise
+    from zart.metrics.registry import registry_of  # noqa: PLC0415 - likewise
+
+    return serving_metrics(listen, registry_of("dispatcher", [OfTheDispatcher(dispatcher)]))

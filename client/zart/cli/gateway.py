@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from zart.cli.options import Address, example
+from zart.cli.options import Address, MetricsListen, example
 from zart.cli.session import Session
 from zart.credentials import Credentials
 from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
@@ -77,6 +77,7 @@ def gateway(
             help="Ask callers for certificates that these authorities signed.",
         ),
     ] = None,
+    metrics_listen: MetricsListen = None,
 ) -> int:
     """Serve HTTP/JSON for a server."""
     session: Session = ctx.obj
@@ -101,6 +102,7 @@ def gateway(
             tls_client_ca=tls_client_ca,
             credentials=credentials,
             insecure=credentials.insecure,
+            metrics_listen=metrics_listen,
         )
         asyncio.run(serve(settings))
     except GatewayError as error:

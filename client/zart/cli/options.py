@@ -20,6 +20,13 @@ Address = Annotated[
         show_default="127.0.0.1:50051",
     ),
 ]  # fmt: skip
+MetricsListen = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-listen", metavar="HOST:PORT", envvar="ZART_METRICS_LISTEN", show_envvar=True,
+        help="Where Prometheus reads metrics; not set: nowhere.",
+    ),
+]  # fmt: skip
 Output = Annotated[
     Literal["table", "json"] | None,
     typer.Option("--output", "-o", help="For people, or proto JSON for scripts.",

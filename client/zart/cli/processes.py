@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.gateway import is_installed
-from zart.cli.options import example, reads
+from zart.cli.options import MetricsListen, example, reads
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -136,6 +136,7 @@ def dispatch(
             help="Where it tells its health, by gRPC's health service.",
         ),
     ] = None,
+    metrics_listen: MetricsListen = None,
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
     from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only
@@ -147,6 +148,7 @@ def dispatch(
         load_tasks,
     )
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
+    from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says(tracebacks=True)
     try:
@@ -165,9 +167,10 @@ def dispatch(
                 concurrency=concurrency,
                 grace=grace,
                 health_listen=health_listen,
+                metrics_listen=metrics_listen,
             )
         )
-    except CannotListen as error:
+    except (CannotListen, MetricsError) as error:
         session.err.line(f"zart: {error}")
         raise typer.Exit(1) from None
     if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):

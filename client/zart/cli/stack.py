@@ -275,6 +275,7 @@ def _callers_environment() -> dict[str, str]:
     ZART_TLS_CA names whom to trust, and show it only where the server asks for one.
     """
     found = dict(os.environ)
+    found.pop("ZART_METRICS_LISTEN", None)  # the server's
     if certificate := found.get("ZART_TLS_CERT"):
         found.setdefault("ZART_TLS_CA", certificate)
         if "ZART_TLS_CLIENT_CA" not in found:
@@ -286,6 +287,7 @@ def _callers_environment() -> dict[str, str]:
 def _gateways_environment() -> dict[str, str]:
     """Return the environment for the gateway: it listens as the server does, and calls it."""
     found = dict(os.environ)
+    found.pop("ZART_METRICS_LISTEN", None)
     if "ZART_TLS_CA" in (callers := _callers_environment()):
         found["ZART_TLS_CA"] = callers["ZART_TLS_CA"]
     return found

@@ -57,12 +57,19 @@ class LeaseKeeper:
         self._tick = min(1.0, lease / 15)
         self._ended = threading.Event()
         self._trouble = Trouble(_log, "leases are not extended")
+        self._standstill: Standstill | None = None
+
+    def blocked_seconds(self) -> float:
+        """Return for how long the event loop was blocked, a second or more at a time."""
+        return 0.0 if self._standstill is None else self._standstill.seconds()
 
     async def run(self) -> None:
         """Extend leases until cancelled."""
         self._loop = asyncio.get_running_loop()
-        self._standstill = Standstill(self._loop, self._in_hand)
-        thread = threading.Thread(target=self._run, name="zart-leases", daemon=True)
+        standstill = self._standstill = Standstill(self._loop, self._in_hand)
+        thread = threading.Thread(
+            target=self._run, args=(standstill,), name="zart-leases", daemon=True
+        )
         thread.start()
         try:
             while True:
@@ -77,11 +84,11 @@ class LeaseKeeper:
         if late:
             self._give_back(late)
 
-    def _run(self) -> None:
+    def _run(self, standstill: Standstill) -> None:
         """Extend leases until the end; runs in the thread."""
         while not self._ended.wait(self._tick):
             try:
-                self._standstill.look()
+                standstill.look()
                 self._keep()
             except Exception as error:  # noqa: BLE001 - logged; it must go on
                 if not self._ended.is_set():

@@ -24,6 +24,7 @@ from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.failures import log_failure
+from zart.dispatcher.figures import Figures
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing
@@ -97,7 +98,17 @@ class Dispatcher:
         self._readiness = Readiness(on_readiness)
         self._in_hand: set[InHand] = set()
         self._unseen: set[InHand] = set()
+        self._parts: tuple[Slots, LeaseKeeper] | None = None  # while it runs
         self._pool = ThreadPoolExecutor(concurrency, "zart-step")
+
+    def figures(self) -> Figures:
+        """Return what it does at this moment; from any thread."""
+        if self._parts is None:
+            return Figures(self._concurrency, 0, 0, 0, 0.0)
+        slots, keeper = self._parts
+        outcomes = sum(each.ended for each in frozenset(self._in_hand))
+        ahead = slots.waiting + len(self._unseen)
+        return Figures(self._concurrency, slots.running, ahead, outcomes, keeper.blocked_seconds())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
@@ -161,6 +172,7 @@ class Dispatcher:
         keeper = LeaseKeeper(
             extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, self._give_back
         )
+        self._parts = self._slots, keeper
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),

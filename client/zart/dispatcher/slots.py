@@ -40,6 +40,16 @@ class Slots:
         """Return how many tasks run or wait for a slot."""
         return len(self._running) + len(self._waiting)
 
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a slot."""
+        return len(self._waiting)
+
     def add(self, tasks: Iterable[InHand]) -> None:
         """Run tasks as soon as slots are free."""
         self._waiting.extend(tasks)

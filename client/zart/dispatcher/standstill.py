@@ -30,6 +30,7 @@ class Standstill:
         self._thread = threading.get_ident()
         self._asked_at: float | None = None
         self._told: str | None = None
+        self._stood = 0.0
 
     def look(self) -> None:
         """Look whether the loop has answered; the other thread calls this now and then."""
@@ -45,11 +46,19 @@ class Standstill:
                 now - asked_at, self._told,
             )  # fmt: skip
 
+    def seconds(self) -> float:
+        """Return for how long the loop has stood still by now, a second or more at a time."""
+        asked_at, told = self._asked_at, self._told
+        if asked_at is None or told is None:
+            return self._stood
+        return self._stood + time.monotonic() - asked_at
+
     def _answer(self) -> None:
         asked_at, told = self._asked_at, self._told
         self._asked_at = self._told = None
         if asked_at is not None and told is not None:
             stood = time.monotonic() - asked_at
+            self._stood += stood
             _log.warning("the event loop goes on; %s held it up for %.1f s", told, stood)
 
     def _who(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import grpc.aio
 from google.rpc import code_pb2
@@ -24,18 +25,28 @@ from zart.gateway.settings import Settings
 from zart.gateway.shares import Room
 from zart.gateway.statuses import Refusal, refusal, response_of, retry_in, status_of_call
 
+if TYPE_CHECKING:
+    from zart.gateway.metrics import OfTheGateway
+
 _HEALTH_TIMEOUT = 3.0  # seconds
 _BODY_BYTES = 256 * 1024 * 1024  # of bodies that wait for their end, together
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
-def application(channel: grpc.aio.Channel, calls: Calls, settings: Settings) -> ASGIApp:
-    """Make the application that passes requests on to ``channel``."""
+def application(
+    channel: grpc.aio.Channel,
+    calls: Calls,
+    settings: Settings,
+    requests: OfTheGateway | None = None,
+) -> ASGIApp:
+    """Make the application that passes requests on to ``channel``; ``requests`` counts them."""
     paths: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings_of(all_services()):
         paths[binding.path].append(binding)
     room = Room(settings.max_calls, _BODY_BYTES)
-    routes = [Route(path, Endpoint(bindings, calls, room)) for path, bindings in paths.items()]
+    routes = [
+        Route(path, Endpoint(bindings, calls, room, requests)) for path, bindings in paths.items()
+    ]
     services = {b.rpc.containing_service.full_name for found in paths.values() for b in found}
     health = health_pb2_grpc.HealthStub(channel)
 

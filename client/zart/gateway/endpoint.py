@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from google.rpc import code_pb2
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +29,9 @@ from zart.gateway.statuses import Refusal, refusal, response_of
 from zart.gateway.waiting import address_of
 from zart.json_log import log_event
 
+if TYPE_CHECKING:
+    from zart.gateway.metrics import OfTheGateway
+
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
 _MOST_BYTES = 16 * 1024 * 1024
@@ -36,13 +40,36 @@ _MOST_BYTES = 16 * 1024 * 1024
 class Endpoint:
     """Serves the bindings of one path."""
 
-    def __init__(self, bindings: Sequence[Binding], calls: Calls, room: Room) -> None:
+    def __init__(
+        self,
+        bindings: Sequence[Binding],
+        calls: Calls,
+        room: Room,
+        requests: OfTheGateway | None = None,
+    ) -> None:
         self._bindings = {binding.http_method: binding for binding in bindings}
         self._calls = calls
         self._room = room
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; its place among the calls is held until its last line is written."""
+        if self._requests is None:
+            await self._serve(scope, receive, send)
+            return
+        binding = self._bindings.get(scope["method"])
+        method = "unknown" if binding is None else binding.rpc_path
+        waits = binding is not None and binding.rpc.server_streaming
+        begun = time.monotonic()
+        code = "aborted"
+        try:
+            with self._requests.under_way(waits=waits):
+                code = await self._serve(scope, receive, send)
+        finally:
+            self._requests.served(method, code, time.monotonic() - begun, waits=waits)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Serve one request, and return its HTTP status as the log has it."""
         request = Request(scope, receive)
         taken = Taken(self._room, address_of(request.client.host if request.client else ""))
         begun = time.monotonic()
@@ -58,6 +85,7 @@ class Endpoint:
             ms = round((time.monotonic() - begun) * 1000, 2)
             line = {"method": request.method, "path": scope["path"], "status": code, "ms": ms}
             log_event(_log, logging.INFO, "call", line)
+        return code
 
     async def _respond(self, request: Request, taken: Taken) -> Response:
         try:

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc.aio
 import uvicorn
@@ -27,6 +27,9 @@ from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import Waiting
 from zart.version import installed_version
 
+if TYPE_CHECKING:
+    from zart.gateway.metrics import OfTheGateway
+
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
 _GRACE = 1  # seconds that calls under way have at the end
@@ -41,12 +44,13 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
     """
     certificate = certificate or Certificate.of(settings)
     host = settings.listen.rpartition(":")[0]
-    async with _channel(settings) as channel:
+    async with _channel(settings) as channel, contextlib.AsyncExitStack() as stack:
         if settings.must_be_guarded:
             await check_guarded(channel)
         listener = open_listener(settings.listen)
         calls = Calls(channel, settings.timeout)
-        config = _config(settings, application(channel, calls, settings))
+        requests = await stack.enter_async_context(_serving_metrics(settings.metrics_listen))
+        config = _config(settings, application(channel, calls, settings, requests))
         config.load()
         if certificate is not None:
             config.ssl = certificate.context
@@ -61,6 +65,26 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
             calls.drain()
             server.should_exit = True
             await serving
+
+
+@contextlib.asynccontextmanager
+async def _serving_metrics(listen: str | None) -> AsyncIterator[OfTheGateway | None]:
+    """Serve what is counted of requests; None: nobody asks for it. Raises GatewayError."""
+    if not listen:
+        yield None
+        return
+    from zart.gateway.metrics import OfTheGateway  # noqa: PLC0415 - only where it is wanted
+    from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
+    from zart.metrics.listener import serving_metrics  # noqa: PLC0415 - likewise
+    from zart.metrics.registry import registry_of  # noqa: PLC0415 - likewise
+
+    requests = OfTheGateway()
+    try:
+        async with serving_metrics(listen, registry_of("gateway", [requests])) as address:
+            _log.info("metrics are served on http://%s/metrics", address)
+            yield requests
+    except MetricsError as error:
+        raise GatewayError(str(error)) from None
 
 
 def _channel(settings: Settings) -> grpc.aio.Channel:

@@ -27,7 +27,8 @@ class Settings:
     by which it may be called ("*": any). ``patience`` is how many seconds it waits for the head of
     a request, and for its body beyond what the size allows. ``tls_cert`` and ``tls_key`` are files
     in PEM; with ``tls_client_ca`` callers must have certificates that it signed. ``credentials``
-    are for the server, never with a token of the gateway's own.
+    are for the server, never with a token of the gateway's own. ``metrics_listen`` is HOST:PORT
+    where Prometheus reads metrics (None: nowhere).
     """
 
     listen: str = DEFAULT_LISTEN
@@ -41,6 +42,7 @@ class Settings:
     tls_client_ca: Path | None = None
     credentials: Credentials = field(default_factory=Credentials)
     insecure: bool = False
+    metrics_listen: str | None = None
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -12,20 +12,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from zart.gateway.settings import host_of
 from zart.loopback import is_loopback
-
-_LAST_PORT = 65535
-
-
-class MetricsError(Exception):
-    """Metrics cannot be served; the message says why and what to do."""
-
-
-def host_and_port(listen: str) -> tuple[str, int]:
-    """Split HOST:PORT. Raises MetricsError."""
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
-        raise MetricsError(f"must be HOST:PORT, such as 127.0.0.1:9464, not {listen!r}")
-    return host.strip("[]"), int(port)
+from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +28,7 @@ async def serving_metrics(
     if listen is None:
         yield None
         return
-    host, port = host_and_port(listen)
+    host, port = host_and_port_of_metrics(listen)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError:

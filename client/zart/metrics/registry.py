@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -32,6 +32,8 @@ class Build(Collector):
 
 def registry_of(component: str, collectors: Iterable[Collector]) -> CollectorRegistry:
     """Return a registry that has nothing of other parts of the process."""
+    # A series for each that Prometheus makes nothing of.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(Build(component))
