@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from metrics.having_all import have_all
 from metrics.scraping import Scrape, scraped
-from metrics.system import System, running_system
-from rig import Rig
+from metrics.series import ENDS, PAGE, ROW, told, written
+from metrics.system import System
 
-from zart.testing.server import ServerUnderTest
-
-PAGE = Path(__file__).parents[2] / "docs/metrics.md"
-_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*)\| ", re.MULTILINE)
-_SECTIONS = {
-    "server": ("Each process", "A server: what it does", "A server: what is in the database"),
-    "gateway": ("Each process", "A gateway"),
-    "dispatcher": ("Each process", "A dispatcher"),
-}
-_ENDS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
 # What may well be 0 at any moment; every other series that is written down is above.
 MAY_BE_0 = {
     "zart_calls_in_progress",
@@ -49,35 +33,11 @@ _VALUES = {
 }  # fmt: skip
 
 
-def written(process: str) -> dict[str, tuple[str, frozenset[str]]]:
-    """Return the type and the labels of each family that the page has of a process, by its name."""
-    sections = dict(re.findall(r"^## (.+)\n([^#]*)", PAGE.read_text(), re.MULTILINE))
-    return {
-        name: (kind, frozenset(filter(None, labels.strip().split(", "))))
-        for section in _SECTIONS[process]
-        for name, kind, labels in _ROW.findall(sections[section])
-    }
-
-
-def told(scrape: Scrape) -> dict[str, tuple[str, frozenset[str]]]:
-    """Return the same of a scrape; labels that only Prometheus' types have are none."""
-    found = {}
-    for name, kind in scrape.types.items():
-        labels = {
-            frozenset(labels.keys() - {"le"})
-            for end in _ENDS[kind]
-            for labels, _ in scrape.of(name + end)
-        }
-        assert len(labels) == 1, f"{name} has no series, or of several sorts: {labels}"
-        found[name] = kind, labels.pop()
-    return found
-
-
 def implausible(scrape: Scrape) -> list[str]:
     """Return the families of which no value, or one that cannot be, is told."""
     found = []
     for name, kind in scrape.types.items():
-        last = _ENDS[kind][-1]
+        last = ENDS[kind][-1]
         values = [value for _, value in scrape.of(name + last)]
         is_span = name.endswith("_seconds") and kind == "gauge" and "start_time" not in name
         if any(value < 0 or (is_span and value > _LONG) for value in values) or (
@@ -87,25 +47,10 @@ def implausible(scrape: Scrape) -> list[str]:
     return found
 
 
-@pytest.fixture
-def system(zart_database: str, tmp_path: Path) -> Iterator[System]:
-    """A system of all processes."""
-    with running_system(zart_database, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def zart_server(system: System) -> ServerUnderTest:
-    """Its server, for the client of these tests."""
-    return system.server
-
-
 async def test_every_series_is_written_down_with_a_plausible_value(
-    rig: Rig, system: System
+    shared_system: System,
 ) -> None:
-    await have_all(rig, system.http)
-
-    scrapes = {name: await scraped(address) for name, address in system.metrics.items()}
+    scrapes = {name: await scraped(at) for name, at in shared_system.metrics.items()}
     for process, scrape in scrapes.items():
         assert told(scrape) == written(process)
         assert implausible(scrape) == []
@@ -119,5 +64,5 @@ async def test_every_series_is_written_down_with_a_plausible_value(
 
 
 def test_no_name_is_written_down_twice() -> None:
-    names = [name for name, _, _ in _ROW.findall(PAGE.read_text())]
+    names = [name for name, _, _ in ROW.findall(PAGE.read_text())]
     assert len(names) == len(set(names))

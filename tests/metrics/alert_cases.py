@@ -1,0 +1,97 @@
+"""What makes each alert fire, as promtool plays it: series by the minute, and when it is looked at.
+
+Each is looked at twice: a minute before its time it is silent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Case(NamedTuple):
+    """Series with their values from minute to minute, and the first minute at which it fires."""
+
+    series: dict[str, str]
+    fires_at: int
+    labels: dict[str, str]
+
+
+_ON = {"instance": "i"}
+_T = {"task": "t"}
+_CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
+_RUNNING = "0+60x40"  # one a second
+
+CASES: dict[str, Case] = {
+    "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
+    "ZartDatabaseDown": Case({'zart_database_up{instance="i"}': "0x40"}, 1, _ON),
+    "ZartDatabaseNotRead": Case({'zart_database_up{instance="i"}': "1x40"}, 5, _ON),
+    "ZartPoolExhausted": Case(
+        {
+            'zart_pool_waiting{instance="i"}': "3x40",
+            'zart_pool_connections_in_use{instance="i"}': "10x40",
+            'zart_pool_connections_max{instance="i"}': "10x40",
+        },
+        2,
+        _ON,
+    ),
+    "ZartMaintenanceLags": Case({'zart_maintenance_lag_seconds{instance="i"}': "60x40"}, 1, _ON),
+    "ZartDefects": Case(
+        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x5 1x40"}, 6, {"method": "m"}
+    ),
+    "ZartCallsRefusedAsBusy": Case(
+        {_CALLS.format(code="UNAVAILABLE", reason="SERVER_BUSY"): _RUNNING}, 6, _ON
+    ),
+    "ZartCallsSlow": Case(
+        {
+            'zart_call_seconds_bucket{kind="call",le="1"}': "0x40",
+            'zart_call_seconds_bucket{kind="call",le="2.5"}': _RUNNING,
+            'zart_call_seconds_bucket{kind="call",le="+Inf"}': _RUNNING,
+        },
+        11,
+        {},
+    ),
+    "ZartGatewayErrors": Case(
+        {
+            'zart_gateway_requests_total{instance="i",code="200"}': _RUNNING,
+            'zart_gateway_requests_total{instance="i",code="503"}': "0+6x40",
+        },
+        6,
+        _ON,
+    ),
+    "ZartAuditIncomplete": Case(
+        {'zart_operation_attempts_unrecorded_total{why="lost"}': "0x5 1x40"}, 6, {}
+    ),
+    "ZartDispatcherBlocked": Case(
+        {'zart_dispatcher_loop_blocked_seconds_total{instance="i"}': "0+30x40"}, 7, _ON
+    ),
+    "ZartOutcomesWait": Case(
+        {'zart_dispatcher_outcomes_waiting{instance="i"}': "0x5 3000x40"}, 11, _ON
+    ),
+    "ZartStepsWait": Case(
+        {
+            'zart_oldest_ready_step_age_seconds{task="t",instance="i"}': "0+60x40",
+            'zart_oldest_ready_step_age_seconds{task="t",instance="j"}': "0+60x40",
+        },
+        11,
+        _T,
+    ),
+    "ZartAttemptsFail": Case(
+        {
+            'zart_attempts_total{task="t",ending="failed"}': _RUNNING,
+            'zart_attempts_total{task="t",ending="completed"}': "0+30x40",
+        },
+        6,
+        _T,
+    ),
+    "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
+    "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
+    "ZartInDoubt": Case({'zart_in_doubt_attempts{task="t"}': "1x40"}, 15, _T),
+    "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
+    "ZartPausedForLong": Case({'zart_rule_paused_steps{rule="r"}': "7x300"}, 240, {"rule": "r"}),
+    "ZartReleaseStands": Case(
+        {'zart_release_steps{rule="r",state="left"}': "100-1x10 90x40"}, 30, {"rule": "r"}
+    ),
+    "ZartBatchStands": Case(
+        {'zart_batch_items{batch="b",status="pending"}': "100-1x10 90x40"}, 30, {"batch": "b"}
+    ),
+}

@@ -1,0 +1,209 @@
+"""deploy/prometheus/alerts.yml and the dashboard, by a real Prometheus beside a running system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import yaml
+from breaking import breaker
+from metrics.alert_cases import CASES
+from metrics.prometheus import (
+    PROMTOOL,
+    ROOT,
+    RULES,
+    WINDOW,
+    Prometheus,
+    alerts_of,
+    hurried,
+    needs_prometheus,
+    running_prometheus,
+)
+from metrics.series import ENDS, written
+from metrics.system import System
+from ports import free_port
+from rig import Rig
+from shipped.files import check_command
+from waiting import until
+
+from zart.testing.fixtures import database_url, execute
+from zart.testing.server import ServerUnderTest
+
+DASHBOARD = json.loads((ROOT / "deploy/grafana/zart.json").read_text())
+# What comes about in seconds, on the system that runs here; the others are played to promtool only.
+HERE = {
+    "ZartAttemptsFail",
+    "ZartBatchStands",
+    "ZartBreakerOpen",
+    "ZartDispatcherBlocked",
+    "ZartInDoubt",
+    "ZartLeasesLost",
+    "ZartPausedForLong",
+    "ZartProcessDown",
+    "ZartReleaseStands",
+    "ZartStepsDead",
+    "ZartStepsWait",
+}
+
+
+def queries() -> list[str]:
+    """Return the queries of the dashboard, for all tasks and over some seconds."""
+    return [
+        target["expr"].replace("$__rate_interval", WINDOW).replace("$task", ".*")
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+@pytest.fixture
+def zart_server(shared_system: System) -> ServerUnderTest:
+    """The server of the system, for the client of these tests."""
+    return shared_system.server
+
+
+@pytest.fixture
+async def db(shared_system: System) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to its database."""
+    connection = await asyncpg.connect(shared_system.server.database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def prometheus(shared_system: System, tmp_path: Path) -> Iterator[Prometheus]:
+    """One that reads the system, and a process that is not there."""
+    targets = [*shared_system.metrics.values(), f"127.0.0.1:{free_port()}"]
+    with running_prometheus(tmp_path, targets, hurried(RULES.read_text())) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def trouble(rig: Rig) -> AsyncIterator[None]:
+    """Have attempts fail and leases be lost, again and again, until the context is left."""
+
+    async def go_on() -> None:
+        for number in range(1_000):
+            await rig.start(f"trouble-{number}", {"a": (), "b": ()}, task="trouble")
+            await rig.lease(2, task="trouble", lease_duration=1, wait=30)
+            await rig.fail(rig.leased[f"trouble-{number}", "a"])
+            (lost,) = await rig.lease(1, task="trouble", wait=30)
+            await rig.fail(lost)
+
+    going_on = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        going_on.cancel()
+        await asyncio.gather(going_on, return_exceptions=True)
+
+
+@needs_prometheus
+async def test_alerts_fire_and_each_query_of_the_dashboard_is_answered(
+    rig: Rig, shared_system: System, prometheus: Prometheus, zart_postgres: str
+) -> None:
+    await _have_what_alerts_tell_of(rig)
+    async with trouble(rig):
+        fired: set[str] = set()
+
+        def have_fired() -> bool:
+            fired.update(prometheus.firing())
+            return fired >= HERE
+
+        await until(have_fired)
+        assert fired == HERE
+        empty = [query for query in queries() if not prometheus.query(query)]
+        assert empty == []
+    name = shared_system.server.database_url.rpartition("/")[2]
+    await _allow_connections(zart_postgres, name, are_allowed=False)
+    await until(lambda: "ZartDatabaseDown" in prometheus.firing())
+    await _allow_connections(zart_postgres, name, are_allowed=True)
+    await until(lambda: "ZartDatabaseDown" not in prometheus.firing())
+
+
+async def _allow_connections(postgres: str, database: str, *, are_allowed: bool) -> None:
+    other = database_url(postgres, "zart")
+    for statement in (
+        f"ALTER DATABASE {database} ALLOW_CONNECTIONS {are_allowed}",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'",
+    ):
+        await asyncio.to_thread(execute, other, statement)
+
+
+async def _have_what_alerts_tell_of(rig: Rig) -> None:
+    """Have steps that have waited for long, a breaker that is open, and a dispatcher that is blocked."""
+    await rig.start("waits", {"a": ()}, task="waiting")
+    await rig.db.execute(
+        "UPDATE zart.queue SET not_before = not_before - interval '20 minutes' WHERE run_key = ("
+        "SELECT run_key FROM zart.runs WHERE listed_task = 'waiting')"
+    )
+    await rig.client.trip_breaker(await breaker(rig.client))
+    await rig.client.start("blocks", 20, execution_id="blocks")
+
+
+@needs_prometheus
+def test_each_alert_fires_after_its_time_and_not_before(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    rules = yaml.safe_load(RULES.read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            del rule["annotations"]  # what is expected would have to have them, too
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    tests = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [_played(rule) for rule in alerts_of(RULES.read_text())],
+    }
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(tests))
+    command = [PROMTOOL, "test", "rules", str(tmp_path / "tests.yml")]
+    played = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+def _played(rule: dict[str, Any]) -> dict[str, Any]:
+    case = CASES[rule["alert"]]
+    told = [{"exp_labels": {**rule["labels"], **case.labels}}]
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": name, "values": values} for name, values in case.series.items()
+        ],
+        "alert_rule_test": [
+            {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}
+            for minute, expected in ((case.fires_at - 1, []), (case.fires_at, told))
+        ],
+    }
+
+
+def test_each_alert_is_played() -> None:
+    names = [rule["alert"] for rule in alerts_of(RULES.read_text())]
+    assert len(set(names)) == len(names)
+    assert set(names) == CASES.keys()
+    assert CASES.keys() >= HERE
+
+
+def test_alerts_and_dashboard_ask_for_what_there_is() -> None:
+    there = {
+        name + end
+        for process in ("server", "gateway", "dispatcher")
+        for name, (kind, _) in written(process).items()
+        for end in ENDS[kind]
+    } | {"up"}
+    text = " ".join([*queries(), *(rule["expr"] for rule in alerts_of(RULES.read_text()))])
+    assert set(re.findall(r"\b(?:zart_|process_|up\b)\w*", text)) <= there
+
+
+@pytest.mark.parametrize("rule", alerts_of(RULES.read_text()), ids=lambda rule: rule["alert"])
+def test_commands_that_alerts_name_are_there(rule: dict[str, Any]) -> None:
+    told = re.sub(r"\{\{[^}]*\}\}", "x", rule["annotations"]["description"])
+    for command in re.findall(r"`zart ([^`]*)`", told):
+        check_command(command.split())
+    for page in re.findall(r"docs/[\w-]+\.md", told):
+        assert (ROOT / page).is_file()
