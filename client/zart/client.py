@@ -26,6 +26,7 @@ from zart.calls import (
     execution,
     filtered,
     resuming,
+    retention,
 )
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
@@ -225,6 +226,11 @@ class Client(Runs):
     delete_breaker = _method(breaker.delete_breaker)
     trip_breaker = _method(breaker.trip_breaker)
     reset_breaker = _method(breaker.reset_breaker)
+
+    set_retention = _method(retention.set_retention)
+    unset_retention = _method(retention.unset_retention)
+    get_retention = _method(retention.get_retention)
+    list_retention = _listing(retention.list_retention)
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)

@@ -23,6 +23,7 @@ from zart.calls import (
     execution,
     filtered,
     resuming,
+    retention,
 )
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
@@ -205,6 +206,11 @@ class SyncClient(SyncRuns):
     delete_breaker = _method(breaker.delete_breaker)
     trip_breaker = _method(breaker.trip_breaker)
     reset_breaker = _method(breaker.reset_breaker)
+
+    set_retention = _method(retention.set_retention)
+    unset_retention = _method(retention.unset_retention)
+    get_retention = _method(retention.get_retention)
+    list_retention = _listing(retention.list_retention)
 
     def watch_pause_rule(
         self,

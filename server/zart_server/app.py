@@ -29,6 +29,8 @@ from zart.v1 import (
     dispatch_service_pb2_grpc,
     execution_service_pb2,
     execution_service_pb2_grpc,
+    retention_service_pb2,
+    retention_service_pb2_grpc,
 )
 from zart.version import installed_version
 from zart_server.api.access import AccessControl
@@ -46,6 +48,7 @@ from zart_server.api.limits import Limits
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.reading import Reading
 from zart_server.api.reflection import ReflectedPool
+from zart_server.api.retention import RetentionServicer
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
 from zart_server.engine.dispatch.tally import Tally
@@ -72,6 +75,7 @@ _SERVICES = tuple(
         (breaker_service_pb2, "BreakerService"),
         (dispatch_service_pb2, "DispatchService"),
         (execution_service_pb2, "ExecutionService"),
+        (retention_service_pb2, "RetentionService"),
     )
 )
 REGISTERED = (
@@ -138,7 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     for_mutations, for_reports, for_reads = places_of(settings.pool_size)
     tally = Tally(settings.metrics_tasks)
-    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of, tally)
+    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of, tally, settings.kept)
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
@@ -208,6 +212,9 @@ def _add_services(
     )
     batch_service_pb2_grpc.add_BatchServiceServicer_to_server(
         BatchServicer(mutations, reading, runtime.batch_watches), server
+    )
+    retention_service_pb2_grpc.add_RetentionServiceServicer_to_server(
+        RetentionServicer(mutations, reading, runtime.kept), server
     )
     health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     FilePath,
     ValidationError,
@@ -19,11 +22,29 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zart.logs import level_of, style_of
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
+from zart_server.domain.retention import Kept
 from zart_server.store.database_url import to_sqlalchemy_url
+
+_TIME = re.compile(r"(\d{1,12})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 36_500 * 86400
 
 
 class SettingsError(Exception):
     """A setting cannot be right; the message names the variable and says what to do."""
+
+
+def _time_kept(given: object) -> object:
+    """Return the time that a text such as 30d means; raises ValueError for another text."""
+    if not isinstance(given, str):
+        return given
+    match = _TIME.fullmatch(given)
+    if match is None:
+        raise ValueError(f"{given!r} is not a time such as 30d, 12h, 90m or 45s")
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{given} must be more than nothing, and at most 36500d")
+    return timedelta(seconds=seconds)
 
 
 class Settings(BaseSettings):
@@ -67,6 +88,13 @@ class Settings(BaseSettings):
     max_calls: int = Field(2_000, ge=1, description="calls at once; one more is SERVER_BUSY")
     max_waiting_calls: int = Field(
         20_000, ge=1, description="long polls and watches at once, apart from these"
+    )
+
+    retention: Annotated[timedelta | None, BeforeValidator(_time_kept)] = Field(
+        default=None, description="for how long finished executions are kept, such as 30d"
+    )
+    operations_retention: Annotated[timedelta | None, BeforeValidator(_time_kept)] = Field(
+        default=None, description="for how long operations are kept, such as 400d"
     )
 
     tls_cert: FilePath | None = Field(default=None, description="the chain, in PEM")
@@ -143,6 +171,17 @@ class Settings(BaseSettings):
             ):
                 raise ValueError("ZART_AUTH_JWKS must be a file or an https:// URL")
         return self
+
+    @model_validator(mode="after")
+    def _check_kept(self) -> Settings:
+        if None not in self.kept and self.operations_retention < self.retention:  # type: ignore[operator]
+            raise ValueError("ZART_OPERATIONS_RETENTION must not be shorter than ZART_RETENTION")
+        return self
+
+    @property
+    def kept(self) -> Kept:
+        """For how long what has ended is kept."""
+        return Kept(self.retention, self.operations_retention)
 
     @property
     def asks_who_calls(self) -> bool:

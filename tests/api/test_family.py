@@ -22,7 +22,8 @@ RPCS = {
     for method in service.methods
 }
 # What a dispatcher does is the same each time, and on record as its own: RegisterTask.
-MUTATIONS = [rpc for path, rpc in RPCS.items() if POLICY.get(path) in {Role.OPERATOR, Role.STARTER}]
+CHANGING = {Role.OPERATOR, Role.STARTER, Role.ADMIN}
+MUTATIONS = [rpc for path, rpc in RPCS.items() if POLICY.get(path) in CHANGING]
 WHO = {"triggered_by", "reason", "request_id", "incident"}
 TEXT, BOOL = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL
 

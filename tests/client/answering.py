@@ -18,10 +18,11 @@ from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import batch_service_pb2 as batch
 from zart.v1 import breaker_service_pb2 as breaker
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import retention_service_pb2 as retention
 
 METHODS = {
     f"/{service.full_name}/{method.name}": method
-    for file in (admin, audit, batch, breaker, execution)
+    for file in (admin, audit, batch, breaker, execution, retention)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

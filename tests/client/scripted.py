@@ -21,12 +21,14 @@ from zart.v1 import dispatch_service_pb2 as dispatch
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import pause_rule_pb2 as rules
+from zart.v1 import retention_service_pb2 as retention
 
 SERVICES = [
     admin.DESCRIPTOR.services_by_name["AdminService"],
     audit.DESCRIPTOR.services_by_name["AuditService"],
     batch.DESCRIPTOR.services_by_name["BatchService"],
     breaker.DESCRIPTOR.services_by_name["BreakerService"],
+    retention.DESCRIPTOR.services_by_name["RetentionService"],
     dispatch.DESCRIPTOR.services_by_name["DispatchService"],
     execution.DESCRIPTOR.services_by_name["ExecutionService"],
 ]

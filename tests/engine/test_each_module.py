@@ -26,6 +26,7 @@ TESTED_BY = {
     "operations/register_task": ("api/test_executions.py", "api/test_dispatch_service.py"),
     "operations/replaced": ("engine/test_restart.py", "engine/test_retry_step.py"),
     "operations/requests": ("api/test_request_ids.py",),
+    "operations/unset_retention": ("engine/test_set_retention.py",),
     "operations/resume_batch": ("engine/test_batch_pace.py",),
     "operations/settle_rule": ("engine/test_pause_lanes.py", "engine/test_pause_guarantee.py"),
     "operations/start": ("api/test_executions.py", "engine/test_running_steps.py"),

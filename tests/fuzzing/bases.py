@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 import zart
 from fuzzing.batch_bases import BatchBases
 from fuzzing.prepared import DOUBTED, MANY_DOUBTS, put_in_doubt, releasing
+from fuzzing.retention_bases import RetentionBases
 from zart.gateway.bindings import all_services
 from zart.models import LeasedTask, StepError
 from zart.v1 import admin_service_pb2 as admin
@@ -63,7 +64,7 @@ def rpcs() -> list[MethodDescriptor]:
     return [rpc for service in all_services() for rpc in service.methods]
 
 
-class Bases(BatchBases):
+class Bases(BatchBases, RetentionBases):
     """Makes good requests for RPCs, by full name; each names an execution or a lease anew."""
 
     def __init__(self) -> None:

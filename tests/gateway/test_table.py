@@ -48,6 +48,9 @@ TABLE = [
     ("DELETE", "/admin/v1/breakers/{breaker_id}", "DeleteBreaker"),
     ("POST", "/admin/v1/breakers/{breaker_id}/trip", "TripBreaker"),
     ("POST", "/admin/v1/breakers/{breaker_id}/reset", "ResetBreaker"),
+    ("POST", "/admin/v1/retention/{task_name}", "SetRetention"),
+    ("DELETE", "/admin/v1/retention/{task_name}", "UnsetRetention"),
+    ("GET", "/admin/v1/retention", "ListRetention"),
     ("GET", "/admin/v1/operations", "ListOperations"),
     ("GET", "/admin/v1/executions/{execution_id}/rule-holds", "ListRuleHolds"),
     ("POST", "/api/v1/executions", "StartExecution"),
@@ -102,6 +105,7 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("/admin/v1/breakers/{breaker_id}/trip", {"triggeredBy": "ops"}, "triggeredBy"),
     ("/admin/v1/breakers/{breaker_id}/reset", {"triggeredBy": "ops"}, "triggeredBy"),
+    ("/admin/v1/retention/{task_name}", {"keepFor": "9s"}, "keepFor"),
     ("/api/v1/executions", {"taskName": "t", "steps": STEPS, "executionId": "y"}, "executionId"),
     ("/api/v1/executions:batch", {"requests": [{"taskName": "t", "steps": STEPS}]}, "requests"),
     ("/api/v1/executions/x/cancel", {"expectedRunNumber": 0}, "expectedRunNumber"),
@@ -140,7 +144,8 @@ async def prepare(rig: Rig) -> dict[str, str]:
         zart.Restart(), execution_ids=["x", "other"], canary=1, rate_per_second=0.01
     )
     await until_batch(rig.client, batch.batch_id, "PAUSED")
-    return {"rule_id": rule.rule_id, "breaker_id": breaker_id, "batch_id": batch.batch_id}
+    ids = {"rule_id": rule.rule_id, "breaker_id": breaker_id, "batch_id": batch.batch_id}
+    return {**ids, "task_name": "nobody's"}
 
 
 def test_each_post_of_the_table_is_misspelt_here() -> None:

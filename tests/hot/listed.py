@@ -17,6 +17,7 @@ from hot import (
     pausing,
     reading,
     releasing,
+    retaining,
     verifying,
 )
 from hot.scenario import SCENARIOS, Scenario
@@ -40,5 +41,6 @@ __all__ = [
     "pausing",
     "reading",
     "releasing",
+    "retaining",
     "verifying",
 ]

@@ -118,7 +118,7 @@ ROLES = {
         "ListTaskDefinitions", "GetTaskDefinition",
         "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",
         "GetBatch", "ListBatches", "ListBatchItems", "WatchBatch",
-        "ServerReflectionInfo",
+        "ListRetention", "ServerReflectionInfo",
     },
     "operator": {
         "RetryStep", "CompleteStep", "FailStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
@@ -126,6 +126,7 @@ ROLES = {
         "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
         "CreateBatch", "UpdateBatch", "PauseBatch", "ResumeBatch", "CancelBatch",
     },
+    "admin": {"SetRetention", "UnsetRetention"},
     "starter": {"StartExecution", "BatchStartExecutions", "RunExecution", "CancelExecution"},
     "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip

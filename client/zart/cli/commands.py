@@ -80,6 +80,9 @@ MODULES = {
     "batches": {
         "batch": "Do one operation on many executions, or on steps of them.",
     },
+    "retention": {
+        "retention": "For how long finished executions are kept before they are removed.",
+    },
     "verify": {
         "verify": (
             "Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."

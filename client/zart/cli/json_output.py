@@ -39,12 +39,14 @@ def _readable(status: status_pb2.Status) -> status_pb2.Status:
 class ListWriter:
     """Writes the pages of a list as one answer, each as it comes.
 
-    Every answer of a list has its items and next_page_token, and nothing else.
+    Every answer of a list has its items and next_page_token; of anything else nothing is told.
     """
 
     def __init__(self, screen: Screen, answer: type[Message]) -> None:
         self._screen = screen
-        (self._items,) = (f for f in answer.DESCRIPTOR.fields if f.message_type is not None)
+        (self._items,) = (
+            f for f in answer.DESCRIPTOR.fields if f.message_type is not None and f.is_repeated
+        )
         self._screen.json(f'{{\n  "{self._items.json_name}": [', end="")
         self._is_empty = True
 

@@ -19,6 +19,7 @@ from zart.v1 import (
     dispatch_service_pb2,
     error_reason_pb2,
     execution_service_pb2,
+    retention_service_pb2,
 )
 
 _ROOTS = (
@@ -30,6 +31,7 @@ _ROOTS = (
     error_details_pb2,  # what the details of a status are, which no proto of ours imports
     error_reason_pb2,
     execution_service_pb2,
+    retention_service_pb2,
 )
 
 

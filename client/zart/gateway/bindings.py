@@ -22,6 +22,7 @@ from zart.v1 import (
     breaker_service_pb2,
     dispatch_service_pb2,
     execution_service_pb2,
+    retention_service_pb2,
 )
 
 # The segments that we understand: text, and in braces a field of the request or of what is in it.
@@ -71,6 +72,7 @@ def all_services() -> list[ServiceDescriptor]:
         breaker_service_pb2,
         dispatch_service_pb2,
         execution_service_pb2,
+        retention_service_pb2,
     )
     return [
         service for module in modules for service in module.DESCRIPTOR.services_by_name.values()

@@ -67,6 +67,12 @@ from zart.models.pauses import (
     WatchedPauseRule,
 )
 from zart.models.request_warnings import RequestWarning
+from zart.models.retention import (
+    RetentionSet,
+    RetentionUnset,
+    ServerRetention,
+    TaskRetention,
+)
 from zart.models.statuses import (
     AttemptStatus,
     BatchItemStatus,
@@ -152,6 +158,8 @@ __all__ = [
     "ResolvedInDoubt",
     "Restarted",
     "Resumed",
+    "RetentionSet",
+    "RetentionUnset",
     "RetriedStep",
     "Retry",
     "RuleAttempt",
@@ -161,6 +169,7 @@ __all__ = [
     "RunSide",
     "RunStatus",
     "RunTrigger",
+    "ServerRetention",
     "StatusCount",
     "Step",
     "StepError",
@@ -169,6 +178,7 @@ __all__ = [
     "StepStatus",
     "StepStatusCount",
     "TaskDefinition",
+    "TaskRetention",
     "UpdatedPauseRule",
     "WarningKind",
     "WatchUntil",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from zart.models.executions import FencedStep, StepError
 from zart.models.statuses import (
@@ -44,6 +44,11 @@ class OperationMade:
     corrected_input_steps: tuple[str, ...] = ()
     resolution: StepResolution = StepResolution.UNSPECIFIED
     finding: str = ""
+    keep_for: timedelta | None = None
+    removed_executions: int = 0
+    removed_runs: int = 0
+    removed_operations: int = 0
+    ended_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,9 @@ class OperationKind(_Status):
     STOP_RELEASE = "STOP_RELEASE"
     RESOLVE_IN_DOUBT = "RESOLVE_IN_DOUBT"
     RELEASE_END = "RELEASE_END"
+    SET_RETENTION = "SET_RETENTION"
+    UNSET_RETENTION = "UNSET_RETENTION"
+    PURGE = "PURGE"
 
 
 class WarningKind(_Status):

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -86,6 +87,14 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """ResolveInDoubt."""
     OPERATION_KIND_RELEASE_END: _OperationKind.ValueType  # 27
     """A rule that was RELEASING has let all steps go; by whoever began the release."""
+    OPERATION_KIND_SET_RETENTION: _OperationKind.ValueType  # 28
+    """SetRetention."""
+    OPERATION_KIND_UNSET_RETENTION: _OperationKind.ValueType  # 29
+    """UnsetRetention."""
+    OPERATION_KIND_PURGE: _OperationKind.ValueType  # 30
+    """Finished executions of a task were removed, or operations: one record a day, task and caller,
+    which is added to as long as the day (UTC) lasts. Triggered by `retention` where nobody asked.
+    """
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What was done."""
@@ -148,6 +157,14 @@ OPERATION_KIND_RESOLVE_IN_DOUBT: OperationKind.ValueType  # 14
 """ResolveInDoubt."""
 OPERATION_KIND_RELEASE_END: OperationKind.ValueType  # 27
 """A rule that was RELEASING has let all steps go; by whoever began the release."""
+OPERATION_KIND_SET_RETENTION: OperationKind.ValueType  # 28
+"""SetRetention."""
+OPERATION_KIND_UNSET_RETENTION: OperationKind.ValueType  # 29
+"""UnsetRetention."""
+OPERATION_KIND_PURGE: OperationKind.ValueType  # 30
+"""Finished executions of a task were removed, or operations: one record a day, task and caller,
+which is added to as long as the day (UTC) lasts. Triggered by `retention` where nobody asked.
+"""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 class _OperationStatus:
@@ -399,7 +416,8 @@ Global___RuleHold: _TypeAlias = RuleHold  # noqa: Y015
 @_typing.final
 class Operation(_message.Message):
     """One mutation that committed; or that was only planned, or refused, as its status says. Never
-    changed, never deleted.
+    changed, but for the PURGE of a day while that lasts; deleted only when it is older than operations
+    are kept (ZART_OPERATIONS_RETENTION), if that is set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -575,6 +593,11 @@ class OperationMade(_message.Message):
     CORRECTED_INPUT_STEPS_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     FINDING_FIELD_NUMBER: _builtins.int
+    KEEP_FOR_FIELD_NUMBER: _builtins.int
+    REMOVED_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    REMOVED_RUNS_FIELD_NUMBER: _builtins.int
+    REMOVED_OPERATIONS_FIELD_NUMBER: _builtins.int
+    ENDED_BEFORE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -589,6 +612,12 @@ class OperationMade(_message.Message):
     """Of CompleteStep: whether the step was completed or skipped."""
     finding: _builtins.str
     """What was found out about the attempt: happened or did_not_happen."""
+    removed_executions: _builtins.int
+    """Of PURGE: how many executions were removed."""
+    removed_runs: _builtins.int
+    """How many runs they had."""
+    removed_operations: _builtins.int
+    """How many operations were removed."""
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -605,6 +634,14 @@ class OperationMade(_message.Message):
     def corrected_input_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps whose inputs were corrected, in the graph's order. What they are stands with the run."""
 
+    @_builtins.property
+    def keep_for(self) -> _duration_pb2.Duration:
+        """Of SetRetention: for how long finished executions are kept from then on; unset: for ever."""
+
+    @_builtins.property
+    def ended_before(self) -> _timestamp_pb2.Timestamp:
+        """What was removed had ended, or of operations was done, before this."""
+
     def __init__(
         self,
         *,
@@ -619,10 +656,15 @@ class OperationMade(_message.Message):
         corrected_input_steps: _abc.Iterable[_builtins.str] | None = ...,
         resolution: _execution_pb2.StepResolution.ValueType = ...,
         finding: _builtins.str = ...,
+        keep_for: _duration_pb2.Duration | None = ...,
+        removed_executions: _builtins.int = ...,
+        removed_runs: _builtins.int = ...,
+        removed_operations: _builtins.int = ...,
+        ended_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "expires_at", b"expires_at", "is_exempt", b"is_exempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "ended_before", b"ended_before", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "keep_for", b"keep_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "expires_at", b"expires_at", "finding", b"finding", "is_exempt", b"is_exempt", "max_attempts", b"max_attempts", "preserved", b"preserved", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "ended_before", b"ended_before", "expires_at", b"expires_at", "finding", b"finding", "is_exempt", b"is_exempt", "keep_for", b"keep_for", "max_attempts", b"max_attempts", "preserved", b"preserved", "removed_executions", b"removed_executions", "removed_operations", b"removed_operations", "removed_runs", b"removed_runs", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
     _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015

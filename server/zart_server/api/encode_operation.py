@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from google.rpc import code_pb2
 
 from zart.v1 import audit_service_pb2 as pb
@@ -56,6 +58,13 @@ def operation(item: Operation) -> pb.Operation:
             corrected_input_steps=made.corrected_input_steps,
             resolution=RESOLUTION[made.resolution],
             finding=made.finding,
+            keep_for=encode.duration(timedelta(seconds=made.keep_seconds))
+            if made.keep_seconds
+            else None,
+            removed_executions=made.removed_executions,
+            removed_runs=made.removed_runs,
+            removed_operations=made.removed_operations,
+            ended_before=encode.timestamp(made.ended_before),
         ),
         principal=item.principal,
         status=_STATUS[item.status],

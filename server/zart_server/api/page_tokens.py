@@ -19,6 +19,7 @@ from zart.v1.execution_service_pb2 import (
     ListExecutionsRequest,
     ListTaskDefinitionsRequest,
 )
+from zart.v1.retention_service_pb2 import ListRetentionRequest
 from zart_server.api.checks import Checks
 from zart_server.api.fields import name_of
 from zart_server.domain.errors import InvalidField
@@ -39,6 +40,7 @@ ListRequest: TypeAlias = (
     | ListBreakersRequest
     | ListBatchesRequest
     | ListBatchItemsRequest
+    | ListRetentionRequest
 )
 
 

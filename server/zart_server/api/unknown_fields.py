@@ -22,6 +22,7 @@ _REFUSING = (
     "/zart.v1.AdminService/",
     "/zart.v1.BatchService/",
     "/zart.v1.BreakerService/",
+    "/zart.v1.RetentionService/",
     "/zart.v1.ExecutionService/CancelExecution",
 )
 _FILTER = "filter"  # a field of this name is a selection: one condition fewer selects more

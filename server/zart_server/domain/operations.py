@@ -41,6 +41,9 @@ class OperationKind(StrEnum):
     STOP_RELEASE = "stop_release"
     RESOLVE_IN_DOUBT = "resolve_in_doubt"
     RELEASE_END = "release_end"
+    SET_RETENTION = "set_retention"
+    UNSET_RETENTION = "unset_retention"
+    PURGE = "purge"
 
 
 class OperationStatus(StrEnum):
@@ -89,6 +92,11 @@ class Made:
     corrected_input_steps: tuple[str, ...] = ()
     resolution: StepResolution | None = None
     finding: str = ""
+    keep_seconds: float = 0.0  # 0: for ever
+    removed_executions: int = 0
+    removed_runs: int = 0
+    removed_operations: int = 0
+    ended_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Changes:
     cursors: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
     batches: bool = False  # batches were made or changed: told on this server only
     abandoned: Counter[str] = field(default_factory=Counter)  # attempts broken off, by task
+    retention: bool = False  # another time is set to keep executions for: likewise
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
@@ -47,5 +48,10 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(
-            self.lanes or self.runs or self.rules or self.batches or self.due_in is not None
+            self.lanes
+            or self.runs
+            or self.rules
+            or self.batches
+            or self.retention
+            or self.due_in is not None
         )

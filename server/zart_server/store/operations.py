@@ -166,8 +166,9 @@ def made_from_json(text: str | None) -> Made:
     values: dict[str, Any] = json.loads(text) if text else {}
     for key in ("effective_rerun", "preserved", "corrected_input_steps"):
         values[key] = tuple(values.get(key, ()))
-    if "expires_at" in values:
-        values["expires_at"] = datetime.fromisoformat(values["expires_at"])
+    for key in ("expires_at", "ended_before"):
+        if key in values:
+            values[key] = datetime.fromisoformat(values[key])
     if "resolution" in values:
         values["resolution"] = StepResolution(values["resolution"])
     # A newer server may have made more.

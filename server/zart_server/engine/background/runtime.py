@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zart_server.domain.retention import Kept
 from zart_server.engine.background.batch_watches import BatchWatches
 from zart_server.engine.background.batches import Batches
 from zart_server.engine.background.breakers import Breakers
@@ -9,6 +10,7 @@ from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
+from zart_server.engine.background.retention import Retention
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -25,7 +27,7 @@ class Runtime:
     """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
 
     def __init__(
-        self, db: Database, room: WaitingRoom, refusal_of: RefusalOf, tally: Tally
+        self, db: Database, room: WaitingRoom, refusal_of: RefusalOf, tally: Tally, kept: Kept
     ) -> None:
         self.db = db
         self.dispatch = Dispatch(db, room, tally)
@@ -41,6 +43,8 @@ class Runtime:
         self.breakers = Breakers(db, self.dispatch.completions)
         self.batches = Batches(db, refusal_of)
         self.batch_watches = BatchWatches(db)
+        self.kept = kept
+        self.retention = Retention(db, kept)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -58,6 +62,7 @@ class Runtime:
         self.breakers.start()
         self.releases.start()
         self.batches.start()
+        self.retention.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
@@ -76,6 +81,7 @@ class Runtime:
         await self.breakers.stop()
         await self.releases.stop()
         await self.batches.stop()
+        await self.retention.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:
@@ -104,6 +110,8 @@ class Runtime:
         if changes.batches:
             self.batches.kick()
             self.batch_watches.look()
+        if changes.retention:
+            self.retention.kick()
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 

@@ -44,8 +44,11 @@ async def record_in_general(
     """
     ending = _Ending(tx, batch.runs, batch.definitions, batch.outcomes, swept=swept)
     ended = await ending.end(batch.firsts, wait=wait) if batch.firsts else set[int]()
-    locked = {lease.run_key for lease in batch.firsts} - ending.locked.keys()
-    return await conclude(tx, batch, ended, ending.took, ending.tasks, locked, swept=swept)
+    # Of a run that was waited for and is not locked there is nothing left: it was removed.
+    others = (
+        set[int]() if wait else {lease.run_key for lease in batch.firsts} - ending.locked.keys()
+    )
+    return await conclude(tx, batch, ended, ending.took, ending.tasks, others, swept=swept)
 
 
 @dataclass

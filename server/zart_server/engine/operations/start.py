@@ -8,7 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from zart_server.domain.commands import StartExecution, StartResult
-from zart_server.domain.errors import ExecutionExists, TaskDefinitionNotFound, ZartError
+from zart_server.domain.errors import (
+    ExecutionExists,
+    StoreConflict,
+    TaskDefinitionNotFound,
+    ZartError,
+)
 from zart_server.domain.model import Execution, IfExists, RunStatus
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.begin_runs import NewRun, begin_runs
@@ -125,8 +130,10 @@ def _result(
         return begun(item, new.created_at)
     there = existing.get(execution_id)
     if there is None:
-        # Only an item without a definition is neither started nor there.
-        return graph if isinstance(graph, ZartError) else TaskDefinitionNotFound(item.task_name)
+        if isinstance(graph, ZartError):
+            return graph
+        # Its id was taken when it was to be inserted, and that execution was removed since.
+        raise StoreConflict
     if item.if_exists is IfExists.RETURN and there.task_name == item.task_name:
         return there
     return ExecutionExists(execution_id, there.task_name)

@@ -1,0 +1,66 @@
+"""The calls of RetentionService."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from zart.calls.call import Call, ListCall, page_reader, reader, span
+from zart.models import RetentionSet, RetentionUnset, ServerRetention, TaskRetention
+from zart.v1 import retention_service_pb2 as pb
+
+_METHODS = pb.DESCRIPTOR.services_by_name["RetentionService"].methods_by_name
+
+
+def set_retention(
+    task_name: str,
+    keep_for: float | timedelta | None,
+    *,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[RetentionSet]:
+    """Set for how long finished executions of a task are kept: seconds or a timedelta.
+
+    None: for ever, whatever the servers are set to. Raises InvalidField.
+    """
+    request = pb.SetRetentionRequest(
+        task_name=task_name,
+        keep_for=None if keep_for is None else span(keep_for),
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["SetRetention"], request, reader(RetentionSet))
+
+
+def unset_retention(
+    task_name: str,
+    *,
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[RetentionUnset]:
+    """Have what the servers are set to hold of a task again. Raises InvalidField."""
+    request = pb.UnsetRetentionRequest(
+        task_name=task_name,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["UnsetRetention"], request, reader(RetentionUnset))
+
+
+def list_retention(*, page_size: int = 0, page_token: str = "") -> ListCall[TaskRetention]:
+    """List for how long finished executions are kept, of the tasks for which that is set."""
+    request = pb.ListRetentionRequest(page_size=page_size, page_token=page_token)
+    return ListCall(_METHODS["ListRetention"], request, page_reader(TaskRetention, "tasks"))
+
+
+def get_retention() -> Call[ServerRetention]:
+    """Tell for how long executions of all other tasks are kept, and operations."""
+    request = pb.ListRetentionRequest(page_size=1)
+    return Call(_METHODS["ListRetention"], request, reader(ServerRetention))

@@ -1,0 +1,97 @@
+"""The commands of retention: for how long finished executions are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from zart.calls import retention as calls
+from zart.cli.completing import task_names
+from zart.cli.options import Limit, example, mutates, reads
+from zart.cli.render import when
+from zart.cli.session import Session
+from zart.cli.tables import TEXT, Column
+from zart.cli.values import span_of
+from zart.models import RetentionSet, RetentionUnset, ServerRetention, TaskRetention
+
+app = typer.Typer()
+retention = typer.Typer(
+    help="For how long finished executions are kept before they are removed.",
+    epilog=example("retention list"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(retention, name="retention")
+
+_FOR_EVER = "forever"
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+Task = Annotated[str, typer.Argument(metavar="TASK", autocompletion=task_names)]
+_SHOWN = (
+    Column("TASK"),
+    Column("KEPT FOR"),
+    Column("SET", rank=1),
+    Column("BY", rank=2),
+    Column("REASON", rank=3, words=TEXT),
+)
+
+
+def kept_for(span: timedelta | None) -> str:
+    """Write for how long something is kept."""
+    if span is None:
+        return _FOR_EVER
+    seconds = span.total_seconds()
+    unit, size = next(((u, s) for u, s in _UNITS if seconds % s == 0), ("s", 1))
+    return f"{seconds / size:g}{unit}"
+
+
+def _row(t: TaskRetention) -> Sequence[str]:
+    return (t.task_name, kept_for(t.keep_for), when(t.set_at), t.triggered_by, t.reason)
+
+
+@retention.command("list", epilog=example("retention list"))
+@reads
+def list_(session: Session, limit: Limit = 0) -> None:
+    """List for how long finished executions are kept, by task, and of all others."""
+    session.run_list(calls.list_retention(), limit, _SHOWN, _row)
+    if session.is_json:
+        return
+
+    def show(found: ServerRetention) -> None:
+        session.print(
+            f"all other tasks: {kept_for(found.keep_for)};"
+            f" operations: {kept_for(found.keep_operations_for)}"
+        )
+
+    session.run(calls.get_retention(), show)
+
+
+@retention.command("set", epilog=example("retention set mail 30d"))
+@mutates
+def set_(
+    session: Session,
+    task: Task,
+    keep_for: Annotated[str, typer.Argument(metavar="SPAN", help="30d, 12h, or forever.")],
+) -> None:
+    """Set for how long finished executions of a task are kept."""
+    span = None if keep_for == _FOR_EVER else span_of(keep_for, "SPAN")
+
+    def show(answer: RetentionSet) -> None:
+        found = answer.retention
+        session.print(f"{found.task_name}: kept for {kept_for(found.keep_for)}")
+
+    session.run(calls.set_retention(task, span, **session.mutation.fields), show)
+
+
+@retention.command(epilog=example("retention unset mail"))
+@mutates
+def unset(session: Session, task: Task) -> None:
+    """Have what the servers are set to hold of a task again."""
+
+    def show(answer: RetentionUnset) -> None:
+        was = "nothing was set" if answer.was is None else kept_for(answer.was.keep_for)
+        session.print(f"{task}: unset; until now: {was}")
+
+    session.run(calls.unset_retention(task, **session.mutation.fields), show)

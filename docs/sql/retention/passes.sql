@@ -1,0 +1,11 @@
+-- store/retention/passes.py: take_pass
+-- Have this server go through what has ended, unless another does, or has just done.
+-- Locks: retention_passes.
+UPDATE zart.retention_passes
+SET taken_until = statement_timestamp() + $1::interval
+WHERE taken_until < statement_timestamp() OR taken_until > statement_timestamp() + interval '1 day';
+
+-- store/retention/passes.py: set_pass
+-- Keep other servers, and this one, from taking a pass for so long.
+-- Locks: retention_passes.
+UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval;

@@ -1,0 +1,81 @@
+-- store/retention/removing.py: lock_ended
+-- Lock executions and their current runs, but for those that others have locked.
+-- Locks: executions, if nobody has; runs, if nobody has.
+-- Parameters: execution_keys=$1.
+SELECT e.execution_key FROM (
+    SELECT execution_key FROM zart.executions
+    WHERE execution_key = ANY($1::bigint[])
+    ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
+CROSS JOIN LATERAL (
+    SELECT FROM zart.runs WHERE runs.execution_key = e.execution_key
+    ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r;
+
+-- store/retention/removing.py: remove_ended
+-- Remove executions that the caller has locked, with all that refers to them or to their runs.
+-- Locks: executions, which the caller has locked; runs, the current ones of which the caller has locked; steps; attempts; step_inputs; in_doubt; released_steps; pause_exemptions, of rules that have ended; requests.
+-- Parameters: execution_keys=$1, ended_before=$2, kinds=$3, rpcs=$4.
+WITH at_work AS MATERIALIZED (
+    SELECT b.* FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
+    CROSS JOIN LATERAL (
+        SELECT batch_key, is_prepared, execution_ids FROM zart.batches
+        WHERE status = s.status OFFSET 0) b
+), named AS MATERIALIZED (
+    SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+), old AS MATERIALIZED (
+    SELECT e.execution_key, e.execution_id
+    FROM unnest($1::bigint[]) k(execution_key)
+    CROSS JOIN LATERAL (
+        SELECT execution_key, execution_id FROM zart.executions
+        WHERE execution_key = k.execution_key OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT completed_at FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) r
+    WHERE r.completed_at < $2::timestamptz AND
+        NOT EXISTS (
+            SELECT FROM zart.in_doubt d
+            WHERE d.execution_id = e.execution_id AND d.resolved_at IS NULL OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM at_work b CROSS JOIN LATERAL (
+                SELECT FROM zart.batch_items i
+                WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
+        AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+), gone AS MATERIALIZED (
+    SELECT run_key FROM zart.runs
+    WHERE execution_key = ANY(ARRAY(SELECT execution_key FROM old))
+), steps AS (
+    DELETE FROM zart.steps WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), attempts AS (
+    DELETE FROM zart.attempts WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), step_inputs AS (
+    DELETE FROM zart.step_inputs WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), in_doubt AS (
+    DELETE FROM zart.in_doubt WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), released_steps AS (
+    DELETE FROM zart.released_steps WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), runs AS (
+    DELETE FROM zart.runs WHERE run_key = ANY(ARRAY(SELECT run_key FROM gone))
+), executions AS (
+    DELETE FROM zart.executions
+    WHERE execution_key = ANY(ARRAY(SELECT execution_key FROM old))
+), pause_exemptions AS (
+    DELETE FROM zart.pause_exemptions WHERE ctid = ANY(ARRAY(
+        SELECT x.row FROM old o
+        CROSS JOIN LATERAL (
+            SELECT ctid AS row, rule_key FROM zart.pause_exemptions
+            WHERE execution_id = o.execution_id OFFSET 0) x
+        CROSS JOIN LATERAL (
+            SELECT FROM zart.pause_rules
+            WHERE rule_key = x.rule_key AND deleted_at IS NOT NULL OFFSET 0) p))
+), requests AS (
+    DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(
+        SELECT q.row FROM old o
+        CROSS JOIN LATERAL unnest($3::text[], $4::text[]) k(kind, rpc)
+        CROSS JOIN LATERAL (
+            SELECT principal, request_id FROM zart.operations
+            WHERE execution_id = o.execution_id AND kind = k.kind OFFSET 0) p
+        CROSS JOIN LATERAL (
+            SELECT ctid AS row FROM zart.requests
+            WHERE caller = p.principal AND rpc = k.rpc AND request_id = p.request_id
+            OFFSET 0) q))
+)
+SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone);

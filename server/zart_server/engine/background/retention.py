@@ -1,0 +1,218 @@
+"""Removes finished executions, and operations, that are older than they are kept.
+
+Where nothing is set, this looks once a minute whether something is, and does no more. One server at
+a time goes through what has ended, task by task; what it knows of its way, such as how far it has
+come, only saves looking. A piece is one transaction that is right whoever else is at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from zart_server.domain.errors import ZartError
+from zart_server.domain.model import RunStatus
+from zart_server.domain.retention import BY_ITSELF, Kept, Removed
+from zart_server.engine.operations.remove_ended import remove_piece
+from zart_server.store.db import Database
+from zart_server.store.retention.finding import (
+    FINISHED,
+    Looked,
+    Position,
+    find_ended,
+    next_task,
+)
+from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
+from zart_server.store.retention.passes import set_pass, take_pass
+from zart_server.store.retention.records import forget_records, record_removed
+from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.tasks import read_kept
+
+_log = logging.getLogger(__name__)
+_LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
+_TAKEN = timedelta(minutes=1)  # a server that says nothing for so long is gone
+_LEAST_REST, _MOST_REST = 10.0, 600.0  # seconds between two passes
+_REST = 20.0  # times as long as the pass looked without removing anything
+_MOST, _FEWEST = 500, 20  # executions of each status in a piece
+_LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
+# The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
+# ends; never so much that dispatchers go short of a database.
+_LEAST_SHARE, _MOST_SHARE = 0.05, 0.5
+_LATE = 300.0  # seconds: overdue by so much it takes its largest share
+
+
+class _Due(NamedTuple):
+    """What a pass goes by. ``keep`` has the tasks for which something else is set."""
+
+    now: datetime
+    kept: Kept
+    keep: dict[str, timedelta | None]
+
+    def ended_before(self, task_name: str) -> datetime | None:
+        """Return before when an execution of a task has to have ended to go; None: none goes."""
+        keep = self.keep.get(task_name, self.kept.executions)
+        return None if keep is None else self.now - keep
+
+    def __bool__(self) -> bool:
+        return any((*self.kept, *self.keep.values()))
+
+
+class Retention:
+    """The removal of what has been kept for long enough, as one server does it."""
+
+    def __init__(self, db: Database, kept: Kept) -> None:
+        self._db = db
+        self._kept = kept
+        self._kicked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._limit = _MOST
+        self._after = dict.fromkeys(TABLES, 0)
+
+    def start(self) -> None:
+        """Begin the loop."""
+        self._task = asyncio.create_task(self._run(), name="retention")
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and another server does it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def kick(self) -> None:
+        """Have the loop look now."""
+        self._kicked.set()
+
+    async def _run(self) -> None:
+        while True:
+            pause = _LOOK_EVERY
+            try:
+                pause = await self.tick()
+            except ZartError as error:
+                _log.warning("the removal of what has ended has to wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - told in full; it goes on
+                _log.exception("the removal of what has ended failed; it goes on")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._kicked.wait()
+            self._kicked.clear()
+
+    async def tick(self) -> float:
+        """Go through what has ended, if it is this server's turn; return seconds until the next."""
+        due = await self._look()
+        if not due:
+            return _LOOK_EVERY
+        async with self._db.autocommit() as connection:
+            if not await take_pass(connection, _TAKEN):
+                return _LEAST_REST
+        begun = time.monotonic()
+        removed = await self._go_through(due)
+        idle = 0.0 if removed else time.monotonic() - begun
+        rest = min(max(_LEAST_REST, idle * _REST), _MOST_REST)
+        async with self._db.autocommit() as connection:
+            await set_pass(connection, timedelta(seconds=rest))
+        return rest
+
+    async def _look(self) -> _Due:
+        async with self._db.autocommit() as connection:
+            now, keep = await read_kept(connection)
+        return _Due(now, self._kept, keep)
+
+    async def _go_through(self, due: _Due) -> bool:
+        """Remove what may go; return whether anything was."""
+        is_any = False
+        async for task_name in self._tasks(due):
+            ended_before = due.ended_before(task_name)
+            if ended_before is not None:
+                is_any |= await self._remove_executions(task_name, ended_before)
+        if due.kept.operations is not None:
+            is_any |= await self._remove_operations(due.now - due.kept.operations)
+        return is_any
+
+    async def _tasks(self, due: _Due) -> AsyncIterator[str]:
+        """Yield the tasks of which something may go."""
+        if due.kept.executions is None:
+            for task_name in sorted(due.keep):
+                yield task_name
+            return
+        last = ""
+        while True:
+            async with self._db.autocommit() as connection:
+                found = await next_task(connection, last)
+            if found is None:
+                return
+            yield found
+            last = found
+
+    async def _remove_executions(self, task_name: str, ended_before: datetime) -> bool:
+        after = dict.fromkeys(FINISHED, Position())
+        total = 0
+        while after:
+            begun = time.monotonic()
+            async with self._db.autocommit() as connection:
+                looked = await find_ended(connection, task_name, after, ended_before, self._limit)
+                overdue = max((one.overdue for one in looked), default=0.0)
+                removed = Removed()
+                if overdue > 0:
+                    tx = await connection.begin(f"BEGIN;{OPEN_DOOR}")
+                    await set_pass(tx, _TAKEN)
+                    removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
+            total += removed.executions
+            after = _next_positions(after, looked, self._limit)
+            if looked:
+                await self._rest(time.monotonic() - begun, overdue)
+        if total:
+            _log.info("removed %d finished executions of %s", total, task_name)
+        return total > 0
+
+    async def _rest(self, took: float, overdue: float) -> None:
+        """Leave the database to others for a while, after a piece that took so long."""
+        if took > _LONG:
+            self._limit = max(_FEWEST, self._limit // 2)
+        else:
+            self._limit = min(_MOST, self._limit * 2)
+        share = min(max(overdue / _LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
+        await asyncio.sleep(took * (1 / share - 1))
+
+    async def _remove_operations(self, before: datetime) -> bool:
+        total = 0
+        for table in TABLES:
+            is_more = True
+            while is_more:
+                begun = time.monotonic()
+                async with self._db.transaction(first=OPEN_DOOR) as tx:
+                    await set_pass(tx, _TAKEN)
+                    after = self._after[table]
+                    piece = await remove_operations(tx, table, after, before, _MOST)
+                    if piece.removed:
+                        gone = Removed(operations=piece.removed)
+                        await record_removed(tx, "", BY_ITSELF, gone, before)
+                self._after[table], is_more = piece.until, piece.is_more
+                total += piece.removed
+                await self._rest(time.monotonic() - begun, _LATE)
+        while True:
+            begun = time.monotonic()
+            async with self._db.transaction(first=OPEN_DOOR) as tx:
+                await set_pass(tx, _TAKEN)
+                await forget_records(tx)
+                is_more = await remove_batches(tx, before, _MOST)
+            if not is_more:
+                break
+            await self._rest(time.monotonic() - begun, _LATE)
+        if total:
+            _log.info("removed %d operations", total)
+        return total > 0
+
+
+def _next_positions(
+    after: Mapping[RunStatus, Position], looked: Sequence[Looked], limit: int
+) -> dict[RunStatus, Position]:
+    """Return where to go on, for those statuses of which there may be more."""
+    counts = Counter(one.status for one in looked)
+    last = {one.status: one.position for one in looked}
+    return {status: last[status] for status in after if counts[status] == limit}

@@ -1,0 +1,1 @@
+"""For how long finished executions are kept, and their removal."""

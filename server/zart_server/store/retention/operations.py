@@ -1,0 +1,87 @@
+"""Removes operations that are older than they are kept, and batches that ended before that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.store.connection import Tx
+from zart_server.store.statement import Statement
+
+
+class RemovedPiece(NamedTuple):
+    """How many were removed, the last that was looked at, and whether older ones may follow."""
+
+    removed: int
+    until: int
+    is_more: bool
+
+
+# Keys are given out in the order of time: where one is young, so are those that follow.
+_REMOVE = {
+    table: Statement(
+        f"""
+        WITH page AS MATERIALIZED (
+            SELECT operation_key, created_at < :before::timestamptz AS is_old FROM zart.{table}
+            WHERE operation_key > :after::bigint ORDER BY operation_key LIMIT :limit::bigint
+        ), gone AS (
+            DELETE FROM zart.{table} WHERE operation_key = ANY(ARRAY(
+                SELECT operation_key FROM page WHERE is_old))
+            RETURNING operation_key
+        )
+        SELECT (SELECT count(*) FROM gone), COALESCE(max(operation_key), :after),
+            count(*) = :limit AND bool_or(is_old)
+        FROM page
+        """,
+        locks=(table,),
+    )
+    for table in ("operations", "operation_attempts")
+}
+TABLES = tuple(_REMOVE)
+
+
+async def remove_operations(
+    tx: Tx, table: str, after: int, before: datetime, limit: int
+) -> RemovedPiece:
+    """Remove, of the next operations, or attempts at some, those that are older than a time."""
+    statement = _REMOVE[table]
+    row = await tx.fetchrow(
+        statement.text, *statement.arguments(after=after, before=before, limit=limit)
+    )
+    return RemovedPiece(*(row or ()))
+
+
+_ITEMS = Statement(
+    """
+    WITH ended AS MATERIALIZED (
+        SELECT b.* FROM unnest(ARRAY['completed', 'cancelled']) s(status) CROSS JOIN LATERAL (
+            SELECT batch_key, completed_at FROM zart.batches
+            WHERE status = s.status ORDER BY status, batch_key LIMIT 100) b
+        WHERE completed_at < :before::timestamptz ORDER BY batch_key LIMIT 1
+    ), items AS MATERIALIZED (
+        SELECT i.* FROM ended e CROSS JOIN LATERAL (
+            SELECT batch_key, item_no FROM zart.batch_items WHERE batch_key = e.batch_key
+            ORDER BY batch_key, item_no LIMIT :limit::bigint) i
+    ), gone AS (
+        DELETE FROM zart.batch_items WHERE ctid = ANY(ARRAY(
+            SELECT i.row FROM items CROSS JOIN LATERAL (
+                SELECT ctid AS row FROM zart.batch_items
+                WHERE batch_key = items.batch_key AND item_no = items.item_no OFFSET 0) i))
+    ), emptied AS (
+        DELETE FROM zart.batches WHERE batch_key = ANY(ARRAY(
+            SELECT batch_key FROM ended e
+            WHERE (SELECT count(*) FROM items WHERE items.batch_key = e.batch_key) < :limit))
+    )
+    SELECT count(*) FROM ended
+    """,
+    locks=("batch_items", "batches"),
+)
+
+
+async def remove_batches(tx: Tx, before: datetime, limit: int) -> bool:
+    """Remove some items of a batch that ended before a time, the batch with its last ones.
+
+    Return whether there was such a batch.
+    """
+    ended: int = await tx.fetchval(_ITEMS.text, *_ITEMS.arguments(before=before, limit=limit))
+    return ended > 0

@@ -1,0 +1,32 @@
+"""The one server at a time that goes through what has ended: it saves work, and guards nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from zart_server.store.connection import Connection
+
+# Far beyond any rest: the clock was set back since.
+_TOO_FAR = "interval '1 day'"
+
+
+async def take_pass(connection: Connection, within: timedelta) -> bool:
+    """Have this server go through what has ended, unless another does, or has just done.
+
+    It is taken for so long; each piece prolongs that.
+    """
+    taken = await connection.execute(
+        "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval"
+        " WHERE taken_until < statement_timestamp()"
+        f" OR taken_until > statement_timestamp() + {_TOO_FAR}",
+        within,
+    )
+    return taken > 0
+
+
+async def set_pass(connection: Connection, within: timedelta) -> None:
+    """Keep other servers, and this one, from taking a pass for so long."""
+    await connection.execute(
+        "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval",
+        within,
+    )

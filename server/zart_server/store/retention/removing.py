@@ -1,0 +1,136 @@
+"""Removes finished executions whole: whatever refers to them, or to their runs, in one statement.
+
+Through the door of append-only: the transaction begins with ``OPEN_DOOR``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from zart_server.domain.retention import RPC_OF, Removed
+from zart_server.store.connection import Tx
+from zart_server.store.statement import Statement
+
+OPEN_DOOR = "SET LOCAL zart.purge = 'on';"
+# What has a run_key and goes with the run. zart.dead_steps goes by a trigger; zart.queue, leases
+# and held have no rows of a finished run; zart.batch_items go with their batches.
+OF_RUNS = ("steps", "attempts", "step_inputs", "in_doubt", "released_steps")
+
+_LOCK = Statement(
+    """
+    SELECT e.execution_key FROM (
+        SELECT execution_key FROM zart.executions
+        WHERE execution_key = ANY(:execution_keys::bigint[])
+        ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
+    CROSS JOIN LATERAL (
+        SELECT FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r
+    """,
+    locks=("executions, if nobody has", "runs, if nobody has"),
+)
+
+
+async def lock_ended(tx: Tx, execution_keys: Sequence[int]) -> list[int]:
+    """Lock executions and their current runs, but for those that others have locked."""
+    rows = await tx.fetch(_LOCK.text, *_LOCK.arguments(execution_keys=execution_keys))
+    return [row[0] for row in rows]
+
+
+# Of the execution e: an unfinished batch names it.
+_AT_WORK = """
+    at_work AS MATERIALIZED (
+        SELECT b.* FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
+        CROSS JOIN LATERAL (
+            SELECT batch_key, is_prepared, execution_ids FROM zart.batches
+            WHERE status = s.status OFFSET 0) b
+    ), named AS MATERIALIZED (
+        SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+    )
+"""
+_MAY_GO = """
+    NOT EXISTS (
+        SELECT FROM zart.in_doubt d
+        WHERE d.execution_id = e.execution_id AND d.resolved_at IS NULL OFFSET 0)
+    AND NOT EXISTS (
+        SELECT FROM at_work b CROSS JOIN LATERAL (
+            SELECT FROM zart.batch_items i
+            WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
+    AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+"""
+_GONE = "ANY(ARRAY(SELECT run_key FROM gone))"
+_OF_RUNS = ", ".join(
+    f"""{table} AS (
+        DELETE FROM zart.{table} WHERE run_key = {_GONE}
+    )"""
+    for table in OF_RUNS
+)
+_REMOVE = Statement(
+    f"""
+    WITH {_AT_WORK}, old AS MATERIALIZED (
+        SELECT e.execution_key, e.execution_id
+        FROM unnest(:execution_keys::bigint[]) k(execution_key)
+        CROSS JOIN LATERAL (
+            SELECT execution_key, execution_id FROM zart.executions
+            WHERE execution_key = k.execution_key OFFSET 0) e
+        CROSS JOIN LATERAL (
+            SELECT completed_at FROM zart.runs WHERE runs.execution_key = e.execution_key
+            ORDER BY run_number DESC LIMIT 1) r
+        WHERE r.completed_at < :ended_before::timestamptz AND {_MAY_GO}
+    ), gone AS MATERIALIZED (
+        SELECT run_key FROM zart.runs
+        WHERE execution_key = ANY(ARRAY(SELECT execution_key FROM old))
+    ), {_OF_RUNS}, runs AS (
+        DELETE FROM zart.runs WHERE run_key = {_GONE}
+    ), executions AS (
+        DELETE FROM zart.executions
+        WHERE execution_key = ANY(ARRAY(SELECT execution_key FROM old))
+    ), pause_exemptions AS (
+        DELETE FROM zart.pause_exemptions WHERE ctid = ANY(ARRAY(
+            SELECT x.row FROM old o
+            CROSS JOIN LATERAL (
+                SELECT ctid AS row, rule_key FROM zart.pause_exemptions
+                WHERE execution_id = o.execution_id OFFSET 0) x
+            CROSS JOIN LATERAL (
+                SELECT FROM zart.pause_rules
+                WHERE rule_key = x.rule_key AND deleted_at IS NOT NULL OFFSET 0) p))
+    ), requests AS (
+        DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(
+            SELECT q.row FROM old o
+            CROSS JOIN LATERAL unnest(:kinds::text[], :rpcs::text[]) k(kind, rpc)
+            CROSS JOIN LATERAL (
+                SELECT principal, request_id FROM zart.operations
+                WHERE execution_id = o.execution_id AND kind = k.kind OFFSET 0) p
+            CROSS JOIN LATERAL (
+                SELECT ctid AS row FROM zart.requests
+                WHERE caller = p.principal AND rpc = k.rpc AND request_id = p.request_id
+                OFFSET 0) q))
+    )
+    SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
+    """,
+    locks=(
+        "executions, which the caller has locked",
+        "runs, the current ones of which the caller has locked",
+        *OF_RUNS,
+        "pause_exemptions, of rules that have ended",
+        "requests",
+    ),
+)
+
+
+async def remove_ended(tx: Tx, execution_keys: Sequence[int], ended_before: datetime) -> Removed:
+    """Remove executions that the caller has locked, with all that refers to them or to their runs.
+
+    Only finished ones that ended before a time, have no attempt in doubt, and are in no unfinished
+    batch. What an active rule exempts stays: it is the rule's.
+    """
+    row = await tx.fetchrow(
+        _REMOVE.text,
+        *_REMOVE.arguments(
+            execution_keys=execution_keys,
+            ended_before=ended_before,
+            kinds=[kind.value for kind in RPC_OF],
+            rpcs=list(RPC_OF.values()),
+        ),
+    )
+    return Removed(*(row or ()))

@@ -1,0 +1,59 @@
+"""Retention: what ended is found by the index of lists, and removed by keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hot.explained import Explained
+from hot.scenario import BATCH, scenario
+from zart_server.domain.commands import Caller
+from zart_server.domain.retention import BY_ITSELF, Removed
+from zart_server.engine.operations.remove_ended import remove_piece
+from zart_server.store.retention.finding import FINISHED, Position, find_ended, next_task
+from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
+from zart_server.store.retention.passes import set_pass, take_pass
+from zart_server.store.retention.records import forget_records, record_removed
+from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.tasks import (
+    list_task_retention,
+    read_kept,
+    set_task_retention,
+    unset_task_retention,
+)
+
+_LATER = datetime.now(UTC) + timedelta(days=1)
+
+
+@scenario(1)
+async def going_through_tasks(tx: Explained) -> None:
+    assert await next_task(tx.tx, "") == "many"
+    assert await next_task(tx.tx, "many") is None
+    assert await take_pass(tx.tx, timedelta(minutes=1))
+    await set_pass(tx.tx, timedelta(minutes=1))
+
+
+@scenario(1)
+async def setting_retention(tx: Explained) -> None:
+    assert (await set_task_retention(tx.tx, "many", timedelta(1), Caller())).keep
+    assert len((await read_kept(tx.tx))[1]) == 1
+    assert len((await list_task_retention(tx.tx, None, 10)).items) == 1
+    assert await unset_task_retention(tx.tx, "many")
+
+
+@scenario(BATCH, first=OPEN_DOOR)
+async def removing_what_has_ended(tx: Explained) -> None:
+    after = dict.fromkeys(FINISHED, Position())
+    looked = (await find_ended(tx.tx, "many", after, _LATER, BATCH // 2))[:BATCH]
+    assert len(looked) == BATCH
+    removed = await remove_piece(tx.tx, "many", looked, _LATER, BY_ITSELF)
+    assert 0 < removed.executions == removed.runs < BATCH  # of the others an attempt is in doubt
+
+
+@scenario(BATCH, first=OPEN_DOOR)
+async def removing_operations(tx: Explained) -> None:
+    for table in TABLES:
+        piece = await remove_operations(tx.tx, table, 0, _LATER, BATCH)
+        assert (piece.removed, piece.is_more) == (BATCH, True)
+    await record_removed(tx.tx, "", BY_ITSELF, Removed(operations=BATCH), _LATER)
+    await forget_records(tx.tx)
+    assert not await remove_batches(tx.tx, _LATER, BATCH)
