@@ -110,6 +110,7 @@ class Language:
 
 
 GENERATE = ("buf", "generate", "protos", "--path", "protos/zart")
+NPM = "npm install --no-audit --no-fund --ignore-scripts --no-package-lock"
 LANGUAGES = [
     Language(
         "go",
@@ -119,5 +120,21 @@ LANGUAGES = [
         program=["./order"],
         # No other toolchain is fetched: a Go that is too old is no Go.
         environment={"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"},
+    ),
+    Language(
+        "typescript",
+        tools=["node", "npm"],
+        fetch=[NPM.split()],
+        build=[GENERATE, ["node", "node_modules/typescript/bin/tsc", "-p", "."]],
+        program=["node", "dist/main.js"],
+    ),
+    Language(
+        "java",
+        tools=["java", "mvn"],
+        fetch=[["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]],
+        build=[["mvn", "-q", "-B", "compile"]],
+        program=["java", "-cp", "target/classes:lib/*", "order.Main"],
+        # It runs for seconds: it is not worth while to compile itself well.
+        environment={"MAVEN_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"},
     ),
 ]
