@@ -11,44 +11,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2
 
 from zart import systemd
 from zart.metrics.failures import MetricsError
-from zart.v1 import (
-    admin_service_pb2,
-    admin_service_pb2_grpc,
-    audit_service_pb2,
-    audit_service_pb2_grpc,
-    batch_service_pb2,
-    batch_service_pb2_grpc,
-    breaker_service_pb2,
-    breaker_service_pb2_grpc,
-    dispatch_service_pb2,
-    dispatch_service_pb2_grpc,
-    execution_service_pb2,
-    execution_service_pb2_grpc,
-    retention_service_pb2,
-    retention_service_pb2_grpc,
-)
 from zart.version import installed_version
 from zart_server.api.access import AccessControl
-from zart_server.api.admin import AdminServicer
 from zart_server.api.attempted import refusal_of
-from zart_server.api.audit import AuditServicer
 from zart_server.api.audit_trail import AuditTrail
-from zart_server.api.batch import BatchServicer
-from zart_server.api.breaker import BreakerServicer
-from zart_server.api.dispatch import DispatchServicer
-from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.reading import Reading
-from zart_server.api.reflection import ReflectedPool
-from zart_server.api.retention import RetentionServicer
+from zart_server.api.services import SERVICES, add_services
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
 from zart_server.engine.dispatch.tally import Tally
@@ -66,23 +42,6 @@ from zart_server.store.sessions import SessionRefused
 from zart_server.tls import Certificate
 
 _log = logging.getLogger(__name__)
-_SERVICES = tuple(
-    module.DESCRIPTOR.services_by_name[name].full_name
-    for module, name in (
-        (admin_service_pb2, "AdminService"),
-        (audit_service_pb2, "AuditService"),
-        (batch_service_pb2, "BatchService"),
-        (breaker_service_pb2, "BreakerService"),
-        (dispatch_service_pb2, "DispatchService"),
-        (execution_service_pb2, "ExecutionService"),
-        (retention_service_pb2, "RetentionService"),
-    )
-)
-REGISTERED = (
-    *_SERVICES,
-    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-    reflection.SERVICE_NAME,
-)
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a second server on the port is told so
@@ -152,7 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         interceptors=[CallInterceptor(limits, trail, access)],
         options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
     )
-    health = _add_services(server, runtime, mutations, Reading(db, for_reads))
+    health = add_services(server, runtime, mutations, Reading(db, for_reads))
     try:
         port = (
             server.add_insecure_port(settings.listen)
@@ -165,7 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             f"cannot listen on {settings.listen}: is another server running there?"
             " Stop it, or choose another address with --listen"
         ) from None
-    for service in ("", *_SERVICES):
+    for service in ("", *SERVICES):
         health.set(service, health_pb2.HealthCheckResponse.SERVING)
     runtime.start()
     await server.start()
@@ -194,39 +153,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await db.close()
 
 
-def _add_services(
-    server: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
-) -> Health:
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(mutations, reading, runtime.drains, runtime.rule_watches), server
-    )
-    execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
-        ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server
-    )
-    dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
-        DispatchServicer(runtime.dispatch, mutations), server
-    )
-    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)
-    breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server(
-        BreakerServicer(mutations, reading), server
-    )
-    batch_service_pb2_grpc.add_BatchServiceServicer_to_server(
-        BatchServicer(mutations, reading, runtime.batch_watches), server
-    )
-    retention_service_pb2_grpc.add_RetentionServiceServicer_to_server(
-        RetentionServicer(mutations, reading, runtime.kept), server
-    )
-    health = Health()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(REGISTERED, server, pool=ReflectedPool())
-    return health
-
-
 async def _follow_database(db: Database, health: Health) -> None:
     """Set the health of each service; the process ("") only reports that it is up."""
     kinds = health_pb2.HealthCheckResponse
     async for is_up in db.liveness.follow():
-        for service in _SERVICES:
+        for service in SERVICES:
             health.set(service, kinds.SERVING if is_up else kinds.NOT_SERVING)
 
 

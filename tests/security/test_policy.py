@@ -16,7 +16,7 @@ from issuing import Connect
 import zart
 from zart.testing.server import ServerUnderTest
 from zart_server.api.policy import POLICY, Access
-from zart_server.app import REGISTERED
+from zart_server.api.services import REGISTERED
 from zart_server.domain.identity import Role
 
 HEALTH = "/grpc.health.v1.Health/"

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import in_doubt_pb2, task_definition_pb2
-from zart_server.api.checks import Checks, caller_of
+from zart_server.api.checks import Checks, caller_at_once, caller_of
 from zart_server.api.fields import (
     duration_of,
     has,
@@ -50,6 +50,9 @@ _LONGEST = timedelta(days=366)
 
 def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
     """Decode StartExecution; an inline graph is checked whole."""
+    if not request.steps:
+        with contextlib.suppress(ZartError, KeyError):  # told in full below
+            return _of_a_registered_task(request, caller_at_once(request))
     with Checks() as check:
         if request.if_exists not in _IF_EXISTS:
             check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
@@ -77,14 +80,7 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
         or request.request_id
     ):
         with contextlib.suppress(ZartError, KeyError):  # told in full below
-            return StartExecution(
-                name_of(request.execution_id, "execution_id") if request.execution_id else "",
-                name_of(request.task_name, "task_name"),
-                json_of(request, "payload_kind", "payload"),
-                None,
-                _IF_EXISTS[request.if_exists],
-                batch,
-            )
+            return _of_a_registered_task(request, batch)
     if request.request_id:
         raise InvalidField("request_id", "belongs to the batch, not to an item")
     item = start_execution(request)
@@ -96,6 +92,18 @@ def start_of_batch(request: pb.StartExecutionRequest, batch: Caller) -> StartExe
         item.caller.incident or batch.incident,
     )
     return replace(item, caller=caller)
+
+
+def _of_a_registered_task(request: pb.StartExecutionRequest, caller: Caller) -> StartExecution:
+    """Decode a start without a graph. Raises at the first bad field, of one of several."""
+    return StartExecution(
+        name_of(request.execution_id, "execution_id") if request.execution_id else "",
+        name_of(request.task_name, "task_name"),
+        json_of(request, "payload_kind", "payload"),
+        None,
+        _IF_EXISTS[request.if_exists],
+        caller,
+    )
 
 
 def decode_steps(specs: Sequence[task_definition_pb2.StepSpec], field: str) -> tuple[StepSpec, ...]:

@@ -34,7 +34,18 @@ async def outcome_of(work: asyncio.Future[T]) -> T:
     newer Pythons, log it itself.)
     """
     work.add_done_callback(read)
-    await asyncio.wait([work])
+    if not work.done():
+        done = asyncio.get_running_loop().create_future()
+
+        def tell(_work: asyncio.Future[T]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        work.add_done_callback(tell)
+        try:
+            await done
+        finally:
+            work.remove_done_callback(tell)
     return work.result()
 
 

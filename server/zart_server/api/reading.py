@@ -15,6 +15,7 @@ from zart_server.store.connection import Connection, Tx
 from zart_server.store.db import Database
 
 _PATIENCE = 5.0  # seconds; as long as anybody waits for a connection
+_AT_ONCE = contextlib.nullcontext()
 
 
 class Reading:
@@ -39,7 +40,8 @@ class Reading:
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            # A timeout costs more than a place that is free, for which nobody waits.
+            async with asyncio.timeout(_PATIENCE) if self._places.locked() else _AT_ONCE:
                 await self._places.acquire()
         except TimeoutError:
             raise StoreUnavailable from None
