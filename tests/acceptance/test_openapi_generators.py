@@ -1,35 +1,33 @@
-"""What openapi-generator makes of /openapi.json compiles, in TypeScript and in Go.
+"""What openapi-generator makes of /openapi.json compiles, in TypeScript and in Go, and pauses steps.
 
-Each needs its own tools: Java, and npm or Go. What has compiled is not compiled again until the
-document changes: ``.pytest_cache`` knows.
+Each needs its own tools: Java, and npm or Go. What has compiled is kept below build/openapi until the
+document changes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 import importlib.util
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gateway.sending import gateway_to
+from rig import Rig
+
+from zart.testing.server import ServerUnderTest
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parents[1] / "client" / "zart" / "gateway" / "openapi.json"
+ROOT = HERE.parents[1]
+DOCUMENT = ROOT / "client" / "zart" / "gateway" / "openapi.json"
 _PACKAGE = importlib.util.find_spec("openapi_generator_cli")
-STRICT = [
-    "--noEmit",
-    "--strict",
-    "--target",
-    "es2022",
-    "--lib",
-    "es2022,dom",
-    "--module",
-    "esnext",
-    "--moduleResolution",
-    "bundler",
-]
+# It runs for seconds: it is not worth while to compile itself well.
+_JAVA = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar"]
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="java is not here"),
@@ -37,58 +35,83 @@ pytestmark = [
 ]
 
 
-def generate(generator: str, folder: Path) -> None:
-    assert _PACKAGE is not None
-    assert _PACKAGE.origin is not None
-    jar = Path(_PACKAGE.origin).parent / "openapi-generator.jar"
-    done = subprocess.run(
-        ["java", "-jar", jar, "generate", "-i", DOCUMENT, "-g", generator, "-o", folder],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+@dataclass(frozen=True)
+class Generator:
+    """A generator of openapi-generator's, how its code is compiled, and a program that uses it."""
+
+    name: str
+    tool: str
+    program: str  # where the one in HERE/openapi/name goes
+    fetch: Sequence[str]
+    compile: Sequence[str]
+    run: Sequence[str]
+
+    def compiled(self) -> Path:
+        """Return the folder of what is compiled, compiling it unless that was done before."""
+        if shutil.which(self.tool) is None:
+            pytest.skip(f"{self.tool} is not here")
+        ours = HERE / "openapi" / self.name
+        digest = hashlib.sha256(importlib.metadata.version("openapi-generator-cli").encode())
+        for path in (DOCUMENT, *sorted(ours.iterdir())):
+            digest.update(path.read_bytes())
+        folder = ROOT / "build" / "openapi" / f"{self.name}-{digest.hexdigest()[:16]}"
+        if (folder / ".compiled").exists():
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        assert _PACKAGE is not None
+        assert _PACKAGE.origin is not None
+        jar = str(Path(_PACKAGE.origin).parent / "openapi-generator.jar")
+        folder.mkdir(parents=True)
+        output([*_JAVA, jar, "generate", "-i", str(DOCUMENT), "-g", self.name, "-o", "."], folder)
+        for path in ours.iterdir():
+            at = folder / (self.program if path.stem == "pause" else path.name)
+            at.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, at)
+        try:
+            output(self.fetch, folder)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"what {self.name} needs is not to be had: {error}")
+        output(self.compile, folder)
+        (folder / ".compiled").touch()
+        return folder
 
 
-def run(command: list[str], folder: Path) -> None:
+def output(command: Sequence[str], folder: Path) -> str:
+    """Run a command and return what it printed."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
 
 
-def compile_typescript(folder: Path, cache: Path) -> None:
-    compiler = cache / "node_modules" / ".bin" / "tsc"
-    if not compiler.exists():
-        shutil.copy(HERE / "typescript" / "package.json", cache)
-        install = "npm install --no-audit --no-fund --ignore-scripts --no-package-lock"
-        run(install.split(), cache)
-    run([str(compiler), *STRICT, "index.ts"], folder)
-    pauses = (folder / "apis" / "AdminServiceApi.ts").read_text()
-    for name in ("Pause", "Resume", "ResumeByRuleId", "Restart", "Rerun", "RetryStep"):
-        assert f"async adminService{name}(" in pauses
-
-
-def compile_go(folder: Path, _cache: Path) -> None:
-    run(["go", "build", "./..."], folder)
-
-
-@pytest.mark.parametrize(
-    ("generator", "tool", "compiled"),
-    [("typescript-fetch", "npm", compile_typescript), ("go", "go", compile_go)],
+NPM = "npm install --no-audit --no-fund --ignore-scripts --no-package-lock"
+TSC = (
+    "node node_modules/typescript/bin/tsc --strict --target es2022 --lib es2022,dom"
+    " --module commonjs --outDir dist pause.ts"
 )
-def test_it_compiles(
-    generator: str, tool: str, compiled: object, tmp_path: Path, pytestconfig: pytest.Config
+GENERATORS = [
+    Generator(
+        "typescript-fetch", "npm", "pause.ts", NPM.split(), TSC.split(), ["node", "dist/pause.js"]
+    ),
+    Generator(
+        "go", "go", "cmd/pause/main.go", ["go", "mod", "download"],
+        ["go", "build", "-buildvcs=false", "-o", "pause", "./cmd/pause"], ["./pause"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda each: str(each.name))
+async def test_a_generated_client_pauses_steps(
+    generator: Generator, zart_server: ServerUnderTest, rig: Rig
 ) -> None:
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not here")
-    assert pytestconfig.cache is not None
-    version = importlib.metadata.version("openapi-generator-cli")
-    digest = hashlib.sha256(DOCUMENT.read_bytes() + version.encode()).hexdigest()
-    known = f"zart/openapi-{generator}"
-    if pytestconfig.cache.get(known, None) == digest:
-        return
+    folder = await asyncio.to_thread(generator.compiled)
 
-    generate(generator, tmp_path)
-    assert callable(compiled)
-    compiled(tmp_path, pytestconfig.cache.mkdir("zart-typescript"))
+    with gateway_to(zart_server.address) as http:
+        rule_id = await asyncio.to_thread(
+            output, [*generator.run, f"http://{http.address}"], folder
+        )
 
-    pytestconfig.cache.set(known, digest)
+    (rule,) = [rule async for rule in rig.client.list_pause_rules()]
+    assert (rule.rule_id, rule.task_name, rule.step_pattern) == (rule_id, "order", "charge-*")
+    assert rule.reason == "by a generated client"
