@@ -85,6 +85,7 @@ def serve_processes(
     count: int, database_url: str, folder: Path, **settings: str
 ) -> Iterator[list[ServeProcess]]:
     """Run so many servers on one database."""
+    folder.mkdir(exist_ok=True)
     servers = [
         ServeProcess(database_url, folder / f"server-{n}.log", **settings) for n in range(count)
     ]
