@@ -141,6 +141,8 @@ class ServedCall:
             error_id = uuid.uuid4().hex[:12]
             call_line.tell_defect(self.method, error_id, error)
             self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
+            if (kind := AUDITED.get(self.method)) is not None:
+                operations(kind.value, "failed").inc()
             await self._abort(internal_status(error_id))
         else:  # cancelled: by the caller, its deadline, or the server's stop
             self._tell(grpc.StatusCode.CANCELLED, "")

@@ -158,4 +158,7 @@ def _steps(reading: DatabaseReading) -> Counter[tuple[str, str]]:
         found[reading.lanes[paused.lane], "paused"] += round(paused.steps)
     for dead in reading.dead:
         found[dead.task_name, "dead"] += round(dead.steps)
+    # A few of many steps may stand on none of the pages that were read.
+    for task in reading.oldest:
+        found[task, "scheduled"] = max(found[task, "scheduled"], 1)
     return found

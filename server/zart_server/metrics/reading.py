@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,12 +16,12 @@ from zart_server.engine.background.looks import DueLooks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.connection import Connection
 from zart_server.store.db import Database
-from zart_server.store.due import DueLane
 from zart_server.store.reads import backlog, standing
 
 _log = logging.getLogger(__name__)
 _KEPT = 10.0  # seconds
 _SHOWN = 60.0  # for which a reading is shown while there is no newer one
+_TASKS = 200  # of which one reading looks for the oldest step; beyond that they take turns
 _PATIENCE = 2.0  # that a scrape waits
 
 
@@ -31,7 +32,6 @@ class DatabaseReading:
     Counts are by the key of the lane; ``oldest`` has seconds, by task.
     """
 
-    lanes: dict[int, str]
     queued: dict[int, float]
     leased: dict[int, float]
     oldest: dict[str, float]
@@ -41,6 +41,7 @@ class DatabaseReading:
     breakers: Sequence[standing.BreakersInState]
     batches: Sequence[standing.StandingBatch]
     in_doubt: dict[str, int]
+    lanes: dict[int, str] = field(default_factory=dict)
     at: float = 0.0
     seconds: float = 0.0
 
@@ -59,6 +60,8 @@ class DatabaseReader:
     _last: DatabaseReading | None = None
     _lanes: dict[int, str] = field(default_factory=dict)
     _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
+    _next: int = 0  # the task from which on the next reading looks for the oldest steps
+    _oldest: dict[str, datetime] = field(default_factory=dict)  # since when they have been due
 
     def newest(self) -> DatabaseReading | None:
         """Return the newest reading, made now if the last one is old. Not in the loop's thread."""
@@ -73,7 +76,7 @@ class DatabaseReader:
         reading = asyncio.run_coroutine_threadsafe(self._read(), self.loop)
         try:
             self._last = reading.result(_PATIENCE)
-        except (ZartError, TimeoutError) as error:
+        except (ZartError, TimeoutError, CancelledError) as error:  # the last as the server stops
             reading.cancel()
             _log.warning("metrics lack what is in the database: %s", type(error).__name__)
 
@@ -81,14 +84,12 @@ class DatabaseReader:
         async with self.db.autocommit() as connection:
             began = time.monotonic()
             await self._read_lanes(connection)
-            names = sorted(set(self._lanes.values()))
-            due = await self._looks.look(connection, names) if names else []
+            await self._look_for_oldest(connection)
             parts = await backlog.read_parts(connection)
             reading = DatabaseReading(
-                lanes=dict(self._lanes),
                 queued=await backlog.estimate_queued(connection, parts.queue),
                 leased=await backlog.estimate_leased(connection, parts.leases),
-                oldest=_ages(due, parts.now),
+                oldest=self._ages(parts.now),
                 paused=await backlog.estimate_paused(connection, parts.held),
                 dead=await backlog.estimate_dead(connection, parts.dead_steps),
                 rules=await standing.read_standing_rules(connection),
@@ -96,19 +97,27 @@ class DatabaseReader:
                 batches=await standing.read_standing_batches(connection),
                 in_doubt=await standing.count_in_doubt(connection),
             )
+            # Last: a lane may be new that was counted.
+            await self._read_lanes(connection)
         ended = time.monotonic()
-        return replace(reading, at=ended, seconds=ended - began)
+        return replace(reading, lanes=dict(self._lanes), at=ended, seconds=ended - began)
 
     async def _read_lanes(self, connection: Connection) -> None:
         while found := await standing.read_lanes(connection, max(self._lanes, default=0)):
             self._lanes |= {lane.lane: lane.task_name for lane in found}
 
+    async def _look_for_oldest(self, connection: Connection) -> None:
+        names = list(dict.fromkeys(self._lanes.values()))  # in the order in which they came
+        begin = self._next if self._next < len(names) else 0
+        looked = names[begin : begin + _TASKS]
+        self._next = begin + _TASKS
+        for name in looked:
+            self._oldest.pop(name, None)
+        for lane in await self._looks.look(connection, looked) if looked else ():
+            since = lane.cursor[0]
+            self._oldest[lane.task_name] = min(since, self._oldest.get(lane.task_name, since))
 
-def _ages(due: Sequence[DueLane], now: datetime) -> dict[str, float]:
-    """Return for how many seconds the oldest due step of each task has been so."""
-    found: dict[str, float] = {}
-    for lane in due:
-        age = (now - lane.cursor[0]).total_seconds()
-        if age >= 0:
-            found[lane.task_name] = max(age, found.get(lane.task_name, 0.0))
-    return found
+    def _ages(self, now: datetime) -> dict[str, float]:
+        """Return for how many seconds the oldest due step of each task has been so."""
+        ages = {name: (now - since).total_seconds() for name, since in self._oldest.items()}
+        return {name: age for name, age in ages.items() if age >= 0}

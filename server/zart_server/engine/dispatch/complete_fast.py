@@ -46,9 +46,10 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
     if done is None:
         return None
     ended = {n for lease, n in firsts.items() if (lease.run_key, lease.step_no) in done.ended}
-    took: Ended = {}
+    seconds_of: dict[str, list[float]] = {}
     for (run_key, _), seconds in done.ended.items():
-        took.setdefault((batch.task_of(run_key), AttemptStatus.COMPLETED), []).append(seconds)
+        seconds_of.setdefault(batch.task_of(run_key), []).append(seconds)
+    took: Ended = {(task, AttemptStatus.COMPLETED): all_ for task, all_ in seconds_of.items()}
     of_ready = judgement.beside(ready_steps.ready)
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:

@@ -75,10 +75,7 @@ class _Ending:
         if not ended:
             return set()
         found = {firsts[item.lease]: item for item in ended}
-        statuses = {verdict.lease: verdict.status for verdict in verdicts}
-        for item in ended:
-            task = self._definition(self.runs[item.run_key]).task_name
-            self.took.setdefault((task, statuses[item.lease]), []).append(item.seconds)
+        self.took = self._times(verdicts, ended)
         dead = self._deaths(verdicts, [item for item in ended if item.final == "dead"])
         await self._open_dependants(found)
         for n, item in found.items():
@@ -92,6 +89,21 @@ class _Ending:
         leases = await enqueue(self.tx, self.ready_steps.ready)
         self.tasks = self.ready_steps.leased(leases)
         return set(found)
+
+    def _times(self, verdicts: Sequence[Verdict], ended: Sequence[EndedLease]) -> Ended:
+        """Return the seconds that attempts took; most of them have completed their step."""
+        completed: dict[str, list[float]] = {}
+        others = [item for item in ended if item.final != "completed"]
+        for item in ended:
+            if item.final == "completed":
+                task = self._definition(self.runs[item.run_key]).task_name
+                completed.setdefault(task, []).append(item.seconds)
+        found = {(task, AttemptStatus.COMPLETED): times for task, times in completed.items()}
+        statuses = {verdict.lease: verdict.status for verdict in verdicts} if others else {}
+        for item in others:
+            task = self._definition(self.runs[item.run_key]).task_name
+            found.setdefault((task, statuses[item.lease]), []).append(item.seconds)
+        return found
 
     def _definition(self, run: RunFacts) -> Definition:
         return self.definitions[run.definition_key]

@@ -62,7 +62,7 @@ class Tally:
         """Count the outcomes of a report's transaction, and what was leased along with it."""
         self.reports.add([len(recorded.statuses)])
         with self._lock:
-            self._outcomes.update(recorded.statuses.values())
+            self._reported(list(recorded.statuses.values()))
             self._ended(recorded)
         if recorded.tasks:
             self.leased(task for _, task in recorded.tasks)
@@ -108,6 +108,12 @@ class Tally:
                 dict(self._waits),
                 dict(self._runs),
             )
+
+    def _reported(self, statuses: list[ReportStatus]) -> None:
+        count = statuses.count(ReportStatus.RECORDED)  # which compares by identity first
+        self._outcomes[ReportStatus.RECORDED] += count
+        if count < len(statuses):
+            self._outcomes.update(s for s in statuses if s is not ReportStatus.RECORDED)
 
     def _ended(self, recorded: Recorded) -> None:
         for (name, status), seconds in recorded.ended.items():

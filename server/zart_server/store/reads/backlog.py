@@ -14,7 +14,7 @@ from zart_server.store.statement import Statement
 
 # How many pages of a table are read: those of the queue hold about twenty thousand tasks. For each
 # dead step its run is looked up.
-_PAGES = {"queue": 250, "held": 250, "leases": 150, "dead_steps": 40}
+_PAGES = {"queue": 250, "held": 250, "leases": 150, "dead_steps": 20}
 _SIZES = ", ".join(
     f"pg_relation_size('zart.{table}')::float8 / current_setting('block_size')::float8"
     for table in _PAGES
