@@ -42,6 +42,7 @@ from zart.runs import Runs
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
+from zart.trace_context import traced
 from zart.waiting import last_of
 
 P = ParamSpec("P")
@@ -127,7 +128,7 @@ class Client(Runs):
         )
         most = self.timeout if timeout is None else timeout
         try:
-            answer: Message = await rpc(call.request, timeout=most + call.extra_time)
+            answer: Message = await rpc(call.request, timeout=most + call.extra_time, **traced())
         except grpc.RpcError as error:
             raise from_call(error) from error
         return answer

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 
+from zart.trace_context import current_ids
 from zart.tracebacks import locations_of
 
 _BLANK = logging.makeLogRecord({}).__dict__
@@ -42,7 +43,7 @@ def log_event(logger: logging.Logger, level: int, event: str, fields: dict[str, 
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: event, fields, level, logger, timestamp.
+    """One object a line: event, fields, level, logger, timestamp, and the current span, if any.
 
     Of an exception it has types and lines of code; with ``tracebacks`` all that it says.
     """
@@ -67,6 +68,8 @@ class JsonFormatter(logging.Formatter):
         line["level"] = record.levelname.lower()
         line["logger"] = record.name
         line["timestamp"] = self._time_of(record.created)
+        if (ids := current_ids()) is not None:
+            line["trace_id"], line["span_id"] = ids
         if record.exc_info is not None and (error := record.exc_info[1]) is not None:
             line["exception"] = (
                 self.formatException(record.exc_info) if self._tracebacks else locations_of(error)

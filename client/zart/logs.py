@@ -11,6 +11,7 @@ import structlog
 
 from zart.json_log import JsonFormatter
 from zart.printable import escaped, one_line
+from zart.trace_context import current_ids
 from zart.tracebacks import locations_of
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -70,6 +71,7 @@ def _for_people(*, tracebacks: bool) -> logging.Formatter:
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.stdlib.ExtraAdder(),
+            _tell_trace,
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -78,6 +80,15 @@ def _for_people(*, tracebacks: bool) -> logging.Formatter:
             structlog.dev.ConsoleRenderer(),
         ],
     )
+
+
+def _tell_trace(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Say of which trace it is; the span is for programs."""
+    if (ids := current_ids()) is not None:
+        event["trace_id"], _ = ids
+    return event
 
 
 def _tell_places(

@@ -18,6 +18,7 @@ from zart.calls import execution
 from zart.calls.call import Call
 from zart.errors import Unavailable, UnknownMethod, Unreachable, ZartError, from_call
 from zart.models import Execution
+from zart.trace_context import traced
 from zart.v1 import execution_service_pb2 as pb
 from zart.waiting import Reconnecting
 
@@ -55,7 +56,7 @@ async def watch(
     again = again or Reconnecting()
     while True:
         try:
-            async for message in rpc(call.request):
+            async for message in rpc(call.request, **traced()):
                 again.answered()
                 yield message
         except grpc.RpcError as error:
@@ -78,7 +79,7 @@ def watch_sync(
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise TimeoutError(f"the watch was not over after {timeout} s")
-        stream = rpc(call.request, timeout=left)
+        stream = rpc(call.request, timeout=left, **traced())
         try:
             for message in stream:
                 again.answered()
@@ -103,7 +104,7 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     started = None
     try:
         call = execution.run_execution(start)
-        async for message in _method(client.channel, call)(call.request):
+        async for message in _method(client.channel, call)(call.request, **traced()):
             started = started or message.started
             yield message
     except grpc.RpcError as error:
@@ -131,7 +132,7 @@ def run_sync(
     deadline = None if timeout is None else time.monotonic() + timeout
     started = None
     call = execution.run_execution(start)
-    stream = _method(client.channel, call)(call.request, timeout=timeout)
+    stream = _method(client.channel, call)(call.request, timeout=timeout, **traced())
     try:
         for message in stream:
             started = started or message.started

@@ -47,6 +47,7 @@ from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups
 from zart.tasks import Result, Task
+from zart.trace_context import traced
 from zart.waiting import last_in
 
 P = ParamSpec("P")
@@ -114,7 +115,7 @@ class SyncClient(SyncRuns):
         )
         most = self.timeout if timeout is None else timeout
         try:
-            answer: Message = rpc(call.request, timeout=most + call.extra_time)
+            answer: Message = rpc(call.request, timeout=most + call.extra_time, **traced())
         except grpc.RpcError as error:
             raise from_call(error) from error
         return answer

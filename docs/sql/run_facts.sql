@@ -4,7 +4,7 @@
 SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,
     r.source_run_number IS NOT NULL, COALESCE(octet_length(
             COALESCE(r.payload, p.payload)::text), 0),
-    CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END
+    CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END, r.traceparent
 FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
     SELECT * FROM zart.runs WHERE run_key = u.run_key OFFSET 0) r
 CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions

@@ -1,23 +1,24 @@
 -- store/start_fast.py: start_fast
 -- Insert an execution, enqueue its roots and store the incomplete answer to its request.
 -- Locks: keys of executions; pause lock, shared; keys of requests.
--- Parameters: execution_id=$1, payload=$2, task_name=$3, definition_key=$4, version=$5,
---   triggered_by=$6, principal=$7, reason=$8, operation_request_id=$9, incident=$10, is_leased=$11,
---   caller=$12, rpc=$13, request_id=$14, epoch=$15, rule_keys=$16, lessees=$17, lessee_seconds=$18,
---   lessee_ids=$19, lessee_principals=$20, fingerprint=$21, response=$22.
+-- Parameters: execution_id=$1, payload=$2, traceparent=$3, task_name=$4, definition_key=$5,
+--   version=$6, triggered_by=$7, principal=$8, reason=$9, operation_request_id=$10, incident=$11,
+--   is_leased=$12, caller=$13, rpc=$14, request_id=$15, epoch=$16, rule_keys=$17, lessees=$18,
+--   lessee_seconds=$19, lessee_ids=$20, lessee_principals=$21, fingerprint=$22, response=$23.
 WITH new AS MATERIALIZED (
     SELECT $1::text AS execution_id, $2::text AS payload,
-        $3::text AS task_name, $4::bigint AS definition_key,
-        $5::integer AS version, $6::text AS triggered_by,
-        $7::text AS principal, $8::text AS reason,
-        $9::text AS request_id, $10::text AS incident,
-        $11::boolean AS is_leased, 1 AS n,
+        $3::text AS traceparent,
+        $4::text AS task_name, $5::bigint AS definition_key,
+        $6::integer AS version, $7::text AS triggered_by,
+        $8::text AS principal, $9::text AS reason,
+        $10::text AS request_id, $11::text AS incident,
+        $12::boolean AS is_leased, 1 AS n,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
-    WHERE $4 = (
-        SELECT definition_key FROM zart.task_names WHERE task_name = $3)
+    WHERE $5 = (
+        SELECT definition_key FROM zart.task_names WHERE task_name = $4)
         AND NOT EXISTS (SELECT FROM zart.requests
-            WHERE caller = $12 AND rpc = $13 AND request_id = $14)
+            WHERE caller = $13 AND rpc = $14 AND request_id = $15)
 ), e AS (
     INSERT INTO zart.executions (execution_key, execution_id, task_name)
     OVERRIDING SYSTEM VALUE
@@ -30,12 +31,12 @@ WITH new AS MATERIALIZED (
 ), r AS (
     INSERT INTO zart.runs (run_key, execution_key, listed_task, run_number, definition_key,
             "trigger", triggered_by, principal, reason, payload, status,
-            started_at)
+            started_at, traceparent)
     OVERRIDING SYSTEM VALUE
     SELECT run_key, execution_key, task_name, 0, definition_key, 'initial', triggered_by,
         principal, reason, payload::json,
         CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
-        CASE WHEN is_leased THEN statement_timestamp() END
+        CASE WHEN is_leased THEN statement_timestamp() END, traceparent
     FROM started
 ), o AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
@@ -45,7 +46,7 @@ WITH new AS MATERIALIZED (
                 'definition_version', version)
     FROM started
 ), begun AS MATERIALIZED (
-    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $15)
+    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $16)
 ), steps AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
     SELECT run_key, c.no - 1, 'open', c.deps
@@ -63,8 +64,8 @@ WITH new AS MATERIALIZED (
     WHERE s.deps = 0
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
-        COALESCE(($16::bigint[])[n], 0) AS rule_key,
-        COALESCE(($17::integer[])[n], 0) AS lessee
+        COALESCE(($17::bigint[])[n], 0) AS rule_key,
+        COALESCE(($18::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -87,17 +88,17 @@ WITH new AS MATERIALIZED (
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
-        statement_timestamp() + ($18::float8[])[lessee] * interval '1 second',
-        ($18::float8[])[lessee], ($19::text[])[lessee],
-        ($20::text[])[lessee]
+        statement_timestamp() + ($19::float8[])[lessee] * interval '1 second',
+        ($19::float8[])[lessee], ($20::text[])[lessee],
+        ($21::text[])[lessee]
     FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
     RETURNING run_key, step_no, lease_token, lease_expires_at
 ), answered AS (
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
-    SELECT $12::text, $13::text, $14::text, $21::bytea,
-        $22::bytea, false
+    SELECT $13::text, $14::text, $15::text, $22::bytea,
+        $23::bytea, false
     FROM begun
-    WHERE $14 IS NOT NULL
+    WHERE $15 IS NOT NULL
 )
 SELECT execution_id, execution_key, begun.run_key, statement_timestamp(), step_no, lease_token,
     lease_expires_at

@@ -59,16 +59,17 @@ WITH u AS MATERIALIZED (
         CASE WHEN u.payload IS NULL AND (
                 r.payload IS NULL OR pg_column_size(r.payload) > 2000)
         THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
-        END AS payload_run_key
+        END AS payload_run_key, r.traceparent
 ), new AS (
     INSERT INTO zart.runs (run_key, execution_key, listed_task, listed_at,
             run_number, definition_key, "trigger", triggered_by, principal,
-            reason, source_run_number, payload, payload_run_key)
+            reason, source_run_number, payload, payload_run_key,
+            traceparent)
     OVERRIDING SYSTEM VALUE
     SELECT next_key, execution_key, listed_task, listed_at, run_number + 1,
         definition_key, $3::text, triggered_by, principal, reason,
         CASE WHEN $3::text = 'selective_rerun' THEN run_number END, payload,
-        payload_run_key
+        payload_run_key, traceparent
     FROM past
     RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,
@@ -112,16 +113,17 @@ u AS MATERIALIZED (
         CASE WHEN u.payload IS NULL AND (
                 r.payload IS NULL OR pg_column_size(r.payload) > 2000)
         THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
-        END AS payload_run_key
+        END AS payload_run_key, r.traceparent
 ), new AS (
     INSERT INTO zart.runs (run_key, execution_key, listed_task, listed_at,
             run_number, definition_key, "trigger", triggered_by, principal,
-            reason, source_run_number, payload, payload_run_key)
+            reason, source_run_number, payload, payload_run_key,
+            traceparent)
     OVERRIDING SYSTEM VALUE
     SELECT next_key, execution_key, listed_task, listed_at, run_number + 1,
         definition_key, $4::text, triggered_by, principal, reason,
         CASE WHEN $4::text = 'selective_rerun' THEN run_number END, payload,
-        payload_run_key
+        payload_run_key, traceparent
     FROM past
     RETURNING run_key, execution_key, run_number, definition_key, status, "trigger",
         triggered_by, principal, reason, source_run_number, dead_steps, error, created_at, started_at,

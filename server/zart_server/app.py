@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from zart import systemd
 from zart.metrics.failures import MetricsError
+from zart.tracing import trace_as_the_environment_says, tracer
 from zart.version import installed_version
 from zart_server.api.access import AccessControl
 from zart_server.api.attempted import refusal_of
@@ -108,7 +109,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     trail = AuditTrail(db)
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(limits, trail, access)],
+        interceptors=[CallInterceptor(limits, trail, access, tracer())],
         options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
     )
     health = add_services(server, runtime, mutations, Reading(db, for_reads))
@@ -188,6 +189,10 @@ async def _prepare_database(settings: Settings) -> None:
 async def serve(settings: Settings) -> None:
     """Run a server until SIGTERM or SIGINT; SIGHUP rereads who may come. Raises StartError."""
     configure_logging(settings.log_level, settings.log_format)
+    try:
+        trace_as_the_environment_says("zart-server")
+    except ValueError as error:
+        raise StartError(str(error)) from None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -29,6 +29,7 @@ AGENT = Path(sys.executable).parent / "opentelemetry-instrument"
 TRACING = [
     str(AGENT), "--traces_exporter=console", "--metrics_exporter=none", "--logs_exporter=none",
 ]  # fmt: skip
+WATCHING = '"name": "zart.v1.ExecutionService/WatchExecution"'  # the span of ours
 QUIET = [TRACING[0], "--traces_exporter=none", *TRACING[2:]]
 
 pytestmark = pytest.mark.skipif(not AGENT.exists(), reason="the agent is not installed")
@@ -77,7 +78,8 @@ async def test_calls_and_streams_are_served_under_the_agent(
             )
         assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
     log = tmp_path / "server.log"
-    await until(lambda: '"rpc.method": "WatchExecution"' in log.read_text())
+    missing = [WATCHING, '"zart.reason": "EXECUTION_NOT_FOUND"']
+    await until(lambda: all(text in log.read_text() for text in missing))
     assert "__aiter__" not in log.read_text()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from zart.calls.call import Call
 from zart.errors import InternalError, Refused, Unavailable, ZartError
 from zart.models import Execution
+from zart.trace_context import traced
 
 PATIENCE = 0.05  # seconds that one call may hold up those that are asked for after it
 TOO_LATE = "no answer from the server: Deadline Exceeded"
@@ -36,10 +37,11 @@ A = TypeVar("A", bound=Asked)
 def can_be_grouped(call: Call[Execution]) -> bool:
     """Return whether a start may go out with others: it is small, and its caller's once.
 
-    A request_id is the whole call's, so a start that has one of its caller's goes alone.
+    A request_id is the whole call's, so a start that has one of its caller's goes alone; so does
+    one within a trace, which is the call's, too.
     """
     request: Any = call.request  # a message known by its fields
-    return not request.request_id and request.ByteSize() < _LARGE
+    return not request.request_id and request.ByteSize() < _LARGE and not traced()
 
 
 def take_group(waiting: list[A]) -> Sequence[A]:

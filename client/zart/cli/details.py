@@ -58,6 +58,8 @@ def _run_lines(run: Run) -> Iterator[str]:
     yield f"created   {render.when(run.created_at)}"
     if run.completed_at:
         yield f"ended     {render.when(run.completed_at)}"
+    if run.trace_id:
+        yield f"trace     {run.trace_id}"
     if run.error:
         yield f"error     {run.error}"
 

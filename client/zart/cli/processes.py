@@ -149,8 +149,10 @@ def dispatch(
     )
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
     from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
+    from zart.tracing import flush, trace_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says(tracebacks=True)
+    trace_as_the_environment_says("zart-dispatcher")
     try:
         tasks = load_tasks(targets)
     except LoadError as error:
@@ -176,6 +178,7 @@ def dispatch(
     if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):
         # A handler in a thread that does not look at ctx.cancelled: its task was given back, and
         # nothing it may still do is wanted.
+        flush()
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand
@@ -50,10 +51,15 @@ class Attempts:
         self._threads = threads
         self._report = report
         self._dropped = dropped
+        self._traces = AttemptTraces()
         self._trouble = Trouble(_log, "results that steps need are not given")
 
     async def run(self, in_hand: InHand) -> None:
         """Run a handler until it has ended, and report how."""
+        with self._traces.within(in_hand):
+            await self._run(in_hand)
+
+    async def _run(self, in_hand: InHand) -> None:
         task = in_hand.task
         step = self._steps.get((task.task_name, task.handler))
         if step is None:  # a handler of this name belongs to another task only
@@ -63,7 +69,8 @@ class Attempts:
         elif not in_hand.lost:
             try:
                 if not task.upstream_omitted or await self._fetch_results(in_hand):
-                    await run_handler(in_hand, step, self._threads, self._report)
+                    with self._traces.handling(in_hand):
+                        await run_handler(in_hand, step, self._threads, self._report)
             except asyncio.CancelledError as error:  # raised by the handler, or during the fetch
                 self._broken_off(in_hand, error)
             except BaseException as error:  # a result or an error that cannot be encoded

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
+from opentelemetry.trace import Span
 
 from zart.step_context import StepContext
 from zart.v1 import dispatch_service_pb2 as pb
@@ -34,6 +35,7 @@ class InHand:
     given_up: bool = False  # the server has given up its lease after it had ended
     expired: bool = False
     ended: bool = False
+    span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
     raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 

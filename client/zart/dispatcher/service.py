@@ -20,6 +20,7 @@ from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
 from zart.dispatcher.arrivals import Arrivals, InTheLoop
+from zart.dispatcher.attempt_trace import end_span
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
@@ -221,6 +222,7 @@ class Dispatcher:
 
     def _report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         log_failure(in_hand, outcome)
+        end_span(in_hand, outcome)
         self._reporter.report(in_hand, outcome)
 
     def _look(self) -> None:

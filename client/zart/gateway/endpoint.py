@@ -28,6 +28,7 @@ from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of
 from zart.gateway.waiting import address_of
 from zart.json_log import log_event
+from zart.trace_context import HEADER, trace_id_of, valid
 
 if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
@@ -84,6 +85,8 @@ class Endpoint:
             taken.end()
             ms = round((time.monotonic() - begun) * 1000, 2)
             line = {"method": request.method, "path": scope["path"], "status": code, "ms": ms}
+            if told := valid(request.headers.get(HEADER, "")):
+                line["trace_id"] = trace_id_of(told)
             log_event(_log, logging.INFO, "call", line)
         return code
 

@@ -69,6 +69,7 @@ class Run:
     started_at: datetime | None
     completed_at: datetime | None
     principal: str = ""
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

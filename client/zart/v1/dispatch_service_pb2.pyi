@@ -234,6 +234,7 @@ class LeasedTask(_message.Message):
     LEASE_TTL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     UPSTREAM_SKIPPED_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Names the queued task. Opaque."""
     lease_token: _builtins.int
@@ -262,6 +263,10 @@ class LeasedTask(_message.Message):
     """Names what the step does, for whatever must not happen twice: the same in every attempt, another
     one once an operator has corrected the input. Empty: run_id, a slash, and step_name; else a
     slash and the number of the correction follow.
+    """
+    traceparent: _builtins.str
+    """The trace that the execution belongs to, by W3C's Trace Context: the context that its start was
+    called in, the parent of what the attempt traces. Empty: its caller told none.
     """
     @_builtins.property
     def upstream_json(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -309,10 +314,11 @@ class LeasedTask(_message.Message):
         lease_ttl: _duration_pb2.Duration | None = ...,
         idempotency_key: _builtins.str = ...,
         upstream_skipped: _abc.Iterable[_builtins.str] | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_ttl", b"lease_ttl", "payload_json", b"payload_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "attempt", b"attempt", "execution_id", b"execution_id", "handler", b"handler", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "max_attempts", b"max_attempts", "payload_json", b"payload_json", "run_id", b"run_id", "run_number", b"run_number", "step_name", b"step_name", "task_id", b"task_id", "task_name", b"task_name", "timeout", b"timeout", "upstream_json", b"upstream_json", "upstream_omitted", b"upstream_omitted", "upstream_skipped", b"upstream_skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_payload_json", b"_payload_json", "attempt", b"attempt", "execution_id", b"execution_id", "handler", b"handler", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "max_attempts", b"max_attempts", "payload_json", b"payload_json", "run_id", b"run_id", "run_number", b"run_number", "step_name", b"step_name", "task_id", b"task_id", "task_name", b"task_name", "timeout", b"timeout", "traceparent", b"traceparent", "upstream_json", b"upstream_json", "upstream_omitted", b"upstream_omitted", "upstream_skipped", b"upstream_skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015

@@ -308,6 +308,7 @@ class Run(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Names the run: `<execution_id>:run:<run_number>`."""
     execution_id: _builtins.str
@@ -336,6 +337,10 @@ class Run(_message.Message):
     """The name and message of the first dead step of a FAILED run; why a CANCELLED run ended."""
     principal: _builtins.str
     """Who created it, as the server verified it; empty where callers are not authenticated."""
+    trace_id: _builtins.str
+    """Names the trace that the execution belongs to, 32 hexadecimal digits; empty: its caller told
+    none. Left out of lists and of responses to mutations.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -367,10 +372,11 @@ class Run(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         principal: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "payload_json", b"payload_json", "result_json", b"result_json", "source_run_number", b"source_run_number", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "definition_version", b"definition_version", "error", b"error", "execution_id", b"execution_id", "payload_json", b"payload_json", "principal", b"principal", "reason", b"reason", "result_json", b"result_json", "run_id", b"run_id", "run_number", b"run_number", "source_run_number", b"source_run_number", "started_at", b"started_at", "status", b"status", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json", "_result_json", b"_result_json", "_source_run_number", b"_source_run_number", "completed_at", b"completed_at", "created_at", b"created_at", "definition_version", b"definition_version", "error", b"error", "execution_id", b"execution_id", "payload_json", b"payload_json", "principal", b"principal", "reason", b"reason", "result_json", b"result_json", "run_id", b"run_id", "run_number", b"run_number", "source_run_number", b"source_run_number", "started_at", b"started_at", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__payload_json: _TypeAlias = _typing.Literal["payload_json"]  # noqa: Y015
     _WhichOneofArgType__payload_json: _TypeAlias = _typing.Literal["_payload_json", b"_payload_json"]  # noqa: Y015

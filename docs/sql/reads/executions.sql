@@ -20,7 +20,7 @@ WITH run AS MATERIALIZED (
         r.source_run_number AS run_source, r.error AS run_error,
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
-        r.started_at AS run_started_at, r.completed_at AS run_completed_at
+        r.started_at AS run_started_at, r.completed_at AS run_completed_at, r.traceparent
     FROM unnest($1::text[], $2::integer[], $3::boolean[])
     WITH ORDINALITY u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
@@ -105,7 +105,7 @@ WITH run AS MATERIALIZED (
     SELECT n, digest, execution_key, execution_created_at, current_number, current_status,
         current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
         run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
-        payload_key, task_name, steps_of, step_no, status, attempt, max_attempts, retryable, error,
+        traceparent, payload_key, task_name, steps_of, step_no, status, attempt, max_attempts, retryable, error,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,

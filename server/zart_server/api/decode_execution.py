@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import in_doubt_pb2, task_definition_pb2
+from zart_server.api import call_trace
 from zart_server.api.checks import Checks, caller_at_once, caller_of
 from zart_server.api.fields import (
     duration_of,
@@ -67,6 +68,7 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
             graph=graph,
             if_exists=_IF_EXISTS[request.if_exists],
             caller=check(caller_of, request),
+            traceparent=call_trace.traceparent(),
         )
 
 
@@ -103,6 +105,7 @@ def _of_a_registered_task(request: pb.StartExecutionRequest, caller: Caller) -> 
         None,
         _IF_EXISTS[request.if_exists],
         caller,
+        call_trace.traceparent(),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from zart.trace_context import trace_id_of
 from zart.v1 import (
     execution_pb2,
     in_doubt_pb2,
@@ -82,6 +83,7 @@ def run(item: model.Run) -> execution_pb2.Run:
         started_at=timestamp(item.started_at),
         completed_at=timestamp(item.completed_at),
         principal=item.principal,
+        trace_id=trace_id_of(item.traceparent),
     )
 
 

@@ -61,6 +61,8 @@ class LeasedTasks:
                 results = task.upstream_json
                 for name, text in item.upstream_json.items():
                     results[name] = text
+            if item.traceparent is not None:
+                task.traceparent = item.traceparent
             if item.upstream_omitted:
                 task.upstream_omitted.extend(item.upstream_omitted)
             if item.upstream_skipped:

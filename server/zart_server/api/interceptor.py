@@ -13,8 +13,10 @@ from typing import Any, TypeAlias, cast
 import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
+from opentelemetry.trace import Tracer
 
 from zart_server import aside
+from zart_server.api import call_trace
 from zart_server.api.access import AccessControl
 from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.context import Context
@@ -31,12 +33,19 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler. ``access`` None: the server asks nobody who they are."""
+    """Wraps every handler.
+
+    ``access`` None: the server asks nobody who they are; ``tracer``: it traces nothing.
+    """
 
     def __init__(
-        self, limits: Limits, trail: AuditTrail, access: AccessControl | None = None
+        self,
+        limits: Limits,
+        trail: AuditTrail,
+        access: AccessControl | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._door = Door(limits, trail, access)
+        self._door = Door(limits, trail, access, tracer)
         self._unasked = Entry(self._door, None, exists=True)
         self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
 
@@ -47,6 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """Wrap the handler of a call, or stand in for one that does not exist."""
         method = handler_call_details.method
+        call_trace.note(handler_call_details.invocation_metadata)
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)

@@ -12,8 +12,9 @@ from typing import Any, cast
 import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
+from opentelemetry.trace import Span, Tracer
 
-from zart_server.api import call_line
+from zart_server.api import call_line, call_trace
 from zart_server.api.access import AccessControl, AccessVerdict
 from zart_server.api.attempted import is_refusal
 from zart_server.api.audit_trail import AuditTrail
@@ -37,6 +38,7 @@ class Door:
     limits: Limits
     trail: AuditTrail
     access: AccessControl | None
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class ServedCall:
         self._entry = entry
         self._begun = time.monotonic()
         self._room: Room | None = None
+        self._span: Span | None = None
         # Kept for the end. A stream that its caller has left may be closed by another task, when
         # gRPC has freed the call: to ask the context then ends the process.
         self._principal = ""
@@ -65,6 +68,7 @@ class ServedCall:
 
     async def answer(self, run: Callable[[], Awaitable[object]]) -> object:
         """Admit the call and return the answer of ``run``; abort with the status of its error."""
+        self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
             answer = await run()
@@ -85,6 +89,7 @@ class ServedCall:
     ) -> AsyncGenerator[object]:
         """Admit the call and yield what ``run`` yields; abort with the status of its error."""
         self._peer = self.context.peer()
+        self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
@@ -162,6 +167,8 @@ class ServedCall:
         name = code.name
         calls(method, name, reason).inc()
         seconds(method).observe(took)
+        if self._span is not None:
+            call_trace.end(self._span, code, reason)
         level = call_line.level_of(self.method, code, error)
         if level is None:
             return

@@ -52,7 +52,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class StartExecution:
-    """Start one execution. ``graph`` None: the task's current definition."""
+    """Start one execution. ``graph`` None: the task's current definition.
+
+    ``traceparent`` names the trace that it belongs to, by W3C's Trace Context; None: none.
+    """
 
     execution_id: str
     task_name: str
@@ -60,6 +63,7 @@ class StartExecution:
     graph: Graph | None
     if_exists: IfExists
     caller: Caller
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class LeasedTask(NamedTuple):
 
     ``definition_key`` and ``step_no`` say where ``step`` stands; it never changes. Where there was
     a ``correction``, the input is not that of the step, but that of the correction of this number.
-    ``waited``: the seconds for which it had been ready.
+    ``waited``: the seconds for which it had been ready. ``traceparent``: its run's, if it has one.
     """
 
     task_id: str
@@ -53,6 +53,7 @@ class LeasedTask(NamedTuple):
     corrected_input_json: str | None = None
     upstream_skipped: Sequence[str] = ()
     waited: float = 0.0
+    traceparent: str | None = None
 
 
 def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:

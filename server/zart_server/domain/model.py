@@ -197,6 +197,7 @@ class Run:
     principal: str = ""
     payload_json: str | None = None
     result_json: str | None = None
+    traceparent: str | None = None
 
     @property
     def run_id(self) -> str:

@@ -26,6 +26,7 @@ class NewExecution(NamedTuple):
     execution_id: str
     kind: Kind
     payload_json: str | None
+    traceparent: str | None = None
 
 
 class Started(NamedTuple):
@@ -52,12 +53,12 @@ STORING = """
         ), r AS (
             INSERT INTO zart.runs (run_key, execution_key, listed_task, run_number, definition_key,
                                    "trigger", triggered_by, principal, reason, payload, status,
-                                   started_at)
+                                   started_at, traceparent)
                 OVERRIDING SYSTEM VALUE
             SELECT run_key, execution_key, task_name, 0, definition_key, 'initial', triggered_by,
                    principal, reason, payload::json,
                    CASE WHEN is_leased THEN 'running' ELSE 'scheduled' END,
-                   CASE WHEN is_leased THEN statement_timestamp() END
+                   CASE WHEN is_leased THEN statement_timestamp() END, traceparent
             FROM started
         ), o AS (
             INSERT INTO zart.operations (kind, execution_id, run_number, task_name, triggered_by,
@@ -73,7 +74,7 @@ STORING = """
 _INSERT = Statement(
     f"""
     WITH new AS MATERIALIZED (
-        SELECT execution_id, payload, n, (:task_names::text[])[kind] AS task_name,
+        SELECT execution_id, payload, traceparent, n, (:task_names::text[])[kind] AS task_name,
             (:definition_keys::bigint[])[kind] AS definition_key,
             (:versions::integer[])[kind] AS version,
             (:triggered_by::text[])[kind] AS triggered_by,
@@ -83,8 +84,9 @@ _INSERT = Statement(
             false AS is_leased,
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
-        FROM unnest(:execution_ids::text[], :kinds::integer[], :payloads::text[])
-            WITH ORDINALITY u(execution_id, kind, payload, n)
+        FROM unnest(:execution_ids::text[], :kinds::integer[], :payloads::text[],
+                :traceparents::text[])
+            WITH ORDINALITY u(execution_id, kind, payload, traceparent, n)
     ), {STORING}
     SELECT execution_id, execution_key, run_key, statement_timestamp() FROM started
     """,
@@ -107,6 +109,7 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
             execution_ids=[row.execution_id for row in rows],
             kinds=numbers,
             payloads=[row.payload_json for row in rows],
+            traceparents=[row.traceparent for row in rows],
             task_names=[kind.task_name for kind in kinds],
             definition_keys=[kind.definition_key for kind in kinds],
             versions=[kind.definition_version for kind in kinds],

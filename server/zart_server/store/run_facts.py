@@ -1,4 +1,4 @@
-"""What never changes of a run: its names, and its payload if that is short."""
+"""What never changes of a run: its names, its trace, and its payload if that is short."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def _read(connection: Connection, run_keys: list[int]) -> list[RunFacts]:
         SELECT r.run_key, r.execution_key, e.execution_id, r.run_number, r.definition_key,
             r.source_run_number IS NOT NULL, COALESCE(octet_length(
                 COALESCE(r.payload, p.payload)::text), 0),
-            CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END
+            CASE WHEN octet_length(r.payload::text) <= $2 THEN r.payload END, r.traceparent
         FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
             SELECT * FROM zart.runs WHERE run_key = u.run_key OFFSET 0) r
         CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions

@@ -20,6 +20,7 @@ _START = Statement(
     f"""
     WITH new AS MATERIALIZED (
         SELECT :execution_id::text AS execution_id, :payload::text AS payload,
+            :traceparent::text AS traceparent,
             :task_name::text AS task_name, :definition_key::bigint AS definition_key,
             :version::integer AS version, :triggered_by::text AS triggered_by,
             :principal::text AS principal, :reason::text AS reason,
@@ -74,6 +75,7 @@ async def start_fast(
         *_START.arguments(
             execution_id=new.execution_id,
             payload=new.payload_json,
+            traceparent=new.traceparent,
             task_name=kind.task_name,
             definition_key=kind.definition_key,
             version=kind.definition_version,

@@ -108,16 +108,17 @@ def _next_runs(now: str = "", only_if: str = "", begin: str = "") -> str:
                 CASE WHEN u.payload IS NULL AND (
                         r.payload IS NULL OR pg_column_size(r.payload) > {_COPIED})
                     THEN CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END
-                    END AS payload_run_key
+                    END AS payload_run_key, r.traceparent
         ), new AS (
             INSERT INTO zart.runs (run_key, execution_key, listed_task, listed_at,
                                    run_number, definition_key, "trigger", triggered_by, principal,
-                                   reason, source_run_number, payload, payload_run_key)
+                                   reason, source_run_number, payload, payload_run_key,
+                                   traceparent)
                 OVERRIDING SYSTEM VALUE
             SELECT next_key, execution_key, listed_task, listed_at, run_number + 1,
                 definition_key, :trigger::text, triggered_by, principal, reason,
                 CASE WHEN :trigger::text = 'selective_rerun' THEN run_number END, payload,
-                payload_run_key
+                payload_run_key, traceparent
             FROM past
             RETURNING {RUN_COLUMNS}
         ), operations AS ({recorded("u", ":kind")}) {begin}

@@ -7,6 +7,7 @@ from typing import Any
 
 from zart_server.api.mutations.attempts import Attempts
 from zart_server.api.mutations.batched import Batched
+from zart_server.api.mutations.linked import link_to_execution
 from zart_server.api.mutations.mutation import Asked, Call, Grouping, Mutation, Response
 from zart_server.api.mutations.replay import request_of
 from zart_server.api.outliving import Outliving, outcome_of
@@ -21,6 +22,7 @@ class Mutations:
 
     def __init__(self, db: Database, timeout: float, room: WaitingRoom) -> None:
         self.room = room
+        self._db = db
         self.patience = timeout / 2  # with what somebody holds: who it is can be told in time
         self._outliving = Outliving()
         self._attempts = Attempts(db, timeout, room, self._outliving)
@@ -46,7 +48,9 @@ class Mutations:
             self._begin(call, is_first=False)
         else:
             self._batches_of(mutation).add(call)
-        return await outcome_of(call.done)
+        answer = await outcome_of(call.done)
+        await link_to_execution(self._db, request)
+        return answer
 
     async def drain(self) -> None:
         """Wait until every mutation that has begun is done."""

@@ -89,6 +89,7 @@ class EagerDispatch:
             upstream_omitted=(),
             lease_expires_at=expires_at,
             lease_ttl=to.lease_duration,
+            traceparent=run.traceparent,
         )
 
 

@@ -210,4 +210,5 @@ def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> 
         correction=claimed.correction,
         corrected_input_json=part.corrected_input,
         waited=(claimed.lease_expires_at - ttl - claimed.not_before).total_seconds(),
+        traceparent=run.traceparent,
     )

@@ -93,7 +93,7 @@ async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definit
 def new_execution(item: StartExecution, definition: Definition) -> NewExecution:
     """Return the row of an execution."""
     kind = Kind(item.task_name, definition.definition_key, definition.version, item.caller)
-    return NewExecution(item.execution_id, kind, item.payload_json)
+    return NewExecution(item.execution_id, kind, item.payload_json, item.traceparent)
 
 
 def new_run(item: StartExecution, definition: Definition, started: Started) -> NewRun:
@@ -107,6 +107,7 @@ def new_run(item: StartExecution, definition: Definition, started: Started) -> N
         is_rerun=False,
         payload_bytes=len((item.payload_json or "").encode()),
         payload_json=item.payload_json,
+        traceparent=item.traceparent,
     )
     return NewRun(definition, item.execution_id, started.run_key, facts)
 

@@ -11,7 +11,10 @@ _KEPT_BYTES = 1024
 
 
 class RunFacts(NamedTuple):
-    """A run's names and payload; ``payload_json`` None with ``payload_bytes`` set: to be read."""
+    """A run's names, payload and trace.
+
+    ``payload_json`` None with ``payload_bytes`` set: to be read.
+    """
 
     run_key: int
     execution_key: int
@@ -21,6 +24,7 @@ class RunFacts(NamedTuple):
     is_rerun: bool
     payload_bytes: int
     payload_json: str | None
+    traceparent: str | None = None
 
 
 class RunFactsCache:

@@ -38,7 +38,7 @@ _RUN = f"""
         r.source_run_number AS run_source, r.error AS run_error,
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
-        r.started_at AS run_started_at, r.completed_at AS run_completed_at
+        r.started_at AS run_started_at, r.completed_at AS run_completed_at, r.traceparent
     FROM unnest(:execution_ids::text[], :run_numbers::integer[], :are_digested::boolean[])
         WITH ORDINALITY u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
@@ -54,7 +54,7 @@ _RUN = f"""
 _COLUMNS = """n, digest, execution_key, execution_created_at, current_number, current_status,
     current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
     run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
-    payload_key, task_name,"""
+    traceparent, payload_key, task_name,"""
 # The payload, which may be long, stands in the first row of its run only.
 _VIEW = Statement(f"""
     WITH {STEPS.format(run=_RUN, columns=_COLUMNS)}
@@ -168,6 +168,7 @@ def _run(
         completed_at=row["run_completed_at"],
         payload_json=row["payload"],
         result_json=result_json,
+        traceparent=row["traceparent"],
     )
 
 

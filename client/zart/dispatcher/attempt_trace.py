@@ -1,0 +1,98 @@
+"""The spans of attempts, children of the call that started the execution, and of their handlers.
+
+No span has text of an error or anything of a payload: where spans go, other people read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
+
+from zart.dispatcher.in_hand import InHand
+from zart.trace_context import valid
+from zart.tracing import remote, tracer
+from zart.v1 import dispatch_service_pb2 as pb
+
+_KEPT = 10_000  # steps whose last attempt is known, for the link of the next
+
+
+class AttemptTraces:
+    """The spans of one dispatcher. Where it traces nothing and no caller does, it makes none."""
+
+    def __init__(self) -> None:
+        self._tracer = tracer()
+        self._last: OrderedDict[str, SpanContext] = OrderedDict()
+
+    @contextlib.contextmanager
+    def within(self, in_hand: InHand) -> Iterator[None]:
+        """Let what is done be within the attempt's trace; the attempt's span ends when it does."""
+        told = valid(in_hand.task.traceparent) if in_hand.task.traceparent else ""
+        if self._tracer is None and not told:
+            yield
+            return
+        around = trace.set_span_in_context(remote(told)) if told else context.get_current()
+        if self._tracer is not None:
+            in_hand.span = self._begin(self._tracer, in_hand, around)
+            around = trace.set_span_in_context(in_hand.span, around)
+        token = context.attach(around)
+        try:
+            yield
+        finally:
+            context.detach(token)
+            if in_hand.span is not None and in_hand.span.is_recording():  # its lease was lost
+                _end(in_hand.span, "dropped")
+
+    @contextlib.contextmanager
+    def handling(self, in_hand: InHand) -> Iterator[None]:
+        """Let what the handler does be within a span of its own."""
+        if self._tracer is None or in_hand.span is None:
+            yield
+            return
+        with self._tracer.start_as_current_span(
+            f"handle {in_hand.task.handler}",
+            record_exception=False,
+            set_status_on_exception=False,
+        ):
+            yield
+
+    def _begin(self, tracer: Tracer, in_hand: InHand, around: Context) -> Span:
+        task = in_hand.task
+        key = f"{task.run_id}/{task.step_name}"
+        last = self._last.pop(key, None)
+        span = tracer.start_span(
+            f"{task.task_name}/{task.step_name}",
+            around,
+            SpanKind.CONSUMER,
+            {
+                "zart.execution_id": task.execution_id,
+                "zart.run_number": task.run_number,
+                "zart.task_name": task.task_name,
+                "zart.step_name": task.step_name,
+                "zart.attempt": task.attempt,
+            },
+            [] if last is None else [Link(last, {"zart.link": "previous attempt"})],
+        )
+        self._last[key] = span.get_span_context()
+        while len(self._last) > _KEPT:
+            self._last.popitem(last=False)
+        return span
+
+
+def end_span(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+    """End the span of an attempt, if it has one, as its outcome says."""
+    if in_hand.span is not None:
+        kind = outcome.WhichOneof("outcome") or ""
+        _end(in_hand.span, kind, outcome.failed.error.type if kind == "failed" else kind)
+
+
+def _end(span: Span, kind: str, error: str = "") -> None:
+    span.set_attribute("zart.outcome", kind)
+    if kind in {"failed", "timed_out", "lost"}:
+        span.set_attribute("error.type", error)
+        span.set_status(StatusCode.ERROR, error)
+    span.end()
