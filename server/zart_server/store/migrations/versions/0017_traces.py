@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from zart_server.store.migrations.script import run_script
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 
 
 def upgrade() -> None:
     """Add the column."""
-    run_script("0016_traces.sql")
+    run_script("0017_traces.sql")
