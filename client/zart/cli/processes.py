@@ -94,8 +94,12 @@ def migrate_command(
     if not url:
         raise typer.BadParameter(_NEEDS_DATABASE)
     session: Session = ctx.obj
+    store = _server("store.migrate")
     try:
-        asyncio.run(_server("store.migrate").migrate(url))
+        asyncio.run(store.migrate(url))
+    except store.SchemaOutdated as error:
+        session.err.line(f"zart: {error}")
+        return 1
     except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line
         cause = _server("store.driver_errors").cause_of(error)
         session.err.line(

@@ -28,7 +28,7 @@ _SESSION = Session(
 
 
 class SchemaOutdated(Exception):
-    """The database's schema is not the one this code speaks."""
+    """The database's schema is not the one this code speaks: an older one, or a newer."""
 
 
 async def migrate(url: str) -> None:
@@ -36,7 +36,8 @@ async def migrate(url: str) -> None:
 
     One transaction under an advisory lock: replicas that start at once wait for each other, and a
     crash leaves the schema as it was. Raises OSError or a driver error when there is no database,
-    SessionRefused where its sessions are not what they must be.
+    SessionRefused where its sessions are not what they must be, SchemaOutdated where a newer
+    version has changed the schema already.
     """
     await _run(url, _upgrade)
 
@@ -69,15 +70,28 @@ def _config(connection: Connection) -> Config:
 def _upgrade(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
-    command.upgrade(_config(connection), "head")
+    config = _config(connection)
+    _found(connection, ScriptDirectory.from_config(config))
+    command.upgrade(config, "head")
 
 
 def _check(connection: Connection) -> None:
-    context = MigrationContext.configure(connection, opts={"version_table_schema": "zart"})
-    found = context.get_current_revision()
-    wanted = ScriptDirectory.from_config(_config(connection)).get_current_head()
+    scripts = ScriptDirectory.from_config(_config(connection))
+    found, wanted = _found(connection, scripts), scripts.get_current_head()
     if found != wanted:
         raise SchemaOutdated(
             f"the database has schema {found or 'none'}, this server needs {wanted}:"
             " run `zart migrate`, or start without --no-migrate"
         )
+
+
+def _found(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    """Return which schema is there. Raises SchemaOutdated for one of a newer version."""
+    context = MigrationContext.configure(connection, opts={"version_table_schema": "zart"})
+    found = context.get_current_revision()
+    if found is not None and found not in {each.revision for each in scripts.walk_revisions()}:
+        raise SchemaOutdated(
+            f"the database has schema {found}, which a newer version made: this one knows"
+            f" {scripts.get_current_head()} at most, so install that version here, too"
+        )
+    return found
