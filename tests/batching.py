@@ -82,3 +82,21 @@ async def retried(rig: Rig, execution_id: str) -> int:
         execution_id,
     )
     return found
+
+
+async def load_runs(rig: Rig, count: int, status: str) -> None:
+    """Insert so many executions of a graph with one step, as far as lists and batches ask."""
+    await rig.client.register_task("t", specs(ONE))
+    await rig.db.execute(
+        f"""
+        WITH created AS (
+            INSERT INTO zart.executions (execution_id, task_name)
+            SELECT 'x-' || n, 't' FROM generate_series(0, {count - 1}) n RETURNING execution_key
+        )
+        INSERT INTO zart.runs (execution_key, run_number, definition_key, status, "trigger",
+            triggered_by, reason, completed_at)
+        SELECT execution_key, 0, (SELECT max(definition_key) FROM zart.definitions), '{status}',
+            'initial', '', '', CASE WHEN '{status}' = 'completed' THEN now() END
+        FROM created
+        """
+    )

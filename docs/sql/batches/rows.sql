@@ -8,6 +8,21 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
 FROM zart.batches
 WHERE batch_id = ANY($1::text[]);
 
+-- store/batches/rows.py: find_batch
+-- Return a batch by its key.
+-- Locks: nothing.
+SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+    prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
+    canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
+    created_at, started_at, completed_at, statement_timestamp() AS now
+FROM zart.batches
+WHERE batch_key = $1;
+
+-- store/batches/rows.py: ids_of
+-- Return some of the ids that a batch was created with.
+-- Locks: nothing.
+SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1;
+
 -- store/batches/rows.py: lock_batch
 -- Lock a batch, and return it as it is then: nothing of it is done meanwhile.
 -- Locks: batches.

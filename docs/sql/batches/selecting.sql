@@ -1,8 +1,3 @@
--- store/batches/selecting.py: ids_of
--- Return some of the ids that a batch was created with.
--- Locks: nothing.
-SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1;
-
 -- store/batches/selecting.py: find_by_ids
 -- Return the current runs of executions, and which ids are unknown.
 -- Locks: nothing.
@@ -40,8 +35,8 @@ ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
 -- store/batches/selecting.py: insert_items (insert steps)
 -- Write down a piece as items, and return how many the batch has by then.
 -- Locks: batches, which the caller has locked.
--- Parameters: run_keys=$1, step_nos=$2, as_of=$3, batch_key=$4, last_item=$5, unknown=$6, until=$7,
---   is_last=$8.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4, batch_key=$5, last_item=$6,
+--   unknown=$7, until=$8, is_last=$9.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
@@ -70,12 +65,12 @@ WITH selected AS MATERIALIZED (
         WHERE definition_key = r.definition_key OFFSET 0) d
     WHERE (u.only_step IS NOT NULL
             OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
-        AND r.is_current AND r.created_at <= $3::timestamptz
+        AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
 ), items AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
             run_number, step_no, step_name, attempt)
-    SELECT $4::bigint,
-        $5::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+    SELECT $5::bigint,
+        $6::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
         execution_key, run_key, run_number, step_no, step_name, attempt
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
@@ -83,9 +78,9 @@ WITH selected AS MATERIALIZED (
 ), unknown AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
             done_at)
-    SELECT $4, $5 + (SELECT count(*) FROM selected) + row_number() OVER (),
+    SELECT $5, $6 + (SELECT count(*) FROM selected) + row_number() OVER (),
         execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($6::text::json) u(execution_id text, refusal json)
+    FROM json_to_recordset($7::text::json) u(execution_id text, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
@@ -93,8 +88,8 @@ WITH selected AS MATERIALIZED (
         refused = refused + (SELECT count(*) FROM unknown),
         last_item = last_item + (SELECT count(*) FROM selected)
         + (SELECT count(*) FROM unknown),
-        prepared_until = $7::text::json, is_prepared = $8::boolean
-    WHERE batch_key = $4
+        prepared_until = $8::text::json, is_prepared = $9::boolean
+    WHERE batch_key = $5
     RETURNING selected
 )
 SELECT selected FROM prepared;
@@ -102,8 +97,8 @@ SELECT selected FROM prepared;
 -- store/batches/selecting.py: insert_items (insert executions)
 -- Write down a piece as items, and return how many the batch has by then.
 -- Locks: batches, which the caller has locked.
--- Parameters: run_keys=$1, step_nos=$2, as_of=$3, batch_key=$4, last_item=$5, unknown=$6, until=$7,
---   is_last=$8.
+-- Parameters: run_keys=$1, step_nos=$2, are_named=$3, as_of=$4, batch_key=$5, last_item=$6,
+--   unknown=$7, until=$8, is_last=$9.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
@@ -118,12 +113,12 @@ WITH selected AS MATERIALIZED (
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
     WHERE true
-        AND r.is_current AND r.created_at <= $3::timestamptz
+        AND (r.is_current OR $3::boolean) AND r.created_at <= $4::timestamptz
 ), items AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
             run_number, step_no, step_name, attempt)
-    SELECT $4::bigint,
-        $5::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
+    SELECT $5::bigint,
+        $6::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
         execution_key, run_key, run_number, step_no, step_name, attempt
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
@@ -131,9 +126,9 @@ WITH selected AS MATERIALIZED (
 ), unknown AS (
     INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
             done_at)
-    SELECT $4, $5 + (SELECT count(*) FROM selected) + row_number() OVER (),
+    SELECT $5, $6 + (SELECT count(*) FROM selected) + row_number() OVER (),
         execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($6::text::json) u(execution_id text, refusal json)
+    FROM json_to_recordset($7::text::json) u(execution_id text, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
@@ -141,8 +136,8 @@ WITH selected AS MATERIALIZED (
         refused = refused + (SELECT count(*) FROM unknown),
         last_item = last_item + (SELECT count(*) FROM selected)
         + (SELECT count(*) FROM unknown),
-        prepared_until = $7::text::json, is_prepared = $8::boolean
-    WHERE batch_key = $4
+        prepared_until = $8::text::json, is_prepared = $9::boolean
+    WHERE batch_key = $5
     RETURNING selected
 )
 SELECT selected FROM prepared;
@@ -150,7 +145,7 @@ SELECT selected FROM prepared;
 -- store/batches/selecting.py: count_items (count steps)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, step_nos=$2, as_of=$3.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4.
 SELECT definition_key, run_status, count(*)::integer AS items,
     count(DISTINCT execution_key)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
@@ -182,13 +177,13 @@ FROM (
         WHERE definition_key = r.definition_key OFFSET 0) d
     WHERE (u.only_step IS NOT NULL
             OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
-        AND r.is_current AND r.created_at <= $3::timestamptz
+        AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
 ) s GROUP BY definition_key, run_status;
 
 -- store/batches/selecting.py: count_items (count executions)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, step_nos=$2, as_of=$3.
+-- Parameters: run_keys=$1, step_nos=$2, are_named=$3, as_of=$4.
 SELECT definition_key, run_status, count(*)::integer AS items,
     count(DISTINCT execution_key)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
@@ -206,5 +201,5 @@ FROM (
         WHERE executions.execution_key = r.execution_key OFFSET 0) e
     CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
     WHERE true
-        AND r.is_current AND r.created_at <= $3::timestamptz
+        AND (r.is_current OR $3::boolean) AND r.created_at <= $4::timestamptz
 ) s GROUP BY definition_key, run_status;

@@ -1,10 +1,10 @@
 -- store/batches/states.py: batches_at_work
--- Return the batches of which something is to be prepared or done, oldest first.
+-- Return batches of which something is to be prepared or done: first those after a key.
 -- Locks: nothing.
 SELECT batch_key
 FROM zart.batches
 WHERE status IN ('preparing', 'running')
-ORDER BY batch_key LIMIT 100;
+ORDER BY batch_key <= $1, batch_key LIMIT $2;
 
 -- store/batches/states.py: take_batch
 -- Lock a batch to work on it; None if another server does, or there is nothing to do.

@@ -13,11 +13,11 @@ from zart_server.domain.batches import Batch, BatchPauseCause, BatchStatus
 from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
 from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
-from zart_server.engine.operations.do_items import do_items
+from zart_server.engine.operations.do_items import do_items, one_of_each_execution
 from zart_server.engine.operations.prepare_batch import RefusalOf, prepare_piece, refused_attempt
 from zart_server.store.batches.items import PendingItem, pending_items, write_results
 from zart_server.store.batches.made import count_outcomes
-from zart_server.store.batches.rows import record_batch
+from zart_server.store.batches.rows import batch_of_key, record_batch
 from zart_server.store.batches.states import (
     Taken,
     advance,
@@ -30,16 +30,15 @@ from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.operation_attempts import record_attempts
 
-_PREPARED = 5_000  # executions in a piece
 Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
 
 
 class Progress(NamedTuple):
     """What a piece came to. ``wait`` is for how long to leave the batch alone, in seconds.
 
-    ``last_item`` is the last one that was looked at, 0: it was the end; ``left`` how many of those
-    are to be tried again, since others had locked their executions; ``is_over``: nothing is left to
-    do before somebody acts.
+    ``last_item`` is the one after which the next piece begins, 0: it was the end; ``left`` how many
+    items are to be tried again, since others had locked their executions; ``is_over``: nothing is
+    left to do before somebody acts.
     """
 
     passed: int = 0
@@ -51,7 +50,7 @@ class Progress(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is wanted of a piece: items after one, at most so many.
+    """What is wanted of a piece: items after one, at most so many; or so many executions prepared.
 
     ``is_to_judge``: see first whether there are too many failures. ``refusal_for``: a defect, for
     which the items are refused, or a batch cancelled that is being prepared.
@@ -59,6 +58,7 @@ class Asked(NamedTuple):
 
     after: int
     limit: int
+    executions: int
     is_to_judge: bool
     refusal_for: Refusal | None = None
 
@@ -67,6 +67,7 @@ async def work_on(
     db: Database, batch_key: int, asked: Asked, refusal_of: RefusalOf
 ) -> Progress | None:
     """Do one piece; None if another server is at work on the batch, or it is over."""
+    dead = await _dead_again(db, batch_key) if asked.is_to_judge else 0
     try:
         async with db.transaction() as tx:
             taken = await take_batch(tx, batch_key)
@@ -76,14 +77,29 @@ async def work_on(
                 await _cancel(tx, taken, asked.refusal_for.message)
                 return Progress(is_over=True)
             if not taken.row.is_prepared:
-                is_last = await prepare_piece(tx, taken.row, _PREPARED, refusal_of)
+                is_last = await prepare_piece(tx, taken.row, asked.executions, refusal_of)
                 if is_last:
                     await _begin(tx, batch_key)
                 return Progress(is_preparing=True)
-            return await _do(tx, taken, asked, refusal_of)
+            return await _do(tx, taken, asked, dead, refusal_of)
     except (TooManyItems, InvalidField, NotFound) as error:  # it cannot be prepared
         await _give_up(db, batch_key, error.message)
         return Progress(is_over=True)
+
+
+async def _dead_again(db: Database, batch_key: int) -> int:
+    """Count what ended badly again, if a batch does not bear any number and that is not wanted.
+
+    Before the batch is locked: of many items that takes a while, and nobody is to wait for it.
+    """
+    async with db.autocommit() as connection:
+        row = await batch_of_key(connection, batch_key)
+        if row is None or row.batch.pace.max_failures is None:
+            return 0
+        kind = row.batch.operation.kind
+        if kind.is_to_fail:
+            return 0
+        return (await count_outcomes(connection, batch_key, kind)).dead
 
 
 async def _begin(tx: Tx, batch_key: int) -> None:
@@ -105,10 +121,10 @@ async def _cancel(tx: Tx, taken: Taken, why: str) -> None:
     await _record(tx, OperationKind.CANCEL_BATCH, batch)
 
 
-async def _do(tx: Tx, taken: Taken, asked: Asked, refusal_of: RefusalOf) -> Progress:
-    """Do as many items as may be done now."""
+async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: RefusalOf) -> Progress:
+    """Do as many items as may be done now; ``dead`` are known to have ended badly again."""
     row, batch = taken.row, taken.row.batch
-    bearable = await _bearable(tx, taken, is_to_judge=asked.is_to_judge)
+    bearable = _bearable(taken, dead)
     if bearable is not None and bearable <= 0:
         await set_paused(tx, row.batch_key, BatchPauseCause.MAX_FAILURES)
         await _record(tx, OperationKind.PAUSE_BATCH, batch)
@@ -120,32 +136,27 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, refusal_of: RefusalOf) -> Prog
     if limit <= 0:
         wait = seconds_until_next(taken.credit or 0.0, batch.pace.rate_per_second or 1.0)
         return Progress(last_item=asked.after, wait=wait)
-    items = await pending_items(tx, row.batch_key, asked.after, limit)
+    pending = await pending_items(tx, row.batch_key, asked.after, limit)
+    items, others = one_of_each_execution(pending)
     done = await _results(tx, taken, items, asked, refusal_of)
     status = BatchStatus.RUNNING
     if done:
         status = await _advance(tx, taken, done)
+    last_item = pending[-1].item_no if len(pending) == limit else 0
     return Progress(
         passed=len(done),
-        last_item=items[-1].item_no if len(items) == limit else 0,
+        last_item=others[0].item_no - 1 if others else last_item,
         left=len(items) - len(done),
         is_over=status is not BatchStatus.RUNNING,
     )
 
 
-async def _bearable(tx: Tx, taken: Taken, *, is_to_judge: bool) -> int | None:
-    """Return how many failures more a batch bears, as far as is known; None: any number.
-
-    Refused items are known; what ended badly again is only counted if it is to be judged, and not
-    where that was wanted.
-    """
+def _bearable(taken: Taken, dead: int) -> int | None:
+    """Return how many failures more a batch bears, as far as is known; None: any number."""
     batch, most = taken.row.batch, taken.row.batch.pace.max_failures
     if most is None:
         return None
-    left = most - batch.counts.refused + taken.row.failures_before
-    if is_to_judge and not batch.operation.kind.is_to_fail:
-        left -= (await count_outcomes(tx, taken.row.batch_key, batch.operation.kind)).dead
-    return left
+    return most - batch.counts.refused - dead + taken.row.failures_before
 
 
 async def _results(

@@ -21,6 +21,8 @@ from zart_server.store.db import Database
 _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks for batches
 _MOST = 250  # items in a piece
+_PREPARED = 5_000  # executions in a piece that is being prepared
+_AT_ONCE = 100  # batches of which a piece is done before there is another look
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 _SHORTEST = 0.02  # seconds between two pieces of a batch that has a pace
 _LOCKED = 0.1  # seconds until what was locked is tried again
@@ -34,6 +36,7 @@ class _Here:
     last_item: int = 0
     left: int = 0  # that were locked since it began from the first of them
     limit: int = _MOST
+    executions: int = _PREPARED
     not_before: float = 0.0
     judge_at: float = 0.0
     failed: int = 0  # times that a single item failed as nothing should
@@ -47,17 +50,25 @@ class Batches(BackgroundLoop):
         self._db = db
         self._refusal_of = refusal_of
         self._here: dict[int, _Here] = {}
+        self._last_key = 0  # of the batches of the last look, if there were others
 
     async def turn(self) -> float:
         """Do a piece of each batch whose turn it is; return the seconds until the next look."""
         async with self._db.autocommit() as connection:
-            keys = await batches_at_work(connection)
-        self._here = {key: self._here.get(key) or _Here() for key in keys}
-        for key, here in self._here.items():
+            keys = await batches_at_work(connection, self._last_key, _AT_ONCE)
+        if len(keys) < _AT_ONCE:  # these are all there are
+            self._last_key = 0
+            self._here = {key: self._here.get(key) or _Here() for key in keys}
+        else:
+            self._last_key = keys[-1]
+        looked_at = [self._here.setdefault(key, _Here()) for key in keys]
+        for key, here in zip(keys, looked_at, strict=True):
             if here.not_before <= time.monotonic():
                 await self._go_on_apart(key, here)
+        if self._last_key:
+            return _SHORTEST
         now = time.monotonic()
-        waits = [here.not_before - now for here in self._here.values()]
+        waits = [here.not_before - now for here in looked_at]
         return min(max(min(waits, default=_TICK), 0.0), _TICK)
 
     async def _go_on_apart(self, key: int, here: _Here) -> None:
@@ -76,6 +87,7 @@ class Batches(BackgroundLoop):
         asked = Asked(
             here.last_item,
             here.limit,
+            here.executions,
             is_to_judge,
             self._defect(here) if here.failed else None,
         )
@@ -84,6 +96,7 @@ class Batches(BackgroundLoop):
         except (StoreConflict, OperationTimeout):
             # Others were in the way, or it took too long: fewer at a time get through.
             here.limit = max(1, here.limit // 4)
+            here.executions = max(1, here.executions // 4)
             now = time.monotonic()
             here.not_before = now + _LOCKED
             if is_to_judge:

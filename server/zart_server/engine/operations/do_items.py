@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from zart_server.domain.batches import BatchKind, BatchOperation
@@ -113,22 +113,27 @@ async def do_items(
 ) -> list[tuple[PendingItem, ZartError | None]]:
     """Do the operation to items; return each with the error by which it was refused, if it was.
 
-    An item is left out, without ``wait``, of which another transaction has locked the execution.
+    No two may be of the same execution. An item is left out, without ``wait``, of which another
+    transaction has locked the execution.
     """
     operate, command = _DOES[operation.kind]
-    found: list[tuple[PendingItem, ZartError | None]] = []
-    for some in _one_of_each_execution(items):
-        wanted = [(command(operation, item), caller) for item in some]
-        for item, result in zip(some, await operate(tx, wanted, wait=wait), strict=True):
-            if result is not None:
-                found.append((item, result if isinstance(result, ZartError) else None))
-    return found
+    wanted = [(command(operation, item), caller) for item in items]
+    done = await operate(tx, wanted, wait=wait)
+    return [
+        (item, result if isinstance(result, ZartError) else None)
+        for item, result in zip(items, done, strict=True)
+        if result is not None
+    ]
 
 
-def _one_of_each_execution(items: Sequence[PendingItem]) -> Iterator[list[PendingItem]]:
-    """Yield the items in parts in which no two are of the same execution."""
-    left = list(items)
-    while left:
-        part: dict[str, PendingItem] = {}
-        left = [item for item in left if part.setdefault(item.execution_id, item) is not item]
-        yield list(part.values())
+def one_of_each_execution(
+    items: Sequence[PendingItem],
+) -> tuple[list[PendingItem], list[PendingItem]]:
+    """Return the first item of each execution, and the others.
+
+    These are for other transactions: one that has decided whether steps are queued holds the pause
+    lock, and locks no execution, run or step after that.
+    """
+    first: dict[str, PendingItem] = {}
+    others = [item for item in items if first.setdefault(item.execution_id, item) is not item]
+    return list(first.values()), others

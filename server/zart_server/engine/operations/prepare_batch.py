@@ -7,16 +7,15 @@ from datetime import datetime
 from typing import TypeAlias
 
 from zart_server.domain.batches import MOST_ITEMS, Batch, BatchKind, Selection
-from zart_server.domain.errors import ExecutionNotFound, TooManyItems, ZartError
+from zart_server.domain.errors import ExecutionNotFound, FilterTooBroad, TooManyItems, ZartError
 from zart_server.domain.operations import OperationStatus, Refusal
-from zart_server.store.batches.rows import BatchRow
+from zart_server.store.batches.rows import BatchRow, ids_of
 from zart_server.store.batches.selecting import (
     Found,
     SelectedPiece,
     find_all,
     find_by_filter,
     find_by_ids,
-    ids_of,
     insert_items,
 )
 from zart_server.store.connection import Connection, Tx
@@ -85,9 +84,15 @@ async def find_piece(
     limit: int,
     as_of: datetime,
 ) -> tuple[Found, list[int | str] | None]:
-    """Return a piece of what is selected, and where the next one begins; None: nowhere."""
+    """Return a piece of what is selected, and where the next one begins; None: nowhere.
+
+    Raises FilterTooBroad, PauseRuleNotFound, ErrorGroupNotFound or BatchNotFound.
+    """
     if selection.filter is not None:
-        return await find_by_filter(connection, selection.filter, kind, begin, limit, as_of)
+        try:
+            return await find_by_filter(connection, selection.filter, kind, begin, limit, as_of)
+        except FilterTooBroad as error:  # it stands in the selection here
+            raise FilterTooBroad(f"selection.{error.field}", error.description) from None
     if selection.is_everything:
         return await find_all(connection, kind, begin, limit)
     first = 0 if begin is None else int(begin[0])

@@ -9,6 +9,7 @@ from zart_server.domain.identity import Role
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.one_batch import changed_batch, living_batch
 from zart_server.store.batches.made import count_outcomes
+from zart_server.store.batches.rows import read_batch
 from zart_server.store.batches.states import set_going
 from zart_server.store.connection import Tx
 
@@ -19,16 +20,24 @@ async def resume_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
     Raises BatchNotFound, BatchFinished, or RoleRequired if it cancels executions and its resumer
     may not.
     """
+    dead = await _dead_again(tx, command.batch_id)
     row = await living_batch(tx, command.batch_id)
     kind = row.batch.operation.kind
     if kind is BatchKind.CANCEL_EXECUTION and not command.may_cancel_executions:
         raise RoleRequired(Role.STARTER, "to have executions cancelled")
     if row.batch.status is not BatchStatus.PAUSED:
         return row.batch
-    failures = 0
-    if row.batch.pace.max_failures is not None:
-        failures = row.batch.counts.refused
-        if not kind.is_to_fail:
-            failures += (await count_outcomes(tx, row.batch_key, kind)).dead
-    await set_going(tx, row.batch_key, failures)
+    await set_going(tx, row.batch_key, row.batch.counts.refused + dead)
     return await changed_batch(tx, OperationKind.RESUME_BATCH, command.batch_id, caller)
+
+
+async def _dead_again(tx: Tx, batch_id: str) -> int:
+    """Count what ended badly again, where that is told from what was wanted.
+
+    Before the batch is locked: of many items that takes a while, and nobody is to wait for it.
+    """
+    row = await read_batch(tx, batch_id)
+    if row is None or row.batch.pace.max_failures is None:
+        return 0
+    kind = row.batch.operation.kind
+    return 0 if kind.is_to_fail else (await count_outcomes(tx, row.batch_key, kind)).dead

@@ -125,6 +125,25 @@ async def read_batch(connection: Connection, batch_id: str) -> BatchRow | None:
     return found[0] if found else None
 
 
+async def batch_of_key(connection: Connection, batch_key: int) -> BatchRow | None:
+    """Return a batch by its key."""
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM zart.batches WHERE batch_key = $1", batch_key
+    )
+    return None if row is None else BatchRow.from_row(row)
+
+
+async def ids_of(connection: Connection, batch_key: int, begin: int, limit: int) -> list[str]:
+    """Return some of the ids that a batch was created with."""
+    found: list[str] | None = await connection.fetchval(
+        "SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1",
+        batch_key,
+        begin,
+        limit,
+    )
+    return found or []
+
+
 async def lock_batch(tx: Tx, batch_id: str) -> BatchRow | None:
     """Lock a batch, and return it as it is then: nothing of it is done meanwhile."""
     await tx.execute("SELECT FROM zart.batches WHERE batch_id = $1 FOR NO KEY UPDATE", batch_id)

@@ -39,17 +39,19 @@ Place: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
 class Found(NamedTuple):
     """A piece of what is selected: current runs, and ids that no execution has.
 
-    ``step_nos``: which step of each run is meant; None: those that are dead.
+    ``step_nos``: which step of each run is meant; None: those that are dead. ``are_named``: a run
+    that is current no more is to be refused at its turn, since somebody has named its execution.
     """
 
     run_keys: list[int]
     unknown: list[str]
     step_nos: list[int | None]
+    are_named: bool = False
 
     @classmethod
-    def of_runs(cls, run_keys: Sequence[int], unknown: Sequence[str] = ()) -> Found:
+    def of_runs(cls, run_keys: Sequence[int]) -> Found:
         """Return a piece of whole runs."""
-        return cls(list(run_keys), list(unknown), [None] * len(run_keys))
+        return cls(list(run_keys), [], [None] * len(run_keys))
 
 
 _BY_STATUS = {
@@ -79,23 +81,12 @@ _BY_IDS = Statement(
 )
 
 
-async def ids_of(connection: Connection, batch_key: int, begin: int, limit: int) -> list[str]:
-    """Return some of the ids that a batch was created with."""
-    found: list[str] | None = await connection.fetchval(
-        "SELECT execution_ids[$2 + 1:$2 + $3] FROM zart.batches WHERE batch_key = $1",
-        batch_key,
-        begin,
-        limit,
-    )
-    return found or []
-
-
 async def find_by_ids(connection: Connection, execution_ids: Sequence[str]) -> Found:
     """Return the current runs of executions, and which ids are unknown."""
     rows = await connection.fetch(_BY_IDS.text, *_BY_IDS.arguments(execution_ids=execution_ids))
-    return Found.of_runs(
-        [row[1] for row in rows if row[1] is not None],
-        [row[0] for row in rows if row[1] is None],
+    run_keys = [row[1] for row in rows if row[1] is not None]
+    return Found.of_runs(run_keys)._replace(
+        unknown=[row[0] for row in rows if row[1] is None], are_named=True
     )
 
 
@@ -180,7 +171,7 @@ def _selected(of: str) -> str:
         CROSS JOIN LATERAL (
             SELECT execution_id FROM zart.executions
             WHERE executions.execution_key = r.execution_key OFFSET 0) e {of}
-          AND r.is_current AND r.created_at <= :as_of::timestamptz
+          AND (r.is_current OR :are_named::boolean) AND r.created_at <= :as_of::timestamptz
     """
 
 
@@ -252,6 +243,7 @@ async def insert_items(
             last_item=last_item,
             run_keys=piece.found.run_keys,
             step_nos=piece.found.step_nos,
+            are_named=piece.found.are_named,
             unknown=to_text(
                 [{"execution_id": id_, "refusal": asdict(why)} for id_, why in piece.refused]
             ),
@@ -293,6 +285,11 @@ async def count_items(
     statement = _COUNT["steps" if kind.is_of_steps else "executions"]
     rows = await connection.fetch(
         statement.text,
-        *statement.arguments(run_keys=found.run_keys, step_nos=found.step_nos, as_of=as_of),
+        *statement.arguments(
+            run_keys=found.run_keys,
+            step_nos=found.step_nos,
+            are_named=found.are_named,
+            as_of=as_of,
+        ),
     )
     return [SelectedKind(row[0], RunStatus(row[1]), row[2], row[3], tuple(row[4])) for row in rows]
