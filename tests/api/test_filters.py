@@ -255,22 +255,6 @@ async def test_what_is_dead_no_more_is_found_no_more(rig: Rig, deed: Deed) -> No
     assert await broken(rig.db) == {}
 
 
-async def test_what_a_batch_was_selected_for(rig: Rig) -> None:
-    for name in ("x", "y"):
-        await rig.dead(name)
-    created = await rig.client.create_batch(zart.RetryStep(), execution_ids=["x"])
-    assert created.batch is not None
-    wanted = ExecutionFilter(batch_id=created.batch.batch_id)
-
-    async def is_found() -> bool:
-        return [one.execution_id for one in await rig.client.list_executions(wanted)] == ["x"]
-
-    await eventually(is_found)
-    assert (await rig.client.count_executions(wanted)).total == 1
-    with pytest.raises(zart.errors.BatchNotFound):
-        await rig.client.list_error_groups(ExecutionFilter(batch_id="ba-nowhere"))
-
-
 async def test_what_dies_by_its_time_or_lease_is_found(rig: Rig) -> None:
     await rig.start("x", CHAIN, retry=zart.Retry(max_attempts=1), timeout=0.001)
     await rig.lease(lease_duration=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import zart
 from zart.cli.main import main
 from zart.errors import (
     AttemptNotFound,
+    BatchNotFound,
+    ErrorGroupNotFound,
     ExecutionNotFound,
     InvalidField,
     NotInDoubt,
@@ -108,6 +111,34 @@ async def test_the_filter_chooses_by_the_attempts_own_step(rig: Rig) -> None:
     assert before == {"one-1", "one-2"}
     with pytest.raises(InvalidField, match=r"filter\.rule_id"):
         await listed(rig, rule_id="pr-1234abcd")
+
+
+async def test_the_filter_chooses_by_errors_batches_and_who_began(rig: Rig) -> None:
+    await in_doubt(rig, "one")
+    await in_doubt(rig, "two", task="u")
+    await rig.client.restart("two", accept_in_doubt=True, triggered_by="ops")
+    [group] = [
+        found.error_group_id
+        async for found in rig.client.list_error_groups()
+        if found.task_name == "t"
+    ]
+    created = await rig.client.create_batch(zart.CancelExecution(), execution_ids=["two"])
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    began = {"triggered_by": "tester", "created_after": yesterday}
+    for conditions, expected in (
+        ({"error_group_id": group}, {"one"}),
+        ({"error_contains": "InDoubt"}, {"one", "two"}),
+        ({"error_contains": "card"}, set()),
+        ({"batch_id": created.batch_id}, {"two"}),
+        (began, {"one", "two"}),
+        (began | {"triggered_by": "ops"}, set()),
+    ):
+        found = {item.execution_id for item in await listed(rig, **conditions)}
+        assert found == expected, conditions
+    with pytest.raises(BatchNotFound):
+        await listed(rig, batch_id="ba-nowhere")
+    with pytest.raises(ErrorGroupNotFound):
+        await listed(rig, error_group_id="eg-1abcdefg")
 
 
 @pytest.mark.parametrize("finding", [HAPPENED, DID_NOT])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -88,6 +88,9 @@ async def resolving_a_doubt(tx: Explained) -> None:
     assert explained.causes[0].kind is CauseKind.IN_DOUBT
 
 
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
 # So many are looked at for a page where more is asked than the order of the list.
 @scenario(2_001)
 async def listing_doubts(tx: Explained) -> None:
@@ -97,6 +100,8 @@ async def listing_doubts(tx: Explained) -> None:
         (ExecutionFilter(execution_id_prefix="x-1999", step_pattern="a*"), 5),
         (ExecutionFilter(execution_id_prefix="x-", task_name="many"), BATCH),
         (ExecutionFilter(step_statuses=(StepStatus.DEAD,), statuses=(RunStatus.FAILED,)), 0),
+        (ExecutionFilter(error_group_id="eg-1", error_contains="no"), 0),
+        (ExecutionFilter(triggered_by="nobody", created_after=_LONG_AGO), 0),
     ):
         page = await list_in_doubt(tx.alone, wanted, None, BATCH)
         assert len(page.items) >= least, wanted

@@ -25,7 +25,11 @@ _MIDDLE = 20_000
 _BATCH = """
     INSERT INTO zart.batches (batch_id, operation, selection, as_of, created_by, principal, reason,
                               incident)
-    VALUES ('ba-many', '{}', '{}', now(), '', '', '', '')
+    VALUES ('ba-many', '{}', '{}', now(), '', '', '', '');
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+                                  run_number, step_no, step_name)
+    SELECT batch_key, 2 * execution_key + s, execution_id, execution_key, execution_key, 0, s, 'b'
+    FROM zart.batches, zart.executions, generate_series(0, 1) s
 """
 _LOOKED_AT = 1_000  # runs for a page, where no index has all that is asked
 _DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
@@ -61,6 +65,7 @@ async def filtering_by_what_no_index_has(tx: Explained) -> None:
         ExecutionFilter(execution_id_prefix="x-"),
         ExecutionFilter(execution_id_prefix="x-1234"),
         ExecutionFilter(batch_id="ba-many"),
+        ExecutionFilter(batch_id="ba-many", error_group_id="eg-1"),
         ExecutionFilter(execution_id_prefix="x-1234", step_pattern="b"),
         ExecutionFilter(error_group_id="eg-1", error_contains="yes"),
         ExecutionFilter(step_pattern="b", dead_after=_LONG_AGO),

@@ -932,8 +932,8 @@ class ListInDoubtRequest(_message.Message):
     @_builtins.property
     def filter(self) -> _filter_pb2.ExecutionFilter:
         """Which: conditions on steps are those of the attempt's own step, whichever run it is of; dead_after
-        and dead_before are of the time at which the attempt ended. It does not go by error_group_id,
-        error_contains, triggered_by, batch_id and rule_id (INVALID_FIELD). Unset: all.
+        and dead_before are of the time at which the attempt ended. A rule withholds none of these steps,
+        so rule_id is INVALID_FIELD. Unset: all.
         """
 
     def __init__(

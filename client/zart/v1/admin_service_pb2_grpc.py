@@ -220,6 +220,7 @@ class AdminServiceServicer(object):
         """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
         ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
         CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+        Errors: NOT_FOUND (BATCH_NOT_FOUND, ERROR_GROUP_NOT_FOUND), INVALID_ARGUMENT (FILTER_TOO_BROAD).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

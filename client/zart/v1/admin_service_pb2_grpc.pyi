@@ -94,6 +94,7 @@ class AdminServiceStub:
     """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
     ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
     CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+    Errors: NOT_FOUND (BATCH_NOT_FOUND, ERROR_GROUP_NOT_FOUND), INVALID_ARGUMENT (FILTER_TOO_BROAD).
     """
     ResolveInDoubt: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]
     """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
@@ -223,6 +224,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
     ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
     CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+    Errors: NOT_FOUND (BATCH_NOT_FOUND, ERROR_GROUP_NOT_FOUND), INVALID_ARGUMENT (FILTER_TOO_BROAD).
     """
     ResolveInDoubt: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]  # type: ignore[assignment]
     """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
@@ -391,6 +393,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the attempts that are in doubt, the newest first: those of steps with if_in_doubt STOP that
         ended LOST, TIMED_OUT or ABANDONED, of past runs, too, until they are resolved. RetryStep,
         CompleteStep and FailStep of such a step resolve them, and so does ResolveInDoubt.
+        Errors: NOT_FOUND (BATCH_NOT_FOUND, ERROR_GROUP_NOT_FOUND), INVALID_ARGUMENT (FILTER_TOO_BROAD).
         """
 
     @_abc_1.abstractmethod

@@ -8,7 +8,7 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
 FROM zart.batches
 WHERE batch_id = ANY($1::text[]);
 
--- store/batches/rows.py: find_batch
+-- store/batches/rows.py: batch_of_key
 -- Return a batch by its key.
 -- Locks: nothing.
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,

@@ -1,5 +1,5 @@
--- store/reads/dead_groups.py: is_known_group
--- Return whether an error of the group was ever seen.
+-- store/reads/dead_groups.py: expect_group
+-- Raise ErrorGroupNotFound unless an error of the group was ever seen.
 -- Locks: nothing.
 SELECT EXISTS (SELECT FROM zart.error_groups WHERE error_group_id = $1);
 

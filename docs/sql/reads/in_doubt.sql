@@ -2,8 +2,9 @@
 -- List attempts in doubt, newest first; a page may have fewer though others follow.
 -- Locks: nothing.
 -- Parameters: before=$1, looked=$2, task_name=$3, prefix=$4, step_regex=$5, ended_after=$6,
---   ended_before=$7, step_statuses=$8, of_executions=$9, created_after=$10, created_before=$11,
---   statuses=$12, limit=$13.
+--   ended_before=$7, step_statuses=$8, contains=$9, error_group_id=$10, of_executions=$11,
+--   id_prefix=$12, triggered_by=$13, batch_id=$14, created_after=$15, created_before=$16,
+--   statuses=$17, limit=$18.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL AND in_doubt_key < $1::bigint
     ORDER BY in_doubt_key DESC LIMIT $2::bigint
@@ -20,16 +21,38 @@ WITH looked AS MATERIALIZED (
             SELECT status FROM zart.steps
             WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
         ) = ANY($8))
-        AND (NOT $9::boolean OR (
-            SELECT ($10::timestamptz IS NULL OR c.listed_at >= $10)
-                AND ($11::timestamptz IS NULL OR c.listed_at < $11)
-                AND (cardinality($12::text[]) = 0 OR c.status = ANY($12))
+        AND CASE WHEN $9::text = '' THEN true ELSE (
+            SELECT position($9 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+            FROM zart.steps s
+            WHERE s.run_key = d.run_key
+                AND s.step_no = d.step_no OFFSET 0) END
+        AND CASE WHEN $10::text = '' THEN true ELSE EXISTS (
+            SELECT FROM (
+                SELECT group_key FROM zart.dead_steps
+                WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
+            CROSS JOIN LATERAL (
+                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
+            WHERE g.error_group_id = $10) END
+        AND (NOT $11::boolean OR (
+            SELECT CASE WHEN $12::text = '' THEN true ELSE (
+                SELECT starts_with(e.execution_id, $12) FROM zart.executions e
+                WHERE e.execution_key = c.execution_key OFFSET 0) END
+                AND CASE WHEN $13::text = '' THEN true ELSE (
+                    SELECT o.triggered_by = $13 FROM zart.runs o
+                    WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+                AND CASE WHEN $14::text = '' THEN true ELSE EXISTS (
+                    SELECT FROM zart.batch_items i
+                    WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = $14)
+                        AND i.execution_key = c.execution_key OFFSET 0) END
+                AND ($15::timestamptz IS NULL OR c.listed_at >= $15)
+                AND ($16::timestamptz IS NULL OR c.listed_at < $16)
+                AND (cardinality($17::text[]) = 0 OR c.status = ANY($17))
             FROM (SELECT execution_key FROM zart.runs
                 WHERE runs.run_key = d.run_key OFFSET 0) r
-            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+            CROSS JOIN LATERAL (SELECT execution_key, listed_at, status FROM zart.runs
                 WHERE runs.execution_key = r.execution_key
                 ORDER BY run_number DESC LIMIT 1) c))
-    ORDER BY in_doubt_key DESC LIMIT $13::bigint
+    ORDER BY in_doubt_key DESC LIMIT $18::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, n, until FROM (
@@ -42,8 +65,9 @@ ORDER BY in_doubt_key DESC;
 -- List attempts in doubt, newest first; a page may have fewer though others follow.
 -- Locks: nothing.
 -- Parameters: task_name=$1, before=$2, looked=$3, prefix=$4, step_regex=$5, ended_after=$6,
---   ended_before=$7, step_statuses=$8, of_executions=$9, created_after=$10, created_before=$11,
---   statuses=$12, limit=$13.
+--   ended_before=$7, step_statuses=$8, contains=$9, error_group_id=$10, of_executions=$11,
+--   id_prefix=$12, triggered_by=$13, batch_id=$14, created_after=$15, created_before=$16,
+--   statuses=$17, limit=$18.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
         AND (task_name, in_doubt_key) < ($1::text, $2::bigint)
@@ -62,16 +86,38 @@ WITH looked AS MATERIALIZED (
             SELECT status FROM zart.steps
             WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
         ) = ANY($8))
-        AND (NOT $9::boolean OR (
-            SELECT ($10::timestamptz IS NULL OR c.listed_at >= $10)
-                AND ($11::timestamptz IS NULL OR c.listed_at < $11)
-                AND (cardinality($12::text[]) = 0 OR c.status = ANY($12))
+        AND CASE WHEN $9::text = '' THEN true ELSE (
+            SELECT position($9 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+            FROM zart.steps s
+            WHERE s.run_key = d.run_key
+                AND s.step_no = d.step_no OFFSET 0) END
+        AND CASE WHEN $10::text = '' THEN true ELSE EXISTS (
+            SELECT FROM (
+                SELECT group_key FROM zart.dead_steps
+                WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
+            CROSS JOIN LATERAL (
+                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
+            WHERE g.error_group_id = $10) END
+        AND (NOT $11::boolean OR (
+            SELECT CASE WHEN $12::text = '' THEN true ELSE (
+                SELECT starts_with(e.execution_id, $12) FROM zart.executions e
+                WHERE e.execution_key = c.execution_key OFFSET 0) END
+                AND CASE WHEN $13::text = '' THEN true ELSE (
+                    SELECT o.triggered_by = $13 FROM zart.runs o
+                    WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+                AND CASE WHEN $14::text = '' THEN true ELSE EXISTS (
+                    SELECT FROM zart.batch_items i
+                    WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = $14)
+                        AND i.execution_key = c.execution_key OFFSET 0) END
+                AND ($15::timestamptz IS NULL OR c.listed_at >= $15)
+                AND ($16::timestamptz IS NULL OR c.listed_at < $16)
+                AND (cardinality($17::text[]) = 0 OR c.status = ANY($17))
             FROM (SELECT execution_key FROM zart.runs
                 WHERE runs.run_key = d.run_key OFFSET 0) r
-            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+            CROSS JOIN LATERAL (SELECT execution_key, listed_at, status FROM zart.runs
                 WHERE runs.execution_key = r.execution_key
                 ORDER BY run_number DESC LIMIT 1) c))
-    ORDER BY in_doubt_key DESC LIMIT $13::bigint
+    ORDER BY in_doubt_key DESC LIMIT $18::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, n, until FROM (
@@ -84,8 +130,9 @@ ORDER BY in_doubt_key DESC;
 -- List attempts in doubt, newest first; a page may have fewer though others follow.
 -- Locks: nothing.
 -- Parameters: prefix=$1, last=$2, looked=$3, before=$4, task_name=$5, step_regex=$6,
---   ended_after=$7, ended_before=$8, step_statuses=$9, of_executions=$10, created_after=$11,
---   created_before=$12, statuses=$13, limit=$14.
+--   ended_after=$7, ended_before=$8, step_statuses=$9, contains=$10, error_group_id=$11,
+--   of_executions=$12, id_prefix=$13, triggered_by=$14, batch_id=$15, created_after=$16,
+--   created_before=$17, statuses=$18, limit=$19.
 WITH looked AS MATERIALIZED (
     SELECT * FROM (
         SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
@@ -105,16 +152,38 @@ WITH looked AS MATERIALIZED (
             SELECT status FROM zart.steps
             WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
         ) = ANY($9))
-        AND (NOT $10::boolean OR (
-            SELECT ($11::timestamptz IS NULL OR c.listed_at >= $11)
-                AND ($12::timestamptz IS NULL OR c.listed_at < $12)
-                AND (cardinality($13::text[]) = 0 OR c.status = ANY($13))
+        AND CASE WHEN $10::text = '' THEN true ELSE (
+            SELECT position($10 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+            FROM zart.steps s
+            WHERE s.run_key = d.run_key
+                AND s.step_no = d.step_no OFFSET 0) END
+        AND CASE WHEN $11::text = '' THEN true ELSE EXISTS (
+            SELECT FROM (
+                SELECT group_key FROM zart.dead_steps
+                WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
+            CROSS JOIN LATERAL (
+                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
+            WHERE g.error_group_id = $11) END
+        AND (NOT $12::boolean OR (
+            SELECT CASE WHEN $13::text = '' THEN true ELSE (
+                SELECT starts_with(e.execution_id, $13) FROM zart.executions e
+                WHERE e.execution_key = c.execution_key OFFSET 0) END
+                AND CASE WHEN $14::text = '' THEN true ELSE (
+                    SELECT o.triggered_by = $14 FROM zart.runs o
+                    WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+                AND CASE WHEN $15::text = '' THEN true ELSE EXISTS (
+                    SELECT FROM zart.batch_items i
+                    WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = $15)
+                        AND i.execution_key = c.execution_key OFFSET 0) END
+                AND ($16::timestamptz IS NULL OR c.listed_at >= $16)
+                AND ($17::timestamptz IS NULL OR c.listed_at < $17)
+                AND (cardinality($18::text[]) = 0 OR c.status = ANY($18))
             FROM (SELECT execution_key FROM zart.runs
                 WHERE runs.run_key = d.run_key OFFSET 0) r
-            CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+            CROSS JOIN LATERAL (SELECT execution_key, listed_at, status FROM zart.runs
                 WHERE runs.execution_key = r.execution_key
                 ORDER BY run_number DESC LIMIT 1) c))
-    ORDER BY in_doubt_key DESC LIMIT $14::bigint
+    ORDER BY in_doubt_key DESC LIMIT $19::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
 SELECT found.*, n, until FROM (

@@ -15,20 +15,19 @@ from zart_server.domain.doubt import (
     LateOutcome,
     ResolveInDoubt,
 )
+from zart_server.domain.errors import InvalidField
 from zart_server.domain.filters import ExecutionFilter
 
-_NOT_GONE_BY = ("error_group_id", "error_contains", "triggered_by", "batch_id", "rule_id")
 _FINDING = {f: in_doubt_pb2.InDoubtFinding.Value(f"IN_DOUBT_FINDING_{f.name}") for f in Finding}
 _BY_NUMBER = {number: finding for finding, number in _FINDING.items()}
 
 
 def doubts_wanted(request: pb.ListInDoubtRequest) -> ExecutionFilter:
     """Decode which attempts ListInDoubt is to list."""
-    with Checks() as check:
-        for field in _NOT_GONE_BY:
-            if getattr(request.filter, field):
-                check.fail(f"filter.{field}", "is nothing that attempts in doubt are listed by")
-    return filter_of(request.filter, "filter")
+    wanted = filter_of(request.filter, "filter")
+    if wanted.rule_id:
+        raise InvalidField("filter.rule_id", "is of PAUSED steps, and none of these is in doubt")
+    return wanted
 
 
 def doubt_resolved(request: pb.ResolveInDoubtRequest) -> ResolveInDoubt:

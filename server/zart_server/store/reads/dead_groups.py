@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from zart_server.domain.errors import ErrorGroupNotFound
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.store.connection import Connection
 from zart_server.store.reads.fitting import dead_arguments
@@ -49,12 +50,12 @@ _LIVE = f"""
 _OF_ALL = Statement(_LIVE.format(columns=f"{_COLUMNS}, {_FIT} AS fits"))
 
 
-async def is_known_group(connection: Connection, error_group_id: str) -> bool:
-    """Return whether an error of the group was ever seen."""
-    found: bool = await connection.fetchval(
+async def expect_group(connection: Connection, error_group_id: str) -> None:
+    """Raise ErrorGroupNotFound unless an error of the group was ever seen."""
+    if not await connection.fetchval(
         "SELECT EXISTS (SELECT FROM zart.error_groups WHERE error_group_id = $1)", error_group_id
-    )
-    return found
+    ):
+        raise ErrorGroupNotFound(error_group_id)
 
 
 async def find_groups(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.commands import Page
-from zart_server.domain.errors import ErrorGroupNotFound, FilterTooBroad, InvalidField
+from zart_server.domain.errors import FilterTooBroad, InvalidField
 from zart_server.domain.filters import ErrorGroup, ExecutionFilter
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.reads.dead_groups import find_groups, is_known_group
+from zart_server.store.reads.dead_groups import expect_group, find_groups
 from zart_server.store.reads.execution_pages import Cursor
-from zart_server.store.reads.filtered import expect_batch
+from zart_server.store.reads.filtered import batch_key_of
 from zart_server.store.reads.group_counts import (
     DIED,
     IN_ORDER,
@@ -53,13 +53,13 @@ async def list_error_groups(
     Raises FilterTooBroad, ErrorGroupNotFound or BatchNotFound.
     """
     if wanted.batch_id:
-        await expect_batch(tx, wanted.batch_id)
+        await batch_key_of(tx, wanted.batch_id)
     groups = await find_groups(tx, wanted, _GROUPS)
     if groups is None:
         field = "filter.step_pattern" if wanted.task_name else "filter.task_name"
         raise FilterTooBroad(field, f"is needed: there are more than {_GROUPS:,} groups")
-    if not groups and wanted.error_group_id and not await is_known_group(tx, wanted.error_group_id):
-        raise ErrorGroupNotFound(wanted.error_group_id)
+    if not groups and wanted.error_group_id:
+        await expect_group(tx, wanted.error_group_id)
     created = wanted.created_after, wanted.created_before
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
     if not groups or part is None:

@@ -11,44 +11,36 @@ from collections.abc import Sequence
 
 from zart_server.domain.errors import (
     BatchNotFound,
-    ErrorGroupNotFound,
     FilterTooBroad,
     PauseRuleNotFound,
 )
 from zart_server.domain.filters import ExecutionFilter
-from zart_server.domain.model import StepStatus
+from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
 from zart_server.store.reads.dead_groups import (
-    OF_GROUPS,
     Group,
     count_dead,
+    expect_group,
     find_groups,
-    is_known_group,
     runs_that_died_between,
 )
-from zart_server.store.reads.fitting import FITS, WORK, fitting_arguments
+from zart_server.store.reads.fitting import WORK, fitting_arguments
 from zart_server.store.reads.listed_by_steps import (
-    OF_KEYS,
     UNFINISHED,
     FoundRuns,
     find_unfinished,
     merged,
 )
 from zart_server.store.reads.listed_runs import (
-    CURRENT,
-    DEAD,
-    Listed,
-    ListPosition,
     Range,
-    by_status,
     count_unfinished,
     find_runs,
     range_of,
 )
+from zart_server.store.reads.looking import MOST_RUNS, look_at
 from zart_server.store.statement import Statement
 
 _FEW = 1_000  # runs that are read as a whole
-_RUNS = 1_000  # that are looked at for a page
 _GROUPS = 400  # that are told apart
 _OF_GROUPS = 10_000  # dead steps that are read of all groups together, for a page
 _UNFINISHED = 10_000  # executions in which steps are looked for without a task's name
@@ -56,25 +48,6 @@ _SEARCHED = 10_000  # dead steps whose errors are searched without their group
 _BEYOND = "\U0010ffff" * 64  # an id has at most 255 bytes
 
 
-def _looking(source: str, condition: str = FITS) -> Statement:
-    """Return the query for the first runs of a source, and whether each fits."""
-    return Statement(f"""
-        WITH candidates AS MATERIALIZED ({source}), settling AS MATERIALIZED (
-            SELECT {WORK.format("settle")} AS yes
-        )
-        SELECT listed_at, execution_key, run_key, {condition}
-        FROM candidates c ORDER BY listed_at DESC, execution_key DESC
-    """)
-
-
-_LOOK = {
-    f"{which} {of}": _looking(by_status(where, of_task=of == "of a task"))
-    for which, where in (("current", CURRENT), ("with dead steps", DEAD))
-    for of in ("of all tasks", "of a task")
-} | {
-    "of keys": _looking(OF_KEYS),
-    "of groups": _looking(OF_GROUPS, f"is_wanted AND {FITS}"),
-}
 _OF_PREFIX = Statement("""
     SELECT r.run_key FROM (
         SELECT execution_key FROM zart.executions
@@ -82,6 +55,15 @@ _OF_PREFIX = Statement("""
         ORDER BY execution_id LIMIT :most::bigint) e
     CROSS JOIN LATERAL (
         SELECT run_key FROM zart.runs WHERE execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1) r
+""")
+_OF_ITEMS = Statement("""
+    SELECT r.run_key FROM (
+        SELECT execution_key FROM zart.batch_items
+        WHERE batch_key = :batch_key::bigint AND execution_key IS NOT NULL
+        LIMIT :most::bigint) i
+    CROSS JOIN LATERAL (
+        SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
         ORDER BY run_number DESC LIMIT 1) r
 """)
 _OF_RULE = Statement(f"""
@@ -103,12 +85,14 @@ async def rule_key_of(connection: Connection, rule_id: str) -> int:
     return row[0] if row[1] else 0
 
 
-async def expect_batch(connection: Connection, batch_id: str) -> None:
-    """Raise BatchNotFound unless there is such a batch."""
-    if not await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM zart.batches WHERE batch_id = $1)", batch_id
-    ):
+async def batch_key_of(connection: Connection, batch_id: str) -> int:
+    """Return the key of a batch. Raises BatchNotFound."""
+    found: int | None = await connection.fetchval(
+        "SELECT batch_key FROM zart.batches WHERE batch_id = $1", batch_id
+    )
+    if found is None:
         raise BatchNotFound(batch_id)
+    return found
 
 
 async def find_filtered(
@@ -120,11 +104,10 @@ async def find_filtered(
     """
     created = wanted.created_after, wanted.created_before
     part = await range_of(connection, wanted.task_name, wanted.statuses, created, after_key)
-    if wanted.batch_id:
-        await expect_batch(connection, wanted.batch_id)
+    batch_key = await batch_key_of(connection, wanted.batch_id) if wanted.batch_id else 0
     if part is None:
         return FoundRuns([])
-    search = _Search(connection, wanted, part, limit)
+    search = _Search(connection, wanted, part, limit, batch_key)
     return await search.find()
 
 
@@ -132,18 +115,26 @@ class _Search:
     """One page of what a filter matches."""
 
     def __init__(
-        self, connection: Connection, wanted: ExecutionFilter, part: Range, limit: int
+        self,
+        connection: Connection,
+        wanted: ExecutionFilter,
+        part: Range,
+        limit: int,
+        batch_key: int,
     ) -> None:
         self._connection = connection
         self._wanted = wanted
         self._part = part
         self._limit = limit
+        self._batch_key = batch_key
 
     async def find(self) -> FoundRuns:
         wanted, states = self._wanted, self._wanted.states
         keys = None
         if wanted.execution_id_prefix:
             keys = await _keys_of_prefix(self._connection, wanted)
+        if self._batch_key and keys is None:
+            keys = await _keys_of_batch(self._connection, self._batch_key)
         if wanted.rule_id:
             return await self._withheld(keys)
         if not states:
@@ -173,9 +164,8 @@ class _Search:
             )
         groups = await find_groups(self._connection, wanted, _GROUPS)
         if not groups and groups is not None:
-            group_id = wanted.error_group_id
-            if group_id and not await is_known_group(self._connection, group_id):
-                raise ErrorGroupNotFound(group_id)
+            if wanted.error_group_id:
+                await expect_group(self._connection, wanted.error_group_id)
             return FoundRuns([])
         if keys is None and groups and (wanted.dead_after or wanted.dead_before):
             keys = await runs_that_died_between(self._connection, groups, wanted, _FEW)
@@ -191,8 +181,7 @@ class _Search:
             return FoundRuns([])
         if keys is None:
             keys = await _keys_of_rule(self._connection, rule_key)
-        statuses = [status for status in self._part.statuses if status in UNFINISHED]
-        self._part = self._part._replace(statuses=statuses)
+        self._part = self._part._replace(statuses=_unfinished(self._part))
         return await self._look("current", keys, "withheld", rule_key)
 
     async def _of_groups(self, groups: Sequence[Group]) -> FoundRuns:
@@ -200,7 +189,7 @@ class _Search:
         asks_more = wanted.error_contains or wanted.dead_after or wanted.dead_before
         sought = fitting_arguments(wanted, "dead" if asks_more else "")
         sought["group_keys"] = [group.key for group in groups]
-        most = _RUNS if sought["steps"] or wanted.has_other_conditions else _OF_GROUPS
+        most = MOST_RUNS if sought["steps"] or wanted.has_other_conditions else _OF_GROUPS
         return await self._looked("of groups", sought, most // len(groups))
 
     async def _look(
@@ -216,8 +205,10 @@ class _Search:
         sought["run_keys"] = keys
         return await self._looked("of keys", sought)
 
-    async def _looked(self, source: str, sought: dict[str, object], most: int = _RUNS) -> FoundRuns:
-        return await _looked(self._connection, self._part, self._limit, source, sought, most)
+    async def _looked(
+        self, source: str, sought: dict[str, object], most: int = MOST_RUNS
+    ) -> FoundRuns:
+        return await look_at(self._connection, self._part, self._limit, source, sought, most)
 
     async def _refuse_many_unfinished(self) -> None:
         if self._wanted.task_name:
@@ -242,29 +233,8 @@ class _Search:
             )
 
 
-async def _looked(
-    connection: Connection,
-    part: Range,
-    limit: int,
-    source: str,
-    sought: dict[str, object],
-    most: int,
-) -> FoundRuns:
-    """Look at the runs of a range until there are enough, at few ones first."""
-    statement = _LOOK[source]
-    runs: dict[int, Listed] = {}
-    until: ListPosition | None = None
-    for count in (2 * limit, max(most, 2 * limit)):
-        rest = part if until is None else part._replace(before=until)
-        values = rest.arguments(count) | sought
-        rows = await connection.fetch(statement.text, *statement.arguments(**values))
-        runs |= {row[2]: Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]}
-        if len(rows) < count:
-            return FoundRuns(list(runs.values())[:limit])
-        until = ListPosition(rows[-1][0], rows[-1][1])
-        if len(runs) >= limit:
-            break
-    return FoundRuns(list(runs.values())[:limit], until)
+def _unfinished(part: Range) -> list[RunStatus]:
+    return [status for status in part.statuses if status in UNFINISHED]
 
 
 async def _keys_of_prefix(connection: Connection, wanted: ExecutionFilter) -> list[int] | None:
@@ -273,6 +243,13 @@ async def _keys_of_prefix(connection: Connection, wanted: ExecutionFilter) -> li
     values = _OF_PREFIX.arguments(prefix=prefix, beyond=prefix + _BEYOND, most=_FEW + 1)
     rows = await connection.fetch(_OF_PREFIX.text, *values)
     return None if len(rows) > _FEW else [row[0] for row in rows]
+
+
+async def _keys_of_batch(connection: Connection, batch_key: int) -> list[int] | None:
+    """Return the current runs of the executions of a batch; None: of too many items."""
+    values = _OF_ITEMS.arguments(batch_key=batch_key, most=_FEW + 1)
+    rows = await connection.fetch(_OF_ITEMS.text, *values)
+    return None if len(rows) > _FEW else list({row[0] for row in rows})
 
 
 async def _keys_of_rule(connection: Connection, rule_key: int) -> list[int] | None:

@@ -12,6 +12,9 @@ from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.globs import to_regex
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.rows import COLUMNS, doubt_of
+from zart_server.store.reads.dead_groups import expect_group
+from zart_server.store.reads.filtered import batch_key_of
+from zart_server.store.reads.fitting import CONTAINS, PLAIN, plain_arguments
 from zart_server.store.statement import Statement
 
 _LOOKED_AT = 2_000
@@ -39,6 +42,15 @@ _LOOKED = {
 }
 
 
+_OF_GROUP = """CASE WHEN :error_group_id::text = '' THEN true ELSE EXISTS (
+        SELECT FROM (
+            SELECT group_key FROM zart.dead_steps
+            WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
+        CROSS JOIN LATERAL (
+            SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
+        WHERE g.error_group_id = :error_group_id) END"""
+
+
 def _list(looked: str) -> Statement:
     return Statement(
         f"""
@@ -53,13 +65,15 @@ def _list(looked: str) -> Statement:
                   SELECT status FROM zart.steps
                   WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no
                   ) = ANY(:step_statuses))
+              AND {CONTAINS.format("d")} AND {_OF_GROUP}
               AND (NOT :of_executions::boolean OR (
-                  SELECT (:created_after::timestamptz IS NULL OR c.listed_at >= :created_after)
+                  SELECT {PLAIN}
+                      AND (:created_after::timestamptz IS NULL OR c.listed_at >= :created_after)
                       AND (:created_before::timestamptz IS NULL OR c.listed_at < :created_before)
                       AND (cardinality(:statuses::text[]) = 0 OR c.status = ANY(:statuses))
                   FROM (SELECT execution_key FROM zart.runs
                         WHERE runs.run_key = d.run_key OFFSET 0) r
-                  CROSS JOIN LATERAL (SELECT listed_at, status FROM zart.runs
+                  CROSS JOIN LATERAL (SELECT execution_key, listed_at, status FROM zart.runs
                       WHERE runs.execution_key = r.execution_key
                       ORDER BY run_number DESC LIMIT 1) c))
             ORDER BY in_doubt_key DESC LIMIT :limit::bigint
@@ -89,7 +103,14 @@ async def list_in_doubt(
     cursor: tuple[int | str, ...] | None,
     limit: int,
 ) -> Page[InDoubtAttempt]:
-    """List attempts in doubt, newest first; a page may have fewer though others follow."""
+    """List attempts in doubt, newest first; a page may have fewer though others follow.
+
+    Raises BatchNotFound or ErrorGroupNotFound.
+    """
+    if wanted.batch_id:
+        await batch_key_of(connection, wanted.batch_id)
+    if wanted.error_group_id:
+        await expect_group(connection, wanted.error_group_id)
     way, looked = "of all", _LOOKED_AT
     prefix = wanted.execution_id_prefix
     if prefix and not await connection.fetchval(_MANY, prefix, _LAST, _LOOKED_AT):
@@ -113,7 +134,16 @@ async def list_in_doubt(
             ended_after=wanted.dead_after,
             ended_before=wanted.dead_before,
             step_statuses=[status.value for status in wanted.step_statuses],
-            of_executions=bool(wanted.statuses or wanted.created_after or wanted.created_before),
+            contains=wanted.error_contains,
+            error_group_id=wanted.error_group_id,
+            of_executions=bool(
+                wanted.statuses
+                or wanted.created_after
+                or wanted.created_before
+                or wanted.triggered_by
+                or wanted.batch_id
+            ),
+            **plain_arguments(wanted),
             created_after=wanted.created_after,
             created_before=wanted.created_before,
             statuses=[status.value for status in wanted.statuses],

@@ -1,0 +1,64 @@
+"""A filter by a batch: the executions that it has selected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rig import Rig, eventually
+
+import zart
+from zart import ExecutionFilter
+
+
+async def test_what_a_batch_was_selected_for(rig: Rig) -> None:
+    for name in ("x", "y"):
+        await rig.dead(name)
+    created = await rig.client.create_batch(zart.RetryStep(), execution_ids=["x"])
+    assert created.batch is not None
+    wanted = ExecutionFilter(batch_id=created.batch.batch_id)
+
+    async def is_found() -> bool:
+        return [one.execution_id for one in await rig.client.list_executions(wanted)] == ["x"]
+
+    await eventually(is_found)
+    assert (await rig.client.count_executions(wanted)).total == 1
+    with pytest.raises(zart.errors.BatchNotFound):
+        await rig.client.list_error_groups(ExecutionFilter(batch_id="ba-nowhere"))
+
+
+async def test_a_batch_is_a_way_to_its_executions(rig: Rig) -> None:
+    names = [f"x{n}" for n in range(6)]
+    for name in names:
+        await rig.dead(name)
+    chosen = names[:5]
+    created = await rig.client.create_batch(zart.Restart(), execution_ids=chosen)
+    batch_id = created.batch_id
+
+    async def is_done() -> bool:
+        return (await rig.client.get_batch(batch_id)).counts.done == len(chosen)
+
+    await eventually(is_done)
+    await rig.work(fail=["b"])
+    await rig.client.retry_step("x4", "b")
+    await rig.client.pause(task_name="t", reason="no")
+
+    async def found(**conditions: Any) -> list[str]:
+        wanted = ExecutionFilter(batch_id=batch_id, **conditions)
+        pages = [p async for p in rig.client.list_executions(wanted, page_size=2).pages()]
+        assert all(len(page.items) <= 2 for page in pages)
+        return [one.execution_id for page in pages for one in page.items]
+
+    assert await found() == chosen[::-1]
+    assert await found(step_statuses=["DEAD"]) == ["x3", "x2", "x1", "x0"]
+    assert await found(step_pattern="b", statuses=["RUNNING"]) == []
+    assert await found(step_statuses=["DEAD", "PAUSED"]) == chosen[::-1]
+    assert await found(execution_id_prefix="x3") == ["x3"]
+    assert await found(task_name="u") == []
+    [rule] = await rig.client.list_pause_rules()
+    assert await found(rule_id=rule.rule_id) == ["x4"]
+    created_at = (await rig.client.get_execution("x2")).execution.created_at
+    assert await found(created_before=created_at) == ["x1", "x0"]
+    assert await found(created_after=created_at) == ["x4", "x3", "x2"]
+    with pytest.raises(zart.errors.ErrorGroupNotFound):
+        await found(error_group_id="eg-1abcdefg")
