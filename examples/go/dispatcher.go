@@ -14,7 +14,7 @@ import (
 
 const (
 	slots    = 16               // handlers at work at once
-	lease    = 3 * time.Second  // extended while its handler is at work
+	lease    = 6 * time.Second  // extended while its handler is at work
 	poll     = 20 * time.Second // how long the server may wait for the first task
 	patience = 10 * time.Second // for an answer, on top
 	grace    = time.Second      // for handlers to end when the dispatcher stops

@@ -1,4 +1,4 @@
-"""Other tools and languages: grpcurl, buf curl, Node, and the protos written for them."""
+"""Other tools: grpcurl, buf curl, and the protos written for them and for other languages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from rig import CHAIN, specs
 
@@ -142,29 +141,3 @@ def test_lint_refuses_protos_that_break_callers(tmp_path: Path) -> None:
     )
     assert broken.returncode != 0
     assert "rules_deleted" in broken.stdout
-
-
-@pytest.mark.skipif(shutil.which("npm") is None, reason="node is not here")
-def test_a_dispatcher_in_node_needs_only_the_protos(
-    tmp_path: Path, zart_server: ServerUnderTest
-) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "zart.cli", "protos", str(tmp_path / "protos")], check=True
-    )
-    for name in ("package.json", "dispatcher.js"):
-        shutil.copy(HERE / "node" / name, tmp_path / name)
-    installed = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=180,
-    )  # fmt: skip
-    assert installed.returncode == 0, installed.stderr
-    done = subprocess.run(
-        ["node", "dispatcher.js", zart_server.address],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"doubled": 42}
-    with zart.connect_sync(zart_server.address) as client:
-        state = client.get_execution("from-node")
-    assert (state.run.status, state.run.result) == ("COMPLETED", {"doubled": 42})
-    assert state.step("double").attempts[0].dispatcher_id == "node"

@@ -8,7 +8,7 @@ import { Attempt, Ending, failed, milliseconds } from "./attempt.js";
 import { DispatchService, LeasedTask, ReportStatus } from "./gen/zart/v1/dispatch_service_pb.js";
 
 const SLOTS = 16; // handlers at work at once
-const LEASE = 3_000; // ms, extended while its handler is at work
+const LEASE = 6_000; // ms, extended while its handler is at work
 const POLL = 20_000; // how long the server may wait for the first task
 const PATIENCE = 10_000; // for an answer, on top
 const GRACE = 1_000; // for handlers to end when the dispatcher stops

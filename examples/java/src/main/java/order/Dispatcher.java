@@ -31,7 +31,7 @@ import zart.v1.TaskTimedOut;
 /** Leases tasks, runs their handlers in threads, keeps their leases, and reports their outcomes. */
 final class Dispatcher {
     private static final int SLOTS = 16; // handlers at work at once
-    private static final int LEASE = 3; // seconds, extended while its handler is at work
+    private static final int LEASE = 6; // seconds, extended while its handler is at work
     private static final int POLL = 20; // how long the server may wait for the first task
     private static final int PATIENCE = 10; // for an answer, on top
     private static final int GRACE = 1; // for handlers to end when the dispatcher stops
@@ -166,7 +166,7 @@ final class Dispatcher {
                         .setLeaseToken(each.task.getLeaseToken()));
             }
             long asked = System.nanoTime();
-            var results = server.withDeadlineAfter(1, TimeUnit.SECONDS)
+            var results = server.withDeadlineAfter(LEASE / 3, TimeUnit.SECONDS)
                     .extendLeases(request.build())
                     .getResultsList();
             for (int i = 0; i < results.size(); i++) {
