@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -18,6 +19,7 @@ from zart.trace_context import valid
 from zart.tracing import remote, tracer
 from zart.v1 import dispatch_service_pb2 as pb
 
+_NOTHING = contextlib.nullcontext()
 _KEPT = 10_000  # steps whose last attempt is known, for the link of the next
 
 
@@ -28,13 +30,14 @@ class AttemptTraces:
         self._tracer = tracer()
         self._last: OrderedDict[str, SpanContext] = OrderedDict()
 
+    def concern(self, in_hand: InHand) -> bool:
+        """Return whether an attempt belongs to a trace, of its caller or of its own."""
+        return self._tracer is not None or bool(in_hand.task.traceparent)
+
     @contextlib.contextmanager
     def within(self, in_hand: InHand) -> Iterator[None]:
         """Let what is done be within the attempt's trace; the attempt's span ends when it does."""
-        told = valid(in_hand.task.traceparent) if in_hand.task.traceparent else ""
-        if self._tracer is None and not told:
-            yield
-            return
+        told = valid(in_hand.task.traceparent)
         around = trace.set_span_in_context(remote(told)) if told else context.get_current()
         if self._tracer is not None:
             in_hand.span = self._begin(self._tracer, in_hand, around)
@@ -47,18 +50,15 @@ class AttemptTraces:
             if in_hand.span is not None and in_hand.span.is_recording():  # its lease was lost
                 _end(in_hand.span, "dropped")
 
-    @contextlib.contextmanager
-    def handling(self, in_hand: InHand) -> Iterator[None]:
-        """Let what the handler does be within a span of its own."""
+    def handling(self, in_hand: InHand) -> AbstractContextManager[object]:
+        """Let what the handler does be within a span of its own, if the attempt has one."""
         if self._tracer is None or in_hand.span is None:
-            yield
-            return
-        with self._tracer.start_as_current_span(
+            return _NOTHING
+        return self._tracer.start_as_current_span(
             f"handle {in_hand.task.handler}",
             record_exception=False,
             set_status_on_exception=False,
-        ):
-            yield
+        )
 
     def _begin(self, tracer: Tracer, in_hand: InHand, around: Context) -> Span:
         task = in_hand.task

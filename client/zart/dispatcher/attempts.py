@@ -56,7 +56,10 @@ class Attempts:
 
     async def run(self, in_hand: InHand) -> None:
         """Run a handler until it has ended, and report how."""
-        with self._traces.within(in_hand):
+        if self._traces.concern(in_hand):
+            with self._traces.within(in_hand):
+                await self._run(in_hand)
+        else:
             await self._run(in_hand)
 
     async def _run(self, in_hand: InHand) -> None:
