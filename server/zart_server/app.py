@@ -40,12 +40,12 @@ from zart_server.store.db import Database
 from zart_server.store.driver_errors import cause_of, translate
 from zart_server.store.migrate import SchemaOutdated, check_schema, migrate
 from zart_server.store.sessions import SessionRefused
+from zart_server.supervised import Supervised
 from zart_server.tls import Certificate
 
 _log = logging.getLogger(__name__)
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS = [
-    ("grpc.so_reuseport", 0),  # a second server on the port is told so
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
@@ -87,8 +87,11 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Run a server until the context is left, then drain it. Raises StartError."""
+async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIterator[Running]:
+    """Run a server until the context is left, then drain it. Raises StartError.
+
+    ``shares_port``: with other processes that do, too; the system deals out connections.
+    """
     try:
         certificate = certificate_of(settings)
         authenticator = authenticator_of(settings)
@@ -110,7 +113,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
         interceptors=[CallInterceptor(limits, trail, access, tracer())],
-        options=[*_OPTIONS, *((name, pending) for name in _PENDING)],
+        options=[
+            *_OPTIONS,
+            ("grpc.so_reuseport", int(shares_port)),  # else a second one on the port is told so
+            *((name, pending) for name in _PENDING),
+        ],
     )
     health = add_services(server, runtime, mutations, Reading(db, for_reads))
     try:
@@ -186,8 +193,11 @@ async def _prepare_database(settings: Settings) -> None:
             return
 
 
-async def serve(settings: Settings) -> None:
-    """Run a server until SIGTERM or SIGINT; SIGHUP rereads who may come. Raises StartError."""
+async def serve(settings: Settings, part: Supervised | None = None) -> None:
+    """Run a server until SIGTERM or SIGINT; SIGHUP rereads who may come. Raises StartError.
+
+    ``part``: it is one of several processes that are one server.
+    """
     configure_logging(settings.log_level, settings.log_format)
     try:
         trace_as_the_environment_says("zart-server")
@@ -198,15 +208,21 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
-    async with systemd.watched(), running(settings) as server:
+    if part is not None:
+        part.on_leave(loop, stop.set)
+    async with systemd.watched(), running(settings, shares_port=part is not None) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reread)
         _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
         if server.metrics is not None:
             _log.info("metrics are served on http://%s/metrics", server.metrics)
         _collect_garbage_seldom()
-        systemd.ready()
+        if part is None:
+            systemd.ready()
+        else:
+            part.ready(server.metrics)
         await stop.wait()
-        systemd.stopping()
+        if part is None:
+            systemd.stopping()
         _log.info("zart stops: no new work, finishing what has begun")
 
 
@@ -221,14 +237,14 @@ def _collect_garbage_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def main(settings: Settings) -> int:
+def main(settings: Settings, part: Supervised | None = None) -> int:
     """Run a server and return the exit code."""
     import sys  # noqa: PLC0415 - only for a message
 
     import uvloop  # noqa: PLC0415 - loaded by servers, not by tests
 
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, part))
     except (StartError, SettingsError) as error:
         print(f"zart: {error}", file=sys.stderr)  # noqa: T201 - the program's last words
         return 1

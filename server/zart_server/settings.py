@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     database_url: str = Field(description="postgresql://user:password@host:port/database")
     database_url_file: Path | None = Field(default=None, description="a file that holds it")
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT; port 0 takes a free one")
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="processes that share the port; each has what is said below of its own"
+    )
     migrate: bool = Field(default=True, description="bring the schema up to date at the start")
     insecure: bool = Field(
         default=False, description="listen beyond loopback without TLS and identity"

@@ -59,11 +59,15 @@ def serve(
     auth_tokens: AuthTokens = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, metavar="N", help="Processes that share the port."),
+    ] = None,
 ) -> int:
     """Run a server on a database."""
     if not database_url and database_url_file is None:
         raise typer.BadParameter(_NEEDS_DATABASE)
-    app_module, settings_module = _server("app"), _server("settings")
+    settings_module = _server("settings")
     try:
         settings = settings_module.Settings.load(
             database_url=database_url,
@@ -73,10 +77,13 @@ def serve(
             auth_tokens=auth_tokens,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            processes=processes,
         )
     except settings_module.SettingsError as error:
         raise typer.BadParameter(str(error)) from None
-    code: int = app_module.main(settings)
+    is_one = settings.processes == 1
+    run = _server("app").main if is_one else _server("supervisor").run_processes
+    code: int = run(settings)
     return code
 
 

@@ -1,0 +1,210 @@
+"""Several processes that are one server: they share its port, and this one looks after them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from zart import systemd
+from zart.metrics.failures import MetricsError
+from zart.metrics.listener import serving_metrics
+from zart_server import app
+from zart_server.metrics.processes import registry_of_processes
+from zart_server.observability import configure_logging
+from zart_server.settings import Settings
+from zart_server.supervised import Supervised, forget_systemd
+
+_log = logging.getLogger(__name__)
+_SPAWN = multiprocessing.get_context("spawn")  # gRPC does not outlive a fork
+_PAUSE = 1.0  # seconds before one that ended is replaced
+_OF_ITS_OWN = "127.0.0.1:0"  # where each tells its metrics, for this one to read
+
+
+@dataclass(eq=False, slots=True)
+class _Process:
+    """One of them. ``metrics``: where it tells them, once it takes calls."""
+
+    process: SpawnProcess
+    pipe: Connection[str, str]
+    metrics: str = ""
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    is_gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note when it takes calls, and when it has ended."""
+
+        def read() -> None:
+            loop.remove_reader(self.pipe.fileno())  # nothing more is told
+            with contextlib.suppress(EOFError, OSError):  # it ended before
+                self.metrics = self.pipe.recv()
+                self.is_ready.set()
+
+        def ended() -> None:
+            for of in (self.process.sentinel, self.pipe.fileno()):
+                loop.remove_reader(of)
+            self.pipe.close()
+            self.is_gone.set()
+
+        loop.add_reader(self.pipe.fileno(), read)
+        loop.add_reader(self.process.sentinel, ended)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is there."""
+        if not self.is_gone.is_set() and self.process.pid is not None:
+            os.kill(self.process.pid, number)  # not waited for yet, so the number is its own
+
+
+class Supervisor:
+    """Keeps so many processes as ``settings`` say, which have the port that they are to share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._count = settings.processes
+        self._settings = settings.model_copy(
+            update={
+                "processes": 1,
+                "metrics_listen": None if settings.metrics_listen is None else _OF_ITS_OWN,
+            }
+        )
+        self._processes: dict[int, _Process] = {}
+        self._stop = asyncio.Event()
+        self._code = 0
+        self._has_begun = False
+
+    async def run(self) -> int:
+        """Run them until SIGTERM or SIGINT, and return the exit code.
+
+        SIGHUP is passed on. One that ends is replaced; if one cannot start at first, all end.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reread)
+        async with asyncio.TaskGroup() as keeping:
+            for index in range(self._count):
+                first = self._started(index)
+                keeping.create_task(self._keep(index, first), name=f"process {index}")
+                # The first of all brings the schema up to date, and tells what is wrong.
+                await self._until_ready(first)
+            if not self._stop.is_set():
+                self._has_begun = True
+                systemd.ready()
+                _log.info("%d processes serve on %s", self._count, self._settings.listen)
+                await self._stop.wait()
+                systemd.stopping()
+            for each in self._processes.values():
+                each.signal(signal.SIGTERM)
+        return self._code
+
+    def metrics(self) -> Mapping[int, str]:
+        """Return where each process tells its metrics."""
+        return {number: each.metrics for number, each in sorted(self._processes.items())}
+
+    def _reread(self) -> None:
+        for each in self._processes.values():
+            if each.is_ready.is_set():  # else it is about to read all
+                each.signal(signal.SIGHUP)
+
+    async def _until_ready(self, one: _Process) -> None:
+        events = [asyncio.create_task(event.wait()) for event in (one.is_ready, self._stop)]
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        for event in events:
+            event.cancel()
+
+    async def _keep(self, index: int, one: _Process) -> None:
+        """Have a process of this number, and first of all this one, until the server stops."""
+        while True:
+            await one.is_gone.wait()
+            if self._stop.is_set():
+                return
+            if not self._has_begun:
+                self._code = 1
+                self._stop.set()
+                return
+            code = one.process.exitcode
+            _log.error("process %d ended with %s and is replaced", index, code)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE):
+                    await self._stop.wait()
+                    return
+            one = self._started(index)
+
+    def _started(self, index: int) -> _Process:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(
+            target=run_part, args=(self._settings, Supervised(theirs)), name=f"zart-server-{index}"
+        )
+        process.start()
+        theirs.close()
+        found = self._processes[index] = _Process(process, ours)
+        found.follow(asyncio.get_running_loop())
+        return found
+
+
+def run_part(settings: Settings, part: Supervised) -> None:
+    """Be one of the processes."""
+    forget_systemd()
+    sys.exit(app.main(settings, part))
+
+
+@contextlib.contextmanager
+def reserved(listen: str) -> Iterator[str]:
+    """Keep HOST:PORT for those who share it; gives it with the port, which may be 0 before.
+
+    Raises StartError where somebody listens there: who shares a port is told of nobody.
+    """
+    host, _, port = listen.rpartition(":")
+    with contextlib.ExitStack() as stack:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(
+                host.strip("[]"), int(port), type=socket.SOCK_STREAM
+            )[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                chosen = probe.getsockname()
+            kept = stack.enter_context(socket.socket(family, kind))
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            kept.bind(chosen)
+        except OSError:
+            raise app.StartError(
+                f"cannot listen on {listen}: is another server running there?"
+                " Stop it, or choose another address with --listen"
+            ) from None
+        yield f"{host}:{chosen[1]}"
+
+
+async def supervise(settings: Settings) -> int:
+    """Run a server of several processes and return the exit code. Raises StartError."""
+    configure_logging(settings.log_level, settings.log_format)
+    with reserved(settings.listen) as listen:
+        supervisor = Supervisor(settings.model_copy(update={"listen": listen}))
+        registry = registry_of_processes(supervisor.metrics)
+        try:
+            async with (
+                systemd.watched(),
+                serving_metrics(settings.metrics_listen, registry) as metrics,
+            ):
+                if metrics is not None:
+                    _log.info("metrics are served on http://%s/metrics", metrics)
+                return await supervisor.run()
+        except MetricsError as error:
+            raise app.StartError(str(error)) from None
+
+
+def run_processes(settings: Settings) -> int:
+    """Run a server of several processes and return the exit code."""
+    try:
+        return asyncio.run(supervise(settings))
+    except app.StartError as error:
+        print(f"zart: {error}", file=sys.stderr)  # noqa: T201 - the program's last words
+        return 1
