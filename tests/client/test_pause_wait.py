@@ -33,7 +33,7 @@ async def hang(ctx: zart.StepContext) -> None:
     print("begun", flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(zart.Dispatcher([task], address=sys.argv[1], lease=3.0).run(asyncio.Event()))
+asyncio.run(zart.Dispatcher([task], address=sys.argv[1], lease=10.0).run(asyncio.Event()))
 """
 
 
