@@ -17,7 +17,7 @@ async def sweep(server: ServerUnderTest) -> None:
         retention = server.running.runtime.retention
         async with retention._db.transaction() as tx:
             await tx.execute("UPDATE zart.retention_passes SET taken_until = '-infinity'")
-        await retention.tick()
+        await retention.turn()
 
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go(), server.loop))
 

@@ -8,7 +8,6 @@ come, only saves looking. A piece is one transaction that is right whoever else 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
@@ -16,9 +15,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from zart_server.domain.errors import ZartError
 from zart_server.domain.model import RunStatus
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.db import Database
 from zart_server.store.retention.finding import (
@@ -63,46 +62,17 @@ class _Due(NamedTuple):
         return any((*self.kept, *self.keep.values()))
 
 
-class Retention:
+class Retention(BackgroundLoop):
     """The removal of what has been kept for long enough, as one server does it."""
 
     def __init__(self, db: Database, kept: Kept) -> None:
+        super().__init__("the removal of what has ended", first=0.0)
         self._db = db
         self._kept = kept
-        self._kicked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._limit = _MOST
         self._after = dict.fromkeys(TABLES, 0)
 
-    def start(self) -> None:
-        """Begin the loop."""
-        self._task = asyncio.create_task(self._run(), name="retention")
-
-    async def stop(self) -> None:
-        """End the loop; a piece under way is rolled back, and another server does it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def kick(self) -> None:
-        """Have the loop look now."""
-        self._kicked.set()
-
-    async def _run(self) -> None:
-        while True:
-            pause = _LOOK_EVERY
-            try:
-                pause = await self.tick()
-            except ZartError as error:
-                _log.warning("the removal of what has ended has to wait: %s", error.message)
-            except Exception:  # noqa: BLE001 - told in full; it goes on
-                _log.exception("the removal of what has ended failed; it goes on")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._kicked.wait()
-            self._kicked.clear()
-
-    async def tick(self) -> float:
+    async def turn(self) -> float:
         """Go through what has ended, if it is this server's turn; return seconds until the next."""
         due = await self._look()
         if not due:
