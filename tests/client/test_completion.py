@@ -38,7 +38,8 @@ async def known(rig: Rig) -> dict[str, str]:
     await rig.start("order-7", CHAIN)
     rule = await rig.client.pause(task_name="order")
     made = await rig.client.create_breaker(task_name="t", failure_threshold=1, window=60)
-    return {"RULE": rule.rule_id, "BREAKER": made.breaker_id}
+    batch = await rig.client.create_batch(zart.CancelExecution(), execution_ids=["order-7"])
+    return {"RULE": rule.rule_id, "BREAKER": made.breaker_id, "BATCH": batch.batch_id}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,8 @@ async def known(rig: Rig) -> dict[str, str]:
         ("zart verify ", ["RULE"]),
         ("zart exempt pr-x or", ["order-7"]),
         ("zart breaker trip ", ["BREAKER"]),
+        ("zart batch show b", ["BATCH"]),
+        ("zart list --of-batch b", ["BATCH"]),
     ],
 )
 async def test_it_completes_what_there_is(

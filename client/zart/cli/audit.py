@@ -11,6 +11,7 @@ import typer
 
 from zart.calls.audit import list_operations, list_rule_holds
 from zart.cli import render
+from zart.cli.completing import batch_ids
 from zart.cli.options import ExecutionId, Limit, example, reads
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
@@ -104,7 +105,9 @@ def audit(
         str, typer.Option("--execution-id", help="Only on this execution.")
     ] = "",
     rule_id: Annotated[str, typer.Option("--rule-id", help="Only on this pause rule.")] = "",
-    batch_id: Annotated[str, typer.Option("--batch-id", help="Only of this batch.")] = "",
+    batch_id: Annotated[
+        str, typer.Option("--batch-id", help="Only of this batch.", autocompletion=batch_ids)
+    ] = "",
     breaker_id: Annotated[str, typer.Option("--breaker-id", help="Only of this breaker.")] = "",
     refused: Annotated[bool, typer.Option("--refused", help="What was refused.")] = False,
     everything: Annotated[

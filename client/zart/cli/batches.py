@@ -11,6 +11,7 @@ from zart.calls import batch as calls
 from zart.calls.payload import UNSET
 from zart.cli import batch_doing
 from zart.cli.batch_lines import BATCHES, ITEMS, batch_lines, batch_row, item_row
+from zart.cli.completing import batch_ids
 from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.session import Session
 from zart.cli.values import names_of, rate_of
@@ -26,7 +27,7 @@ batch = typer.Typer(
 app.add_typer(batch, name="batch")
 batch.registered_commands += batch_doing.app.registered_commands
 
-BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID")]
+BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID", autocompletion=batch_ids)]
 Status = Annotated[list[str] | None, typer.Option("--status", help="With one of these statuses.")]
 StepStatuses = Annotated[
     list[str] | None, typer.Option("--step-status", help="Whose step is in one of these now.")

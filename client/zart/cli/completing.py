@@ -36,6 +36,13 @@ def breaker_ids(incomplete: str) -> list[str]:
     return _known(incomplete, lambda client: (b.breaker_id for b in client.list_breakers()))
 
 
+def batch_ids(incomplete: str) -> list[str]:
+    """Return the newest batches whose ids begin so."""
+    return _known(
+        incomplete, lambda client: (b.batch_id for b in client.list_batches(page_size=_MOST))
+    )
+
+
 def _known(incomplete: str, names: Callable[[SyncClient], Iterable[str]]) -> list[str]:
     from zart.errors import ZartError  # noqa: PLC0415 - gRPC takes a while
     from zart.sync_client import connect_sync  # noqa: PLC0415 - likewise

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from zart.cli.completing import execution_ids, rule_ids, task_names
+from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
 from zart.cli.session import Mutation, Plan, Session
 
 Address = Annotated[
@@ -168,7 +168,12 @@ _FILTER: dict[str, tuple[Any, Any]] = {
         "",
     ),
     "of_batch": (
-        Annotated[str, typer.Option("--of-batch", metavar="BATCH", help="Selected for it.")],
+        Annotated[
+            str,
+            typer.Option(
+                "--of-batch", metavar="BATCH", help="Selected for it.", autocompletion=batch_ids
+            ),
+        ],
         "",
     ),
     "of_rule": (
