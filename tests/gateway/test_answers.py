@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 from rig import CHAIN, Rig
 from waiting import eventually, for_ever
 
+from zart.json_log import JsonFormatter
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as pb
 
@@ -211,6 +212,7 @@ def test_a_defect_is_a_500_with_an_id_and_nothing_else(
         raise RuntimeError("secret")
 
     monkeypatch.setattr("zart.gateway.endpoint.check_origin", broken)
+    monkeypatch.setattr(caplog.handler, "formatter", JsonFormatter(tracebacks=False))
 
     failed = http_.get("/admin/v1/pause")
 
