@@ -232,6 +232,8 @@ class Client(Runs):
     unset_retention = _method(retention.unset_retention)
     get_retention = _method(retention.get_retention)
     list_retention = _listing(retention.list_retention)
+    purge_executions = _method(retention.purge_executions)
+    get_stats = _method(retention.get_stats)
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)

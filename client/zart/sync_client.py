@@ -212,6 +212,8 @@ class SyncClient(SyncRuns):
     unset_retention = _method(retention.unset_retention)
     get_retention = _method(retention.get_retention)
     list_retention = _listing(retention.list_retention)
+    purge_executions = _method(retention.purge_executions)
+    get_stats = _method(retention.get_stats)
 
     def watch_pause_rule(
         self,

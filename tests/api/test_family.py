@@ -12,7 +12,7 @@ from zart_server.domain.identity import Role
 # What may be planned, as OPERATING.md says, whether it is there yet or not.
 PLANNED = {
     "RetryStep", "Restart", "Rerun", "CancelExecution", "Pause", "UpdatePauseRule", "Resume",
-    "CompleteStep", "FailStep", "CreateBatch",
+    "CompleteStep", "FailStep", "CreateBatch", "PurgeExecutions",
 }  # fmt: skip
 # Its answer says so of each item.
 WITHOUT_REPLAYED = {"BatchStartExecutions"}

@@ -18,3 +18,6 @@ class RetentionBases:
 
     def _unset_retention(self) -> Message:
         return retention.UnsetRetentionRequest(task_name=_TASK)
+
+    def _purge_executions(self) -> Message:
+        return retention.PurgeExecutionsRequest(older_than=Duration(seconds=9), task_name=_TASK)

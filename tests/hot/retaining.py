@@ -9,11 +9,12 @@ from hot.scenario import BATCH, scenario
 from zart_server.domain.commands import Caller
 from zart_server.domain.retention import BY_ITSELF, Removed
 from zart_server.engine.operations.remove_ended import remove_piece
+from zart_server.store.reads.stats import read_stats
 from zart_server.store.retention.finding import FINISHED, Position, find_ended, next_task
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
 from zart_server.store.retention.passes import set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import OPEN_DOOR, count_ended, open_door
 from zart_server.store.retention.tasks import (
     list_task_retention,
     read_kept,
@@ -57,3 +58,18 @@ async def removing_operations(tx: Explained) -> None:
     await record_removed(tx.tx, "", BY_ITSELF, Removed(operations=BATCH), _LATER)
     await forget_records(tx.tx)
     assert not await remove_batches(tx.tx, _LATER, BATCH)
+
+
+@scenario(2 * BATCH)
+async def counting_what_has_ended(tx: Explained) -> None:
+    await open_door(tx.tx)
+    may_go, may_not = await count_ended(tx.tx, "many", _LATER, BATCH // 2)
+    assert may_go + may_not == BATCH
+    assert may_go > 0 < may_not
+
+
+@scenario(10 * BATCH)  # the catalog has as many tables and indexes
+async def telling_how_much_there_is(tx: Explained) -> None:
+    found = await read_stats(tx.tx, BATCH)
+    assert found.oldest_operation_at is not None
+    assert any(one.is_lower_bound for one in found.statuses)

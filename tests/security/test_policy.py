@@ -118,7 +118,7 @@ ROLES = {
         "ListTaskDefinitions", "GetTaskDefinition",
         "GetBreaker", "ListBreakers", "ListOperations", "ListRuleHolds",
         "GetBatch", "ListBatches", "ListBatchItems", "WatchBatch",
-        "ListRetention", "ServerReflectionInfo",
+        "ListRetention", "GetStats", "ServerReflectionInfo",
     },
     "operator": {
         "RetryStep", "CompleteStep", "FailStep", "Restart", "Rerun", "Pause", "UpdatePauseRule", "Resume",
@@ -126,7 +126,7 @@ ROLES = {
         "CreateBreaker", "UpdateBreaker", "DeleteBreaker", "TripBreaker", "ResetBreaker",
         "CreateBatch", "UpdateBatch", "PauseBatch", "ResumeBatch", "CancelBatch",
     },
-    "admin": {"SetRetention", "UnsetRetention"},
+    "admin": {"SetRetention", "UnsetRetention", "PurgeExecutions"},
     "starter": {"StartExecution", "BatchStartExecutions", "RunExecution", "CancelExecution"},
     "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip

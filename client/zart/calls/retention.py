@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from zart.calls.call import Call, ListCall, page_reader, reader, span
-from zart.models import RetentionSet, RetentionUnset, ServerRetention, TaskRetention
+from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader, span
+from zart.models import (
+    Purged,
+    RetentionSet,
+    RetentionUnset,
+    ServerRetention,
+    Stats,
+    TaskRetention,
+)
 from zart.v1 import retention_service_pb2 as pb
 
 _METHODS = pb.DESCRIPTOR.services_by_name["RetentionService"].methods_by_name
@@ -64,3 +71,37 @@ def get_retention() -> Call[ServerRetention]:
     """Tell for how long executions of all other tasks are kept, and operations."""
     request = pb.ListRetentionRequest(page_size=1)
     return Call(_METHODS["ListRetention"], request, reader(ServerRetention))
+
+
+def purge_executions(
+    older_than: float | timedelta,
+    *,
+    task_name: str | None = None,
+    validate_only: bool = False,
+    plan_token: str = "",
+    triggered_by: str = "",
+    reason: str = "",
+    incident: str = "",
+    request_id: str = "",
+) -> Call[Purged]:
+    """Remove finished executions that ended longer ago than that, in seconds or as a timedelta.
+
+    Some 1,000 a call: where the answer ``is_partial``, ask again. ``validate_only`` only tells what
+    would be removed, with a ``plan_token`` by which just that is. Raises PlanChanged, InvalidField.
+    """
+    request = pb.PurgeExecutionsRequest(
+        older_than=span(older_than),
+        task_name=task_name,
+        validate_only=validate_only,
+        plan_token=plan_token,
+        triggered_by=triggered_by,
+        reason=reason,
+        incident=incident,
+        request_id=request_id,
+    )
+    return Call(_METHODS["PurgeExecutions"], request, plan_reader(Purged, request))
+
+
+def get_stats() -> Call[Stats]:
+    """Tell how much there is: executions by status, and the size of each table."""
+    return Call(_METHODS["GetStats"], pb.GetStatsRequest(), reader(Stats))

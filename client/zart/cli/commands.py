@@ -83,6 +83,10 @@ MODULES = {
     "retention": {
         "retention": "For how long finished executions are kept before they are removed.",
     },
+    "purging": {
+        "purge": "Remove finished executions that ended longer ago.",
+        "stats": "Tell how much there is: executions by status, and the size of each table.",
+    },
     "verify": {
         "verify": (
             "Tell what was leased while a pause rule stood; exit 1 unless the receipt is clean."

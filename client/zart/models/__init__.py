@@ -68,9 +68,14 @@ from zart.models.pauses import (
 )
 from zart.models.request_warnings import RequestWarning
 from zart.models.retention import (
+    Purged,
+    PurgedTask,
     RetentionSet,
     RetentionUnset,
     ServerRetention,
+    Stats,
+    StatusStats,
+    TableStats,
     TaskRetention,
 )
 from zart.models.statuses import (
@@ -149,6 +154,8 @@ __all__ = [
     "PauseRuleStatus",
     "Paused",
     "PotentiallyStale",
+    "Purged",
+    "PurgedTask",
     "Refusal",
     "ReleaseOnExpiry",
     "ReportResult",
@@ -170,13 +177,16 @@ __all__ = [
     "RunStatus",
     "RunTrigger",
     "ServerRetention",
+    "Stats",
     "StatusCount",
+    "StatusStats",
     "Step",
     "StepError",
     "StepResolution",
     "StepSpec",
     "StepStatus",
     "StepStatusCount",
+    "TableStats",
     "TaskDefinition",
     "TaskRetention",
     "UpdatedPauseRule",

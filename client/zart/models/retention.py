@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zart.models.statuses import RunStatus
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRetention:
@@ -44,3 +46,68 @@ class ServerRetention:
 
     keep_for: timedelta | None
     keep_operations_for: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedTask:
+    """How many executions of a task are removed, and how many stay though they ended before."""
+
+    task_name: str
+    removed_executions: int
+    kept_executions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """Answers purge_executions: what was removed, or of a plan what would be.
+
+    ``is_partial``: there may be more; ask again. Of a plan: not all of it was counted.
+    """
+
+    tasks: tuple[PurgedTask, ...]
+    is_partial: bool
+    ended_before: datetime | None
+    replayed: bool
+    planned: bool = False
+    plan_token: str = ""
+
+    @property
+    def removed_executions(self) -> int:
+        """How many executions that are, of all tasks."""
+        return sum(task.removed_executions for task in self.tasks)
+
+    @property
+    def kept_executions(self) -> int:
+        """How many stay, of all tasks."""
+        return sum(task.kept_executions for task in self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusStats:
+    """How many executions have a status, or at least so many; and when the oldest was started."""
+
+    status: RunStatus
+    executions: int
+    is_lower_bound: bool
+    oldest_created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableStats:
+    """A table as PostgreSQL estimates it; ``rows`` -1: it was never looked at."""
+
+    table_name: str
+    rows: int
+    dead_rows: int
+    bytes: int
+    index_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much there is: executions by status, and the tables, the largest first."""
+
+    statuses: tuple[StatusStats, ...]
+    tables: tuple[TableStats, ...]
+    database_bytes: int
+    oldest_operation_at: datetime | None

@@ -24,10 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 from zart.v1 import retention_pb2 as zart_dot_v1_dot_retention__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fzart/v1/retention_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17zart/v1/retention.proto\"\xa1\x01\n\x13SetRetentionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12+\n\x08keep_for\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0ctriggered_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08incident\x18\x06 \x01(\t\"S\n\x14SetRetentionResponse\x12)\n\tretention\x18\x01 \x01(\x0b\x32\x16.zart.v1.TaskRetention\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"v\n\x15UnsetRetentionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\"O\n\x16UnsetRetentionResponse\x12#\n\x03was\x18\x01 \x01(\x0b\x32\x16.zart.v1.TaskRetention\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"=\n\x14ListRetentionRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbc\x01\n\x15ListRetentionResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.zart.v1.TaskRetention\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x08keep_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13keep_operations_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration2\xf4\x02\n\x10RetentionService\x12w\n\x0cSetRetention\x12\x1c.zart.v1.SetRetentionRequest\x1a\x1d.zart.v1.SetRetentionResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/admin/v1/retention/{task_name}:\x01*\x12z\n\x0eUnsetRetention\x12\x1e.zart.v1.UnsetRetentionRequest\x1a\x1f.zart.v1.UnsetRetentionResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/admin/v1/retention/{task_name}\x12k\n\rListRetention\x12\x1d.zart.v1.ListRetentionRequest\x1a\x1e.zart.v1.ListRetentionResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/admin/v1/retentionB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fzart/v1/retention_service.proto\x12\x07zart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\x1a\x17zart/v1/retention.proto\"\xa1\x01\n\x13SetRetentionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12+\n\x08keep_for\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0ctriggered_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08incident\x18\x06 \x01(\t\"S\n\x14SetRetentionResponse\x12)\n\tretention\x18\x01 \x01(\x0b\x32\x16.zart.v1.TaskRetention\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"v\n\x15UnsetRetentionRequest\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\"O\n\x16UnsetRetentionResponse\x12#\n\x03was\x18\x01 \x01(\x0b\x32\x16.zart.v1.TaskRetention\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"=\n\x14ListRetentionRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbc\x01\n\x15ListRetentionResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.zart.v1.TaskRetention\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x08keep_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13keep_operations_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe4\x01\n\x16PurgeExecutionsRequest\x12-\n\nolder_than\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\ttask_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nplan_token\x18\x04 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x10\n\x08incident\x18\x08 \x01(\tB\x0c\n\n_task_name\"\xba\x01\n\x17PurgeExecutionsResponse\x12\"\n\x05tasks\x18\x01 \x03(\x0b\x32\x13.zart.v1.PurgedTask\x12\x12\n\nis_partial\x18\x02 \x01(\x08\x12\x30\n\x0c\x65nded_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x12\x0f\n\x07planned\x18\x05 \x01(\x08\x12\x12\n\nplan_token\x18\x06 \x01(\t\"T\n\nPurgedTask\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x1a\n\x12removed_executions\x18\x02 \x01(\x03\x12\x17\n\x0fkept_executions\x18\x03 \x01(\x03\"\x11\n\x0fGetStatsRequest\"\xb0\x01\n\x10GetStatsResponse\x12&\n\x08statuses\x18\x01 \x03(\x0b\x32\x14.zart.v1.StatusStats\x12#\n\x06tables\x18\x02 \x03(\x0b\x32\x13.zart.v1.TableStats\x12\x16\n\x0e\x64\x61tabase_bytes\x18\x03 \x01(\x03\x12\x37\n\x13oldest_operation_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x01\n\x0bStatusStats\x12\"\n\x06status\x18\x01 \x01(\x0e\x32\x12.zart.v1.RunStatus\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x16\n\x0eis_lower_bound\x18\x03 \x01(\x08\x12\x35\n\x11oldest_created_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\nTableStats\x12\x12\n\ntable_name\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x11\n\tdead_rows\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\x13\n\x0bindex_bytes\x18\x05 \x01(\x03\x32\xc0\x04\n\x10RetentionService\x12w\n\x0cSetRetention\x12\x1c.zart.v1.SetRetentionRequest\x1a\x1d.zart.v1.SetRetentionResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/admin/v1/retention/{task_name}:\x01*\x12z\n\x0eUnsetRetention\x12\x1e.zart.v1.UnsetRetentionRequest\x1a\x1f.zart.v1.UnsetRetentionResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/admin/v1/retention/{task_name}\x12k\n\rListRetention\x12\x1d.zart.v1.ListRetentionRequest\x1a\x1e.zart.v1.ListRetentionResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/admin/v1/retention\x12p\n\x0fPurgeExecutions\x12\x1f.zart.v1.PurgeExecutionsRequest\x1a .zart.v1.PurgeExecutionsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/admin/v1/purge:\x01*\x12X\n\x08GetStats\x12\x18.zart.v1.GetStatsRequest\x1a\x19.zart.v1.GetStatsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/admin/v1/statsB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,18 +43,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETENTIONSERVICE'].methods_by_name['UnsetRetention']._serialized_options = b'\202\323\344\223\002!*\037/admin/v1/retention/{task_name}'
   _globals['_RETENTIONSERVICE'].methods_by_name['ListRetention']._loaded_options = None
   _globals['_RETENTIONSERVICE'].methods_by_name['ListRetention']._serialized_options = b'\202\323\344\223\002\025\022\023/admin/v1/retention'
-  _globals['_SETRETENTIONREQUEST']._serialized_start=132
-  _globals['_SETRETENTIONREQUEST']._serialized_end=293
-  _globals['_SETRETENTIONRESPONSE']._serialized_start=295
-  _globals['_SETRETENTIONRESPONSE']._serialized_end=378
-  _globals['_UNSETRETENTIONREQUEST']._serialized_start=380
-  _globals['_UNSETRETENTIONREQUEST']._serialized_end=498
-  _globals['_UNSETRETENTIONRESPONSE']._serialized_start=500
-  _globals['_UNSETRETENTIONRESPONSE']._serialized_end=579
-  _globals['_LISTRETENTIONREQUEST']._serialized_start=581
-  _globals['_LISTRETENTIONREQUEST']._serialized_end=642
-  _globals['_LISTRETENTIONRESPONSE']._serialized_start=645
-  _globals['_LISTRETENTIONRESPONSE']._serialized_end=833
-  _globals['_RETENTIONSERVICE']._serialized_start=836
-  _globals['_RETENTIONSERVICE']._serialized_end=1208
+  _globals['_RETENTIONSERVICE'].methods_by_name['PurgeExecutions']._loaded_options = None
+  _globals['_RETENTIONSERVICE'].methods_by_name['PurgeExecutions']._serialized_options = b'\202\323\344\223\002\024\"\017/admin/v1/purge:\001*'
+  _globals['_RETENTIONSERVICE'].methods_by_name['GetStats']._loaded_options = None
+  _globals['_RETENTIONSERVICE'].methods_by_name['GetStats']._serialized_options = b'\202\323\344\223\002\021\022\017/admin/v1/stats'
+  _globals['_SETRETENTIONREQUEST']._serialized_start=190
+  _globals['_SETRETENTIONREQUEST']._serialized_end=351
+  _globals['_SETRETENTIONRESPONSE']._serialized_start=353
+  _globals['_SETRETENTIONRESPONSE']._serialized_end=436
+  _globals['_UNSETRETENTIONREQUEST']._serialized_start=438
+  _globals['_UNSETRETENTIONREQUEST']._serialized_end=556
+  _globals['_UNSETRETENTIONRESPONSE']._serialized_start=558
+  _globals['_UNSETRETENTIONRESPONSE']._serialized_end=637
+  _globals['_LISTRETENTIONREQUEST']._serialized_start=639
+  _globals['_LISTRETENTIONREQUEST']._serialized_end=700
+  _globals['_LISTRETENTIONRESPONSE']._serialized_start=703
+  _globals['_LISTRETENTIONRESPONSE']._serialized_end=891
+  _globals['_PURGEEXECUTIONSREQUEST']._serialized_start=894
+  _globals['_PURGEEXECUTIONSREQUEST']._serialized_end=1122
+  _globals['_PURGEEXECUTIONSRESPONSE']._serialized_start=1125
+  _globals['_PURGEEXECUTIONSRESPONSE']._serialized_end=1311
+  _globals['_PURGEDTASK']._serialized_start=1313
+  _globals['_PURGEDTASK']._serialized_end=1397
+  _globals['_GETSTATSREQUEST']._serialized_start=1399
+  _globals['_GETSTATSREQUEST']._serialized_end=1416
+  _globals['_GETSTATSRESPONSE']._serialized_start=1419
+  _globals['_GETSTATSRESPONSE']._serialized_end=1595
+  _globals['_STATUSSTATS']._serialized_start=1598
+  _globals['_STATUSSTATS']._serialized_end=1746
+  _globals['_TABLESTATS']._serialized_start=1748
+  _globals['_TABLESTATS']._serialized_end=1849
+  _globals['_RETENTIONSERVICE']._serialized_start=1852
+  _globals['_RETENTIONSERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,9 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import retention_pb2 as _retention_pb2
 import builtins as _builtins
 import sys
@@ -223,3 +225,270 @@ class ListRetentionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRetentionResponse: _TypeAlias = ListRetentionResponse  # noqa: Y015
+
+@_typing.final
+class PurgeExecutionsRequest(_message.Message):
+    """Asks to remove finished executions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
+    TASK_NAME_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    task_name: _builtins.str
+    """Only those of this task."""
+    validate_only: _builtins.bool
+    """Plans only: answers what it would do, with `planned` and a plan_token, and changes nothing. A
+    plan neither stores nor looks up its request_id.
+    """
+    plan_token: _builtins.str
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    triggered_by: _builtins.str
+    """Who asks."""
+    reason: _builtins.str
+    """Why, for the record."""
+    request_id: _builtins.str
+    """Makes a repeat safe."""
+    incident: _builtins.str
+    """The incident that this belongs to, at most 64 bytes."""
+    @_builtins.property
+    def older_than(self) -> _duration_pb2.Duration:
+        """Only those that ended longer ago than this: 1 second to 100 years. Of a plan that is applied: before
+        the moment of the plan. Has to be given.
+        """
+
+    def __init__(
+        self,
+        *,
+        older_than: _duration_pb2.Duration | None = ...,
+        task_name: _builtins.str | None = ...,
+        validate_only: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+        triggered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_task_name", b"_task_name", "older_than", b"older_than", "task_name", b"task_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_name", b"_task_name", "incident", b"incident", "older_than", b"older_than", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__task_name: _TypeAlias = _typing.Literal["task_name"]  # noqa: Y015
+    _WhichOneofArgType__task_name: _TypeAlias = _typing.Literal["_task_name", b"_task_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_name) -> _WhichOneofReturnType__task_name | None: ...
+
+Global___PurgeExecutionsRequest: _TypeAlias = PurgeExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class PurgeExecutionsResponse(_message.Message):
+    """Answers PurgeExecutions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    IS_PARTIAL_FIELD_NUMBER: _builtins.int
+    ENDED_BEFORE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    is_partial: _builtins.bool
+    """There is more, or may be. Of a plan: it was counted to about 100,000 only."""
+    replayed: _builtins.bool
+    """True if this is the stored response of an earlier request with the same request_id."""
+    planned: _builtins.bool
+    """True for a plan: nothing was done, and this is what would be."""
+    plan_token: _builtins.str
+    """Only in a plan: makes the same request, given this, do just that."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurgedTask]:
+        """What was removed, by task; in a plan, what would be by as many calls as it takes."""
+
+    @_builtins.property
+    def ended_before(self) -> _timestamp_pb2.Timestamp:
+        """What was removed had ended before this."""
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___PurgedTask] | None = ...,
+        is_partial: _builtins.bool = ...,
+        ended_before: _timestamp_pb2.Timestamp | None = ...,
+        replayed: _builtins.bool = ...,
+        planned: _builtins.bool = ...,
+        plan_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before", "is_partial", b"is_partial", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeExecutionsResponse: _TypeAlias = PurgeExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class PurgedTask(_message.Message):
+    """What is removed of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_NAME_FIELD_NUMBER: _builtins.int
+    REMOVED_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    KEPT_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    task_name: _builtins.str
+    """Names the task."""
+    removed_executions: _builtins.int
+    """How many executions are removed."""
+    kept_executions: _builtins.int
+    """How many stay, though they ended long enough ago: an attempt is in doubt, an unfinished batch names
+    them, or others had them locked.
+    """
+    def __init__(
+        self,
+        *,
+        task_name: _builtins.str = ...,
+        removed_executions: _builtins.int = ...,
+        kept_executions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_executions", b"kept_executions", "removed_executions", b"removed_executions", "task_name", b"task_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgedTask: _TypeAlias = PurgedTask  # noqa: Y015
+
+@_typing.final
+class GetStatsRequest(_message.Message):
+    """Asks how much there is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatsRequest: _TypeAlias = GetStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetStatsResponse(_message.Message):
+    """Answers GetStats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    DATABASE_BYTES_FIELD_NUMBER: _builtins.int
+    OLDEST_OPERATION_AT_FIELD_NUMBER: _builtins.int
+    database_bytes: _builtins.int
+    """The size of the whole database."""
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusStats]:
+        """Of each status of a current run, how many executions have it."""
+
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableStats]:
+        """The tables and their sizes, the largest first."""
+
+    @_builtins.property
+    def oldest_operation_at(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest operation that is kept was done. Unset: there is none."""
+
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[Global___StatusStats] | None = ...,
+        tables: _abc.Iterable[Global___TableStats] | None = ...,
+        database_bytes: _builtins.int = ...,
+        oldest_operation_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_operation_at", b"oldest_operation_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["database_bytes", b"database_bytes", "oldest_operation_at", b"oldest_operation_at", "statuses", b"statuses", "tables", b"tables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class StatusStats(_message.Message):
+    """The executions whose current run has a status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    OLDEST_CREATED_AT_FIELD_NUMBER: _builtins.int
+    status: _execution_pb2.RunStatus.ValueType
+    """The status."""
+    executions: _builtins.int
+    """How many there are; counted to 100,000."""
+    is_lower_bound: _builtins.bool
+    """There are more than that."""
+    @_builtins.property
+    def oldest_created_at(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest of them was started. Unset: there is none."""
+
+    def __init__(
+        self,
+        *,
+        status: _execution_pb2.RunStatus.ValueType = ...,
+        executions: _builtins.int = ...,
+        is_lower_bound: _builtins.bool = ...,
+        oldest_created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_created_at", b"oldest_created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "is_lower_bound", b"is_lower_bound", "oldest_created_at", b"oldest_created_at", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusStats: _TypeAlias = StatusStats  # noqa: Y015
+
+@_typing.final
+class TableStats(_message.Message):
+    """A table, as PostgreSQL estimates it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_NAME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    DEAD_ROWS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    INDEX_BYTES_FIELD_NUMBER: _builtins.int
+    table_name: _builtins.str
+    """Names the table, in the schema `zart`."""
+    rows: _builtins.int
+    """About how many rows it has. -1: it was never looked at."""
+    dead_rows: _builtins.int
+    """About how many dead rows it has, which are still to be vacuumed."""
+    bytes: _builtins.int
+    """What it takes on disk, indexes included."""
+    index_bytes: _builtins.int
+    """What of that its indexes take."""
+    def __init__(
+        self,
+        *,
+        table_name: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        dead_rows: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        index_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "dead_rows", b"dead_rows", "index_bytes", b"index_bytes", "rows", b"rows", "table_name", b"table_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableStats: _TypeAlias = TableStats  # noqa: Y015

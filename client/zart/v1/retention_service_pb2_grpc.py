@@ -31,8 +31,8 @@ class RetentionServiceStub(object):
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     def __init__(self, channel):
@@ -56,6 +56,16 @@ class RetentionServiceStub(object):
                 request_serializer=zart_dot_v1_dot_retention__service__pb2.ListRetentionRequest.SerializeToString,
                 response_deserializer=zart_dot_v1_dot_retention__service__pb2.ListRetentionResponse.FromString,
                 _registered_method=True)
+        self.PurgeExecutions = channel.unary_unary(
+                '/zart.v1.RetentionService/PurgeExecutions',
+                request_serializer=zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsResponse.FromString,
+                _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/zart.v1.RetentionService/GetStats',
+                request_serializer=zart_dot_v1_dot_retention__service__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=zart_dot_v1_dot_retention__service__pb2.GetStatsResponse.FromString,
+                _registered_method=True)
 
 
 class RetentionServiceServicer(object):
@@ -64,8 +74,8 @@ class RetentionServiceServicer(object):
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     def SetRetention(self, request, context):
@@ -90,6 +100,24 @@ class RetentionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PurgeExecutions(self, request, context):
+        """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
+        some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
+        there is one, and another request_id. What may never be removed stays, and so does what others
+        have locked. On record as one operation for each day, task and caller.
+        Errors: ABORTED (PLAN_CHANGED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStats(self, request, context):
+        """Tells how much there is: executions by status, with the oldest, and the size of each table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetentionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +136,16 @@ def add_RetentionServiceServicer_to_server(servicer, server):
                     request_deserializer=zart_dot_v1_dot_retention__service__pb2.ListRetentionRequest.FromString,
                     response_serializer=zart_dot_v1_dot_retention__service__pb2.ListRetentionResponse.SerializeToString,
             ),
+            'PurgeExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeExecutions,
+                    request_deserializer=zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsResponse.SerializeToString,
+            ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=zart_dot_v1_dot_retention__service__pb2.GetStatsRequest.FromString,
+                    response_serializer=zart_dot_v1_dot_retention__service__pb2.GetStatsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'zart.v1.RetentionService', rpc_method_handlers)
@@ -122,8 +160,8 @@ class RetentionService(object):
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     @staticmethod
@@ -197,6 +235,60 @@ class RetentionService(object):
             '/zart.v1.RetentionService/ListRetention',
             zart_dot_v1_dot_retention__service__pb2.ListRetentionRequest.SerializeToString,
             zart_dot_v1_dot_retention__service__pb2.ListRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.RetentionService/PurgeExecutions',
+            zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsRequest.SerializeToString,
+            zart_dot_v1_dot_retention__service__pb2.PurgeExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zart.v1.RetentionService/GetStats',
+            zart_dot_v1_dot_retention__service__pb2.GetStatsRequest.SerializeToString,
+            zart_dot_v1_dot_retention__service__pb2.GetStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,8 +32,8 @@ class RetentionServiceStub:
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     @_typing.overload
@@ -48,6 +48,15 @@ class RetentionServiceStub:
     """Has what the servers are set to hold of a task again. OK where nothing was set for it."""
     ListRetention: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.ListRetentionRequest, _retention_service_pb2.ListRetentionResponse]
     """Tells what the server that answers is set to, and lists what is set by task, by name."""
+    PurgeExecutions: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.PurgeExecutionsRequest, _retention_service_pb2.PurgeExecutionsResponse]
+    """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
+    some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
+    there is one, and another request_id. What may never be removed stays, and so does what others
+    have locked. On record as one operation for each day, task and caller.
+    Errors: ABORTED (PLAN_CHANGED).
+    """
+    GetStats: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.GetStatsRequest, _retention_service_pb2.GetStatsResponse]
+    """Tells how much there is: executions by status, with the oldest, and the size of each table."""
 
 @_typing.type_check_only
 class RetentionServiceAsyncStub(RetentionServiceStub):
@@ -56,8 +65,8 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -69,6 +78,15 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
     """Has what the servers are set to hold of a task again. OK where nothing was set for it."""
     ListRetention: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.ListRetentionRequest, _retention_service_pb2.ListRetentionResponse]  # type: ignore[assignment]
     """Tells what the server that answers is set to, and lists what is set by task, by name."""
+    PurgeExecutions: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.PurgeExecutionsRequest, _retention_service_pb2.PurgeExecutionsResponse]  # type: ignore[assignment]
+    """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
+    some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
+    there is one, and another request_id. What may never be removed stays, and so does what others
+    have locked. On record as one operation for each day, task and caller.
+    Errors: ABORTED (PLAN_CHANGED).
+    """
+    GetStats: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.GetStatsRequest, _retention_service_pb2.GetStatsResponse]  # type: ignore[assignment]
+    """Tells how much there is: executions by status, with the oldest, and the size of each table."""
 
 class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
@@ -76,8 +94,8 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
     attempt in doubt, or that an unfinished batch names.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
-    every call may answer what is said there. Where callers are authenticated, ListRetention is for the
-    role viewer, all else for admin: what is removed does not come back.
+    every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
+    are for the role viewer, all else for admin: what is removed does not come back.
     """
 
     @_abc_1.abstractmethod
@@ -105,5 +123,26 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retention_service_pb2.ListRetentionResponse, _abc.Awaitable[_retention_service_pb2.ListRetentionResponse]]:
         """Tells what the server that answers is set to, and lists what is set by task, by name."""
+
+    @_abc_1.abstractmethod
+    def PurgeExecutions(
+        self,
+        request: _retention_service_pb2.PurgeExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_service_pb2.PurgeExecutionsResponse, _abc.Awaitable[_retention_service_pb2.PurgeExecutionsResponse]]:
+        """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
+        some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
+        there is one, and another request_id. What may never be removed stays, and so does what others
+        have locked. On record as one operation for each day, task and caller.
+        Errors: ABORTED (PLAN_CHANGED).
+        """
+
+    @_abc_1.abstractmethod
+    def GetStats(
+        self,
+        request: _retention_service_pb2.GetStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_service_pb2.GetStatsResponse, _abc.Awaitable[_retention_service_pb2.GetStatsResponse]]:
+        """Tells how much there is: executions by status, with the oldest, and the size of each table."""
 
 def add_RetentionServiceServicer_to_server(servicer: RetentionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,3 +1,8 @@
+-- store/retention/removing.py: open_door
+-- Open the door of append-only, until the end of a transaction that began without that.
+-- Locks: nothing.
+SELECT set_config('zart.purge', 'on', true);
+
 -- store/retention/removing.py: lock_ended
 -- Lock executions and their current runs, but for those that others have locked.
 -- Locks: executions, if nobody has; runs, if nobody has.
@@ -9,6 +14,41 @@ SELECT e.execution_key FROM (
 CROSS JOIN LATERAL (
     SELECT FROM zart.runs WHERE runs.execution_key = e.execution_key
     ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r;
+
+-- store/retention/removing.py: count_ended
+-- Count executions of a task that ended before a time, of each status ``most`` at most.
+-- Locks: nothing.
+-- Parameters: statuses=$1, task_name=$2, ended_before=$3, most=$4.
+WITH at_work AS MATERIALIZED (
+    SELECT b.* FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
+    CROSS JOIN LATERAL (
+        SELECT batch_key, is_prepared, execution_ids FROM zart.batches
+        WHERE status = s.status OFFSET 0) b
+), named AS MATERIALIZED (
+    SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+), ended AS MATERIALIZED (
+    SELECT execution_key FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
+        SELECT execution_key, completed_at FROM zart.runs
+        WHERE is_current AND (listed_task, status, listed_at, execution_key)
+            >= ($2::text, s.status, '-infinity', 0)
+            AND (listed_task, status, listed_at, execution_key)
+            < ($2, s.status, $3::timestamptz, 0)
+        ORDER BY listed_task, status, listed_at, execution_key LIMIT $4::bigint) r
+    WHERE completed_at < $3
+)
+SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go) FROM (
+    SELECT
+        NOT EXISTS (
+            SELECT FROM zart.in_doubt d
+            WHERE d.execution_id = e.execution_id AND d.resolved_at IS NULL OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM at_work b CROSS JOIN LATERAL (
+                SELECT FROM zart.batch_items i
+                WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
+        AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+        AS may_go FROM ended CROSS JOIN LATERAL (
+            SELECT execution_key, execution_id FROM zart.executions
+            WHERE execution_key = ended.execution_key OFFSET 0) e) found;
 
 -- store/retention/removing.py: remove_ended
 -- Remove executions that the caller has locked, with all that refers to them or to their runs.

@@ -29,6 +29,7 @@ AUDITED: Mapping[str, OperationKind] = {
     "/zart.v1.BreakerService/ResetBreaker": OperationKind.BREAKER_CLOSED,
     "/zart.v1.RetentionService/SetRetention": OperationKind.SET_RETENTION,
     "/zart.v1.RetentionService/UnsetRetention": OperationKind.UNSET_RETENTION,
+    "/zart.v1.RetentionService/PurgeExecutions": OperationKind.PURGE,
     "/zart.v1.ExecutionService/StartExecution": OperationKind.START,
     "/zart.v1.ExecutionService/BatchStartExecutions": OperationKind.START,
     "/zart.v1.ExecutionService/RunExecution": OperationKind.START,

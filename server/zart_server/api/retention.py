@@ -7,12 +7,13 @@ from zart.v1 import retention_service_pb2_grpc
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.encode import duration
-from zart_server.api.encode_retention import task_retention
+from zart_server.api.encode_retention import stats, task_retention
 from zart_server.api.mutations.mutations import Mutations
-from zart_server.api.mutations.retention import SET_RETENTION, UNSET_RETENTION
+from zart_server.api.mutations.retention import PURGE_EXECUTIONS, SET_RETENTION, UNSET_RETENTION
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.domain.retention import Kept
+from zart_server.store.reads.stats import read_stats
 from zart_server.store.retention.tasks import list_task_retention
 
 
@@ -50,3 +51,17 @@ class RetentionServicer(retention_service_pb2_grpc.RetentionServiceServicer):
             keep_for=duration(self._kept.executions),
             keep_operations_for=duration(self._kept.operations),
         )
+
+    async def PurgeExecutions(  # noqa: N802 - the proto's name
+        self, request: pb.PurgeExecutionsRequest, context: Context
+    ) -> pb.PurgeExecutionsResponse:
+        """Remove executions that ended long enough ago."""
+        return await self._mutations.run(PURGE_EXECUTIONS, request)
+
+    async def GetStats(  # noqa: N802 - the proto's name
+        self, request: pb.GetStatsRequest, context: Context
+    ) -> pb.GetStatsResponse:
+        """Tell how much there is."""
+        async with self._reading.connection() as connection:
+            found = await read_stats(connection)
+        return stats(found)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.operations import OperationKind
+from zart_server.domain.plans import NO_PLAN, Planning
 
 # By whom what is removed by itself is on record.
 BY_ITSELF = Caller("retention", "it was kept for as long as is set")
@@ -68,3 +69,30 @@ class SetRetention:
 
     task_name: str
     keep: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeExecutions:
+    """Remove executions that ended longer ago than that. ``task_name`` None: of any task."""
+
+    older_than: timedelta
+    task_name: str | None
+    planning: Planning = NO_PLAN
+
+
+class PurgedTask(NamedTuple):
+    """How many executions of a task go, and how many stay though they ended long enough ago."""
+
+    task_name: str
+    removed: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What was removed, or would be. ``is_partial``: there may be more."""
+
+    tasks: tuple[PurgedTask, ...]
+    is_partial: bool
+    ended_before: datetime
+    plan_token: str = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from zart.v1 import retention_service_pb2 as pb
 from zart_server.api import decode_retention as decode
 from zart_server.api.checks import with_caller
-from zart_server.api.encode_retention import task_retention
+from zart_server.api.encode_retention import purged, task_retention
 from zart_server.api.mutations.mutation import Grouping, Mutation, for_one
-from zart_server.domain.retention import SetRetention, TaskRetention, Unset
+from zart_server.domain.retention import PurgeExecutions, SetRetention, TaskRetention, Unset
+from zart_server.engine.operations.purge_executions import purge_executions
 from zart_server.engine.operations.set_retention import set_retention
 from zart_server.engine.operations.unset_retention import unset_retention
 
@@ -18,6 +19,10 @@ def _of_set(command: SetRetention) -> str:
 
 def _of_task(task_name: str) -> str:
     return f"\0retention {task_name}"  # no execution is called so
+
+
+def _purge(_command: PurgeExecutions) -> str:
+    return "\0purge"  # likewise
 
 
 def _set(found: TaskRetention) -> pb.SetRetentionResponse:
@@ -43,5 +48,13 @@ UNSET_RETENTION = Mutation(
     operate=for_one(unset_retention),
     encode=_unset,
     target=_of_task,
+    grouping=Grouping.ALONE,
+)
+PURGE_EXECUTIONS = Mutation(
+    response_type=pb.PurgeExecutionsResponse,
+    decode=with_caller(decode.purge_executions),
+    operate=for_one(purge_executions),
+    encode=purged,
+    target=_purge,
     grouping=Grouping.ALONE,
 )

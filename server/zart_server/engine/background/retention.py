@@ -10,21 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from zart_server.domain.model import RunStatus
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.db import Database
 from zart_server.store.retention.finding import (
     FINISHED,
-    Looked,
     Position,
     find_ended,
+    next_positions,
     next_task,
 )
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
@@ -133,7 +131,7 @@ class Retention(BackgroundLoop):
                     await set_pass(tx, _TAKEN)
                     removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
             total += removed.executions
-            after = _next_positions(after, looked, self._limit)
+            after = next_positions(after, looked, self._limit)
             if looked:
                 await self._rest(time.monotonic() - begun, overdue)
         if total:
@@ -177,12 +175,3 @@ class Retention(BackgroundLoop):
         if total:
             _log.info("removed %d operations", total)
         return total > 0
-
-
-def _next_positions(
-    after: Mapping[RunStatus, Position], looked: Sequence[Looked], limit: int
-) -> dict[RunStatus, Position]:
-    """Return where to go on, for those statuses of which there may be more."""
-    counts = Counter(one.status for one in looked)
-    last = {one.status: one.position for one in looked}
-    return {status: last[status] for status in after if counts[status] == limit}

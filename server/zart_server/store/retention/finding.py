@@ -6,6 +6,7 @@ before it, and no index by the time of their end is needed, which every end woul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -80,3 +81,12 @@ async def find_ended(
         ),
     )
     return [Looked(RunStatus(row[0]), Position(row[1], row[2]), row[3]) for row in rows]
+
+
+def next_positions(
+    after: Mapping[RunStatus, Position], looked: Sequence[Looked], limit: int
+) -> dict[RunStatus, Position]:
+    """Return where to go on, for those statuses of which there may be more."""
+    counts = Counter(one.status for one in looked)
+    last = {one.status: one.position for one in looked}
+    return {status: last[status] for status in after if counts[status] == limit}

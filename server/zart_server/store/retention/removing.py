@@ -9,13 +9,20 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from zart_server.domain.retention import RPC_OF, Removed
-from zart_server.store.connection import Tx
+from zart_server.store.connection import Connection, Tx
+from zart_server.store.retention.finding import FINISHED
 from zart_server.store.statement import Statement
 
 OPEN_DOOR = "SET LOCAL zart.purge = 'on';"
 # What has a run_key and goes with the run. zart.dead_steps goes by a trigger; zart.queue, leases
 # and held have no rows of a finished run; zart.batch_items go with their batches.
 OF_RUNS = ("steps", "attempts", "step_inputs", "in_doubt", "released_steps")
+
+
+async def open_door(tx: Tx) -> None:
+    """Open the door of append-only, until the end of a transaction that began without that."""
+    await tx.execute("SELECT set_config('zart.purge', 'on', true)")
+
 
 _LOCK = Statement(
     """
@@ -58,6 +65,45 @@ _MAY_GO = """
             WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
     AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
 """
+_COUNT = Statement(
+    f"""
+    WITH {_AT_WORK}, ended AS MATERIALIZED (
+        SELECT execution_key FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
+            SELECT execution_key, completed_at FROM zart.runs
+            WHERE is_current AND (listed_task, status, listed_at, execution_key)
+                  >= (:task_name::text, s.status, '-infinity', 0)
+              AND (listed_task, status, listed_at, execution_key)
+                  < (:task_name, s.status, :ended_before::timestamptz, 0)
+            ORDER BY listed_task, status, listed_at, execution_key LIMIT :most::bigint) r
+        WHERE completed_at < :ended_before
+    )
+    SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go) FROM (
+        SELECT {_MAY_GO} AS may_go FROM ended CROSS JOIN LATERAL (
+            SELECT execution_key, execution_id FROM zart.executions
+            WHERE execution_key = ended.execution_key OFFSET 0) e) found
+    """
+)
+
+
+async def count_ended(
+    connection: Connection, task_name: str, ended_before: datetime, most: int
+) -> tuple[int, int]:
+    """Count executions of a task that ended before a time, of each status ``most`` at most.
+
+    Return how many may be removed, and how many may not.
+    """
+    row = await connection.fetchrow(
+        _COUNT.text,
+        *_COUNT.arguments(
+            task_name=task_name,
+            statuses=[status.value for status in FINISHED],
+            ended_before=ended_before,
+            most=most,
+        ),
+    )
+    return (0, 0) if row is None else (row[0], row[1])
+
+
 _GONE = "ANY(ARRAY(SELECT run_key FROM gone))"
 _OF_RUNS = ", ".join(
     f"""{table} AS (

@@ -1,0 +1,133 @@
+"""The commands that remove what has ended by hand, and tell how much there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from zart.calls import retention as calls
+from zart.cli.options import TaskName, example, plans, reads
+from zart.cli.render import when
+from zart.cli.session import Session
+from zart.cli.tables import Column
+from zart.cli.values import span_of
+from zart.models import Purged, Stats, StatusStats, TableStats
+
+app = typer.Typer()
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STATUSES = (Column("STATUS"), Column("EXECUTIONS"), Column("OLDEST", rank=1))
+_TABLES = (
+    Column("TABLE"),
+    Column("ROWS"),
+    Column("SIZE"),
+    Column("INDEXES", rank=1),
+    Column("DEAD ROWS", rank=2),
+)
+
+
+def _told(answer: Purged) -> list[str]:
+    verb = "would be removed" if answer.planned else "removed"
+    more = ", or more" if answer.planned and answer.is_partial else ""
+    kept = f", {answer.kept_executions} kept" if answer.kept_executions else ""
+    lines = [
+        f"{task.task_name}: {task.removed_executions} {verb}"
+        + (f", {task.kept_executions} kept" if task.kept_executions else "")
+        for task in answer.tasks
+    ]
+    lines.append(
+        f"{answer.removed_executions}{more} {verb}{kept}, ended before {when(answer.ended_before)}"
+    )
+    if answer.kept_executions:
+        lines.append("kept: in doubt, in an unfinished batch, or locked just then")
+    return lines
+
+
+@app.command(epilog=example("purge --older-than 30d --task-name mail --dry-run"))
+@plans
+def purge(
+    session: Session,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="30d", help="Ended longer ago than this.")
+    ],
+    task_name: Annotated[str | None, TaskName] = None,
+) -> None:
+    """Remove finished executions that ended longer ago."""
+    span = span_of(older_than, "--older-than") or timedelta()
+    options: dict[str, Any] = {"task_name": task_name, **session.mutation.fields}
+    token = session.plan.plan_token
+    if session.plan.dry_run:
+        call = calls.purge_executions(span, **options, **session.plan.fields)
+        session.run(call, lambda answer: session.print(*_told(answer)))
+        return
+    if not token and not session.mutation.yes:
+        token = _ask(session, span, options)
+    removed: Counter[str] = Counter()
+    while True:
+        message, answer = session.send(calls.purge_executions(span, **options, plan_token=token))
+        for task in answer.tasks:
+            removed[task.task_name] += task.removed_executions
+        if not answer.is_partial or not answer.removed_executions:
+            break
+        options["request_id"] = ""  # the next call is another one
+        session.err.line(f"removed {removed.total()} …")
+    if session.is_json:
+        for task in message.tasks:  # type: ignore[attr-defined]  # a message known by its fields
+            task.removed_executions = removed.pop(task.task_name)
+        for name, count in removed.items():
+            message.tasks.add(task_name=name, removed_executions=count)  # type: ignore[attr-defined]
+        session.print_json(message)
+        return
+    for name, count in sorted(removed.items()):
+        session.print(f"{name}: {count} removed")
+    session.print(f"{removed.total()} removed, ended before {when(answer.ended_before)}")
+
+
+def _ask(session: Session, span: timedelta, options: dict[str, Any]) -> str:
+    """Show what would be removed, and ask; return the token of just that."""
+    if not session.is_interactive:
+        raise typer.BadParameter("nobody is there to be asked: say --yes, or give --plan-token")
+    planning = options | {"request_id": ""}
+    _, planned = session.send(calls.purge_executions(span, **planning, validate_only=True))
+    for line in _told(planned):
+        session.asking.line(line)
+    session.confirm("remove them? they do not come back")
+    return planned.plan_token
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes."""
+    size = float(count)
+    for unit in _UNITS:
+        if size < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - of the next unit
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def _status_row(s: StatusStats) -> Sequence[str]:
+    more = "+" if s.is_lower_bound else ""
+    return (s.status, f"{s.executions}{more}", when(s.oldest_created_at))
+
+
+def _table_row(t: TableStats) -> Sequence[str]:
+    rows = "?" if t.rows < 0 else f"~{t.rows}"
+    return (t.table_name, rows, _size(t.bytes), _size(t.index_bytes), f"~{t.dead_rows}")
+
+
+@app.command(epilog=example("stats"))
+@reads
+def stats(session: Session) -> None:
+    """Tell how much there is: executions by status, and the size of each table."""
+
+    def show(found: Stats) -> None:
+        session.print_table(_STATUSES, list(map(_status_row, found.statuses)))
+        session.print_table(_TABLES, list(map(_table_row, found.tables)))
+        session.print(f"the database: {_size(found.database_bytes)}")
+        if found.oldest_operation_at is not None:
+            session.print(f"the oldest operation: {when(found.oldest_operation_at)}")
+
+    session.run(calls.get_stats(), show)
