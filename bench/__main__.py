@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "admin",
     "pause",
     "release",
+    "retention",
     "beside",
     "many",
     "bursts",

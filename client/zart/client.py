@@ -34,6 +34,7 @@ from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import from_call
+from zart.exporting import exporting
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
@@ -132,6 +133,16 @@ class Client(Runs):
         except grpc.RpcError as error:
             raise from_call(error) from error
         return answer
+
+    async def export_execution(self, execution_id: str) -> str:
+        """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
+        script = exporting(execution_id)
+        answer = None
+        try:
+            while True:
+                answer = await self.send_raw(script.send(answer))
+        except StopIteration as done:
+            return str(done.value)
 
     @overload
     async def start(

@@ -32,6 +32,7 @@ from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
 from zart.errors import from_call
+from zart.exporting import exporting
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import (
@@ -134,6 +135,16 @@ class SyncClient(SyncRuns):
         call = execution.watch_execution(execution_id, run_number=run_number)
         for message in self.watch_raw(call, timeout=timeout):
             yield call.read(message)
+
+    def export_execution(self, execution_id: str) -> str:
+        """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
+        script = exporting(execution_id)
+        answer = None
+        try:
+            while True:
+                answer = self.send_raw(script.send(answer))
+        except StopIteration as done:
+            return str(done.value)
 
     @overload
     def start(

@@ -73,6 +73,8 @@ LINES = {
     "breaker delete": ["breaker", "delete", HOSTILE],
     "breaker trip": ["breaker", "trip", HOSTILE],
     "breaker reset": ["breaker", "reset", HOSTILE],
+    "export": ["export", HOSTILE],
+    "export, filtered": ["export", "--task-name", HOSTILE],
     "purge": ["purge", "--older-than", "9d", "--task-name", HOSTILE, "--yes"],
     "purge, planned": ["purge", "--older-than", "9d", "--dry-run"],
     "stats": ["stats"],

@@ -83,6 +83,9 @@ MODULES = {
     "retention": {
         "retention": "For how long finished executions are kept before they are removed.",
     },
+    "exporting": {
+        "export": "Print executions whole, one a line: runs, steps, attempts and operations.",
+    },
     "purging": {
         "purge": "Remove finished executions that ended longer ago.",
         "stats": "Tell how much there is: executions by status, and the size of each table.",

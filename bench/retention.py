@@ -1,0 +1,139 @@
+"""Whether removing what has ended keeps pace with a drain, what that costs the drain, and bloat.
+
+A backlog is drained while more is started, for a while without retention and for a while with one
+that is short, so that each second as much has to go as is completed. What a drain beside it reaches
+is compared with one alone, in turns. Late is how long ago the oldest execution ended that is still
+there, beyond the time it is kept for. Growth is that of the tables and indexes from the second
+third of the time to the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import asyncpg
+
+from bench.product import Product, product, registered, started
+from bench.run import Run, told
+from bench.series import Series
+from bench.target import Target, at_least, at_most
+
+TITLE = "finished executions removed a minute after their end, while as many are drained"
+COLUMNS = {
+    "steps_per_second": "steps/s",
+    "removed_per_second": "executions removed/s",
+    "left": "finished and still there, of those of the time kept",
+    "late_s": "oldest beyond its time, s",
+    "growth": "tables with indexes, last third against second",
+    "share": "drain beside it against alone",
+}
+ALONE, BESIDE = "without retention", "with retention"
+_CONCURRENCY = 1000
+_BACKLOG = 20_000
+_SIZES = """
+SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c
+WHERE c.relnamespace = 'zart'::regnamespace AND c.relkind = 'r'
+"""
+_OLDEST = """
+SELECT COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(completed_at)), 0)::float8 FROM (
+    SELECT completed_at FROM zart.runs WHERE status = 'completed'
+    ORDER BY run_key LIMIT 1000) r
+"""
+_FINISHED = """
+SELECT count(*), count(*) FILTER (
+    WHERE completed_at > clock_timestamp() - $1 * interval '1 second')
+FROM zart.runs WHERE status = 'completed'
+"""
+
+
+async def measure(run: Run, series: Series) -> dict[str, object]:
+    """Drain in turns without retention and with it."""
+    seconds = run.size(600, 8)
+    kept = run.size(60, 2)
+    for _ in run.times(3):
+        alone = await _drained(run, series, seconds, None)
+        beside = await _drained(run, series, seconds, kept)
+        told(series, BESIDE, share=beside / alone)
+    return {"seconds": seconds, "kept for": kept, "concurrency": _CONCURRENCY}
+
+
+def targets(series: Series) -> list[Target]:
+    """Issue 15, line 5."""
+    found = series.numbers[BESIDE]
+    return [
+        at_least(0.85, "a drain beside the removal of as much, against one alone", found["share"]),
+        at_most(60, "the oldest that is still there, beyond its time", found["late_s"], "s"),
+        at_most(1.1, "tables with indexes, last third against second", found["growth"]),
+    ]
+
+
+async def _drained(run: Run, series: Series, seconds: int, kept: int | None) -> float:
+    """Drain for so long; return the steps a second."""
+    settings = {} if kept is None else {"retention": f"{kept}s", "operations_retention": f"{kept}s"}
+    with product() as made:
+        made.serve(**{f"ZART_{name.upper()}": value for name, value in settings.items()})
+        async with made.client() as client, made.db() as db:
+            await registered(client)
+            stop = asyncio.Event()
+            feeding = asyncio.create_task(_feed(made, run.size(_BACKLOG, 500), stop))
+            made.dispatch(_CONCURRENCY)
+            sizes: list[float] = []
+            begun = time.monotonic()
+            name = ALONE if kept is None else BESIDE
+            while time.monotonic() - begun < seconds and not feeding.done():
+                await asyncio.sleep(run.size(5, 1))
+                size = float(await db.fetchval(_SIZES))
+                sizes.append(size)
+                now = round(time.monotonic() - begun, 1)
+                series.lines.setdefault(f"MiB with indexes, {name}", []).append((now, size / 2**20))
+            late = float(await db.fetchval(_OLDEST)) - (kept or 0)
+            finished, within = await db.fetchrow(_FINISHED, float(kept or seconds)) or (0, 0)
+            stop.set()
+            removed = await _removed(db)
+            took = time.monotonic() - begun
+            await feeding
+    rate = (finished + removed) * 3 / took
+    figures = {"steps_per_second": rate}
+    if kept is not None:
+        figures |= {
+            "removed_per_second": removed / took,
+            "left": finished / max(1, within),
+            "late_s": max(0.0, late),
+            "growth": _growth(sizes),
+        }
+    told(series, name, **figures)
+    return rate
+
+
+async def _removed(db: asyncpg.Connection[asyncpg.Record]) -> int:
+    """Return how many executions were removed, as the operations tell."""
+    found: int = await db.fetchval(
+        "SELECT COALESCE(sum((made->>'removed_executions')::bigint), 0) FROM zart.operations"
+        " WHERE kind = 'purge'"
+    )
+    return int(found)
+
+
+def _growth(sizes: list[float]) -> float:
+    third = max(1, len(sizes) // 3)
+    second, last = sizes[third : 2 * third] or sizes, sizes[2 * third :] or sizes
+    return (sum(last) / len(last)) / (sum(second) / len(second))
+
+
+async def _feed(made: Product, backlog: int, stop: asyncio.Event) -> int:
+    """Start executions so that some always wait; return how many."""
+    count = 0
+    async with made.client() as client, made.db() as db:
+        while not stop.is_set():
+            queued = await db.fetchval(
+                "SELECT count(*) FROM (SELECT FROM zart.queue LIMIT $1) q", backlog
+            )
+            if queued < backlog:
+                await started(client, 1000, first=count)
+                count += 1000
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 0.05)
+    return count

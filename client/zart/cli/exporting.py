@@ -1,0 +1,56 @@
+"""The command that prints executions whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from zart.calls.filtered import list_executions
+from zart.calls.filters import ExecutionFilter
+from zart.cli.options import example, reads_filtered
+from zart.cli.session import Session
+from zart.errors import ExecutionNotFound
+
+app = typer.Typer()
+_PAGE = 1000
+
+
+@app.command(epilog=example("export --status completed --task-name mail"))
+@reads_filtered
+def export(
+    session: Session,
+    wanted: ExecutionFilter,
+    execution_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXECUTION]…", help="These.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="All there are.")] = False,
+) -> None:
+    """Print executions whole, one a line: runs, steps, attempts and operations."""
+    is_filtered = bool(wanted.to_message().ListFields())
+    if [bool(execution_ids), is_filtered, everything].count(True) != 1:
+        raise typer.BadParameter("say which: EXECUTION…, a filter, or --everything")
+    if execution_ids:
+        for execution_id in execution_ids:
+            session.out.json(session.client.export_execution(execution_id))
+        return
+    for execution_id in _found(session, wanted if is_filtered else None):
+        try:
+            line = session.client.export_execution(execution_id)
+        except ExecutionNotFound:  # it was removed since it was listed
+            session.err.line(f"{execution_id} was removed meanwhile")
+            continue
+        session.out.json(line)
+
+
+def _found(session: Session, wanted: ExecutionFilter | None) -> Iterator[str]:
+    """Yield the executions of a filter, or all, a page at a time."""
+    call = list_executions(wanted, page_size=_PAGE)
+    while True:
+        page = session.client.send(call)
+        for execution in page.items:
+            yield execution.execution_id
+        if not page.next_page_token:
+            return
+        call = call.after(page.next_page_token)

@@ -1,0 +1,64 @@
+"""An execution is exported whole, on one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from rig import CHAIN, Rig
+from terminal import zart_command
+
+import zart
+from zart import errors
+from zart.testing.server import ServerUnderTest
+
+
+async def test_a_line_has_all_of_it(rig: Rig, zart_server: ServerUnderTest) -> None:
+    await rig.start("x", CHAIN, payload={"big": 2**60})
+    await rig.fail(await rig.lease_one("a"), retryable=True)
+    await rig.complete(await rig.lease_one("a"), result="r" * 5_000_000)
+    await rig.work(fail=["b"])
+    await rig.client.rerun("x", inputs={"b": 7}, reason="another try")
+    line = await rig.client.export_execution("x")
+    with zart.connect_sync(zart_server.address) as client:
+        assert await asyncio.to_thread(client.export_execution, "x") == line
+    assert "\n" not in line
+    found = json.loads(line)
+    assert (found["executionId"], found["taskName"]) == ("x", "t")
+    first, second = found["runs"]
+    assert json.loads(first["payloadJson"]) == {"big": 2**60}
+    assert (first["status"], second["status"]) == ("RUN_STATUS_FAILED", "RUN_STATUS_SCHEDULED")
+    a, b, _ = first["steps"]
+    assert len(json.loads(a["resultJson"])) == 5_000_000  # which GetExecution leaves out
+    assert [attempt["status"] for attempt in a["attempts"]] == [
+        "ATTEMPT_STATUS_FAILED", "ATTEMPT_STATUS_COMPLETED",
+    ]  # fmt: skip
+    assert b["lastError"]["type"] == "Broken"
+    assert second["steps"][1]["inputJson"] == "7"
+    assert [o["kind"] for o in found["operations"]] == [
+        "OPERATION_KIND_RERUN", "OPERATION_KIND_START",
+    ]  # fmt: skip
+    with pytest.raises(errors.ExecutionNotFound):
+        await rig.client.export_execution("nobody")
+
+
+async def test_the_command_prints_a_line_each(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x-1", "x-2", "y"):
+        await rig.start(name, {"a": ()})
+
+    async def exported(*words: str) -> list[str]:
+        line = ["--address", zart_server.address, "export", *words]
+        printed = await asyncio.to_thread(zart_command, monkeypatch, line)
+        assert printed.code == 0, printed.err
+        return [json.loads(each)["executionId"] for each in printed.out.splitlines()]
+
+    assert await exported("y", "x-1") == ["y", "x-1"]
+    assert await exported("--id-prefix", "x-") == ["x-2", "x-1"]
+    assert await exported("--everything") == ["y", "x-2", "x-1"]
+    line = ["--address", zart_server.address, "export", "y", "--everything"]
+    refused = await asyncio.to_thread(zart_command, monkeypatch, line)
+    assert refused.code == 2
+    assert "say which" in refused.err
