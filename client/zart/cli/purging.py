@@ -70,7 +70,8 @@ def purge(
         message, answer = session.send(calls.purge_executions(span, **options, plan_token=token))
         for task in answer.tasks:
             removed[task.task_name] += task.removed_executions
-        if not answer.is_partial or not answer.removed_executions:
+        is_stuck = not answer.removed_executions or (answer.replayed and not options["request_id"])
+        if not answer.is_partial or is_stuck:
             break
         options["request_id"] = ""  # the next call is another one
         session.err.line(f"removed {removed.total()} …")
