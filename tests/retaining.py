@@ -15,6 +15,7 @@ async def sweep(server: ServerUnderTest) -> None:
 
     async def go() -> None:
         retention = server.running.runtime.retention
+        await retention.stop()  # what it does by itself would be in the way
         async with retention._db.transaction() as tx:
             await tx.execute("UPDATE zart.retention_passes SET taken_until = '-infinity'")
         await retention.turn()
