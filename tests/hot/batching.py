@@ -20,7 +20,7 @@ from zart_server.engine.operations.create_batch import create_batch
 from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.items import list_items, pending_items, write_results
 from zart_server.store.batches.made import count_outcomes
-from zart_server.store.batches.rows import list_batches, lock_batch, read_batch
+from zart_server.store.batches.rows import batch_of_key, list_batches, lock_batch, read_batch
 from zart_server.store.batches.selecting import count_items, find_all
 from zart_server.store.batches.states import (
     advance,
@@ -49,6 +49,7 @@ async def created(tx: Explained, kind: BatchKind, *ids: str) -> str:
 async def working_on_a_batch_of_steps(tx: Explained) -> None:
     batch_id = await created(tx, BatchKind.RETRY_STEP, *_IDS, "nobody")
     [key] = await batches_at_work(tx.tx, 0, 100)
+    assert await batch_of_key(tx.tx, key) is not None
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, 100)
