@@ -34,7 +34,7 @@ from zart_server.store.retention.tasks import read_kept
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
 _TAKEN = timedelta(minutes=1)  # a server that says nothing for so long is gone
-_LEAST_REST, _MOST_REST = 10.0, 600.0  # seconds between two passes
+_LEAST_REST, _MOST_REST = 5.0, 600.0  # seconds between two passes
 _REST = 20.0  # times as long as the pass looked without removing anything
 _MOST, _FEWEST = 500, 20  # executions of each status in a piece
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
