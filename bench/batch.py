@@ -45,6 +45,7 @@ PACED, KILLED, BESIDE, FREEZING = "paced", "killed", "beside a drain", "freezing
 _CALLERS = 16
 _RATE = 500.0
 _LOOK = 0.2  # seconds
+_FEW = 1_000  # copies: to vacuum takes longer than what is measured on them
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -143,7 +144,7 @@ async def _prepared(made: Product, client: zart.Client, template: str, count: in
         await client.start("single", execution_id=template)
     else:
         await ran(client, template, 1, dead=template.startswith("dead"))
-    await multiplied(made, template, count)
+    await multiplied(made, template, count, is_vacuumed=count > _FEW)
     return [f"{template}-{n}" for n in range(1, count + 1)]
 
 
