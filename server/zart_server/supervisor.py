@@ -135,7 +135,8 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE):
                     await self._stop.wait()
-                    return
+            if self._stop.is_set():  # perhaps only since the pause was over
+                return
             one = self._started(index)
 
     def _started(self, index: int) -> _Process:
