@@ -107,7 +107,13 @@ class _Method(Generic[C]):
         self._channel = renewed.channel
         self._call = self._bind(self._channel)
 
-    def __call__(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401
+    def __call__(
+        self,
+        request: Any = None,  # noqa: ANN401 - of a stream: an iterator, or none
+        *args: Any,  # noqa: ANN401
+        metadata: Any = None,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         return self._now()(request, *args, metadata=self._renewed.metadata(metadata), **options)
 
     def with_call(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401

@@ -20,11 +20,13 @@ from zart.version import installed_version
 from zart_server.api.access import AccessControl
 from zart_server.api.attempted import refusal_of
 from zart_server.api.audit_trail import AuditTrail
+from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
 from zart_server.api.limits import Limits
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.reading import Reading
+from zart_server.api.served_call import Door
 from zart_server.api.services import SERVICES, add_services
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
@@ -109,17 +111,18 @@ async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIter
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
-    trail = AuditTrail(db)
+    door = Door(limits, AuditTrail(db), access, tracer())
     pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(limits, trail, access, tracer())],
+        interceptors=[CallInterceptor(door)],
         options=[
             *_OPTIONS,
             ("grpc.so_reuseport", int(shares_port)),  # else a second one on the port is told so
             *((name, pending) for name in _PENDING),
         ],
     )
-    health = add_services(server, runtime, mutations, Reading(db, for_reads))
+    dispatch = DispatchServicer(runtime.dispatch, mutations, door, settings.stream_age)
+    health = add_services(server, runtime, mutations, Reading(db, for_reads), dispatch)
     try:
         port = (
             server.add_insecure_port(settings.listen)
@@ -156,7 +159,7 @@ async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIter
         runtime.drain()
         await server.stop(settings.drain_grace)
         await mutations.drain()
-        await trail.drain()
+        await door.trail.drain()
         await runtime.stop()
         await db.close()
 

@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     max_waiting_calls: int = Field(
         20_000, ge=1, description="long polls and watches at once, apart from these"
     )
+    stream_age: float = Field(
+        1800.0, gt=0, le=86_400,
+        description="seconds until a dispatcher's stream moves to another server",
+    )  # fmt: skip
 
     retention: Annotated[timedelta | None, BeforeValidator(_time_kept)] = Field(
         default=None, description="for how long finished executions are kept, such as 30d"

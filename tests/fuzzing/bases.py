@@ -238,9 +238,8 @@ class Bases(BatchBases, RetentionBases):
         return execution.RunExecutionRequest(start=self._start_execution())  # type: ignore[arg-type]
 
     def _batch_start_executions(self) -> Message:
-        item = execution.StartExecutionRequest(
-            execution_id=f"batch-{next(self._numbers)}", task_name=TASK
-        )
+        name = f"batch-{next(self._numbers)}"
+        item = execution.StartExecutionRequest(execution_id=name, task_name=TASK)
         return execution.BatchStartExecutionsRequest(requests=[item])
 
     def _get_execution(self) -> Message:
@@ -262,24 +261,24 @@ class Bases(BatchBases, RetentionBases):
     def _get_task_definition(self) -> Message:
         return execution.GetTaskDefinitionRequest(task_name=TASK)
 
+    def _dispatch_tasks(self) -> Message:
+        return dispatch.DispatchTasksRequest(number=1, lease=self._lease_tasks())  # type: ignore[arg-type]
+
     def _register_task(self) -> Message:
-        name = f"registered-{next(self._numbers)}"
-        return dispatch.RegisterTaskRequest(
-            definition=definition.TaskDefinition(task_name=name, steps=STEPS)
-        )
+        made = definition.TaskDefinition(task_name=f"r-{next(self._numbers)}", steps=STEPS)
+        return dispatch.RegisterTaskRequest(definition=made)
 
     def _lease_tasks(self) -> Message:
         return dispatch.LeaseTasksRequest(dispatcher_id="d", task_names=[TASK], max_tasks=1)
 
     def _get_step_results(self) -> Message:
-        lease = self._lease()
-        return dispatch.GetStepResultsRequest(task_id=lease.task_id, lease_token=lease.lease_token)
+        of = self._lease()
+        return dispatch.GetStepResultsRequest(task_id=of.task_id, lease_token=of.lease_token)
 
     def _report_tasks(self) -> Message:
         lease = self._lease()
-        wish = dispatch.LeaseNext(
-            task_names=[TASK], max_tasks=1, lease_duration=Duration(seconds=9)
-        )
+        for_so_long = Duration(seconds=9)
+        wish = dispatch.LeaseNext(task_names=[TASK], max_tasks=1, lease_duration=for_so_long)
         outcome = dispatch.TaskOutcome(
             task_id=lease.task_id, lease_token=lease.lease_token, completed=dispatch.TaskCompleted()
         )

@@ -128,7 +128,7 @@ ROLES = {
     },
     "admin": {"SetRetention", "UnsetRetention", "PurgeExecutions"},
     "starter": {"StartExecution", "BatchStartExecutions", "RunExecution", "CancelExecution"},
-    "dispatcher": {"LeaseTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
+    "dispatcher": {"LeaseTasks", "DispatchTasks", "ReportTasks", "ExtendLeases", "RegisterTask", "GetStepResults"},
 }  # fmt: skip
 
 

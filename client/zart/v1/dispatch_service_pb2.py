@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from zart.v1 import execution_pb2 as zart_dot_v1_dot_execution__pb2
 from zart.v1 import task_definition_pb2 as zart_dot_v1_dot_task__definition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ezart/v1/dispatch_service.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17zart/v1/execution.proto\x1a\x1dzart/v1/task_definition.proto\"T\n\x13RegisterTaskRequest\x12+\n\ndefinition\x18\x01 \x01(\x0b\x32\x17.zart.v1.TaskDefinition\x12\x10\n\x08incident\x18\x02 \x01(\t\":\n\x14RegisterTaskResponse\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\xbf\x01\n\x11LeaseTasksRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12\x12\n\ntask_names\x18\x02 \x03(\t\x12\x10\n\x08handlers\x18\x03 \x03(\t\x12\x11\n\tmax_tasks\x18\x04 \x01(\x05\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x12LeaseTasksResponse\x12\"\n\x05tasks\x18\x01 \x03(\x0b\x32\x13.zart.v1.LeasedTask\"\x83\x05\n\nLeasedTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x12\n\nrun_number\x18\x05 \x01(\x05\x12\x11\n\ttask_name\x18\x06 \x01(\t\x12\x11\n\tstep_name\x18\x07 \x01(\t\x12\x0f\n\x07handler\x18\x08 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x19\n\x0cpayload_json\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x17\n\ninput_json\x18\x0c \x01(\tH\x01\x88\x01\x01\x12<\n\rupstream_json\x18\r \x03(\x0b\x32%.zart.v1.LeasedTask.UpstreamJsonEntry\x12\x18\n\x10upstream_omitted\x18\x0e \x03(\t\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x10lease_expires_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tlease_ttl\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fidempotency_key\x18\x13 \x01(\t\x12\x18\n\x10upstream_skipped\x18\x12 \x03(\t\x12\x13\n\x0btraceparent\x18\x14 \x01(\t\x1a\x33\n\x11UpstreamJsonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_payload_jsonB\r\n\x0b_input_json\"Q\n\x15GetStepResultsRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12\x12\n\nstep_names\x18\x03 \x03(\t\"\x87\x01\n\x16GetStepResultsResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32,.zart.v1.GetStepResultsResponse.ResultsEntry\x1a.\n\x0cResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\x12ReportTasksRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12&\n\x08outcomes\x18\x02 \x03(\x0b\x32\x14.zart.v1.TaskOutcome\x12&\n\nlease_next\x18\x03 \x01(\x0b\x32\x12.zart.v1.LeaseNext\"w\n\tLeaseNext\x12\x12\n\ntask_names\x18\x01 \x03(\t\x12\x10\n\x08handlers\x18\x02 \x03(\t\x12\x11\n\tmax_tasks\x18\x03 \x01(\x05\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa0\x02\n\x0bTaskOutcome\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12+\n\tcompleted\x18\x03 \x01(\x0b\x32\x16.zart.v1.TaskCompletedH\x00\x12%\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x13.zart.v1.TaskFailedH\x00\x12*\n\ttimed_out\x18\x05 \x01(\x0b\x32\x15.zart.v1.TaskTimedOutH\x00\x12)\n\x08released\x18\x06 \x01(\x0b\x32\x15.zart.v1.TaskReleasedH\x00\x12!\n\x04lost\x18\x08 \x01(\x0b\x32\x11.zart.v1.TaskLostH\x00\x12\x12\n\nqueue_next\x18\x07 \x01(\x08\x42\t\n\x07outcome\"$\n\rTaskCompleted\x12\x13\n\x0bresult_json\x18\x01 \x01(\t\"r\n\nTaskFailed\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.zart.v1.StepError\x12\x11\n\tretryable\x18\x02 \x01(\x08\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cTaskTimedOut\"Q\n\x0cTaskReleased\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tnot_begun\x18\x02 \x01(\x08\"\n\n\x08TaskLost\"a\n\x13ReportTasksResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.zart.v1.ReportResult\x12\"\n\x05tasks\x18\x02 \x03(\x0b\x32\x13.zart.v1.LeasedTask\"U\n\x0cReportResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.zart.v1.ReportStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"O\n\x13\x45xtendLeasesRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12!\n\x06leases\x18\x02 \x03(\x0b\x32\x11.zart.v1.LeaseRef\"0\n\x08LeaseRef\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\">\n\x14\x45xtendLeasesResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.zart.v1.ExtendResult\"\x95\x01\n\x0c\x45xtendResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xtended\x18\x02 \x01(\x08\x12\x34\n\x10lease_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tlease_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*\xa7\x01\n\x0cReportStatus\x12\x1d\n\x19REPORT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_STATUS_RECORDED\x10\x01\x12\"\n\x1eREPORT_STATUS_ALREADY_RECORDED\x10\x02\x12\x1c\n\x18REPORT_STATUS_LEASE_LOST\x10\x03\x12\x1a\n\x16REPORT_STATUS_REJECTED\x10\x04\x32\x8f\x03\n\x0f\x44ispatchService\x12K\n\x0cRegisterTask\x12\x1c.zart.v1.RegisterTaskRequest\x1a\x1d.zart.v1.RegisterTaskResponse\x12\x45\n\nLeaseTasks\x12\x1a.zart.v1.LeaseTasksRequest\x1a\x1b.zart.v1.LeaseTasksResponse\x12Q\n\x0eGetStepResults\x12\x1e.zart.v1.GetStepResultsRequest\x1a\x1f.zart.v1.GetStepResultsResponse\x12H\n\x0bReportTasks\x12\x1b.zart.v1.ReportTasksRequest\x1a\x1c.zart.v1.ReportTasksResponse\x12K\n\x0c\x45xtendLeases\x12\x1c.zart.v1.ExtendLeasesRequest\x1a\x1d.zart.v1.ExtendLeasesResponseB\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ezart/v1/dispatch_service.proto\x12\x07zart.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17zart/v1/execution.proto\x1a\x1dzart/v1/task_definition.proto\"T\n\x13RegisterTaskRequest\x12+\n\ndefinition\x18\x01 \x01(\x0b\x32\x17.zart.v1.TaskDefinition\x12\x10\n\x08incident\x18\x02 \x01(\t\":\n\x14RegisterTaskResponse\x12\x11\n\ttask_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\xbf\x01\n\x11LeaseTasksRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12\x12\n\ntask_names\x18\x02 \x03(\t\x12\x10\n\x08handlers\x18\x03 \x03(\t\x12\x11\n\tmax_tasks\x18\x04 \x01(\x05\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x12LeaseTasksResponse\x12\"\n\x05tasks\x18\x01 \x03(\x0b\x32\x13.zart.v1.LeasedTask\"\x83\x05\n\nLeasedTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x12\n\nrun_number\x18\x05 \x01(\x05\x12\x11\n\ttask_name\x18\x06 \x01(\t\x12\x11\n\tstep_name\x18\x07 \x01(\t\x12\x0f\n\x07handler\x18\x08 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x19\n\x0cpayload_json\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x17\n\ninput_json\x18\x0c \x01(\tH\x01\x88\x01\x01\x12<\n\rupstream_json\x18\r \x03(\x0b\x32%.zart.v1.LeasedTask.UpstreamJsonEntry\x12\x18\n\x10upstream_omitted\x18\x0e \x03(\t\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x10lease_expires_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tlease_ttl\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fidempotency_key\x18\x13 \x01(\t\x12\x18\n\x10upstream_skipped\x18\x12 \x03(\t\x12\x13\n\x0btraceparent\x18\x14 \x01(\t\x1a\x33\n\x11UpstreamJsonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_payload_jsonB\r\n\x0b_input_json\"Q\n\x15GetStepResultsRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12\x12\n\nstep_names\x18\x03 \x03(\t\"\x87\x01\n\x16GetStepResultsResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32,.zart.v1.GetStepResultsResponse.ResultsEntry\x1a.\n\x0cResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\x12ReportTasksRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12&\n\x08outcomes\x18\x02 \x03(\x0b\x32\x14.zart.v1.TaskOutcome\x12&\n\nlease_next\x18\x03 \x01(\x0b\x32\x12.zart.v1.LeaseNext\"w\n\tLeaseNext\x12\x12\n\ntask_names\x18\x01 \x03(\t\x12\x10\n\x08handlers\x18\x02 \x03(\t\x12\x11\n\tmax_tasks\x18\x03 \x01(\x05\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa0\x02\n\x0bTaskOutcome\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\x12+\n\tcompleted\x18\x03 \x01(\x0b\x32\x16.zart.v1.TaskCompletedH\x00\x12%\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x13.zart.v1.TaskFailedH\x00\x12*\n\ttimed_out\x18\x05 \x01(\x0b\x32\x15.zart.v1.TaskTimedOutH\x00\x12)\n\x08released\x18\x06 \x01(\x0b\x32\x15.zart.v1.TaskReleasedH\x00\x12!\n\x04lost\x18\x08 \x01(\x0b\x32\x11.zart.v1.TaskLostH\x00\x12\x12\n\nqueue_next\x18\x07 \x01(\x08\x42\t\n\x07outcome\"$\n\rTaskCompleted\x12\x13\n\x0bresult_json\x18\x01 \x01(\t\"r\n\nTaskFailed\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.zart.v1.StepError\x12\x11\n\tretryable\x18\x02 \x01(\x08\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cTaskTimedOut\"Q\n\x0cTaskReleased\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tnot_begun\x18\x02 \x01(\x08\"\n\n\x08TaskLost\"a\n\x13ReportTasksResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.zart.v1.ReportResult\x12\"\n\x05tasks\x18\x02 \x03(\x0b\x32\x13.zart.v1.LeasedTask\"U\n\x0cReportResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.zart.v1.ReportStatus\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"O\n\x13\x45xtendLeasesRequest\x12\x15\n\rdispatcher_id\x18\x01 \x01(\t\x12!\n\x06leases\x18\x02 \x03(\x0b\x32\x11.zart.v1.LeaseRef\"0\n\x08LeaseRef\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x03\">\n\x14\x45xtendLeasesResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.zart.v1.ExtendResult\"\x95\x01\n\x0c\x45xtendResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xtended\x18\x02 \x01(\x08\x12\x34\n\x10lease_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tlease_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbd\x01\n\x14\x44ispatchTasksRequest\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12+\n\x05lease\x18\x02 \x01(\x0b\x32\x1a.zart.v1.LeaseTasksRequestH\x00\x12-\n\x06report\x18\x03 \x01(\x0b\x32\x1b.zart.v1.ReportTasksRequestH\x00\x12.\n\x06\x65xtend\x18\x04 \x01(\x0b\x32\x1c.zart.v1.ExtendLeasesRequestH\x00\x42\t\n\x07request\"\x93\x02\n\x15\x44ispatchTasksResponse\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12-\n\x06leased\x18\x02 \x01(\x0b\x32\x1b.zart.v1.LeaseTasksResponseH\x00\x12\x30\n\x08reported\x18\x03 \x01(\x0b\x32\x1c.zart.v1.ReportTasksResponseH\x00\x12\x31\n\x08\x65xtended\x18\x04 \x01(\x0b\x32\x1d.zart.v1.ExtendLeasesResponseH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\'\n\x06\x65nding\x18\x06 \x01(\x0b\x32\x15.zart.v1.StreamEndingH\x00\x42\x08\n\x06\x61nswer\"\x0e\n\x0cStreamEnding*\xa7\x01\n\x0cReportStatus\x12\x1d\n\x19REPORT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_STATUS_RECORDED\x10\x01\x12\"\n\x1eREPORT_STATUS_ALREADY_RECORDED\x10\x02\x12\x1c\n\x18REPORT_STATUS_LEASE_LOST\x10\x03\x12\x1a\n\x16REPORT_STATUS_REJECTED\x10\x04\x32\xe3\x03\n\x0f\x44ispatchService\x12K\n\x0cRegisterTask\x12\x1c.zart.v1.RegisterTaskRequest\x1a\x1d.zart.v1.RegisterTaskResponse\x12\x45\n\nLeaseTasks\x12\x1a.zart.v1.LeaseTasksRequest\x1a\x1b.zart.v1.LeaseTasksResponse\x12Q\n\x0eGetStepResults\x12\x1e.zart.v1.GetStepResultsRequest\x1a\x1f.zart.v1.GetStepResultsResponse\x12H\n\x0bReportTasks\x12\x1b.zart.v1.ReportTasksRequest\x1a\x1c.zart.v1.ReportTasksResponse\x12K\n\x0c\x45xtendLeases\x12\x1c.zart.v1.ExtendLeasesRequest\x1a\x1d.zart.v1.ExtendLeasesResponse\x12R\n\rDispatchTasks\x12\x1d.zart.v1.DispatchTasksRequest\x1a\x1e.zart.v1.DispatchTasksResponse(\x01\x30\x01\x42\x1b\n\x07zart.v1P\x01Z\x0ezart/v1;zartv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,54 +41,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEASEDTASK_UPSTREAMJSONENTRY']._serialized_options = b'8\001'
   _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._loaded_options = None
   _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._serialized_options = b'8\001'
-  _globals['_REPORTSTATUS']._serialized_start=2765
-  _globals['_REPORTSTATUS']._serialized_end=2932
-  _globals['_REGISTERTASKREQUEST']._serialized_start=164
-  _globals['_REGISTERTASKREQUEST']._serialized_end=248
-  _globals['_REGISTERTASKRESPONSE']._serialized_start=250
-  _globals['_REGISTERTASKRESPONSE']._serialized_end=308
-  _globals['_LEASETASKSREQUEST']._serialized_start=311
-  _globals['_LEASETASKSREQUEST']._serialized_end=502
-  _globals['_LEASETASKSRESPONSE']._serialized_start=504
-  _globals['_LEASETASKSRESPONSE']._serialized_end=560
-  _globals['_LEASEDTASK']._serialized_start=563
-  _globals['_LEASEDTASK']._serialized_end=1206
-  _globals['_LEASEDTASK_UPSTREAMJSONENTRY']._serialized_start=1123
-  _globals['_LEASEDTASK_UPSTREAMJSONENTRY']._serialized_end=1174
-  _globals['_GETSTEPRESULTSREQUEST']._serialized_start=1208
-  _globals['_GETSTEPRESULTSREQUEST']._serialized_end=1289
-  _globals['_GETSTEPRESULTSRESPONSE']._serialized_start=1292
-  _globals['_GETSTEPRESULTSRESPONSE']._serialized_end=1427
-  _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._serialized_start=1381
-  _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._serialized_end=1427
-  _globals['_REPORTTASKSREQUEST']._serialized_start=1429
-  _globals['_REPORTTASKSREQUEST']._serialized_end=1552
-  _globals['_LEASENEXT']._serialized_start=1554
-  _globals['_LEASENEXT']._serialized_end=1673
-  _globals['_TASKOUTCOME']._serialized_start=1676
-  _globals['_TASKOUTCOME']._serialized_end=1964
-  _globals['_TASKCOMPLETED']._serialized_start=1966
-  _globals['_TASKCOMPLETED']._serialized_end=2002
-  _globals['_TASKFAILED']._serialized_start=2004
-  _globals['_TASKFAILED']._serialized_end=2118
-  _globals['_TASKTIMEDOUT']._serialized_start=2120
-  _globals['_TASKTIMEDOUT']._serialized_end=2134
-  _globals['_TASKRELEASED']._serialized_start=2136
-  _globals['_TASKRELEASED']._serialized_end=2217
-  _globals['_TASKLOST']._serialized_start=2219
-  _globals['_TASKLOST']._serialized_end=2229
-  _globals['_REPORTTASKSRESPONSE']._serialized_start=2231
-  _globals['_REPORTTASKSRESPONSE']._serialized_end=2328
-  _globals['_REPORTRESULT']._serialized_start=2330
-  _globals['_REPORTRESULT']._serialized_end=2415
-  _globals['_EXTENDLEASESREQUEST']._serialized_start=2417
-  _globals['_EXTENDLEASESREQUEST']._serialized_end=2496
-  _globals['_LEASEREF']._serialized_start=2498
-  _globals['_LEASEREF']._serialized_end=2546
-  _globals['_EXTENDLEASESRESPONSE']._serialized_start=2548
-  _globals['_EXTENDLEASESRESPONSE']._serialized_end=2610
-  _globals['_EXTENDRESULT']._serialized_start=2613
-  _globals['_EXTENDRESULT']._serialized_end=2762
-  _globals['_DISPATCHSERVICE']._serialized_start=2935
-  _globals['_DISPATCHSERVICE']._serialized_end=3334
+  _globals['_REPORTSTATUS']._serialized_start=3276
+  _globals['_REPORTSTATUS']._serialized_end=3443
+  _globals['_REGISTERTASKREQUEST']._serialized_start=189
+  _globals['_REGISTERTASKREQUEST']._serialized_end=273
+  _globals['_REGISTERTASKRESPONSE']._serialized_start=275
+  _globals['_REGISTERTASKRESPONSE']._serialized_end=333
+  _globals['_LEASETASKSREQUEST']._serialized_start=336
+  _globals['_LEASETASKSREQUEST']._serialized_end=527
+  _globals['_LEASETASKSRESPONSE']._serialized_start=529
+  _globals['_LEASETASKSRESPONSE']._serialized_end=585
+  _globals['_LEASEDTASK']._serialized_start=588
+  _globals['_LEASEDTASK']._serialized_end=1231
+  _globals['_LEASEDTASK_UPSTREAMJSONENTRY']._serialized_start=1148
+  _globals['_LEASEDTASK_UPSTREAMJSONENTRY']._serialized_end=1199
+  _globals['_GETSTEPRESULTSREQUEST']._serialized_start=1233
+  _globals['_GETSTEPRESULTSREQUEST']._serialized_end=1314
+  _globals['_GETSTEPRESULTSRESPONSE']._serialized_start=1317
+  _globals['_GETSTEPRESULTSRESPONSE']._serialized_end=1452
+  _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._serialized_start=1406
+  _globals['_GETSTEPRESULTSRESPONSE_RESULTSENTRY']._serialized_end=1452
+  _globals['_REPORTTASKSREQUEST']._serialized_start=1454
+  _globals['_REPORTTASKSREQUEST']._serialized_end=1577
+  _globals['_LEASENEXT']._serialized_start=1579
+  _globals['_LEASENEXT']._serialized_end=1698
+  _globals['_TASKOUTCOME']._serialized_start=1701
+  _globals['_TASKOUTCOME']._serialized_end=1989
+  _globals['_TASKCOMPLETED']._serialized_start=1991
+  _globals['_TASKCOMPLETED']._serialized_end=2027
+  _globals['_TASKFAILED']._serialized_start=2029
+  _globals['_TASKFAILED']._serialized_end=2143
+  _globals['_TASKTIMEDOUT']._serialized_start=2145
+  _globals['_TASKTIMEDOUT']._serialized_end=2159
+  _globals['_TASKRELEASED']._serialized_start=2161
+  _globals['_TASKRELEASED']._serialized_end=2242
+  _globals['_TASKLOST']._serialized_start=2244
+  _globals['_TASKLOST']._serialized_end=2254
+  _globals['_REPORTTASKSRESPONSE']._serialized_start=2256
+  _globals['_REPORTTASKSRESPONSE']._serialized_end=2353
+  _globals['_REPORTRESULT']._serialized_start=2355
+  _globals['_REPORTRESULT']._serialized_end=2440
+  _globals['_EXTENDLEASESREQUEST']._serialized_start=2442
+  _globals['_EXTENDLEASESREQUEST']._serialized_end=2521
+  _globals['_LEASEREF']._serialized_start=2523
+  _globals['_LEASEREF']._serialized_end=2571
+  _globals['_EXTENDLEASESRESPONSE']._serialized_start=2573
+  _globals['_EXTENDLEASESRESPONSE']._serialized_end=2635
+  _globals['_EXTENDRESULT']._serialized_start=2638
+  _globals['_EXTENDRESULT']._serialized_end=2787
+  _globals['_DISPATCHTASKSREQUEST']._serialized_start=2790
+  _globals['_DISPATCHTASKSREQUEST']._serialized_end=2979
+  _globals['_DISPATCHTASKSRESPONSE']._serialized_start=2982
+  _globals['_DISPATCHTASKSRESPONSE']._serialized_end=3257
+  _globals['_STREAMENDING']._serialized_start=3259
+  _globals['_STREAMENDING']._serialized_end=3273
+  _globals['_DISPATCHSERVICE']._serialized_start=3446
+  _globals['_DISPATCHSERVICE']._serialized_end=3929
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from zart.v1 import execution_pb2 as _execution_pb2
 from zart.v1 import task_definition_pb2 as _task_definition_pb2
 import builtins as _builtins
@@ -840,3 +841,118 @@ class ExtendResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExtendResult: _TypeAlias = ExtendResult  # noqa: Y015
+
+@_typing.final
+class DispatchTasksRequest(_message.Message):
+    """One request of a dispatcher. Eight are worked on at once; more are read when one is answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    EXTEND_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Names the request; its answer has the same number. The caller's choice."""
+    @_builtins.property
+    def lease(self) -> Global___LeaseTasksRequest:
+        """Tasks. While it waits it is one of the eight; it ends once the stream is half-closed or ends."""
+
+    @_builtins.property
+    def report(self) -> Global___ReportTasksRequest:
+        """To record outcomes."""
+
+    @_builtins.property
+    def extend(self) -> Global___ExtendLeasesRequest:
+        """To extend leases."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        lease: Global___LeaseTasksRequest | None = ...,
+        report: Global___ReportTasksRequest | None = ...,
+        extend: Global___ExtendLeasesRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "report", b"report", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "number", b"number", "report", b"report", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["lease", "report", "extend"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___DispatchTasksRequest: _TypeAlias = DispatchTasksRequest  # noqa: Y015
+
+@_typing.final
+class DispatchTasksResponse(_message.Message):
+    """Answers one request, or says that the stream ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LEASED_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    EXTENDED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The number of the request."""
+    @_builtins.property
+    def leased(self) -> Global___LeaseTasksResponse:
+        """What was leased."""
+
+    @_builtins.property
+    def reported(self) -> Global___ReportTasksResponse:
+        """What became of the outcomes."""
+
+    @_builtins.property
+    def extended(self) -> Global___ExtendLeasesResponse:
+        """What became of the leases."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The error that the call of its kind would have answered. The stream goes on."""
+
+    @_builtins.property
+    def ending(self) -> Global___StreamEnding:
+        """The stream ends, since its server stops or the stream is old. Without number."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        leased: Global___LeaseTasksResponse | None = ...,
+        reported: Global___ReportTasksResponse | None = ...,
+        extended: Global___ExtendLeasesResponse | None = ...,
+        error: _status_pb2.Status | None = ...,
+        ending: Global___StreamEnding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "reported", b"reported"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "number", b"number", "reported", b"reported"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["leased", "reported", "extended", "error", "ending"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___DispatchTasksResponse: _TypeAlias = DispatchTasksResponse  # noqa: Y015
+
+@_typing.final
+class StreamEnding(_message.Message):
+    """Asks the caller to send nothing more, to half-close the stream, and to open another one, which
+    another server may take. What was sent before is answered; five seconds later the stream ends.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEnding: _TypeAlias = StreamEnding  # noqa: Y015

@@ -60,6 +60,15 @@ class DispatchServiceStub:
     """
     ExtendLeases: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExtendLeasesRequest, _dispatch_service_pb2.ExtendLeasesResponse]
     """Extends leases by the time they were taken for. Idempotent."""
+    DispatchTasks: _grpc.StreamStreamMultiCallable[_dispatch_service_pb2.DispatchTasksRequest, _dispatch_service_pb2.DispatchTasksResponse]
+    """Carries LeaseTasks, ReportTasks and ExtendLeases of one dispatcher in one call: each request is
+    judged, done and answered as the call of its kind is, answers come as they are ready. Identity
+    and role are looked at for each request. Leases that are not sent when the stream ends are given
+    back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
+    Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
+    token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
+    anew), CANCELLED (its caller has not read for ten seconds).
+    """
 
 @_typing.type_check_only
 class DispatchServiceAsyncStub(DispatchServiceStub):
@@ -93,6 +102,15 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     """
     ExtendLeases: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExtendLeasesRequest, _dispatch_service_pb2.ExtendLeasesResponse]  # type: ignore[assignment]
     """Extends leases by the time they were taken for. Idempotent."""
+    DispatchTasks: _aio.StreamStreamMultiCallable[_dispatch_service_pb2.DispatchTasksRequest, _dispatch_service_pb2.DispatchTasksResponse]  # type: ignore[assignment]
+    """Carries LeaseTasks, ReportTasks and ExtendLeases of one dispatcher in one call: each request is
+    judged, done and answered as the call of its kind is, answers come as they are ready. Identity
+    and role are looked at for each request. Leases that are not sent when the stream ends are given
+    back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
+    Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
+    token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
+    anew), CANCELLED (its caller has not read for ten seconds).
+    """
 
 class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Hands queued tasks to dispatchers and records what became of them. A lease is fenced by its
@@ -153,5 +171,20 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.ExtendLeasesResponse, _abc.Awaitable[_dispatch_service_pb2.ExtendLeasesResponse]]:
         """Extends leases by the time they were taken for. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def DispatchTasks(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dispatch_service_pb2.DispatchTasksRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dispatch_service_pb2.DispatchTasksResponse], _abc.AsyncIterator[_dispatch_service_pb2.DispatchTasksResponse]]:
+        """Carries LeaseTasks, ReportTasks and ExtendLeases of one dispatcher in one call: each request is
+        judged, done and answered as the call of its kind is, answers come as they are ready. Identity
+        and role are looked at for each request. Leases that are not sent when the stream ends are given
+        back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
+        Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
+        token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
+        anew), CANCELLED (its caller has not read for ten seconds).
+        """
 
 def add_DispatchServiceServicer_to_server(servicer: DispatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

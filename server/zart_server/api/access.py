@@ -31,6 +31,14 @@ class AccessVerdict:
     error: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller has shown of who it is: its call's metadata, the names of its certificate."""
+
+    metadata: tuple[tuple[str, str | bytes], ...]
+    certificate: Sequence[str]
+
+
 class AccessControl:
     """What stands before every call of a server that asks who calls.
 
@@ -59,13 +67,29 @@ class AccessControl:
         except Exception as error:  # noqa: BLE001 - a defect must not let anybody in either
             return AccessVerdict(STRANGER, error)
 
+    def shown_by(self, context: Context) -> Shown:
+        """Return what a caller has shown, for judging what comes within its call."""
+        return Shown(tuple(context.invocation_metadata() or ()), _certificate(context))
+
+    async def judge_again(self, method: str, shown: Shown) -> AccessVerdict:
+        """Judge what comes within a call as a call of its own: a token may have ended meanwhile."""
+        verdict = await self.judge(method, shown.metadata, exists=True)
+        if verdict is None:
+            verdict = await self._judge_names(method, shown.certificate, exists=True)
+        return verdict
+
     async def judge_certificate(
         self, method: str, context: Context, *, exists: bool
     ) -> AccessVerdict:
         """Judge a call by its caller's certificate."""
+        return await self._judge_names(method, _certificate(context), exists=exists)
+
+    async def _judge_names(
+        self, method: str, names: Sequence[str], *, exists: bool
+    ) -> AccessVerdict:
         need = policy.need_of(method, exists=exists)
         try:
-            return _judged(await self._authenticator.identify(None, _certificate(context)), need)
+            return _judged(await self._authenticator.identify(None, names), need)
         except Unauthenticated as error:
             return AccessVerdict(STRANGER, error)
 

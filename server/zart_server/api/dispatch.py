@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc
 from zart_server.api import decode_dispatch as decode
-from zart_server.api import encode_dispatch
-from zart_server.api.access import check_tasks
 from zart_server.api.context import Context
+from zart_server.api.dispatch_calls import DispatchCalls
+from zart_server.api.dispatch_streams import DispatchStreams
 from zart_server.api.identity import principal
 from zart_server.api.mutations.dispatch import REGISTER_TASK
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.outliving import outcome_of
+from zart_server.api.served_call import Door
 from zart_server.aside import decoded
-from zart_server.domain.dispatch import LeasedTask, Outcome, Reported, ReportResult
-from zart_server.domain.errors import ZartError
-from zart_server.domain.model import ReportStatus
+from zart_server.domain.dispatch import LeasedTask, Reported
 from zart_server.engine.dispatch.dispatch import Dispatch
 
 T = TypeVar("T")
@@ -37,12 +37,13 @@ class _LeaseCall:
 
 
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
-    """What dispatchers call."""
+    """What dispatchers call. ``age``: the seconds that a stream lasts at most."""
 
-    def __init__(self, dispatch: Dispatch, mutations: Mutations) -> None:
+    def __init__(self, dispatch: Dispatch, mutations: Mutations, door: Door, age: float) -> None:
         self._dispatch = dispatch
         self._mutations = mutations
-        self._leased = encode_dispatch.LeasedTasks()
+        self._calls = DispatchCalls(dispatch)
+        self._streams = DispatchStreams(dispatch, self._calls, door, age)
         self._releases: set[asyncio.Task[None]] = set()
 
     async def RegisterTask(  # noqa: N802 - the proto's name
@@ -55,12 +56,11 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the response cannot arrive."""
-        command = await decoded(decode.lease_tasks, request)
-        check_tasks(command.task_names)
-        call = _LeaseCall(command.principal)
-        tasks = await self._answer(call, self._dispatch.lease(command, call.gone), context)
+        call = _LeaseCall(principal())
         response = pb.LeaseTasksResponse()
-        self._leased.add(tasks, response)
+        await self._calls.lease(
+            request, call.gone, response, lambda leasing: self._answer(call, leasing, context)
+        )
         return response
 
     async def _answer(
@@ -110,31 +110,26 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.ReportTasksRequest, context: Context
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
-        items = await decoded(decode.outcomes_of, request)
-        check_tasks(request.lease_next.task_names)
-        good = [item for item in items if isinstance(item, Outcome)]
-        reporting = self._dispatch.report(request.dispatcher_id, good)
-        if request.HasField("lease_next"):
-            reported = await self._answer(_LeaseCall(principal()), reporting, context)
-        else:
-            reported = await reporting
-        results = reported.results
-        if len(good) < len(items):
-            recorded = iter(results)
-            results = [
-                ReportResult(sent.task_id, ReportStatus.REJECTED, item.message)
-                if isinstance(item, ZartError)
-                else next(recorded)
-                for sent, item in zip(request.outcomes, items, strict=True)
-            ]
-        response = pb.ReportTasksResponse(results=map(encode_dispatch.report_result, results))
-        self._leased.add(reported.tasks, response)
+        response = pb.ReportTasksResponse()
+        await self._calls.report(
+            request,
+            response,
+            lambda reporting: self._answer(_LeaseCall(principal()), reporting, context),
+        )
         return response
 
     async def ExtendLeases(  # noqa: N802 - the proto's name
         self, request: pb.ExtendLeasesRequest, context: Context
     ) -> pb.ExtendLeasesResponse:
         """Extend leases."""
-        refs = await decoded(decode.lease_refs, request)
-        results = await self._dispatch.extend(refs)
-        return pb.ExtendLeasesResponse(results=map(encode_dispatch.extend_result, results))
+        response = pb.ExtendLeasesResponse()
+        await self._calls.extend(request, response)
+        return response
+
+    async def DispatchTasks(  # noqa: N802 - the proto's name
+        self, requests: AsyncIterator[pb.DispatchTasksRequest], context: Context
+    ) -> AsyncIterator[pb.DispatchTasksResponse]:
+        """Answer the requests of a stream."""
+        async with aclosing(self._streams.answers(requests, context)) as answers:
+            async for answer in answers:
+                yield answer

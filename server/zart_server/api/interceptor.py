@@ -13,14 +13,10 @@ from typing import Any, TypeAlias, cast
 import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
-from opentelemetry.trace import Tracer
 
 from zart_server import aside
 from zart_server.api import call_trace
-from zart_server.api.access import AccessControl
-from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.context import Context
-from zart_server.api.limits import Limits
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.unknown_fields import refusing
 from zart_server.api.wire import check_parts
@@ -33,19 +29,10 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler.
+    """Wraps every handler, so that every call passes the door."""
 
-    ``access`` None: the server asks nobody who they are; ``tracer``: it traces nothing.
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        trail: AuditTrail,
-        access: AccessControl | None = None,
-        tracer: Tracer | None = None,
-    ) -> None:
-        self._door = Door(limits, trail, access, tracer)
+    def __init__(self, door: Door) -> None:
+        self._door = door
         self._unasked = Entry(self._door, None, exists=True)
         self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
 
@@ -101,7 +88,7 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
 
     async def asked(call: ServedCall, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
         if handler.request_streaming:
-            return _all_parsed(parse, raw)
+            return _all_parsed(parse, raw, kind)
         aside.REQUEST_BYTES.set(len(raw))
         if kind is not None and len(raw) >= aside.LARGE:
             await aside.decoded(check_parts, raw, kind)
@@ -151,10 +138,13 @@ def _maker_of(handler: Handler) -> Callable[..., Handler]:
 
 
 async def _all_parsed(
-    parse: Callable[[bytes], Any] | None, raw: AsyncIterator[bytes]
+    parse: Callable[[bytes], Any] | None, raw: AsyncIterator[bytes], kind: Descriptor | None
 ) -> AsyncIterator[Any]:
     async for one in raw:
-        yield _parse(parse, one)
+        aside.REQUEST_BYTES.set(len(one))  # of who iterates
+        if kind is not None and len(one) >= aside.LARGE:
+            await aside.decoded(check_parts, one, kind)
+        yield await aside.decoded(_parse, parse, one)
 
 
 def _kind_of(handler: Handler) -> Descriptor | None:

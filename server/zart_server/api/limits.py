@@ -13,6 +13,7 @@ from zart_server.domain.errors import ServerBusy
 
 _WAITING = frozenset({
     "/zart.v1.DispatchService/LeaseTasks",
+    "/zart.v1.DispatchService/DispatchTasks",
     "/zart.v1.ExecutionService/WatchExecution",
     "/zart.v1.ExecutionService/RunExecution",
     "/zart.v1.AdminService/WatchPauseRule",

@@ -80,6 +80,7 @@ POLICY: Mapping[str, Need] = {
     "/zart.v1.DispatchService/GetStepResults": Role.DISPATCHER,
     "/zart.v1.DispatchService/ReportTasks": Role.DISPATCHER,
     "/zart.v1.DispatchService/ExtendLeases": Role.DISPATCHER,
+    "/zart.v1.DispatchService/DispatchTasks": Role.DISPATCHER,
     "/zart.v1.AuditService/ListOperations": Role.VIEWER,
     "/zart.v1.AuditService/ListRuleHolds": Role.VIEWER,
     # Load balancers have no credentials.

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.rpc import status_pb2
@@ -16,7 +16,6 @@ from opentelemetry.trace import Span, Tracer
 
 from zart_server.api import call_line, call_trace
 from zart_server.api.access import AccessControl, AccessVerdict
-from zart_server.api.attempted import is_refusal
 from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.audited import AUDITED
 from zart_server.api.call_metrics import calls, operations, seconds
@@ -29,6 +28,8 @@ from zart_server.domain.errors import (
     Unauthenticated,
     ZartError,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Entry:
 class ServedCall:
     """One call: its outcome becomes a status, a log line and a metric."""
 
-    def __init__(self, method: str, context: Context, entry: Entry) -> None:
+    def __init__(self, method: str, context: Context, entry: Entry, peer: str = "") -> None:
         self.method = method
         self.context = context
         self.request: Any = None
@@ -64,7 +65,7 @@ class ServedCall:
         # Kept for the end. A stream that its caller has left may be closed by another task, when
         # gRPC has freed the call: to ask the context then ends the process.
         self._principal = ""
-        self._peer = ""
+        self._peer = peer
 
     async def answer(self, run: Callable[[], Awaitable[object]]) -> object:
         """Admit the call and return the answer of ``run``; abort with the status of its error."""
@@ -84,6 +85,20 @@ class ServedCall:
                 self._entry.door.trail.planned(self.method, self.request, self._origin())
         return answer
 
+    async def outcome(self, run: Callable[[], Awaitable[T]]) -> T | status_pb2.Status:
+        """Admit a call that came within a stream; return its answer, or the status of its error."""
+        try:
+            await self._enter()
+            answer = await run()
+        except BaseException as error:
+            status = await self._told(error)
+            if status is None:
+                raise
+            return status
+        self._leave()
+        self._tell(grpc.StatusCode.OK, "")
+        return answer
+
     async def stream(
         self, run: Callable[[], Awaitable[AsyncIterator[object]]]
     ) -> AsyncGenerator[object]:
@@ -92,8 +107,12 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
+            kind = AUDITED.get(self.method)
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
+                    if kind is not None:  # the first response tells that it is done
+                        operations(kind.value, "done").inc()
+                        kind = None
                     yield response
         except BaseException as error:
             await self._fail(error)
@@ -123,34 +142,39 @@ class ServedCall:
         CALLING.set(verdict.identity)
         self._principal = verdict.identity.principal
         if isinstance(verdict.error, Unauthenticated):
-            access.note(verdict.error, self.context.peer())
+            access.note(verdict.error, self._peer or self.context.peer())
         if verdict.error is not None:
             raise verdict.error
 
     async def _fail(self, error: BaseException) -> None:
         """Log what ended the call, and abort with its status if the caller is still there."""
+        status = await self._told(error)
+        if status is not None:
+            await self._abort(status)
+
+    async def _told(self, error: BaseException) -> status_pb2.Status | None:
+        """Log what ended the call, and return the status to end it with; None: it has ended."""
         self._leave()
         if isinstance(error, grpc.aio.AbortError):  # e.g. health, for a service it does not know
             self._tell(self.context.code() or grpc.StatusCode.UNKNOWN, "")
         elif isinstance(error, ZartError):
             self._tell(CODES[type(error)], error.reason, error)
             door = self._entry.door
-            if (kind := AUDITED.get(self.method)) is not None:
-                operations(kind.value, "refused" if is_refusal(error) else "failed").inc()
             door.trail.refused(self.method, self.request, error, self._origin())
             access = door.access
             if access is not None and isinstance(error, Unauthenticated):
                 await access.delay(error)
-            await self._abort(status_of(error))
+            return status_of(error)
         elif isinstance(error, Exception):  # told in full to the log, to the caller by an id
             error_id = uuid.uuid4().hex[:12]
             call_line.tell_defect(self.method, error_id, error)
             self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
             if (kind := AUDITED.get(self.method)) is not None:
                 operations(kind.value, "failed").inc()
-            await self._abort(internal_status(error_id))
+            return internal_status(error_id)
         else:  # cancelled: by the caller, its deadline, or the server's stop
             self._tell(grpc.StatusCode.CANCELLED, "")
+        return None
 
     def _origin(self) -> Origin:
         return Origin(self._principal, (self._peer or self.context.peer()).rpartition(":")[0])

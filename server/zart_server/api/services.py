@@ -58,7 +58,11 @@ REGISTERED = (
 
 
 def add_services(
-    to: grpc.aio.Server, runtime: Runtime, mutations: Mutations, reading: Reading
+    to: grpc.aio.Server,
+    runtime: Runtime,
+    mutations: Mutations,
+    reading: Reading,
+    dispatch: DispatchServicer,
 ) -> Health:
     """Add every service to a server that has not begun; return what tells its health."""
     server = cast("grpc.aio.Server", UnregisteredMethods(to))  # as generated code takes it
@@ -68,9 +72,7 @@ def add_services(
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
         ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server
     )
-    dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(
-        DispatchServicer(runtime.dispatch, mutations), server
-    )
+    dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(dispatch, server)
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)
     breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server(
         BreakerServicer(mutations, reading), server

@@ -47,7 +47,7 @@ class Dispatch:
         self._reports = ReportBatches(db, room, self.completions, tally)
         self.low_water = LowWater()
         self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
-        self._draining = False
+        self.draining = asyncio.Event()
         self.long_polls = LongPolls()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
 
@@ -64,7 +64,7 @@ class Dispatch:
         self.asked.update(command.task_names)
         is_told = False
         with self.long_polls.register(command, gone) as long_poll:
-            while not self._draining and not (gone and gone.is_set()):
+            while not self.draining.is_set() and not (gone and gone.is_set()):
                 tasks = await self._look(command, is_told=is_told)
                 left = deadline - loop.time()
                 if tasks or left <= 0:
@@ -102,7 +102,7 @@ class Dispatch:
 
         A server that drains leases nothing in return.
         """
-        if self._draining:
+        if self.draining.is_set():
             outcomes = [outcome._replace(lease_next=None) for outcome in outcomes]
         reported = await self._reports.record(outcomes)
         lost = sum(result.status is ReportStatus.LEASE_LOST for result in reported.results)
@@ -124,13 +124,16 @@ class Dispatch:
                 results.append(ExtendResult(ref.task_id, True, *found))  # noqa: FBT003 - extended
         return results
 
-    async def release(self, tasks: Sequence[LeasedTask], principal: str) -> None:
+    async def release(
+        self, tasks: Sequence[LeasedTask], principal: str, *, not_begun: bool = True
+    ) -> None:
         """Queue tasks again whose lease did not reach its dispatcher, ``principal``.
 
-        If that fails the leases are left to expire: no caller waits for the outcome.
+        Not ``not_begun``: it may have reached it all the same. If that fails the leases are left to
+        expire: no caller waits for the outcome.
         """
         outcomes = [
-            Outcome(task.task_id, task.lease_token, Released(None, not_begun=True), principal)
+            Outcome(task.task_id, task.lease_token, Released(None, not_begun), principal)
             for task in tasks
         ]
         try:
@@ -165,7 +168,7 @@ class Dispatch:
 
     def drain(self) -> None:
         """Lease nothing more; calls that wait answer now, with nothing."""
-        self._draining = True
+        self.draining.set()
         self.long_polls.wake_all()
 
     async def stop(self) -> None:
