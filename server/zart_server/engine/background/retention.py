@@ -40,8 +40,8 @@ _MOST, _FEWEST = 500, 20  # executions of each status in a piece
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 # The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
 # ends; never so much that dispatchers go short of a database.
-_LEAST_SHARE, _MOST_SHARE = 0.05, 0.5
-_LATE = 300.0  # seconds: overdue by so much it takes its largest share
+_LEAST_SHARE, _MOST_SHARE = 0.05, 0.7
+_LATE = 60.0  # seconds: overdue by so much it takes its largest share
 
 
 class _Due(NamedTuple):
