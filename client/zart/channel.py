@@ -29,6 +29,7 @@ _PING_TIMEOUT_MS = 3_000
 _NEVER_REPEATED = [
     # A lease whose response was lost is nobody's until it expires: better one than five of them.
     {"service": "zart.v1.DispatchService", "method": "LeaseTasks"},
+    {"service": "zart.v1.DispatchService", "method": "DispatchTasks"},
 ]
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],

@@ -21,6 +21,7 @@ async def dispatch_until_stopped(
     grace: float,
     health_listen: str | None,
     metrics_listen: str | None,
+    stream: bool,
 ) -> None:
     """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen, or MetricsError."""
     stop = asyncio.Event()
@@ -45,7 +46,12 @@ async def dispatch_until_stopped(
                 systemd.ready()
 
         dispatcher = Dispatcher(
-            tasks, address=address, concurrency=concurrency, grace=grace, on_readiness=tell
+            tasks,
+            address=address,
+            concurrency=concurrency,
+            grace=grace,
+            stream=stream,
+            on_readiness=tell,
         )
         if metrics_listen:
             await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))

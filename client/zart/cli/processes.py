@@ -148,6 +148,14 @@ def dispatch(
         ),
     ] = None,
     metrics_listen: MetricsListen = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream/--no-stream",
+            envvar="ZART_STREAM",
+            help="Lease and report over one stream, if the server has it.",
+        ),
+    ] = False,
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
     from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only
@@ -181,6 +189,7 @@ def dispatch(
                 grace=grace,
                 health_listen=health_listen,
                 metrics_listen=metrics_listen,
+                stream=stream,
             )
         )
     except (CannotListen, MetricsError) as error:

@@ -15,7 +15,7 @@ from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import from_call
+from zart.errors import ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -93,8 +93,8 @@ class Leasing:
                 continue
             try:
                 leased = await self._ask(request)
-            except grpc.RpcError as error:
-                trouble.met(from_call(error))
+            except (grpc.RpcError, ZartError) as error:
+                trouble.met(error if isinstance(error, ZartError) else from_call(error))
                 self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
                 continue

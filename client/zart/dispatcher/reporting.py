@@ -15,7 +15,7 @@ from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import is_rejection, rejected
 from zart.dispatcher.trouble import Trouble
-from zart.errors import from_call
+from zart.errors import ZartError, from_call
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ class Reporter:
             response, leased = await self._report_tasks(request, _TIMEOUT)
         except grpc.RpcError as error:
             return self._put_back(batch, from_call(error))
+        except ZartError as error:  # of one request in a stream
+            return self._put_back(batch, error)
         except asyncio.CancelledError:  # raised, too, by a channel that was closed
             if _is_cancelled():
                 raise

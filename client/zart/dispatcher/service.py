@@ -36,6 +36,7 @@ from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
 from zart.dispatcher.stopping import unless
+from zart.dispatcher.streamed import Streamed
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
@@ -60,6 +61,7 @@ class Dispatcher:
     threads. ``lease``: the seconds that a lease lasts unless it is extended. ``grace``: the seconds
     that running handlers have to end when the dispatcher stops; then their attempts are lost: they
     may have had their effect, count, and are repeated, unless the step runs ``once``.
+    ``stream``: lease and report over one stream, if the server has it and no ``channel`` is given.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
     ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
     the server answers again, with False when it does not and when the dispatcher stops.
@@ -81,6 +83,7 @@ class Dispatcher:
         grace: float = 10.0,
         dispatcher_id: str | None = None,
         keepalive: float | None = None,
+        stream: bool = False,
         on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
         if concurrency < 1:
@@ -93,6 +96,7 @@ class Dispatcher:
         self._given_channel = channel
         self._credentials = credentials
         self._keepalive = keepalive_of(keepalive)
+        self._streams = stream
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
@@ -158,12 +162,7 @@ class Dispatcher:
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop)
-        age = self._lease / 10
-        calls = (
-            InTheLoop(stub, age)
-            if leases is None
-            else Arrivals(leases, self._unseen, age, self._release)
-        )
+        calls = self._calls(stub, leases)
         self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
@@ -189,6 +188,18 @@ class Dispatcher:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+
+    def _calls(
+        self, stub: DispatchServiceAsyncStub, leases: grpc.Channel | None
+    ) -> InTheLoop | Arrivals | Streamed:
+        """Choose how tasks are leased and reported."""
+        age = self._lease / 10
+        if leases is None:
+            return InTheLoop(stub, age)
+        calls = Arrivals(leases, self._unseen, age, self._release)
+        if not self._streams:
+            return calls
+        return Streamed(leases, self._unseen, age, self._release, calls)
 
     def _accept(self, leased: list[InHand]) -> None:
         if self._stop.is_set():
