@@ -224,6 +224,25 @@ async def test_who_revives_it_wins(rig: Rig, zart_server: ServerUnderTest) -> No
     assert (gone, await rig.run_status()) == (0, "RUNNING")
 
 
+async def test_it_waits_for_no_current_run_that_has_others_before_it(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    for name in ("locked", "other"):
+        await rig.start(name, {"a": ()})
+        await rig.client.restart(name)
+        await rig.client.cancel_execution(name)
+    await make_old(rig.db, days=100)
+    current = (
+        "SELECT FROM zart.runs WHERE is_current AND execution_key = (SELECT execution_key"
+        " FROM zart.executions WHERE execution_id = 'locked') FOR NO KEY UPDATE"
+    )
+    async with rig.locked(current), asyncio.timeout(10):
+        await sweep(zart_server)
+        assert await left(rig.db) == ["locked"]
+    await sweep(zart_server)
+    assert await left(rig.db) == []
+
+
 def test_requests_go_with_the_execution_that_they_were_about() -> None:
     """Each mutation on one execution is in the table by which they are found."""
     rpcs = {

@@ -10,7 +10,8 @@ WITH page AS MATERIALIZED (
         SELECT operation_key FROM page WHERE is_old))
     RETURNING operation_key
 )
-SELECT (SELECT count(*) FROM gone), COALESCE(max(operation_key), $2),
+SELECT (SELECT count(*) FROM gone),
+    COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), $2),
     count(*) = $3 AND bool_or(is_old)
 FROM page;
 
@@ -26,7 +27,8 @@ WITH page AS MATERIALIZED (
         SELECT operation_key FROM page WHERE is_old))
     RETURNING operation_key
 )
-SELECT (SELECT count(*) FROM gone), COALESCE(max(operation_key), $2),
+SELECT (SELECT count(*) FROM gone),
+    COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), $2),
     count(*) = $3 AND bool_or(is_old)
 FROM page;
 

@@ -4,7 +4,7 @@
 SELECT set_config('zart.purge', 'on', true);
 
 -- store/retention/removing.py: lock_ended
--- Lock executions and their current runs, but for those that others have locked.
+-- Lock executions and their current runs; return those of which nobody had locked either.
 -- Locks: executions, if nobody has; runs, if nobody has.
 -- Parameters: execution_keys=$1.
 SELECT e.execution_key FROM (
@@ -12,8 +12,9 @@ SELECT e.execution_key FROM (
     WHERE execution_key = ANY($1::bigint[])
     ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
 CROSS JOIN LATERAL (
-    SELECT FROM zart.runs WHERE runs.execution_key = e.execution_key
-    ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r;
+    SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key
+    ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r
+WHERE r.is_current;
 
 -- store/retention/removing.py: count_ended
 -- Count executions of a task that ended before a time, of each status ``most`` at most.

@@ -93,6 +93,8 @@ class Retention(BackgroundLoop):
 
     async def _go_through(self, due: _Due) -> bool:
         """Remove what may go; return whether anything was."""
+        async with self._db.transaction() as tx:
+            await forget_records(tx)
         is_any = False
         async for task_name in self._tasks(due):
             ended_before = due.ended_before(task_name)
@@ -167,7 +169,6 @@ class Retention(BackgroundLoop):
             begun = time.monotonic()
             async with self._db.transaction(first=OPEN_DOOR) as tx:
                 await set_pass(tx, _TAKEN)
-                await forget_records(tx)
                 is_more = await remove_batches(tx, before, _MOST)
             if not is_more:
                 break

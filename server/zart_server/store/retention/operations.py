@@ -10,14 +10,15 @@ from zart_server.store.statement import Statement
 
 
 class RemovedPiece(NamedTuple):
-    """How many were removed, the last that was looked at, and whether older ones may follow."""
+    """How many were removed, after which to go on, and whether older ones may follow."""
 
     removed: int
     until: int
     is_more: bool
 
 
-# Keys are given out in the order of time: where one is young, so are those that follow.
+# Keys are given out in the order of time, about: where one is young, so are nearly all that follow.
+# It is gone on before the first young one, which will be old by a later pass of the same server.
 _REMOVE = {
     table: Statement(
         f"""
@@ -29,7 +30,8 @@ _REMOVE = {
                 SELECT operation_key FROM page WHERE is_old))
             RETURNING operation_key
         )
-        SELECT (SELECT count(*) FROM gone), COALESCE(max(operation_key), :after),
+        SELECT (SELECT count(*) FROM gone),
+            COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), :after),
             count(*) = :limit AND bool_or(is_old)
         FROM page
         """,
@@ -43,7 +45,10 @@ TABLES = tuple(_REMOVE)
 async def remove_operations(
     tx: Tx, table: str, after: int, before: datetime, limit: int
 ) -> RemovedPiece:
-    """Remove, of the next operations, or attempts at some, those that are older than a time."""
+    """Remove, of the next operations, or attempts at some, those that are older than a time.
+
+    Those that are not are looked at again by whoever goes on where the piece says.
+    """
     statement = _REMOVE[table]
     row = await tx.fetchrow(
         statement.text, *statement.arguments(after=after, before=before, limit=limit)

@@ -24,6 +24,7 @@ async def open_door(tx: Tx) -> None:
     await tx.execute("SELECT set_config('zart.purge', 'on', true)")
 
 
+# Where others have locked the current run, the one before it is found, which is not current.
 _LOCK = Statement(
     """
     SELECT e.execution_key FROM (
@@ -31,15 +32,16 @@ _LOCK = Statement(
         WHERE execution_key = ANY(:execution_keys::bigint[])
         ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
     CROSS JOIN LATERAL (
-        SELECT FROM zart.runs WHERE runs.execution_key = e.execution_key
+        SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key
         ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r
+    WHERE r.is_current
     """,
     locks=("executions, if nobody has", "runs, if nobody has"),
 )
 
 
 async def lock_ended(tx: Tx, execution_keys: Sequence[int]) -> list[int]:
-    """Lock executions and their current runs, but for those that others have locked."""
+    """Lock executions and their current runs; return those of which nobody had locked either."""
     rows = await tx.fetch(_LOCK.text, *_LOCK.arguments(execution_keys=execution_keys))
     return [row[0] for row in rows]
 
