@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TypeAlias
 
 import asyncpg
 import pytest
 
+from zart_server.engine.dispatch.tally import Tally
+from zart_server.metrics.database import OfTheDatabase
 from zart_server.metrics.reading import DatabaseReader
 from zart_server.store.db import Database
 from zart_server.store.reads.backlog import read_parts
@@ -79,3 +83,56 @@ async def test_a_lane_that_comes_meanwhile_is_known(db: Sql, opened: Database) -
     found = await reader._read()
     ((lane, count),) = found.queued.items()
     assert (found.lanes[lane], count) == ("t1", 3)
+
+
+async def test_a_lane_that_comes_after_one_of_a_higher_number_is_known(
+    db: Sql, opened: Database, zart_database: str
+) -> None:
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    other = await asyncpg.connect(zart_database)
+    try:
+        async with other.transaction():
+            late = await other.fetchval(
+                "INSERT INTO zart.lanes (task_name, handler) VALUES ('late', 'h') RETURNING lane"
+            )
+            await queue(db, 1, 6)
+            assert list((await reader._read()).lanes.values()) == ["t1"]
+    finally:
+        await other.close()
+    await db.execute("UPDATE zart.queue SET lane = $1 WHERE run_key > 2", late)
+    found = await reader._read()
+    assert {found.lanes[lane]: n for lane, n in found.queued.items()} == {"t1": 2, "late": 4}
+
+
+async def told(reader: DatabaseReader) -> set[str]:
+    """Return the names of the families that are told of the database."""
+    collector = OfTheDatabase(reader, Tally(), 20)
+    return {family.name for family in await asyncio.to_thread(lambda: list(collector.collect()))}
+
+
+async def test_a_defect_of_a_reading_leaves_the_last_one_and_a_scrape_answers(
+    db: Sql, opened: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    last = await reader._read()
+    await db.execute("ALTER TABLE zart.in_doubt RENAME TO elsewhere")
+    assert await told(reader) == set()
+    reader._last = replace(last, at=time.monotonic() - 30)
+    assert "zart_steps" in await told(reader)
+    assert "metrics lack what is in the database" in caplog.text
+
+
+async def test_a_lane_that_nothing_is_known_of_is_left_out(opened: Database) -> None:
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    reader._last = replace(await reader._read(), queued={9: 3}, leased={9: 1})
+    assert "zart_steps" in await told(reader)
+
+
+async def test_what_cannot_be_told_of_a_reading_leaves_the_rest(
+    opened: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    no_number = float("nan")
+    reader._last = replace(await reader._read(), lanes={9: "t"}, queued={9: no_number})
+    assert await told(reader) == {"zart_reading_age_seconds", "zart_reading_seconds"}
+    assert "metrics lack some of what is in the database" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from zart_server.engine.dispatch.tally import Tally
 from zart_server.metrics.families import Labelled, gauge
 from zart_server.metrics.reading import DatabaseReader, DatabaseReading
 
+_log = logging.getLogger(__name__)
 _RANKED_EVERY = 60.0  # seconds
 
 
@@ -27,7 +29,13 @@ class OfTheDatabase(Collector):
         self._ranked_at = time.monotonic()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families."""
+        """Yield the families; those that a defect spares, if there is one: all else is told."""
+        try:
+            yield from self._families()
+        except Exception:  # noqa: BLE001 - a scrape is to show the rest
+            _log.exception("metrics lack some of what is in the database")
+
+    def _families(self) -> Iterator[Metric]:
         reading = self._reader.newest()
         if reading is None:
             return
@@ -153,9 +161,11 @@ def _steps(reading: DatabaseReading) -> Counter[tuple[str, str]]:
     found: Counter[tuple[str, str]] = Counter()
     for status, counts in (("scheduled", reading.queued), ("running", reading.leased)):
         for lane, count in counts.items():
-            found[reading.lanes[lane], status] += round(count)
+            if lane in reading.lanes:
+                found[reading.lanes[lane], status] += round(count)
     for paused in reading.paused:
-        found[reading.lanes[paused.lane], "paused"] += round(paused.steps)
+        if paused.lane in reading.lanes:
+            found[reading.lanes[paused.lane], "paused"] += round(paused.steps)
     for dead in reading.dead:
         found[dead.task_name, "dead"] += round(dead.steps)
     # A few of many steps may stand on none of the pages that were read.

@@ -79,6 +79,8 @@ class DatabaseReader:
         except (ZartError, TimeoutError, CancelledError) as error:  # the last as the server stops
             reading.cancel()
             _log.warning("metrics lack what is in the database: %s", type(error).__name__)
+        except Exception:  # noqa: BLE001 - a defect: all else is told nevertheless
+            _log.exception("metrics lack what is in the database")
 
     async def _read(self) -> DatabaseReading:
         async with self.db.autocommit() as connection:
@@ -99,11 +101,19 @@ class DatabaseReader:
             )
             # Last: a lane may be new that was counted.
             await self._read_lanes(connection)
+            await self._read_late_lanes(connection, reading)
         ended = time.monotonic()
         return replace(reading, lanes=dict(self._lanes), at=ended, seconds=ended - began)
 
     async def _read_lanes(self, connection: Connection) -> None:
         while found := await standing.read_lanes(connection, max(self._lanes, default=0)):
+            self._lanes |= {lane.lane: lane.task_name for lane in found}
+
+    async def _read_late_lanes(self, connection: Connection, reading: DatabaseReading) -> None:
+        """Read the lanes that came after ones of higher numbers had been read."""
+        named = {*reading.queued, *reading.leased, *(each.lane for each in reading.paused)}
+        if unknown := named - self._lanes.keys():
+            found = await standing.read_named_lanes(connection, unknown)
             self._lanes |= {lane.lane: lane.task_name for lane in found}
 
     async def _look_for_oldest(self, connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from zart_server.store.connection import Connection
@@ -19,11 +20,22 @@ class Lane(NamedTuple):
 
 
 async def read_lanes(connection: Connection, after: int) -> list[Lane]:
-    """Return the lanes with numbers beyond ``after``, in their order: none ever changes."""
+    """Return the lanes with numbers beyond ``after``, in their order: none ever changes.
+
+    A lane of a lower number may come later: its transaction took the number and is slower.
+    """
     rows = await connection.fetch(
         "SELECT lane, task_name, handler FROM zart.lanes WHERE lane > $1 ORDER BY lane LIMIT $2",
         after,
         _MOST,
+    )
+    return [Lane(*row) for row in rows]
+
+
+async def read_named_lanes(connection: Connection, numbers: Collection[int]) -> list[Lane]:
+    """Return the lanes that have these numbers."""
+    rows = await connection.fetch(
+        "SELECT lane, task_name, handler FROM zart.lanes WHERE lane = ANY($1::int[])", list(numbers)
     )
     return [Lane(*row) for row in rows]
 
