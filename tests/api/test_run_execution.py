@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
+import grpc
 import pytest
 from rig import CHAIN, Rig, specs
 from waiting import eventually, until
 
 import zart
-from zart.testing.server import ServerUnderTest
+from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import execution_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from zart_server.api import policy
+from zart_server.api.call_metrics import operations
 from zart_server.domain.identity import Identity, Role
 
 RUN = "/zart.v1.ExecutionService/RunExecution"
@@ -80,6 +83,43 @@ async def test_a_refused_start_is_on_record_and_starts_nothing(rig: Rig) -> None
 
     await eventually(recorded)
     assert await rig.db.fetchval("SELECT count(*) FROM zart_executions") == 0
+
+
+def counted() -> dict[str, float]:
+    """Return how often a start was asked for in this process, by its outcome."""
+    outcomes = ("done", "refused", "failed")
+    return {each: operations("start", each)._value.get() for each in outcomes}
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_what_ends_the_following_of_a_run_is_no_outcome_of_its_start(
+    rig: Rig, zart_database: str, *, is_gone: bool
+) -> None:
+    await rig.client.register_task("t", specs(CHAIN))
+    before = counted()
+    with contextlib.ExitStack() as until_stopped:
+        server = await asyncio.to_thread(until_stopped.enter_context, serving(zart_database))
+        async with zart.connect(server.address) as client:
+            call = ExecutionServiceStub(client.channel).RunExecution(
+                pb.RunExecutionRequest(start=pb.StartExecutionRequest(task_name="t"))
+            )
+            following = aiter(call)
+            await anext(following)
+            await anext(following)
+            if is_gone:
+                async with rig.db.transaction():
+                    await rig.db.execute("SET LOCAL zart.purge = 'on'")
+                    await rig.db.execute("TRUNCATE zart.executions CASCADE")
+                server.loop.call_soon_threadsafe(server.running.runtime.watches.changed_all)
+            else:
+                await asyncio.to_thread(until_stopped.close)
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await anext(following)
+        await asyncio.to_thread(until_stopped.close)  # which writes what is to be on record
+    code = grpc.StatusCode.NOT_FOUND if is_gone else grpc.StatusCode.UNAVAILABLE
+    assert ended.value.code() is code
+    assert counted() == before | {"done": before["done"] + 1}
+    assert await rig.db.fetchval("SELECT count(*) FROM zart_operation_attempts") == 0
 
 
 def test_it_needs_both_roles() -> None:

@@ -16,6 +16,7 @@ from opentelemetry.trace import Span, Tracer
 
 from zart_server.api import call_line, call_trace
 from zart_server.api.access import AccessControl, AccessVerdict
+from zart_server.api.attempted import is_refusal
 from zart_server.api.audit_trail import AuditTrail
 from zart_server.api.audited import AUDITED
 from zart_server.api.call_metrics import calls, operations, seconds
@@ -62,6 +63,7 @@ class ServedCall:
         self._begun = time.monotonic()
         self._room: Room | None = None
         self._span: Span | None = None
+        self._is_done = False  # whatever becomes of the stream that goes on
         # Kept for the end. A stream that its caller has left may be closed by another task, when
         # gRPC has freed the call: to ask the context then ends the process.
         self._principal = ""
@@ -78,11 +80,10 @@ class ServedCall:
             raise
         self._leave()
         self._tell(grpc.StatusCode.OK, "")
-        if (kind := AUDITED.get(self.method)) is not None:
-            is_planned = getattr(answer, "planned", False)
-            operations(kind.value, "planned" if is_planned else "done").inc()
-            if is_planned:
-                self._entry.door.trail.planned(self.method, self.request, self._origin())
+        is_planned = getattr(answer, "planned", False)
+        self._count("planned" if is_planned else "done")
+        if is_planned:
+            self._entry.door.trail.planned(self.method, self.request, self._origin())
         return answer
 
     async def outcome(self, run: Callable[[], Awaitable[T]]) -> T | status_pb2.Status:
@@ -107,12 +108,11 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
-            kind = AUDITED.get(self.method)
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
-                    if kind is not None:  # the first response tells that it is done
-                        operations(kind.value, "done").inc()
-                        kind = None
+                    if not self._is_done:  # the first response tells so, all others tell more
+                        self._is_done = True
+                        self._count("done")
                     yield response
         except BaseException as error:
             await self._fail(error)
@@ -160,7 +160,9 @@ class ServedCall:
         elif isinstance(error, ZartError):
             self._tell(CODES[type(error)], error.reason, error)
             door = self._entry.door
-            door.trail.refused(self.method, self.request, error, self._origin())
+            if not self._is_done:
+                self._count("refused" if is_refusal(error) else "failed")
+                door.trail.refused(self.method, self.request, error, self._origin())
             access = door.access
             if access is not None and isinstance(error, Unauthenticated):
                 await access.delay(error)
@@ -169,12 +171,17 @@ class ServedCall:
             error_id = uuid.uuid4().hex[:12]
             call_line.tell_defect(self.method, error_id, error)
             self._tell(grpc.StatusCode.INTERNAL, "INTERNAL")
-            if (kind := AUDITED.get(self.method)) is not None:
-                operations(kind.value, "failed").inc()
+            if not self._is_done:
+                self._count("failed")
             return internal_status(error_id)
         else:  # cancelled: by the caller, its deadline, or the server's stop
             self._tell(grpc.StatusCode.CANCELLED, "")
         return None
+
+    def _count(self, outcome: str) -> None:
+        """Count the operation that the call asks for, if it asks for one."""
+        if (kind := AUDITED.get(self.method)) is not None:
+            operations(kind.value, outcome).inc()
 
     def _origin(self) -> Origin:
         return Origin(self._principal, (self._peer or self.context.peer()).rpartition(":")[0])
