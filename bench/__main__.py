@@ -30,6 +30,7 @@ MEASUREMENTS = (
     "filters",
     "batch",
     "watchers",
+    "mixed",
     "soak",
 )
 

@@ -44,3 +44,10 @@ def percentile(numbers: Iterable[float], share: float) -> float:
 def p50_p99(milliseconds: Sequence[float]) -> dict[str, float]:
     """Return the two figures that a latency is told by."""
     return {"p50_ms": percentile(milliseconds, 0.50), "p99_ms": percentile(milliseconds, 0.99)}
+
+
+def growth(numbers: Sequence[float]) -> float:
+    """Return the mean of the last third against that of the second: 1 where nothing grows."""
+    size = max(1, len(numbers) // 3)
+    second, last = (numbers[which * size :][:size] or numbers[-1:] for which in (1, 2))
+    return statistics.fmean(last) / statistics.fmean(second)

@@ -10,7 +10,7 @@ import asyncpg
 
 from bench.product import Product, product, registered, started
 from bench.run import Run, say, told
-from bench.series import Series
+from bench.series import Series, growth
 from bench.target import Target, at_most
 
 TITLE = "memory and sizes over ten minutes of steady load"
@@ -108,11 +108,6 @@ def _found(series: Series, rate: float, bytes_per_step: float) -> dict[str, floa
     def of(name: str) -> list[float]:
         return [number for _, number in series.lines[name]]
 
-    def third(numbers: list[float], which: int) -> float:
-        size = max(1, len(numbers) // 3)
-        part = numbers[which * size : (which + 1) * size] or numbers[-1:]
-        return sum(part) / len(part)
-
     server = of("MiB resident: server")
     moving = [
         sum(sizes) for sizes in zip(*(of(f"MiB with indexes: {n}") for n in _MOVING), strict=True)
@@ -121,7 +116,7 @@ def _found(series: Series, rate: float, bytes_per_step: float) -> dict[str, floa
     return {
         "steps_per_second": rate,
         "server_mib": server[-1],
-        "server_growth": third(server, 2) / third(server, 1),
+        "server_growth": growth(server),
         "dispatcher_mib": max(of("MiB resident: dispatcher")),
         "queue_growth": max(moving) / steady,
         "bytes_per_step": bytes_per_step,
