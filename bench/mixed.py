@@ -44,7 +44,6 @@ COST = "steps_per_cpu_second"
 RATIO = (MIXED, COST)
 CONCURRENCY = 256  # of each dispatcher
 DISPATCHERS = 2
-RULES = 200
 _AT_ONCE = 16  # rules that are added at one time
 _LOOK = 5.0  # seconds between two looks at memory and sizes
 _NAMES = [task.name for task in mixed_tasks.TASKS]
@@ -63,6 +62,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
     """Drain no-op steps, find the capacity for mixed ones, then start these at 60 % of it."""
     seconds, cycle = run.size(600, 1), run.size(20, 1)
     drained, trial = run.size(30_000, 300), run.size(6_000, 20)
+    rules = run.size(200, 20)
     for _ in run.times(1):
         with product() as made:
             made.serve()
@@ -71,7 +71,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
                 await asyncio.gather(
                     *(client.register_task(task.name, task.specs) for task in mixed_tasks.TASKS)
                 )
-                await _add_rules(client)
+                await _add_rules(client, rules)
                 told(series, DRAIN, **await _no_op_drain(made, client, drained))
                 for _ in range(DISPATCHERS):
                     made.dispatch(CONCURRENCY, tasks="bench.mixed_tasks")
@@ -87,7 +87,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
         "executions drained": drained,
         "executions to find the capacity": trial,
         "concurrency of each dispatcher": CONCURRENCY,
-        "rules": RULES,
+        "rules": rules,
     }
 
 
@@ -104,7 +104,7 @@ def targets(series: Series) -> list[Target]:
     ]
 
 
-async def _add_rules(client: zart.Client) -> None:
+async def _add_rules(client: zart.Client, count: int) -> None:
     """Pause what does not come: other executions, other tasks, other steps of these tasks."""
 
     async def add(numbers: range) -> None:
@@ -117,7 +117,7 @@ async def _add_rules(client: zart.Client) -> None:
             else:
                 await client.pause(task_name=name, step_pattern=f"charge-{n}-*", reason="bench")
 
-    await asyncio.gather(*(add(range(n, RULES, _AT_ONCE)) for n in range(_AT_ONCE)))
+    await asyncio.gather(*(add(range(n, count, _AT_ONCE)) for n in range(_AT_ONCE)))
 
 
 async def _no_op_drain(made: Product, client: zart.Client, executions: int) -> dict[str, float]:
