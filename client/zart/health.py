@@ -52,8 +52,13 @@ class Probe:
 
     def over_http(self, url: str) -> None:
         """Get a URL of http or https. Raises NotServing unless the answer is a 200."""
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+        except ValueError as error:
+            raise NotServing(f"{url} cannot be asked: {error}") from None
+        if parts.scheme not in _PORTS:
+            raise NotServing(f"{url} cannot be asked: it is neither http nor https")
         connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
         try:
             with socket.create_connection((host, port), self.timeout) as plain:
@@ -61,7 +66,7 @@ class Probe:
                 connection.request("GET", parts.path)
                 answer = connection.getresponse()
                 said = answer.read(_SAID).decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # no name of a host
             raise NotServing(str(error)) from None
         finally:
             connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from zart_server.store.database_url import to_sqlalchemy_url
 _TIME = re.compile(r"(\d{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 36_500 * 86400
+_RENAMED = {"ZART_METRICS_PORT": "ZART_METRICS_LISTEN, to HOST:PORT"}
 
 
 class SettingsError(Exception):
@@ -198,6 +200,9 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, **given: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
         """Read the environment; what is given (and not None) goes first. Raises SettingsError."""
+        for name, instead in _RENAMED.items():
+            if name in os.environ:  # to do nothing of it would be taken for doing it
+                raise SettingsError(f"{name} is read no more: set {instead}")
         try:
             return cls(**{key: value for key, value in given.items() if value is not None})
         except ValidationError as error:

@@ -51,6 +51,14 @@ def test_nobody_there_is_1(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"zart: the {process} at {nobody} does not serve" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "address", ["ftp://127.0.0.1", "http://h:no", "h:99999", "http://[", f"http://{'x' * 70}.org:1"]
+)
+def test_what_cannot_be_asked_is_1(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert probe("gateway", "--address", address) == 1
+    assert f"zart: the gateway at {address} does not serve" in capsys.readouterr().err
+
+
 def test_a_dispatcher_without_an_address_of_its_own_is_misuse() -> None:
     assert probe("dispatcher") == 2
 

@@ -31,6 +31,12 @@ def test_settings_are_checked_at_the_start(
         Settings.load(**given)
 
 
+def test_a_name_that_is_read_no_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZART_METRICS_PORT", "9464")
+    with pytest.raises(SettingsError, match=r"ZART_METRICS_PORT .* set ZART_METRICS_LISTEN"):
+        Settings.load(database_url="postgresql://h/d")
+
+
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZART_DATABASE_URL", "postgresql://h/d")
     monkeypatch.setenv("ZART_POOL_SIZE", "7")
