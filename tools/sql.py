@@ -117,7 +117,7 @@ def locked(text: str) -> set[str]:
             found.add(table)
         elif table in _KEYS_OF_CALLERS:
             found.add(f"keys of {table}")
-    for match in re.finditer(r"\bFOR (NO KEY )?UPDATE\b", text):
+    for match in re.finditer(r"\bFOR ((NO KEY )?UPDATE|SHARE)\b", text):
         found.update(re.findall(r"\bFROM zart\.(\w+)", _around(text, match.start())))
     return found
 

@@ -12,12 +12,13 @@ from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.reads.stats import read_stats
 from zart_server.store.retention.finding import FINISHED, Position, find_ended, next_task
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
-from zart_server.store.retention.passes import set_pass, take_pass
+from zart_server.store.retention.passes import hold_pass, set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
 from zart_server.store.retention.removing import OPEN_DOOR, count_ended, open_door
 from zart_server.store.retention.tasks import (
     list_task_retention,
     read_kept,
+    read_kept_of,
     set_task_retention,
     unset_task_retention,
 )
@@ -35,8 +36,10 @@ async def going_through_tasks(tx: Explained) -> None:
 
 @scenario(1)
 async def setting_retention(tx: Explained) -> None:
+    await hold_pass(tx.tx)
     assert (await set_task_retention(tx.tx, "many", timedelta(1), Caller())).keep
     assert len((await read_kept(tx.tx))[1]) == 1
+    assert await read_kept_of(tx.tx, "many", None) == timedelta(1)
     assert len((await list_task_retention(tx.tx, None, 10)).items) == 1
     assert await unset_task_retention(tx.tx, "many")
 

@@ -80,7 +80,8 @@ class RetentionServiceServicer(object):
 
     def SetRetention(self, request, context):
         """Sets for how long finished executions of a task are kept, in place of what the servers are set to
-        (ZART_RETENTION). The task need not be known yet. Servers heed it within a minute.
+        (ZART_RETENTION). The task need not be known yet. Once this is answered nothing is removed by itself
+        that is to be kept by then; what is to be kept for less time goes from the servers' next pass on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

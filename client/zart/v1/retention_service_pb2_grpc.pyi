@@ -42,7 +42,8 @@ class RetentionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RetentionServiceAsyncStub: ...
     SetRetention: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.SetRetentionRequest, _retention_service_pb2.SetRetentionResponse]
     """Sets for how long finished executions of a task are kept, in place of what the servers are set to
-    (ZART_RETENTION). The task need not be known yet. Servers heed it within a minute.
+    (ZART_RETENTION). The task need not be known yet. Once this is answered nothing is removed by itself
+    that is to be kept by then; what is to be kept for less time goes from the servers' next pass on.
     """
     UnsetRetention: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.UnsetRetentionRequest, _retention_service_pb2.UnsetRetentionResponse]
     """Has what the servers are set to hold of a task again. OK where nothing was set for it."""
@@ -72,7 +73,8 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetRetention: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.SetRetentionRequest, _retention_service_pb2.SetRetentionResponse]  # type: ignore[assignment]
     """Sets for how long finished executions of a task are kept, in place of what the servers are set to
-    (ZART_RETENTION). The task need not be known yet. Servers heed it within a minute.
+    (ZART_RETENTION). The task need not be known yet. Once this is answered nothing is removed by itself
+    that is to be kept by then; what is to be kept for less time goes from the servers' next pass on.
     """
     UnsetRetention: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.UnsetRetentionRequest, _retention_service_pb2.UnsetRetentionResponse]  # type: ignore[assignment]
     """Has what the servers are set to hold of a task again. OK where nothing was set for it."""
@@ -105,7 +107,8 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retention_service_pb2.SetRetentionResponse, _abc.Awaitable[_retention_service_pb2.SetRetentionResponse]]:
         """Sets for how long finished executions of a task are kept, in place of what the servers are set to
-        (ZART_RETENTION). The task need not be known yet. Servers heed it within a minute.
+        (ZART_RETENTION). The task need not be known yet. Once this is answered nothing is removed by itself
+        that is to be kept by then; what is to be kept for less time goes from the servers' next pass on.
         """
 
     @_abc_1.abstractmethod

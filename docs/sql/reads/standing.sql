@@ -3,6 +3,11 @@
 -- Locks: nothing.
 SELECT lane, task_name, handler FROM zart.lanes WHERE lane > $1 ORDER BY lane LIMIT $2;
 
+-- store/reads/standing.py: read_named_lanes
+-- Return the lanes that have these numbers.
+-- Locks: nothing.
+SELECT lane, task_name, handler FROM zart.lanes WHERE lane = ANY($1::int[]);
+
 -- store/reads/standing.py: read_standing_rules
 -- Return the rules that stand, oldest first.
 -- Locks: nothing.

@@ -9,3 +9,8 @@ WHERE taken_until < statement_timestamp() OR taken_until > statement_timestamp()
 -- Keep other servers, and this one, from taking a pass for so long.
 -- Locks: retention_passes.
 UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval;
+
+-- store/retention/passes.py: hold_pass
+-- Wait for the end of a piece that is under way; none goes on until this transaction ends.
+-- Locks: retention_passes.
+SELECT FROM zart.retention_passes FOR SHARE;

@@ -24,6 +24,11 @@ SELECT statement_timestamp(), t.task_name, t.keep
 FROM (SELECT) one LEFT JOIN zart.task_retention t
 ON true;
 
+-- store/retention/tasks.py: read_kept_of
+-- Return for how long finished executions of a task are kept; it stays so for this transaction.
+-- Locks: nothing.
+SELECT keep FROM zart.task_retention WHERE task_name = $1;
+
 -- store/retention/tasks.py: list_task_retention
 -- List what is set by task, by name.
 -- Locks: nothing.

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.remove_ended import remove_piece
+from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.retention.finding import (
     FINISHED,
@@ -29,7 +30,7 @@ from zart_server.store.retention.operations import TABLES, remove_batches, remov
 from zart_server.store.retention.passes import set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
 from zart_server.store.retention.removing import OPEN_DOOR
-from zart_server.store.retention.tasks import read_kept
+from zart_server.store.retention.tasks import read_kept, read_kept_of
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
@@ -53,7 +54,13 @@ class _Due(NamedTuple):
 
     def ended_before(self, task_name: str) -> datetime | None:
         """Return before when an execution of a task has to have ended to go; None: none goes."""
-        keep = self.keep.get(task_name, self.kept.executions)
+        return self._before(self.keep.get(task_name, self.kept.executions))
+
+    async def read_again(self, tx: Tx, task_name: str) -> datetime | None:
+        """Return the same by what is set by now, and for the rest of a transaction."""
+        return self._before(await read_kept_of(tx, task_name, self.kept.executions))
+
+    def _before(self, keep: timedelta | None) -> datetime | None:
         return None if keep is None else self.now - keep
 
     def __bool__(self) -> bool:
@@ -97,9 +104,7 @@ class Retention(BackgroundLoop):
             await forget_records(tx)
         is_any = False
         async for task_name in self._tasks(due):
-            ended_before = due.ended_before(task_name)
-            if ended_before is not None:
-                is_any |= await self._remove_executions(task_name, ended_before)
+            is_any |= await self._remove_executions(task_name, due)
         if due.kept.operations is not None:
             is_any |= await self._remove_operations(due.now - due.kept.operations)
         return is_any
@@ -119,10 +124,11 @@ class Retention(BackgroundLoop):
             yield found
             last = found
 
-    async def _remove_executions(self, task_name: str, ended_before: datetime) -> bool:
+    async def _remove_executions(self, task_name: str, due: _Due) -> bool:
         after = dict.fromkeys(FINISHED, Position())
+        ended_before = due.ended_before(task_name)
         total = 0
-        while after:
+        while after and ended_before is not None:
             begun = time.monotonic()
             async with self._db.autocommit() as connection:
                 looked = await find_ended(connection, task_name, after, ended_before, self._limit)
@@ -131,6 +137,9 @@ class Retention(BackgroundLoop):
                 if overdue > 0:
                     tx = await connection.begin(f"BEGIN;{OPEN_DOOR}")
                     await set_pass(tx, _TAKEN)
+                    ended_before = await due.read_again(tx, task_name)
+                    if ended_before is None:
+                        break
                     removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
             total += removed.executions
             after = next_positions(after, looked, self._limit)

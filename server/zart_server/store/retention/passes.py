@@ -1,10 +1,13 @@
-"""The one server at a time that goes through what has ended: it saves work, and guards nothing."""
+"""The one server at a time that goes through what has ended, which saves work and guards nothing.
+
+But each of its pieces begins by locking the row: so does whoever changes for how long is kept what.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from zart_server.store.connection import Connection
+from zart_server.store.connection import Connection, Tx
 
 # Far beyond any rest: the clock was set back since.
 _TOO_FAR = "interval '1 day'"
@@ -30,3 +33,8 @@ async def set_pass(connection: Connection, within: timedelta) -> None:
         "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval",
         within,
     )
+
+
+async def hold_pass(tx: Tx) -> None:
+    """Wait for the end of a piece that is under way; none goes on until this transaction ends."""
+    await tx.execute("SELECT FROM zart.retention_passes FOR SHARE")

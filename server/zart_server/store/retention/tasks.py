@@ -25,7 +25,10 @@ _SET = Statement(
 async def set_task_retention(
     tx: Tx, task_name: str, keep: timedelta | None, caller: Caller
 ) -> TaskRetention:
-    """Set for how long finished executions of a task are kept; None: for ever."""
+    """Set for how long finished executions of a task are kept; None: for ever.
+
+    The caller holds the pass.
+    """
     row = await tx.fetchrow(
         _SET.text,
         *_SET.arguments(
@@ -41,7 +44,10 @@ async def set_task_retention(
 
 
 async def unset_task_retention(tx: Tx, task_name: str) -> TaskRetention | None:
-    """Have what the servers are set to hold of a task; return what held before, if anything."""
+    """Have what the servers are set to hold of a task; return what held before, if anything.
+
+    The caller holds the pass.
+    """
     row = await tx.fetchrow(
         f"DELETE FROM zart.task_retention WHERE task_name = $1 RETURNING {_COLUMNS}", task_name
     )
@@ -55,6 +61,15 @@ async def read_kept(connection: Connection) -> tuple[datetime, dict[str, timedel
         " FROM (SELECT) one LEFT JOIN zart.task_retention t ON true"
     )
     return rows[0][0], {row[1]: row[2] for row in rows if row[1] is not None}
+
+
+async def read_kept_of(tx: Tx, task_name: str, kept_else: timedelta | None) -> timedelta | None:
+    """Return for how long finished executions of a task are kept; it stays so for this transaction.
+
+    The caller has set the pass, for which whoever sets something else waits.
+    """
+    row = await tx.fetchrow("SELECT keep FROM zart.task_retention WHERE task_name = $1", task_name)
+    return kept_else if row is None else row[0]
 
 
 _LIST = f"""
