@@ -87,10 +87,12 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reread)
         async with asyncio.TaskGroup() as keeping:
             for index in range(self._count):
+                if self._stop.is_set():
+                    break
                 first = self._started(index)
                 keeping.create_task(self._keep(index, first), name=f"process {index}")
                 # The first of all brings the schema up to date, and tells what is wrong.
@@ -104,6 +106,10 @@ class Supervisor:
             for each in self._processes.values():
                 each.signal(signal.SIGTERM)
         return self._code
+
+    def stop(self) -> None:
+        """Have all of them end, and ``run`` once they have."""
+        self._stop.set()
 
     def metrics(self) -> Mapping[int, str]:
         """Return where each process tells its metrics."""
