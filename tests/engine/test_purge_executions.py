@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,10 @@ from rig import Rig
 
 import zart
 from zart import errors
+from zart.testing.server import ServerUnderTest
+from zart_server.domain.commands import Caller
+from zart_server.domain.retention import Purged, PurgeExecutions
+from zart_server.engine.operations.purge_executions import purge_executions
 
 
 async def finished(rig: Rig, count: int, *, task: str = "t", days: int = 0) -> None:
@@ -88,3 +93,48 @@ async def test_many_are_removed_by_several_calls(rig: Rig) -> None:
     assert {s.executions for s in stats.statuses} == {0}
     assert {"runs", "steps"} <= {t.table_name for t in stats.tables}
     assert stats.database_bytes > 0 < min(t.bytes for t in stats.tables if t.table_name == "runs")
+
+
+async def test_each_call_goes_on_however_little_time_it_has(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await doubted(rig, "a")
+    await start_many(rig.client, 600)
+    await rig.db.execute(
+        "UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()"
+        " WHERE completed_at IS NULL AND listed_task = 't'"
+    )
+    await make_old(rig.db, days=40)
+
+    async def call() -> Purged:
+        async with zart_server.running.runtime.db.transaction() as tx:
+            wanted = PurgeExecutions(timedelta(days=30), None)
+            return await purge_executions(tx, wanted, Caller(), seconds=0.0)
+
+    counts = []
+    is_partial = True
+    while is_partial:
+        found = await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(call(), zart_server.loop)
+        )
+        counts.append(sum(task.removed for task in found.tasks))
+        is_partial = found.is_partial
+    assert counts == [250, 250, 100, 0]
+    assert await left(rig.db) == ["doubted"]
+
+
+async def test_what_may_not_go_is_not_locked(rig: Rig) -> None:
+    await doubted(rig, "t")
+    await make_old(rig.db, days=40)
+    locked = "SELECT e.xmax::text FROM zart.executions e"  # what locked it last, if anything did
+    before = await rig.db.fetchval(locked)
+    found = await rig.client.purge_executions(timedelta(days=30))
+    assert (found.removed_executions, found.kept_executions) == (0, 1)
+    assert await rig.db.fetchval(locked) == before
+
+
+async def doubted(rig: Rig, task_name: str) -> None:
+    """Have an execution of a task that ended with an attempt in doubt."""
+    await rig.start("doubted", {"a": ()}, task=task_name, if_in_doubt=zart.IfInDoubt.STOP)
+    task = await rig.lease_one("a", "doubted", task=task_name)
+    await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Lost()))

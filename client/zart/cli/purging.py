@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.message import Message
 
 from zart.calls import retention as calls
 from zart.cli.options import TaskName, example, plans, reads
@@ -75,6 +76,13 @@ def purge(
             break
         options["request_id"] = ""  # the next call is another one
         session.err.line(f"removed {removed.total()} …")
+    if answer.is_partial:
+        session.err.line("there may be more: run it again")
+    _tell(session, message, answer, removed)
+
+
+def _tell(session: Session, message: Message, answer: Purged, removed: Counter[str]) -> None:
+    """Tell what all calls removed, given the last answer."""
     if session.is_json:
         for task in message.tasks:  # type: ignore[attr-defined]  # a message known by its fields
             task.removed_executions = removed.pop(task.task_name)

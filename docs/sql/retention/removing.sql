@@ -4,12 +4,28 @@
 SELECT set_config('zart.purge', 'on', true);
 
 -- store/retention/removing.py: lock_ended
--- Lock executions and their current runs; return those of which nobody had locked either.
+-- Lock executions that may go, and their current runs; return those that are locked by that.
 -- Locks: executions, if nobody has; runs, if nobody has.
 -- Parameters: execution_keys=$1.
+WITH at_work AS MATERIALIZED (
+    SELECT b.* FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
+    CROSS JOIN LATERAL (
+        SELECT batch_key, is_prepared, execution_ids FROM zart.batches
+        WHERE status = s.status OFFSET 0) b
+), named AS MATERIALIZED (
+    SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+)
 SELECT e.execution_key FROM (
-    SELECT execution_key FROM zart.executions
-    WHERE execution_key = ANY($1::bigint[])
+    SELECT execution_key FROM zart.executions e
+    WHERE execution_key = ANY($1::bigint[]) AND
+        NOT EXISTS (
+            SELECT FROM zart.in_doubt d
+            WHERE d.execution_id = e.execution_id AND d.resolved_at IS NULL OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM at_work b CROSS JOIN LATERAL (
+                SELECT FROM zart.batch_items i
+                WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
+        AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
     ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
 CROSS JOIN LATERAL (
     SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key

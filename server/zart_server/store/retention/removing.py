@@ -24,28 +24,6 @@ async def open_door(tx: Tx) -> None:
     await tx.execute("SELECT set_config('zart.purge', 'on', true)")
 
 
-# Where others have locked the current run, the one before it is found, which is not current.
-_LOCK = Statement(
-    """
-    SELECT e.execution_key FROM (
-        SELECT execution_key FROM zart.executions
-        WHERE execution_key = ANY(:execution_keys::bigint[])
-        ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
-    CROSS JOIN LATERAL (
-        SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key
-        ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r
-    WHERE r.is_current
-    """,
-    locks=("executions, if nobody has", "runs, if nobody has"),
-)
-
-
-async def lock_ended(tx: Tx, execution_keys: Sequence[int]) -> list[int]:
-    """Lock executions and their current runs; return those of which nobody had locked either."""
-    rows = await tx.fetch(_LOCK.text, *_LOCK.arguments(execution_keys=execution_keys))
-    return [row[0] for row in rows]
-
-
 # Of the execution e: an unfinished batch names it.
 _AT_WORK = """
     at_work AS MATERIALIZED (
@@ -67,6 +45,32 @@ _MAY_GO = """
             WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
     AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
 """
+# Where others have locked the current run, the one before it is found, which is not current.
+_LOCK = Statement(
+    f"""
+    WITH {_AT_WORK}
+    SELECT e.execution_key FROM (
+        SELECT execution_key FROM zart.executions e
+        WHERE execution_key = ANY(:execution_keys::bigint[]) AND {_MAY_GO}
+        ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
+    CROSS JOIN LATERAL (
+        SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY run_number DESC LIMIT 1 FOR UPDATE SKIP LOCKED) r
+    WHERE r.is_current
+    """,
+    locks=("executions, if nobody has", "runs, if nobody has"),
+)
+
+
+async def lock_ended(tx: Tx, execution_keys: Sequence[int]) -> list[int]:
+    """Lock executions that may go, and their current runs; return those that are locked by that.
+
+    Others stay as they are: what may not go is not written to each time that it is looked at.
+    """
+    rows = await tx.fetch(_LOCK.text, *_LOCK.arguments(execution_keys=execution_keys))
+    return [row[0] for row in rows]
+
+
 _COUNT = Statement(
     f"""
     WITH {_AT_WORK}, ended AS MATERIALIZED (
