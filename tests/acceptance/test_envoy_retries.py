@@ -72,6 +72,13 @@ class Pair:
         return found
 
 
+def ask_for_health_later(config: Any) -> None:
+    """Have Envoy take no server for lost as long as a test lasts, where no answer passes."""
+    servers = config["static_resources"]["clusters"][0]
+    servers["health_checks"][0]["interval"] = "60s"
+    del servers["outlier_detection"]
+
+
 @contextlib.asynccontextmanager
 async def a_pair(
     database: str,
@@ -106,7 +113,10 @@ async def test_an_answer_lost_after_the_commit_is_one_restart_and_an_unknown_out
     tmp_path: Path,
     metadata: tuple[tuple[str, str], ...],
 ) -> None:
-    async with a_pair(zart_database, db, tmp_path) as pair, pair.edge.bare_channel() as channel:
+    async with (
+        a_pair(zart_database, db, tmp_path, change=ask_for_health_later) as pair,
+        pair.edge.bare_channel() as channel,
+    ):
         pair.withhold()
         restarting = asyncio.ensure_future(
             AdminServiceStub(channel).Restart(
@@ -125,7 +135,7 @@ async def test_an_answer_lost_after_the_commit_is_replayed_to_zarts_own_client(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record], tmp_path: Path
 ) -> None:
     async with (
-        a_pair(zart_database, db, tmp_path) as pair,
+        a_pair(zart_database, db, tmp_path, change=ask_for_health_later) as pair,
         zart.Client(pair.edge.channel()) as client,
     ):
         pair.withhold()
@@ -142,6 +152,7 @@ async def test_the_same_cut_restarts_twice_where_envoy_repeats_what_was_reset(
     """Why the configuration does not say so."""
 
     def repeat_what_was_reset(config: Any) -> None:
+        ask_for_health_later(config)
         (listener,) = config["static_resources"]["listeners"]
         http = listener["filter_chains"][0]["filters"][0]["typed_config"]
         (host,) = http["route_config"]["virtual_hosts"]
@@ -163,11 +174,6 @@ async def test_the_same_cut_restarts_twice_where_envoy_repeats_what_was_reset(
 async def test_a_mutation_that_met_a_closed_port_is_made_elsewhere(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record], tmp_path: Path
 ) -> None:
-    def ask_for_health_later(config: Any) -> None:
-        servers = config["static_resources"]["clusters"][0]
-        servers["health_checks"][0]["interval"] = "60s"
-        del servers["outlier_detection"]
-
     async with (
         a_pair(zart_database, db, tmp_path, change=ask_for_health_later) as pair,
         pair.edge.bare_channel() as channel,
