@@ -151,14 +151,13 @@ SELECT run_key, step_name, attempt, dispatcher_id FROM leased;
 -- Have runs, by key, go by the rows of their steps from now on; the caller has locked them.
 -- Locks: runs.
 UPDATE zart.runs r SET by_hand = true,
-    dead_steps = dead_steps - was_dead::integer + is_dead::integer,
+    dead_steps = dead_steps - was_dead::integer,
     dead_listed = dead_listed - was_dead::integer,
     status = CASE WHEN u.goes_on AND status = 'failed' THEN 'running' ELSE status END,
     error = CASE WHEN u.goes_on AND status = 'failed' THEN '' ELSE error END,
     completed_at = CASE WHEN u.goes_on AND status = 'failed' THEN NULL
     ELSE completed_at END
-FROM unnest($1::bigint[], $2::boolean[], $3::boolean[], $4::boolean[])
-    u(key, was_dead, is_dead, goes_on)
+FROM unnest($1::bigint[], $2::boolean[], $3::boolean[]) u(key, was_dead, goes_on)
 WHERE r.run_key = ANY(ARRAY[u.key]);
 
 -- store/by_hand.py: read_run_statuses

@@ -21,12 +21,20 @@ from zart import errors
 from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as admin
+from zart.v1 import batch_pb2, filter_pb2
+from zart.v1 import batch_service_pb2 as batch
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import pause_rule_pb2 as rules
 from zart.v1 import warning_pb2 as warnings
 
 PLANNED_RULE = rules.PauseRule(task_name="order", step_pattern="charge-*")
 ENDED = rules.PauseRule(rule_id="pr-old", deleted_by="ann", deleted_at=Timestamp(seconds=1))
+MADE = batch_pb2.Batch(
+    batch_id="ba-7k2m9x4q",
+    operation=batch_pb2.BatchOperation(retry_step=batch_pb2.BatchRetryStep()),
+    selection=filter_pb2.ExecutionSelection(everything=True),
+    counts=batch_pb2.BatchCounts(selected=1, pending=1),
+)
 PLANS: dict[str, tuple[str, str, Any]] = {
     "retry-step": ("x charge-card", "RetryStep", admin.RetryStepResponse(
         run_id="x:run:1", step=STEP, plan_token="AQtok", planned=True)),
@@ -172,3 +180,27 @@ async def test_the_line_applies_what_was_planned(
     assert await rig.run_status("x y") == "RUNNING"
     assert main(words) == 1
     assert "step_status" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["--dead-after 2h --created-before=30m", "--dead-before 1h30m"])
+def test_an_age_is_a_time_in_the_line_that_applies(run: Run, form: str) -> None:
+    """Later it would be of another time: another request than the one that was planned."""
+    plan = batch.CreateBatchResponse(planned=True, plan_token="AQtok")
+    words = f"batch retry-step --dry-run {form} --reason 2h"
+    _, out, _, (request,) = run(words, ("CreateBatch", plan))
+    line = out.splitlines()[-1]
+    made = batch.CreateBatchResponse(batch=MADE)
+    code, _, _, (applied,) = run(f"{line.removeprefix('zart ')} --no-wait", ("CreateBatch", made))
+    assert (code, applied.plan_token, applied.reason) == (0, "AQtok", "2h")
+    assert applied.selection == request.selection
+
+
+def test_an_age_is_a_time_in_the_line_to_repeat(run: Run) -> None:
+    lost = refusal(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", "the database is away")
+    line = "batch restart --created-after 2h --yes --no-wait"
+    code, _, err, (request,) = run(line, ("CreateBatch", lost))
+    assert code == 3
+    made = batch.CreateBatchResponse(batch=MADE)
+    repeat = err.splitlines()[-1].removeprefix("zart ")
+    code, _, _, (repeated,) = run(repeat, ("CreateBatch", made))
+    assert (code, repeated) == (0, request)

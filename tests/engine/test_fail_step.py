@@ -6,6 +6,7 @@ import pytest
 from invariants import broken
 from rig import CHAIN, DIAMOND, Rig
 
+import zart
 from zart import errors
 
 FAN_IN = {"a": (), "b": (), "c": ("a", "b")}
@@ -174,3 +175,21 @@ async def test_the_operation_is_on_record(rig: Rig) -> None:
     assert operation.replaced is not None
     assert operation.replaced.step_status == "RUNNING"
     assert [f.step_name for f in operation.replaced.fenced_steps] == ["a"]
+
+
+async def test_it_is_found_by_its_error_at_once(rig: Rig) -> None:
+    stop = zart.IfInDoubt.STOP
+    await rig.start("x", {"a": (), "b": ()}, if_in_doubt=stop)
+    for task in await rig.lease():
+        if task.step_name == "a":
+            await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Lost()))
+    await rig.client.fail_step("x", "a", "order 4711 is gone")  # it was dead before, in doubt
+    await rig.client.fail_step("x", "b", "order 4712 is gone", fence=True)
+    groups = await rig.client.list_error_groups()
+    assert [(g.step_name, g.type, g.template, g.dead_steps) for g in groups] == [
+        ("a", "FailedByOperator", "order <number> is gone", 1),
+        ("b", "FailedByOperator", "order <number> is gone", 1),
+    ]
+    of_group = zart.ExecutionFilter(error_group_id=groups[0].error_group_id, step_pattern="a")
+    assert [e.execution_id for e in await rig.client.list_executions(of_group)] == ["x"]
+    assert await broken(rig.db) == {}

@@ -18,10 +18,11 @@ from zart_server.domain.batches import (
 from zart_server.domain.model import StepStatus
 from zart_server.engine.operations.create_batch import create_batch
 from zart_server.engine.operations.do_items import do_items
+from zart_server.store.batches.counting import count_items
 from zart_server.store.batches.items import list_items, pending_items, write_results
 from zart_server.store.batches.made import count_outcomes
 from zart_server.store.batches.rows import batch_of_key, list_batches, lock_batch, read_batch
-from zart_server.store.batches.selecting import count_items, find_all
+from zart_server.store.batches.selecting import find_all
 from zart_server.store.batches.states import (
     advance,
     batches_at_work,

@@ -8,16 +8,28 @@ from typing import Any
 import typer
 
 from zart.calls.filters import ExecutionFilter
-from zart.cli.values import names_of, time_of
+from zart.cli.values import is_age, names_of, time_of
 from zart.models import RunStatus, StepStatus
+
+_TIMES = ("dead_after", "dead_before", "created_after", "created_before")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def ages_of(given: Mapping[str, Any], wanted: ExecutionFilter) -> dict[str, tuple[str, str]]:
+    """Return, by option, the ages that were given, each with the time that it means now."""
+    return {
+        _option(name): (given[name], getattr(wanted, name).isoformat())
+        for name in _TIMES
+        if given[name] is not None and is_age(given[name])
+    }
 
 
 def filter_of(given: Mapping[str, Any]) -> ExecutionFilter:
     """Return the filter that the options of a command say. Raises BadParameter."""
-    times = {
-        name: time_of(given[name], f"--{name.replace('_', '-')}")
-        for name in ("dead_after", "dead_before", "created_after", "created_before")
-    }
+    times = {name: time_of(given[name], _option(name)) for name in _TIMES}
     return ExecutionFilter(
         task_name=given["task_name"],
         statuses=_known(given["status"], [s.value for s in RunStatus][1:], "--status"),

@@ -239,9 +239,11 @@ def _with_options(
         if "dry_run" in added:
             session.plan = Plan(**{name: given.pop(name) for name in _PLAN})
         if "error_group" in added:
-            from zart.cli.filtering import filter_of  # noqa: PLC0415 - with the protos only
+            from zart.cli.filtering import ages_of, filter_of  # noqa: PLC0415 - with the protos only
 
-            given["wanted"] = filter_of({name: given.pop(name) for name in _FILTER})
+            options = {name: given.pop(name) for name in _FILTER}
+            given["wanted"] = filter_of(options)
+            session.ages = ages_of(options, given["wanted"])
         command(session, **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -109,7 +109,7 @@ def say_not_planned(session: Session, error: NotPlanned) -> None:
 
 def command_to_repeat(session: Session) -> str:
     """Return the command line that asks the same again, under the same request_id."""
-    words = ["zart", *session.argv]
+    words = session.words
     for option, value in (
         ("--request-id", session.mutation.request_id),
         ("--triggered-by", session.mutation.triggered_by),

@@ -80,6 +80,7 @@ class Session:
     mutation: Mutation = field(default_factory=Mutation)
     plan: Plan = field(default_factory=Plan)
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
+    ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
     _client: SyncClient | None = None
@@ -139,10 +140,24 @@ class Session:
                 self.out.verbatim(self._line_that_applies(message))
         return answer
 
+    @property
+    def words(self) -> list[str]:
+        """The command line as it says the same later: with times in place of ages."""
+        found = ["zart"]
+        for word in self.argv:
+            option, is_given, text = word.partition("=")
+            if (age := self.ages.get(found[-1])) and age[0] == word:
+                found.append(age[1])
+            elif is_given and (age := self.ages.get(option)) and age[0] == text:
+                found.append(f"{option}={age[1]}")
+            else:
+                found.append(word)
+        return found
+
     def _line_that_applies(self, plan: Any) -> str:  # noqa: ANN401 - an answer that is a plan
         """Return the command line that does what was planned."""
-        words = ["zart"]
-        for word in self.argv:
+        words: list[str] = []
+        for word in self.words:
             words += ["--plan-token", plan.plan_token] if word == "--dry-run" else [word]
         return command_line(words)
 

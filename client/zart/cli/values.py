@@ -68,11 +68,16 @@ def span_of(text: str | None, option: str) -> timedelta | None:
     return found
 
 
+def is_age(text: str) -> bool:
+    """Return whether a time is given as an age."""
+    return _SPAN.fullmatch(text) is not None
+
+
 def time_of(text: str | None, option: str) -> datetime | None:
     """Read a time: a date, one with the time of the day (UTC unless it says), or an age: ``2h``."""
     if text is None:
         return None
-    if _SPAN.fullmatch(text):
+    if is_age(text):
         try:
             return datetime.now(UTC) - (span_of(text, option) or timedelta())
         except OverflowError:

@@ -135,7 +135,7 @@ class BatchRetryStep(_message.Message):
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     ACCEPT_IN_DOUBT_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
-    """How many more attempts each step gets: 1 to 1,000. Unset: as many as its definition says."""
+    """How many more attempts each step gets: 1 to 1,000,000. Unset: as many as its definition says."""
     input_json: _builtins.str
     """As JSON text."""
     accept_in_doubt: _builtins.bool

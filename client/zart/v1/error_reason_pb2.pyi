@@ -85,7 +85,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 28
     """INVALID_ARGUMENT: the request has a field that this server does not know, since it is older
     than its caller; google.rpc.BadRequest names it by its path and number. Nothing was done. Sent
-    by every method of AdminService, by CancelExecution, and for whatever is inside a `filter`.
+    by every method of AdminService, BatchService, BreakerService and RetentionService, by
+    CancelExecution, and for whatever is inside a `filter`.
     """
     ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 29
     """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,
@@ -211,7 +212,8 @@ to repeat.
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 28
 """INVALID_ARGUMENT: the request has a field that this server does not know, since it is older
 than its caller; google.rpc.BadRequest names it by its path and number. Nothing was done. Sent
-by every method of AdminService, by CancelExecution, and for whatever is inside a `filter`.
+by every method of AdminService, BatchService, BreakerService and RetentionService, by
+CancelExecution, and for whatever is inside a `filter`.
 """
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the keys that tokens are verified by could not be fetched since this server began,

@@ -74,10 +74,10 @@ class InvalidField(ZartError):
         """Make one error of several; the first gives its message."""
         first = errors[0]
         violations = tuple(each for error in errors for each in error.violations)
-        if len(violations) == 1:
+        if len(errors) == 1:  # it may be one of several already
             return first
         others = ", ".join(dict.fromkeys(each.field for each in violations[1:SHOWN]))
-        joined = cls(first.field, f"{first.description}; also wrong: {others}")
+        joined = cls(first.field, f"{violations[0].description}; also wrong: {others}")
         joined.violations = (first.violations[0], *violations[1:SHOWN])
         return joined
 

@@ -178,13 +178,12 @@ async def end_steps(
 
 
 class Marked(NamedTuple):
-    """What becomes of a run with its step: whether that was dead, is dead now, and it goes on.
+    """What becomes of a run with its step: whether that was dead, and it goes on if it is FAILED.
 
-    ``goes_on``: if it is FAILED. A trigger lists what died now.
+    What is dead now is counted and listed as whatever dies is.
     """
 
     was_dead: bool
-    is_dead: bool
     goes_on: bool
 
 
@@ -193,19 +192,17 @@ async def mark_runs(tx: Tx, runs: Mapping[int, Marked]) -> None:
     await tx.execute(
         f"""
         UPDATE zart.runs r SET by_hand = true,
-            dead_steps = dead_steps - was_dead::integer + is_dead::integer,
+            dead_steps = dead_steps - was_dead::integer,
             dead_listed = dead_listed - was_dead::integer,
             status = CASE WHEN u.goes_on AND status = 'failed' THEN 'running' ELSE status END,
             error = CASE WHEN u.goes_on AND status = 'failed' THEN '' ELSE error END,
             completed_at = CASE WHEN u.goes_on AND status = 'failed' THEN NULL
                                 ELSE completed_at END
-        FROM unnest($1::bigint[], $2::boolean[], $3::boolean[], $4::boolean[])
-            u(key, was_dead, is_dead, goes_on)
+        FROM unnest($1::bigint[], $2::boolean[], $3::boolean[]) u(key, was_dead, goes_on)
         WHERE r.run_key = {only("u.key")}
         """,
         list(runs),
         [run.was_dead for run in runs.values()],
-        [run.is_dead for run in runs.values()],
         [run.goes_on for run in runs.values()],
     )
 

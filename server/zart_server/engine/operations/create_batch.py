@@ -22,8 +22,8 @@ from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
+from zart_server.store.batches.counting import count_items
 from zart_server.store.batches.rows import insert_batch, read_batch, record_batch
-from zart_server.store.batches.selecting import count_items
 from zart_server.store.batches.states import end_preparing
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
@@ -83,7 +83,7 @@ async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
         graphs = await find_definitions(tx, {one.definition_key for one in kinds})
         for one in kinds:
             graph = graphs[one.definition_key].graph
-            why = refused_for(command.operation, one.run_status, graph)
+            why = refused_for(command.operation, one.state, graph)
             items[why] += one.items
             executions += one.executions
             samples.setdefault(why, []).extend(one.sample_execution_ids)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zart_server.domain.by_hand import CompleteStep, EndedStep, EndStep
 from zart_server.domain.commands import Caller
+from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.errors import (
     RunFinished,
     StepChanged,
@@ -37,6 +38,7 @@ from zart_server.store.by_hand import (
     read_standing,
 )
 from zart_server.store.connection import Tx
+from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.doubt.resolving import resolve_by_operation
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import judge_to_the_end
@@ -187,6 +189,8 @@ async def _end(tx: Tx, endings: Sequence[_Ending], kind: OperationKind) -> list[
         await resolve_by_operation(tx, doubted, kind)
     ready = await _open(tx, [item.meant for item in endings])
     moving = {item.run_key for item in ready}
+    if died := [death for item in endings if (death := _death(item.meant)) is not None]:
+        await record_deaths(tx, died)  # before their runs let go of what was dead
     await mark_runs(tx, {item.meant.run_key: _marked(item, moving) for item in endings})
     if still := [i.meant.run_key for i in endings if i.meant.run_key not in moving]:
         await finish_runs(tx, sorted(still))
@@ -243,11 +247,19 @@ async def _open(tx: Tx, ended: Sequence[_Meant]) -> list[Ready]:
     ]
 
 
+def _death(meant: _Meant) -> Death | None:
+    """Return the death of a step that is failed."""
+    command, definition = meant.command, meant.current.definition
+    if isinstance(command, CompleteStep):
+        return None
+    kind = ErrorKind.of(definition.task_name, command.step_name, command.error)
+    return Death(*meant.key, kind)
+
+
 def _marked(item: _Ending, moving: set[int]) -> Marked:
     """Return what becomes of the run; one that is FAILED no longer may be at once again."""
     was_dead = item.before.status is StepStatus.DEAD
-    is_dead = not isinstance(item.meant.command, CompleteStep)
-    return Marked(was_dead, is_dead, goes_on=was_dead or item.meant.run_key in moving)
+    return Marked(was_dead, goes_on=was_dead or item.meant.run_key in moving)
 
 
 def _step_to_end(item: _Ending) -> StepToEnd:

@@ -175,10 +175,12 @@ def _selected(of: str) -> str:
     """
 
 
+# The items of a piece, :run_keys with their :step_nos.
+SELECTED = {"steps": _selected(_OF_STEPS), "executions": _selected(_OF_EXECUTIONS)}
 _INSERT = {
     name: Statement(
         f"""
-        WITH selected AS MATERIALIZED ({_selected(of)}), items AS (
+        WITH selected AS MATERIALIZED ({selected}), items AS (
             INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
                 run_number, step_no, step_name, attempt)
             SELECT :batch_key::bigint,
@@ -208,7 +210,7 @@ _INSERT = {
         """,
         locks=("batches, which the caller has locked",),
     )
-    for name, of in {"steps": _OF_STEPS, "executions": _OF_EXECUTIONS}.items()
+    for name, selected in SELECTED.items()
 }
 
 
@@ -253,43 +255,3 @@ async def insert_items(
         ),
     )
     return selected
-
-
-class SelectedKind(NamedTuple):
-    """Items whose run has the same definition and status."""
-
-    definition_key: int
-    run_status: RunStatus
-    items: int
-    executions: int
-    sample_execution_ids: tuple[str, ...]
-
-
-_COUNT = {
-    name: Statement(
-        f"""
-        SELECT definition_key, run_status, count(*)::integer AS items,
-            count(DISTINCT execution_key)::integer AS executions,
-            (array_agg(execution_id ORDER BY n))[1:5] AS sample
-        FROM ({_selected(of)}) s GROUP BY definition_key, run_status
-        """
-    )
-    for name, of in {"steps": _OF_STEPS, "executions": _OF_EXECUTIONS}.items()
-}
-
-
-async def count_items(
-    connection: Connection, kind: BatchKind, found: Found, as_of: datetime
-) -> list[SelectedKind]:
-    """Count the items that a piece would have, by what becomes of them."""
-    statement = _COUNT["steps" if kind.is_of_steps else "executions"]
-    rows = await connection.fetch(
-        statement.text,
-        *statement.arguments(
-            run_keys=found.run_keys,
-            step_nos=found.step_nos,
-            are_named=found.are_named,
-            as_of=as_of,
-        ),
-    )
-    return [SelectedKind(row[0], RunStatus(row[1]), row[2], row[3], tuple(row[4])) for row in rows]

@@ -1,0 +1,107 @@
+-- store/batches/counting.py: count_items (count steps)
+-- Count the items that a piece would have, by what becomes of them.
+-- Locks: nothing.
+-- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4.
+SELECT definition_key, run_status, step_status, is_doubted, has_happened,
+    count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
+    (array_agg(execution_id ORDER BY n))[1:5] AS sample
+FROM (
+    SELECT i.*, t.*,
+        row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
+    FROM (
+        SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+            r.status AS run_status, step_no, step_name, s.attempt
+        FROM unnest($1::bigint[], $2::integer[])
+        WITH ORDINALITY u(run_key, only_step, n)
+        CROSS JOIN LATERAL (
+            SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+                created_at
+            FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT execution_id FROM zart.executions
+            WHERE executions.execution_key = r.execution_key OFFSET 0) e
+        CROSS JOIN LATERAL (
+            SELECT step_no, status, completed_at, CASE WHEN status <> 'open' THEN attempt ELSE COALESCE(
+                (SELECT t.attempt - (t.lease_token IS NULL)::integer FROM zart.tasks t
+                    WHERE t.run_key = steps.run_key AND t.step_no = steps.step_no OFFSET 0),
+                (SELECT h.attempt - 1 FROM zart.held h
+                    WHERE h.run_key = steps.run_key AND h.step_no = steps.step_no OFFSET 0),
+                    attempt) END AS attempt
+            FROM zart.steps
+            WHERE steps.run_key = r.run_key AND step_no
+                BETWEEN COALESCE(u.only_step, 0) AND COALESCE(u.only_step, 2147483647)
+            ORDER BY step_no) s
+        CROSS JOIN LATERAL (
+            SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
+            WHERE definition_key = r.definition_key OFFSET 0) d
+        WHERE (u.only_step IS NOT NULL
+                OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
+            AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
+    ) i CROSS JOIN LATERAL (
+        SELECT CASE WHEN s.status <> 'open' THEN s.status
+            WHEN (SELECT true FROM zart.leases
+                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
+            THEN 'running' END AS step_status,
+            COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+        FROM (
+            SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
+                bool_or(d.finding = 'happened') AS has_happened
+            FROM (
+                SELECT step_no, resolved_at, finding FROM zart.in_doubt
+                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+            CROSS JOIN LATERAL (
+                SELECT status FROM zart.steps
+                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+            WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
+        LEFT JOIN LATERAL (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+    ) t) k
+GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;
+
+-- store/batches/counting.py: count_items (count executions)
+-- Count the items that a piece would have, by what becomes of them.
+-- Locks: nothing.
+-- Parameters: run_keys=$1, step_nos=$2, are_named=$3, as_of=$4.
+SELECT definition_key, run_status, step_status, is_doubted, has_happened,
+    count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
+    (array_agg(execution_id ORDER BY n))[1:5] AS sample
+FROM (
+    SELECT i.*, t.*,
+        row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
+    FROM (
+        SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
+            r.status AS run_status, step_no, step_name, s.attempt
+        FROM unnest($1::bigint[], $2::integer[])
+        WITH ORDINALITY u(run_key, only_step, n)
+        CROSS JOIN LATERAL (
+            SELECT execution_key, run_key, run_number, definition_key, status, is_current,
+                created_at
+            FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT execution_id FROM zart.executions
+            WHERE executions.execution_key = r.execution_key OFFSET 0) e
+        CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
+        WHERE true
+            AND (r.is_current OR $3::boolean) AND r.created_at <= $4::timestamptz
+    ) i CROSS JOIN LATERAL (
+        SELECT CASE WHEN s.status <> 'open' THEN s.status
+            WHEN (SELECT true FROM zart.leases
+                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
+            THEN 'running' END AS step_status,
+            COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+        FROM (
+            SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
+                bool_or(d.finding = 'happened') AS has_happened
+            FROM (
+                SELECT step_no, resolved_at, finding FROM zart.in_doubt
+                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+            CROSS JOIN LATERAL (
+                SELECT status FROM zart.steps
+                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+            WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
+        LEFT JOIN LATERAL (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+    ) t) k
+GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;

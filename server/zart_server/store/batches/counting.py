@@ -1,0 +1,96 @@
+"""Counts what a batch would select, by what would become of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from zart_server.domain.batch_plans import ItemState
+from zart_server.domain.batches import BatchKind
+from zart_server.domain.model import RunStatus, StepStatus
+from zart_server.store.batches.selecting import SELECTED, Found
+from zart_server.store.connection import Connection
+from zart_server.store.statement import Statement
+
+
+class SelectedKind(NamedTuple):
+    """Items whose runs have the same definition, and that stand alike.
+
+    ``executions``: those of which it has the first item.
+    """
+
+    definition_key: int
+    state: ItemState
+    items: int
+    executions: int
+    sample_execution_ids: tuple[str, ...]
+
+
+# Of an item i, how its step stands, and whether an attempt of it is in doubt, or has happened; of
+# an execution, one of a step that is not completed.
+_STANDING = """
+    SELECT CASE WHEN s.status <> 'open' THEN s.status
+            WHEN (SELECT true FROM zart.leases
+                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
+            THEN 'running' END AS step_status,
+        COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+    FROM (
+        SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
+            bool_or(d.finding = 'happened') AS has_happened
+        FROM (
+            SELECT step_no, resolved_at, finding FROM zart.in_doubt
+            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+        CROSS JOIN LATERAL (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
+    LEFT JOIN LATERAL (
+        SELECT status FROM zart.steps
+        WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+"""
+_COUNT = {
+    name: Statement(
+        f"""
+        SELECT definition_key, run_status, step_status, is_doubted, has_happened,
+            count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
+            (array_agg(execution_id ORDER BY n))[1:5] AS sample
+        FROM (
+            SELECT i.*, t.*,
+                row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
+            FROM ({selected}) i CROSS JOIN LATERAL ({_STANDING}) t) k
+        GROUP BY definition_key, run_status, step_status, is_doubted, has_happened
+        """
+    )
+    for name, selected in SELECTED.items()
+}
+
+
+async def count_items(
+    connection: Connection, kind: BatchKind, found: Found, as_of: datetime
+) -> list[SelectedKind]:
+    """Count the items that a piece would have, by what becomes of them."""
+    statement = _COUNT["steps" if kind.is_of_steps else "executions"]
+    rows = await connection.fetch(
+        statement.text,
+        *statement.arguments(
+            run_keys=found.run_keys,
+            step_nos=found.step_nos,
+            are_named=found.are_named,
+            as_of=as_of,
+        ),
+    )
+    return [
+        SelectedKind(
+            row["definition_key"],
+            ItemState(
+                RunStatus(row["run_status"]),
+                None if row["step_status"] is None else StepStatus(row["step_status"]),
+                row["is_doubted"],
+                row["has_happened"],
+            ),
+            row["items"],
+            row["executions"],
+            tuple(row["sample"]),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,123 @@
+"""Plans of batches: what they say would be done and refused, and what is taken by their token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from batching import dead_steps, fail_all, until_batch
+from rig import Rig
+
+import zart
+from zart import errors
+from zart.models import IfRunning
+
+STOP = {"if_in_doubt": zart.IfInDoubt.STOP}
+
+
+async def test_a_plan_takes_what_matched_then(rig: Rig) -> None:
+    await dead_steps(rig.client, 5)
+    await rig.start("alive", {"a": ()})
+    plan = await rig.client.create_batch(zart.RetryStep(), everything=True, validate_only=True)
+    assert plan.planned
+    assert plan.batch is None
+    assert plan.plan is not None
+    assert (plan.plan.executions, plan.plan.items) == (5, 5)
+    assert [(kind.refused_for, kind.items) for kind in plan.plan.kinds] == [("", 5)]
+    assert await rig.client.list_batches() == []
+
+    await rig.client.retry_step("x-0", "a")  # it matches no more
+    await fail_all(rig.client)  # x-0 and `alive` are dead only now
+    with pytest.raises(errors.PlanChanged):
+        await rig.client.create_batch(
+            zart.RetryStep(max_attempts=2), everything=True, plan_token=plan.plan_token
+        )
+    created = await rig.client.create_batch(
+        zart.RetryStep(), everything=True, plan_token=plan.plan_token
+    )
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.selected, batch.as_of) == (4, plan.plan.as_of)
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert {item.execution_id for item in items} == {f"x-{n}" for n in range(1, 5)}
+
+
+async def test_a_plan_says_what_would_be_refused(rig: Rig) -> None:
+    await dead_steps(rig.client, 3)
+    await rig.start("alive", {"a": ()})
+    for operation, kinds in (
+        (zart.Restart(), [("", 3), ("RUN_ACTIVE", 1), ("EXECUTION_NOT_FOUND", 1)]),
+        (zart.CancelExecution(), [("RUN_FINISHED", 3), ("", 1), ("EXECUTION_NOT_FOUND", 1)]),
+        (zart.Rerun(preserve=["z"]), [("INVALID_FIELD", 4), ("EXECUTION_NOT_FOUND", 1)]),
+    ):
+        plan = await rig.client.create_batch(
+            operation, execution_ids=["x-0", "x-1", "x-2", "alive", "no"], validate_only=True
+        )
+        assert plan.plan is not None
+        assert [(kind.refused_for, kind.items) for kind in plan.plan.kinds] == kinds
+        assert plan.plan.kinds[-1].sample_execution_ids
+
+
+async def kinds(rig: Rig, operation: Any, **conditions: Any) -> list[tuple[str, int]]:
+    """Return what a plan says would become of the steps or executions that a filter matches."""
+    wanted = zart.ExecutionFilter(**conditions)
+    answer = await rig.client.create_batch(operation, filter=wanted, validate_only=True)
+    assert answer.plan is not None
+    assert answer.plan.items == sum(kind.items for kind in answer.plan.kinds)
+    return [(kind.refused_for, kind.items) for kind in answer.plan.kinds]
+
+
+async def outcome(rig: Rig, operation: Any, **conditions: Any) -> list[tuple[str, int]]:
+    """Return the same of what became of them."""
+    created = await rig.client.create_batch(operation, filter=zart.ExecutionFilter(**conditions))
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    found = Counter("" if i.refusal is None else i.refusal.reason for i in items)
+    return found.most_common()
+
+
+async def test_a_plan_of_steps_says_what_would_be_refused(rig: Rig) -> None:
+    await rig.start("x", {"a": (), "b": (), "c": (), "d": ("c",)})
+    tasks = {task.step_name: task for task in await rig.lease()}
+    await rig.fail(tasks["a"])
+    await rig.complete(tasks["b"])  # c is RUNNING, d PENDING
+    wanted: tuple[tuple[Any, list[str], list[tuple[str, int]]], ...] = (
+        (zart.FailStep("no"), ["DEAD"], [("STEP_FINISHED", 1)]),
+        (zart.FailStep("no"), ["COMPLETED"], [("STEP_FINISHED", 1)]),
+        (zart.CompleteStep(1), ["RUNNING"], [("STEP_RUNNING", 1)]),
+        (zart.RetryStep(), ["PENDING", "RUNNING"], [("STEP_NOT_DEAD", 2)]),
+    )
+    for operation, states, told in wanted:
+        assert await kinds(rig, operation, step_statuses=states) == told
+        assert await outcome(rig, operation, step_statuses=states) == told
+    fence = zart.CompleteStep(1, fence=True)
+    for states in (["RUNNING", "DEAD"], ["SCHEDULED"]):  # d is ready then
+        told = [("", len(states))]
+        assert await kinds(rig, fence, step_statuses=states) == told
+        assert await outcome(rig, fence, step_statuses=states) == told
+
+
+async def test_a_plan_says_what_is_in_doubt(rig: Rig) -> None:
+    for name in ("x", "y", "z"):
+        await rig.start(name, {"a": (), "b": ()}, **STOP)
+    for task in await rig.lease():
+        if task.step_name == "b":
+            await rig.complete(task)
+        elif task.execution_id == "z":
+            await rig.fail(task)
+        else:
+            await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Lost()))
+    found = "happened"
+    await rig.client.resolve_in_doubt("y", "a", found, run_number=0, attempt=1)
+    refused = [("STEP_IN_DOUBT", 2), ("", 1)]
+    dead = {"step_statuses": ["DEAD"]}
+    for operation in (zart.RetryStep(), zart.Restart(if_running=IfRunning.FAIL), zart.Rerun()):
+        assert await kinds(rig, operation, **dead) == refused
+        accepted = replace(operation, accept_in_doubt=True)
+        assert await kinds(rig, accepted, **dead) == [("", 3)]
+    by_hand = zart.FailStep("no")
+    told = [("STEP_FINISHED", 2), ("", 1)]  # only what is in doubt now
+    assert await kinds(rig, by_hand, **dead) == told
+    assert await outcome(rig, by_hand, **dead) == told
+    assert await outcome(rig, zart.RetryStep(), step_pattern="a") == [("", 2), ("STEP_IN_DOUBT", 1)]
