@@ -36,6 +36,30 @@ async def make_old(db: asyncpg.Connection[asyncpg.Record], *, days: int = 40) ->
         await db.execute("UPDATE zart.executions SET created_at = created_at - $1::interval", ago)
 
 
+async def end_old(db: asyncpg.Connection[asyncpg.Record], *, days: int = 40) -> None:
+    """Have all that is unfinished completed, so many days ago, and nobody do it."""
+    await db.execute(
+        "UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()"
+        " WHERE completed_at IS NULL"
+    )
+    await db.execute("DELETE FROM zart.queue")
+    await make_old(db, days=days)
+
+
+async def put_in_doubt(db: asyncpg.Connection[asyncpg.Record], task_name: str) -> None:
+    """Have an attempt of each execution of a task be in doubt, so that it stays."""
+    await db.execute(
+        """
+        INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,
+            step_name, ended_as, swept, dispatcher_id, principal, lease_token, started_at)
+        SELECT run_key, 0, 1, execution_id, task_name, 0, 'a', 'lost', true, 'd', '', 1,
+            statement_timestamp()
+        FROM zart.executions JOIN zart.runs USING (execution_key) WHERE task_name = $1
+        """,
+        task_name,
+    )
+
+
 async def left(db: asyncpg.Connection[asyncpg.Record]) -> list[str]:
     """Return the executions that are there."""
     rows = await db.fetch("SELECT execution_id FROM zart.executions ORDER BY execution_id")

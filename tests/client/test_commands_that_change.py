@@ -13,6 +13,7 @@ from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import pause_rule_pb2 as rules
+from zart.v1 import retention_service_pb2 as retention
 
 
 def test_retry_step_shows_what_withholds_the_step(run: Run) -> None:
@@ -46,6 +47,27 @@ def test_restart(run: Run) -> None:
     assert request.if_running == admin.IF_RUNNING_FAIL
     _, _, _, (request,) = run("restart x", ("Restart", answer))
     assert request.WhichOneof("payload_kind") is None
+
+
+def test_purge_goes_on_until_nothing_is_left(run: Run) -> None:
+    def removed(task_name: str, count: int, kept: int, token: str = "") -> tuple[str, Any]:
+        task = retention.PurgedTask(
+            task_name=task_name, removed_executions=count, kept_executions=kept
+        )
+        return "PurgeExecutions", retention.PurgeExecutionsResponse(
+            tasks=[task], is_partial=bool(token), next_page_token=token
+        )
+
+    answers = removed("a", 0, 7, "1"), removed("a", 2, 1, "2"), removed("b", 3, 0)
+    code, out, err, requests = run("purge --older-than 9d --yes --request-id r", *answers)
+    assert code == 0
+    assert [(request.page_token, request.request_id == "r") for request in requests] == [
+        ("", True), ("1", False), ("2", False),
+    ]  # fmt: skip
+    assert "a: 2 removed, 8 kept\nb: 3 removed\n5 removed, 8 kept" in out
+    assert err.splitlines() == ["removed 0 …", "removed 2 …"]
+    code, out, _, _ = run("purge --older-than 9d --yes -o json", *answers)
+    assert [task["removedExecutions"] for task in json.loads(out)["tasks"]] == ["2", "3"]
 
 
 def test_rerun_dry_run(run: Run) -> None:

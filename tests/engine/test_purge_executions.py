@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from batching import start_many
-from retaining import left, make_old
+from retaining import end_old, left, make_old, put_in_doubt
 from rig import Rig
 
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.commands import Caller
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.domain.retention import Purged, PurgeExecutions
 from zart_server.engine.operations.purge_executions import purge_executions
 
@@ -74,17 +76,24 @@ async def test_only_what_is_meant_goes(rig: Rig) -> None:
 
 async def test_many_are_removed_by_several_calls(rig: Rig) -> None:
     await start_many(rig.client, 2300)
-    await rig.db.execute(
-        "UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()"
-    )
-    await rig.db.execute("DELETE FROM zart.queue")
-    await make_old(rig.db, days=40)
-    counts = []
-    while True:
-        found = await rig.client.purge_executions(timedelta(days=30))
+    await end_old(rig.db)
+    counts: list[int] = []
+    token = ""
+    while token or not counts:
+        found = await rig.client.purge_executions(timedelta(days=30), page_token=token)
         counts.append(found.removed_executions)
-        if not found.is_partial:
-            break
+        token = found.next_page_token
+        assert bool(token) == found.is_partial
+        for refused in (
+            rig.client.purge_executions(timedelta(days=31), page_token=token or "none"),
+            rig.client.purge_executions(timedelta(days=30), task_name="t", page_token="W1tb"),
+            rig.client.purge_executions(
+                timedelta(days=30), page_token=token or "none", validate_only=True
+            ),
+        ):
+            with pytest.raises(errors.InvalidField) as error:
+                await refused
+            assert list(error.value.fields) == ["page_token"]
     assert (sum(counts), len(counts)) == (2300, 3)
     (operation,) = await rig.client.list_operations(kind="PURGE")
     assert operation.made is not None
@@ -100,27 +109,41 @@ async def test_each_call_goes_on_however_little_time_it_has(
 ) -> None:
     await doubted(rig, "a")
     await start_many(rig.client, 600)
-    await rig.db.execute(
-        "UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()"
-        " WHERE completed_at IS NULL AND listed_task = 't'"
-    )
-    await make_old(rig.db, days=40)
-
-    async def call() -> Purged:
-        async with zart_server.running.runtime.db.transaction() as tx:
-            wanted = PurgeExecutions(timedelta(days=30), None)
-            return await purge_executions(tx, wanted, Caller(), seconds=0.0)
-
-    counts = []
-    is_partial = True
-    while is_partial:
-        found = await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(call(), zart_server.loop)
-        )
-        counts.append(sum(task.removed for task in found.tasks))
-        is_partial = found.is_partial
-    assert counts == [250, 250, 100, 0]
+    await end_old(rig.db)
+    calls = await purge(zart_server, seconds=0.0)
+    assert [sum(task.removed for task in found.tasks) for found in calls] == [250, 250, 100, 0]
     assert await left(rig.db) == ["doubted"]
+
+
+async def test_calls_get_past_whatever_stays(rig: Rig, zart_server: ServerUnderTest) -> None:
+    """Each has time for one look at a few, and many that stay are older than what may go."""
+    await start_many(rig.client, 300, "kept")
+    await put_in_doubt(rig.db, "t")
+    await end_old(rig.db, days=10)
+    await start_many(rig.client, 30)
+    await end_old(rig.db)
+    calls = await purge(zart_server, seconds=0.0, longest=0.0, piece=20)
+    assert len(calls) == 330 // 20 + 2  # the last of the task, and that no other follows
+    told = [task for found in calls for task in found.tasks]
+    assert (sum(task.removed for task in told), sum(task.kept for task in told)) == (30, 300)
+    assert {name[:4] for name in await left(rig.db)} == {"kept"}
+
+
+async def purge(server: ServerUnderTest, **limits: Any) -> list[Purged]:
+    """Purge what ended a month ago by as many calls as it takes, each within its limits."""
+    calls: list[Purged] = []
+
+    async def call(cursor: EndedCursor) -> Purged:
+        async with server.running.runtime.db.transaction() as tx:
+            wanted = PurgeExecutions(timedelta(days=30), None, cursor=cursor)
+            return await purge_executions(tx, wanted, Caller(), **limits)
+
+    cursor: EndedCursor | None = FROM_THE_OLDEST
+    while cursor is not None:
+        future = asyncio.run_coroutine_threadsafe(call(cursor), server.loop)
+        calls.append(await asyncio.wrap_future(future))
+        cursor = calls[-1].cursor
+    return calls
 
 
 async def test_what_may_not_go_is_not_locked(rig: Rig) -> None:

@@ -18,10 +18,11 @@ from zart import errors
 from zart.gateway.bindings import all_services
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.api.audited import AUDITED
+from zart_server.domain.ended_cursor import Position
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.retention import BY_ITSELF, RPC_OF
 from zart_server.engine.operations.remove_ended import remove_piece
-from zart_server.store.retention.finding import FINISHED, Position, find_ended
+from zart_server.store.retention.finding import FINISHED, find_ended
 from zart_server.store.retention.removing import OF_RUNS, OPEN_DOOR
 from zart_server.store.retention.tasks import read_kept
 

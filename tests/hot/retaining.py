@@ -6,11 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
+from hot.states import MANY
 from zart_server.domain.commands import Caller
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor, Position
+from zart_server.domain.model import RunStatus
 from zart_server.domain.retention import BY_ITSELF, Removed
+from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.reads.stats import read_stats
-from zart_server.store.retention.finding import FINISHED, Position, find_ended, next_task
+from zart_server.store.retention.finding import FINISHED, find_ended, next_task
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
 from zart_server.store.retention.passes import hold_pass, set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
@@ -30,8 +34,8 @@ _LATER = datetime.now(UTC) + timedelta(days=1)
 async def going_through_tasks(tx: Explained) -> None:
     assert await next_task(tx.tx, "") == "many"
     assert await next_task(tx.tx, "many") is None
-    assert await take_pass(tx.tx, timedelta(minutes=1))
-    await set_pass(tx.tx, timedelta(minutes=1))
+    assert await take_pass(tx.tx, timedelta(minutes=1)) == FROM_THE_OLDEST
+    await set_pass(tx.tx, timedelta(minutes=1), EndedCursor("many"))
 
 
 @scenario(1)
@@ -51,6 +55,25 @@ async def removing_what_has_ended(tx: Explained) -> None:
     assert len(looked) == BATCH
     removed = await remove_piece(tx.tx, "many", looked, _LATER, BY_ITSELF)
     assert 0 < removed.executions == removed.runs < BATCH  # of the others an attempt is in doubt
+
+
+@scenario(BATCH, first=OPEN_DOOR)
+async def going_on_behind_thousands_that_stay(tx: Explained) -> None:
+    statuses = (RunStatus.COMPLETED, RunStatus.FAILED)
+    rows = await tx.sql.fetch(
+        "SELECT listed_at, execution_key FROM zart.runs WHERE execution_key = ANY($1) AND status"
+        " = ANY($2) ORDER BY status",
+        [MANY // 2, MANY // 2 + 1],
+        list(statuses),
+    )
+    after = {status: Position(*row) for status, row in zip(statuses, rows, strict=True)}
+    walk = EndedWalk(EndedCursor("many", after), None)
+    for _ in range(2):
+        assert await walk.task(tx.tx) == "many"
+        looked = await walk.look(tx.tx, _LATER, BATCH // 2)
+        assert min(one.position.execution_key for one in looked) > MANY // 2
+        assert len(looked) == BATCH
+        await remove_piece(tx.tx, "many", looked, _LATER, BY_ITSELF)
 
 
 @scenario(BATCH, first=OPEN_DOOR)

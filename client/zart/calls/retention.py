@@ -79,6 +79,7 @@ def purge_executions(
     task_name: str | None = None,
     validate_only: bool = False,
     plan_token: str = "",
+    page_token: str = "",
     triggered_by: str = "",
     reason: str = "",
     incident: str = "",
@@ -86,14 +87,16 @@ def purge_executions(
 ) -> Call[Purged]:
     """Remove finished executions that ended longer ago than that, in seconds or as a timedelta.
 
-    Some 1,000 a call: where the answer ``is_partial``, ask again. ``validate_only`` only tells what
-    would be removed, with a ``plan_token`` by which just that is. Raises PlanChanged, InvalidField.
+    Some 1,000 a call: where the answer ``is_partial``, ask again with its ``next_page_token``.
+    ``validate_only`` only tells what would be removed, with a ``plan_token`` by which just that is.
+    Raises PlanChanged, InvalidField.
     """
     request = pb.PurgeExecutionsRequest(
         older_than=span(older_than),
         task_name=task_name,
         validate_only=validate_only,
         plan_token=plan_token,
+        page_token=page_token,
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from zart.cli.render import when
 from zart.cli.session import Session
 from zart.cli.tables import Column
 from zart.cli.values import span_of
-from zart.models import Purged, Stats, StatusStats, TableStats
+from zart.models import Purged, PurgedTask, Stats, StatusStats, TableStats
 
 app = typer.Typer()
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -67,32 +68,35 @@ def purge(
     if not token and not session.mutation.yes:
         token = _ask(session, span, options)
     removed: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    page_token = ""
     while True:
-        message, answer = session.send(calls.purge_executions(span, **options, plan_token=token))
+        call = calls.purge_executions(span, **options, plan_token=token, page_token=page_token)
+        message, answer = session.send(call)
         for task in answer.tasks:
             removed[task.task_name] += task.removed_executions
-        is_stuck = not answer.removed_executions or (answer.replayed and not options["request_id"])
-        if not answer.is_partial or is_stuck:
+            kept[task.task_name] += task.kept_executions
+        is_at_its_end = answer.next_page_token in ("", page_token)
+        if is_at_its_end:
             break
+        page_token = answer.next_page_token
         options["request_id"] = ""  # the next call is another one
         session.err.line(f"removed {removed.total()} …")
-    if answer.is_partial:
+    if answer.is_partial:  # as a server says that knows of no tokens
         session.err.line("there may be more: run it again")
-    _tell(session, message, answer, removed)
+    tasks = [PurgedTask(name, count, kept[name]) for name, count in sorted(removed.items())]
+    _tell(session, message, replace(answer, tasks=tuple(tasks)))
 
 
-def _tell(session: Session, message: Message, answer: Purged, removed: Counter[str]) -> None:
-    """Tell what all calls removed, given the last answer."""
+def _tell(session: Session, message: Message, total: Purged) -> None:
+    """Tell what all calls removed, given the last answer as it came."""
     if session.is_json:
-        for task in message.tasks:  # type: ignore[attr-defined]  # a message known by its fields
-            task.removed_executions = removed.pop(task.task_name)
-        for name, count in removed.items():
-            message.tasks.add(task_name=name, removed_executions=count)  # type: ignore[attr-defined]
+        message.ClearField("tasks")
+        for task in total.tasks:
+            message.tasks.add(**asdict(task))  # type: ignore[attr-defined]  # a message known by its fields
         session.print_json(message)
         return
-    for name, count in sorted(removed.items()):
-        session.print(f"{name}: {count} removed")
-    session.print(f"{removed.total()} removed, ended before {when(answer.ended_before)}")
+    session.print(*_told(total))
 
 
 def _ask(session: Session, span: timedelta, options: dict[str, Any]) -> str:

@@ -61,7 +61,8 @@ class PurgedTask:
 class Purged:
     """Answers purge_executions: what was removed, or of a plan what would be.
 
-    ``is_partial``: there may be more; ask again. Of a plan: not all of it was counted.
+    ``is_partial``: there may be more; ask again with ``next_page_token``. Of a plan: not all of it
+    was counted.
     """
 
     tasks: tuple[PurgedTask, ...]
@@ -70,6 +71,7 @@ class Purged:
     replayed: bool
     planned: bool = False
     plan_token: str = ""
+    next_page_token: str = ""
 
     @property
     def removed_executions(self) -> int:

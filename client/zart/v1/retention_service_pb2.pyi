@@ -240,6 +240,7 @@ class PurgeExecutionsRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     task_name: _builtins.str
     """Only those of this task."""
     validate_only: _builtins.bool
@@ -256,6 +257,10 @@ class PurgeExecutionsRequest(_message.Message):
     """Makes a repeat safe."""
     incident: _builtins.str
     """The incident that this belongs to, at most 64 bytes."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the call before, which asked for the same older_than and
+    task_name. Empty: at the oldest. Not in a plan.
+    """
     @_builtins.property
     def older_than(self) -> _duration_pb2.Duration:
         """Only those that ended longer ago than this: 1 second to 100 years. Of a plan that is applied: before
@@ -273,10 +278,11 @@ class PurgeExecutionsRequest(_message.Message):
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
         incident: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_task_name", b"_task_name", "older_than", b"older_than", "task_name", b"task_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_name", b"_task_name", "incident", b"incident", "older_than", b"older_than", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_name", b"_task_name", "incident", b"incident", "older_than", b"older_than", "page_token", b"page_token", "plan_token", b"plan_token", "reason", b"reason", "request_id", b"request_id", "task_name", b"task_name", "triggered_by", b"triggered_by", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__task_name: _TypeAlias = _typing.Literal["task_name"]  # noqa: Y015
     _WhichOneofArgType__task_name: _TypeAlias = _typing.Literal["_task_name", b"_task_name"]  # noqa: Y015
@@ -296,6 +302,7 @@ class PurgeExecutionsResponse(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     PLAN_TOKEN_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     is_partial: _builtins.bool
     """There is more, or may be. Of a plan: it was counted to about 100,000 only."""
     replayed: _builtins.bool
@@ -304,6 +311,8 @@ class PurgeExecutionsResponse(_message.Message):
     """True for a plan: nothing was done, and this is what would be."""
     plan_token: _builtins.str
     """Only in a plan: makes the same request, given this, do just that."""
+    next_page_token: _builtins.str
+    """Where the next call goes on. Empty unless is_partial, and in a plan."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurgedTask]:
         """What was removed, by task; in a plan, what would be by as many calls as it takes."""
@@ -321,10 +330,11 @@ class PurgeExecutionsResponse(_message.Message):
         replayed: _builtins.bool = ...,
         planned: _builtins.bool = ...,
         plan_token: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before", "is_partial", b"is_partial", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before", "is_partial", b"is_partial", "next_page_token", b"next_page_token", "plan_token", b"plan_token", "planned", b"planned", "replayed", b"replayed", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

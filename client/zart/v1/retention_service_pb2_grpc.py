@@ -103,9 +103,10 @@ class RetentionServiceServicer(object):
 
     def PurgeExecutions(self, request, context):
         """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
-        some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
-        there is one, and another request_id. What may never be removed stays, and so does what others
-        have locked. On record as one operation for each day, task and caller.
+        some 1,000 a call. Where is_partial is true there may be more: ask again with next_page_token, so
+        that what stays is looked at once; with the same plan_token if there is one, and another
+        request_id. What may never be removed stays, and so does what others have locked. On record as
+        one operation for each day, task and caller.
         Errors: ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -51,9 +51,10 @@ class RetentionServiceStub:
     """Tells what the server that answers is set to, and lists what is set by task, by name."""
     PurgeExecutions: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.PurgeExecutionsRequest, _retention_service_pb2.PurgeExecutionsResponse]
     """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
-    some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
-    there is one, and another request_id. What may never be removed stays, and so does what others
-    have locked. On record as one operation for each day, task and caller.
+    some 1,000 a call. Where is_partial is true there may be more: ask again with next_page_token, so
+    that what stays is looked at once; with the same plan_token if there is one, and another
+    request_id. What may never be removed stays, and so does what others have locked. On record as
+    one operation for each day, task and caller.
     Errors: ABORTED (PLAN_CHANGED).
     """
     GetStats: _grpc.UnaryUnaryMultiCallable[_retention_service_pb2.GetStatsRequest, _retention_service_pb2.GetStatsResponse]
@@ -82,9 +83,10 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
     """Tells what the server that answers is set to, and lists what is set by task, by name."""
     PurgeExecutions: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.PurgeExecutionsRequest, _retention_service_pb2.PurgeExecutionsResponse]  # type: ignore[assignment]
     """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
-    some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
-    there is one, and another request_id. What may never be removed stays, and so does what others
-    have locked. On record as one operation for each day, task and caller.
+    some 1,000 a call. Where is_partial is true there may be more: ask again with next_page_token, so
+    that what stays is looked at once; with the same plan_token if there is one, and another
+    request_id. What may never be removed stays, and so does what others have locked. On record as
+    one operation for each day, task and caller.
     Errors: ABORTED (PLAN_CHANGED).
     """
     GetStats: _aio.UnaryUnaryMultiCallable[_retention_service_pb2.GetStatsRequest, _retention_service_pb2.GetStatsResponse]  # type: ignore[assignment]
@@ -134,9 +136,10 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retention_service_pb2.PurgeExecutionsResponse, _abc.Awaitable[_retention_service_pb2.PurgeExecutionsResponse]]:
         """Removes finished executions that ended longer ago than older_than, whatever is set for their task:
-        some 1,000 a call. Where is_partial is true there are more: ask again, with the same plan_token if
-        there is one, and another request_id. What may never be removed stays, and so does what others
-        have locked. On record as one operation for each day, task and caller.
+        some 1,000 a call. Where is_partial is true there may be more: ask again with next_page_token, so
+        that what stays is looked at once; with the same plan_token if there is one, and another
+        request_id. What may never be removed stays, and so does what others have locked. On record as
+        one operation for each day, task and caller.
         Errors: ABORTED (PLAN_CHANGED).
         """
 

@@ -8,6 +8,7 @@ from zart.v1 import retention_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.fields import duration_of, has, name_of, optional_name
 from zart_server.api.plans import planning_of
+from zart_server.api.purge_tokens import purge_cursor
 from zart_server.domain.retention import PurgeExecutions, SetRetention
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=36_500)
@@ -36,4 +37,5 @@ def purge_executions(request: pb.PurgeExecutionsRequest) -> PurgeExecutions:
             check(duration_of, request.older_than, "older_than", SHORTEST, LONGEST),
             check(optional_name, request, "task_name"),
             check(planning_of, request),
+            check(purge_cursor, request),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zart.v1 import retention_pb2 as pb
 from zart.v1 import retention_service_pb2 as service
 from zart_server.api.encode import RUN_STATUS, duration, timestamp
+from zart_server.api.purge_tokens import token_after
 from zart_server.domain.retention import Purged, TaskRetention
 from zart_server.domain.stats import Stats
 
@@ -37,6 +38,7 @@ def purged(item: Purged) -> service.PurgeExecutionsResponse:
         ended_before=timestamp(item.ended_before),
         planned=bool(item.plan_token),
         plan_token=item.plan_token,
+        next_page_token=token_after(item),
     )
 
 

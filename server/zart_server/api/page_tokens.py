@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from google.protobuf.message import Message
 
@@ -57,8 +57,8 @@ def page_of(request: ListRequest, kind: type[int | str] = int) -> tuple[int, Cur
         return check(page_size_of, request.page_size), check(decode_cursor, request, kind)
 
 
-def encode_cursor(request: ListRequest, cursor: Cursor | None) -> str:
-    """Make the token of the page that begins after ``cursor``."""
+def encode_cursor(request: Message, cursor: Cursor | None) -> str:
+    """Make the token of the page that begins after ``cursor``, good for this call and filter."""
     if cursor is None:
         return ""
     text = json.dumps([_binding(request), *cursor], separators=(",", ":"))
@@ -69,13 +69,27 @@ def decode_cursor(request: ListRequest, kind: type[int | str] = int) -> Cursor |
     """Return where the page begins. Raises InvalidField for a token of another call or filter."""
     if not request.page_token:
         return None
-    match _content(request.page_token):
-        case [str() as binding, int() | str() as position]:
+    match decode_positions(request, request.page_token):
+        case (position,) if type(position) is kind:
+            return (position,)
+    raise not_made_here()
+
+
+def decode_positions(request: Message, token: str) -> Cursor:
+    """Read a token that was made for a request. Raises InvalidField for any other."""
+    match _content(token):
+        case [str() as binding, *positions] if positions:
             if binding != _binding(request):
                 raise InvalidField("page_token", "is of another call or another filter")
-            if type(position) is kind and _is_position(position):
-                return (position,)
-    raise InvalidField("page_token", "is not one that this server made")
+            found = tuple(position for position in positions if _is_position(position))
+            if len(found) == len(positions):
+                return found
+    raise not_made_here()
+
+
+def not_made_here() -> InvalidField:
+    """Return what a caller is told of a token that no answer had."""
+    return InvalidField("page_token", "is not one that this server made")
 
 
 def _content(token: str) -> object:
@@ -89,10 +103,12 @@ def _content(token: str) -> object:
         return None
 
 
-def _is_position(position: int | str) -> bool:
+def _is_position(position: object) -> TypeGuard[int | str]:
     """Return whether a position can be one: the database would fail on any other."""
-    if isinstance(position, int):
+    if type(position) is int:
         return 0 <= position <= _MOST
+    if not isinstance(position, str):
+        return False
     try:
         return name_of(position, "page_token") == position
     except (InvalidField, UnicodeEncodeError):
@@ -103,8 +119,9 @@ def _binding(request: Message) -> str:
     """Hash the call and its filter: all of the request but the page's own fields."""
     bare = type(request)()
     bare.CopyFrom(request)
-    bare.ClearField("page_token")
-    bare.ClearField("page_size")
+    for field in ("page_token", "page_size"):
+        if field in request.DESCRIPTOR.fields_by_name:
+            bare.ClearField(field)
     name = request.DESCRIPTOR.full_name.encode()
     digest = hashlib.sha256(name + b"\0" + bare.SerializeToString(deterministic=True))
     return base64.b64encode(digest.digest()[:9]).decode()

@@ -12,7 +12,7 @@ from zart_server.domain.errors import InvalidField
 from zart_server.domain.plans import NO_PLAN, Planning, PlanToken
 
 _NOT_BOUND = (
-    "validate_only", "plan_token", "triggered_by", "reason", "incident", "request_id",
+    "validate_only", "plan_token", "triggered_by", "reason", "incident", "request_id", "page_token",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import NO_PLAN, Planning
 
@@ -78,6 +79,7 @@ class PurgeExecutions:
     older_than: timedelta
     task_name: str | None
     planning: Planning = NO_PLAN
+    cursor: EndedCursor = FROM_THE_OLDEST
 
 
 class PurgedTask(NamedTuple):
@@ -90,9 +92,14 @@ class PurgedTask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What was removed, or would be. ``is_partial``: there may be more."""
+    """What was removed, or would be. ``is_partial``: there may be more.
 
+    ``cursor``: where that begins, if something was to be removed by ``command``.
+    """
+
+    command: PurgeExecutions
     tasks: tuple[PurgedTask, ...]
     is_partial: bool
     ended_before: datetime
     plan_token: str = ""
+    cursor: EndedCursor | None = None

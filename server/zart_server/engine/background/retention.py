@@ -10,22 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from zart_server.domain.ended_cursor import EndedCursor
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
 from zart_server.engine.background.loop import BackgroundLoop
+from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
-from zart_server.store.connection import Tx
+from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.db import Database
-from zart_server.store.retention.finding import (
-    FINISHED,
-    Position,
-    find_ended,
-    next_positions,
-    next_task,
-)
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
 from zart_server.store.retention.passes import set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
@@ -36,7 +31,9 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
 _TAKEN = timedelta(minutes=1)  # a server that says nothing for so long is gone
 _LEAST_REST, _MOST_REST = 5.0, 600.0  # seconds between two passes
-_REST = 20.0  # times as long as the pass looked without removing anything
+# Times as long as a pass looked without removing anything, such as at many that stay: so that takes
+# a twentieth of a connection's time, and what may go by then is removed a little later.
+_REST = 20.0
 _MOST, _FEWEST = 500, 20  # executions of each status in a piece
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 # The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
@@ -52,16 +49,20 @@ class _Due(NamedTuple):
     kept: Kept
     keep: dict[str, timedelta | None]
 
+    @property
+    def tasks(self) -> Sequence[str] | None:
+        """The tasks of which something may go, by name; None: any may."""
+        return sorted(self.keep) if self.kept.executions is None else None
+
     def ended_before(self, task_name: str) -> datetime | None:
         """Return before when an execution of a task has to have ended to go; None: none goes."""
-        return self._before(self.keep.get(task_name, self.kept.executions))
+        keep = self.keep.get(task_name, self.kept.executions)
+        return None if keep is None else self.now - keep
 
     async def read_again(self, tx: Tx, task_name: str) -> datetime | None:
         """Return the same by what is set by now, and for the rest of a transaction."""
-        return self._before(await read_kept_of(tx, task_name, self.kept.executions))
-
-    def _before(self, keep: timedelta | None) -> datetime | None:
-        return None if keep is None else self.now - keep
+        self.keep[task_name] = await read_kept_of(tx, task_name, self.kept.executions)
+        return self.ended_before(task_name)
 
     def __bool__(self) -> bool:
         return any((*self.kept, *self.keep.values()))
@@ -83,11 +84,10 @@ class Retention(BackgroundLoop):
         if not due:
             return _LOOK_EVERY
         async with self._db.autocommit() as connection:
-            if not await take_pass(connection, _TAKEN):
-                return _LEAST_REST
-        begun = time.monotonic()
-        removed = await self._go_through(due)
-        idle = 0.0 if removed else time.monotonic() - begun
+            cursor = await take_pass(connection, _TAKEN)
+        if cursor is None:
+            return _LEAST_REST
+        idle = await self._go_through(due, cursor)
         rest = min(max(_LEAST_REST, idle * _REST), _MOST_REST)
         async with self._db.autocommit() as connection:
             await set_pass(connection, timedelta(seconds=rest))
@@ -98,56 +98,63 @@ class Retention(BackgroundLoop):
             now, keep = await read_kept(connection)
         return _Due(now, self._kept, keep)
 
-    async def _go_through(self, due: _Due) -> bool:
-        """Remove what may go; return whether anything was."""
+    async def _go_through(self, due: _Due, cursor: EndedCursor) -> float:
+        """Remove what may go; return for how many seconds it was looked without removing any."""
         async with self._db.transaction() as tx:
             await forget_records(tx)
-        is_any = False
-        async for task_name in self._tasks(due):
-            is_any |= await self._remove_executions(task_name, due)
+        idle = await self._remove_executions(due, EndedWalk(cursor, due.tasks))
         if due.kept.operations is not None:
-            is_any |= await self._remove_operations(due.now - due.kept.operations)
-        return is_any
+            await self._remove_operations(due.now - due.kept.operations)
+        return idle
 
-    async def _tasks(self, due: _Due) -> AsyncIterator[str]:
-        """Yield the tasks of which something may go."""
-        if due.kept.executions is None:
-            for task_name in sorted(due.keep):
-                yield task_name
-            return
-        last = ""
-        while True:
-            async with self._db.autocommit() as connection:
-                found = await next_task(connection, last)
-            if found is None:
-                return
-            yield found
-            last = found
-
-    async def _remove_executions(self, task_name: str, due: _Due) -> bool:
-        after = dict.fromkeys(FINISHED, Position())
-        ended_before = due.ended_before(task_name)
+    async def _remove_executions(self, due: _Due, walk: EndedWalk) -> float:
+        idle = 0.0
         total = 0
-        while after and ended_before is not None:
+        while True:
             begun = time.monotonic()
             async with self._db.autocommit() as connection:
-                looked = await find_ended(connection, task_name, after, ended_before, self._limit)
-                overdue = max((one.overdue for one in looked), default=0.0)
-                removed = Removed()
-                if overdue > 0:
-                    tx = await connection.begin(f"BEGIN;{OPEN_DOOR}")
-                    await set_pass(tx, _TAKEN)
-                    ended_before = await due.read_again(tx, task_name)
-                    if ended_before is None:
-                        break
-                    removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
-            total += removed.executions
-            after = next_positions(after, looked, self._limit)
-            if looked:
-                await self._rest(time.monotonic() - begun, overdue)
-        if total:
-            _log.info("removed %d finished executions of %s", total, task_name)
-        return total > 0
+                task_name = await walk.task(connection)
+                if task_name is None:
+                    break
+                overdue, removed = await self._remove_piece(connection, task_name, due, walk)
+            total += removed
+            took = time.monotonic() - begun
+            if not removed:
+                idle += took
+            if total and not walk.cursor.after:
+                _log.info("removed %d finished executions of %s", total, task_name)
+                total = 0
+            if overdue is not None:
+                await self._rest(took, overdue)
+        return idle
+
+    async def _remove_piece(
+        self, connection: Autocommit, task_name: str, due: _Due, walk: EndedWalk
+    ) -> tuple[float | None, int]:
+        """Look once more at a task, and remove what may go.
+
+        Return how overdue the oldest was, if any was looked at, and how many were removed.
+        """
+        ended_before = due.ended_before(task_name)
+        if ended_before is None:
+            walk.leave_task()
+            return None, 0
+        looked = await walk.look(connection, ended_before, self._limit)
+        if not looked:
+            return None, 0
+        overdue = max(one.overdue for one in looked)
+        if overdue <= 0:
+            if walk.cursor.after:  # many stay, so that going past them may take long
+                await set_pass(connection, _TAKEN, walk.cursor)
+            return overdue, 0
+        tx = await connection.begin(f"BEGIN;{OPEN_DOOR}")
+        await set_pass(tx, _TAKEN, walk.cursor)
+        ended_before = await due.read_again(tx, task_name)
+        if ended_before is None:
+            walk.leave_task()
+            return None, 0
+        removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
+        return overdue, removed.executions
 
     async def _rest(self, took: float, overdue: float) -> None:
         """Leave the database to others for a while, after a piece that took so long."""
@@ -158,7 +165,7 @@ class Retention(BackgroundLoop):
         share = min(max(overdue / _LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
         await asyncio.sleep(took * (1 / share - 1))
 
-    async def _remove_operations(self, before: datetime) -> bool:
+    async def _remove_operations(self, before: datetime) -> None:
         total = 0
         for table in TABLES:
             is_more = True
@@ -184,4 +191,3 @@ class Retention(BackgroundLoop):
             await self._rest(time.monotonic() - begun, _LATE)
         if total:
             _log.info("removed %d operations", total)
-        return total > 0

@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
+from zart_server.domain.ended_cursor import Position
 from zart_server.domain.model import RunStatus
 from zart_server.store.connection import Connection
 from zart_server.store.statement import Statement
 
 FINISHED = tuple(status for status in RunStatus if status.is_finished)
-
-
-class Position(NamedTuple):
-    """Where an execution stands among those of its task and status, the oldest first."""
-
-    created_at: datetime = datetime.min.replace(tzinfo=UTC)
-    execution_key: int = 0
 
 
 class Looked(NamedTuple):

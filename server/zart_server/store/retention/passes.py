@@ -1,37 +1,46 @@
 """The one server at a time that goes through what has ended, which saves work and guards nothing.
 
 But each of its pieces begins by locking the row: so does whoever changes for how long is kept what.
+The row has how far it has come, so that who goes on after it need not begin at the oldest.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.store.connection import Connection, Tx
 
 # Far beyond any rest: the clock was set back since.
 _TOO_FAR = "interval '1 day'"
 
 
-async def take_pass(connection: Connection, within: timedelta) -> bool:
-    """Have this server go through what has ended, unless another does, or has just done.
+async def take_pass(connection: Connection, within: timedelta) -> EndedCursor | None:
+    """Have this server go through what has ended, unless another does, or has just done: None then.
 
-    It is taken for so long; each piece prolongs that.
+    It is taken for so long; each piece prolongs that. Return where to begin.
     """
-    taken = await connection.execute(
+    row = await connection.fetchrow(
         "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval"
         " WHERE taken_until < statement_timestamp()"
-        f" OR taken_until > statement_timestamp() + {_TOO_FAR}",
+        f" OR taken_until > statement_timestamp() + {_TOO_FAR} RETURNING come_to",
         within,
     )
-    return taken > 0
+    if row is None:
+        return None
+    return EndedCursor.of_positions(json.loads(row[0])) if row[0] else FROM_THE_OLDEST
 
 
-async def set_pass(connection: Connection, within: timedelta) -> None:
-    """Keep other servers, and this one, from taking a pass for so long."""
+async def set_pass(
+    connection: Connection, within: timedelta, cursor: EndedCursor = FROM_THE_OLDEST
+) -> None:
+    """Keep other servers, and this one, from taking a pass for so long; it then begins there."""
     await connection.execute(
-        "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval",
+        "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval,"
+        " come_to = $2::jsonb",
         within,
+        json.dumps(cursor.to_positions()),
     )
 
 
