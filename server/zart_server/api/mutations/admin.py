@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zart.v1 import admin_service_pb2 as pb
+from zart.v1.pause_rule_pb2 import PauseRule as PauseRuleMessage
 from zart_server.api import decode_admin as decode
 from zart_server.api import encode, encode_step
 from zart_server.api.checks import with_caller
@@ -10,6 +11,7 @@ from zart_server.api.mutations.mutation import Grouping, InLine, Mutation
 from zart_server.domain.commands import (
     Caller,
     Pause,
+    PauseCounts,
     Rerun,
     Rerunned,
     Restart,
@@ -144,11 +146,13 @@ def pause_mutation(
 
 
 def _paused(done: Paused) -> pb.PauseResponse:
-    rule, plan = encode.pause_rule(done.rule), done.plan
+    plan = done.plan
     if plan is None:
-        return pb.PauseResponse(rule=rule)
-    rule.ClearField("created_at")  # it is not there
+        return pb.PauseResponse(rule=encode.pause_rule(done.rule))
     radius = plan.radius
+    rule = encode.pause_rule(done.rule)
+    rule.ClearField("created_at")  # it is not there
+    _tell_counts(rule, radius.counts)
     return pb.PauseResponse(
         rule=rule,
         paused_steps=radius.counts.paused_steps,
@@ -171,9 +175,13 @@ async def _count_paused(connection: Autocommit, response: pb.PauseResponse) -> N
     response.paused_steps = counts.paused_steps
     response.paused_steps_is_lower_bound = counts.is_lower_bound
     response.running_steps = counts.running_steps
-    response.rule.paused_steps = counts.paused_steps
-    response.rule.paused_steps_is_lower_bound = counts.is_lower_bound
-    response.rule.running_steps = counts.running_steps
+    _tell_counts(response.rule, counts)
+
+
+def _tell_counts(rule: PauseRuleMessage, counts: PauseCounts) -> None:
+    rule.paused_steps = counts.paused_steps
+    rule.paused_steps_is_lower_bound = counts.is_lower_bound
+    rule.running_steps = counts.running_steps
 
 
 def update_pause_rule_mutation(
@@ -195,7 +203,7 @@ def update_pause_rule_mutation(
         encode=_updated,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
-        complete=_count_updated,
+        complete=_count,
         is_whole=False,
     )
 
@@ -214,11 +222,14 @@ def _updated(done: UpdatedPauseRule) -> pb.UpdatePauseRuleResponse:
     )
 
 
-async def _count_updated(connection: Autocommit, response: pb.UpdatePauseRuleResponse) -> None:
+async def _count(
+    connection: Autocommit, response: pb.UpdatePauseRuleResponse | pb.StopReleaseResponse
+) -> None:
     rule = await reads.get_pause_rule(await connection.begin(), response.rule.rule_id)
-    response.rule.paused_steps = rule.counts.paused
-    response.rule.paused_steps_is_lower_bound = rule.counts.paused_is_lower_bound
-    response.rule.running_steps = rule.counts.running
+    counts = rule.counts
+    _tell_counts(
+        response.rule, PauseCounts(counts.paused, counts.paused_is_lower_bound, counts.running)
+    )
 
 
 def resume_mutation(
@@ -271,6 +282,8 @@ def stop_release_mutation(
         encode=_stopped,
         target=_pause_lock,
         grouping=Grouping.IN_LINE,
+        complete=_count,
+        is_whole=False,
     )
 
 

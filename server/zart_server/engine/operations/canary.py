@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleReleasing, StoreConflict
 from zart_server.domain.model import PauseRuleStatus
 from zart_server.domain.operations import OperationKind
-from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.engine.operations.counts import count_leaving, counted_now
+from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.one_rule import living_rule, only_rule
+from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.connection import Autocommit, Tx
@@ -30,6 +34,9 @@ async def release_canary(
     wanted = command.canary or 0
     row = await only_rule(connection, command)
     rule_key = row.rule_key
+    # Counted before anything is locked, as of a plan.
+    _, others = await count_leaving(connection, [rule_key])
+    (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
     locked, is_any = await lock_line(tx, rule_key, wanted)
     await share_pause_lock(tx)
@@ -42,12 +49,17 @@ async def release_canary(
         if is_any and not locked:
             raise StoreConflict
         rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
-        released = (await let_steps_go(tx, rule_key, locked, wanted, rates)).released
+        gone = await let_steps_go(tx, rule_key, locked, wanted, rates)
+        released = gone.released
     else:
+        gone = LetGo(0, 0)
         matching = await count_matching(tx, rule.rule_id, wanted)
         released = 0 if matching is None else min(wanted, matching.ready)
         await promise_canary(tx, rule_key, released)
     if not released:
         raise NothingPaused(rule.rule_id)
     await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
-    return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=0)
+    left = max(0, counted.counts.paused - sum(gone))
+    rule = replace(rule, counts=replace(counted.counts, paused=left))
+    still = min(others, EXACT_TO)
+    return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=still)

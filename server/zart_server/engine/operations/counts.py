@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from zart_server.domain.model import PauseRule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.counting import in_flight, with_counts, withheld_steps
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.matching import find_matching
+from zart_server.store.pausing.rules import RuleRow, active_of
 
 
 async def count_leaving(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
@@ -22,3 +27,11 @@ async def count_leaving(connection: Connection, rule_keys: list[int]) -> tuple[i
         else:
             others += 1
     return free, others
+
+
+async def counted_now(connection: Connection, rows: Sequence[RuleRow]) -> list[PauseRule]:
+    """Return rules with what they withhold now, and what of it is in flight; locks nothing."""
+    keys = active_of(rows)
+    withheld = await withheld_steps(connection, keys)
+    flying = {one.rule_key: one for one in await in_flight(connection, keys)} if keys else {}
+    return [with_counts(row, withheld.get(row.rule_key), flying.get(row.rule_key)) for row in rows]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleNotReleasing, RuleReleasing
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.pacing import StopRelease
-from zart_server.engine.operations.counts import count_leaving
+from zart_server.engine.operations.counts import count_leaving, counted_now
 from zart_server.engine.operations.one_rule import living_rule, only_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
@@ -39,7 +41,9 @@ async def release_at_rate(
     the pause lock is not had ``within`` these seconds.
     """
     row = await only_rule(connection, command)
+    # Counted before the lock is seized, so that counting keeps nobody from leasing.
     free, others = await count_leaving(connection, [row.rule_key])
+    (counted,) = await counted_now(connection, [row])
     tx = await seize_pause_lock(connection, within)
     now = await living_rule(tx, row.rule.rule_id)
     if command.planning:
@@ -47,7 +51,7 @@ async def release_at_rate(
     rate = command.rate_per_second or 0.0
     if not await change_rate(tx, row.rule_key, rate):
         await begin_release(tx, row.rule_key, rate, caller)
-    rule = await _changed(tx, row.rule.rule_id)
+    rule = replace(await _changed(tx, row.rule.rule_id), counts=counted.counts)
     await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
     return tx, Resumed(
         rules_deleted=0,
@@ -73,7 +77,7 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
         raise NothingPaused(row.rule.rule_id)
     return Resumed(
         rules_deleted=0,
-        rules=(row.rule,),
+        rules=tuple(await counted_now(connection, [row])),
         released_steps=released,
         is_lower_bound=command.canary is None and free + others > EXACT_TO,
         still_paused_steps=min(others, EXACT_TO),

@@ -10,7 +10,7 @@ from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.pacing import SLOWEST
 from zart_server.engine.operations.canary import release_canary
-from zart_server.engine.operations.counts import count_leaving
+from zart_server.engine.operations.counts import count_leaving, counted_now
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
@@ -71,7 +71,9 @@ async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) 
     keys = [row.rule_key for row in meant]
     free, others = await count_leaving(connection, keys) if keys else (0, 0)
     over = [] if command.rule_id else await find_active(connection, command.scope, releasing=True)
-    return replace(_resumed(meant, known, over, free, others), plan_token=token)
+    would = _resumed(meant, known, over, free, others)
+    rules = await counted_now(connection, meant) or would.rules
+    return replace(would, rules=tuple(rules), plan_token=token)
 
 
 async def _known(connection: Connection, command: Resume) -> RuleRow | None:

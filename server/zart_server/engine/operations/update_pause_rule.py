@@ -9,6 +9,7 @@ from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, Update
 from zart_server.domain.errors import InvalidField, RuleReleasing, TooManyItems
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.engine.operations.counts import counted_now
 from zart_server.engine.operations.one_rule import living_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
@@ -68,7 +69,8 @@ async def plan_update(
         if expires_at is not None and expires_at <= now:
             raise InvalidField("expires_at", "lies in the past")
     exempt = sorted({*known.rule.exempt_execution_ids, *added} - {*removed})
-    rule = replace(known.rule, exempt_execution_ids=tuple(exempt), expires_at=expires_at)
+    (rule,) = await counted_now(connection, [known])  # as of now: what it withholds changes by that
+    rule = replace(rule, exempt_execution_ids=tuple(exempt), expires_at=expires_at)
     unknown = await unknown_executions(connection, command.exempt)
     released, withheld = await _count(connection, known.rule_key, added, removed)
     return UpdatedPauseRule(rule, released, withheld, unknown, token)
