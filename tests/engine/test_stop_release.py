@@ -37,7 +37,7 @@ async def test_what_was_released_and_waits_in_the_queue_is_paused_again(rig: Rig
     assert (await rig.statuses())["s0"] == "SCHEDULED"
     rule = await rig.client.stop_release(rule_id, triggered_by="ann", reason="worse", incident="I")
 
-    assert (rule.status.value, rule.release) == ("ACTIVE", None)
+    assert (rule.status.value, rule.release, rule.replayed) == ("ACTIVE", None, False)
     assert await rig.lease() == []
     assert set((await rig.statuses()).values()) == {"PAUSED"}
     await settled(rig)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
+from zart.calls.resuming import fields_of_rule
 from zart.decoding import decode
 from zart.models import (
     Paused,
@@ -165,9 +165,8 @@ def watch_pause_rule(
 
 
 def _watched(message: pb.WatchPauseRuleResponse) -> WatchedPauseRule:
-    rule = decode(PauseRule, message.rule)
     return WatchedPauseRule(
-        **{field.name: getattr(rule, field.name) for field in fields(PauseRule)},
+        **fields_of_rule(message.rule),
         silent_steps=message.silent_steps,
         silent_until=message.silent_until.ToDatetime(tzinfo=UTC)
         if message.HasField("silent_until")

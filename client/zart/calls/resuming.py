@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from zart.calls.call import Call, plan_reader
 from zart.decoding import decode
-from zart.models import PauseRule, Resumed
+from zart.models import PauseRule, Resumed, StoppedRelease
 from zart.v1 import admin_service_pb2 as pb
+from zart.v1.pause_rule_pb2 import PauseRule as PauseRuleMessage
 
 _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
 
@@ -67,7 +71,7 @@ def stop_release(
     reason: str = "",
     incident: str = "",
     request_id: str = "",
-) -> Call[PauseRule]:
+) -> Call[StoppedRelease]:
     """Have a releasing rule withhold again whatever it matches that nobody has leased.
 
     Raises PauseRuleNotFound, RuleNotActive and RuleNotReleasing.
@@ -79,4 +83,14 @@ def stop_release(
         incident=incident,
         request_id=request_id,
     )
-    return Call(_METHODS["StopRelease"], request, lambda answer: decode(PauseRule, answer.rule))
+    return Call(_METHODS["StopRelease"], request, _stopped)
+
+
+def _stopped(answer: pb.StopReleaseResponse) -> StoppedRelease:
+    return StoppedRelease(**fields_of_rule(answer.rule), replayed=answer.replayed)
+
+
+def fields_of_rule(rule: PauseRuleMessage) -> dict[str, Any]:
+    """Return what a ``PauseRule`` is made of, for an answer that is one, and more."""
+    decoded = decode(PauseRule, rule)
+    return {field.name: getattr(decoded, field.name) for field in fields(PauseRule)}

@@ -63,6 +63,7 @@ from zart.models.pauses import (
     ReleaseOnExpiry,
     Resumed,
     RuleAttempt,
+    StoppedRelease,
     UpdatedPauseRule,
     WatchedPauseRule,
 )
@@ -186,6 +187,7 @@ __all__ = [
     "StepSpec",
     "StepStatus",
     "StepStatusCount",
+    "StoppedRelease",
     "TableStats",
     "TaskDefinition",
     "TaskRetention",

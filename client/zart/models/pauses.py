@@ -81,6 +81,18 @@ class WatchedPauseRule(PauseRule):
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedRelease(PauseRule):
+    """Answers stop_release: the rule, which is ACTIVE."""
+
+    replayed: bool = False
+
+    @property
+    def rule(self) -> PauseRule:
+        """The rule, as the answer calls it: this one."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """Answers pause: the new rule, what it withholds now, and what is still in flight.
 
