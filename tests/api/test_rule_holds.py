@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from releasing import paused, until_released
 from rig import CHAIN, Rig, eventually
 
 from zart import errors
@@ -127,6 +128,17 @@ def test_exemptions_and_what_is_let_go_end_it() -> None:
     ]
 
 
+def test_what_was_let_go_and_taken_back_before_it_was_leased_is_held_again() -> None:
+    waiting, rules = step("a", StepStatus.PAUSED), [rule("r", 1, None)]
+    let_go = {("r", "a", 1): at(7)}
+    stopped = OnRecord(let_go=let_go, taken_back={"r": [at(3), at(9), at(12)], "s": [at(8)]})
+    assert held([waiting], rules, stopped) == [("r", "a", 1, 7), ("r", "a", 9, None)]
+    leased = step("a", StepStatus.COMPLETED, (8, 10))
+    assert held([leased], rules, stopped) == [("r", "a", 1, 7)]
+    again = OnRecord(let_go={("r", "a", 1): at(10)}, taken_back={"r": [at(9)]})
+    assert held([waiting], rules, again) == [("r", "a", 1, 10)]
+
+
 async def test_history_tells_which_rules_held_an_execution(
     rig: Rig,
     zart_server: ServerUnderTest,
@@ -169,6 +181,21 @@ async def test_history_tells_which_rules_held_an_execution(
     shown = capsys.readouterr().out
     assert "held by pause rules:" in shown
     assert rule.rule_id in shown.partition("held by")[2]
+
+
+async def test_a_release_that_is_stopped_is_told_with_what_it_holds_again(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    await rig.start("x", {"a": ()})
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+    await until_released(rig, 1)
+    [hold] = (await rig.client.list_rule_holds("x")).holds
+    assert hold.held_until is not None
+    await rig.client.stop_release(rule_id)
+
+    stopped, *_ = await rig.client.list_operations(rule_id=rule_id, kind="STOP_RELEASE")
+    now, before = (await rig.client.list_rule_holds("x")).holds
+    assert (now.held_from, now.held_until) == (stopped.created_at, None)
+    assert before == hold
 
 
 async def test_an_exemption_ends_it_and_nobody_unknown_is_held(rig: Rig) -> None:

@@ -22,7 +22,7 @@ WHERE (execution_id IS NULL OR execution_id = $1::text)
     AND (task_name IS NULL OR task_name = $2::text)
     AND (deleted_at IS NULL OR deleted_at > $3::timestamptz);
 
--- store/reads/rule_holds.py: _records
+-- store/reads/rule_holds.py: _records (let go)
 -- Return what is on record of each run, by its number.
 -- Locks: nothing.
 -- Parameters: run_keys=$1.
@@ -31,3 +31,13 @@ FROM unnest($1::bigint[]) u(run_key)
 CROSS JOIN LATERAL (SELECT * FROM zart.released_steps WHERE run_key = u.run_key
     LIMIT 5000) s
 CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p;
+
+-- store/reads/rule_holds.py: _records (taken back)
+-- Return what is on record of each run, by its number.
+-- Locks: nothing.
+-- Parameters: rule_ids=$1.
+SELECT o.rule_id, o.created_at FROM unnest($1::text[]) u(rule_id) CROSS JOIN LATERAL (
+    SELECT rule_id, created_at FROM zart.operations
+    WHERE operations.rule_id = u.rule_id AND operations.rule_id <> ''
+        AND kind <> 'start' AND kind IN ('stop_release', 'breaker_opened')
+    ORDER BY operation_key DESC LIMIT 5000) o;

@@ -2,7 +2,8 @@
 
 A step waits from the moment that nothing it depends on is missing, or that an attempt ended, until
 its next attempt begins. A rule that matches it, and does not exempt its execution, held it for that
-part of the time during which the rule stood, up to the moment when it let that attempt go.
+part of the time during which the rule stood, up to the moment when it let that attempt go; and from
+when it took that back on, if nobody had leased it by then.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ class OnRecord:
 
     ``retried``: when each step was retried, or completed by hand while it was DEAD. ``exempted``:
     when each rule (by its id) began and ceased to exempt the execution.
-    ``let_go``: when a rule let the attempt of a step go.
+    ``let_go``: when a rule let the attempt of a step go, the last time. ``taken_back``: when each
+    rule took back what nobody had leased of that.
     """
 
     retried: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     exempted: Mapping[str, Sequence[tuple[datetime, bool]]] = field(default_factory=dict)
     let_go: Mapping[tuple[str, str, int], datetime] = field(default_factory=dict)
+    taken_back: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
 
 
 def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait]:
@@ -95,12 +98,22 @@ def holds_of(
         for wait in waits:
             if not rule_matches(rule.scope, run.execution_id, task_name, wait.step_name):
                 continue
-            gone = record.let_go.get((rule.rule_id, wait.step_name, wait.attempt))
             for span in stood:
-                since = max(span[0], wait.since)
-                until = _first(_first(span[1], wait.until), gone)
-                if until is None or since < until:
-                    yield RuleHold(rule, run.run_number, wait.step_name, since, until)
+                held = max(span[0], wait.since), _first(span[1], wait.until)
+                for since, until in _but_while_let_go(held, rule.rule_id, wait, record):
+                    if until is None or since < until:
+                        yield RuleHold(rule, run.run_number, wait.step_name, since, until)
+
+
+def _but_while_let_go(held: Span, rule_id: str, wait: Wait, record: OnRecord) -> Iterator[Span]:
+    """Yield the parts of a span in which a rule had not let the attempt go; they may be empty."""
+    gone = record.let_go.get((rule_id, wait.step_name, wait.attempt))
+    since, until = held
+    yield since, _first(until, gone)
+    if gone is not None:
+        back = min((at for at in record.taken_back.get(rule_id, ()) if at > gone), default=None)
+        if back is not None:
+            yield max(since, back), until
 
 
 def _stood(rule: PauseRule, exempted: Sequence[tuple[datetime, bool]]) -> Iterator[Span]:

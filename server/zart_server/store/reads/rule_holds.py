@@ -41,6 +41,15 @@ _LET_GO = Statement(
     CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p
     """
 )
+_TAKEN_BACK = Statement(
+    f"""
+    SELECT o.rule_id, o.created_at FROM unnest(:rule_ids::text[]) u(rule_id) CROSS JOIN LATERAL (
+        SELECT rule_id, created_at FROM zart.operations
+        WHERE operations.rule_id = u.rule_id AND operations.rule_id <> ''
+          AND kind <> 'start' AND kind IN ('stop_release', 'breaker_opened')
+        ORDER BY operation_key DESC LIMIT {_LOOKED_AT}) o
+    """
+)
 
 
 class RuleHolds(NamedTuple):
@@ -114,5 +123,11 @@ async def _records(
         view = by_key[row["run_key"]]
         name = view.steps[row["step_no"]].step_name
         let_go[view.run.run_number][row["rule_id"], name, row["attempt"]] = row["released_at"]
+    letting_go = {rule_id for of_run in let_go.values() for rule_id, _, _ in of_run}
+    taken_back: dict[str, list[datetime]] = defaultdict(list)
+    if letting_go:
+        values = _TAKEN_BACK.arguments(rule_ids=sorted(letting_go))
+        for rule_id, at in await connection.fetch(_TAKEN_BACK.text, *values):
+            taken_back[rule_id].append(at)
     numbers = [view.run.run_number for view in views]
-    return {n: OnRecord(retried[n], exempted, let_go[n]) for n in numbers}
+    return {n: OnRecord(retried[n], exempted, let_go[n], taken_back) for n in numbers}
