@@ -90,7 +90,7 @@ async def test_what_a_rule_will_withhold_once_it_is_retried(rig: Rig, follow: Fo
     step = await why(rig, "a")
 
     assert kinds(step) == ["DEAD", "PAUSE_RULE"]
-    assert step.next.endswith("it is paused then, for a pause rule withholds it.")
+    assert "it is paused then, for a pause rule withholds it." in step.next
     follow(step)
     assert await rig.statuses() == {"a": "PAUSED"}
 
@@ -187,6 +187,13 @@ async def test_no_dispatcher(rig: Rig, follow: Follow) -> None:
     assert cause.since == await rig.db.fetchval("SELECT last_asked_at FROM zart.task_names")
 
 
+async def test_a_dispatcher_that_has_just_come(rig: Rig) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.client.lease_tasks("d", ["t"], handlers=["other"])
+
+    assert kinds(await why(rig, "a")) == ["QUEUED_BEHIND"]
+
+
 async def test_queued_behind(rig: Rig, follow: Follow) -> None:
     await asked(rig)
     for n in range(3):
@@ -249,7 +256,7 @@ async def test_a_dead_step(rig: Rig, follow: Follow) -> None:
     assert (step.status, kinds(step)) == ("DEAD", ["DEAD"])
     assert step.causes[0].text == "dead after attempt 1: Broken: no"
     assert step.causes[0].since == (await rig.client.get_step("x", "b")).completed_at
-    assert step.next == "Retry it once what made it fail is mended."
+    assert step.next == "Retry it once what made it fail is mended. Or complete it by hand."
     follow(step)
     assert (await rig.statuses())["b"] == "SCHEDULED"
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from doubts import ONE, STOP, in_doubt
 from rig import CHAIN, Rig
 
 import zart
@@ -24,20 +25,7 @@ from zart.errors import (
 from zart.models import InDoubtAttempt, OperationKind, StepError
 from zart.testing.server import ServerUnderTest
 
-ONE = {"a": ()}
-STOP = {"if_in_doubt": zart.IfInDoubt.STOP}
 HAPPENED, DID_NOT = zart.InDoubtFinding.HAPPENED, zart.InDoubtFinding.DID_NOT_HAPPEN
-
-
-async def in_doubt(
-    rig: Rig, execution_id: str = "x", *, task: str = "t", late: Any = None, graph: Any = None
-) -> None:
-    """Start an execution of which a step is in doubt at once."""
-    await rig.start(execution_id, graph or ONE, task=task, **STOP)
-    leased = await rig.lease_one("a", execution_id, task=task)
-    for ending in (zart.Lost(), late):
-        if ending is not None:
-            await rig.report(zart.Outcome(leased.task_id, leased.lease_token, ending))
 
 
 async def listed(rig: Rig, **conditions: Any) -> list[InDoubtAttempt]:
@@ -235,30 +223,6 @@ async def test_the_database_keeps_what_was_resolved(rig: Rig) -> None:
     ):
         with pytest.raises(Exception, match="cannot be changed or deleted"):
             await rig.db.execute(statement)
-
-
-async def test_why_tells_of_the_doubt_and_its_command_works(
-    rig: Rig, zart_server: ServerUnderTest, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await in_doubt(rig, "-x", graph=CHAIN, late=zart.Completed(7))
-    (dead,) = (await rig.client.explain_step("-x", "a")).steps
-    assert [cause.kind for cause in dead.causes] == ["IN_DOUBT", "DEAD"]
-    assert "attempt 1 ended LOST, and may have had its effect" in dead.causes[0].text
-    assert "COMPLETED" in dead.causes[0].text
-    (waiting,) = (await rig.client.explain_step("-x", "b")).steps
-    await rig.start("y", ONE, **STOP)
-    await rig.lease_one("a", "y")
-    await rig.client.cancel_execution("y")
-    (over,) = (await rig.client.explain_step("y", "a")).steps
-    assert [cause.kind for cause in over.causes] == ["IN_DOUBT", "RUN_ENDED"]
-    for step, named in ((dead, "-x"), (waiting, "-x"), (over, "y")):
-        assert step.next_command[:2] == ("zart", "in-doubt")
-        assert command(zart_server, *step.next_command[1:]) == 0
-        assert named in capsys.readouterr().out
-    await rig.client.resolve_in_doubt("-x", "a", DID_NOT, run_number=0, attempt=1)
-    (dead,) = (await rig.client.explain_step("-x", "a")).steps
-    assert [cause.kind for cause in dead.causes] == ["DEAD"]
-    assert command(zart_server, *dead.next_command[1:]) == 0
 
 
 def command(server: ServerUnderTest, *arguments: str) -> int:

@@ -72,9 +72,14 @@ ORDER BY u.n;
 -- store/reads/explained_steps.py: read_known_doubts
 -- Return the last attempt in doubt of each step of a run that has one, by step number.
 -- Locks: nothing.
-SELECT step_no, attempt, ended_as, ended_at, late_status FROM (
-    SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
-WHERE resolved_at IS NULL ORDER BY step_no, attempt;
+SELECT step_no, attempt, ended_as, ended_at, finding = 'happened' AS happened, late_status,
+    CASE WHEN late_status = 'completed' AND octet_length(late_result::text) <= 4096
+    THEN late_result::text END AS late_result
+FROM (SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
+WHERE resolved_at IS NULL OR finding = 'happened' AND (
+    SELECT status FROM zart.steps
+    WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no) <> 'completed'
+ORDER BY step_no, resolved_at IS NULL, attempt;
 
 -- store/reads/explained_steps.py: blocking_steps
 -- Return which steps of a run are open, and which are dead.

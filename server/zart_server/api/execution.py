@@ -24,7 +24,7 @@ from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
 from zart_server.domain.commands import ExecutionView
 from zart_server.engine.background.watches import Watches
-from zart_server.engine.dispatch.long_polls import LongPolls
+from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.store import reads
 
 _STEP_BYTES = 200  # about, of an encoded step
@@ -34,13 +34,14 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Starts, reads, watches and cancels executions."""
 
     def __init__(
-        self, mutations: Mutations, reading: Reading, watches: Watches, long_polls: LongPolls
+        self, mutations: Mutations, reading: Reading, watches: Watches, dispatch: Dispatch
     ) -> None:
         self._reading = reading
         self._mutations = mutations
         self._watches = watches
-        self._start = start_mutation(long_polls)
-        self._batch_start = batch_start_mutation(long_polls)
+        self._dispatch = dispatch
+        self._start = start_mutation(dispatch.long_polls)
+        self._batch_start = batch_start_mutation(dispatch.long_polls)
 
     async def StartExecution(  # noqa: N802 - the proto's name
         self, request: pb.StartExecutionRequest, context: Context
@@ -82,7 +83,8 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             execution_id, run_number = check(decode.run_of, request)
             step_name = check(name_of, request.step_name, "step_name") if request.step_name else ""
         async with self._reading.transaction(snapshot=True) as tx:
-            steps = await reads.explain_steps(tx, execution_id, step_name, run_number)
+            asked = self._dispatch.asked_by_now
+            steps = await reads.explain_steps(tx, execution_id, step_name, run_number, asked)
         return await aside.done(
             _STEP_BYTES * sum(len(step.causes) for step in steps),
             lambda: pb.ExplainStepResponse(steps=map(explained_step, steps)),

@@ -70,7 +70,7 @@ def add_services(
         AdminServicer(mutations, reading, runtime.drains, runtime.rule_watches), server
     )
     execution_service_pb2_grpc.add_ExecutionServiceServicer_to_server(
-        ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch.long_polls), server
+        ExecutionServicer(mutations, reading, runtime.watches, runtime.dispatch), server
     )
     dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server(dispatch, server)
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(reading), server)

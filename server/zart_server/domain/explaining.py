@@ -23,7 +23,7 @@ def explain(run: KnownRun, step: KnownStep, most: int) -> ExplainedStep:
 def _causes(run: KnownRun, step: KnownStep, most: int) -> Iterator[Cause]:
     if step.status is StepStatus.COMPLETED:
         return
-    if step.doubt is not None:
+    if step.doubt is not None and not step.doubt.happened:
         yield _in_doubt(step.doubt)
     if step.status is StepStatus.CANCELLED or run.is_over:
         yield _run_ended(run)
@@ -57,6 +57,8 @@ def _run_ended(run: KnownRun) -> Cause:
 def _dead(step: KnownStep) -> Cause:
     text = f"dead after attempt {step.attempt}"
     text += f": {_line_of(step.error)}" if step.error else ""
+    if step.doubt is not None and step.doubt.happened:
+        text += f"; attempt {step.doubt.attempt} was found to have happened"
     return Cause(CauseKind.DEAD, text, step.ended_at)
 
 

@@ -13,7 +13,7 @@ class KnownRun:
     """The run that a step belongs to, as of ``now``.
 
     ``last_asked_at``: when a dispatcher asked for its task last. ``in_doubt``: the steps that may
-    have happened.
+    have happened; ``happened``: those that have, as was found out, and are not completed.
     """
 
     execution_id: str
@@ -26,6 +26,7 @@ class KnownRun:
     last_asked_at: datetime | None
     now: datetime
     in_doubt: frozenset[str] = frozenset()
+    happened: frozenset[str] = frozenset()
 
     @property
     def is_current(self) -> bool:
@@ -73,12 +74,17 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class KnownDoubt:
-    """An attempt that may have had its effect. ``late_status``: as was reported too late."""
+    """An attempt that may have had its effect, or ``happened``, as was found out.
+
+    ``late_status``, and ``late_result`` unless it is long: as was reported too late.
+    """
 
     attempt: int
     ended_as: AttemptStatus
     ended_at: datetime
+    happened: bool
     late_status: AttemptStatus | None
+    late_result: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,12 @@ def _run_ended(run: KnownRun, _step: KnownStep, _cause: Cause) -> Next:
         )
     if run.in_doubt:
         return _look_at_doubt(run, "Before it is run again, find out what may have happened.")
+    if run.happened:
+        return Next(
+            f"A step of it has happened, {min(run.happened)}:"
+            " rerun it with --accept-in-doubt if that may happen twice.",
+            _command("status", run.execution_id),
+        )
     return Next(
         "Rerun the execution, if it is to go on: what is completed is kept.",
         _command("rerun", run.execution_id),
@@ -38,8 +44,22 @@ def _run_ended(run: KnownRun, _step: KnownStep, _cause: Cause) -> Next:
 
 
 def _in_doubt(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
-    resolved = "resolve that" if run.is_over else "resolve that, or retry it with --accept-in-doubt"
-    return _look_at_doubt(run, f"Find out whether {step.step_name} happened, and {resolved}.")
+    find_out = f"Find out whether {step.step_name} happened"
+    if run.is_over:
+        return _look_at_doubt(run, f"{find_out}, and resolve that.")
+    if step.doubt is not None and step.doubt.late_result is not None:
+        sentence = "Its dispatcher told later that it completed: complete it by hand with that."
+        return _complete(run, step, sentence, step.doubt.late_result)
+    return _look_at_doubt(
+        run,
+        f"{find_out}: if so, complete it by hand with what it returned; if not, resolve that and"
+        " retry it, or retry it with --accept-in-doubt if it may happen twice.",
+    )
+
+
+def _complete(run: KnownRun, step: KnownStep, sentence: str, result: str) -> Next:
+    verb, *arguments = _command("complete-step", run.execution_id, step.step_name)[1:]
+    return Next(sentence, ("zart", verb, f"--result={result}", *arguments))
 
 
 def _look_at_doubt(run: KnownRun, sentence: str) -> Next:
@@ -47,6 +67,11 @@ def _look_at_doubt(run: KnownRun, sentence: str) -> Next:
 
 
 def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
+    if step.doubt is not None and step.doubt.happened:
+        sentence = "It has happened: complete it by hand with what it returned."
+        if step.doubt.late_result is not None:
+            return _complete(run, step, sentence, step.doubt.late_result)
+        return Next(sentence, _command("status", run.execution_id, step.step_name))
     rules = len(step.holding) + step.more_rules
     if rules:
         word = "a pause rule withholds" if rules == 1 else f"{rules} pause rules withhold"
@@ -54,18 +79,22 @@ def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
     else:
         paused = ""
     return Next(
-        f"Retry it once what made it fail is mended{paused}.",
+        f"Retry it once what made it fail is mended{paused}. Or complete it by hand.",
         _command("retry-step", run.execution_id, step.step_name),
     )
 
 
 def _dead_dependency(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
-    if step.dead[0] in run.in_doubt:
-        sentence = f"Find out whether {step.dead[0]}, which is dead, happened, and resolve that."
+    dead = step.dead[0]
+    if dead in run.in_doubt:
+        sentence = f"Find out whether {dead}, which is dead, happened: complete or resolve that."
         return _look_at_doubt(run, sentence)
+    if dead in run.happened:
+        sentence = f"Complete {dead} by hand, which is dead and has happened."
+        return Next(sentence, _command("why", run.execution_id, dead))
     return Next(
-        f"Retry {step.dead[0]}, which is dead, once what made it fail is mended.",
-        _command("retry-step", run.execution_id, step.dead[0]),
+        f"Retry {dead}, which is dead, once what made it fail is mended. Or complete it by hand.",
+        _command("retry-step", run.execution_id, dead),
     )
 
 

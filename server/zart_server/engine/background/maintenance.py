@@ -68,7 +68,8 @@ class Maintenance(BackgroundLoop):
         self._expired = ExpiredLooks()
         self._due = DueLooks(dispatch.low_water)
         self.looked_at = time.monotonic()  # when a look was last over
-        self._next = {"asked": 0.0, "watches": 0.0, "untold": 0.0, "purge": 0.0}
+        self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
+        self._next = {"watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     async def stop(self) -> None:
         """End the loop; work under way is rolled back, and another replica does it."""
@@ -151,14 +152,20 @@ class Maintenance(BackgroundLoop):
         if swept:
             _log.info("swept %d expired leases", swept)
 
+    async def _note_asked(self, names: set[str], now: float) -> None:
+        """Note which tasks are asked for: each few seconds, but one that was not before at once."""
+        asked = self._dispatch.asked | names
+        self._noted = {name: at for name, at in self._noted.items() if now - at < _ASKED_EVERY}
+        if asked <= self._noted.keys():
+            return
+        async with self._db.transaction() as tx:
+            await touch_asked(tx, asked)  # all of them, so that they stay together
+        self._dispatch.asked -= asked
+        self._noted = dict.fromkeys(asked, now)
+
     async def _now_and_then(self, names: set[str]) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._next["asked"]:
-            self._next["asked"] = now + _ASKED_EVERY
-            asked, self._dispatch.asked = self._dispatch.asked | names, set()
-            if asked:
-                async with self._db.transaction() as tx:
-                    await touch_asked(tx, asked)
+        await self._note_asked(names, now)
         if now >= self._next["watches"]:
             self._next["watches"] = now + _WATCHES_EVERY
             await self._watches.poll()

@@ -51,6 +51,11 @@ class Dispatch:
         self.long_polls = LongPolls()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
 
+    @property
+    def asked_by_now(self) -> set[str]:
+        """The tasks that dispatchers ask this server for, and that may not be on record yet."""
+        return self.asked | self.long_polls.task_names()
+
     async def lease(
         self, command: LeaseTasks, gone: asyncio.Event | None = None
     ) -> list[LeasedTask]:

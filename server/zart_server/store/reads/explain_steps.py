@@ -42,13 +42,20 @@ _WITHHELD = (StepStatus.PENDING, StepStatus.SCHEDULED, StepStatus.DEAD)
 
 
 async def explain_steps(
-    tx: Tx, execution_id: str, step_name: str, run_number: int | None
+    tx: Tx,
+    execution_id: str,
+    step_name: str,
+    run_number: int | None,
+    asked: Collection[str] = (),
 ) -> list[ExplainedStep]:
     """Explain a step of a run (None: the current one), or with an empty name what is unfinished.
 
-    ``tx`` is to be a snapshot. Raises ExecutionNotFound, RunNotFound or StepNotFound.
+    ``tx`` is to be a snapshot; ``asked`` are tasks that dispatchers ask for now, which is on record
+    a second later. Raises ExecutionNotFound, RunNotFound or StepNotFound.
     """
     run = await find_run(tx, execution_id, run_number)
+    if run.known.task_name in asked:
+        run = replace(run, known=replace(run.known, last_asked_at=run.known.now))
     definition = (await find_definitions(tx, [run.definition_key]))[run.definition_key]
     graph = definition.graph
     if step_name:
@@ -68,8 +75,16 @@ async def explain_steps(
         facts = await aside.done(size, _with_blocking, graph, rows, facts, opened, dead)
     if definition.stops:
         doubts = await read_known_doubts(tx, run.run_key)
-        names = frozenset(graph.steps[number].step_name for number in doubts)
-        run = replace(run, known=replace(run.known, in_doubt=names))
+        known = replace(
+            run.known,
+            in_doubt=frozenset(
+                graph.steps[number].step_name for number, one in doubts.items() if not one.happened
+            ),
+            happened=frozenset(
+                graph.steps[number].step_name for number, one in doubts.items() if one.happened
+            ),
+        )
+        run = replace(run, known=known)
         facts = [
             replace(step, doubt=doubts.get(row["step_no"]))
             for row, step in zip(rows, facts, strict=True)

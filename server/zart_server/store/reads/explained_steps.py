@@ -14,6 +14,7 @@ from zart_server.domain.model import AttemptStatus, RunStatus, StepStatus
 from zart_server.store.connection import Tx
 
 MOST_STEPS = 100
+_SHORT = 4096  # bytes of a result that is told with a command
 
 _RUN = """
     SELECT e.task_name, c.run_number AS current_number, r.run_key, r.run_number, r.status, r.error,
@@ -132,12 +133,20 @@ async def read_step_rows(
 
 
 async def read_known_doubts(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
-    """Return the last attempt in doubt of each step of a run that has one, by step number."""
+    """Return the last attempt in doubt of each step of a run that has one, by step number.
+
+    Of a step that has none, and is not completed, the last that was found to have happened.
+    """
     rows = await tx.fetch(
-        """
-        SELECT step_no, attempt, ended_as, ended_at, late_status FROM (
-            SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
-        WHERE resolved_at IS NULL ORDER BY step_no, attempt
+        f"""
+        SELECT step_no, attempt, ended_as, ended_at, finding = 'happened' AS happened, late_status,
+            CASE WHEN late_status = 'completed' AND octet_length(late_result::text) <= {_SHORT}
+                 THEN late_result::text END AS late_result
+        FROM (SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
+        WHERE resolved_at IS NULL OR finding = 'happened' AND (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no) <> 'completed'
+        ORDER BY step_no, resolved_at IS NULL, attempt
         """,
         run_key,
     )
@@ -146,7 +155,9 @@ async def read_known_doubts(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
             row["attempt"],
             AttemptStatus(row["ended_as"]),
             row["ended_at"],
+            bool(row["happened"]),
             None if row["late_status"] is None else AttemptStatus(row["late_status"]),
+            row["late_result"],
         )
         for row in rows
     }
