@@ -81,6 +81,28 @@ async def test_without_a_mask_what_is_set_is_changed(rig: Rig) -> None:
     assert (answer.breaker.failure_threshold, answer.breaker.step_pattern) == (9, "charge*")
 
 
+async def test_a_breaker_that_was_read_can_be_sent_back_changed(rig: Rig) -> None:
+    read = pb.GetBreakerRequest(breaker_id=await breaker(rig.client))
+    changed = (await rig.client.send(Call(METHODS["GetBreaker"], read, lambda m: m))).breaker
+    changed.failure_threshold = 9
+    request = pb.UpdateBreakerRequest(breaker=changed)
+    answer = await rig.client.send(Call(METHODS["UpdateBreaker"], request, lambda m: m))
+    assert answer.breaker == changed
+
+    told = breaker_pb2.Breaker(breaker_id=changed.breaker_id, status=changed.status)
+    request = pb.UpdateBreakerRequest(breaker=told)
+    with pytest.raises(errors.InvalidField, match="nothing is to be changed"):
+        await rig.client.send(Call(METHODS["UpdateBreaker"], request, lambda m: m))
+
+
+async def test_each_field_that_cannot_be_right_is_named_once(rig: Rig) -> None:
+    with pytest.raises(errors.InvalidField) as refused:
+        await rig.client.send(create(failure_threshold=-1, window=None, probe_steps=-1))
+    assert refused.value.message == (
+        "breaker.window: has to be set; also wrong: breaker.failure_threshold, breaker.probe_steps"
+    )
+
+
 async def test_a_repeat_is_answered_as_before(rig: Rig) -> None:
     first = await rig.client.create_breaker(
         task_name="t", failure_threshold=1, window=1, request_id="r1"

@@ -1531,7 +1531,9 @@ class ResumeResponse(_message.Message):
     """Only in a plan: makes the same request, given this, do just that."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
-        """The rules it deleted; with rule_id, also one that was already deleted; with a pace, the rule."""
+        """The rules it deleted; with rule_id, also one that was already deleted; with a pace, the rule,
+        with what it goes on withholding.
+        """
 
     @_builtins.property
     def still_releasing_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1733,7 +1735,7 @@ class UpdatePauseRuleResponse(_message.Message):
     """True for a plan: nothing was done, and this is what would be."""
     @_builtins.property
     def rule(self) -> _pause_rule_pb2.PauseRule:
-        """The rule as it is now."""
+        """The rule as it is now; in a plan as it would be, with the counts of now."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:

@@ -468,9 +468,7 @@ class Operation(_message.Message):
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
     batch_id: _builtins.str
-    """The breaker that it made or changed.
-    The batch that it is an item of, or that it made or changed.
-    """
+    """The batch that it is an item of, or that it made or changed."""
     breaker_id: _builtins.str
     """The breaker that it made or changed, or that did it."""
     @_builtins.property

@@ -215,7 +215,7 @@ class UpdateBreakerRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to change: any up to rate_per_second but breaker_id. One that `breaker` has not set
-        is unset. Empty: the fields that `breaker` has set.
+        is unset. Empty: those of these fields that `breaker` has set; what the server tells is ignored.
         """
 
     def __init__(

@@ -64,9 +64,9 @@ def _changed(request: pb.UpdateBreakerRequest) -> tuple[str, ...]:
     """Return the names of the settings to change."""
     items_of(request.update_mask.paths, "update_mask.paths", MAX_ITEMS)
     paths = list(request.update_mask.paths)
-    if not paths:
+    if not paths:  # of a breaker that was read and is sent back, its state is no setting
         given = [field.name for field, _ in request.breaker.ListFields()]
-        paths = [name for name in given if name != "breaker_id"]
+        paths = [name for name in given if name in SETTINGS]
     if not paths:
         raise InvalidField("update_mask", "nothing is to be changed")
     for path in paths:

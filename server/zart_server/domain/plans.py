@@ -93,7 +93,8 @@ class Planning:
         """Raise PlanChanged unless the token, if there is one, was given for these decisions."""
         if self.token is None:
             return
-        if self.token.request != self._bound_request(decisions):
+        is_same = self.token.request == self._bound_request(decisions)
+        if not is_same or len(self.token.decisions) != len(decisions):  # the latter of a forged one
             raise PlanChanged(["request"])
         found = zip(decisions.items(), self.token.decisions, strict=True)
         changed = [name for (name, value), planned in found if value != planned]
