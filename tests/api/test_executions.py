@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, Rig, specs
 from waiting import until
 
 import zart
@@ -85,22 +85,6 @@ async def test_a_registered_definition_is_used_and_counts_versions(rig: Rig) -> 
         await rig.client.get_task_definition("reg", version=9)
     with pytest.raises(errors.TaskDefinitionNotFound):
         await rig.client.start("unknown")
-
-
-async def test_a_task_tells_when_a_dispatcher_last_asked(rig: Rig) -> None:
-    await rig.client.register_task("reg", [zart.StepSpec("a")])
-    await rig.client.start("reg", execution_id="x")
-    step = await rig.client.get_step("x", "a")
-    assert step.waiting_on == "a dispatcher: none has ever asked for reg"
-
-    await rig.client.lease_tasks("d", ["other"])
-    await rig.client.lease_tasks("d", ["reg"], handlers=["b"])
-
-    async def is_told() -> bool:
-        step = await rig.client.get_step("x", "a")
-        return step.waiting_on == "a dispatcher with a free slot"
-
-    await eventually(is_told)
 
 
 @pytest.mark.parametrize(
