@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from batching import check_totals, dead_steps, load_runs, until_batch
 from rig import Rig, eventually
@@ -10,6 +12,7 @@ import zart
 from zart.errors import FilterTooBroad
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.batches import BatchKind
+from zart_server.engine.background.batches import rest_after
 from zart_server.store.batches.rows import batch_of_key, read_batch
 from zart_server.store.batches.selecting import SelectedPiece, find_by_ids, insert_items
 from zart_server.store.db import Database
@@ -117,3 +120,34 @@ async def test_an_id_gone_on_while_it_is_written_down_is_an_item(
             assert now.batch.counts.selected == selected
     finally:
         await db.close()
+
+
+async def test_it_rests_after_its_pieces_as_long_as_others_work(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    batches = zart_server.running.runtime.batches
+
+    async def turn() -> float:
+        """Take a turn; return for how long it is to rest then, in seconds."""
+        await batches.stop()  # what it does by itself would be in the way
+        batches._rests_until = 0.0
+        await batches.turn()
+        return batches._rest
+
+    async def rest() -> float:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(turn(), zart_server.loop))
+
+    assert await rest() == 0
+    await dead_steps(rig.client, 3)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
+    assert await rest() == 0
+    assert await rest() == 0
+    await rig.client.update_batch(created.batch_id, rate_per_second=None)
+    assert len(await rig.lease(1)) == 1
+    assert await rest() > 0
+    assert (await rig.client.get_batch(created.batch_id)).counts.done == 3
+
+
+def test_a_rest_is_as_long_as_the_work_and_bounded() -> None:
+    assert rest_after(0.1) == 0.1
+    assert rest_after(10) == 0.5

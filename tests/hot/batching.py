@@ -49,7 +49,7 @@ async def created(tx: Explained, kind: BatchKind, *ids: str) -> str:
 @scenario(5 * _ITEMS)
 async def working_on_a_batch_of_steps(tx: Explained) -> None:
     batch_id = await created(tx, BatchKind.RETRY_STEP, *_IDS, "nobody")
-    [key] = await batches_at_work(tx.tx, 0, 100)
+    [key] = (await batches_at_work(tx.tx, 0, 100)).keys
     assert await batch_of_key(tx.tx, key) is not None
     taken = await take_batch(tx.tx, key)
     assert taken is not None
@@ -70,7 +70,7 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
 @scenario(5 * _ITEMS)
 async def working_on_a_batch_of_executions(tx: Explained) -> None:
     await created(tx, BatchKind.RESTART, *_IDS)
-    [key] = await batches_at_work(tx.tx, 0, 100)
+    [key] = (await batches_at_work(tx.tx, 0, 100)).keys
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, 100)

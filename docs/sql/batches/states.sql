@@ -1,7 +1,7 @@
 -- store/batches/states.py: batches_at_work
 -- Return batches of which something is to be prepared or done: first those after a key.
 -- Locks: nothing.
-SELECT batch_key
+SELECT batch_key, zart.last_token()
 FROM zart.batches
 WHERE status IN ('preparing', 'running')
 ORDER BY batch_key <= $1, batch_key LIMIT $2;

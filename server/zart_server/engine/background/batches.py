@@ -1,7 +1,9 @@
 """Does the items of batches, on any server: one piece of each after the other.
 
 Each piece is a transaction of the server that has the batch's advisory lock. What a server knows
-besides, such as how far it has come, saves it looking; another one finds it out.
+besides, such as how far it has come, saves it looking; another one finds it out. As long as nothing
+else is leased, one piece follows the other; beside other work, a rest that is as long: whatever
+somebody asks of many executions takes at most half of one connection's time.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ _PREPARED = 5_000  # executions in a piece that is being prepared
 _AT_ONCE = 100  # batches of which a piece is done before there is another look
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 _SHORTEST = 0.02  # seconds between two pieces of a batch that has a pace
+_REST = 1.0  # times as long as the pieces of a turn took
+_LONGEST_REST = 0.5  # seconds, so that a batch with a pace keeps it
 _LOCKED = 0.1  # seconds until what was locked is tried again
 _JUDGE_EVERY, _JUDGE_SHARE = 1.0, 10.0
 
@@ -42,6 +46,11 @@ class _Here:
     failed: int = 0  # times that a single item failed as nothing should
 
 
+def rest_after(took: float) -> float:
+    """Return the seconds to rest after pieces, beside other work."""
+    return min(took * _REST, _LONGEST_REST)
+
+
 class Batches(BackgroundLoop):
     """The batches as one server works on them. ``refusal_of``: how errors are told."""
 
@@ -51,25 +60,35 @@ class Batches(BackgroundLoop):
         self._refusal_of = refusal_of
         self._here: dict[int, _Here] = {}
         self._last_key = 0  # of the batches of the last look, if there were others
+        self._token = 0  # the last lease token that was seen at the last look
+        self._rest = 0.0  # seconds, after the pieces of the last turn
+        self._rests_until = 0.0
 
     async def turn(self) -> float:
         """Do a piece of each batch whose turn it is; return the seconds until the next look."""
         async with self._db.autocommit() as connection:
-            keys = await batches_at_work(connection, self._last_key, _AT_ONCE)
+            keys, token = await batches_at_work(connection, self._last_key, _AT_ONCE)
+        is_beside_others, self._token = 0 < self._token < token, token
         if len(keys) < _AT_ONCE:  # these are all there are
             self._last_key = 0
             self._here = {key: self._here.get(key) or _Here() for key in keys}
         else:
             self._last_key = keys[-1]
         looked_at = [self._here.setdefault(key, _Here()) for key in keys]
-        for key, here in zip(keys, looked_at, strict=True):
-            if here.not_before <= time.monotonic():
-                await self._go_on_apart(key, here)
+        begun = time.monotonic()
+        if begun >= self._rests_until:
+            for key, here in zip(keys, looked_at, strict=True):
+                if here.not_before <= time.monotonic():
+                    await self._go_on_apart(key, here)
+            now = time.monotonic()
+            self._rest = rest_after(now - begun) if is_beside_others else 0.0
+            self._rests_until = now + self._rest
+        rest = self._rests_until - time.monotonic()
         if self._last_key:
-            return _SHORTEST
+            return max(_SHORTEST, rest)
         now = time.monotonic()
         waits = [here.not_before - now for here in looked_at]
-        return min(max(min(waits, default=_TICK), 0.0), _TICK)
+        return min(max(min(waits, default=_TICK), rest, 0.0), _TICK)
 
     async def _go_on_apart(self, key: int, here: _Here) -> None:
         """Do one piece of a batch; what is wrong with it keeps no other one waiting."""

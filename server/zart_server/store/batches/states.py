@@ -16,18 +16,26 @@ _CREDIT = """LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COAL
     EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)"""
 
 
-async def batches_at_work(connection: Connection, after: int, limit: int) -> list[int]:
+class AtWork(NamedTuple):
+    """Batches at work, and the last lease token by now, 0 without any: it grows as others work."""
+
+    keys: list[int]
+    token: int
+
+
+async def batches_at_work(connection: Connection, after: int, limit: int) -> AtWork:
     """Return batches of which something is to be prepared or done: first those after a key.
 
     Oldest first; after them, if there are fewer than ``limit``, again from the first.
     """
     rows = await connection.fetch(
-        "SELECT batch_key FROM zart.batches WHERE status IN ('preparing', 'running')"
+        "SELECT batch_key, zart.last_token() FROM zart.batches"
+        " WHERE status IN ('preparing', 'running')"
         " ORDER BY batch_key <= $1, batch_key LIMIT $2",
         after,
         limit,
     )
-    return [row[0] for row in rows]
+    return AtWork([row[0] for row in rows], max((row[1] for row in rows), default=0))
 
 
 class Taken(NamedTuple):
