@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from batching import load_runs, until_batch
 from rig import Rig, eventually
 
 import zart
@@ -62,3 +63,29 @@ async def test_a_batch_is_a_way_to_its_executions(rig: Rig) -> None:
     assert await found(created_after=created_at) == ["x4", "x3", "x2"]
     with pytest.raises(zart.errors.ErrorGroupNotFound):
         await found(error_group_id="eg-1abcdefg")
+
+
+async def test_a_batch_of_many_is_a_way_to_its_executions(rig: Rig) -> None:
+    """Of more items than are read at once."""
+    await load_runs(rig, 1_050, "completed")
+    await rig.dead("dead")
+    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    await rig.dead("another")
+    batch_id = created.batch_id
+    all_of_them = ["dead", *(f"x-{n}" for n in reversed(range(1_050)))]
+
+    async def found(size: int = 400, **conditions: Any) -> list[str]:
+        wanted = ExecutionFilter(batch_id=batch_id, **conditions)
+        listed = rig.client.list_executions(wanted, page_size=size)
+        return [one.execution_id async for one in listed]
+
+    assert await found() == all_of_them
+    assert await found(task_name="t", statuses=["COMPLETED", "FAILED", "SCHEDULED"]) == all_of_them
+    assert await found(statuses=["RUNNING"]) == []
+    assert await found(step_statuses=["DEAD"]) == ["dead"]
+    assert await found(step_pattern="b") == ["dead"]
+    created_at = (await rig.client.get_execution("dead")).execution.created_at
+    assert await found(1_000, created_before=created_at) == all_of_them[1:]
+    assert await found(created_after=created_at) == ["dead"]
+    assert (await rig.client.count_executions(ExecutionFilter(batch_id=batch_id))).total == 1_051

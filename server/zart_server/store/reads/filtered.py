@@ -32,12 +32,15 @@ from zart_server.store.reads.listed_by_steps import (
     merged,
 )
 from zart_server.store.reads.listed_runs import (
+    LATEST,
+    MOST_KEY,
+    ListPosition,
     Range,
     count_unfinished,
     find_runs,
     range_of,
 )
-from zart_server.store.reads.looking import MOST_RUNS, look_at
+from zart_server.store.reads.looking import MOST_RUNS, OF_BATCH, look_at
 from zart_server.store.statement import Statement
 
 _FEW = 1_000  # runs that are read as a whole
@@ -107,7 +110,7 @@ async def find_filtered(
     batch_key = await batch_key_of(connection, wanted.batch_id) if wanted.batch_id else 0
     if part is None:
         return FoundRuns([])
-    search = _Search(connection, wanted, part, limit, batch_key)
+    search = _Search(connection, wanted, part, limit, batch_key, after_key)
     return await search.find()
 
 
@@ -121,12 +124,15 @@ class _Search:
         part: Range,
         limit: int,
         batch_key: int,
+        after_key: int | None,
     ) -> None:
         self._connection = connection
         self._wanted = wanted
         self._part = part
         self._limit = limit
         self._batch_key = batch_key
+        self._after_key = after_key
+        self._is_by_batch = False
 
     async def find(self) -> FoundRuns:
         wanted, states = self._wanted, self._wanted.states
@@ -135,6 +141,8 @@ class _Search:
             keys = await _keys_of_prefix(self._connection, wanted)
         if self._batch_key and keys is None:
             keys = await _keys_of_batch(self._connection, self._batch_key)
+            if keys is None and states <= {StepStatus.DEAD}:
+                self._go_by_batch()
         if wanted.rule_id:
             return await self._withheld(keys)
         if not states:
@@ -147,7 +155,14 @@ class _Search:
             found.append(
                 await find_unfinished(self._connection, self._part, others, self._limit, wanted)
             )
-        return merged(found, self._limit)
+        return merged(found, self._limit) if len(found) > 1 else found[0]
+
+    def _go_by_batch(self) -> None:
+        """Go by the items of a batch of many, in the order of their executions' keys."""
+        self._is_by_batch = True
+        before = self._wanted.created_before or LATEST
+        key = MOST_KEY if self._after_key is None else self._after_key
+        self._part = self._part._replace(before=ListPosition(before, key))
 
     async def _plain(self, keys: Sequence[int] | None) -> FoundRuns:
         if self._wanted.has_other_conditions:
@@ -167,9 +182,12 @@ class _Search:
             if wanted.error_group_id:
                 await expect_group(self._connection, wanted.error_group_id)
             return FoundRuns([])
+        if self._is_by_batch:
+            await self._refuse_many_dead(groups)
+            return await self._look("with dead steps", keys, "dead")
         if keys is None and groups and (wanted.dead_after or wanted.dead_before):
             keys = await runs_that_died_between(self._connection, groups, wanted, _FEW)
-        if wanted.error_contains and not wanted.error_group_id and keys is None:
+        if keys is None:
             await self._refuse_many_dead(groups)
         if keys is None and groups and len(groups) * 2 * self._limit <= _OF_GROUPS:
             return await self._of_groups(groups)
@@ -197,6 +215,9 @@ class _Search:
     ) -> FoundRuns:
         """Look at runs, or at those of keys, if there are few."""
         sought = fitting_arguments(self._wanted, steps, rule_key)
+        if self._is_by_batch:
+            sought |= {"batch_key": self._batch_key, "batch_id": ""}  # it need not be looked up
+            return await self._looked(OF_BATCH, sought)
         if keys is None:
             of = "of a task" if self._part.task_name else "of all tasks"
             return await self._looked(f"{which} {of}", sought)
@@ -221,6 +242,9 @@ class _Search:
             )
 
     async def _refuse_many_dead(self, groups: Sequence[Group] | None) -> None:
+        """Refuse to search the errors of many dead steps."""
+        if self._wanted.error_group_id or not self._wanted.error_contains:
+            return
         if groups is None:
             runs = await find_runs(self._connection, self._part, _SEARCHED + 1, is_dead=True)
             found = len(runs)

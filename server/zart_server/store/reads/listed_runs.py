@@ -15,7 +15,8 @@ from zart_server.store.connection import Connection
 from zart_server.store.statement import Statement
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-_LATEST = datetime.max.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
+MOST_KEY = 2**63 - 1
 
 
 class ListPosition(NamedTuple):
@@ -67,7 +68,7 @@ async def range_of(
     None: nothing can be in it.
     """
     created_from, created_before = created
-    before = ListPosition(created_before or _LATEST, 0 if created_before else 2**63 - 1)
+    before = ListPosition(created_before or LATEST, 0 if created_before else MOST_KEY)
     if after_key is not None:
         # The nearest, for that one may be gone by now.
         last = await connection.fetchrow(

@@ -19,15 +19,38 @@ from zart_server.store.statement import Statement
 MOST_RUNS = 1_000  # that are looked at for a page
 
 
-def _looking(source: str, condition: str = FITS) -> Statement:
+def _looking(
+    source: str, condition: str = FITS, order: str = "listed_at DESC, execution_key DESC"
+) -> Statement:
     """Return the query for the first runs of a source, and whether each fits."""
     return Statement(f"""
         WITH candidates AS MATERIALIZED ({source}), settling AS MATERIALIZED (
             SELECT {WORK.format("settle")} AS yes
         )
         SELECT listed_at, execution_key, run_key, {condition}
-        FROM candidates c ORDER BY listed_at DESC, execution_key DESC
+        FROM candidates c ORDER BY {order}
     """)
+
+
+# The current runs of the executions of a batch, by their keys alone: those are given out as
+# executions begin, and no index has the order of lists. An execution of several items is there
+# several times.
+_OF_BATCH = """
+    SELECT r.listed_at, i.execution_key, r.run_key, r.listed_task,
+        r.status = ANY(:statuses::text[])
+            AND (:task_name::text = '' OR r.listed_task = :task_name)
+            AND r.listed_at < :before::timestamptz
+            AND r.listed_at >= :created_from::timestamptz AS is_wanted
+    FROM (
+        SELECT execution_key FROM zart.batch_items
+        WHERE batch_key = :batch_key::bigint AND execution_key < :before_key::bigint
+        ORDER BY execution_key DESC LIMIT :limit::bigint) i
+    CROSS JOIN LATERAL (
+        SELECT run_key, listed_at, listed_task, status FROM zart.runs
+        WHERE runs.execution_key = i.execution_key
+        ORDER BY run_number DESC LIMIT 1) r
+"""
+OF_BATCH = "of a batch"
 
 
 _LOOK = {
@@ -37,6 +60,7 @@ _LOOK = {
 } | {
     "of keys": _looking(OF_KEYS),
     "of groups": _looking(OF_GROUPS, f"is_wanted AND {FITS}"),
+    OF_BATCH: _looking(_OF_BATCH, f"is_wanted AND {FITS}", "execution_key DESC"),
 }
 
 
@@ -48,7 +72,11 @@ async def look_at(
     sought: dict[str, object],
     most: int,
 ) -> FoundRuns:
-    """Look at the runs of a range until there are enough, at few ones first."""
+    """Look at the runs of a range until there are enough, at few ones first.
+
+    Those of a batch are in the order of their executions' keys; of where the range begins only the
+    key counts then.
+    """
     statement = _LOOK[source]
     runs: dict[int, Listed] = {}
     until: ListPosition | None = None
@@ -59,7 +87,8 @@ async def look_at(
         runs |= {row[2]: Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]}
         if len(rows) < count:
             return FoundRuns(list(runs.values())[:limit])
-        until = ListPosition(rows[-1][0], rows[-1][1])
+        last = part.before.created_at if source == OF_BATCH else rows[-1][0]
+        until = ListPosition(last, rows[-1][1])
         if len(runs) >= limit:
             break
     return FoundRuns(list(runs.values())[:limit], until)
