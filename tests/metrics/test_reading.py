@@ -10,12 +10,13 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
+from hot.explained import explained
 
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.metrics.database import OfTheDatabase
 from zart_server.metrics.reading import DatabaseReader
 from zart_server.store.db import Database
-from zart_server.store.reads.backlog import read_parts
+from zart_server.store.reads.backlog import estimate_paused, read_parts
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -28,12 +29,13 @@ async def opened(zart_database: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def queue(db: Sql, tasks: int, each: int) -> None:
-    """Queue so many steps of each of so many tasks, which have been due for a minute."""
+async def queue(db: Sql, tasks: int, each: int, *, handlers: int = 1) -> None:
+    """Queue so many steps of each handler of so many tasks, which have been due for a minute."""
     await db.execute(
-        "INSERT INTO zart.lanes (task_name, handler)"
-        " SELECT 't' || n, 'h' FROM generate_series(1, $1) n",
+        "INSERT INTO zart.lanes (task_name, handler) SELECT 't' || n, 'h' || h"
+        " FROM generate_series(1, $1) n, generate_series(1, $2) h ORDER BY n",
         tasks,
+        handlers,
     )
     await db.execute(
         """
@@ -64,16 +66,52 @@ async def test_many_steps_are_estimated_by_a_part_of_them(db: Sql, opened: Datab
 async def test_the_oldest_steps_of_many_tasks_are_looked_for_in_turns(
     db: Sql, opened: Database
 ) -> None:
-    await queue(db, 250, 1)
+    await queue(db, 300, 1)
     reader = DatabaseReader(opened, asyncio.get_running_loop())
     first, second = await reader._read(), await reader._read()
-    assert (len(first.oldest), len(second.oldest)) == (200, 250)
+    assert (len(first.oldest), len(second.oldest)) == (250, 300)
     assert all(60 <= age < 600 for age in second.oldest.values())
 
     await db.execute("DELETE FROM zart.queue")
     third = await reader._read()
     assert len(third.oldest) == 50
     assert (await reader._read()).oldest == {}
+
+
+async def test_tasks_of_many_lanes_take_turns_too(db: Sql, opened: Database) -> None:
+    await queue(db, 30, 1, handlers=10)
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    assert [len((await reader._read()).oldest) for _ in range(2)] == [25, 30]
+
+
+async def test_one_task_of_very_many_lanes_is_looked_at_less_often(
+    db: Sql, opened: Database
+) -> None:
+    await queue(db, 1, 1, handlers=600)
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    assert list((await reader._read()).oldest) == ["t1"]
+    await db.execute("DELETE FROM zart.queue")
+    assert [len((await reader._read()).oldest) for _ in range(3)] == [1, 1, 0]
+
+
+async def test_what_is_paused_is_told_by_lane_and_by_rule_not_by_both(
+    db: Sql, opened: Database
+) -> None:
+    await queue(db, 20, 20)
+    await db.execute(
+        """
+        INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
+            timeout_seconds, queue_no, not_before, scheduled_at, step_name, rule_key)
+        SELECT run_key, 0, lane, 1, 0, 0, 3, 60, queue_no, not_before, now(), 'step',
+            1 + run_key / 20 % 20 FROM zart.queue
+        """
+    )
+    async with explained(opened) as tx:
+        paused = await estimate_paused(tx.tx, 1.0)
+    assert {len(of) for of in paused} == {20}
+    assert {sum(of.values()) for of in paused} == {400}
+    (plan,) = tx.plans
+    assert plan.nodes[0]["Actual Rows"] == 40
 
 
 async def test_a_lane_that_comes_meanwhile_is_known(db: Sql, opened: Database) -> None:

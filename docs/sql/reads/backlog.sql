@@ -20,12 +20,12 @@ SELECT lane, count(*) FROM zart.leases
 GROUP BY lane;
 
 -- store/reads/backlog.py: estimate_paused
--- Return about how many tasks are paused by lane and rule, judging by a part of them.
+-- Return about how many tasks are paused by lane, and by rule, judging by a part of them.
 -- Locks: nothing.
 -- Parameters: percent=$1.
 SELECT lane, rule_key, count(*) FROM zart.held
     TABLESAMPLE SYSTEM ($1::real) REPEATABLE (0)
-GROUP BY lane, rule_key;
+GROUP BY GROUPING SETS ((lane), (rule_key));
 
 -- store/reads/backlog.py: estimate_dead
 -- Return about how many steps are dead by task, judging by a part of them.

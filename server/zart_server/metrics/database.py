@@ -103,9 +103,7 @@ class OfTheDatabase(Collector):
             name = "settling" if rule.is_settling else "active"
             status["releasing" if rule.rate is not None else name,] += 1
         yield gauge("zart_pause_rules", "Pause rules, by their state", ["status"], status)
-        paused: Counter[int] = Counter()
-        for each in reading.paused:
-            paused[each.rule_key] += round(each.steps)
+        paused = Counter({key: round(count) for key, count in reading.paused.by_rule.items()})
         names = {rule.rule_key: rule.rule_id for rule in reading.rules}
         labels = self._labels((names[key], n) for key, n in paused.items() if key in names)
         labels |= self._labels(
@@ -159,13 +157,14 @@ class OfTheDatabase(Collector):
 def _steps(reading: DatabaseReading) -> Counter[tuple[str, str]]:
     """Return how many steps there are, by task and status."""
     found: Counter[tuple[str, str]] = Counter()
-    for status, counts in (("scheduled", reading.queued), ("running", reading.leased)):
+    for status, counts in (
+        ("scheduled", reading.queued),
+        ("running", reading.leased),
+        ("paused", reading.paused.by_lane),
+    ):
         for lane, count in counts.items():
             if lane in reading.lanes:
                 found[reading.lanes[lane], status] += round(count)
-    for paused in reading.paused:
-        if paused.lane in reading.lanes:
-            found[reading.lanes[paused.lane], "paused"] += round(paused.steps)
     for dead in reading.dead:
         found[dead.task_name, "dead"] += round(dead.steps)
     # A few of many steps may stand on none of the pages that were read.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,9 @@ from zart_server.store.reads import backlog, standing
 _log = logging.getLogger(__name__)
 _KEPT = 10.0  # seconds
 _SHOWN = 60.0  # for which a reading is shown while there is no newer one
-_TASKS = 200  # of which one reading looks for the oldest step; beyond that they take turns
+# In which one reading looks for the oldest step; beyond that tasks take turns. So few are looked up
+# one by one, which costs the least.
+_LANES = 250
 _PATIENCE = 2.0  # that a scrape waits
 
 
@@ -35,7 +38,7 @@ class DatabaseReading:
     queued: dict[int, float]
     leased: dict[int, float]
     oldest: dict[str, float]
-    paused: Sequence[backlog.PausedInLane]
+    paused: backlog.EstimatedPaused
     dead: Sequence[backlog.Dead]
     rules: Sequence[standing.StandingRule]
     breakers: Sequence[standing.BreakersInState]
@@ -61,6 +64,7 @@ class DatabaseReader:
     _lanes: dict[int, str] = field(default_factory=dict)
     _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
     _next: int = 0  # the task from which on the next reading looks for the oldest steps
+    _rests: int = 0  # readings until then that do not look, after one that found many lanes
     _oldest: dict[str, datetime] = field(default_factory=dict)  # since when they have been due
 
     def newest(self) -> DatabaseReading | None:
@@ -111,21 +115,36 @@ class DatabaseReader:
 
     async def _read_late_lanes(self, connection: Connection, reading: DatabaseReading) -> None:
         """Read the lanes that came after ones of higher numbers had been read."""
-        named = {*reading.queued, *reading.leased, *(each.lane for each in reading.paused)}
+        named = {*reading.queued, *reading.leased, *reading.paused.by_lane}
         if unknown := named - self._lanes.keys():
             found = await standing.read_named_lanes(connection, unknown)
             self._lanes |= {lane.lane: lane.task_name for lane in found}
 
     async def _look_for_oldest(self, connection: Connection) -> None:
-        names = list(dict.fromkeys(self._lanes.values()))  # in the order in which they came
-        begin = self._next if self._next < len(names) else 0
-        looked = names[begin : begin + _TASKS]
-        self._next = begin + _TASKS
+        if self._rests:
+            self._rests -= 1
+            return
+        looked = self._in_turn()
+        found = await self._looks.look(connection, looked) if looked else []
+        self._rests = max(0, len(found) - 1) // _LANES
         for name in looked:
             self._oldest.pop(name, None)
-        for lane in await self._looks.look(connection, looked) if looked else ():
+        for lane in found:
             since = lane.cursor[0]
             self._oldest[lane.task_name] = min(since, self._oldest.get(lane.task_name, since))
+
+    def _in_turn(self) -> list[str]:
+        """Return the tasks to look at now: one, or more if they have few lanes."""
+        lanes = Counter(self._lanes.values())  # in the order in which they came
+        names = list(lanes)
+        begin = self._next if self._next < len(names) else 0
+        room = _LANES
+        end = begin
+        while end < len(names) and (end == begin or lanes[names[end]] <= room):
+            room -= lanes[names[end]]
+            end += 1
+        self._next = end
+        return names[begin:end]
 
     def _ages(self, now: datetime) -> dict[str, float]:
         """Return for how many seconds the oldest due step of each task has been so."""

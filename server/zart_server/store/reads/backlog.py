@@ -21,12 +21,11 @@ _SIZES = ", ".join(
 )
 
 
-class PausedInLane(NamedTuple):
-    """How many steps of a lane are paused by a rule."""
+class EstimatedPaused(NamedTuple):
+    """How many steps are paused, by the key of their lane, and by that of their rule."""
 
-    lane: int
-    rule_key: int
-    steps: float
+    by_lane: dict[int, float]
+    by_rule: dict[int, float]
 
 
 class Dead(NamedTuple):
@@ -83,17 +82,21 @@ async def estimate_leased(connection: Connection, part: float) -> dict[int, floa
     return {row[0]: row[1] / part for row in rows}
 
 
+# Not by lane and rule: with many of both that would be nearly a group for each task.
 _PAUSED = Statement("""
     SELECT lane, rule_key, count(*) FROM zart.held
         TABLESAMPLE SYSTEM (:percent::real) REPEATABLE (0)
-    GROUP BY lane, rule_key
+    GROUP BY GROUPING SETS ((lane), (rule_key))
 """)
 
 
-async def estimate_paused(connection: Connection, part: float) -> list[PausedInLane]:
-    """Return about how many tasks are paused by lane and rule, judging by a part of them."""
+async def estimate_paused(connection: Connection, part: float) -> EstimatedPaused:
+    """Return about how many tasks are paused by lane, and by rule, judging by a part of them."""
     rows = await connection.fetch(_PAUSED.text, *_PAUSED.arguments(percent=100 * part))
-    return [PausedInLane(row[0], row[1], row[2] / part) for row in rows]
+    return EstimatedPaused(
+        {row[0]: row[2] / part for row in rows if row[1] is None},
+        {row[1]: row[2] / part for row in rows if row[0] is None},
+    )
 
 
 # A failed run counts once, however many of its steps are dead: each counts as a part of it.
