@@ -59,6 +59,26 @@ async def test_a_plan_says_what_would_be_refused(rig: Rig) -> None:
         assert plan.plan.kinds[-1].sample_execution_ids
 
 
+async def test_what_is_in_another_state_since_the_plan_is_not_taken(rig: Rig) -> None:
+    for name in ("revived", "stands"):
+        await rig.start(name, {"a": ()})
+    await rig.lease_one("a", "stands")
+    await rig.fail(await rig.lease_one("a", "revived"))
+    await rig.start("began", {"a": ()})
+    wanted = zart.ExecutionFilter(task_name="t", statuses=["RUNNING"])
+    operation = zart.CancelExecution()
+    plan = await rig.client.create_batch(operation, filter=wanted, validate_only=True)
+    await rig.client.retry_step("revived", "a")
+    await rig.lease_one("a", "began")
+    listed = [one.execution_id for one in await rig.client.list_executions(wanted)]
+    assert listed == ["began", "stands", "revived"]
+    created = await rig.client.create_batch(operation, filter=wanted, plan_token=plan.plan_token)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert [item.execution_id for item in items] == ["stands"]
+    assert await outcome(rig, operation, statuses=["RUNNING"]) == [("", 2)]
+
+
 async def kinds(rig: Rig, operation: Any, **conditions: Any) -> list[tuple[str, int]]:
     """Return what a plan says would become of the steps or executions that a filter matches."""
     wanted = zart.ExecutionFilter(**conditions)

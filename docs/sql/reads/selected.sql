@@ -1,24 +1,37 @@
 -- store/reads/selected.py: select_page (whole)
 -- Return what a filter selects of the next executions, ``limit`` of them at most.
 -- Locks: nothing.
--- Parameters: run_keys=$1, as_of=$2.
+-- Parameters: run_keys=$1, as_of=$2, asks_started=$3, asks_failed=$4.
 SELECT c.execution_key, c.run_key, NULL::integer
 FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
-    SELECT run_key, execution_key, listed_task, status, created_at, completed_at
+    SELECT run_key, execution_key, listed_task, run_number, status, created_at, started_at,
+        completed_at
     FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
 WHERE c.created_at <= $2::timestamptz
-    AND COALESCE(c.completed_at <= $2, true) ORDER BY u.n;
+    AND COALESCE(c.completed_at <= $2, true)
+    AND CASE WHEN $3::boolean THEN COALESCE(c.started_at <= $2, true)
+    ELSE true END
+    AND CASE WHEN $4::boolean AND c.status = 'running' THEN NOT EXISTS (
+        SELECT FROM unnest(ARRAY['retry_step', 'complete_step', 'fail_step']) k(kind)
+        CROSS JOIN LATERAL (
+            SELECT FROM zart.operations o
+            WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key) AND o.kind = k.kind
+                AND o.run_number = c.run_number AND o.created_at > $2
+                AND o.replaced->>'status' = 'failed' LIMIT 1) o)
+    ELSE true END ORDER BY u.n;
 
 -- store/reads/selected.py: select_page (steps)
 -- Return what a filter selects of the next executions, ``limit`` of them at most.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, died_from=$2, died_before=$3, error_group_id=$4, step_regex=$5,
 --   contains=$6, dead=$7, as_of=$8, running=$9, paused=$10, scheduled=$11, pending=$12,
---   completed=$13, rule_key=$14.
+--   completed=$13, rule_key=$14, asks_started=$15, asks_failed=$16.
 WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes)
 SELECT c.execution_key, c.run_key, s.step_no
 FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
-    SELECT run_key, execution_key, listed_task, status, created_at, completed_at
+    SELECT run_key, execution_key, listed_task, run_number, status, created_at, started_at,
+        completed_at
     FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
 CROSS JOIN LATERAL (
     SELECT x.step_no FROM
@@ -95,4 +108,15 @@ CROSS JOIN LATERAL (
     ) o WHERE c.status IN ('scheduled', 'running')
 ) s
 WHERE c.created_at <= $8::timestamptz
-    AND COALESCE(c.completed_at <= $8, true) ORDER BY u.n, s.step_no;
+    AND COALESCE(c.completed_at <= $8, true)
+    AND CASE WHEN $15::boolean THEN COALESCE(c.started_at <= $8, true)
+    ELSE true END
+    AND CASE WHEN $16::boolean AND c.status = 'running' THEN NOT EXISTS (
+        SELECT FROM unnest(ARRAY['retry_step', 'complete_step', 'fail_step']) k(kind)
+        CROSS JOIN LATERAL (
+            SELECT FROM zart.operations o
+            WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key) AND o.kind = k.kind
+                AND o.run_number = c.run_number AND o.created_at > $8
+                AND o.replaced->>'status' = 'failed' LIMIT 1) o)
+    ELSE true END ORDER BY u.n, s.step_no;

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from zart_server.domain.filters import ExecutionFilter
-from zart_server.domain.model import StepStatus
+from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
 from zart_server.store.reads.filtered import find_filtered, rule_key_of
 from zart_server.store.reads.fitting import (
     DEAD_THAT_FIT,
+    EXECUTION_ID,
     HELD_BY_RULE,
     HELD_PAUSED,
     NOWHERE,
@@ -46,11 +47,24 @@ def _of(table: str, condition: str, at: str) -> str:
 
 _RUNS = """
     FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
-        SELECT run_key, execution_key, listed_task, status, created_at, completed_at
+        SELECT run_key, execution_key, listed_task, run_number, status, created_at, started_at,
+            completed_at
         FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
 """
-_AS_OF = """c.created_at <= :as_of::timestamptz
-      AND COALESCE(c.completed_at <= :as_of, true)"""
+# A run has been in its state since then: it began, ended and, where it is to be RUNNING, started
+# before it; nor was it FAILED then and was made to go on since, which is on record.
+_AS_OF = f"""c.created_at <= :as_of::timestamptz
+      AND COALESCE(c.completed_at <= :as_of, true)
+      AND CASE WHEN :asks_started::boolean THEN COALESCE(c.started_at <= :as_of, true)
+          ELSE true END
+      AND CASE WHEN :asks_failed::boolean AND c.status = 'running' THEN NOT EXISTS (
+              SELECT FROM unnest(ARRAY['retry_step', 'complete_step', 'fail_step']) k(kind)
+              CROSS JOIN LATERAL (
+                  SELECT FROM zart.operations o
+                  WHERE o.execution_id = {EXECUTION_ID} AND o.kind = k.kind
+                    AND o.run_number = c.run_number AND o.created_at > :as_of
+                    AND o.replaced->>'status' = 'failed' LIMIT 1) o)
+          ELSE true END"""
 _WHOLE = Statement(f"""
     SELECT c.execution_key, c.run_key, NULL::integer {_RUNS} WHERE {_AS_OF} ORDER BY u.n
 """)
@@ -115,6 +129,9 @@ async def select_page(
     if not run_keys:
         return SelectedPage([], until)
     values: dict[str, object] = {"run_keys": run_keys, "as_of": as_of or _LATEST}
+    are_running = RunStatus.RUNNING in wanted.statuses
+    values["asks_started"] = are_running and RunStatus.SCHEDULED not in wanted.statuses
+    values["asks_failed"] = are_running and RunStatus.FAILED not in wanted.statuses
     statement = _WHOLE
     if wanted.has_step_conditions:
         statement = _STEPS
