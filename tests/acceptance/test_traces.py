@@ -46,16 +46,18 @@ def ship(ctx: zart.StepContext) -> str:
 
 
 PAGE = Path(__file__).parents[2] / "docs/tracing.md"
-SERVE, DISPATCH, START_X, STATUS_X = next(
+(SERVE, DISPATCH, START_X, STATUS_X), (GATEWAY, START_Y) = (
     block.splitlines() for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
 )
+HTTP = "127.0.0.1:8080"  # of the page
 
 
 class Traced:
-    """The server and the dispatcher of the page; they print their spans, each into its own file."""
+    """What the page runs: server, dispatcher, gateway. They print spans, each into its own file."""
 
     def __init__(self, database: str, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
         self._folder = folder
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("ZART_", "OTEL_"))},
@@ -63,10 +65,12 @@ class Traced:
             "OTEL_BSP_SCHEDULE_DELAY": "50",
             "ZART_ADDRESS": self.address,
             "ZART_DATABASE_URL": database,
+            "ZART_GATEWAY_LISTEN": self.http,
             "ZART_LISTEN": self.address,
         }
         (folder / "orders.py").write_text(TASKS)
-        self._processes = [self._begin("server", SERVE), self._begin("dispatcher", DISPATCH)]
+        lines = {"server": SERVE, "dispatcher": DISPATCH, "gateway": GATEWAY}
+        self._processes = [self._begin(name, line) for name, line in lines.items()]
 
     def _begin(self, name: str, line: str) -> subprocess.Popen[bytes]:
         with (
@@ -81,7 +85,7 @@ class Traced:
     async def run(self, line: str, **environment: str) -> str:
         """Run a command and return what it prints."""
         process = await asyncio.create_subprocess_exec(
-            "env", *shlex.split(line),
+            "env", *shlex.split(line.replace(HTTP, self.http)),
             env={**self._environment, **environment}, cwd=self._folder,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
@@ -96,7 +100,7 @@ class Traced:
 
     @property
     def spans(self) -> Spans:
-        return printed(self._folder / "server.spans", self._folder / "dispatcher.spans")
+        return printed(*self._folder.glob("*.spans"))
 
     def lines(self, of: str) -> list[dict[str, object]]:
         return [json.loads(line) for line in (self._folder / f"{of}.log").read_text().splitlines()]
@@ -127,6 +131,9 @@ async def test_an_execution_is_one_trace_from_its_caller_to_its_handlers(traced:
         await client.handle("x").run(timeout=30)
         with pytest.raises(errors.ExecutionNotFound):
             await client.get_execution("nobody")
+        await traced.run(START_Y)
+        await client.handle("y").run(timeout=30)
+        await traced.run(f"curl -s http://{HTTP}/api/v1/executions/nobody")
         await client.start("order", execution_id="untraced")
         await client.handle("untraced").run(timeout=30)
         untraced = await client.get_execution("untraced")
@@ -153,14 +160,11 @@ async def test_an_execution_is_one_trace_from_its_caller_to_its_handlers(traced:
     assert {context_of(span) for span in spans.of("order/ship")} == handlers
     assert "secret" not in str(spans.all)
 
+    check_requests_over_http(traced, spans)
+
     (restart,) = spans.of(RESTART)
     assert parent_of(restart) == ids(OPERATOR)
     assert links_of(restart) == [context_of(start)]
-    (refused,) = spans.of(
-        "zart.v1.ExecutionService/GetExecution", zart__reason="EXECUTION_NOT_FOUND"
-    )
-    assert refused["attributes"]["rpc.grpc.status_code"] == 5
-    assert refused["status"]["status_code"] == "UNSET"
     assert {span["attributes"]["rpc.grpc.status_code"] for span in spans.of(WATCH)} == {0}
 
     assert f"trace     {trace}" in status
@@ -172,6 +176,27 @@ async def test_an_execution_is_one_trace_from_its_caller_to_its_handlers(traced:
     assert {line["trace_id"] for line in told} == {trace}
     assert {"my own words", "from a thread"} < {line["event"] for line in told}
     assert any("failed: ValueError" in str(line["event"]) for line in told)
+
+
+def check_requests_over_http(traced: Traced, spans: Spans) -> None:
+    """Check that a start by HTTP is within its caller's trace, and that a refusal is no error."""
+    (request,) = spans.of("POST /api/v1/executions", http__response__status_code=200)
+    assert (parent_of(request), request["kind"]) == (ids(CALLER), "SpanKind.SERVER")
+    (started,) = [
+        span
+        for span in spans.of("zart.v1.ExecutionService/StartExecution")
+        if parent_of(span) == context_of(request)
+    ]
+    of_y = spans.of("order/charge", zart__execution_id="y")
+    assert [parent_of(span) for span in of_y] == [context_of(started)] * 2
+    lines = [line for line in traced.lines("gateway") if line.get("status") == "200"]
+    assert [line["trace_id"] for line in lines] == [CALLER.split("-")[1]]
+
+    (missing,) = spans.of("GET /api/v1/executions/{execution_id}", http__response__status_code=404)
+    refused = spans.of("zart.v1.ExecutionService/GetExecution", zart__reason="EXECUTION_NOT_FOUND")
+    assert [parent_of(span) for span in refused if span["parent_id"]] == [context_of(missing)]
+    assert [span["attributes"]["rpc.grpc.status_code"] for span in refused] == [5, 5]
+    assert {span["status"]["status_code"] for span in (missing, *refused)} == {"UNSET"}
 
 
 def test_an_exporter_that_nobody_has_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,8 +87,10 @@ def gateway(
         )
     from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
+    from zart.tracing import trace_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says()
+    trace_as_the_environment_says("zart-gateway")
     try:
         credentials = Credentials.without_token()
         settings = Settings(

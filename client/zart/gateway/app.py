@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc.aio
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry.trace import Tracer
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,14 +39,19 @@ def application(
     calls: Calls,
     settings: Settings,
     requests: OfTheGateway | None = None,
+    tracer: Tracer | None = None,
 ) -> ASGIApp:
-    """Make the application that passes requests on to ``channel``; ``requests`` counts them."""
+    """Make the application that passes requests on to ``channel``.
+
+    ``requests`` counts them; ``tracer`` makes a span of each.
+    """
     paths: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings_of(all_services()):
         paths[binding.path].append(binding)
     room = Room(settings.max_calls, _BODY_BYTES)
     routes = [
-        Route(path, Endpoint(bindings, calls, room, requests)) for path, bindings in paths.items()
+        Route(path, Endpoint(bindings, calls, room, requests, tracer))
+        for path, bindings in paths.items()
     ]
     services = {b.rpc.containing_service.full_name for found in paths.values() for b in found}
     health = health_pb2_grpc.HealthStub(channel)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from google.rpc import code_pb2
+from opentelemetry.trace import Tracer
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -24,6 +25,7 @@ from zart.gateway.headers import (
     request_id_header,
 )
 from zart.gateway.incoming import message_of
+from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of
 from zart.gateway.waiting import address_of
@@ -47,11 +49,13 @@ class Endpoint:
         calls: Calls,
         room: Room,
         requests: OfTheGateway | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._bindings = {binding.http_method: binding for binding in bindings}
         self._calls = calls
         self._room = room
         self._requests = requests
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; its place among the calls is held until its last line is written."""
@@ -75,6 +79,10 @@ class Endpoint:
         taken = Taken(self._room, address_of(request.client.host if request.client else ""))
         begun = time.monotonic()
         code = "-"
+        binding = self._bindings.get(request.method)
+        span = None
+        if self._tracer is not None and binding is not None:
+            span = begin_span(self._tracer, binding, request)
         try:
             response = await self._respond(request, taken)
             code = str(response.status_code)
@@ -88,6 +96,8 @@ class Endpoint:
             if told := valid(request.headers.get(HEADER, "")):
                 line["trace_id"] = trace_id_of(told)
             log_event(_log, logging.INFO, "call", line)
+            if span is not None:
+                end_span(span, code)
         return code
 
     async def _respond(self, request: Request, taken: Taken) -> Response:

@@ -9,12 +9,13 @@ from google.rpc import code_pb2
 from starlette.datastructures import Headers
 
 from zart.gateway.statuses import invalid, refusal
+from zart.trace_context import HEADER, current_traceparent
 
 Metadata = tuple[tuple[str, str], ...]
 # Says that a caller brought nothing, so that the server does not take the gateway's certificate
 # for the caller's.
 NOBODY: Metadata = (("authorization", ""),)
-_PASSED_ON = frozenset({"authorization", "traceparent", "tracestate", "baggage", "x-request-id"})
+_PASSED_ON = frozenset({"authorization", HEADER, "tracestate", "baggage", "x-request-id"})
 
 _VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
 
@@ -27,6 +28,9 @@ def metadata_of(headers: Headers) -> Metadata:
             if not (value.isascii() and value.isprintable()):
                 raise invalid([(name, "the header has characters other than printable ASCII")])
             found.append((name, value))
+    if within := current_traceparent():  # a span of the gateway's, which is the caller's child
+        found = [(name, value) for name, value in found if name != HEADER]
+        found.append((HEADER, within))
     return tuple(found) if "authorization" in headers else (*found, *NOBODY)
 
 

@@ -25,6 +25,7 @@ from zart.gateway.guard import check_guarded
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import Waiting
+from zart.tracing import tracer
 from zart.version import installed_version
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
         listener = open_listener(settings.listen)
         calls = Calls(channel, settings.timeout)
         requests = await stack.enter_async_context(_serving_metrics(settings.metrics_listen))
-        config = _config(settings, application(channel, calls, settings, requests))
+        config = _config(settings, application(channel, calls, settings, requests, tracer()))
         config.load()
         if certificate is not None:
             config.ssl = certificate.context
