@@ -30,9 +30,37 @@ def scopes(chance: random.Random, count: int) -> list[PauseScope]:
 
 _RULED_BY = """
     SELECT (SELECT rule_id FROM zart.pause_rules
-            WHERE rule_key = zart.pausing_rule(i, t, s, 7, 0, $4))
+            WHERE rule_key = zart.{}_rule(i, t, s, 7, 0, $4))
     FROM unnest($1::text[], $2::text[], $3::text[]) u(i, t, s)
 """
+Triple = tuple[str, str, str]
+
+
+async def ruled_by(
+    rig: Rig, kind: str, triples: list[Triple], attempt: int | None
+) -> dict[Triple, str | None]:
+    """Return the rule that the database has pause each step."""
+    columns = [list(column) for column in zip(*triples, strict=True)]
+    rows = await rig.db.fetch(_RULED_BY.format(kind), *columns, attempt)
+    return {triple: row[0] for triple, row in zip(triples, rows, strict=True)}
+
+
+async def ruled_by_settling(
+    rig: Rig, settling: set[str], triples: list[Triple], attempt: int | None
+) -> dict[Triple, str | None]:
+    """Return the same where just these rules are settling, and undo that."""
+    undone = rig.db.transaction()
+    await undone.start()
+    try:
+        await rig.db.execute("DELETE FROM zart.pause_work")
+        await rig.db.execute(
+            "INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle'"
+            " FROM zart.pause_rules WHERE rule_id = ANY($1::text[])",
+            list(settling),
+        )
+        return await ruled_by(rig, "settling", triples, attempt)
+    finally:
+        await undone.rollback()
 
 
 async def make_exempt(rig: Rig, exempt: dict[str, list[str]], let_go: set[str]) -> None:
@@ -66,21 +94,20 @@ async def test_rules_match_in_the_database_as_specified(rig: Rig) -> None:
         exempt = {rule_id: chance.sample(IDS, chance.randint(0, 2)) for rule_id, _ in rules}
         let_go = set(chance.sample([rule_id for rule_id, _ in rules], len(rules) // 4))
         await make_exempt(rig, exempt, let_go)
+        settling = set(chance.sample([rule_id for rule_id, _ in rules], len(rules) // 2))
         for attempt in (1, None):
-            rows = await rig.db.fetch(
-                _RULED_BY, *(list(column) for column in zip(*triples, strict=True)), attempt
-            )
-            for row, triple in zip(rows, triples, strict=True):
-                expected = next(
-                    (
-                        rule_id
-                        for rule_id, scope_ in rules
-                        if rule_matches(scope_, *triple, exempt[rule_id])
-                        and (attempt is None or rule_id not in let_go)
-                    ),
-                    None,
-                )
-                assert row[0] == expected, triple
+            by_all = await ruled_by(rig, "pausing", triples, attempt)
+            by_settling = await ruled_by_settling(rig, settling, triples, attempt)
+            for triple in triples:
+                expected = [
+                    rule_id
+                    for rule_id, scope_ in rules
+                    if rule_matches(scope_, *triple, exempt[rule_id])
+                    and (attempt is None or rule_id not in let_go)
+                ]
+                assert by_all[triple] == next(iter(expected), None), triple
+                of_these = [rule_id for rule_id in expected if rule_id in settling]
+                assert by_settling[triple] == next(iter(of_these), None), triple
         # Resume by a scope: just the rules whose own fields equal all that it names.
         asked = next(s for s in scopes(chance, 50) if any(equals_scope(r, s) for _, r in rules))
         resumed = await rig.client.resume(

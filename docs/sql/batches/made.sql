@@ -35,7 +35,7 @@ SELECT outcome, count(*) FROM (
             THEN 'paused' ELSE 'scheduled' END
             WHEN q.run_key IS NOT NULL THEN CASE
             WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
-            AND zart.pausing_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
+            AND zart.settling_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
                     q.step_no, q.attempt) IS NOT NULL
             THEN 'paused' ELSE 'scheduled' END
             WHEN s.status IS NOT NULL THEN 'pending' END AS step_status

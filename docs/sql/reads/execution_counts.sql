@@ -9,20 +9,21 @@ SELECT c.status,
         WHERE t.run_key = c.run_key AND true OFFSET 0) AS running,
     EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) OR EXISTS (SELECT
-                        FROM zart.held t
-                        WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
-                            SELECT FROM zart.pause_rules a
-                            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                                AND NOT EXISTS (
-                                    SELECT FROM zart.pause_exemptions x
-                                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0)
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) OR EXISTS (SELECT FROM zart.held t
+                WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
+                    SELECT FROM zart.pause_rules a
+                    WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                        AND NOT EXISTS (
+                            SELECT FROM zart.pause_exemptions x
+                            WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                                WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                            OFFSET 0)) THEN true
+                    ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0)
     AS scheduled,
     EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
@@ -32,13 +33,15 @@ SELECT c.status,
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) OR EXISTS (SELECT FROM zart.queue t
-                                WHERE t.run_key = c.run_key
-                                    AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                                            t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) AS paused,
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) OR EXISTS (SELECT FROM zart.queue t
+                        WHERE t.run_key = c.run_key
+                            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
+                                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+                            ELSE false END OFFSET 0) AS paused,
     EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'

@@ -28,9 +28,10 @@ SELECT listed_at, execution_key, run_key, CASE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $9 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -39,9 +40,10 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -50,14 +52,16 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $10 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $11::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -101,9 +105,10 @@ SELECT listed_at, execution_key, run_key, CASE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $8::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $8 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -112,9 +117,10 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -123,14 +129,16 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -173,9 +181,10 @@ SELECT listed_at, execution_key, run_key, CASE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $8::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $8 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -184,9 +193,10 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -195,14 +205,16 @@ SELECT listed_at, execution_key, run_key, CASE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $9 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $10::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -256,9 +268,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $12::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $12 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -267,9 +280,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $13::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -278,14 +292,16 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $13 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $14::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -339,9 +355,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $11::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $11 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -350,9 +367,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $12::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -361,14 +379,16 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $12 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $13::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
@@ -421,9 +441,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
         WHERE t.run_key = c.run_key AND true OFFSET 0) THEN true
     WHEN $11::boolean AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND NOT CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $11 AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND NOT CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -432,9 +453,10 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $12::boolean AND EXISTS (SELECT FROM zart.held t
         WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
@@ -443,14 +465,16 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
+                    OFFSET 0)) THEN true
+            ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL END OFFSET 0) THEN true
     WHEN $12 AND (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END OFFSET 0) THEN true
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+            ELSE false END OFFSET 0) THEN true
     WHEN $13::boolean AND EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'

@@ -51,7 +51,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                             t.run_key, t.step_no, t.attempt) END
             = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $16
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
@@ -110,7 +110,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                             t.run_key, t.step_no, t.attempt) END
             = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $16
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
@@ -170,7 +170,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                             t.run_key, t.step_no, t.attempt) END
             = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $16
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
@@ -229,7 +229,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                             t.run_key, t.step_no, t.attempt) END
             = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $16
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
@@ -289,7 +289,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
                             t.run_key, t.step_no, t.attempt) END
             = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $17
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
@@ -355,7 +355,7 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
                             t.run_key, t.step_no, t.attempt) END
             = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $17
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))

@@ -55,9 +55,10 @@ CROSS JOIN LATERAL (
         SELECT t.step_no FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND t.scheduled_at <= $8
-            AND (CASE WHEN CASE WHEN (SELECT yes FROM settling) THEN zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND (CASE WHEN CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) IS NOT NULL ELSE false END THEN $10::boolean ELSE $11::boolean END)
+                    t.run_key, t.step_no, t.attempt) IS NOT NULL
+                    ELSE false END THEN $10::boolean ELSE $11::boolean END)
         UNION ALL
         SELECT t.step_no FROM zart.held t
         WHERE t.run_key = c.run_key AND t.scheduled_at <= $8 AND (CASE WHEN CASE WHEN (EXISTS (
@@ -67,9 +68,10 @@ CROSS JOIN LATERAL (
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                         WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN true ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) IS NOT NULL END THEN $10 ELSE $11 END)
+                    OFFSET 0)) THEN true
+                ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                        t.run_key, t.step_no, t.attempt) IS NOT NULL END THEN $10 ELSE $11 END)
         UNION ALL
         SELECT t.step_no FROM zart.steps t
         WHERE t.run_key = c.run_key
@@ -101,7 +103,7 @@ CROSS JOIN LATERAL (
         SELECT t.step_no FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND t.scheduled_at <= $8
-            AND ($14 > 0 AND (SELECT yes FROM settling) AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+            AND ($14 > 0 AND (SELECT yes FROM settling) AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                     t.run_key, t.step_no, t.attempt) = $14
                     AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)

@@ -60,7 +60,7 @@ WITH run AS MATERIALIZED (
             THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name,
                     s.run_key, s.step_no, h.attempt)
             WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
-            THEN zart.pausing_rule(run.execution_id, run.task_name, q.step_name,
+            THEN zart.settling_rule(run.execution_id, run.task_name, q.step_name,
                     s.run_key, s.step_no, q.attempt) END AS key
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (

@@ -34,8 +34,11 @@ LEFT JOIN LATERAL (
                     WHERE x.rule_key = w.rule_key AND x.execution_id = e.execution_id AND x.token_until IS NULL
                     OFFSET 0))
         THEN w.rule_key
-        WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
+        WHEN w.rule_key IS NOT NULL
         THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name,
+                r.run_key, w.step_no, w.attempt)
+        WHEN (SELECT yes FROM settling)
+        THEN zart.settling_rule(e.execution_id, e.task_name, w.step_name,
                 r.run_key, w.step_no, w.attempt) END AS key
     OFFSET 0) rule ON true
 LEFT JOIN LATERAL (

@@ -16,13 +16,16 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 WORK = "EXISTS (SELECT FROM zart.pause_work WHERE work = '{}')"
-# Whether a rule withholds a queued or paused task t of the run c.
+# Whether a rule withholds a queued task t of the run c, while it settles, or a paused one.
 EXECUTION_ID = """(SELECT e.execution_id FROM zart.executions e
         WHERE e.execution_key = c.execution_key)"""
-RULED = f"""zart.pausing_rule({EXECUTION_ID}, c.listed_task, t.step_name,
-        t.run_key, t.step_no, t.attempt) IS NOT NULL"""
-QUEUED_PAUSED = f"CASE WHEN (SELECT yes FROM settling) THEN {RULED} ELSE false END"
-HELD_PAUSED = f"CASE WHEN {holds('t.rule_key', EXECUTION_ID)} THEN true ELSE {RULED} END"
+_RULE = f"""zart.{{}}_rule({EXECUTION_ID}, c.listed_task, t.step_name,
+        t.run_key, t.step_no, t.attempt)"""
+_PAUSING, _SETTLING = _RULE.format("pausing"), _RULE.format("settling")
+QUEUED_PAUSED = f"""CASE WHEN (SELECT yes FROM settling) THEN {_SETTLING} IS NOT NULL
+        ELSE false END"""
+HELD_PAUSED = f"""CASE WHEN {holds("t.rule_key", EXECUTION_ID)} THEN true
+        ELSE {_PAUSING} IS NOT NULL END"""
 
 
 def has_row(table: str, condition: str) -> str:
@@ -77,11 +80,10 @@ DEAD_THAT_FIT = f"""
 """
 _HAS_DEAD = f"EXISTS (SELECT FROM {DEAD_THAT_FIT})"
 _NAMED = "CASE WHEN :step_regex::text = '' THEN true ELSE t.step_name ~ :step_regex END"
-_RULE = RULED.removesuffix(" IS NOT NULL")
 # Whether the rule withholds a paused task t, or one that is queued still.
-HELD_BY_RULE = f"""CASE WHEN {holds("t.rule_key", EXECUTION_ID)} THEN t.rule_key ELSE {_RULE} END
+HELD_BY_RULE = f"""CASE WHEN {holds("t.rule_key", EXECUTION_ID)} THEN t.rule_key ELSE {_PAUSING} END
         = :rule_key::bigint AND {_NAMED}"""
-QUEUED_BY_RULE = f"{_RULE} = :rule_key AND {_NAMED}"
+QUEUED_BY_RULE = f"{_SETTLING} = :rule_key AND {_NAMED}"
 _HAS_WITHHELD = f"""({has_row("held", HELD_BY_RULE)}
     OR (SELECT yes FROM settling) AND {has_row("queue", QUEUED_BY_RULE)})"""
 # What is asked of an execution and of one of its steps, but for steps in a certain state.

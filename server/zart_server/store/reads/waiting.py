@@ -43,8 +43,11 @@ async def execution_waits(connection: Connection, run_keys: Sequence[int]) -> di
             SELECT CASE
                 WHEN w.rule_key IS NOT NULL AND {holds("w.rule_key", "e.execution_id")}
                 THEN w.rule_key
-                WHEN w.rule_key IS NOT NULL OR (SELECT yes FROM settling)
+                WHEN w.rule_key IS NOT NULL
                 THEN zart.pausing_rule(e.execution_id, e.task_name, w.step_name,
+                    r.run_key, w.step_no, w.attempt)
+                WHEN (SELECT yes FROM settling)
+                THEN zart.settling_rule(e.execution_id, e.task_name, w.step_name,
                     r.run_key, w.step_no, w.attempt) END AS key
             OFFSET 0) rule ON true
         LEFT JOIN LATERAL (
