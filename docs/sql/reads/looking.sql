@@ -420,7 +420,7 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
                             t.run_key, t.step_no, t.attempt) END
             = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
+                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                         t.run_key, t.step_no, t.attempt) = $17
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
