@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 
+import pytest
 from batching import dead_steps, until_batch
 from rig import Rig
 
@@ -47,3 +49,19 @@ async def test_a_canary_is_resumed(rig: Rig, zart_server: ServerUnderTest) -> No
     assert await run(zart_server, "batch", "update", batch.batch_id, "--rate", "100/s") == 0
     assert await run(zart_server, "batch", "resume", batch.batch_id) == 0
     await until_batch(rig.client, batch.batch_id, "COMPLETED")
+
+
+async def test_what_is_refused_is_told_by_its_option(
+    zart_server: ServerUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {
+        "retry-step --step a --step-status paused": "--step-status: is to be DEAD",
+        "retry-step --error-group none": "--error-group: is no",
+        "retry-step --task-name t --max-attempts 1000001": "--max-attempts: is 1000001",
+        "fail-step --step a --message ' '": "--message: is empty",
+        "restart --started-by ann": "--created-after: is needed",
+        "rerun --status failed --rerun ' ,' --rate 200000": "--rate: is 200000",
+    }
+    for line, told in refused.items():
+        assert await run(zart_server, "batch", *shlex.split(line), "--yes") == 1
+        assert f"zart: {told}" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from batching import check_totals, dead_steps, fail_all, start_many, until_batch
@@ -145,3 +146,20 @@ async def test_a_completed_one_cannot_be_cancelled(rig: Rig) -> None:
         await rig.client.cancel_batch(created.batch_id)
     with pytest.raises(errors.BatchNotFound):
         await rig.client.cancel_batch("ba-none")
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, {"rate_per_second"}),
+        ({"rate_per_second": 0}, {"rate_per_second"}),
+        ({"max_failures": 0}, {"max_failures"}),
+    ],
+)
+async def test_an_update_is_told_what_is_wrong_with_it(
+    rig: Rig, change: dict[str, Any], wrong: set[str]
+) -> None:
+    with pytest.raises(errors.InvalidField) as refused:
+        await rig.client.update_batch("ba-none", **change)
+    assert refused.value.fields.keys() == wrong
+    assert "also wrong" not in refused.value.message

@@ -184,13 +184,14 @@ def rerun(
     session: Session,
     wanted: ExecutionFilter,
     force: Annotated[
-        list[str] | None, typer.Option("--force", metavar="STEP", help="Runs again in any case.")
+        list[str] | None, typer.Option("--rerun", metavar="a,b", help="Steps to run again.")
     ] = None,
     preserve: Annotated[
-        list[str] | None, typer.Option("--preserve", metavar="STEP", help="Keeps its result.")
+        list[str] | None,
+        typer.Option("--preserve", metavar="c", help="Completed dependants to keep."),
     ] = None,
-    downstream: Annotated[
-        bool, typer.Option("--downstream", help="And what depends on what runs again.")
+    include_downstream: Annotated[
+        bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
     ] = False,
     if_running: IfRunning = "fail",
     accept_in_doubt: InDoubt = False,
@@ -202,7 +203,11 @@ def rerun(
 ) -> None:
     """Rerun the executions that a filter matches."""
     operation = Rerun(
-        names_of(force), names_of(preserve), downstream, _choice(if_running), accept_in_doubt
+        names_of(force),
+        names_of(preserve),
+        include_downstream,
+        _choice(if_running),
+        accept_in_doubt,
     )
     _create(session, operation, locals())
 

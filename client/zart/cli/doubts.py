@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from zart.calls.doubts import list_in_doubt, resolve_in_doubt
 from zart.calls.filters import ExecutionFilter
 from zart.cli import render
-from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads
+from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads_filtered
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import time_of
@@ -33,27 +34,23 @@ _FINDINGS = ("happened", "did-not-happen")
 
 
 @app.command("in-doubt", epilog=example("in-doubt --task-name order --step 'charge-*'"))
-@reads
+@reads_filtered
 def in_doubt(
     session: Session,
-    task_name: Annotated[str, typer.Option("--task-name", help="Only of this task.")] = "",
-    step: Annotated[str, typer.Option("--step", help="Step names: a glob, 'send-*'.")] = "",
-    prefix: Annotated[
-        str, typer.Option("--prefix", help="Only of executions whose id begins so.")
-    ] = "",
+    wanted: ExecutionFilter,
     since: Annotated[
         str | None,
-        typer.Option("--since", help="Only those of this age, or since then.", metavar="AGE|TIME"),
+        typer.Option("--since", help="As --dead-after: when they ended.", metavar="TIME|AGE"),
     ] = None,
     limit: Limit = 0,
 ) -> None:
-    """List the attempts that may have had their effect, though nobody reported it."""
-    chosen = ExecutionFilter(
-        task_name=task_name,
-        step_pattern=step,
-        execution_id_prefix=prefix,
-        dead_after=time_of(since, "--since"),
-    )
+    """List the attempts that may have had their effect, though nobody reported it.
+
+    The filter's times of deaths are of the ends of attempts, also where their step is not dead.
+    """
+    if since is not None and wanted.dead_after is not None:
+        raise typer.BadParameter("give --since or --dead-after", param_hint="--since")
+    chosen = wanted if since is None else replace(wanted, dead_after=time_of(since, "--since"))
     call = list_in_doubt(chosen)
     session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
 

@@ -29,6 +29,8 @@ PARAMETERS = {
     "step_statuses": "step_status",
     "validate_only": "dry_run",
 }
+# What a field of a batch stands in, where a command has an option for the field itself.
+_OF_BATCH = re.compile(r"selection\.(?=filter\.)|operation\.[a-z_]+\.")
 _OF_FILTER = "filter."
 # Fields of a filter that are called as another option is.
 _IN_FILTERS = {"batch_id": "of_batch", "rule_id": "of_rule", "triggered_by": "started_by"}
@@ -46,6 +48,7 @@ def in_flags(text: str, shown: Mapping[str, str]) -> str:
 
 def field_in_flags(path: str, shown: Mapping[str, str]) -> str:
     """Write the path of a field, such as ``preserve[0]``, as its option."""
+    path = _OF_BATCH.sub("", path, count=1)
     if path.startswith(_OF_FILTER):
         path = path.removeprefix(_OF_FILTER)
         path = _IN_FILTERS.get(path, path)

@@ -98,9 +98,8 @@ def update_batch(request: pb.UpdateBatchRequest) -> UpdateBatch:
             unpaced=request.unpaced,
             any_failures=request.any_failures,
         )
-        changes = command.rate_per_second, command.max_failures
         is_any = command.unpaced or command.any_failures
-        if changes == (None, None) and not is_any:
+        if not (is_any or has(request, "rate_per_second") or has(request, "max_failures")):
             check.fail("rate_per_second", "nothing is to be changed: set it, or max_failures")
     return command
 

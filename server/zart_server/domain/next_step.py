@@ -63,7 +63,7 @@ def _complete(run: KnownRun, step: KnownStep, sentence: str, result: str) -> Nex
 
 
 def _look_at_doubt(run: KnownRun, sentence: str) -> Next:
-    return Next(sentence, ("zart", "in-doubt", f"--prefix={run.execution_id}"))
+    return Next(sentence, ("zart", "in-doubt", f"--id-prefix={run.execution_id}"))
 
 
 def _dead(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
