@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-GIVE_UP = 60.0  # seconds
+GIVE_UP = 120.0  # seconds
 _MOMENT = 0.02
 
 

@@ -28,6 +28,15 @@ WITH died AS MATERIALIZED (
 )
 SELECT;
 
+-- store/dead_steps.py: has_untold
+-- Return whether there is a dead step of which nobody has told the kind of its error.
+-- Locks: nothing.
+SELECT true
+FROM zart.dead_steps
+WHERE group_key IS NULL
+    AND step_no >= 0
+ORDER BY step_no LIMIT 1;
+
 -- store/dead_steps.py: find_untold
 -- Return dead steps of which nobody has told the kind of their error, and lock them.
 -- Locks: dead_steps, passing over locked rows.

@@ -84,7 +84,8 @@ async def test_refused_items_pause_it(rig: Rig) -> None:
 
 
 async def test_steps_dead_again_pause_it(rig: Rig) -> None:
-    await dead_steps(rig.client, 60)
+    # So many that it takes two minutes: it is not to be over before a slow machine has failed five.
+    await dead_steps(rig.client, 1200)
     created = await rig.client.create_batch(
         zart.RetryStep(), everything=True, rate_per_second=10, max_failures=5
     )

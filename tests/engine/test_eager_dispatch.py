@@ -6,13 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import Counter
 from rig import CHAIN, DIAMOND, Rig, eventually
+from waiting import until
 
 import zart
 from zart.models import LeasedTask
 from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+from zart_server.api.call_metrics import calls
+
+
+def value_of(counter: Counter) -> float:
+    """Return what a counter without labels left has counted."""
+    [metric] = counter.collect()
+    return next(s.value for s in metric.samples if s.name.endswith("_total"))
 
 
 def wish(**fields: Any) -> pb.LeaseNext:
@@ -156,8 +165,12 @@ async def test_what_cannot_be_delivered_is_given_back(rig: Rig) -> None:
     async with rig.locked("SELECT FROM zart.runs FOR NO KEY UPDATE"):
         reporting = asyncio.create_task(report(rig, task))
         await rig.until_waiting()
+        ended = calls("/zart.v1.DispatchService/ReportTasks", "CANCELLED", "")
+        before = value_of(ended)
         reporting.cancel()
         await asyncio.gather(reporting, return_exceptions=True)
+        # The server knows, too: else it delivers to nobody, and finds out by the lease's end.
+        await until(lambda: value_of(ended) > before)
 
     async def is_free() -> bool:
         return (await rig.statuses())["b"] == "SCHEDULED"

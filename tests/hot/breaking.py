@@ -18,6 +18,7 @@ from zart_server.store.breaking.counts import (
     find_counting_ratios,
     find_failed,
     find_reached,
+    has_breakers,
     purge_counts,
     read_error,
     take_look,
@@ -75,6 +76,7 @@ async def finding_who_counts(tx: Explained) -> None:
     assert len(await find_counting(tx.tx, [f"b-{n}" for n in range(5)])) == 5
     assert len(await find_counting_ratios(tx.tx)) == 20
     await take_look(tx.tx)
+    assert await has_breakers(tx.tx)
 
 
 # Whatever is counted is looked at once a minute.

@@ -14,7 +14,7 @@ from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.errors import FilterTooBroad
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
-from zart_server.store.dead_steps import Death, find_untold, tell_kinds
+from zart_server.store.dead_steps import Death, find_untold, has_untold, tell_kinds
 from zart_server.store.reads.error_groups import list_error_groups
 from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.filtered import find_filtered
@@ -102,6 +102,7 @@ async def selecting_steps_by_their_states(tx: Explained) -> None:
 @scenario()
 async def telling_untold_deaths(tx: Explained) -> None:
     await tx.sql.execute("UPDATE zart.dead_steps SET group_key = NULL WHERE run_key <= 10000")
+    assert await has_untold(tx.tx)
     untold = await find_untold(tx.tx, BATCH)
     assert len(untold) == BATCH
     kind = ErrorKind.of("many", "b", untold[0].error)

@@ -1,3 +1,8 @@
+-- store/breaking/counts.py: has_breakers
+-- Return whether there is any breaker, in whatever state.
+-- Locks: nothing.
+SELECT EXISTS (SELECT FROM zart.breakers);
+
 -- store/breaking/counts.py: take_look
 -- Return since when attempts are to be looked for; None: there is nothing to look for now.
 -- Locks: breaker_looks.

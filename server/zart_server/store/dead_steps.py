@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.model import StepError
 from zart_server.store.arrays import Distinct, numbers
-from zart_server.store.connection import Tx
+from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_from_json
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
@@ -115,6 +115,16 @@ _TELL = Statement(
     """,
     locks=("dead_steps, which the caller has locked",),
 )
+
+
+async def has_untold(connection: Connection) -> bool:
+    """Return whether there is a dead step of which nobody has told the kind of its error."""
+    # In the order of the index, which PostgreSQL uses then whatever it believes of the table.
+    found = await connection.fetchval(
+        "SELECT true FROM zart.dead_steps WHERE group_key IS NULL AND step_no >= 0"
+        " ORDER BY step_no LIMIT 1"
+    )
+    return bool(found)
 
 
 async def find_untold(tx: Tx, most: int) -> list[UntoldDeath]:

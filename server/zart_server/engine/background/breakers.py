@@ -1,6 +1,7 @@
 """Opens breakers, and lets their steps try: looks each half second, whichever server it is.
 
 What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
+Without any breaker a look is one statement.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from zart_server.store.breaking.counts import (
     find_counting_ratios,
     find_failed,
     find_reached,
+    has_breakers,
     purge_counts,
     read_error,
     take_look,
@@ -58,6 +60,22 @@ class Breakers(BackgroundLoop):
         self._next_purge = 0.0
 
     async def turn(self) -> float:
+        """Look after what breakers there are."""
+        async with self._db.autocommit() as connection:
+            is_any = await has_breakers(connection)
+        if is_any:
+            await self._look_after()
+        else:
+            self._completions.ask(())
+            self._completions.take()  # what was counted for breakers that are no more
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_purge:
+            self._next_purge = now + _PURGE_EVERY
+            async with self._db.autocommit() as connection:
+                await purge_counts(connection)
+        return _TICK
+
+    async def _look_after(self) -> None:
         """Tell what this server counted, look for what ended badly, and open what is to open."""
         await self._tell_completed()
         for reached, error in await self._look():
@@ -69,12 +87,6 @@ class Breakers(BackgroundLoop):
             due = await find_due(connection)
         for breaker in due:
             await self._probe(breaker)
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_purge:
-            self._next_purge = now + _PURGE_EVERY
-            async with self._db.autocommit() as connection:
-                await purge_counts(connection)
-        return _TICK
 
     async def _probe(self, breaker: DueBreaker) -> None:
         """Have steps of a breaker try, or see what became of those that did."""

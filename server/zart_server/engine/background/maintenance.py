@@ -38,7 +38,7 @@ _SHORTEST = 0.01
 _BEHIND = 0.05  # seconds between two looks while more leases have expired than one ends
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
-_UNTOLD_EVERY = 1.0
+_UNTOLD_EVERY = 2.0
 _UNTOLD_PIECES = 20
 _PURGE_EVERY = 60.0
 _PURGE = 5_000
@@ -158,8 +158,8 @@ class Maintenance(BackgroundLoop):
         self._noted = {name: at for name, at in self._noted.items() if now - at < _ASKED_EVERY}
         if asked <= self._noted.keys():
             return
-        async with self._db.transaction() as tx:
-            await touch_asked(tx, asked)  # all of them, so that they stay together
+        async with self._db.autocommit() as connection:
+            await touch_asked(connection, asked)  # all of them, so that they stay together
         self._dispatch.asked -= asked
         self._noted = dict.fromkeys(asked, now)
 

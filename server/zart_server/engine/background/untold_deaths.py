@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.store.db import Database
-from zart_server.store.dead_steps import Death, find_untold, tell_kinds
+from zart_server.store.dead_steps import Death, find_untold, has_untold, tell_kinds
 from zart_server.store.definitions import find_definitions
 
 _PIECE = 500
@@ -12,7 +12,10 @@ _PIECE = 500
 
 async def tell_untold_deaths(db: Database) -> bool:
     """Tell some, in a transaction of its own; return whether there may be more."""
-    async with db.transaction() as tx:
+    async with db.autocommit() as connection:
+        if not await has_untold(connection):
+            return False
+        tx = await connection.begin()
         untold = await find_untold(tx, _PIECE)
         if not untold:
             return False

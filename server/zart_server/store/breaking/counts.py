@@ -64,6 +64,12 @@ class Reached(NamedTuple):
 FailedCounts = Mapping[tuple[int, int, datetime], int]  # by breaker key, generation and second
 CompletedCounts = Mapping[tuple[int, int], int]  # by breaker key and generation
 
+
+async def has_breakers(connection: Connection) -> bool:
+    """Return whether there is any breaker, in whatever state."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM zart.breakers)"))
+
+
 _TAKE_LOOK = f"""
     WITH last AS MATERIALIZED (
         SELECT looked_at FROM zart.breaker_looks
