@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 
 from zart.calls.audit import list_operations
 from zart.calls.call import Call, ListCall
-from zart.calls.changes import list_runs
 from zart.calls.execution import get_execution, get_step
+from zart.v1.execution_service_pb2 import GetExecutionResponse
 
 _PAGE = 1000
 Script: TypeAlias = Generator[Call[Any], Any, str]
@@ -25,28 +25,34 @@ Script: TypeAlias = Generator[Call[Any], Any, str]
 def exporting(execution_id: str) -> Script:
     """Yield the calls that an export of one execution takes; return its line.
 
-    Results and inputs that an answer left out, since they are large, are read one by one.
+    That is one for each run, the current one first, whose number is the last; and one for the
+    operations. Results and inputs that an answer left out, being large, are read one by one.
     """
-    runs: list[dict[str, Any]] = []
-    execution: Message | None = None
-    for run in (yield from _items(list_runs(execution_id, page_size=_PAGE), "runs")):
-        number = run.run_number
+    current = yield get_execution(execution_id)
+    execution, last = current.execution, current.run.run_number
+    runs = [(yield from _run(current))]
+    for number in range(last):
         state = yield get_execution(execution_id, run_number=number)
-        execution = state.execution
-        steps = []
-        for step in state.steps:
-            found = step
-            if step.result_omitted or step.input_omitted:
-                answer = yield get_step(execution_id, step.step_name, run_number=number)
-                found = answer.step
-            steps.append(_parts(found))
-        runs.append({**_parts(state.run), "steps": steps})
+        runs.insert(number, (yield from _run(state)))
     operations = yield from _items(
         list_operations(execution_id=execution_id, page_size=_PAGE), "operations"
     )
-    whole = {} if execution is None else _parts(execution)
+    whole = _parts(execution)
     line = {**whole, "runs": runs, "operations": [_parts(each) for each in operations]}
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+
+
+def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any]]:
+    """Return a run with its steps."""
+    run = state.run
+    steps = []
+    for step in state.steps:
+        found = step
+        if step.result_omitted or step.input_omitted:
+            answer = yield get_step(run.execution_id, step.step_name, run_number=run.run_number)
+            found = answer.step
+        steps.append(_parts(found))
+    return {**_parts(run), "steps": steps}
 
 
 def _items(call: ListCall[Any], field: str) -> Generator[Call[Any], Any, list[Any]]:

@@ -6,11 +6,12 @@ import asyncio
 import json
 
 import pytest
-from rig import Rig
+from rig import Rig, eventually
 from terminal import zart_command
 
 import zart
 from zart import errors
+from zart.exporting import exporting
 from zart.testing.server import ServerUnderTest
 
 LONG = 900_000  # of a result
@@ -23,9 +24,16 @@ async def test_a_line_has_all_of_it(rig: Rig, zart_server: ServerUnderTest) -> N
     await rig.complete(*await rig.lease(6, wait=5), result="r" * LONG)
     await rig.work(fail=["b"])
     await rig.client.rerun("x", inputs={"b": 7}, reason="another try")
-    line = await rig.client.export_execution("x")
+    line = ""
     with zart.connect_sync(zart_server.address) as client:
-        assert await asyncio.to_thread(client.export_execution, "x") == line
+
+        async def are_alike() -> bool:
+            """Compare what both clients export: what a step waits for is told a moment later."""
+            nonlocal line
+            line = await rig.client.export_execution("x")
+            return await asyncio.to_thread(client.export_execution, "x") == line
+
+        await eventually(are_alike)
     assert "\n" not in line
     found = json.loads(line)
     assert (found["executionId"], found["taskName"]) == ("x", "t")
@@ -45,6 +53,23 @@ async def test_a_line_has_all_of_it(rig: Rig, zart_server: ServerUnderTest) -> N
     ]  # fmt: skip
     with pytest.raises(errors.ExecutionNotFound):
         await rig.client.export_execution("nobody")
+
+
+async def test_it_takes_a_call_for_each_run_and_one_for_the_operations(rig: Rig) -> None:
+    await rig.start("x", {"a": ()})
+    for runs in (1, 2, 3):
+        script, called, answer = exporting("x"), [], None
+        try:
+            while True:
+                call = script.send(answer)
+                called.append(call.method.name)
+                answer = await rig.client.send_raw(call)
+        except StopIteration as done:
+            found = json.loads(done.value)
+        assert called == [*["GetExecution"] * runs, "ListOperations"]
+        assert [run["runNumber"] for run in found["runs"]] == list(range(runs))
+        assert found["currentRunNumber"] == runs - 1
+        await rig.client.restart("x")
 
 
 async def test_the_command_prints_a_line_each(
