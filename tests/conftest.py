@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from issuing import Connect, TokenFile
 from rig import Rig
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
@@ -40,7 +41,7 @@ def log_as_before() -> Iterator[None]:
 async def client(zart_server: ServerUnderTest) -> AsyncIterator[zart.Client]:
     """A client of the server, each of whose starts is a call, as tests of the server expect."""
     async with zart.connect(
-        zart_server.address, triggered_by="tester", group_starts=False
+        zart_server.address, triggered_by="tester", group_starts=False, timeout=GIVE_UP
     ) as connected:
         yield connected
 

@@ -15,7 +15,7 @@ import pytest
 from acceptance.cutting import Cutter
 from between import Between
 from dispatching import dispatching
-from waiting import for_ever, until
+from waiting import eventually, for_ever, until
 
 import zart
 from zart.channel import aio_channel, keepalive_of, options
@@ -124,8 +124,12 @@ async def test_a_server_that_is_cut_off_is_noticed_while_a_call_is_open() -> Non
             await asyncio.wait_for(open_call(channel), 60)
         assert time.monotonic() - begun < 10
         await channel.close()
-        cutter.cut()
-        await until(lambda: not cutter._writers)
+
+        async def all_are_cut() -> bool:
+            cutter.cut()  # also what the channel began anew before it was closed
+            return not cutter._writers
+
+        await eventually(all_are_cut)
 
 
 def test_the_environment_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ async def test_it_is_followed_to_its_end(
 async def test_ctrl_c_leaves_it_going_and_says_so(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
-    following = Following(zart_server.address, *resuming(rule_id, "0.1/s"))
+    following = Following(zart_server.address, *resuming(rule_id, "0.01/s"))
     await following.sees(" left")
     following.interrupt()
     code, seen = await following.ends()
@@ -109,7 +109,7 @@ async def test_ctrl_c_leaves_it_going_and_says_so(
 async def test_it_ends_where_somebody_stops_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
-    following = Following(zart_server.address, *resuming(rule_id, "0.1/s"))
+    following = Following(zart_server.address, *resuming(rule_id, "0.01/s"))
     await following.sees(" left")
     await rig.client.stop_release(rule_id)
     code, seen = await following.ends()
@@ -120,9 +120,9 @@ async def test_it_ends_where_somebody_stops_it(
 async def test_a_script_does_not_wait_for_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--address", zart_server.address, *resuming(rule_id, "0.1/s")]
+    words = ["--address", zart_server.address, *resuming(rule_id, "0.01/s")]
     printed = await asyncio.to_thread(zart_command, monkeypatch, words)
     assert printed.code == 0
-    assert printed.out == f"releases  {STEPS} steps at 0.1/s\n"
+    assert printed.out == f"releases  {STEPS} steps at 0.01/s\n"
     [rule] = await rig.client.list_pause_rules()
     assert rule.status == "RELEASING"
