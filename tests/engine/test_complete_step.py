@@ -101,6 +101,8 @@ async def test_a_step_in_flight_is_completed_only_with_fence(rig: Rig) -> None:
     ].extended
     step = await rig.client.get_step("x", "a")
     assert step.result == "by hand"
+    with pytest.raises(errors.StepChanged):  # told before that it is COMPLETED
+        await rig.client.complete_step("x", "a", "again", expected_attempt=1)
     assert [(a.attempt, a.status.value) for a in step.attempts] == [
         (1, "ABANDONED"),
         (2, "COMPLETED"),

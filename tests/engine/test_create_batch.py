@@ -103,14 +103,16 @@ async def test_what_is_refused_says_why(rig: Rig) -> None:
 
 
 async def test_an_item_that_has_changed_is_refused(rig: Rig) -> None:
-    await dead_steps(rig.client, 4)
+    await dead_steps(rig.client, 5)
     created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
     await rig.client.pause_batch(created.batch_id)
     done = await rig.client.list_batch_items(created.batch_id, statuses=["DONE"])
-    names = sorted({f"x-{n}" for n in range(4)} - {i.execution_id for i in done})
+    names = sorted({f"x-{n}" for n in range(5)} - {i.execution_id for i in done})
     await rig.client.restart(names[0])  # another run
     await rig.client.retry_step(names[1], "a")  # another attempt, dead again
     await fail_all(rig.client)
+    await rig.client.retry_step(names[3], "a")  # another attempt, in flight
+    assert len(await rig.lease()) == 1
     await rig.client.retry_step(names[2], "a")  # not dead any more
     await rig.client.update_batch(created.batch_id, rate_per_second=None)
     await rig.client.resume_batch(created.batch_id)
@@ -120,6 +122,7 @@ async def test_an_item_that_has_changed_is_refused(rig: Rig) -> None:
         names[0]: "RUN_CHANGED",
         names[1]: "STEP_CHANGED",
         names[2]: "STEP_NOT_DEAD",
+        names[3]: "STEP_CHANGED",
     }
     await check_totals(rig.db, created.batch_id)
 

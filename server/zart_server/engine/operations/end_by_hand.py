@@ -168,12 +168,12 @@ def _check_doable(item: _Meant, before: StandingStep, *, is_doubted: bool) -> No
     command, run_id = item.command, item.current.run_id
     if item.current.run.status is RunStatus.CANCELLED:
         raise RunFinished(run_id, RunStatus.CANCELLED)
+    if command.expected_attempt not in (None, before.attempt):
+        raise StepChanged(run_id, command.step_name, command.expected_attempt or 0, before.attempt)
     is_over = before.status in (StepStatus.COMPLETED, StepStatus.CANCELLED)
     is_dead = before.status is StepStatus.DEAD and not is_doubted
     if is_over or (is_dead and not isinstance(command, CompleteStep)):
         raise StepFinished(run_id, command.step_name, before.status)
-    if command.expected_attempt not in (None, before.attempt):
-        raise StepChanged(run_id, command.step_name, command.expected_attempt or 0, before.attempt)
     if before.status is StepStatus.RUNNING and not command.fence:
         raise StepRunning(run_id, command.step_name, before.attempt, before.dispatcher_id)
 

@@ -178,7 +178,7 @@ def _not_revived(item: _Dead, now: Step) -> ZartError:
         item.command.step_name,
         item.command.expected_attempt,
     )
-    if now.status is StepStatus.DEAD and expected is not None:
+    if expected is not None and expected != now.attempt:
         return StepChanged(run_id, name, expected, now.attempt)
     return StepNotDead(run_id, name, now.status)
 
