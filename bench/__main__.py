@@ -15,6 +15,7 @@ MEASUREMENTS = (
     "drain",
     "flat",
     "start",
+    "callers",
     "latency",
     "admin",
     "pause",

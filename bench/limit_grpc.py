@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
 import grpc
@@ -43,22 +44,29 @@ async def _many(request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
     ).SerializeToString()
 
 
-async def rates(seconds: float) -> dict[str, float]:
-    """Return unary calls per second, and items per second in messages of a hundred."""
+@contextlib.contextmanager
+def echoing() -> Iterator[str]:
+    """Run the echo in a process of its own; gives its address."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", __name__, str(port)], cwd=ROOT)
     try:
         await_listening(port)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def rates(seconds: float) -> dict[str, float]:
+    """Return unary calls per second, and items per second in messages of a hundred."""
+    with echoing() as address:
+        async with grpc.aio.insecure_channel(address) as channel:
             one: _Method = channel.unary_unary("/echo/one")
             many: _Method = channel.unary_unary("/echo/many")
             return {
                 "unary_per_second": await _rate(lambda: one(b"x" * 40), seconds),
                 "items_per_second": ITEMS * await _rate(lambda: _ask_many(many), seconds),
             }
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def _ask_many(many: _Method) -> None:
