@@ -20,6 +20,7 @@ from zart.version import installed_version
 from zart_server.api.access import AccessControl
 from zart_server.api.attempted import refusal_of
 from zart_server.api.audit_trail import AuditTrail
+from zart_server.api.batch_spans import spans_of_items
 from zart_server.api.dispatch import DispatchServicer
 from zart_server.api.health import Health
 from zart_server.api.interceptor import CallInterceptor
@@ -108,6 +109,7 @@ async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIter
     for_mutations, for_reports, for_reads = places_of(settings.pool_size)
     tally = Tally(settings.metrics_tasks)
     runtime = Runtime(db, WaitingRoom(for_reports), refusal_of, tally, settings.kept)
+    runtime.batches.on_done = spans_of_items(db, tracer())
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None

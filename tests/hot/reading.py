@@ -14,6 +14,7 @@ from zart_server.store.reads.executions import (
     get_executions,
     get_step,
 )
+from zart_server.store.reads.traces import find_traceparents
 from zart_server.store.reads.watched import run_digests
 
 SOME = range(MANY - 10, MANY + 10)
@@ -43,6 +44,7 @@ async def reading_what_is_watched(tx: Explained) -> None:
     keys = [view.run_key for view in views if isinstance(view, ExecutionView)]
     assert len(await run_digests(tx.tx, keys)) == len(SOME)
     assert len(await find_executions(tx.tx, names)) == len(SOME)
+    assert await find_traceparents(tx.tx, names) == {}
 
 
 @scenario(100)

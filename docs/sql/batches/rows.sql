@@ -4,7 +4,7 @@
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, statement_timestamp() AS now
+    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
 FROM zart.batches
 WHERE batch_id = ANY($1::text[]);
 
@@ -14,7 +14,7 @@ WHERE batch_id = ANY($1::text[]);
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, statement_timestamp() AS now
+    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
 FROM zart.batches
 WHERE batch_key = $1;
 
@@ -36,7 +36,8 @@ SELECT b.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
     SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
         prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
         canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-        created_at, started_at, completed_at, statement_timestamp() AS now FROM zart.batches
+        created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
+    FROM zart.batches
     WHERE (batches.status, batch_key) < (s.status, $2::bigint)
         AND batches.status = s.status
     ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b
@@ -46,9 +47,12 @@ ORDER BY batch_key DESC LIMIT $3;
 -- Insert a batch without items.
 -- Locks: nothing.
 -- Parameters: batch_id=$1, operation=$2, selection=$3, execution_ids=$4, as_of=$5, rate=$6,
---   canary=$7, max_failures=$8, created_by=$9, principal=$10, reason=$11, incident=$12.
+--   canary=$7, max_failures=$8, created_by=$9, principal=$10, reason=$11, incident=$12,
+--   traceparent=$13.
 INSERT INTO zart.batches (batch_id, operation, selection, execution_ids, as_of,
-        rate_per_second, canary, canary_left, max_failures, created_by, principal, reason, incident)
+        rate_per_second, canary, canary_left, max_failures, created_by, principal, reason, incident,
+        traceparent)
 VALUES ($1, $2::text::json, $3::text::json, $4::text[],
         COALESCE($5::timestamptz, statement_timestamp()), $6, $7::integer,
-        $7::integer, $8, $9, $10, $11, $12);
+        $7::integer, $8, $9, $10, $11, $12,
+        $13);

@@ -22,7 +22,7 @@ SELECT FROM zart.batches WHERE batch_key = $1 FOR NO KEY UPDATE;
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
+    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
             EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8) END AS left
 FROM zart.batches
 WHERE batch_key = $1

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from zart.v1 import admin_service_pb2, batch_pb2, filter_pb2
 from zart.v1 import batch_service_pb2 as pb
+from zart_server.api import call_trace
 from zart_server.api.checks import Checks
 from zart_server.api.decode_admin import IF_RUNNING, UNTIL
 from zart_server.api.decode_by_hand import result_of
@@ -73,6 +74,7 @@ def create_batch(request: pb.CreateBatchRequest) -> CreateBatch:
                 check(optional_number, request, "max_failures", 1, MOST_ITEMS),
             ),
             planning=check(planning_of, request),
+            traceparent=call_trace.traceparent(),
         )
     wanted = command.selection.filter
     is_by_hand = command.operation.kind in (BatchKind.COMPLETE_STEP, BatchKind.FAIL_STEP)

@@ -258,12 +258,13 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class CreateBatch:
-    """Asks for a new batch."""
+    """Asks for a new batch. ``traceparent``: the trace that its caller told, if any."""
 
     operation: BatchOperation
     selection: Selection
     pace: Pace
     planning: Planning = NO_PLAN
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from zart.tracing import remote
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.domain.errors import ZartError
 from zart_server.store.db import Database
-from zart_server.store.reads.traces import find_traceparent
+from zart_server.store.reads.traces import find_traceparents
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 0.25  # seconds that the answer waits: who asked has it done already
@@ -33,7 +33,7 @@ async def link_to_execution(db: Database, request: Message) -> None:
         return
     try:
         async with asyncio.timeout(_PATIENCE), db.autocommit() as connection:
-            found = await find_traceparent(connection, execution_id)
+            found = (await find_traceparents(connection, [execution_id])).get(execution_id)
     except (ZartError, TimeoutError) as error:
         _log.warning("a call is not linked to its execution's trace: %s", type(error).__name__)
         return

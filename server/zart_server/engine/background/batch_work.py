@@ -6,10 +6,11 @@ dies, each item is done once or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from zart_server.domain.batches import Batch, BatchPauseCause, BatchStatus
+from zart_server.domain.batches import Batch, BatchKind, BatchPauseCause, BatchStatus
 from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
 from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
@@ -33,12 +34,28 @@ from zart_server.store.operation_attempts import record_attempts
 Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
 
 
+class DoneItems(NamedTuple):
+    """The items of a batch that a piece is over with, and the trace that the batch belongs to.
+
+    ``begun_ns``: when the piece began, in nanoseconds since 1970.
+    """
+
+    batch_id: str
+    kind: BatchKind
+    traceparent: str
+    begun_ns: int
+    results: Sequence[Result]
+
+
+OnDone: TypeAlias = Callable[[DoneItems], Awaitable[None]]
+
+
 class Progress(NamedTuple):
     """What a piece came to. ``wait`` is for how long to leave the batch alone, in seconds.
 
     ``last_item`` is the one after which the next piece begins, 0: it was the end; ``left`` how many
     items are to be tried again, since others had locked their executions; ``is_over``: nothing is
-    left to do before somebody acts.
+    left to do before somebody acts; ``traced``: what is over, if the batch belongs to a trace.
     """
 
     passed: int = 0
@@ -47,6 +64,7 @@ class Progress(NamedTuple):
     wait: float = 0.0
     is_over: bool = False
     is_preparing: bool = False
+    traced: DoneItems | None = None
 
 
 class Asked(NamedTuple):
@@ -132,6 +150,7 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: Refusal
     bounds = [asked.limit, row.canary_left, bearable]
     if taken.credit is not None:
         bounds.append(whole_steps(taken.credit))
+    begun_ns = time.time_ns()
     limit = min(bound for bound in bounds if bound is not None)
     if limit <= 0:
         wait = seconds_until_next(taken.credit or 0.0, batch.pace.rate_per_second or 1.0)
@@ -143,11 +162,16 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: Refusal
     if done:
         status = await _advance(tx, taken, done)
     last_item = pending[-1].item_no if len(pending) == limit else 0
+    traced = None
+    if row.traceparent is not None:
+        kind = batch.operation.kind
+        traced = DoneItems(batch.batch_id, kind, row.traceparent, begun_ns, done)
     return Progress(
         passed=len(done),
         last_item=others[0].item_no - 1 if others else last_item,
         left=len(items) - len(done),
         is_over=status is not BatchStatus.RUNNING,
+        traced=traced,
     )
 
 

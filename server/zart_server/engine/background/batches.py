@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.domain.operations import Refusal
-from zart_server.engine.background.batch_work import Asked, Progress, work_on
+from zart_server.engine.background.batch_work import Asked, OnDone, Progress, work_on
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.prepare_batch import RefusalOf
 from zart_server.store.batches.states import batches_at_work
@@ -52,12 +52,16 @@ def rest_after(took: float) -> float:
 
 
 class Batches(BackgroundLoop):
-    """The batches as one server works on them. ``refusal_of``: how errors are told."""
+    """The batches as one server works on them. ``refusal_of``: how errors are told.
+
+    ``on_done`` is told what pieces have come to, of batches that belong to a trace.
+    """
 
     def __init__(self, db: Database, refusal_of: RefusalOf) -> None:
         super().__init__("working on batches", first=_TICK)
         self._db = db
         self._refusal_of = refusal_of
+        self.on_done: OnDone | None = None
         self._here: dict[int, _Here] = {}
         self._last_key = 0  # of the batches of the last look, if there were others
         self._token = 0  # the last lease token that was seen at the last look
@@ -130,6 +134,8 @@ class Batches(BackgroundLoop):
             here.limit = max(1, here.limit // 4)
             here.not_before = time.monotonic() + _LOCKED
             raise
+        if progress is not None and progress.traced is not None and self.on_done is not None:
+            await self.on_done(progress.traced)
         now = time.monotonic()
         if progress is None or progress.is_over:
             here.not_before = now + _TICK

@@ -30,7 +30,7 @@ from zart_server.store.statement import Statement
 COLUMNS = """batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, statement_timestamp() AS now"""
+    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class BatchRow:
     last_item: int
     canary_left: int | None
     failures_before: int
+    traceparent: str | None
     batch: Batch
 
     @classmethod
@@ -59,6 +60,7 @@ class BatchRow:
             row["last_item"],
             row["canary_left"],
             row["failures_before"],
+            row["traceparent"],
             Batch(
                 batch_id=row["batch_id"],
                 status=status,
@@ -182,10 +184,12 @@ async def list_batches(
 _INSERT = Statement(
     """
     INSERT INTO zart.batches (batch_id, operation, selection, execution_ids, as_of,
-        rate_per_second, canary, canary_left, max_failures, created_by, principal, reason, incident)
+        rate_per_second, canary, canary_left, max_failures, created_by, principal, reason, incident,
+        traceparent)
     VALUES (:batch_id, :operation::text::json, :selection::text::json, :execution_ids::text[],
         COALESCE(:as_of::timestamptz, statement_timestamp()), :rate, :canary::integer,
-        :canary::integer, :max_failures, :created_by, :principal, :reason, :incident)
+        :canary::integer, :max_failures, :created_by, :principal, :reason, :incident,
+        :traceparent)
     """
 )
 
@@ -215,6 +219,7 @@ async def insert_batch(
             principal=caller.principal,
             reason=caller.reason,
             incident=caller.incident,
+            traceparent=command.traceparent,
         ),
     )
 

@@ -1,20 +1,27 @@
-"""Reads the trace that an execution belongs to."""
+"""Reads the traces that executions belong to."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from zart_server.store.connection import Connection
 
 
-async def find_traceparent(connection: Connection, execution_id: str) -> str | None:
-    """Return the traceparent of an execution; None: it has none, or there is no execution."""
-    found: str | None = await connection.fetchval(
+async def find_traceparents(
+    connection: Connection, execution_ids: Collection[str]
+) -> dict[str, str]:
+    """Return the traceparents of executions by id, of those that have one."""
+    rows = await connection.fetch(
         """
-        SELECT r.traceparent FROM zart.executions e
+        SELECT e.execution_id, r.traceparent FROM unnest($1::text[]) i(execution_id)
+        CROSS JOIN LATERAL (
+            SELECT execution_id, execution_key FROM zart.executions
+            WHERE execution_id = i.execution_id OFFSET 0) e
         CROSS JOIN LATERAL (
             SELECT traceparent FROM zart.runs WHERE execution_key = e.execution_key
             ORDER BY run_number DESC LIMIT 1) r
-        WHERE e.execution_id = $1
+        WHERE r.traceparent IS NOT NULL
         """,
-        execution_id,
+        list(execution_ids),
     )
-    return found
+    return {row[0]: row[1] for row in rows}
