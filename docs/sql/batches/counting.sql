@@ -6,7 +6,12 @@ SELECT definition_key, run_status, step_status, is_doubted, has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
-    SELECT i.*, t.*,
+    SELECT i.*, d.*, (
+        SELECT CASE WHEN s.status <> 'open' THEN s.status
+            WHEN (SELECT true FROM zart.leases
+                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
+            THEN 'running' END
+        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no) AS step_status,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
@@ -38,25 +43,16 @@ FROM (
                 OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
             AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
     ) i CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.status <> 'open' THEN s.status
-            WHEN (SELECT true FROM zart.leases
-                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
-            THEN 'running' END AS step_status,
-            COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+        SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
+            COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
         FROM (
-            SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
-                bool_or(d.finding = 'happened') AS has_happened
-            FROM (
-                SELECT step_no, resolved_at, finding FROM zart.in_doubt
-                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-            CROSS JOIN LATERAL (
-                SELECT status FROM zart.steps
-                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-            WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
-        LEFT JOIN LATERAL (
+            SELECT step_no, resolved_at, finding FROM zart.in_doubt
+            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+        CROSS JOIN LATERAL (
             SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
-    ) t) k
+            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
+    ) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;
 
 -- store/batches/counting.py: count_items (count executions)
@@ -67,7 +63,7 @@ SELECT definition_key, run_status, step_status, is_doubted, has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
-    SELECT i.*, t.*,
+    SELECT i.*, d.*, NULL::text AS step_status,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
@@ -85,23 +81,14 @@ FROM (
         WHERE true
             AND (r.is_current OR $3::boolean) AND r.created_at <= $4::timestamptz
     ) i CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.status <> 'open' THEN s.status
-            WHEN (SELECT true FROM zart.leases
-                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
-            THEN 'running' END AS step_status,
-            COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+        SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
+            COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
         FROM (
-            SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
-                bool_or(d.finding = 'happened') AS has_happened
-            FROM (
-                SELECT step_no, resolved_at, finding FROM zart.in_doubt
-                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-            CROSS JOIN LATERAL (
-                SELECT status FROM zart.steps
-                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-            WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
-        LEFT JOIN LATERAL (
+            SELECT step_no, resolved_at, finding FROM zart.in_doubt
+            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+        CROSS JOIN LATERAL (
             SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
-    ) t) k
+            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
+    ) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;

@@ -26,27 +26,28 @@ class SelectedKind(NamedTuple):
     sample_execution_ids: tuple[str, ...]
 
 
-# Of an item i, how its step stands, and whether an attempt of it is in doubt, or has happened; of
-# an execution, one of a step that is not completed.
-_STANDING = """
-    SELECT CASE WHEN s.status <> 'open' THEN s.status
+# How the step of an item i stands; an execution has none.
+_STEP_STATUS = {
+    "steps": """(
+        SELECT CASE WHEN s.status <> 'open' THEN s.status
             WHEN (SELECT true FROM zart.leases
                 WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
-            THEN 'running' END AS step_status,
-        COALESCE(d.is_doubted, false) AS is_doubted, COALESCE(d.has_happened, false) AS has_happened
+            THEN 'running' END
+        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no)""",
+    "executions": "NULL::text",
+}
+# Whether an attempt of its step is in doubt, or has happened; of an execution, one of a step that
+# is not completed.
+_DOUBTS = """
+    SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
+        COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
     FROM (
-        SELECT bool_or(d.resolved_at IS NULL) AS is_doubted,
-            bool_or(d.finding = 'happened') AS has_happened
-        FROM (
-            SELECT step_no, resolved_at, finding FROM zart.in_doubt
-            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-        CROSS JOIN LATERAL (
-            SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)) d
-    LEFT JOIN LATERAL (
+        SELECT step_no, resolved_at, finding FROM zart.in_doubt
+        WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+    CROSS JOIN LATERAL (
         SELECT status FROM zart.steps
-        WHERE steps.run_key = i.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+        WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+    WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
 """
 _COUNT = {
     name: Statement(
@@ -55,9 +56,9 @@ _COUNT = {
             count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
             (array_agg(execution_id ORDER BY n))[1:5] AS sample
         FROM (
-            SELECT i.*, t.*,
+            SELECT i.*, d.*, {_STEP_STATUS[name]} AS step_status,
                 row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
-            FROM ({selected}) i CROSS JOIN LATERAL ({_STANDING}) t) k
+            FROM ({selected}) i CROSS JOIN LATERAL ({_DOUBTS}) d) k
         GROUP BY definition_key, run_status, step_status, is_doubted, has_happened
         """
     )
