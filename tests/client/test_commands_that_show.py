@@ -74,15 +74,20 @@ def test_history_runs_tasks_and_pause_list(run: Run) -> None:
             step_status=states.STEP_STATUS_DEAD, step_error=states.StepError(message="no")
         ),
     )
+    by_hand = audit.Operation(
+        kind=audit.OPERATION_KIND_COMPLETE_STEP,
+        replaced=audit.OperationReplaced(step_status=states.STEP_STATUS_PAUSED),
+    )
     hold = audit.RuleHold(rule_id="pr-1", step_name="a", created_by="ann", reason="card down")
     _, out, _, (request, asked) = run(
         "history x",
-        ("ListOperations", audit.ListOperationsResponse(operations=[operation])),
+        ("ListOperations", audit.ListOperationsResponse(operations=[operation, by_hand])),
         ("ListRuleHolds", audit.ListRuleHoldsResponse(holds=[hold])),
     )
     assert (request.execution_id, asked.execution_id) == ("x", "x")
     assert "RETRY_STEP" in out
     assert "DEAD: no" in out
+    assert "PAUSED\n" in out
     assert out.splitlines()[-1].split() == ["pr-1", "0", "a", "now", "ann", "card", "down"]
     _, out, _, _ = run("runs x", ("ListRuns", admin.ListRunsResponse(runs=[RUN])))
     assert "charge-card: declined" in out

@@ -239,7 +239,8 @@ def _replaced(operation: Operation) -> str:
     if replaced is None:
         return ""
     if replaced.step_status != "UNSPECIFIED":
-        return f"{replaced.step_status}: {error_line(replaced.step_error)}"
+        error = error_line(replaced.step_error)
+        return f"{replaced.step_status}: {error}" if error else replaced.step_status.value
     if replaced.status != "UNSPECIFIED":
         what = f"run {replaced.run_number} {replaced.status}"
         return f"{what}: {replaced.error}" if replaced.error else what

@@ -2,7 +2,7 @@
 -- Add when errors of the groups were seen, and some executions.
 -- Locks: nothing.
 -- Parameters: died_from=$1, died_before=$2, group_keys=$3.
-SELECT e.first_seen, t.died_at, ARRAY(
+SELECT LEAST(e.first_seen, t.died_at), t.died_at, ARRAY(
     SELECT execution_key FROM zart.dead_steps WHERE
         (group_key + 0, died_at) >= (g.group_key, $1::timestamptz)
         AND (group_key + 0, died_at) < (g.group_key, $2::timestamptz)
@@ -20,7 +20,7 @@ ORDER BY g.n;
 -- Add when errors of the groups were seen, and some executions.
 -- Locks: nothing.
 -- Parameters: before=$1, before_key=$2, created_from=$3, group_keys=$4.
-SELECT e.first_seen, t.died_at, ARRAY(
+SELECT LEAST(e.first_seen, t.died_at), t.died_at, ARRAY(
     SELECT execution_key FROM zart.dead_steps WHERE
         (group_key, listed_at, execution_key)
         < (g.group_key, $1::timestamptz, $2::bigint)

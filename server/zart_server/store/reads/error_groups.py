@@ -25,9 +25,10 @@ from zart_server.store.statement import Statement
 _GROUPS = 2_000
 
 
+# A kind is written down a moment after the death that brought it.
 def _detailing(where: str, order: str) -> Statement:
     return Statement(f"""
-        SELECT e.first_seen, t.died_at, ARRAY(
+        SELECT LEAST(e.first_seen, t.died_at), t.died_at, ARRAY(
             SELECT execution_key FROM zart.dead_steps WHERE {where}
             ORDER BY {order} LIMIT {4 * SAMPLES})
         FROM unnest(:group_keys::bigint[]) WITH ORDINALITY g(group_key, n) CROSS JOIN LATERAL (
