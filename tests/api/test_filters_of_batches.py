@@ -88,4 +88,6 @@ async def test_a_batch_of_many_is_a_way_to_its_executions(rig: Rig) -> None:
     created_at = (await rig.client.get_execution("dead")).execution.created_at
     assert await found(1_000, created_before=created_at) == all_of_them[1:]
     assert await found(created_after=created_at) == ["dead"]
-    assert (await rig.client.count_executions(ExecutionFilter(batch_id=batch_id))).total == 1_051
+    counted = await rig.client.count_executions(ExecutionFilter(batch_id=batch_id))
+    # It is counted for a moment: a busy machine comes to the end of a piece of them, and says so.
+    assert counted.total == 1_051 or (counted.total_is_lower_bound and 0 < counted.total < 1_051)
