@@ -71,9 +71,9 @@ FROM zart.pause_rules p
 WHERE rule_id = $1;
 
 -- store/pausing/rules.py: pauses_due
--- Return what is due for pause rules; locks nothing.
+-- Return what is due for pause rules and breakers; locks nothing.
 -- Locks: nothing.
-SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work), EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL), EXISTS (SELECT FROM zart.pause_releases WHERE ended_at IS NULL) OR EXISTS (SELECT FROM zart.pause_canaries)
+SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8, EXISTS (SELECT FROM zart.pause_work), EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL), EXISTS (SELECT FROM zart.pause_releases WHERE ended_at IS NULL) OR EXISTS (SELECT FROM zart.pause_canaries), EXISTS (SELECT FROM zart.breakers)
 FROM zart.pause_rules
 WHERE deleted_at IS NULL
     AND expires_at IS NOT NULL;

@@ -1,7 +1,7 @@
 """Opens breakers, and lets their steps try: looks each half second, whichever server it is.
 
 What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
-Without any breaker a look is one statement.
+Without any breaker nothing is looked at: maintenance, which looks each second, begins it.
 """
 
 from __future__ import annotations
@@ -58,22 +58,28 @@ class Breakers(BackgroundLoop):
         self._db = db
         self._completions = completions
         self._next_purge = 0.0
+        self._is_any = False  # breaker, as the last turn saw
 
-    async def turn(self) -> float:
+    def begin(self) -> None:
+        """Have the looks begin, as there is a breaker; they end once there is none."""
+        if not self._is_any:
+            self.kick()
+
+    async def turn(self) -> float | None:
         """Look after what breakers there are."""
         async with self._db.autocommit() as connection:
-            is_any = await has_breakers(connection)
-        if is_any:
+            self._is_any = await has_breakers(connection)
+        if self._is_any:
             await self._look_after()
         else:
             self._completions.ask(())
             self._completions.take()  # what was counted for breakers that are no more
         now = asyncio.get_running_loop().time()
-        if now >= self._next_purge:
+        if now >= self._next_purge or not self._is_any:
             self._next_purge = now + _PURGE_EVERY
             async with self._db.autocommit() as connection:
                 await purge_counts(connection)
-        return _TICK
+        return _TICK if self._is_any else None
 
     async def _look_after(self) -> None:
         """Tell what this server counted, look for what ended badly, and open what is to open."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import ReportStatus
+from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
 from zart_server.engine.background.loop import BackgroundLoop
@@ -55,10 +56,12 @@ class Maintenance(BackgroundLoop):
         sweeps: PauseSweeps,
         drains: Drains,
         releases: Releases,
+        breakers: Breakers,
     ) -> None:
         super().__init__("maintenance", first=0.0)
         self._db = db
         self._releases = releases
+        self._breakers = breakers
         self._sweeps = sweeps
         self._drains = drains
         self._dispatch = dispatch
@@ -108,6 +111,8 @@ class Maintenance(BackgroundLoop):
             self._drains.kick()
         if pauses.is_any_releasing:
             self._releases.kick()
+        if pauses.is_any_breaker:
+            self._breakers.begin()
         if expired:
             await self._sweep(expired)
         if pauses.expires_in is not None and pauses.expires_in <= 0:

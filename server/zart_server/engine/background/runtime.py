@@ -37,10 +37,10 @@ class Runtime:
         self.rule_watches = RuleWatches(db, self.drains)
         self.drains.on_look = self.rule_watches.look
         self.releases = Releases(db)
-        self.maintenance = Maintenance(
-            db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases
-        )
         self.breakers = Breakers(db, self.dispatch.completions)
+        self.maintenance = Maintenance(
+            db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases, self.breakers
+        )
         self.batches = Batches(db, refusal_of)
         self.batch_watches = BatchWatches(db)
         self.kept = kept

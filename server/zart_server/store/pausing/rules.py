@@ -188,7 +188,7 @@ async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
 
 
 class PausesDue(NamedTuple):
-    """What maintenance has to see to: when the next rule expires, work left, rules undrained.
+    """What maintenance has to see to: when the next rule expires, and whom it has to begin.
 
     ``expires_in`` is in seconds, negative if a rule has expired already, None if none will.
     """
@@ -197,16 +197,18 @@ class PausesDue(NamedTuple):
     is_work_left: bool
     is_any_undrained: bool
     is_any_releasing: bool
+    is_any_breaker: bool
 
 
 async def pauses_due(connection: Connection) -> PausesDue:
-    """Return what is due for pause rules; locks nothing."""
+    """Return what is due for pause rules and breakers; locks nothing."""
     (row,) = await connection.fetch(
         "SELECT EXTRACT(epoch FROM min(expires_at) - statement_timestamp())::float8,"
         " EXISTS (SELECT FROM zart.pause_work),"
         " EXISTS (SELECT FROM zart.pause_drains WHERE drained_at IS NULL),"
         " EXISTS (SELECT FROM zart.pause_releases WHERE ended_at IS NULL)"
-        " OR EXISTS (SELECT FROM zart.pause_canaries)"
+        " OR EXISTS (SELECT FROM zart.pause_canaries),"
+        " EXISTS (SELECT FROM zart.breakers)"
         " FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at IS NOT NULL"
     )
     return PausesDue(*row)
