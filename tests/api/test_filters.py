@@ -223,6 +223,12 @@ async def test_what_a_rule_withholds(rig: Rig) -> None:
     assert await found(rule.rule_id) == await found(other.rule_id) == 1
     assert await found(rule.rule_id, step_pattern="b") == 0
     assert await found(other.rule_id, step_pattern="b", step_statuses=["PAUSED"]) == 1
+    # As it counts them: whatever rule they are attributed to, but not what it has let go.
+    assert await found(other.rule_id, step_pattern="a") == 1
+    await rig.client.update_pause_rule(other.rule_id, exempt=["x"])
+    assert await found(other.rule_id, step_pattern="a") == 0
+    await rig.client.update_pause_rule(other.rule_id, unexempt=["x"])
+    assert await found(other.rule_id, step_pattern="a") == 1
     await rig.client.resume(rule_id=rule.rule_id)
     assert await found(rule.rule_id) == 0
     with pytest.raises(zart.errors.PauseRuleNotFound):

@@ -65,7 +65,7 @@ class ExecutionFilter(_message.Message):
     batch_id: _builtins.str
     """The batch that the execution was selected for."""
     rule_id: _builtins.str
-    """The pause rule that withholds the step."""
+    """A pause rule that withholds the step, be it alone or not."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_execution_pb2.RunStatus.ValueType]:
         """Only executions in one of these states."""

@@ -39,21 +39,23 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $16::bigint THEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $16
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -98,21 +100,23 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $16::bigint THEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $16
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -158,21 +162,23 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $16::bigint THEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $16
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -217,21 +223,23 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $16::bigint AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $16::bigint THEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $16
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $14::text = '' THEN true ELSE t.step_name ~ $14 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -277,21 +285,23 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $17::bigint THEN zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $17
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -343,21 +353,23 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $17::bigint THEN zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $17
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
@@ -408,21 +420,23 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
                 FROM zart.steps s
                 WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
     ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
-        WHERE t.run_key = c.run_key AND CASE WHEN (EXISTS (
-            SELECT FROM zart.pause_rules a
-            WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                AND NOT EXISTS (
-                    SELECT FROM zart.pause_exemptions x
-                    WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                    OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                            t.run_key, t.step_no, t.attempt) END
-            = $17::bigint AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $17::bigint THEN zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
             OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
-                WHERE t.run_key = c.run_key AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
-                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) = $17
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY execution_key DESC;

@@ -88,24 +88,24 @@ CROSS JOIN LATERAL (
         SELECT t.step_no FROM zart.held t
         WHERE t.run_key = c.run_key
             AND t.scheduled_at <= $8
-            AND ($14::bigint > 0 AND CASE WHEN (EXISTS (
-                SELECT FROM zart.pause_rules a
-                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
-                    AND NOT EXISTS (
-                        SELECT FROM zart.pause_exemptions x
-                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
-                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                        OFFSET 0)) THEN t.rule_key ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
-                            WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                                t.run_key, t.step_no, t.attempt) END
-                    = $14::bigint AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)
+            AND ($14::bigint > 0 AND CASE WHEN t.rule_key <> $14::bigint THEN zart.rule_withholds($14::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+                    ELSE (EXISTS (
+                        SELECT FROM zart.pause_rules a
+                        WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                            AND NOT EXISTS (
+                                SELECT FROM zart.pause_exemptions x
+                                WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                                    WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                                OFFSET 0)) END AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)
         UNION ALL
         SELECT t.step_no FROM zart.queue t
         WHERE t.run_key = c.run_key
             AND t.scheduled_at <= $8
-            AND ($14 > 0 AND (SELECT yes FROM settling) AND zart.settling_rule((SELECT e.execution_id FROM zart.executions e
+            AND ($14 > 0 AND (SELECT yes FROM settling) AND zart.rule_withholds($14::bigint, (SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt) = $14
+                    t.run_key, t.step_no, t.attempt)
                     AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)
     ) o WHERE c.status IN ('scheduled', 'running')
 ) s

@@ -17,6 +17,7 @@ from zart_server.domain.errors import (
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.matching import tasks_matched
 from zart_server.store.reads.dead_groups import (
     Group,
     count_dead,
@@ -69,11 +70,11 @@ _OF_ITEMS = Statement("""
         SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
         ORDER BY run_number DESC LIMIT 1) r
 """)
+# Of all that the rule matches, for other rules may have what it withholds, too.
 _OF_RULE = Statement(f"""
-    (SELECT run_key, false FROM zart.held
-    WHERE (rule_key, not_before) >= (:rule_key::bigint, '-infinity')
-      AND (rule_key, not_before) <= (:rule_key, 'infinity')
-    ORDER BY rule_key, not_before LIMIT :most::bigint)
+    (SELECT t.run_key, false FROM (
+        SELECT * FROM zart.pause_rules WHERE rule_key = :rule_key::bigint OFFSET 0) r
+    CROSS JOIN LATERAL ({tasks_matched("held", ":most::bigint")}) t LIMIT :most)
     UNION ALL SELECT NULL, true WHERE {WORK.format("settle")}
 """)
 
@@ -277,7 +278,7 @@ async def _keys_of_batch(connection: Connection, batch_key: int) -> list[int] | 
 
 
 async def _keys_of_rule(connection: Connection, rule_key: int) -> list[int] | None:
-    """Return the runs of steps that are attributed to a rule; None: of too many, or others too."""
+    """Return the runs of paused steps that a rule matches; None: of too many, or others too."""
     values = _OF_RULE.arguments(rule_key=rule_key, most=_FEW + 1)
     rows = await connection.fetch(_OF_RULE.text, *values)
     is_known = len(rows) <= _FEW and not any(row[1] for row in rows)

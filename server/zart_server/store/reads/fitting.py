@@ -80,10 +80,12 @@ DEAD_THAT_FIT = f"""
 """
 _HAS_DEAD = f"EXISTS (SELECT FROM {DEAD_THAT_FIT})"
 _NAMED = "CASE WHEN :step_regex::text = '' THEN true ELSE t.step_name ~ :step_regex END"
-# Whether the rule withholds a paused task t, or one that is queued still.
-HELD_BY_RULE = f"""CASE WHEN {holds("t.rule_key", EXECUTION_ID)} THEN t.rule_key ELSE {_PAUSING} END
-        = :rule_key::bigint AND {_NAMED}"""
-QUEUED_BY_RULE = f"{_SETTLING} = :rule_key AND {_NAMED}"
+# Whether the rule withholds a paused task t, whatever rule has it, or one that is queued still.
+_BY_RULE = f"""zart.rule_withholds(:rule_key::bigint, {EXECUTION_ID}, c.listed_task, t.step_name,
+        t.run_key, t.step_no, t.attempt)"""
+HELD_BY_RULE = f"""CASE WHEN t.rule_key <> :rule_key::bigint THEN {_BY_RULE}
+        ELSE {holds("t.rule_key", EXECUTION_ID)} END AND {_NAMED}"""
+QUEUED_BY_RULE = f"{_BY_RULE} AND {_NAMED}"
 _HAS_WITHHELD = f"""({has_row("held", HELD_BY_RULE)}
     OR (SELECT yes FROM settling) AND {has_row("queue", QUEUED_BY_RULE)})"""
 # What is asked of an execution and of one of its steps, but for steps in a certain state.
