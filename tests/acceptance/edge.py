@@ -20,7 +20,7 @@ import grpc.aio
 import yaml
 from authority import Authority
 from ports import free_port
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 from zart.channel import aio_channel, keepalive_of
 from zart.channel import options as options_of
@@ -60,11 +60,11 @@ class Edge:
     def https(self) -> http.client.HTTPSConnection:
         """Connect as browsers do, with HTTP/1.1."""
         context = ssl.create_default_context(cafile=self.authority.ca)
-        return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=context)
+        return http.client.HTTPSConnection("localhost", self.port, timeout=GIVE_UP, context=context)
 
     def ask(self, path: str) -> Any:
         """Ask Envoy about itself."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=GIVE_UP)
         with contextlib.closing(connection):
             connection.request("GET", path)
             return json.loads(connection.getresponse().read())
@@ -151,7 +151,7 @@ def edge(
         yield running
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(GIVE_UP)
 
 
 def write_certificate(folder: Path, authority: Authority) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import GIVE_UP
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "build" / "languages"
@@ -82,7 +83,7 @@ class Language:
         done = subprocess.run(
             [*self.program, *arguments],
             cwd=folder, capture_output=True, text=True, check=False, env=self._environment(),
-            timeout=60,
+            timeout=GIVE_UP,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -13,7 +13,7 @@ import asyncpg
 import grpc
 import grpc.aio
 from invariants import broken
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart.dispatcher.service import Dispatcher
@@ -97,7 +97,7 @@ class Load:
                 handle = await client.start(task, {"n": 1}, execution_id=execution_id)
                 self.runs[execution_id] = 1
             with self._noting("result"):
-                assert await handle.result(timeout=30) == 2
+                assert await handle.result(timeout=GIVE_UP) == 2
             with self._noting("read"):
                 assert (await client.get_execution(execution_id)).run.status == "COMPLETED"
                 assert await client.get_step(execution_id, "two")
@@ -106,7 +106,7 @@ class Load:
                 self.runs[execution_id] = 2
                 assert restarted.new_run_number == 1
             with self._noting("result"):
-                assert await handle.result(timeout=30) == 2
+                assert await handle.result(timeout=GIVE_UP) == 2
             with self._noting("list"):
                 assert len([run async for run in client.list_runs(execution_id)]) == 2
 
@@ -121,13 +121,13 @@ class Load:
                 assert (await client.get_step(execution_id, "one")).status == "PAUSED"
                 assert (await client.resume(rule_id=rule.rule_id)).rules_deleted == 1
             with self._noting("result"):
-                assert await handle.result(timeout=30) == 2
+                assert await handle.result(timeout=GIVE_UP) == 2
 
     async def _read_once(self, channel: grpc.aio.Channel) -> None:
         stub = ExecutionServiceStub(channel)
         while not self._stop.is_set():
             with self._noting("impatient read"):
-                await stub.ListExecutions(pb.ListExecutionsRequest(page_size=1), timeout=20)
+                await stub.ListExecutions(pb.ListExecutionsRequest(page_size=1), timeout=GIVE_UP)
 
     async def _restart_once(self, channel: grpc.aio.Channel) -> None:
         execution_id = f"once{next(self._numbers)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ports import free_port
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 
 class ServeProcess:
@@ -62,7 +62,7 @@ class ServeProcess:
         """Send a signal and wait for the end; gives the exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(30)
+        return self._process.wait(GIVE_UP)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from acceptance.test_make_run import processes_of
 from ports import free_port
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 import zart
 
@@ -56,7 +56,7 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
                     return False
 
             block_until(registered)
-            assert client.start("reloaded", execution_id="a").result(timeout=20) == 1
+            assert client.start("reloaded", execution_id="a").result(timeout=GIVE_UP) == 1
             module.write_text("def broken(:\n")
             assert process.stdout is not None
             seen = []
@@ -72,17 +72,17 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
 
             def answered() -> bool:
                 handle = client.start("reloaded")
-                return bool(handle.result(timeout=20) == 22)
+                return bool(handle.result(timeout=GIVE_UP) == 22)
 
             block_until(answered)
     finally:
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=15)
+        output, _ = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 0, output
     (told,) = [line for line in seen if "no dispatcher runs" in line]
     assert json.loads(told)["logger"] == "zart.dev"  # no terminal reads it
     assert "the dispatcher starts anew" in "".join(seen) + output
-    block_until(lambda: not processes_of(str(tmp_path), address), within=5)
+    block_until(lambda: not processes_of(str(tmp_path), address))
 
 
 def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
             break
     process.kill()
     process.communicate()
-    block_until(lambda: not processes_of(str(tmp_path), address), within=10)
+    block_until(lambda: not processes_of(str(tmp_path), address))
 
     # And what was there is there again.
     again = start(tmp_path, address)
@@ -106,5 +106,5 @@ def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
         if "zart serves on" in line:
             break
     again.send_signal(signal.SIGINT)
-    again.communicate(timeout=15)
+    again.communicate(timeout=GIVE_UP)
     assert "zart serves on" in lines[-1], lines

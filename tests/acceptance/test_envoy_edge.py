@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from issuing import TokenFile
 from rig import CHAIN, Rig, eventually, specs
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -102,7 +103,7 @@ async def test_a_watch_that_is_silent_for_too_long_is_taken_up_again(
 
             await eventually(cut_twice)
             await rig.work()
-            assert await asyncio.wait_for(waiting, 60) == "a"
+            assert await asyncio.wait_for(waiting, GIVE_UP) == "a"
 
 
 def routes(config: Any) -> list[Any]:
@@ -138,7 +139,7 @@ def test_envoy_accepts_the_configuration_as_it_stands(tmp_path: Path, *, tls: bo
         (tmp_path / name).write_text(text.replace("#tls ", "") if tls else text)
     done = subprocess.run(
         [str(ENVOY), "--mode", "validate", "-c", "envoy.yaml", "--log-level", "warning"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=GIVE_UP,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -185,7 +186,9 @@ async def test_identity_and_trace_context_reach_the_server_as_they_came(tmp_path
         try:
             async with envoy.channel() as channel:
                 call: Any = channel.unary_unary("/zart.v1.AdminService/Restart")
-                await call(b"", metadata=tuple({**sent, **forged, **claimed}.items()), timeout=10)
+                await call(
+                    b"", metadata=tuple({**sent, **forged, **claimed}.items()), timeout=GIVE_UP
+                )
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
     (metadata,) = heard

@@ -12,6 +12,7 @@ from acceptance.edge import edge
 from acceptance.load import Load, each_ended_once
 from acceptance.serve_process import ServeProcess, serve_processes
 from rig import specs
+from waiting import GIVE_UP
 
 import zart
 from zart.channel import aio_channel
@@ -76,7 +77,7 @@ async def test_a_frozen_server_behind_envoy_is_left_alone_within_ten_seconds(
             with servers[0].frozen():
                 # Half of them are on their way to it.
                 restarting = [client.restart(execution_id) for execution_id in ids]
-                restarted = await asyncio.wait_for(asyncio.gather(*restarting), 10)
+                restarted = await asyncio.wait_for(asyncio.gather(*restarting), GIVE_UP)
             assert {r.new_run_number for r in restarted} == {1}
         runs = await db.fetch("SELECT count(*) AS runs FROM zart.runs GROUP BY execution_key")
         assert [row["runs"] for row in runs] == [2] * len(ids)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,7 +73,7 @@ class Running:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=GIVE_UP)
         block_until(lambda: not processes_of(str(self.folder), self.address, self.http))
 
     def paste(self, line: str) -> str:
@@ -85,7 +85,7 @@ class Running:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=GIVE_UP,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -179,7 +179,7 @@ def test_the_story(checkout: Running) -> None:
             "ZART_ADDRESS": f"127.0.0.1:{free_port()}",
             "ZART_GATEWAY_LISTEN": f"127.0.0.1:{free_port()}",
         },
-        timeout=60,
+        timeout=GIVE_UP,
     )  # fmt: skip
     assert other.returncode != 0
     assert "is in use by another zart" in other.stderr
@@ -242,7 +242,7 @@ def run_once(checkout: Running, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=GIVE_UP,
     )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

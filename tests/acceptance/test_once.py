@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from rig import Rig, eventually
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -79,7 +79,7 @@ class Dispatchers:
         self.start()
         replaced = self._running.pop(0)
         replaced.send_signal(signal.SIGTERM)
-        assert replaced.wait(60) == 0
+        assert replaced.wait(GIVE_UP) == 0
 
     def stop(self) -> None:
         """End all of them."""
@@ -137,7 +137,7 @@ async def until_ended(rig: Rig) -> Counter[str]:
         )
         return left == 0
 
-    await eventually(have_ended, within=120)
+    await eventually(have_ended)
     rows = await rig.db.fetch("SELECT status FROM zart.runs WHERE is_current")
     return Counter(row["status"] for row in rows)
 

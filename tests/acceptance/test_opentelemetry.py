@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from ports import free_port
 from rig import CHAIN, specs
-from waiting import block_until, until
+from waiting import GIVE_UP, block_until, until
 
 import zart
 from zart import errors
@@ -106,7 +106,7 @@ def test_the_command_and_the_gateway_work_under_the_agent(zart_server: ServerUnd
     try:
         done = subprocess.run(
             [*program, "wait", "x"],
-            env=agents_environment(), capture_output=True, text=True, check=False, timeout=60,
+            env=agents_environment(), capture_output=True, text=True, check=False, timeout=GIVE_UP,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         block_until(lambda: takes_connections(listen))
@@ -118,4 +118,4 @@ def test_the_command_and_the_gateway_work_under_the_agent(zart_server: ServerUnd
         assert (missing.status, missing.reason) == (404, "EXECUTION_NOT_FOUND")
     finally:
         gateway.terminate()
-        gateway.wait(30)
+        gateway.wait(GIVE_UP)

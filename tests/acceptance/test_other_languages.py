@@ -10,7 +10,7 @@ import pytest
 from acceptance.languages import LANGUAGES, Language
 from dispatching import registered
 from rig import Rig, eventually
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -53,7 +53,7 @@ async def test_executions_run_leases_are_kept_and_a_stop_tells_what_is_lost(
         await until(lambda: lost in log.read_text())
 
         dispatcher.terminate()
-        assert await asyncio.to_thread(dispatcher.wait, 60) == 0, log.read_text()
+        assert await asyncio.to_thread(dispatcher.wait, GIVE_UP) == 0, log.read_text()
 
     step = await rig.client.get_step("kept", "charge")
     assert (step.status, step.attempts[-1].status, step.attempts[-1].in_doubt) == (

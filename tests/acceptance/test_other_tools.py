@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from rig import CHAIN, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -27,7 +28,7 @@ def grpcurl(server: ServerUnderTest, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=GIVE_UP,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -77,7 +78,7 @@ def test_buf_curl_speaks_to_it_too(zart_server: ServerUnderTest) -> None:
     done = subprocess.run(
         [str(BIN / "buf"), "curl", "--protocol", "grpc", "--http2-prior-knowledge",
          "-d", '{"everything": true}', f"http://{zart_server.address}/{ADMIN}/Pause"],
-        capture_output=True, text=True, check=False, timeout=30,
+        capture_output=True, text=True, check=False, timeout=GIVE_UP,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rule"]["everything"] is True

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from tracing import Spans, context_of, ids, links_of, parent_of, printed
-from waiting import eventually
+from waiting import GIVE_UP, eventually
 
 import zart
 from zart import errors
@@ -96,7 +96,7 @@ class Traced:
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.terminate()
-            process.wait(30)
+            process.wait(GIVE_UP)
 
     @property
     def spans(self) -> Spans:
@@ -128,14 +128,14 @@ async def test_an_execution_is_one_trace_from_its_caller_to_its_handlers(traced:
         await traced.run(START_X)
         status = await traced.run(STATUS_X)
         await traced.run("zart restart x --yes", TRACEPARENT=OPERATOR)
-        await client.handle("x").run(timeout=30)
+        await client.handle("x").run(timeout=GIVE_UP)
         with pytest.raises(errors.ExecutionNotFound):
             await client.get_execution("nobody")
         await traced.run(START_Y)
-        await client.handle("y").run(timeout=30)
+        await client.handle("y").run(timeout=GIVE_UP)
         await traced.run(f"curl -s http://{HTTP}/api/v1/executions/nobody")
         await client.start("order", execution_id="untraced")
-        await client.handle("untraced").run(timeout=30)
+        await client.handle("untraced").run(timeout=GIVE_UP)
         untraced = await client.get_execution("untraced")
     traced.stop()
     spans = traced.spans

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from waiting import GIVE_UP
 
 from zart.testing.server import ServerUnderTest
 
@@ -42,7 +43,7 @@ async def main() -> None:
         while not await client.list_task_definitions():
             await asyncio.sleep(0.05)
         handle = await client.start(task, {"n": 21}, execution_id=sys.argv[2])
-        print(await handle.result(timeout=20))
+        print(await handle.result(timeout=120))
     stop.set()
     await running
     with zart.connect_sync(sys.argv[1]) as plain:
@@ -100,7 +101,7 @@ def test_the_base_install(
     )  # fmt: skip
     done = subprocess.run(
         [python, "-c", PROGRAM, zart_server.address, resolution],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=GIVE_UP,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "42"

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 from zart.calls.call import span
 from zart.channel import sync_channel
@@ -29,7 +29,7 @@ class OneTask(services.DispatchServiceServicer):
     def LeaseTasks(self, _request: Any, _context: Any) -> pb.LeaseTasksResponse:  # noqa: N802
         """Lease."""
         self.asked.set()
-        self.gate.wait(10)
+        self.gate.wait(GIVE_UP)
         task = pb.LeasedTask(task_id="1", timeout=span(60), lease_ttl=span(30))
         return pb.LeaseTasksResponse(tasks=[task])
 
@@ -46,7 +46,7 @@ class Asking:
     async def ask(self) -> asyncio.Task[list[InHand]]:
         """Ask in a task of its own; the call is on its way."""
         asking = asyncio.create_task(self.arrivals.lease(pb.LeaseTasksRequest(), 10))
-        assert await asyncio.to_thread(self.server.asked.wait, 10)
+        assert await asyncio.to_thread(self.server.asked.wait, GIVE_UP)
         return asking
 
     def hold_up_until_it_came(self) -> None:
@@ -96,5 +96,5 @@ async def test_a_call_that_is_given_up_ends(asking: Asking) -> None:
     task = await asking.ask()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, GIVE_UP)
     assert (asking.late, asking.unseen) == ([], set())

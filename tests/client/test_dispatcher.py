@@ -8,7 +8,7 @@ import threading
 import pytest
 from dispatching import dispatching, registered, start
 from rig import QUICK, Rig, eventually
-from waiting import block_until, for_ever, until
+from waiting import GIVE_UP, block_until, for_ever, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -30,7 +30,7 @@ async def test_async_and_plain_handlers_run_and_results_are_typed(
 
     async with dispatching(zart_server, task):
         handle = await start(rig, task, {"n": 21})
-        assert await handle.result(timeout=10) == 42
+        assert await handle.result(timeout=GIVE_UP) == 42
 
 
 async def test_every_exception_is_retried_but_step_failed_not_retryable(
@@ -52,7 +52,7 @@ async def test_every_exception_is_retried_but_step_failed_not_retryable(
 
     async with dispatching(zart_server, task):
         handle = await start(rig, task)
-        run = await handle.run(timeout=10)
+        run = await handle.run(timeout=GIVE_UP)
     assert run.error == "hopeless: declined"
     state = await handle.state()
     assert state.step("flaky").result == 3
@@ -72,7 +72,7 @@ async def test_a_result_that_is_not_json_kills_the_step_naming_the_type(
     task = zart.Task("t")
     task.step(name="a")(lambda _: value)
     async with dispatching(zart_server, task):
-        run = await (await start(rig, task)).run(timeout=10)
+        run = await (await start(rig, task)).run(timeout=GIVE_UP)
     assert run.status == "FAILED"
     assert type(value).__name__ in run.error
     assert len((await rig.client.get_step("x", "a")).attempts) == 1
@@ -82,7 +82,7 @@ async def test_a_result_too_large_kills_the_step(rig: Rig, zart_server: ServerUn
     task = zart.Task("t")
     task.step(name="a")(lambda _: "x" * 1_100_000)
     async with dispatching(zart_server, task):
-        run = await (await start(rig, task)).run(timeout=10)
+        run = await (await start(rig, task)).run(timeout=GIVE_UP)
     assert "at most 1048576" in run.error
 
 
@@ -105,7 +105,7 @@ async def test_concurrency_is_bounded(rig: Rig, zart_server: ServerUnderTest) ->
     for n in range(20):
         task.step(name=f"s{n}")(handler)
     async with dispatching(zart_server, task, concurrency=3):
-        await (await start(rig, task)).result(timeout=20)
+        await (await start(rig, task)).result(timeout=GIVE_UP)
     assert most == 3
 
 
@@ -116,7 +116,7 @@ async def test_a_timeout_cancels_an_async_handler_and_a_plain_one_sees_it(
     ended: list[str] = []
     once = zart.Retry(max_attempts=1)
 
-    @task.step(timeout=0.3, retry=once)
+    @task.step(timeout=3, retry=once)
     async def sleeper(ctx: zart.StepContext) -> None:
         try:
             await for_ever()
@@ -124,14 +124,14 @@ async def test_a_timeout_cancels_an_async_handler_and_a_plain_one_sees_it(
             ended.append("cancelled")
             raise
 
-    @task.step(timeout=0.3, retry=once)
+    @task.step(timeout=3, retry=once)
     def blocker(ctx: zart.StepContext) -> None:
         block_until(lambda: ctx.cancelled)
         ended.append("saw it")
 
     async with dispatching(zart_server, task):
         handle = await start(rig, task)
-        await handle.run(timeout=10)
+        await handle.run(timeout=GIVE_UP)
         state = await handle.state()
     assert sorted(ended) == ["cancelled", "saw it"]
     assert [a.status.value for s in state.steps for a in s.attempts] == ["TIMED_OUT"] * 2
@@ -165,7 +165,7 @@ async def test_large_upstream_results_reach_the_handler(
         return sum(len(ctx.result_of(name)) for name in names)
 
     async with dispatching(zart_server, task):
-        assert await (await start(rig, task)).result(timeout=30) == 10_000_000
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == 10_000_000
 
 
 async def test_a_dispatcher_waits_for_a_server_for_ever(
@@ -178,4 +178,4 @@ async def test_a_dispatcher_waits_for_a_server_for_ever(
     await until(lambda: caplog.records)  # it says that it has to wait
     assert not running.done()
     stop.set()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, GIVE_UP)

@@ -6,17 +6,19 @@ import asyncio
 
 from dispatching import dispatching, registered, start
 from rig import Rig, eventually
-from waiting import for_ever
+from waiting import GIVE_UP, for_ever
 
 import zart
 from zart.testing.server import ServerUnderTest
 
+LEASE = 9.0  # seconds; extended after a third of it, so that a busy machine may stand still for six
 
-async def is_extended(rig: Rig, step_name: str, seconds: float) -> bool:
-    """Return whether a running step's lease lasts so long, counted from its begin."""
+
+async def is_extended(rig: Rig, step_name: str) -> bool:
+    """Return whether a running step's lease lasts longer than it did at first."""
     found: bool = await rig.db.fetchval(
         "SELECT bool_or(lease_expires_at > started_at + $2 * interval '1 second')"
-        " FROM zart.leases WHERE step_name = $1", step_name, seconds,
+        " FROM zart.leases WHERE step_name = $1", step_name, 1.1 * LEASE,
     )  # fmt: skip
     return found
 
@@ -50,11 +52,11 @@ async def test_leases_are_extended_while_a_handler_runs(
 
     @task.step()
     async def slow(ctx: zart.StepContext) -> int:
-        await eventually(lambda: is_extended(rig, "slow", 2))
+        await eventually(lambda: is_extended(rig, "slow"))
         return ctx.attempt
 
-    async with dispatching(zart_server, task, lease=1):
-        assert await (await start(rig, task)).result(timeout=60) == 1
+    async with dispatching(zart_server, task, lease=LEASE):
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == 1
 
 
 async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
@@ -73,7 +75,7 @@ async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
                 raise
         return ctx.run_number
 
-    async with dispatching(zart_server, task, lease=1):
+    async with dispatching(zart_server, task, lease=LEASE):
         handle = await start(rig, task)
 
         async def running() -> bool:
@@ -82,8 +84,8 @@ async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(
         await eventually(running)
         answer = await rig.client.restart("x")
         assert len(answer.fenced_steps) == 1
-        await asyncio.wait_for(cancelled.wait(), 10)
-        assert await handle.result(timeout=10) == 1
+        await asyncio.wait_for(cancelled.wait(), GIVE_UP)
+        assert await handle.result(timeout=GIVE_UP) == 1
 
 
 async def test_a_long_chain_does_not_keep_a_slot_from_what_waits(
@@ -100,7 +102,7 @@ async def test_a_long_chain_does_not_keep_a_slot_from_what_waits(
     for n in range(40):
         task.step(name=f"s{n}")(handler)
     async with dispatching(zart_server, task, concurrency=1):
-        await (await start(rig, task)).result(timeout=20)
+        await (await start(rig, task)).result(timeout=GIVE_UP)
     assert len(order) == 41
     assert 1 <= order.index("y") <= 17
 
@@ -112,10 +114,10 @@ async def test_waiting_for_a_slot_loses_no_lease(rig: Rig, zart_server: ServerUn
 
     @task.step(depends_on=["quick0"])
     async def slow(ctx: zart.StepContext) -> None:
-        await eventually(lambda: is_extended(rig, "slow", 2))
+        await eventually(lambda: is_extended(rig, "slow"))
 
-    async with dispatching(zart_server, task, lease=1, concurrency=1):
-        run = await (await start(rig, task)).run(timeout=90)
+    async with dispatching(zart_server, task, lease=LEASE, concurrency=1):
+        run = await (await start(rig, task)).run(timeout=GIVE_UP)
     assert run.status == "COMPLETED"
     state = await rig.client.get_execution("x")
     assert all(len([a for a in s.attempts if a.status != "RELEASED"]) == 1 for s in state.steps)
@@ -134,12 +136,12 @@ async def test_what_was_leased_ahead_goes_to_whoever_has_a_slot(
         if ctx.payload == "slow":
             await let_go.wait()
 
-    async with dispatching(zart_server, task, lease=3, concurrency=2):
+    async with dispatching(zart_server, task, lease=LEASE, concurrency=2):
         await registered(rig, "t")
         kinds = ["quick"] * 400 + ["slow"] * 2 + ["quick"] * 100
         starts = [zart.Start("t", kind, f"x{n}") for n, kind in enumerate(kinds)]
         await rig.client.batch_start_executions(starts)
-        async with dispatching(zart_server, task, lease=3, concurrency=2):
+        async with dispatching(zart_server, task, lease=LEASE, concurrency=2):
 
             async def are_all_but_the_slow_done() -> bool:
                 return len(set(ran)) == len(kinds) and await rig.db.fetchval(

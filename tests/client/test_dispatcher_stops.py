@@ -6,7 +6,7 @@ import asyncio
 
 from dispatching import dispatching, start
 from rig import Rig, eventually
-from waiting import block_until, for_ever
+from waiting import block_until, for_ever, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -41,15 +41,16 @@ async def test_what_does_not_finish_in_the_grace_period_is_lost_and_counts(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     task = zart.Task("t")
-    begun = asyncio.Event()
+    begun = set[str]()
 
     @task.step()
     async def endless(ctx: zart.StepContext) -> None:
-        begun.set()
+        begun.add(ctx.step_name)
         await for_ever()
 
     @task.step(once=True)
     def stubborn(ctx: zart.StepContext) -> None:
+        begun.add(ctx.step_name)
         block_until(lambda: ctx.cancelled)
 
     @task.step(once=True, depends_on=[endless])
@@ -58,7 +59,7 @@ async def test_what_does_not_finish_in_the_grace_period_is_lost_and_counts(
 
     async with dispatching(zart_server, task, grace=0.1, concurrency=2) as stop:
         await start(rig, task)
-        await begun.wait()
+        await until(lambda: len(begun) == 2)
         stop.set()
     assert await rig.statuses() == {"endless": "SCHEDULED", "stubborn": "DEAD", "after": "PENDING"}
     for name in ("endless", "stubborn"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dispatching import dispatching, start
 from rig import QUICK, Rig
-from waiting import eventually
+from waiting import GIVE_UP, eventually
 
 import zart
 from zart.cli.main import main
@@ -50,7 +50,7 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(GIVE_UP)
 
 
 async def test_each_failed_attempt_is_one_line(
@@ -77,8 +77,9 @@ async def test_each_failed_attempt_is_one_line(
             pass
 
     async with dispatching(zart_server, task):
-        await (await start(rig, task)).run(timeout=30)
-    lines = sorted(record.getMessage() for record in caplog.records)
+        await (await start(rig, task)).run(timeout=GIVE_UP)
+    told = [record for record in caplog.records if record.name == "zart.dispatcher.failures"]
+    lines = sorted(record.getMessage() for record in told)
     here = f"({__file__}:{{}} in flaky)"
     first = flaky.function.__code__.co_firstlineno + 3
     assert lines == [
@@ -105,7 +106,7 @@ async def test_a_dispatcher_logs_in_the_shape_that_the_environment_asks_for(
             return bool(await rig.client.list_task_definitions())
 
         await eventually(registered)
-        await (await rig.client.start("order", execution_id="x")).run(timeout=60)
+        await (await rig.client.start("order", execution_id="x")).run(timeout=GIVE_UP)
     lines = (tmp_path / "log").read_text().splitlines()
     told = [line for line in lines if "failed: JSONDecodeError" in line]
     assert len(told) == 2

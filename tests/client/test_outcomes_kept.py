@@ -11,7 +11,7 @@ import pytest
 from between import Between, Refusal, Refusing
 from dispatching import dispatching, registered, start
 from rig import Rig
-from waiting import eventually, until
+from waiting import GIVE_UP, eventually, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -48,10 +48,11 @@ _LAST_WORDS = {"PAYLOAD_TOO_LARGE", "INVALID_FIELD"}
 
 # More than what the dispatcher once took for a final word.
 _REPORTS = 5
+_LEASE = 15.0  # seconds; extended after a third of it, and a busy machine may be late
 
 
 async def _one(
-    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, reports: int = _REPORTS, lease: int = 5
+    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, reports: int = _REPORTS
 ) -> None:
     """Run an execution behind a proxy that refuses each call for a while."""
     name = f"{refusal.code.name}-{refusal.domain}"
@@ -74,12 +75,14 @@ async def _one(
         ReportTasks=reports,
     )
     async with Between(server.address, refusing) as proxy:
-        dispatcher = zart.Dispatcher([task], address=proxy.address, lease=lease, dispatcher_id=name)
+        dispatcher = zart.Dispatcher(
+            [task], address=proxy.address, lease=_LEASE, dispatcher_id=name
+        )
         running = asyncio.create_task(dispatcher.run(stop))
         try:
             await registered(rig, name)
             handle = await rig.client.start(task, execution_id=name)
-            assert await handle.result(timeout=40) == "done", refusal
+            assert await handle.result(timeout=GIVE_UP) == "done", refusal
         finally:
             stop.set()
             await running
@@ -116,7 +119,7 @@ async def _refused_for(
         try:
             await registered(rig, name)
             handle = await rig.client.start(task, execution_id=name)
-            assert await handle.result(timeout=60) == "done", refusal
+            assert await handle.result(timeout=GIVE_UP) == "done", refusal
             assert time.monotonic() - since >= seconds
         finally:
             stop.set()
@@ -139,7 +142,7 @@ async def test_what_is_refused_for_ever_is_told_and_dropped_once_its_lease_is_gi
 ) -> None:
     """The step's timeout bounds its lease, so that it does not run for ever; others are recorded."""
     task = zart.Task("t")
-    task.step(name="minded", retry=ONCE, timeout=1)(lambda _: "minded")
+    task.step(name="minded", retry=ONCE, timeout=3)(lambda _: "minded")
     task.step(name="other", retry=ONCE)(lambda _: "other")
 
     def refuse(method: str, request: bytes) -> Refusal | None:
@@ -148,11 +151,11 @@ async def test_what_is_refused_for_ever_is_told_and_dropped_once_its_lease_is_gi
 
     async with (
         Between(zart_server.address, refuse) as proxy,
-        dispatching(zart_server, task, address=proxy.address, lease=1.0),
+        dispatching(zart_server, task, address=proxy.address, lease=3.0),
     ):
         handle = await start(rig, task)
         with pytest.raises(zart.errors.RunFailed):
-            await handle.result(timeout=60)
+            await handle.result(timeout=GIVE_UP)
         await until(lambda: "its outcome is dropped" in caplog.text)
         dropped = proxy.refused["ReportTasks"]
     assert proxy.refused["ReportTasks"] == dropped
@@ -166,7 +169,7 @@ async def test_a_trouble_is_told_when_it_begins_and_when_it_ends_not_each_time(
     rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "zart.dispatcher")
-    await _one(rig, zart_server, Refusal(grpc.StatusCode.PERMISSION_DENIED), reports=2, lease=3)
+    await _one(rig, zart_server, Refusal(grpc.StatusCode.PERMISSION_DENIED), reports=2)
     told = [record.getMessage() for record in caplog.records]
     for what in ("no server takes the tasks", "nothing is leased", "leases are not extended",
                  "outcomes wait"):  # fmt: skip
@@ -211,7 +214,7 @@ async def test_an_outcome_that_nobody_between_lets_through_keeps_no_other_back(
         await eventually(all_but_one_ended)
         assert (await rig.statuses(f"x{size - 1}")) == {"a": "RUNNING"}
         allows_all = True
-        run = await rig.client.handle(f"x{size - 1}").run(timeout=30)
+        run = await rig.client.handle(f"x{size - 1}").run(timeout=GIVE_UP)
         assert run.status == "COMPLETED"
         stop.set()
         await running
@@ -238,8 +241,8 @@ async def test_a_dispatcher_that_stops_goes_on_to_report(
         await until(lambda: proxy.refused["ReportTasks"] >= _REPORTS)
         assert not running.done()
         is_open = True
-        await asyncio.wait_for(running, 30)
-    assert await handle.result(timeout=1) == "done"
+        await asyncio.wait_for(running, GIVE_UP)
+    assert await handle.result(timeout=GIVE_UP) == "done"
 
 
 async def test_results_that_steps_need_are_asked_for_until_they_are_given(
@@ -259,7 +262,7 @@ async def test_results_that_steps_need_are_asked_for_until_they_are_given(
         running = asyncio.create_task(zart.Dispatcher([task], address=proxy.address).run(stop))
         await registered(rig, "t")
         handle = await rig.client.start("t", execution_id="x")
-        assert await handle.result(timeout=30) == 6_000_000
+        assert await handle.result(timeout=GIVE_UP) == 6_000_000
         assert proxy.refused["GetStepResults"] == 3
         stop.set()
         await running

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from rig import CHAIN, Rig
+from waiting import GIVE_UP
 
 from zart.testing.server import ServerUnderTest
 
@@ -54,7 +55,7 @@ class Terminal:
                 assert answer, f"asked, but should not have: {seen}"
                 os.write(person, f"{answer}\n".encode())
         os.close(person)
-        return command.wait(20), seen
+        return command.wait(GIVE_UP), seen
 
 
 @pytest.fixture

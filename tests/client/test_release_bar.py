@@ -16,11 +16,13 @@ import pytest
 import pytest_asyncio
 from rig import Rig
 from terminal import zart_command
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest
 
 STEPS = 6
+SLOW = "0.01/s"  # it goes on for longer than any test
 
 
 class Following:
@@ -52,7 +54,7 @@ class Following:
         while some := await asyncio.to_thread(self._read):
             self._seen += some
         os.close(self._person)
-        return await asyncio.to_thread(self._popen.wait, 20), self._text
+        return await asyncio.to_thread(self._popen.wait, GIVE_UP), self._text
 
     @property
     def _text(self) -> str:
@@ -84,8 +86,9 @@ def resuming(rule_id: str, rate: str) -> list[str]:
 async def test_it_is_followed_to_its_end(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
-    following = Following(zart_server.address, *resuming(rule_id, "3/s"))
+    following = Following(zart_server.address, *resuming(rule_id, SLOW))
     await following.sees(" left")
+    await rig.client.resume(rule_id=rule_id, rate_per_second=3)
     code, seen = await following.ends()
     assert code == 0
     assert re.search(rf"released [1-{STEPS}], \d left", seen)
@@ -96,7 +99,7 @@ async def test_it_is_followed_to_its_end(
 async def test_ctrl_c_leaves_it_going_and_says_so(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
-    following = Following(zart_server.address, *resuming(rule_id, "0.01/s"))
+    following = Following(zart_server.address, *resuming(rule_id, SLOW))
     await following.sees(" left")
     following.interrupt()
     code, seen = await following.ends()
@@ -109,7 +112,7 @@ async def test_ctrl_c_leaves_it_going_and_says_so(
 async def test_it_ends_where_somebody_stops_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
-    following = Following(zart_server.address, *resuming(rule_id, "0.01/s"))
+    following = Following(zart_server.address, *resuming(rule_id, SLOW))
     await following.sees(" left")
     await rig.client.stop_release(rule_id)
     code, seen = await following.ends()
@@ -120,9 +123,9 @@ async def test_it_ends_where_somebody_stops_it(
 async def test_a_script_does_not_wait_for_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--address", zart_server.address, *resuming(rule_id, "0.01/s")]
+    words = ["--address", zart_server.address, *resuming(rule_id, SLOW)]
     printed = await asyncio.to_thread(zart_command, monkeypatch, words)
     assert printed.code == 0
-    assert printed.out == f"releases  {STEPS} steps at 0.01/s\n"
+    assert printed.out == f"releases  {STEPS} steps at {SLOW}\n"
     [rule] = await rig.client.list_pause_rules()
     assert rule.status == "RELEASING"

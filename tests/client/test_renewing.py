@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from waiting import GIVE_UP
 
 import zart
 from zart.renewing import RenewingAioChannel
@@ -51,8 +52,8 @@ async def test_a_watch_on_a_channel_long_replaced_ends_with_the_last_of_them(
         await watches[-1].read()
     assert channel._closing
 
-    await asyncio.wait_for(channel.close(), 10)
+    await asyncio.wait_for(channel.close(), GIVE_UP)
 
-    codes = [await asyncio.wait_for(watch.code(), 5) for watch in watches]
+    codes = [await asyncio.wait_for(watch.code(), GIVE_UP) for watch in watches]
     assert codes == [grpc.StatusCode.CANCELLED] * 3
     await server.stop(None)

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from rig import eventually
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart.calls.call import span
@@ -122,7 +122,7 @@ async def reporting() -> AsyncIterator[Reporting]:
             yield made
         finally:
             servicer.gate.set()
-            await asyncio.wait_for(made.reporter.flush(), 10)
+            await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await server.stop(None)
@@ -223,5 +223,5 @@ async def test_an_outcome_that_somebody_minds_holds_up_no_other() -> None:
             assert made.server.asked_for[0][0] == "100"
         assert not made.reporter._idle.is_set()
         made.server.minded = -1
-        await asyncio.wait_for(made.reporter.flush(), 10)
+        await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
     assert len(made.done) == 2

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 from dispatching import dispatching, start
 from rig import Rig, until_polled
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 import zart
 from zart.channel import aio_channel
 from zart.testing.server import ServerUnderTest
 
 ONCE = zart.Retry(max_attempts=1)
-LEASE = 1.0  # seconds; the shortest there is
+LEASE = 6.0  # seconds; extended after a third of it, and a busy machine may be late
+STANDSTILL = "zart.dispatcher.standstill"
+
+
+def extension_of(
+    client: zart.SyncClient, step_name: str, execution_id: str = "x"
+) -> Callable[[], bool]:
+    """Return what tells whether a step's lease lasts longer than when it was seen first."""
+    seen: list[datetime] = []
+
+    def is_extended() -> bool:
+        with contextlib.suppress(zart.errors.ExecutionNotFound):  # it is about to be started
+            found = client.get_step(execution_id, step_name).lease_expires_at
+            seen.extend([found] if found else [])
+        return bool(seen) and seen[-1] > seen[0]
+
+    return is_extended
 
 
 async def test_a_step_that_blocks_the_loop_costs_neither_its_lease_nor_those_of_others(
@@ -30,9 +49,9 @@ async def test_a_step_that_blocks_the_loop_costs_neither_its_lease_nor_those_of_
     @task.step(retry=ONCE)
     async def blocks(ctx: zart.StepContext) -> str:
         await both.wait()
-        until = time.monotonic() + 2.5 * LEASE
-        while time.monotonic() < until:
-            pass
+        with zart.connect_sync(zart_server.address) as client:
+            is_extended = extension_of(client, "blocks")
+            block_until(lambda: is_extended() and any(r.name == STANDSTILL for r in caplog.records))
         return "blocked"
 
     @task.step(retry=ONCE)
@@ -42,10 +61,10 @@ async def test_a_step_that_blocks_the_loop_costs_neither_its_lease_nor_those_of_
 
     async with dispatching(zart_server, task, lease=LEASE):
         handle = await start(rig, task)
-        assert await handle.result(timeout=20) == {"blocks": "blocked", "behaves": "behaved"}
+        assert await handle.result(timeout=GIVE_UP) == {"blocks": "blocked", "behaves": "behaved"}
 
-    told = [r.getMessage() for r in caplog.records if r.name == "zart.dispatcher.standstill"]
-    began, ended = told
+    told = [r.getMessage() for r in caplog.records if r.name == STANDSTILL]
+    began, ended = [line for line in told if "x:run:0/blocks" in line]
     assert "held up by step x:run:0/blocks (test_standstill.py:" in began
     assert " in blocks)" in began
     assert ended.startswith("the event loop goes on; step x:run:0/blocks")
@@ -59,10 +78,13 @@ async def test_what_a_step_has_begun_and_left_alone_is_told_by_its_place(
     caplog.set_level(logging.WARNING, "zart.dispatcher")
     task = zart.Task("t")
 
+    records = caplog.records
+
     async def nobody_waits_for_it() -> None:
-        until = time.monotonic() + 2.5 * LEASE
-        while time.monotonic() < until:
-            pass
+        until, is_told = time.monotonic() + GIVE_UP, False
+        while not is_told and time.monotonic() < until:
+            for record in records[:]:  # nothing is called here: it is to be found in this line
+                is_told |= record.name == STANDSTILL
 
     @task.step(retry=ONCE)
     async def begins(ctx: zart.StepContext) -> str:
@@ -71,7 +93,7 @@ async def test_what_a_step_has_begun_and_left_alone_is_told_by_its_place(
         return "done"
 
     async with dispatching(zart_server, task, lease=LEASE):
-        assert await (await start(rig, task)).result(timeout=20) == "done"
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == "done"
     assert any("in nobody_waits_for_it)" in record.getMessage() for record in caplog.records)
 
 
@@ -87,9 +109,8 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
         if ctx.payload == "blocks":
             await until_polled(zart_server)
             blocking.set()
-            deadline = time.monotonic() + 4 * LEASE
-            while time.monotonic() < deadline:
-                pass
+            with zart.connect_sync(zart_server.address) as client:
+                block_until(extension_of(client, "a", "late"))
         return "done"
 
     def start_another() -> None:
@@ -100,16 +121,19 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
     async with dispatching(zart_server, task, lease=LEASE):
         first = await start(rig, task, "blocks")
         await asyncio.to_thread(start_another)
-        assert await first.result(timeout=20) == "done"
-        assert await rig.client.handle("late").result(timeout=20) == "done"
+        assert await first.result(timeout=GIVE_UP) == "done"
+        assert await rig.client.handle("late").result(timeout=GIVE_UP) == "done"
     (attempt,) = (await rig.client.get_step("late", "a")).attempts
     assert attempt.status == "COMPLETED"
 
 
-def chain_beside_a_step_that_blocks(address: str, retry: zart.Retry) -> tuple[zart.Task, list[int]]:
+def chain_beside_a_step_that_blocks(
+    address: str, retry: zart.Retry, until: Callable[[zart.SyncClient], None]
+) -> tuple[zart.Task, list[int]]:
     """Return ``a`` and then ``b``, which is leased by the report of ``a`` in a blocked loop.
 
-    Gives the numbers of b's attempts that ran, too.
+    It is blocked until ``until`` returns, which is called when b is leased. Gives the numbers of
+    b's attempts that ran, too.
     """
     task = zart.Task("t")
     a_ended = asyncio.Event()
@@ -119,15 +143,16 @@ def chain_beside_a_step_that_blocks(address: str, retry: zart.Retry) -> tuple[za
     async def a(ctx: zart.StepContext) -> None:
         a_ended.set()
 
-    @task.step(retry=ONCE)
+    @task.step(retry=retry)
     async def blocks(ctx: zart.StepContext) -> None:
+        if ctx.attempt > 1:
+            return
         await a_ended.wait()
         for _ in range(20):  # in which the report is sent
             await asyncio.sleep(0)
         with zart.connect_sync(address) as client:
             block_until(lambda: client.get_step("x", "b").status == "RUNNING")
-            leased_at = time.monotonic()
-            block_until(lambda: time.monotonic() > leased_at + 1.2 * LEASE)
+            until(client)
 
     @task.step(depends_on=[a], retry=retry)
     async def b(ctx: zart.StepContext) -> None:
@@ -139,10 +164,13 @@ def chain_beside_a_step_that_blocks(address: str, retry: zart.Retry) -> tuple[za
 async def test_what_a_report_leases_while_a_step_blocks_the_loop_loses_no_attempt(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    task, ran = chain_beside_a_step_that_blocks(zart_server.address, ONCE)
+    def until(client: zart.SyncClient) -> None:
+        block_until(extension_of(client, "b"))
+
+    task, ran = chain_beside_a_step_that_blocks(zart_server.address, ONCE, until)
     async with dispatching(zart_server, task, lease=LEASE):
         handle = await start(rig, task)
-        assert (await handle.run(timeout=20)).status == "COMPLETED"
+        assert (await handle.run(timeout=GIVE_UP)).status == "COMPLETED"
     assert ran == [1]
     (attempt,) = (await rig.client.get_step("x", "b")).attempts
     assert attempt.status == "COMPLETED"
@@ -152,12 +180,18 @@ async def test_what_comes_through_a_blocked_loop_is_not_begun_when_its_lease_has
     rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As it does where the dispatcher was given its channel."""
-    task, ran = chain_beside_a_step_that_blocks(zart_server.address, zart.Retry())
+    lease = 1.0  # seconds; the shortest there is
+
+    def until(_client: zart.SyncClient) -> None:
+        over = time.monotonic() + 1.2 * lease
+        block_until(lambda: time.monotonic() > over)
+
+    task, ran = chain_beside_a_step_that_blocks(zart_server.address, zart.Retry(), until)
     async with (
         aio_channel(zart_server.address) as channel,
-        dispatching(zart_server, task, lease=LEASE, channel=channel),
+        dispatching(zart_server, task, lease=lease, channel=channel),
     ):
         handle = await start(rig, task)
-        assert (await handle.run(timeout=20)).status == "COMPLETED"
+        assert (await handle.run(timeout=GIVE_UP)).status == "COMPLETED"
     assert len(ran) == 1
     assert "1 tasks are not begun" in caplog.text

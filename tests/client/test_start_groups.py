@@ -170,7 +170,7 @@ async def test_each_waits_no_longer_than_the_client_does() -> None:
 
     async with starting(asked, behave) as address, zart.connect(address, timeout=1) as client:
         early = [asyncio.create_task(client.start("t", execution_id=n)) for n in ("a", "b")]
-        await until(lambda: asked)
+        await until(lambda: asked or all(each.done() for each in early))
         client.timeout = GIVE_UP
         late = asyncio.create_task(client.start("t", execution_id="late"))
         found = await asyncio.gather(*early, return_exceptions=True)

@@ -13,7 +13,7 @@ import pytest
 from dispatching import dispatching, start
 from rig import CHAIN, Rig, until_polled
 from streaming import completed, lease_request, waiting
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart.channel import sync_channel
@@ -161,8 +161,8 @@ async def test_a_dispatcher_works_over_a_stream(rig: Rig, zart_server: ServerUnd
 
     async with dispatching(zart_server, task, stream=True):
         handle = await start(rig, task)
-        assert await handle.result(timeout=60) == 2
+        assert await handle.result(timeout=GIVE_UP) == 2
         ids = [f"x{n}" for n in range(200)]
         await rig.client.batch_start_executions([zart.Start("t", None, i) for i in ids])
-        assert await rig.client.handle(ids[-1]).result(timeout=60) == 2
+        assert await rig.client.handle(ids[-1]).result(timeout=GIVE_UP) == 2
     assert await rig.db.fetchval("SELECT count(*) FROM zart.leases") == 0

@@ -12,6 +12,7 @@ import pytest
 from client.scripted import refusal
 from google.rpc import code_pb2
 from grpc_status import rpc_status
+from waiting import GIVE_UP
 
 import zart
 from zart.v1 import execution_pb2 as states
@@ -88,10 +89,10 @@ async def run(request: Any, breaking: tuple[Breaking, str]) -> AsyncIterator[Run
     _, address = breaking
     if request.param == "async":
         async with zart.connect(address) as client:
-            yield lambda: client.run("t", timeout=20)
+            yield lambda: client.run("t", timeout=GIVE_UP)
     else:
         with zart.connect_sync(address) as sync:
-            yield lambda: asyncio.to_thread(sync.run, "t", timeout=20)
+            yield lambda: asyncio.to_thread(sync.run, "t", timeout=GIVE_UP)
 
 
 async def test_a_started_run_goes_on_as_a_watch(breaking: tuple[Breaking, str], run: Runs) -> None:

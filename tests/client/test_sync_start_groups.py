@@ -52,7 +52,7 @@ async def test_each_thread_has_its_own_answer(
     ]
     assert alone.execution_id == "x"
     calls = await rig.db.fetch("SELECT DISTINCT request_id FROM zart_operations")
-    assert len(calls) < count  # how many go together is the machine's
+    assert len(calls) < 0.9 * count  # how many wait for one call is chance
 
 
 async def test_what_comes_while_a_call_is_under_way_goes_when_it_ends(

@@ -18,6 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from terminal import zart_command
+from waiting import GIVE_UP
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
@@ -291,7 +292,7 @@ def test_who_reads_only_the_first_lines_is_served_at_once(output: str) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=GIVE_UP,
         )
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr == ""

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from waiting import GIVE_UP
+
 import zart
 from zart.dispatcher.threads import Threads
 
@@ -20,7 +22,7 @@ async def test_every_call_is_brought_back_with_what_became_of_it() -> None:
         threads = Threads(pool)
         for size in (1, 1, 2000, 1):
             calls = [threads.start(handler, zart.testing.context(attempt=n)) for n in range(size)]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(GIVE_UP):
                 for call in calls:
                     await call.wait()
             for n, call in enumerate(calls):
@@ -30,7 +32,7 @@ async def test_every_call_is_brought_back_with_what_became_of_it() -> None:
 async def test_a_wait_that_is_cancelled_leaves_the_call_be() -> None:
     gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        call = Threads(pool).start(lambda _: gate.wait(10), zart.testing.context())
+        call = Threads(pool).start(lambda _: gate.wait(GIVE_UP), zart.testing.context())
         for _ in range(2):
             waiting = asyncio.create_task(call.wait())
             await asyncio.sleep(0)
@@ -39,6 +41,6 @@ async def test_a_wait_that_is_cancelled_leaves_the_call_be() -> None:
             assert waiting.cancelled()
         assert not call.has_ended
         gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP):
             await call.wait()
     assert call.result is True

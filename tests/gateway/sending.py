@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from waiting import GIVE_UP
+
 from zart.gateway.server import running
 from zart.gateway.settings import Settings
 
@@ -53,7 +55,7 @@ class Http:
         self, method: str, path: str, body: Any = None, headers: Any = (), **extra: str
     ) -> Answer:
         """Send bytes as they are."""
-        connection = http.client.HTTPConnection(self.address, timeout=20)
+        connection = http.client.HTTPConnection(self.address, timeout=GIVE_UP)
         try:
             connection.request(method, path, body, {**dict(headers), **extra})
             response = connection.getresponse()

@@ -13,6 +13,7 @@ from fuzzing.over_http import Asked, asked, bindings, status
 from gateway.sending import Http
 from google.protobuf.descriptor import Descriptor
 from rig import CHAIN, Rig
+from waiting import GIVE_UP
 
 from zart.gateway.bindings import Binding
 
@@ -71,7 +72,7 @@ async def test_a_null_payload_is_json_null(http_: Http, rig: Rig) -> None:
 async def test_no_value_of_a_field_is_a_defect(http_: Http, rig: Rig) -> None:
     bases = Bases()
     await bases.prepare(rig.client, 100)
-    connection = http.client.HTTPConnection(http_.address, timeout=60)
+    connection = http.client.HTTPConnection(http_.address, timeout=GIVE_UP)
     for number, binding in enumerate(bindings()):
         for mutant in list(mutants_of(bases.of(binding.rpc)))[number % EVERY :: EVERY]:
             bases.renew(mutant.request)

@@ -14,6 +14,7 @@ import pytest
 from gateway.sending import Http
 from gateway.test_table import TABLE
 from rig import eventually
+from waiting import GIVE_UP
 
 import zart
 from examples.order import CARD_DOWN, order
@@ -78,7 +79,7 @@ async def run(http_: Http, line: str) -> list[Any]:
     done = await asyncio.to_thread(
         subprocess.run,
         ["bash", "-c", line.replace("curl ", "curl --fail-with-body --silent --show-error ", 1)],
-        capture_output=True, text=True, check=False, timeout=30,
+        capture_output=True, text=True, check=False, timeout=GIVE_UP,
     )  # fmt: skip
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return [json.loads(text) for text in done.stdout.splitlines()]

@@ -12,6 +12,7 @@ import sys
 import pytest
 from gateway.sending import Http
 from ports import free_port
+from waiting import GIVE_UP
 
 from zart.gateway.settings import GatewayError, Settings, host_and_port
 from zart.testing.server import ServerUnderTest
@@ -43,7 +44,7 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
         http_.post("/admin/v1/pause", {"secrt": 1}),
     ]
     process.send_signal(number)
-    _, log = process.communicate(timeout=10)
+    _, log = process.communicate(timeout=GIVE_UP)
 
     assert f"http://{listen} passes on to {zart_server.address}" in told
     assert json.loads(told)["version"] == installed_version()
@@ -63,7 +64,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         process = command("--listen", listen)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=GIVE_UP)
 
     assert process.returncode == 1
     assert told.startswith(f"zart: cannot listen on {listen}")

@@ -16,7 +16,7 @@ import pytest
 from authority import Authority
 from gateway.sending import Http, gateway_to
 from rig import specs
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 import zart
 from zart.gateway.shares import Shares
@@ -49,7 +49,7 @@ def many_files() -> Iterator[None]:
 
 def connect(http_: Http) -> socket.socket:
     host, _, port = http_.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    return socket.create_connection((host, int(port)), timeout=GIVE_UP)
 
 
 @pytest.mark.parametrize("half", ["a head", "a body"])
@@ -121,7 +121,7 @@ def long_answers(
             client.start("t", "x" * LONG, execution_id="x", steps=specs({"a": ()}))
         with gateway_to(zart_server.address, **settings) as http_, socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-            raw.settimeout(30)
+            raw.settimeout(GIVE_UP)
             host, _, port = http_.address.rpartition(":")
             raw.connect((host, int(port)))
             context = ssl.create_default_context(cafile=str(authority.ca))

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from gateway.sending import Http, gateway_to
 from rig import CHAIN, Rig, eventually
+from waiting import GIVE_UP
 
 from zart.testing.server import ServerUnderTest, serving
 
@@ -19,7 +20,7 @@ from zart.testing.server import ServerUnderTest, serving
 @contextmanager
 def watching(http_: Http, path: str) -> Iterator[http.client.HTTPResponse]:
     """Open a watch."""
-    connection = http.client.HTTPConnection(http_.address, timeout=20)
+    connection = http.client.HTTPConnection(http_.address, timeout=GIVE_UP)
     connection.request("GET", path)
     yield connection.getresponse()
     connection.close()
@@ -74,9 +75,9 @@ async def test_a_gateway_that_stops_ends_its_watches_at_once(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     await rig.start("x", CHAIN)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GIVE_UP):
         with gateway_to(zart_server.address) as http_:
-            connection = http.client.HTTPConnection(http_.address, timeout=20)
+            connection = http.client.HTTPConnection(http_.address, timeout=GIVE_UP)
             connection.request("GET", "/api/v1/executions/x/watch")
             response = connection.getresponse()
             await line_of(response)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ports import free_port
 from rig import eventually
+from waiting import GIVE_UP
 
 from zart_server.api.policy import POLICY
 from zart_server.domain.identity import Role
@@ -65,7 +66,7 @@ def _running(script: str, folder: Path, environment: dict[str, str]) -> Iterator
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+            process.wait(GIVE_UP)
 
 
 async def test_the_five_minutes(zart_database: str, tmp_path: Path) -> None:

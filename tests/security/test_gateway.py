@@ -13,6 +13,7 @@ from cryptography import x509
 from gateway.sending import gateway_to
 from issuing import Connect, TokenFile
 from rig import eventually, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.gateway.certificate import Certificate
@@ -100,7 +101,7 @@ def get(address: str, trusted: Authority, shown: tuple[Path, Path] | None = None
     context = ssl.create_default_context(cafile=trusted.ca)
     if shown is not None:
         context.load_cert_chain(*shown)
-    connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
+    connection = http.client.HTTPSConnection(host, int(port), timeout=GIVE_UP, context=context)
     try:
         connection.request("GET", "/api/v1/executions", headers=bearer("viewer"))
         return connection.getresponse().status
@@ -149,7 +150,7 @@ def served_serial(address: str, trusted: Authority, shown: tuple[Path, Path]) ->
     host, _, port = address.rpartition(":")
     context = ssl.create_default_context(cafile=trusted.ca)
     context.load_cert_chain(*shown)
-    connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
+    connection = http.client.HTTPSConnection(host, int(port), timeout=GIVE_UP, context=context)
     connection.connect()
     try:
         der = connection.sock.getpeercert(binary_form=True) or b""

@@ -36,7 +36,7 @@ def test_a_server_that_leaves_is_live_no_more(
     assert probe(*at) == probe("server", "--live", *at) == 0
     zart_server.loop.call_soon_threadsafe(zart_server.running.health.leave)
     # gRPC's own loop answers what is asked after the change.
-    assert asyncio.run_coroutine_threadsafe(asyncio.sleep(0), zart_server.loop).result(60) is None
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), zart_server.loop).result(GIVE_UP)
     capsys.readouterr()
 
     assert probe(*at) == 1
@@ -107,7 +107,7 @@ async def test_a_dispatcher_is_ready_while_the_server_answers(
 
     told: list[bool] = []
     stop = asyncio.Event()
-    with serving(zart_database) as server:
+    with serving(zart_database, listen=f"127.0.0.1:{free_port()}") as server:
         dispatcher = zart.Dispatcher([task], address=server.address, on_readiness=told.append)
         running = asyncio.create_task(dispatcher.run(stop))
         await until(lambda: told == [True])

@@ -20,7 +20,7 @@ from gateway.sending import Http
 from issuing import Issuer, TokenFile
 from ports import free_port
 from rig import eventually
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart import errors
@@ -93,7 +93,7 @@ class Processes:
                 yield
             finally:
                 process.send_signal(signal.SIGTERM)
-                process.wait(timeout=20)
+                process.wait(GIVE_UP)
 
     async def command(self, *arguments: str, code: int, **environment: str) -> None:
         """Run a command to its end and keep what it says on stderr."""
@@ -167,7 +167,7 @@ async def _steps_go_wrong(run: Processes, admin: zart.Client) -> None:
 
     await eventually(registered)
     handle = await admin.start("leaky", {"secret": PAYLOAD}, execution_id="leaky-1")
-    finished = await handle.run(timeout=30)
+    finished = await handle.run(timeout=GIVE_UP)
     assert finished.status.value == "FAILED"
 
 

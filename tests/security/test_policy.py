@@ -12,6 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection_pb2
 from issuing import Connect
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -67,7 +68,7 @@ async def code_of(client: zart.Client, method: MethodDescriptor) -> grpc.StatusC
         request_serializer=type(request).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
-    call = rpc(iter(()) if method.client_streaming else request, timeout=10)
+    call = rpc(iter(()) if method.client_streaming else request, timeout=GIVE_UP)
     try:
         if method.server_streaming:
             async for _ in call:

@@ -15,6 +15,7 @@ from issuing import TokenFile
 from ports import free_port
 from rig import eventually, specs
 from security.encrypted import encrypted, show, works
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -161,7 +162,7 @@ async def test_zart_dev_serves_and_dispatches_over_tls(
             await eventually(registered)
         host, _, port = http.rpartition(":")
         trusted = ssl.create_default_context(cafile=authority.ca)
-        connection = HTTPSConnection(host, int(port), timeout=10, context=trusted)
+        connection = HTTPSConnection(host, int(port), timeout=GIVE_UP, context=trusted)
         connection.request("GET", "/api/v1/executions")
         assert connection.getresponse().status == 401  # the environment's token is not lent
         connection.close()

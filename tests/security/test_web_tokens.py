@@ -17,6 +17,7 @@ import pytest
 from issuing import Issuer
 from rig import eventually
 from security.trusting import is_known, trusting
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -184,7 +185,7 @@ async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(
                 with pytest.raises(errors.InvalidCredentials):
                     await other.list_executions()
             handle = await client.start("t", execution_id="x")
-            assert await handle.result(timeout=20) == "done"
+            assert await handle.result(timeout=GIVE_UP) == "done"
         stop.set()
         await running
 

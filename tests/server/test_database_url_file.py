@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.serve_process import serve_processes
+from waiting import GIVE_UP
 
 import zart
 from zart_server.settings import Settings, SettingsError
@@ -31,7 +32,7 @@ def test_a_server_takes_it_from_a_file(zart_database: str, tmp_path: Path) -> No
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
     migrated = subprocess.run(
         [sys.executable, "-m", "zart.cli", "migrate", "--database-url-file", file],
-        env=environment, capture_output=True, text=True, check=False, timeout=60,
+        env=environment, capture_output=True, text=True, check=False, timeout=GIVE_UP,
     )  # fmt: skip
     assert migrated.returncode == 0, migrated.stderr
 

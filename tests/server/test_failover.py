@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from rig import Rig, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import serving
@@ -74,7 +75,7 @@ async def rig(pair: Pair) -> AsyncIterator[Rig]:
 async def fail_over(pair: Pair, rig: Rig) -> None:
     """Lose what the replica did not get, and wait until the server has found the replica."""
     await asyncio.to_thread(pair.fail_over)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(GIVE_UP):
         while True:
             with contextlib.suppress(zart.ZartError):
                 await rig.client.list_pause_rules()

@@ -15,7 +15,7 @@ from acceptance.serve_process import ServeProcess, serve_processes
 from gateway.sending import Http
 from issuing import TokenFile
 from ports import free_port
-from waiting import block_until, eventually
+from waiting import GIVE_UP, block_until, eventually
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -34,7 +34,7 @@ def zart_process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[byt
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(GIVE_UP)
 
 
 def hang_up(server: ServeProcess) -> None:
@@ -101,7 +101,7 @@ def test_a_gateway_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> None
         gateway.send_signal(signal.SIGHUP)
         assert http_.get("/readyz").status == 200
         gateway.terminate()
-        assert gateway.wait(30) == 0
+        assert gateway.wait(GIVE_UP) == 0
 
 
 @pytest.mark.filterwarnings("default")
@@ -120,8 +120,8 @@ def test_a_dispatcher_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> N
             return False
 
         block_until(is_registered)
-        assert client.handle("before").result(timeout=60) == 1
+        assert client.handle("before").result(timeout=GIVE_UP) == 1
         dispatcher.send_signal(signal.SIGHUP)
-        assert client.start("noop", execution_id="after").result(timeout=60) == 1
+        assert client.start("noop", execution_id="after").result(timeout=GIVE_UP) == 1
         dispatcher.terminate()
-        assert dispatcher.wait(30) == 0
+        assert dispatcher.wait(GIVE_UP) == 0

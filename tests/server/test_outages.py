@@ -12,7 +12,7 @@ import pytest
 from ports import free_port
 from rig import CHAIN, eventually, specs
 from server.health import NOT_SERVING, SERVING, health
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart import errors
@@ -54,7 +54,7 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
                 (task,) = await client.lease_tasks("d", ["t"], wait=10)
                 done = zart.Outcome(task.task_id, task.lease_token, zart.Completed(task.step_name))
                 await client.report_tasks("d", [done])
-            assert await asyncio.wait_for(watching, 15) == "c"
+            assert await asyncio.wait_for(watching, GIVE_UP) == "c"
             await client.close()
             stack.close()
 

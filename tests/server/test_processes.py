@@ -45,7 +45,7 @@ class Serving:
 
     def parts(self) -> list[str]:
         """Return the numbers of the processes that tell their metrics."""
-        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=GIVE_UP) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         return sorted(
             sample.labels["process"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from waiting import GIVE_UP
+
 from zart_server.api.limits import Limits
 
 METHOD = "/zart.v1.AdminService/Pause"
@@ -42,4 +44,4 @@ async def test_who_waits_by_design_holds_up_nobody() -> None:
     waiting.cancel()
     quick = asyncio.create_task(limits.until_quiet(0.0))
     limits.room_for("/zart.v1.DispatchService/LeaseTasks").enter()
-    await asyncio.wait_for(quick, 10)
+    await asyncio.wait_for(quick, GIVE_UP)

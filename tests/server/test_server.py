@@ -12,6 +12,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rig import CHAIN, Rig, eventually, specs, until_polled
 from server.health import SERVING, health
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -100,7 +101,7 @@ async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
         again = serving(zart_database, listen=server.address)
         await asyncio.to_thread(stack.enter_context, again)
         await client.cancel_execution("x")
-        assert (await asyncio.wait_for(watching, 10)).status == "CANCELLED"
+        assert (await asyncio.wait_for(watching, GIVE_UP)).status == "CANCELLED"
         await client.close()
 
 

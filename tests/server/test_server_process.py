@@ -13,6 +13,7 @@ import grpc
 import pytest
 from ports import free_port
 from rig import CHAIN, specs
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -28,7 +29,7 @@ def process(zart_database: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     env = {**os.environ, "ZART_DATABASE_URL": zart_database}
     server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     with zart.connect_sync(address) as client:
-        grpc.channel_ready_future(client.channel).result(timeout=20)
+        grpc.channel_ready_future(client.channel).result(timeout=GIVE_UP)
     yield server, address
     if server.poll() is None:
         server.kill()
@@ -44,7 +45,7 @@ def test_one_line_is_logged_for_each_call_and_sigterm_ends_with_0(
         with pytest.raises(errors.ExecutionNotFound):
             client.restart("nobody", request_id="r7")
     server.send_signal(signal.SIGTERM)
-    _, text = server.communicate(timeout=10)
+    _, text = server.communicate(timeout=GIVE_UP)
 
     assert server.returncode == 0
     lines = [json.loads(line) for line in text.splitlines()]

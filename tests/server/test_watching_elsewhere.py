@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from rig import Rig, eventually, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
@@ -32,4 +33,4 @@ async def test_the_other_server_is_told_of_the_first_watch(
             (task,) = await elsewhere.lease_tasks("d", ["t"])
             outcome = zart.Outcome(task.task_id, task.lease_token, zart.Completed(1))
             await elsewhere.report_tasks("d", [outcome])
-            assert (await asyncio.wait_for(watching, 5)).status == "COMPLETED"
+            assert (await asyncio.wait_for(watching, GIVE_UP)).status == "COMPLETED"
