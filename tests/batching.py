@@ -56,6 +56,11 @@ async def until_batch(
 
 async def check_totals(db: asyncpg.Connection[asyncpg.Record], batch_id: str) -> None:
     """Check that the totals of a batch are those of its items, and that each is on record once."""
+    async with db.transaction(isolation="repeatable_read"):  # it may be under way
+        await _check_totals(db, batch_id)
+
+
+async def _check_totals(db: asyncpg.Connection[asyncpg.Record], batch_id: str) -> None:
     row = await db.fetchrow("SELECT * FROM public.zart_batches WHERE batch_id = $1", batch_id)
     assert row is not None
     counted = await db.fetch(

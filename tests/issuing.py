@@ -78,7 +78,7 @@ class Issuer:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": subject,
-            "exp": now + 60,
+            "exp": now + 3600,
             "iat": now,
             "roles": list(roles),
             **claims,

@@ -142,7 +142,7 @@ class Load:
             with self._noting("impatient restart"):
                 self.runs[execution_id] += 1
                 await operations.Restart(
-                    admin.RestartRequest(execution_id=execution_id), timeout=20
+                    admin.RestartRequest(execution_id=execution_id), timeout=GIVE_UP
                 )
                 await asyncio.sleep(0.02)
 

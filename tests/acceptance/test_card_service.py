@@ -59,7 +59,7 @@ async def test_a_card_service_goes_down_and_comes_back(
             task_name="order",
             step_pattern="ch*",
             failure_threshold=THRESHOLD,
-            window=60,
+            window=600,
             min_failure_ratio=RATIO,
             cooldown=1,
             rate_per_second=200,

@@ -79,7 +79,7 @@ async def test_callers_come_with_tls_and_a_new_certificate_needs_no_restart(
 async def test_messages_of_15_mib_pass(envoy: Edge, rig: Rig) -> None:
     text = "x" * (MIB - 2)
     starts = [zart.Start("t", text, f"x{n}", specs({"a": ()})) for n in range(15)]
-    async with zart.Client(envoy.channel()) as client:
+    async with zart.Client(envoy.channel(), timeout=GIVE_UP) as client:
         assert len(await client.batch_start_executions(starts)) == 15
         assert (await client.get_execution("x14")).run.payload == text
 

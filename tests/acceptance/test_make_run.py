@@ -246,7 +246,7 @@ def run_once(checkout: Running, **environment: str) -> str:
     )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
-    assert not processes_of(str(checkout.folder), checkout.address, checkout.http)
+    block_until(lambda: not processes_of(str(checkout.folder), checkout.address, checkout.http))
     return "\n".join(line for line in done.stderr.splitlines() if line.startswith("zart: "))
 
 

@@ -43,7 +43,7 @@ def charge(ctx: zart.StepContext) -> str:
 async def run() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await zart.Dispatcher([task], address=address, concurrency=8, lease=3.0, grace=grace).run(stop)
+    await zart.Dispatcher([task], address=address, concurrency=8, lease=6.0, grace=grace).run(stop)
 
 
 asyncio.run(run())

@@ -45,5 +45,5 @@ async def scripted() -> AsyncIterator[Scripted]:
 @pytest.fixture
 def http_scripted(scripted: Scripted) -> Iterator[Http]:
     """A gateway to it."""
-    with gateway_to(scripted.address, timeout=2.0, max_calls=2) as sender:
+    with gateway_to(scripted.address, max_calls=2) as sender:
         yield sender

@@ -144,11 +144,12 @@ async def test_no_server_is_a_503_that_says_when_to_repeat_and_with_which_key() 
 
 
 async def test_a_server_that_does_not_answer_in_time_is_a_504(
-    scripted: Scripted, http_scripted: Http
+    scripted: Scripted,
 ) -> None:
     scripted.answer = lambda _: for_ever()
 
-    late = await post(http_scripted, RESUME)
+    with gateway_to(scripted.address, timeout=2.0) as http_:
+        late = await post(http_, RESUME)
 
     assert (late.status, late.json["code"]) == (504, code_pb2.DEADLINE_EXCEEDED)
     assert scripted.deadlines[0] is not None

@@ -89,7 +89,7 @@ def test_a_body_may_take_as_long_as_it_has_bytes_for(zart_server: ServerUnderTes
     """A second is worth 64 KiB: who has sent 500,000 bytes outlasts who began later, with none."""
     text = b'{"taskName": "t", "steps": [{"stepName": "a"}], "reason": "' + b" " * 500_000
     with (
-        gateway_to(zart_server.address, patience=0.2) as http_,
+        gateway_to(zart_server.address, patience=1.0) as http_,
         connect(http_) as sending,
         connect(http_) as idling,
     ):

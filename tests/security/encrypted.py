@@ -30,9 +30,9 @@ def show(authority: Authority, name: str = "", **more: Any) -> zart.Credentials:
     return zart.Credentials(ca=authority.ca, **more)
 
 
-async def works(server: ServerUnderTest, credentials: zart.Credentials) -> bool:
-    """Whether a call goes through."""
-    async with zart.connect(server.address, credentials=credentials, timeout=2) as client:
+async def works(server: ServerUnderTest, credentials: zart.Credentials, timeout: float = 2) -> bool:
+    """Whether a call goes through in so many seconds."""
+    async with zart.connect(server.address, credentials=credentials, timeout=timeout) as client:
         try:
             await client.list_executions()
         except errors.Unreachable:

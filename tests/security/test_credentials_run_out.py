@@ -43,7 +43,9 @@ async def test_outcomes_wait_until_credentials_hold_again(
         return await refusals() > 5  # more often than what a repeat may cure is tried
 
     credentials = zart.Credentials(token="zart_token-of-dispatcher")
-    dispatcher = zart.Dispatcher([task], address=guarded.address, credentials=credentials)
+    dispatcher = zart.Dispatcher(
+        [task], address=guarded.address, credentials=credentials, lease=600
+    )
     running = asyncio.create_task(dispatcher.run(stop))
     try:
         await eventually(lambda: _registered(connect("viewer")))

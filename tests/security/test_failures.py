@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -58,10 +60,12 @@ async def test_too_many_are_told_to_wait_and_nobody_else_is(
 ) -> None:
     caplog.set_level(logging.INFO)
     attacker, valid = connect("stranger"), connect("starter")
-    answers = []
+    answers: list[timedelta | None] = []
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    for n in range(24):
+    for n in itertools.count():  # a busy machine gives the bucket time to fill again
+        if len(answers) - answers.count(None) == 4:
+            break
         with pytest.raises(errors.InvalidCredentials) as caught:
             await attacker.list_executions()
         answers.append(caught.value.retry_after)
@@ -71,7 +75,6 @@ async def test_too_many_are_told_to_wait_and_nobody_else_is(
 
     assert answers[:20] == [None] * 20
     waits = [wait for wait in answers if wait is not None]
-    assert waits
     assert took >= sum(wait.total_seconds() for wait in waits)  # it was made to
     assert all(0 < wait.total_seconds() <= 1 for wait in waits)
     assert len(_refusals(caplog)) == len(answers) - len(waits)
@@ -106,7 +109,7 @@ def test_addresses_without_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
 async def test_one_call_too_many_is_told_to_go_elsewhere(zart_database: str) -> None:
     with serving(zart_database, max_calls=1, max_waiting_calls=2) as server:
         async with zart.connect(server.address) as client:
-            polls = [asyncio.create_task(client.lease_tasks("d", ["t"], wait=30)) for _ in range(2)]
+            polls = [asyncio.create_task(client.lease_tasks("d", ["t"], wait=60)) for _ in range(2)]
             await until_polled(server, 2)
             with pytest.raises(errors.ServerBusy) as busy:
                 await client.lease_tasks("d", ["t"], wait=30)

@@ -28,7 +28,7 @@ async def test_only_who_is_trusted_is_talked_to(
     zart_database: str, authority: Authority, tmp_path: Path
 ) -> None:
     with encrypted(zart_database, authority) as server:
-        assert await works(server, show(authority))
+        assert await works(server, show(authority), GIVE_UP)
         assert not await works(server, show(Authority(tmp_path / "other")))
         assert not await works(server, zart.Credentials())
         with zart.connect_sync(server.address, credentials=show(authority)) as client:

@@ -12,6 +12,7 @@ from cryptography import x509
 from issuing import TokenFile
 from rig import specs
 from security.encrypted import encrypted, show
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -76,6 +77,7 @@ async def test_a_callers_own_files_are_replaced_without_a_restart(
         async with zart.connect(server.address, credentials=credentials, timeout=2) as client:
             with pytest.raises(errors.Unreachable):
                 await client.list_executions()
+            client.timeout = GIVE_UP
             bundle.write_bytes(authority.ca.read_bytes())
             assert await client.list_executions() == []
 

@@ -42,12 +42,17 @@ async def test_a_token_is_known_until_it_ends_and_no_longer(
     zart_database: str, jwks: Path, issuer: Issuer
 ) -> None:
     with trusting(zart_database, str(jwks), auth_skew=0) as server:
-        token = issuer.sign("alice", "viewer", exp=int(time.time()) + 2)
-        assert await is_known(server, token)
+        token = ""
+
+        async def is_known_in_time() -> bool:
+            nonlocal token
+            token = issuer.sign("alice", "viewer", exp=int(time.time()) + 2)
+            return await is_known(server, token)
 
         async def ended() -> bool:
             return not await is_known(server, token)
 
+        await eventually(is_known_in_time)
         await eventually(ended)
 
 
@@ -134,6 +139,7 @@ def provider(issuer: Issuer) -> Iterator[_Provider]:
 async def test_keys_of_a_url_are_asked_for_once_and_again_for_a_new_key(
     zart_database: str, provider: _Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zart_server.identity.key_set._FETCH_AT_MOST_EVERY", 3600.0)
     with trusting(zart_database, provider.url) as server:
         for n in range(5):
             assert await is_known(server, issuer.sign(f"alice-{n}", "viewer"))

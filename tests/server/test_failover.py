@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from ports import free_port
 from rig import Rig, specs
 from waiting import GIVE_UP
 
@@ -53,8 +53,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     with ExitStack() as stack:
         primary = stack.enter_context(postgres.running(tmp_path / "primary"))
         parts = urlsplit(primary.url)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         hosts = f"host=127.0.0.1:{parts.port}&host=127.0.0.1:{port}"
         url = f"postgresql://{parts.username}:{parts.password}@{parts.path}?{hosts}"
         yield Pair(

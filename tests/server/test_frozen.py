@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from acceptance.serve_process import serve_processes
-from rig import CHAIN, Rig, specs
+from rig import CHAIN, Rig, eventually, specs
 from silence import Silence
 
 import zart
@@ -23,7 +23,7 @@ from zart_server.store.pausing.rules import PAUSE_LOCK
 MIB = 2**20
 LONG = "x" * (MIB - 2)
 MANY = range(60)  # steps, more than one statement records
-STANDSTILL = 5.0  # seconds; at most 3 where nothing else keeps the machine busy
+STANDSTILL = 10.0  # seconds; at most 3 where nothing else keeps the machine busy
 
 
 async def longest_while(waiting: Awaitable[Any], client: zart.Client) -> float:
@@ -91,7 +91,7 @@ async def test_a_server_that_is_frozen_while_it_sends_much_stops_nobody(
                 reporting = asyncio.create_task(there.report_tasks("d", outcomes))
                 await silence.choked.wait()
                 with freezing.frozen():
-                    assert await is_any_locked(db)
+                    await eventually(lambda: is_any_locked(db))
                     pausing = asyncio.create_task(here.pause(task_name="t"))
                     assert await longest_while(pausing, here) < STANDSTILL
                     again = await here.report_tasks("d", outcomes)
@@ -116,7 +116,7 @@ async def test_a_pause_that_gives_up_names_who_holds_the_lock(
 ) -> None:
     await db.execute("SET application_name = 'a stuck script'")
     await db.execute("SELECT pg_advisory_lock_shared($1)", PAUSE_LOCK)
-    with serving(zart_database, operation_timeout=6) as server:
+    with serving(zart_database, operation_timeout=12) as server:
         async with zart.connect(server.address) as client:
             pausing = asyncio.create_task(client.pause(task_name="t", request_id="p"))
             assert await longest_while(pausing, client) < STANDSTILL

@@ -16,7 +16,7 @@ from silence import Silence
 
 import zart
 
-BACK = 15.0  # seconds, on a machine however busy: it takes 2.4 s, and took 40 to 55
+BACK = 30.0  # seconds, on a machine however busy: it takes 2.4 s, and took 40 to 55
 
 
 async def until_done(call: Callable[[], Awaitable[Any]]) -> float:

@@ -28,7 +28,7 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
             client = zart.connect(server.address)
             await client.start("t", execution_id="x", steps=specs(CHAIN))
             watching = asyncio.create_task(client.handle("x").result())
-            (task,) = await client.lease_tasks("d", ["t"])
+            (task,) = await client.lease_tasks("d", ["t"], lease_duration=600)
 
         impatient = zart.Client(client.channel, timeout=5)
         with pytest.raises((errors.StoreUnavailable, zart.Unreachable)) as down:
@@ -51,7 +51,7 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
             done = zart.Outcome(task.task_id, task.lease_token, zart.Completed("a"))
             assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
             for _ in range(2):
-                (task,) = await client.lease_tasks("d", ["t"], wait=10)
+                (task,) = await client.lease_tasks("d", ["t"], wait=60)
                 done = zart.Outcome(task.task_id, task.lease_token, zart.Completed(task.step_name))
                 await client.report_tasks("d", [done])
             assert await asyncio.wait_for(watching, GIVE_UP) == "c"
@@ -63,7 +63,7 @@ async def test_a_killed_database_loses_nothing_that_was_acknowledged(tmp_path: P
     folder = tmp_path / "pg"
     acknowledged: list[str] = []
     with postgres.running(folder) as database, serving(database.url) as server:
-        async with zart.connect(server.address, timeout=3) as client:
+        async with zart.connect(server.address, timeout=GIVE_UP) as client:
 
             async def start_many() -> None:
                 for n in range(100_000):
