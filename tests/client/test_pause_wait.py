@@ -14,6 +14,7 @@ import pytest
 from client.scripted import RULE, Run
 from rig import Rig, eventually
 from terminal import Printed, zart_command
+from waiting import until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -132,10 +133,8 @@ async def test_a_bar_shows_2000_steps_that_end(
         command(monkeypatch, zart_server, "pause --task-name t --wait", columns=80)
     )
 
-    async def is_paused() -> bool:
-        return bool(await rig.client.list_pause_rules())
-
-    await eventually(is_paused)
+    watched = zart_server.running.runtime.rule_watches._watches._watched
+    await until(lambda: any(each.found for each in list(watched.values())))  # all are in flight
     for begin in range(0, count, 500):
         await rig.complete(*tasks[begin : begin + 500])
     printed = await waiting
