@@ -39,36 +39,61 @@ async def work_through(url: str) -> None:
             assert (await client.get_execution("x")).run.status == "COMPLETED"
 
 
+async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Return the head of the startup message; what asks for TLS or GSS before it is refused."""
+    head = await reader.readexactly(8)
+    while struct.unpack("!ii", head)[1] in (80877103, 80877104):
+        writer.write(b"N")
+        head = await reader.readexactly(8)
+    return head
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
 @contextlib.asynccontextmanager
 async def refusing_parameters(database: str) -> AsyncIterator[str]:
     """Refuse startup parameters that PgBouncer refuses too; gives the URL of the proxy."""
     target = urlsplit(database)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readexactly(8)
-            while struct.unpack("!ii", head)[1] in (80877103, 80877104):  # for TLS, for GSS
-                writer.write(b"N")
-                head = await reader.readexactly(8)
-            text = await reader.readexactly(struct.unpack("!i", head[:4])[0] - 8)
-            if set(text.split(b"\0")[:-2:2]) - _USUAL:
-                said = b"SFATAL\0C08P01\0Munsupported startup parameter\0\0"
-                writer.write(b"E" + struct.pack("!i", len(said) + 4) + said)
-                await writer.drain()
-                return
-            to = await asyncio.open_connection(target.hostname, target.port)
-            to[1].write(head + text)
-            await asyncio.gather(pump(reader, to[1]), pump(to[0], writer))
-        writer.close()
+    handlers: set[asyncio.Task[None]] = set()
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (handler := asyncio.current_task()) is not None:
+            handlers.add(handler)
+        writers = [writer]
+        try:
+            await passed_on(reader, writers)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # one end has left
+        finally:
+            for each in writers:
+                each.transport.abort()
+
+    async def passed_on(reader: asyncio.StreamReader, writers: list[asyncio.StreamWriter]) -> None:
+        writer = writers[0]
+        head = await _head(reader, writer)
+        text = await reader.readexactly(struct.unpack("!i", head[:4])[0] - 8)
+        if set(text.split(b"\0")[:-2:2]) - _USUAL:
+            said = b"SFATAL\0C08P01\0Munsupported startup parameter\0\0"
+            writer.write(b"E" + struct.pack("!i", len(said) + 4) + said)
+            await writer.drain()
+            await reader.read()  # the caller leaves once it has read that
+            return
+        to = await asyncio.open_connection(target.hostname, target.port)
+        writers.append(to[1])
+        to[1].write(head + text)
+        await asyncio.gather(_pump(reader, to[1]), _pump(to[0], writer))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
         yield database.replace(f":{target.port}/", f":{port}/")
+    for handler in handlers:
+        handler.cancel()
+    await asyncio.gather(*handlers, return_exceptions=True)
 
 
 async def test_no_setting_is_sent_as_a_startup_parameter(zart_database: str) -> None:
