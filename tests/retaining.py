@@ -10,6 +10,12 @@ import asyncpg
 from zart.testing.server import ServerUnderTest
 
 
+def stop_passes(server: ServerUnderTest) -> None:
+    """Have the server go through what has ended only when it is told to."""
+    stopping = server.running.runtime.retention.stop()
+    asyncio.run_coroutine_threadsafe(stopping, server.loop).result()
+
+
 async def sweep(server: ServerUnderTest) -> None:
     """Have the server go through what has ended, once more and now."""
 

@@ -17,6 +17,7 @@ from zart.testing.server import ServerUnderTest
 
 DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
 CHAIN = {"a": (), "b": ("a",), "c": ("b",)}
+LONG = 60.0  # seconds: the longest that a lease waits; what is there is leased at once
 QUICK = zart.Retry(max_attempts=3, initial_backoff=0.0)
 
 
@@ -63,7 +64,7 @@ class Rig:
         return list(found)
 
     async def lease_one(
-        self, step: str, execution_id: str = "x", *, wait: float = 5, **options: Any
+        self, step: str, execution_id: str = "x", *, wait: float = LONG, **options: Any
     ) -> LeasedTask:
         """Lease one step; others that come along are given back."""
         found = await self.lease(1000, wait=wait, **options)

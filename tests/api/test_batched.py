@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from rig import Rig
+from waiting import GIVE_UP
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
@@ -82,7 +83,7 @@ async def test_an_execution_that_somebody_holds_holds_up_nobody_else(rig: Rig) -
         "SELECT FROM zart.executions WHERE execution_id = 'x-3' FOR NO KEY UPDATE"
     ):
         calls = [asyncio.create_task(rig.client.restart(f"x-{n}")) for n in range(MANY)]
-        done, waiting = await asyncio.wait(calls[:3] + calls[4:], timeout=10)
+        done, waiting = await asyncio.wait(calls[:3] + calls[4:], timeout=GIVE_UP)
         assert len(done) == MANY - 1
         assert not waiting
         assert not calls[3].done()
@@ -165,7 +166,7 @@ async def test_calls_that_came_alone_and_wait_hold_up_nobody(rig: Rig) -> None:
         for number, name in enumerate(("x", "y"), 1):
             waiting.append(asyncio.create_task(rig.client.restart(name)))
             await rig.until_waiting(number)
-        other = await asyncio.wait_for(rig.client.restart("z"), 5)
+        other = await asyncio.wait_for(rig.client.restart("z"), GIVE_UP)
         assert not any(task.done() for task in waiting)
 
     assert other.new_run_number == 1

@@ -10,11 +10,12 @@ from fuzzing.bases import Bases, rpcs
 from fuzzing.mutants import Mutant, mutants_of
 from fuzzing.over_grpc import DEFECTS, Answered, answer
 from google.protobuf.descriptor import MethodDescriptor
+from waiting import GIVE_UP
 
 import zart
 
 AT_ONCE = 20
-PATIENCE = 60.0  # seconds
+PATIENCE = GIVE_UP
 ENOUGH = 0.3  # seconds; a wait of up to a minute is good
 Code = grpc.StatusCode
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rig import CHAIN, Rig, until_polled
+from rig import CHAIN, LONG, Rig, until_polled
+from waiting import until
 
 import zart
 from zart import errors
@@ -102,9 +103,11 @@ async def test_a_lease_that_could_not_be_handed_over_is_given_back_at_once(
     await until_polled(zart_server)
     polling.cancel()
     await asyncio.gather(polling, return_exceptions=True)
+    # Once the server knows: else it leases to nobody, and finds out by the lease's end.
+    await until(lambda: not zart_server.running.runtime.dispatch.long_polls._waiting)
     await rig.start("x", {"a": ()})
 
-    assert [t.step_name for t in await rig.lease(wait=5)] == ["a"]
+    assert [t.step_name for t in await rig.lease(wait=LONG)] == ["a"]
 
 
 async def test_outcomes_of_many_callers_are_each_answered(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rig import CHAIN, Rig, specs
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart import errors
@@ -236,7 +236,7 @@ async def test_a_watch_gives_the_whole_state_and_then_what_changed(rig: Rig) -> 
     await rig.complete(await rig.lease_one("a"))
     await until(lambda: len(seen) > 1 and seen[-1][1].get("a") == "COMPLETED")
     await rig.work()
-    await asyncio.wait_for(watching, 10)
+    await asyncio.wait_for(watching, GIVE_UP)
 
     assert seen[0] == ("SCHEDULED", {"a": "SCHEDULED", "b": "PENDING", "c": "PENDING"})
     assert seen[-1][0] == "COMPLETED"
@@ -260,11 +260,11 @@ async def test_a_watch_follows_across_a_restart_unless_it_names_a_run(rig: Rig) 
     watching = asyncio.create_task(watch(named, run_number=0))
     await until(lambda: follower and named)
     await rig.client.restart("x")
-    await asyncio.wait_for(watching, 30)
+    await asyncio.wait_for(watching, GIVE_UP)
     assert named[-1] == (0, "CANCELLED")
     assert not following.done()
     await rig.work()
-    await asyncio.wait_for(following, 30)
+    await asyncio.wait_for(following, GIVE_UP)
     assert follower[-1] == (1, "COMPLETED")
 
 

@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from rig import CHAIN, Rig
+from rig import CHAIN, LONG, Rig
 
 import zart
 from zart import errors
@@ -76,7 +76,7 @@ async def test_odd_ids_are_taken_literally(rig: Rig, name: str) -> None:
     paused = await rig.client.pause(execution_id=name)
     assert paused.paused_steps == 1
     await rig.client.resume(execution_id=name)
-    (task,) = await rig.lease(task=name, wait=5)
+    (task,) = await rig.lease(task=name, wait=LONG)
     assert (task.execution_id, task.step_name) == (name, name)
     assert await rig.complete(task) == ["RECORDED"]
     assert (await rig.client.restart(name)).new_run_id == f"{name}:run:1"

@@ -185,15 +185,19 @@ async def test_history_tells_which_rules_held_an_execution(
 
 async def test_a_release_that_is_stopped_is_told_with_what_it_holds_again(rig: Rig) -> None:
     rule_id = await paused(rig)
-    await rig.start("x", {"a": ()})
-    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+    await rig.start("x", {"a": (), "b": ()})  # b keeps the release from ending by itself
+
+    async def of_a() -> list[Any]:
+        return [h for h in (await rig.client.list_rule_holds("x")).holds if h.step_name == "a"]
+
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
     await until_released(rig, 1)
-    [hold] = (await rig.client.list_rule_holds("x")).holds
+    [hold] = await of_a()
     assert hold.held_until is not None
     await rig.client.stop_release(rule_id)
 
     stopped, *_ = await rig.client.list_operations(rule_id=rule_id, kind="STOP_RELEASE")
-    now, before = (await rig.client.list_rule_holds("x")).holds
+    now, before = await of_a()
     assert (now.held_from, now.held_until) == (stopped.created_at, None)
     assert before == hold
 

@@ -7,8 +7,8 @@ import contextlib
 
 import grpc
 import pytest
-from rig import CHAIN, Rig, specs
-from waiting import eventually, until
+from rig import CHAIN, LONG, Rig, specs
+from waiting import GIVE_UP, eventually, until
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
@@ -37,7 +37,7 @@ async def test_the_answer_to_the_start_comes_first_and_the_end_last(rig: Rig) ->
     following = asyncio.create_task(follow())
     await until(lambda: len(told) > 1)
     await rig.work()
-    await asyncio.wait_for(following, 10)
+    await asyncio.wait_for(following, GIVE_UP)
 
     assert (told[0].started.execution.execution_id, told[0].started.replayed) == ("x", False)
     assert all(message.HasField("state") for message in told[1:])
@@ -50,11 +50,11 @@ async def test_run_returns_the_result_or_raises_how_the_run_ended(rig: Rig) -> N
     running = asyncio.create_task(rig.client.run("t", {"n": 1}, execution_id="good"))
     await rig.complete(await rig.lease_one("a", "good"))
     await rig.work()
-    assert await asyncio.wait_for(running, 10) == "c"
+    assert await asyncio.wait_for(running, GIVE_UP) == "c"
     running = asyncio.create_task(rig.client.run("t", execution_id="bad"))
     await rig.fail(await rig.lease_one("a", "bad"))
     with pytest.raises(zart.RunFailed):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, GIVE_UP)
 
 
 async def test_a_repeat_starts_nothing_and_follows_what_was_started(rig: Rig) -> None:
@@ -62,10 +62,10 @@ async def test_a_repeat_starts_nothing_and_follows_what_was_started(rig: Rig) ->
     with pytest.raises(TimeoutError):
         await rig.client.run("t", request_id="once", timeout=0.2)
     running = asyncio.create_task(rig.client.run("t", request_id="once"))
-    (task,) = await rig.lease(wait=5)
+    (task,) = await rig.lease(wait=LONG)
     await rig.complete(task)
     await rig.work()
-    assert await asyncio.wait_for(running, 10) == "c"
+    assert await asyncio.wait_for(running, GIVE_UP) == "c"
     started = await rig.client.start("t", request_id="once")  # of the same request
     assert started.execution_id == task.execution_id
     assert await rig.db.fetchval("SELECT count(*) FROM zart_executions") == 1

@@ -67,17 +67,16 @@ async def test_a_conflict_that_passes_is_repeated_inside_the_server(rig: Rig) ->
 
 
 async def test_an_operation_that_takes_too_long_is_told_and_rolled_back(
-    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+    zart_database: str, rig: Rig
 ) -> None:
+    await rig.start("x", CHAIN)
     with serving(zart_database, operation_timeout=0.3) as server:
-        async with zart.connect(server.address) as client:
-            await client.start("t", execution_id="x", steps=specs(CHAIN))
-            async with db.transaction():
-                await db.execute("SELECT FROM zart.executions FOR NO KEY UPDATE")
+        async with zart.connect(server.address, triggered_by=rig.client.triggered_by) as client:
+            async with rig.locked("SELECT FROM zart.executions FOR NO KEY UPDATE"):
                 with pytest.raises(errors.OperationTimeout) as slow:
                     await client.restart("x", request_id="r")
             assert slow.value.code.name == "DEADLINE_EXCEEDED"
-            again = await client.restart("x", request_id="r")
+    again = await rig.client.restart("x", request_id="r")  # of a server that waits for longer
     assert (again.new_run_number, again.replayed) == (1, False)
 
 

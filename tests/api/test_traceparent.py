@@ -11,6 +11,7 @@ import pytest
 from gateway.sending import gateway_to
 from opentelemetry import context
 from rig import CHAIN, Rig, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.calls.execution import Start
@@ -49,7 +50,7 @@ async def leased(rig: Rig, count: int) -> Sequence[dispatch_pb.LeasedTask]:
         request_serializer=dispatch_pb.LeaseTasksRequest.SerializeToString,
         response_deserializer=dispatch_pb.LeaseTasksResponse.FromString,
     )
-    response: dispatch_pb.LeaseTasksResponse = await rpc(request, timeout=10)
+    response: dispatch_pb.LeaseTasksResponse = await rpc(request, timeout=GIVE_UP)
     return response.tasks
 
 
@@ -99,7 +100,7 @@ async def test_a_step_that_is_leased_along_with_a_report_has_it_too(rig: Rig, to
     wish = dispatch_pb.LeaseNext(task_names=["t"], max_tasks=1)
     answer: dispatch_pb.ReportTasksResponse = await rpc(
         dispatch_pb.ReportTasksRequest(dispatcher_id="d", outcomes=[outcome], lease_next=wish),
-        timeout=10,
+        timeout=GIVE_UP,
     )
     assert [(each.step_name, each.traceparent) for each in answer.tasks] == [("b", told)]
 

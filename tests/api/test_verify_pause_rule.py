@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rig import CHAIN, Rig
+from rig import CHAIN, LONG, Rig
 
 import zart
 from zart.errors import PauseRuleNotFound, PauseViolated
@@ -95,7 +95,7 @@ async def test_what_was_exempt_or_released_when_it_was_leased_is_no_violation(ri
     for name in names:
         await rig.start(name, {"a": ()})
     await rig.client.resume(rule_id=paused.rule_id)
-    while tasks := await rig.lease(1, wait=5 if len(rig.leased) < len(names) else 0):
+    while tasks := await rig.lease(1, wait=LONG if len(rig.leased) < len(names) else 0):
         await rig.complete(*tasks)
     await rig.db.execute(
         "BEGIN; SET LOCAL zart.purge = 'on'; UPDATE zart.pause_rules SET token_until = token_from"
@@ -129,7 +129,7 @@ async def test_at_most_a_thousand_violations_are_listed_the_first_ones(rig: Rig)
     await rig.start("x", {f"n{n}": () for n in range(1100)})
     await rig.client.resume(rule_id=paused.rule_id)
     while await rig.run_status() != "COMPLETED":
-        await rig.complete(*await rig.lease(1000, wait=5))
+        await rig.complete(*await rig.lease(1000, wait=LONG))
     await rig.db.execute(
         "BEGIN; SET LOCAL zart.purge = 'on';"
         "UPDATE zart.pause_rules SET token_until = token_from + 1100; COMMIT"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from breaking import ONE, breaker, until
-from rig import Rig
+from rig import LONG, Rig
 
 
 async def test_a_step_that_failed_by_hand_does_not_count(rig: Rig) -> None:
@@ -31,13 +31,13 @@ async def test_a_probe_that_is_ended_by_hand_is_replaced_by_the_next(
         await rig.start(name, ONE)
     await until(rig.client, breaker_id, "HALF_OPEN")
     if is_leased:
-        (task,) = await rig.lease(wait=10)
+        (task,) = await rig.lease(wait=LONG)
         assert task.execution_id == "x"
     if how == "complete":
         await rig.client.complete_step("x", "charge", 1, fence=True)
     else:
         await rig.client.fail_step("x", "charge", "no", fence=True)
-    (task,) = await rig.lease(wait=10)
+    (task,) = await rig.lease(wait=LONG)
     assert task.execution_id == "y"
     assert (await rig.client.get_breaker(breaker_id)).status == "HALF_OPEN"
     await rig.complete(task)

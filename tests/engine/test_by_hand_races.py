@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from invariants import broken
 from rig import CHAIN, DIAMOND, Rig, eventually
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -140,7 +141,7 @@ async def test_while_an_operator_ends_a_step_a_claim_passes_it_by(rig: Rig) -> N
     async with rig.locked("SELECT FROM zart.steps WHERE run_key = 1 AND step_no = 0 FOR UPDATE"):
         completing = asyncio.create_task(rig.client.complete_step("x", "a", 1))
         await rig.until_waiting()
-        assert [t.execution_id for t in await asyncio.wait_for(rig.lease(), 5)] == ["y"]
+        assert [t.execution_id for t in await asyncio.wait_for(rig.lease(), GIVE_UP)] == ["y"]
     await completing
     assert [t.step_name for t in await rig.lease()] == ["b"]
 
@@ -200,11 +201,14 @@ async def test_in_a_storm_each_step_has_one_outcome_and_each_run_an_end(
     await asyncio.gather(dispatch(), dispatch(), operate(), operate())
     if rule is not None:
         await rig.client.resume(rule_id=rule.rule_id)
-    for _ in range(10):
+
+    async def are_over() -> bool:
         await dispatch()
+        return {await rig.run_status(name) for name in names} == {"COMPLETED"}
+
+    await eventually(are_over)  # what the rule withheld is queued in its own time
     ended = recorded + operated
     assert operated
     assert len(ended) == len(set(ended))
-    assert {await rig.run_status(name) for name in names} == {"COMPLETED"}
     assert len(ended) == len(names) * len(graph)
     assert await broken(rig.db) == {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from batching import ONE, check_totals, dead_steps, fail_all, start_many, until_batch
-from rig import CHAIN, Rig
+from rig import CHAIN, LONG, Rig
 
 import zart
 from zart import errors
@@ -161,7 +161,7 @@ async def test_what_a_rule_withholds_is_paused(rig: Rig) -> None:
     assert batch.outcomes.paused == 3
     assert await rig.lease() == []
     await rig.client.resume(rule_id=rule.rule_id)
-    tasks = await rig.lease(3, wait=5)
+    tasks = await rig.lease(3, wait=LONG)
     assert len(tasks) > 0
 
 

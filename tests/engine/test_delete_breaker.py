@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from breaking import ONE, breaker
-from rig import Rig
+from rig import LONG, Rig
 
 from zart import errors
 
@@ -23,7 +23,7 @@ async def test_its_rule_stays(rig: Rig) -> None:
     await rig.start("x", ONE)
     assert await rig.statuses() == {"charge": "PAUSED"}
     await rig.client.resume(rule_id=rule_id)
-    assert await rig.lease(wait=5)
+    assert await rig.lease(wait=LONG)
 
 
 async def test_a_closed_one_leaves_nothing(rig: Rig) -> None:

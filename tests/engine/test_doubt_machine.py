@@ -93,7 +93,7 @@ class Doubting(RuleBasedStateMachine):
 
     @rule()
     def lease(self) -> None:
-        for task in self.client.lease_tasks("d", [self.id], max_tasks=2):
+        for task in self.client.lease_tasks("d", [self.id], max_tasks=2, lease_duration=3600):
             run = self.runs[-1]
             assert run.steps[task.step_name] == "READY"
             run.steps[task.step_name] = "RUNNING"

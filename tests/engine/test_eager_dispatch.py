@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import Counter
-from rig import CHAIN, DIAMOND, Rig, eventually
+from rig import CHAIN, DIAMOND, LONG, Rig, eventually
 from waiting import until
 
 import zart
@@ -141,7 +141,8 @@ async def test_a_rerun_follows_what_runs_again_and_passes_over_what_is_preserved
     await rig.work()
     await rig.client.rerun("x", force_rerun=["a", "c"], preserve=["b"])
     a, c = sorted(
-        [*await rig.lease(1, wait=5), *await rig.lease(1, wait=5)], key=lambda task: task.step_name
+        [*await rig.lease(1, wait=LONG), *await rig.lease(1, wait=LONG)],
+        key=lambda task: task.step_name,
     )
     response = await report(rig, a, c)
 

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, LONG, Rig, eventually, specs
+from waiting import until
 
 import zart
 from zart.models import LeasedTask
@@ -32,18 +33,21 @@ async def poll(rig: Rig, zart_server: ServerUnderTest) -> AsyncIterator[Poll]:
     polls: list[asyncio.Task[Any]] = []
 
     def waiting() -> int:
-        return sum(w._is_idle for w in zart_server.running.runtime.dispatch.long_polls._waiting)
+        line = zart_server.running.runtime.dispatch.long_polls._waiting
+        return sum(waiter._is_idle for waiter in list(line))
 
     async def begin(**options: Any) -> asyncio.Task[tuple[LeasedTask, ...]]:
         before = waiting()
         dispatcher_id = options.pop("dispatcher_id", "d")
         polling = asyncio.create_task(
-            rig.client.lease_tasks(dispatcher_id, ["t"], **{"wait": 20, "max_tasks": 10, **options})
+            rig.client.lease_tasks(
+                dispatcher_id, ["t"], **{"wait": LONG, "max_tasks": 10, **options}
+            )
         )
         polls.append(polling)
 
         async def is_waiting() -> bool:
-            return waiting() > before
+            return polling.done() or waiting() > before  # a short wait may be over by now
 
         await eventually(is_waiting)
         return polling
@@ -172,13 +176,18 @@ async def test_a_start_that_comes_to_nothing_leaves_who_waits_as_it_was(
     assert [task.execution_id for task in await polling] == ["x"]
 
 
-async def test_who_is_gone_at_the_commit_has_nothing(rig: Rig, poll: Any) -> None:
+async def test_who_is_gone_at_the_commit_has_nothing(
+    rig: Rig, poll: Any, zart_server: ServerUnderTest
+) -> None:
     polling = await poll()
+    (waiter,) = list(zart_server.running.runtime.dispatch.long_polls._waiting)
+    assert waiter.gone is not None
     async with nearly_started(rig):
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
+        await until(waiter.gone.is_set)  # the server knows, too
 
-    (task,) = await rig.lease(wait=5)
+    (task,) = await rig.lease(wait=LONG)
     (released, _) = (await rig.client.get_step("x", "a")).attempts
     assert (task.step_name, released.status.value) == ("a", "RELEASED")
 
@@ -191,7 +200,7 @@ async def test_who_is_reserved_something_waits_for_it(
     for number in range(5):
         wait = 0.2 * 4**number
         polling = await poll(wait=wait)
-        waiter = next(iter(line), None)
+        waiter = next(iter(list(line)), None)
         async with nearly_started(rig, f"x{number}"):
             if is_reserved := waiter is not None and waiter._is_reserved:
                 await asyncio.wait([polling], timeout=2 * wait)

@@ -104,6 +104,6 @@ async def test_no_claim_commits_that_is_exempt_no_longer_on_three_servers(watche
     await db.close()
 
     assert {row[0] for row in held}.isdisjoint(exempt)
-    assert len(by_commits) > ROUNDS
+    assert len(by_commits) > ROUNDS / 4
     assert {token for token, is_exempt in by_commits if not is_exempt} == set()
     assert by_tokens == by_commits

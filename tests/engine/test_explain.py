@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from explaining import asked, kinds, why
 from releasing import paused, release_of, until_released
-from rig import CHAIN, Rig, eventually
+from rig import CHAIN, LONG, Rig, eventually
 from terminal import Printed, zart_command
 
 import zart
@@ -81,7 +81,7 @@ async def test_every_rule_that_matches(rig: Rig, follow: Follow) -> None:
         step = await why(rig, "a")
         assert kinds(step) == ["PAUSE_RULE"] * left
     follow(step)
-    assert [task.step_name for task in await rig.lease(wait=5)] == ["a"]
+    assert [task.step_name for task in await rig.lease(wait=LONG)] == ["a"]
 
 
 async def test_what_a_rule_will_withhold_once_it_is_retried(rig: Rig, follow: Follow) -> None:

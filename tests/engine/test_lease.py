@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from rig import Rig, eventually, until_polled
+from rig import LONG, Rig, eventually, until_polled
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -41,7 +41,7 @@ async def test_the_server_enforces_the_time_limit_of_an_attempt(rig: Rig) -> Non
 async def test_an_expired_lease_is_lost_and_counts(rig: Rig) -> None:
     await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=2, initial_backoff=0))
     (first,) = await rig.lease(lease_duration=1)
-    second = await rig.lease_one("a", wait=10)
+    second = await rig.lease_one("a")
     assert (second.attempt, first.attempt) == (2, 1)
 
     assert await rig.complete(first) == ["LEASE_LOST"]
@@ -53,7 +53,7 @@ async def test_an_expired_lease_is_lost_and_counts(rig: Rig) -> None:
 async def test_a_step_whose_handler_kills_its_dispatcher_is_dead_in_the_end(rig: Rig) -> None:
     await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=2, initial_backoff=0))
     for _ in range(2):
-        assert await rig.lease(lease_duration=1, wait=10)
+        assert await rig.lease(lease_duration=1, wait=LONG)
 
     async def dead() -> bool:
         return (await rig.statuses())["a"] == "DEAD"
@@ -65,7 +65,7 @@ async def test_a_step_whose_handler_kills_its_dispatcher_is_dead_in_the_end(rig:
 async def test_a_long_poll_is_woken_by_what_becomes_ready(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    polling = asyncio.create_task(rig.client.lease_tasks("d", ["t"], wait=20))
+    polling = asyncio.create_task(rig.client.lease_tasks("d", ["t"], wait=LONG))
     await until_polled(zart_server)
     await rig.start("x", {"a": ()})
     found = await polling
@@ -83,11 +83,11 @@ async def test_a_lease_asks_for_the_handlers_it_has(rig: Rig) -> None:
 
 async def test_extending_keeps_a_lease_and_its_ttl_is_a_span(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
-    (task,) = await rig.lease(lease_duration=2)
+    (task,) = await rig.lease(lease_duration=200)
     (result,) = await rig.client.extend_leases("d", [zart.Lease(task.task_id, task.lease_token)])
     (wrong,) = await rig.client.extend_leases("d", [zart.Lease(task.task_id, 999_999)])
 
     assert result.extended
     assert result.lease_ttl is not None
-    assert timedelta(seconds=1) < result.lease_ttl <= timedelta(seconds=2)
+    assert timedelta(seconds=100) < result.lease_ttl <= timedelta(seconds=200)
     assert not wrong.extended

@@ -34,4 +34,4 @@ async def test_what_stands_before_the_mark_is_found_after_a_moment(marked: Rig) 
         await marked.start(f"more-{task.task_id}", {"s": ()}, handler="h")
         return False
 
-    await eventually(found, within=5)
+    await eventually(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from rig import CHAIN, Rig, eventually, maintain
+from rig import CHAIN, LONG, Rig, eventually, maintain
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -24,7 +24,7 @@ async def test_no_matching_step_is_leased_until_resume(rig: Rig) -> None:
 
     resumed = await rig.client.resume(rule_id=paused.rule_id)
     assert (resumed.rules_deleted, resumed.released_steps) == (1, 1)
-    assert [t.step_name for t in await rig.lease(wait=5)] == ["charge-card"]
+    assert [t.step_name for t in await rig.lease(wait=LONG)] == ["charge-card"]
 
 
 async def test_steps_in_flight_finish_and_are_counted(rig: Rig) -> None:
@@ -84,7 +84,7 @@ async def test_a_paused_job_never_times_out(rig: Rig, zart_server: ServerUnderTe
 
 
 async def test_backoff_survives_a_pause(rig: Rig) -> None:
-    await rig.start("x", {"a": ()}, retry=zart.Retry(initial_backoff=60, max_backoff=60))
+    await rig.start("x", {"a": ()}, retry=zart.Retry(initial_backoff=3600, max_backoff=3600))
     await rig.fail(await rig.lease_one("a"), retryable=True)
     before = (await rig.client.get_step("x", "a")).not_before
     rule = await rig.client.pause(task_name="t")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rig import QUICK, Rig, eventually
+from rig import LONG, QUICK, Rig, eventually
 from waiting import until
 
 import zart
@@ -36,7 +36,7 @@ async def test_part_of_a_lane_is_paused(rig: Rig) -> None:
     assert await rig.db.fetchval("SELECT count(*) FROM zart.held") == 11
     resumed = await rig.client.resume(rule_id=paused.rule_id)
     assert resumed.released_steps == 11
-    assert sorted(t.step_name for t in await rig.lease(wait=5)) == sorted(ELEVEN)
+    assert sorted(t.step_name for t in await rig.lease(wait=LONG)) == sorted(ELEVEN)
 
 
 async def test_a_lane_gets_a_second_step_under_a_rule(rig: Rig) -> None:
@@ -58,7 +58,9 @@ async def until_swept_again(server: ServerUnderTest) -> None:
     """Wait until the mover has come to the end of all lanes once more, and begins anew."""
     sweeps = server.running.runtime.sweeps._sweeps
     await until(lambda: any(sweep.is_missed for sweep in list(sweeps.values())))
-    before = {id(sweep): sweep for sweep in sweeps.values()}  # kept, so that no id comes again
+    before = {
+        id(sweep): sweep for sweep in list(sweeps.values())
+    }  # kept, so that no id comes again
     await until(lambda: any(id(sweep) not in before for sweep in list(sweeps.values())))
 
 

@@ -6,17 +6,26 @@ from datetime import timedelta
 from typing import Any
 
 from breaking import BAD, ONE, breaker, fail, until
-from rig import Rig, eventually
+from rig import LONG, Rig, eventually
 
 import zart
 from zart.models import Breaker, LeasedTask
 
-SECOND = timedelta(seconds=1)
+COOLDOWN = timedelta(hours=1)  # which no test waits for
+
+
+async def cool(rig: Rig) -> None:
+    """Have the open breaker been open for as long as it stays so."""
+    await rig.db.execute(
+        "UPDATE zart.breakers SET opened_at = opened_at - cooldown * cooldowns"
+        " WHERE status = 'open'"
+    )
 
 
 async def probe(rig: Rig) -> LeasedTask:
-    """Lease the one step that is let go."""
-    (found,) = await rig.lease(wait=10)
+    """Have the breaker try, unless it does; lease the one step that is let go."""
+    await cool(rig)
+    (found,) = await rig.lease(wait=LONG)
     return found
 
 
@@ -28,12 +37,20 @@ def cools_for(found: Breaker) -> timedelta:
 
 
 async def tripped(rig: Rig, count: int = 3, **settings: Any) -> str:
-    """Make a breaker that cools soon, open it, and start executions that it pauses."""
-    breaker_id = await breaker(rig.client, **({"cooldown": 1.0} | settings))
+    """Make a breaker, open it, and start executions that it pauses."""
+    breaker_id = await breaker(rig.client, **({"cooldown": COOLDOWN} | settings))
     await rig.client.trip_breaker(breaker_id)
     for n in range(count):
         await rig.start(f"x-{n}", ONE)
     return breaker_id
+
+
+async def complete(rig: Rig, count: int) -> None:
+    """Complete so many steps, however many at a time are let go."""
+    while count > 0:
+        tasks = await rig.lease(wait=LONG)
+        await rig.complete(*tasks)
+        count -= len(tasks)
 
 
 async def test_a_probe_is_in_flight_of_a_rule_that_was_drained(rig: Rig) -> None:
@@ -52,7 +69,7 @@ async def test_a_probe_is_in_flight_of_a_rule_that_was_drained(rig: Rig) -> None
 async def test_a_good_probe_closes_it_and_lets_the_others_go(rig: Rig) -> None:
     breaker_id = await tripped(rig)
     found = await rig.client.get_breaker(breaker_id)
-    assert cools_for(found) == SECOND
+    assert cools_for(found) == COOLDOWN
 
     tried = await probe(rig)
     assert (await rig.client.get_breaker(breaker_id)).status == "HALF_OPEN"
@@ -64,21 +81,21 @@ async def test_a_good_probe_closes_it_and_lets_the_others_go(rig: Rig) -> None:
     assert (closed.rule_id, closed.trip_count) == (found.rule_id, 1)
     rule = await rig.client.get_pause_rule(found.rule_id)
     assert (rule.status, rule.deleted_by) == ("RESUMED", f"breaker {breaker_id}")
-    await rig.complete(*await rig.lease(wait=5), *await rig.lease(wait=1))
+    await complete(rig, 2)
     assert [await rig.run_status(f"x-{n}") for n in range(3)] == ["COMPLETED"] * 3
     kinds = [o.kind.value async for o in rig.client.list_operations() if o.breaker_id]
     assert kinds[:3] == ["BREAKER_CLOSED", "BREAKER_HALF_OPENED", "BREAKER_OPENED"]
 
 
 async def test_a_rate_lets_the_others_go_at_that_pace(rig: Rig) -> None:
-    breaker_id = await tripped(rig, 4, rate_per_second=0.5)
+    breaker_id = await tripped(rig, 4, rate_per_second=0.01)
     await rig.complete(await probe(rig))
     closed = await until(rig.client, breaker_id, "CLOSED")
 
     rule = await rig.client.get_pause_rule(closed.rule_id)
     assert rule.status == "RELEASING"
     assert rule.release is not None
-    assert rule.release.rate_per_second == 0.5
+    assert rule.release.rate_per_second == 0.01
     assert rule.release.started_by == f"breaker {breaker_id}"
     await rig.client.resume(rule_id=closed.rule_id)  # the rest at once
     assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
@@ -97,35 +114,36 @@ async def test_a_bad_probe_opens_it_for_twice_as_long(rig: Rig) -> None:
         spans.append(cools_for(found))
         assert found.last_error == BAD
         assert await rig.lease() == []
-    assert spans == [2 * SECOND, 4 * SECOND]
+    assert spans == [2 * COOLDOWN, 4 * COOLDOWN]
     assert (found.trip_count, len(await rig.client.list_pause_rules())) == (1, 1)
     await rig.db.execute("UPDATE zart.breakers SET cooldowns = 8")
     tried = await probe(rig)
     await rig.report(zart.Outcome(tried.task_id, tried.lease_token, ending))
     found = await until(rig.client, breaker_id, "OPEN")
-    assert cools_for(found) == 10 * SECOND
+    assert cools_for(found) == 10 * COOLDOWN
 
 
 async def test_one_that_flaps_stays_open_for_longer(rig: Rig) -> None:
-    breaker_id = await tripped(rig, 1, failure_threshold=1, cooldown=2.0)
+    breaker_id = await tripped(rig, 1, failure_threshold=1)
     await rig.complete(await probe(rig))
     await until(rig.client, breaker_id, "CLOSED")
 
     await fail(rig, 1, "y")
     found = await until(rig.client, breaker_id, "OPEN")
 
-    assert cools_for(found) == 4 * SECOND
+    assert cools_for(found) == 2 * COOLDOWN
     await rig.client.reset_breaker(breaker_id)  # somebody has looked at it
     await fail(rig, 1, "z")
     found = await until(rig.client, breaker_id, "OPEN")
-    assert cools_for(found) == 2 * SECOND
+    assert cools_for(found) == COOLDOWN
 
 
 async def test_all_probes_have_to_be_good(rig: Rig) -> None:
     breaker_id = await tripped(rig, 5, probe_steps=3)
+    await cool(rig)
     tried: list[LeasedTask] = []
     while len(tried) < 3:
-        tried += await rig.lease(wait=10)
+        tried += await rig.lease(wait=LONG)
     assert [t.execution_id for t in tried] == ["x-0", "x-1", "x-2"]
 
     await rig.complete(*tried[:2])
@@ -147,6 +165,7 @@ async def test_one_that_ends_otherwise_is_replaced(rig: Rig) -> None:
 
 async def test_with_nothing_paused_the_next_that_becomes_ready_is_the_probe(rig: Rig) -> None:
     breaker_id = await tripped(rig, 0)
+    await cool(rig)
     await until(rig.client, breaker_id, "HALF_OPEN")
     await rig.start("late", ONE)
 
@@ -158,7 +177,7 @@ async def test_with_nothing_paused_the_next_that_becomes_ready_is_the_probe(rig:
 
 
 async def test_a_step_that_another_rule_matches_is_no_probe(rig: Rig) -> None:
-    breaker_id = await breaker(rig.client, cooldown=1.0)
+    breaker_id = await breaker(rig.client, cooldown=COOLDOWN)
     await rig.client.pause(execution_id="x-0")
     await rig.client.trip_breaker(breaker_id)
     for n in range(2):
@@ -174,8 +193,8 @@ async def test_a_step_that_another_rule_matches_is_no_probe(rig: Rig) -> None:
 
 
 async def test_tripping_one_takes_its_probes_back(rig: Rig) -> None:
-    breaker_id = await tripped(rig, 2, cooldown=9.0, probe_steps=2)
-    await rig.db.execute("UPDATE zart.breakers SET opened_at = opened_at - interval '9 seconds'")
+    breaker_id = await tripped(rig, 2, probe_steps=2)
+    await cool(rig)
 
     async def is_let_go() -> bool:
         return set((await rig.statuses("x-1")).values()) == {"SCHEDULED"}
@@ -185,19 +204,18 @@ async def test_tripping_one_takes_its_probes_back(rig: Rig) -> None:
     opened = await rig.client.trip_breaker(breaker_id, reason="not yet")
 
     assert (opened.status, opened.breaker.trip_count) == ("OPEN", 1)
-    assert cools_for(opened.breaker) == 9 * SECOND
+    assert cools_for(opened.breaker) == COOLDOWN
     assert await rig.lease() == []
     assert await rig.statuses("x-0") == {"charge": "PAUSED"}
 
 
 async def test_who_ends_its_rule_slowly_keeps_it_from_trying(rig: Rig) -> None:
-    breaker_id = await tripped(rig, 2, cooldown=9.0)
+    breaker_id = await tripped(rig, 2)
     opened = await rig.client.get_breaker(breaker_id)
     await rig.client.resume(rule_id=opened.rule_id, rate_per_second=1)
-    await rig.db.execute("UPDATE zart.breakers SET opened_at = opened_at - interval '9 seconds'")
+    await cool(rig)
 
-    for _ in range(2):
-        await rig.complete(*await rig.lease(wait=9))
+    await complete(rig, 2)
     closed = await until(rig.client, breaker_id, "CLOSED")
 
     assert closed.half_open_at is None
@@ -212,8 +230,7 @@ async def test_who_ends_it_slowly_while_it_tries_does_so_in_its_place(rig: Rig) 
     await rig.client.resume(rule_id=opened.rule_id, rate_per_second=2)
 
     await rig.fail(first)
-    for _ in range(3):
-        await rig.complete(*await rig.lease(wait=9))
+    await complete(rig, 3)
     closed = await until(rig.client, breaker_id, "CLOSED")
 
     rule = await rig.client.get_pause_rule(opened.rule_id)

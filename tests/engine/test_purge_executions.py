@@ -94,7 +94,8 @@ async def test_many_are_removed_by_several_calls(rig: Rig) -> None:
             with pytest.raises(errors.InvalidField) as error:
                 await refused
             assert list(error.value.fields) == ["page_token"]
-    assert (sum(counts), len(counts)) == (2300, 3)
+    assert sum(counts) == 2300
+    assert max(counts) <= 1000  # and fewer where it takes long
     (operation,) = await rig.client.list_operations(kind="PURGE")
     assert operation.made is not None
     assert operation.made.removed_executions == 2300

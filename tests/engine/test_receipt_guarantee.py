@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 import pytest
 from engine.on_record import dispatch, record_claims
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, LONG, Rig, eventually, specs
 
 import zart
 from zart import errors
@@ -208,7 +208,7 @@ async def test_no_token_is_given_out_while_a_rule_may_change(rig: Rig, is_regist
     report: Any = DispatchServiceStub(rig.client.channel).ReportTasks(request)
     leases = [
         asyncio.create_task(rig.lease(task="queued")),
-        asyncio.create_task(rig.lease(task="started", wait=20)),
+        asyncio.create_task(rig.lease(task="started", wait=LONG)),
     ]
     calls: list[asyncio.Task[Any]] = [
         asyncio.create_task(rig.client.retry_step("retried", "b")),

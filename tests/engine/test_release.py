@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc.aio
 import pytest
 from releasing import paused, release_of, settled, until_released, until_status
-from rig import Rig
+from rig import LONG, Rig
 
 import zart
 from zart import errors
@@ -90,7 +90,7 @@ async def test_whom_a_releasing_rule_exempts_may_be_changed(rig: Rig) -> None:
     assert (withheld.rule.status, withheld.withheld_again_steps) == ("RELEASING", 2)
     assert set((await rig.statuses("z")).values()) == {"PAUSED"}
     # What the release let go is let go still.
-    assert [(t.execution_id, t.step_name) for t in await rig.lease(wait=5)] == [("x", "a")]
+    assert [(t.execution_id, t.step_name) for t in await rig.lease(wait=LONG)] == [("x", "a")]
     await settled(rig)
     assert await rig.lease() == []
 
@@ -168,10 +168,11 @@ async def test_lists_and_the_view_show_what_is_releasing(rig: Rig) -> None:
 
 async def test_a_rule_may_release_its_steps_when_its_time_is_up(rig: Rig) -> None:
     paused_ = await rig.client.pause(
-        task_name="t", expires_in=0.5, release_on_expiry=0.01, triggered_by="ann"
+        task_name="t", expires_in=3600, release_on_expiry=0.01, triggered_by="ann"
     )
     assert paused_.rule.release_on_expiry == ReleaseOnExpiry(0.01)
     await rig.start("x", STEPS)
+    await rig.db.execute("UPDATE zart.pause_rules SET expires_at = now()")
     rule = await until_status(rig, paused_.rule_id, "RELEASING")
     assert rule.expires_at is None
     assert release_of(rule).started_by == "expiry"

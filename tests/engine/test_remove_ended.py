@@ -10,8 +10,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import until_batch
-from retaining import left, make_old, sweep
+from retaining import left, make_old, stop_passes, sweep
 from rig import CHAIN, Rig, eventually, specs
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -58,6 +59,7 @@ KEPT = {
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server by which executions are kept for 60 days, and operations for 400."""
     with serving(zart_database, retention="60d", operations_retention="400d") as server:
+        stop_passes(server)
         yield server
 
 
@@ -237,7 +239,7 @@ async def test_it_waits_for_no_current_run_that_has_others_before_it(
         "SELECT FROM zart.runs WHERE is_current AND execution_key = (SELECT execution_key"
         " FROM zart.executions WHERE execution_id = 'locked') FOR NO KEY UPDATE"
     )
-    async with rig.locked(current), asyncio.timeout(10):
+    async with rig.locked(current), asyncio.timeout(GIVE_UP):
         await sweep(zart_server)
         assert await left(rig.db) == ["locked"]
     await sweep(zart_server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from breaking import ONE, breaker, until
 from releasing import settled
-from rig import Rig
+from rig import LONG, Rig
 
 from zart import errors
 
@@ -20,7 +20,7 @@ async def test_reset_ends_its_rule(rig: Rig) -> None:
     assert (closed.status, closed.rule_id) == ("CLOSED", opened.rule_id)
     rule = await rig.client.get_pause_rule(opened.rule_id)
     assert (rule.status, rule.deleted_by) == ("RESUMED", "bob")
-    assert await rig.lease(wait=5)
+    assert await rig.lease(wait=LONG)
 
 
 async def test_resetting_a_closed_one_does_nothing(rig: Rig) -> None:
@@ -85,7 +85,7 @@ async def test_there_has_to_be_one(rig: Rig) -> None:
 
 
 async def test_reset_ends_its_rule_at_the_rate_that_is_set(rig: Rig) -> None:
-    breaker_id = await breaker(rig.client, rate_per_second=0.5)
+    breaker_id = await breaker(rig.client, rate_per_second=0.01)
     opened = await rig.client.trip_breaker(breaker_id)
     for n in range(3):
         await rig.start(f"x-{n}", ONE)

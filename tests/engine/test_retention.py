@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import start_many, until_batch
-from retaining import left, make_old, sweep
+from retaining import left, make_old, stop_passes, sweep
 from rig import Rig, eventually
 
 import zart
@@ -21,6 +21,7 @@ from zart.testing.server import ServerUnderTest, serving
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server by which executions are kept for 60 days, and operations for 400."""
     with serving(zart_database, retention="60d", operations_retention="400d") as server:
+        stop_passes(server)
         yield server
 
 

@@ -73,7 +73,7 @@ class Operating(EndingByHand):
     @rule(n=st.integers(1, 5))
     def lease(self, n: int) -> None:
         is_settled = self.is_settled()
-        found = self.client.lease_tasks("d", [self.task], max_tasks=n)
+        found = self.client.lease_tasks("d", [self.task], max_tasks=n, lease_duration=3600)
         for task in found:
             run = self.model.executions[task.execution_id][-1]
             step = run.steps[task.step_name]

@@ -34,7 +34,7 @@ from zart_server.embedded import postgres
 from zart_server.store.migrate import migrate
 
 _AT_ONCE = 32
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 120.0  # seconds
 _BRIEF = 1.0  # of calls that wait by design
 _SHOWN = 10
 _SERVED = frozenset({501, 503})

@@ -45,22 +45,23 @@ async def _attempts(rig: Rig) -> None:
     await rig.lease_one("a", "cancelled")
     await rig.client.cancel_execution("cancelled")
     await rig.start("runs", {"a": ()})
-    await rig.lease_one("a", "runs")
+    await rig.lease_one("a", "runs", lease_duration=3600)
 
 
 async def _operators(rig: Rig) -> None:
     """Have rules in each state, a release and a batch that go on, and breakers."""
-    await start_many(rig.client, 3, "dead")
+    # The batch and the release are to go on for as long as anybody looks at them.
+    await start_many(rig.client, 20, "dead")
     while await fail_all(rig.client):
         pass
     await rig.client.create_batch(
-        zart.RetryStep(), execution_ids=[f"dead-{n}" for n in range(3)], rate_per_second=0.01
+        zart.RetryStep(), execution_ids=[f"dead-{n}" for n in range(20)], rate_per_second=0.01
     )
     await rig.client.pause(execution_id="paused")
     await rig.start("paused", {"a": (), "b": ()})
     rule = (await rig.client.pause(execution_id="released")).rule.rule_id
-    await rig.start("released", dict.fromkeys("abcdef", ()))
-    await rig.client.resume(rule_id=rule, rate_per_second=0.1)
+    await rig.start("released", dict.fromkeys("abcdefghijklmnopqrst", ()))
+    await rig.client.resume(rule_id=rule, rate_per_second=0.01)
     await breaker(rig.client)
 
 

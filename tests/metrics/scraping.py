@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import GIVE_UP
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
@@ -34,7 +35,7 @@ class Scrape:
         return {labels[label] for labels, _ in self.of(name)}
 
 
-def scrape(address: str, timeout: float = 10.0) -> Scrape:
+def scrape(address: str, timeout: float = GIVE_UP) -> Scrape:
     """Read the metrics that are served at an address."""
     connection = http.client.HTTPConnection(address, timeout=timeout)
     try:

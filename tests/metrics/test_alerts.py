@@ -30,7 +30,7 @@ from metrics.prometheus import (
 from metrics.series import ENDS, written
 from metrics.system import System
 from ports import free_port
-from rig import Rig
+from rig import LONG, Rig
 from shipped.files import check_command
 from waiting import until
 
@@ -52,6 +52,9 @@ HERE = {
     "ZartStepsDead",
     "ZartStepsWait",
 }
+
+# What a machine that is busy with other tests may have as well.
+SLOW = {"ZartCallsSlow", "ZartDatabaseNotRead", "ZartMaintenanceLags", "ZartPoolExhausted"}
 
 
 def queries() -> list[str]:
@@ -92,10 +95,10 @@ async def trouble(rig: Rig) -> AsyncIterator[None]:
     async def go_on() -> None:
         for number in range(1_000):
             await rig.start(f"trouble-{number}", {"a": (), "b": ()}, task="trouble")
-            await rig.lease(2, task="trouble", lease_duration=1, wait=30)
-            await rig.fail(rig.leased[f"trouble-{number}", "a"])
-            (lost,) = await rig.lease(1, task="trouble", wait=30)
-            await rig.fail(lost)
+            failing, *_ = await rig.lease(task="trouble", lease_duration=1, wait=LONG)
+            await rig.fail(failing)
+            for lost in await rig.lease(task="trouble", wait=LONG):
+                await rig.fail(lost)
 
     going_on = asyncio.create_task(go_on())
     try:
@@ -118,7 +121,7 @@ async def test_alerts_fire_and_each_query_of_the_dashboard_is_answered(
             return fired >= HERE
 
         await until(have_fired)
-        assert fired == HERE
+        assert fired - SLOW == HERE
         empty = [query for query in queries() if not prometheus.query(query)]
         assert empty == []
     name = shared_system.server.database_url.rpartition("/")[2]

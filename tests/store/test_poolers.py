@@ -33,7 +33,7 @@ async def work_through(url: str) -> None:
         async with zart.connect(server.address) as client:
             await client.start("t", execution_id="x", steps=specs(CHAIN))
             for _ in CHAIN:
-                (task,) = await client.lease_tasks("d", ["t"], wait=10)
+                (task,) = await client.lease_tasks("d", ["t"], wait=60)
                 done = zart.Outcome(task.task_id, task.lease_token, zart.Completed(None))
                 assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
             assert (await client.get_execution("x")).run.status == "COMPLETED"
