@@ -45,7 +45,7 @@ class Asking:
 
     async def ask(self) -> asyncio.Task[list[InHand]]:
         """Ask in a task of its own; the call is on its way."""
-        asking = asyncio.create_task(self.arrivals.lease(pb.LeaseTasksRequest(), 10))
+        asking = asyncio.create_task(self.arrivals.lease(pb.LeaseTasksRequest(), GIVE_UP))
         assert await asyncio.to_thread(self.server.asked.wait, GIVE_UP)
         return asking
 

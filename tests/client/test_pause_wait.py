@@ -110,7 +110,7 @@ async def test_it_runs_out_and_the_rule_stands(
     rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rig.start("x", {"a": ()})
-    await rig.lease(1)
+    await rig.lease(1, lease_duration=600)
     printed = await command(monkeypatch, zart_server, "pause --task-name t --wait-for 0.2s")
     assert printed.code == 5
     [rule] = await rig.client.list_pause_rules()
@@ -127,7 +127,7 @@ async def test_a_bar_shows_2000_steps_that_end(
         await rig.client.batch_start_executions(
             [zart.Start("t", execution_id=f"x-{n}") for n in range(begin, begin + 500)]
         )
-    tasks = [task for _ in range(4) for task in await rig.lease(500)]
+    tasks = [task for _ in range(4) for task in await rig.lease(500, lease_duration=600)]
     assert len(tasks) == count
     waiting = asyncio.create_task(
         command(monkeypatch, zart_server, "pause --task-name t --wait", columns=80)

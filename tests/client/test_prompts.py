@@ -17,6 +17,7 @@ from waiting import GIVE_UP
 from zart.testing.server import ServerUnderTest
 
 ASKED = re.compile(r"\[y/N\]: $")
+IN_FLIGHT = 600  # seconds, for as long as a busy machine runs commands
 
 
 @dataclass
@@ -72,7 +73,7 @@ async def test_ending_work_in_flight_is_asked(
     rig: Rig, terminal: Terminal, command: str, ends_as: str
 ) -> None:
     await rig.start("x", CHAIN)
-    await rig.lease_one("a")
+    await rig.lease_one("a", lease_duration=IN_FLIGHT)
     code, seen = terminal.run(command, "x", answer="n")
     assert code != 0
     assert "in flight in x:run:0" in seen
@@ -90,7 +91,7 @@ async def test_nothing_in_flight_or_yes_given_is_not_asked(
     await rig.start("idle", CHAIN)
     assert terminal.run(command, "idle")[0] == 0
     await rig.start("busy", CHAIN)
-    await rig.lease_one("a", "busy")
+    await rig.lease_one("a", "busy", lease_duration=IN_FLIGHT)
     assert terminal.run(command, "busy", "--yes")[0] == 0
 
 
@@ -98,7 +99,7 @@ async def test_whoever_types_is_asked_though_the_output_goes_elsewhere(
     rig: Rig, terminal: Terminal
 ) -> None:
     await rig.start("x", CHAIN)
-    await rig.lease_one("a")
+    await rig.lease_one("a", lease_duration=IN_FLIGHT)
     line = f"{shlex.join(terminal.words('restart', 'x'))} | cat"
     code, seen = terminal.paste(line, answer="n")
     assert code != 0
@@ -107,7 +108,7 @@ async def test_whoever_types_is_asked_though_the_output_goes_elsewhere(
     code, seen = terminal.paste(line, answer="y")
     assert code == 0
     assert "x:run:1 is SCHEDULED" in seen
-    await rig.lease_one("a")
+    await rig.lease_one("a", lease_duration=IN_FLIGHT)
     # Nobody would see the question.
     code, _ = terminal.paste(f"{shlex.join(terminal.words('restart', 'x'))} > /dev/null 2>&1")
     assert code == 2

@@ -37,12 +37,12 @@ class Client:
 
     async def lease(self, **fields: Any) -> list[InHand]:
         """Lease tasks."""
-        return await self.streamed.lease(lease_request(**fields), 30)
+        return await self.streamed.lease(lease_request(**fields), GIVE_UP)
 
     async def report(self, task: pb.LeasedTask) -> str:
         """Complete a task; gives the status."""
         request = pb.ReportTasksRequest(dispatcher_id="d", outcomes=[completed(task)])
-        response, _ = await self.streamed.report(request, 30)
+        response, _ = await self.streamed.report(request, GIVE_UP)
         return pb.ReportStatus.Name(response.results[0].status).removeprefix("REPORT_STATUS_")
 
 
