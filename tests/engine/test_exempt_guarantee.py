@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 
 import asyncpg
 import pytest
-from engine.on_record import dispatch, record_claims
+from engine.on_record import dispatch, record_claims, served
 from rig import eventually, specs
 
 import zart
@@ -73,20 +74,29 @@ async def test_no_claim_commits_that_is_exempt_no_longer_on_three_servers(watche
             await clients[0].start("t", execution_id=name, steps=specs(GRAPH, retry=retry))
         stop = asyncio.Event()
         workers = [asyncio.create_task(dispatch(clients[n % 3], stop, n)) for n in range(6)]
-        rule_id = (await clients[0].pause(task_name="t")).rule_id
+        pause = functools.partial(clients[0].pause, task_name="t", request_id="once")
+        rule_id = (await served(pause)).rule_id
         exempt: set[str] = set()
         for number in range(ROUNDS):
             client = clients[number % 3]
             flipped = set(chance.sample(NAMES, chance.randint(1, 3)))
-            await client.update_pause_rule(
-                rule_id, exempt=flipped - exempt, unexempt=flipped & exempt
+            await served(
+                functools.partial(
+                    client.update_pause_rule,
+                    rule_id,
+                    exempt=flipped - exempt,
+                    unexempt=flipped & exempt,
+                )
             )
             exempt ^= flipped
             if chance.random() < 0.5:
-                await clients[(number + 1) % 3].restart(chance.choice(NAMES))
+                await served(
+                    functools.partial(clients[(number + 1) % 3].restart, chance.choice(NAMES))
+                )
             if chance.random() < 0.3:
                 with contextlib.suppress(errors.NothingToRerun):
-                    await client.rerun(chance.choice(NAMES), force_rerun=["s0"])
+                    name = chance.choice(NAMES)
+                    await served(functools.partial(client.rerun, name, force_rerun=["s0"]))
             if chance.random() < 0.5:
                 await eventually(is_settled)
         await eventually(is_settled)
@@ -94,7 +104,7 @@ async def test_no_claim_commits_that_is_exempt_no_longer_on_three_servers(watche
             "SELECT DISTINCT execution_id FROM zart.held JOIN zart.runs USING (run_key)"
             " JOIN zart.executions USING (execution_key)"
         )
-        await clients[0].resume(rule_id=rule_id)
+        await served(functools.partial(clients[0].resume, rule_id=rule_id))
         stop.set()
         await asyncio.gather(*workers)
         for client in clients:

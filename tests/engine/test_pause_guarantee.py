@@ -7,11 +7,12 @@ transaction committed, and a row tells which transaction wrote it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 
 import asyncpg
 import pytest
-from engine.on_record import dispatch, record_claims
+from engine.on_record import dispatch, record_claims, served
 from rig import Rig, eventually, specs
 
 import zart
@@ -60,13 +61,21 @@ async def test_no_claim_commits_between_pause_and_resume_on_three_servers(watche
             if number < 5:
                 await client.start("t", execution_id=execution_id, steps=specs(GRAPH, retry=retry))
             pattern = chance.choice([None, "s*", "s[02468]"])
-            paused = await client.pause(execution_id=execution_id, step_pattern=pattern)
+            paused = await served(
+                functools.partial(
+                    client.pause,
+                    execution_id=execution_id,
+                    step_pattern=pattern,
+                    request_id=f"pause-{number}",
+                )
+            )
             if chance.random() < 0.5:
-                await clients[(number + 1) % 3].restart(execution_id)
+                await served(functools.partial(clients[(number + 1) % 3].restart, execution_id))
             await asyncio.sleep(chance.random() * 0.05)
-            await clients[(number + 2) % 3].resume(rule_id=paused.rule_id)
+            resume = functools.partial(clients[(number + 2) % 3].resume, rule_id=paused.rule_id)
+            await served(resume)
             if chance.random() < 0.3:
-                await client.restart(execution_id)
+                await served(functools.partial(client.restart, execution_id))
         stop.set()
         await asyncio.gather(*workers)
         for client in clients:

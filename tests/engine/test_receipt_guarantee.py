@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from engine.on_record import dispatch, record_claims
+from engine.on_record import dispatch, record_claims, served
 from rig import CHAIN, LONG, Rig, eventually, specs
 
 import zart
@@ -110,7 +111,7 @@ async def judged(
 ) -> int:
     """Compare the receipt of an ended rule with the commits; return how many were exempt."""
     asked_at = await db.fetchval("SELECT clock_timestamp()")
-    receipt = await client.verify_pause_rule(rule_id)
+    receipt = await served(functools.partial(client.verify_pause_rule, rule_id))
     claims = [c for c in await db.fetch(BY_COMMITS, rule_id, asked_at) if scope.matches(c)]
     before, inside, after = (of_age(claims, age) for age in range(3))
     exempt = [claim for claim in inside if claim["is_exempt"]]
@@ -150,24 +151,27 @@ async def test_a_receipt_agrees_with_the_commits_on_three_servers(zart_database:
         for number in range(CYCLES):
             client, other, third = (clients[(number + n) % 3] for n in range(3))
             scope = Scope(chance.choice([None, *NAMES]), chance.choice([None, *PATTERNS]))
-            rule_id = (
-                await client.pause(
-                    task_name="t",
-                    execution_id=scope.execution_id,
-                    step_pattern=scope.step_pattern,
-                )
-            ).rule_id
+            pause = functools.partial(
+                client.pause,
+                task_name="t",
+                execution_id=scope.execution_id,
+                step_pattern=scope.step_pattern,
+                request_id=f"pause-{number}",
+            )
+            rule_id = (await served(pause)).rule_id
             exempt = set(chance.sample(NAMES, chance.randint(0, 3)))
             if exempt:
-                await other.update_pause_rule(rule_id, exempt=exempt)
-            await third.restart(chance.choice(NAMES))
+                await served(functools.partial(other.update_pause_rule, rule_id, exempt=exempt))
+            await served(functools.partial(third.restart, chance.choice(NAMES)))
             with contextlib.suppress(errors.NothingToRerun):
-                await other.rerun(chance.choice(NAMES), force_rerun=["s0", "s4"])
+                name = chance.choice(NAMES)
+                await served(functools.partial(other.rerun, name, force_rerun=["s0", "s4"]))
             if len(exempt) > 1:
-                await third.update_pause_rule(rule_id, unexempt=[exempt.pop()])
-            assert (await other.verify_pause_rule(rule_id)).clean
-            await third.resume(rule_id=rule_id)
-            await other.restart(chance.choice(NAMES))
+                again = [exempt.pop()]
+                await served(functools.partial(third.update_pause_rule, rule_id, unexempt=again))
+            assert (await served(functools.partial(other.verify_pause_rule, rule_id))).clean
+            await served(functools.partial(third.resume, rule_id=rule_id))
+            await served(functools.partial(other.restart, chance.choice(NAMES)))
             exempt_claims += await judged(client, db, rule_id, scope)
             if number % 50 == 49:
                 await db.execute(FORGET_OLD)

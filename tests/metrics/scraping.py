@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import GIVE_UP
+from waiting import GIVE_UP, eventually
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
@@ -60,3 +60,15 @@ async def scraped(address: str | None) -> Scrape:
     """Read them while the event loop goes on."""
     assert address is not None
     return await asyncio.to_thread(scrape, address)
+
+
+async def scraped_with_database(address: str | None) -> Scrape:
+    """Read them with what is in the database, for the reading of which a scrape waits a moment."""
+    found: list[Scrape] = []
+
+    async def is_told() -> bool:
+        found[:] = [await scraped(address)]
+        return "zart_steps" in found[0].types
+
+    await eventually(is_told)
+    return found[0]

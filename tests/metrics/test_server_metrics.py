@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from metrics.scraping import scraped
+from metrics.scraping import scraped, scraped_with_database
 from rig import Rig, eventually, until_polled
 
 import zart
@@ -69,7 +69,7 @@ async def test_steps_stand_as_they_are_read(rig: Rig, other: str) -> None:
     await rig.client.pause(execution_id="paused")
     await rig.start("paused", {"a": (), "b": ()})
     await rig.start("scheduled", {"a": (), "b": (), "c": ()})
-    found = await scraped(other)
+    found = await scraped_with_database(other)
     statuses = {labels["status"]: value for labels, value in found.of("zart_steps") if value}
     assert statuses == {"dead": 1, "running": 1, "paused": 2, "scheduled": 3}
     assert found("zart_failed_runs", task="t") == 1
@@ -82,7 +82,7 @@ async def test_steps_stand_as_they_are_read(rig: Rig, other: str) -> None:
 async def test_only_as_many_tasks_have_labels_as_are_set(rig: Rig, other: str) -> None:
     for number in range(5):
         await rig.start(f"x{number}", {"a": ()}, task=f"t{number}")
-    found = await scraped(other)
+    found = await scraped_with_database(other)
     tasks = found.labels("zart_steps", "task")
     assert len(tasks) == 3
     assert "other" in tasks
