@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from rig import CHAIN, DIAMOND, Rig, eventually
+from stored import everything
 
 import zart
 from zart import errors
@@ -39,18 +40,6 @@ async def prepared(rig: Rig, deed: str) -> Do:
     return do
 
 
-async def everything(rig: Rig) -> dict[str, list[str]]:
-    """Return all rows of all tables."""
-    tables = await rig.db.fetch(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'zart'::regnamespace AND relkind = 'r'"
-        " AND relname <> 'operation_attempts'"
-    )
-    return {
-        name: sorted(map(str, await rig.db.fetch(f"SELECT * FROM zart.{name}")))
-        for (name,) in tables
-    }
-
-
 async def changed(call: Awaitable[Any]) -> str:
     """Return what has changed since the plan."""
     with pytest.raises(errors.PlanChanged) as refused:
@@ -61,10 +50,10 @@ async def changed(call: Awaitable[Any]) -> str:
 @pytest.mark.parametrize("deed", DEEDS)
 async def test_a_plan_is_what_the_deed_answers_and_changes_nothing(rig: Rig, deed: str) -> None:
     do = await prepared(rig, deed)
-    before = await everything(rig)
+    before = await everything(rig.db, but="operation_attempts")
     plan = await do(validate_only=True, request_id="r1", reason="in time")
 
-    assert await everything(rig) == before
+    assert await everything(rig.db, but="operation_attempts") == before
     assert plan.planned
     assert plan.plan_token
     assert not plan.replayed

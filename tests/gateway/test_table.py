@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg
 import pytest
 from batching import until_batch
 from gateway.sending import Http
 from rig import Rig, eventually
+from stored import everything
 
 import zart
 from zart.gateway.bindings import all_services, bindings_of
@@ -113,19 +113,6 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
     ("/api/v1/executions:batch", {"requests": [{"taskName": "t", "steps": STEPS}]}, "requests"),
     ("/api/v1/executions/x/cancel", {"expectedRunNumber": 0}, "expectedRunNumber"),
 ]
-
-
-async def everything(db: asyncpg.Connection[asyncpg.Record]) -> dict[str, list[str]]:
-    """Return all that the database holds, as text, but when somebody looked, or asked, last."""
-    tables = await db.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'zart'"
-        " AND tablename NOT IN ('breaker_looks', 'retention_passes')"
-    )
-    row = "(to_jsonb(t) - 'last_asked_at')::text"  # servers note it a second later
-    return {
-        name: sorted(str(row[0]) for row in await db.fetch(f"SELECT {row} FROM zart.{name} t"))
-        for (name,) in tables
-    }
 
 
 async def prepare(rig: Rig) -> dict[str, str]:
