@@ -19,7 +19,7 @@ def told(rule: PauseRule) -> tuple[str, int, int]:
 async def one_in_flight_of(rig: Rig, count: int) -> None:
     for n in range(count):
         await rig.start(f"x{n}", ONE)
-    assert len(await rig.lease(1)) == 1
+    assert len(await rig.lease(1, lease_duration=3600)) == 1
 
 
 async def planned_and_done(rig: Rig, **resume: Any) -> tuple[Resumed, Resumed]:

@@ -33,7 +33,7 @@ async def _some_of_everything(rig: Rig) -> None:
         for name in (f"{task}-failed", f"{task}-half"):
             await rig.fail(await rig.lease_one("a", name, task=task))
         await rig.start(f"{task}-begun", CHAIN, task=task)
-        await rig.lease_one("a", f"{task}-begun", task=task)
+        await rig.lease_one("a", f"{task}-begun", task=task, lease_duration=3600)
         await rig.start(f"{task}-fresh", CHAIN, task=task)
         await rig.client.restart(f"{task}-anew")
 

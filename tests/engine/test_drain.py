@@ -21,7 +21,7 @@ async def leased(rig: Rig, count: int = 1, *, task: str = "t", **options: Any) -
     """Start executions of one step, and lease them."""
     for n in range(count):
         await rig.start(f"{task}-{n}", STEP, task=task)
-    return await rig.lease(count, task=task, **options)
+    return await rig.lease(count, task=task, **{"lease_duration": 3600, **options})
 
 
 async def drained(rig: Rig, rule_id: str) -> PauseRule:
@@ -108,7 +108,7 @@ async def test_each_scope_drains(rig: Rig, scope: dict[str, Any]) -> None:
 async def test_a_step_of_a_dead_dispatcher_counts_until_its_lease_is_swept(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    await leased(rig, lease_duration=3600)
+    await leased(rig)
     paused = await rig.client.pause(task_name="t")
     # For the second half of a lease nobody has extended it.
     await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now() + interval '1 hour' / 3")

@@ -22,7 +22,7 @@ async def fleet(rig: Rig) -> None:
     """Start three executions, one of which has passed b, and one of another task; finish one."""
     for number in range(3):
         await rig.start(f"x-{number}", CHAIN)
-    (first, *_) = await rig.lease()
+    (first, *_) = await rig.lease(lease_duration=3600)
     await rig.complete(first)
     await rig.complete(await rig.lease_one("b", first.execution_id))
     await rig.start("other", CHAIN, task="u")

@@ -88,7 +88,7 @@ async def test_unknown_rules_and_wishes_are_refused(rig: Rig) -> None:
 
 async def test_a_wait_has_an_end(rig: Rig, zart_server: ServerUnderTest) -> None:
     await rig.start("x", {"a": ()})
-    await rig.lease(1)
+    await rig.lease(1, lease_duration=3600)
     paused = await rig.client.pause(task_name="t")
     with pytest.raises(TimeoutError):
         await rig.client.wait_drained(paused.rule_id, timeout=0.01)
@@ -98,7 +98,7 @@ async def test_a_wait_has_an_end(rig: Rig, zart_server: ServerUnderTest) -> None
 
 async def test_a_watch_goes_on_where_its_server_stops(zart_database: str, rig: Rig) -> None:
     await rig.start("x", {"a": ()})
-    [task] = await rig.lease(1)
+    [task] = await rig.lease(1, lease_duration=3600)
     async with AsyncExitStack() as stack:
         with serving(zart_database) as first:
             client = await stack.enter_async_context(zart.connect(first.address))
