@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from waiting import GIVE_UP
+
 from zart.calls.call import span
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.pace import Pace
@@ -38,7 +40,7 @@ async def test_tasks_run_in_order_a_few_at_once_and_a_stop_starts_no_more() -> N
     slots.stop()
     for gate in gates.values():
         gate.set()
-    await slots.wait(1)
+    await slots.wait(GIVE_UP)
     assert (begun, len(slots)) == (["a", "b", "c"], 0)
 
 
@@ -53,6 +55,6 @@ async def test_what_is_lost_or_expired_before_it_begins_still_gives_its_slot_bac
     slots.add([lost, expired, fine])
     lost.lose()
     expired.expire()
-    await slots.wait(1)
+    await slots.wait(GIVE_UP)
     assert flags == [("lost", True, False), ("expired", False, True), ("fine", False, False)]
     assert len(slots) == 0

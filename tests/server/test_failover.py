@@ -65,7 +65,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 async def rig(pair: Pair) -> AsyncIterator[Rig]:
     """A server that outlives the primary, and its client."""
     with serving(pair.url) as server:
-        async with zart.connect(server.address, timeout=30) as client:
+        async with zart.connect(server.address, timeout=GIVE_UP) as client:
             db = await asyncpg.connect(pair.primary.url)
             yield Rig(client, db)
             db.terminate()
