@@ -23,7 +23,7 @@ SMALL = {
     "attempts.error", "batch_items.refusal", "batches.prepared_until", "batches.selection",
     "breakers.last_error", "definitions.content_hash", "in_doubt.late_error", "operations.made",
     "operations.replaced", "operation_attempts.refusal", "purge_records.caller",
-    "requests.fingerprint", "steps.error",
+    "requests.fingerprint", "retention_passes.come_to", "steps.error",
 }  # fmt: skip
 _COLUMNS = """
     SELECT c.relname || '.' || a.attname AS name, a.attcompression = 'l' AS is_lz4
