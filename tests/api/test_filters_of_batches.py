@@ -10,6 +10,7 @@ from rig import Rig, eventually
 
 import zart
 from zart import ExecutionFilter
+from zart_server.store.retention.removing import OPEN_DOOR
 
 
 async def test_what_a_batch_was_selected_for(rig: Rig) -> None:
@@ -91,3 +92,27 @@ async def test_a_batch_of_many_is_a_way_to_its_executions(rig: Rig) -> None:
     counted = await rig.client.count_executions(ExecutionFilter(batch_id=batch_id))
     # It is counted for a moment: a busy machine comes to the end of a piece of them, and says so.
     assert counted.total == 1_051 or (counted.total_is_lower_bound and 0 < counted.total < 1_051)
+
+
+async def test_executions_that_are_removed_hide_no_others(rig: Rig) -> None:
+    """The items of a batch outlive them: those after them in a list are found all the same."""
+    await rig.dead("dead")
+    await load_runs(rig, 1_050, "completed")
+    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    await rig.client.cancel_batch(created.batch_id)
+    async with rig.db.transaction():
+        await rig.db.execute(OPEN_DOOR)
+        for name in ("x-100", "x-1049"):  # among the first of its items, and of the list
+            key = await rig.db.fetchval(
+                "SELECT execution_key FROM zart.executions WHERE execution_id = $1", name
+            )
+            await rig.db.execute("DELETE FROM zart.runs WHERE execution_key = $1", key)
+            await rig.db.execute("DELETE FROM zart.executions WHERE execution_key = $1", key)
+
+    async def found(**conditions: Any) -> list[str]:
+        wanted = ExecutionFilter(batch_id=created.batch_id, **conditions)
+        return [one.execution_id async for one in rig.client.list_executions(wanted, page_size=9)]
+
+    assert await found(step_statuses=["DEAD"]) == ["dead"]
+    assert await found(statuses=["FAILED"]) == ["dead"]

@@ -28,6 +28,6 @@ SELECT r.run_key FROM (
     SELECT execution_key FROM zart.batch_items
     WHERE batch_key = $1::bigint AND execution_key IS NOT NULL
     LIMIT $2::bigint) i
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
-    ORDER BY run_number DESC LIMIT 1) r;
+    ORDER BY run_number DESC LIMIT 1) r ON true;

@@ -390,10 +390,10 @@ WITH candidates AS MATERIALIZED (
         SELECT execution_key FROM zart.batch_items
         WHERE batch_key = $5::bigint AND execution_key < $6::bigint
         ORDER BY execution_key DESC LIMIT $7::bigint) i
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT run_key, listed_at, listed_task, status FROM zart.runs
         WHERE runs.execution_key = i.execution_key
-        ORDER BY run_number DESC LIMIT 1) r
+        ORDER BY run_number DESC LIMIT 1) r ON true
 ), settling AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
 )

@@ -61,14 +61,15 @@ _OF_PREFIX = Statement("""
         SELECT run_key FROM zart.runs WHERE execution_key = e.execution_key
         ORDER BY run_number DESC LIMIT 1) r
 """)
+# A row for each item: its execution may have been removed, and then has no run.
 _OF_ITEMS = Statement("""
     SELECT r.run_key FROM (
         SELECT execution_key FROM zart.batch_items
         WHERE batch_key = :batch_key::bigint AND execution_key IS NOT NULL
         LIMIT :most::bigint) i
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
-        ORDER BY run_number DESC LIMIT 1) r
+        ORDER BY run_number DESC LIMIT 1) r ON true
 """)
 # Of all that the rule matches, for other rules may have what it withholds, too.
 _OF_RULE = Statement(f"""
@@ -274,7 +275,7 @@ async def _keys_of_batch(connection: Connection, batch_key: int) -> list[int] | 
     """Return the current runs of the executions of a batch; None: of too many items."""
     values = _OF_ITEMS.arguments(batch_key=batch_key, most=_FEW + 1)
     rows = await connection.fetch(_OF_ITEMS.text, *values)
-    return None if len(rows) > _FEW else list({row[0] for row in rows})
+    return None if len(rows) > _FEW else list({row[0] for row in rows if row[0] is not None})
 
 
 async def _keys_of_rule(connection: Connection, rule_key: int) -> list[int] | None:

@@ -34,7 +34,7 @@ def _looking(
 
 # The current runs of the executions of a batch, by their keys alone: those are given out as
 # executions begin, and no index has the order of lists. An execution of several items is there
-# several times.
+# several times; one that is removed by now has no run, and counts as looked at all the same.
 _OF_BATCH = """
     SELECT r.listed_at, i.execution_key, r.run_key, r.listed_task,
         r.status = ANY(:statuses::text[])
@@ -45,10 +45,10 @@ _OF_BATCH = """
         SELECT execution_key FROM zart.batch_items
         WHERE batch_key = :batch_key::bigint AND execution_key < :before_key::bigint
         ORDER BY execution_key DESC LIMIT :limit::bigint) i
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT run_key, listed_at, listed_task, status FROM zart.runs
         WHERE runs.execution_key = i.execution_key
-        ORDER BY run_number DESC LIMIT 1) r
+        ORDER BY run_number DESC LIMIT 1) r ON true
 """
 OF_BATCH = "of a batch"
 
