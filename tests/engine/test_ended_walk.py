@@ -63,17 +63,18 @@ async def test_each_is_looked_at_once_wherever_it_is_gone_on(
     [
         [4], ["t", "completed"], ["t", "completed", 1], ["t", "completed", "x", 1],
         ["t", "running", 1, 1], ["t", "gone", 1, 1], ["t", "completed", 2**62, 1],
+        ["u"], ["u", "completed", 1, 1],
     ],
     ids=str,
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(positions: list[int | str]) -> None:
     request = pb.PurgeExecutionsRequest(older_than=Duration(seconds=9), task_name="t")
-    assert purge_cursor(request) == FROM_THE_OLDEST
+    assert purge_cursor(request, timedelta(seconds=9)) == FROM_THE_OLDEST
     request.page_token = encode_cursor(request, ("t",))
-    assert purge_cursor(request) == EndedCursor("t")
+    assert purge_cursor(request, timedelta(seconds=9)) == EndedCursor("t")
     request.page_token = encode_cursor(request, tuple(positions))
     with pytest.raises(InvalidField):
-        purge_cursor(request)
+        purge_cursor(request, timedelta(seconds=9))
 
 
 async def test_a_pass_that_was_cut_off_is_gone_on_with(

@@ -6,14 +6,18 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from batching import start_many
+from google.protobuf.duration_pb2 import Duration
 from retaining import end_old, left, make_old, put_in_doubt
 from rig import Rig
 
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
+from zart.v1 import retention_service_pb2 as pb
+from zart.v1.retention_service_pb2_grpc import RetentionServiceStub
 from zart_server.domain.commands import Caller
 from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.domain.retention import Purged, PurgeExecutions
@@ -162,3 +166,19 @@ async def doubted(rig: Rig, task_name: str) -> None:
     await rig.start("doubted", {"a": ()}, task=task_name, if_in_doubt=zart.IfInDoubt.STOP)
     task = await rig.lease_one("a", "doubted", task=task_name)
     await rig.report(zart.Outcome(task.task_id, task.lease_token, zart.Lost()))
+
+
+async def test_a_time_finer_than_a_microsecond_follows_its_own_token(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await start_many(rig.client, 1100)
+    await end_old(rig.db)
+    request = pb.PurgeExecutionsRequest(older_than=Duration(seconds=60, nanos=1))
+    async with grpc.aio.insecure_channel(zart_server.address) as channel:
+        purge = RetentionServiceStub(channel).PurgeExecutions
+        found = await purge(request)
+        assert found.next_page_token
+        while found.next_page_token:
+            request.page_token = found.next_page_token
+            found = await purge(request)
+    assert await left(rig.db) == []

@@ -33,9 +33,10 @@ def unset_retention(request: pb.UnsetRetentionRequest) -> str:
 def purge_executions(request: pb.PurgeExecutionsRequest) -> PurgeExecutions:
     """Decode PurgeExecutions: nothing is meant where no time is given."""
     with Checks() as check:
+        older_than = check(duration_of, request.older_than, "older_than", SHORTEST, LONGEST)
         return PurgeExecutions(
-            check(duration_of, request.older_than, "older_than", SHORTEST, LONGEST),
+            older_than,
             check(optional_name, request, "task_name"),
             check(planning_of, request),
-            check(purge_cursor, request),
+            check(purge_cursor, request, older_than),
         )
