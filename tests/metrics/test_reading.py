@@ -94,6 +94,20 @@ async def test_one_task_of_very_many_lanes_is_looked_at_less_often(
     assert [len((await reader._read()).oldest) for _ in range(3)] == [1, 1, 0]
 
 
+async def test_a_task_of_very_many_lanes_rests_alone(db: Sql, opened: Database) -> None:
+    await queue(db, 1, 1, handlers=1100)
+    await db.execute("INSERT INTO zart.lanes (task_name, handler) VALUES ('small', 'h')")
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    assert list((await reader._read()).oldest) == ["t1"]
+    for _ in range(2):  # within its rest
+        await db.execute("UPDATE zart.queue SET lane = (SELECT max(lane) FROM zart.lanes)")
+        assert set((await reader._read()).oldest) == {"t1", "small"}
+        await db.execute("DELETE FROM zart.queue WHERE run_key > 1")
+        await db.execute("UPDATE zart.queue SET lane = (SELECT min(lane) FROM zart.lanes)")
+        assert list((await reader._read()).oldest) == ["t1"]
+    assert set((await reader._read()).oldest) == {"t1"}
+
+
 async def test_what_is_paused_is_told_by_lane_and_by_rule_not_by_both(
     db: Sql, opened: Database
 ) -> None:

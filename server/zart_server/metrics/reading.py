@@ -64,7 +64,8 @@ class DatabaseReader:
     _lanes: dict[int, str] = field(default_factory=dict)
     _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
     _next: int = 0  # the task from which on the next reading looks for the oldest steps
-    _rests: int = 0  # readings until then that do not look, after one that found many lanes
+    # How many readings do not look at a task of which one found many lanes.
+    _rests: dict[str, int] = field(default_factory=dict)
     _oldest: dict[str, datetime] = field(default_factory=dict)  # since when they have been due
 
     def newest(self) -> DatabaseReading | None:
@@ -121,12 +122,12 @@ class DatabaseReader:
             self._lanes |= {lane.lane: lane.task_name for lane in found}
 
     async def _look_for_oldest(self, connection: Connection) -> None:
-        if self._rests:
-            self._rests -= 1
-            return
         looked = self._in_turn()
         found = await self._looks.look(connection, looked) if looked else []
-        self._rests = max(0, len(found) - 1) // _LANES
+        self._rests = {name: left - 1 for name, left in self._rests.items() if left > 1}
+        for name, lanes in Counter(lane.task_name for lane in found).items():
+            if lanes > _LANES:
+                self._rests[name] = (lanes - 1) // _LANES
         for name in looked:
             self._oldest.pop(name, None)
         for lane in found:
@@ -134,17 +135,22 @@ class DatabaseReader:
             self._oldest[lane.task_name] = min(since, self._oldest.get(lane.task_name, since))
 
     def _in_turn(self) -> list[str]:
-        """Return the tasks to look at now: one, or more if they have few lanes."""
+        """Return the tasks to look at now: one, or more if they have few lanes; none that rests."""
         lanes = Counter(self._lanes.values())  # in the order in which they came
         names = list(lanes)
         begin = self._next if self._next < len(names) else 0
+        looked: list[str] = []
         room = _LANES
-        end = begin
-        while end < len(names) and (end == begin or lanes[names[end]] <= room):
-            room -= lanes[names[end]]
-            end += 1
-        self._next = end
-        return names[begin:end]
+        for at in (*range(begin, len(names)), *range(begin)):
+            name = names[at]
+            if name in self._rests:
+                continue
+            if looked and lanes[name] > room:
+                self._next = at
+                break
+            looked.append(name)
+            room -= lanes[name]
+        return looked
 
     def _ages(self, now: datetime) -> dict[str, float]:
         """Return for how many seconds the oldest due step of each task has been so."""
