@@ -193,6 +193,8 @@ def rerun(
     include_downstream: Annotated[
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
     ] = False,
+    forced: Annotated[list[str] | None, typer.Option("--force", hidden=True)] = None,
+    downstream: Annotated[bool, typer.Option("--downstream", hidden=True)] = False,
     if_running: IfRunning = "fail",
     accept_in_doubt: InDoubt = False,
     everything: Everything = False,
@@ -202,10 +204,11 @@ def rerun(
     no_wait: NoWait = False,
 ) -> None:
     """Rerun the executions that a filter matches."""
+    # Scripts may still have the names that these options had.
     operation = Rerun(
-        names_of(force),
+        names_of([*(force or ()), *(forced or ())]),
         names_of(preserve),
-        include_downstream,
+        include_downstream or downstream,
         _choice(if_running),
         accept_in_doubt,
     )

@@ -42,6 +42,7 @@ def in_doubt(
         str | None,
         typer.Option("--since", help="As --dead-after: when they ended.", metavar="TIME|AGE"),
     ] = None,
+    prefix: Annotated[str, typer.Option("--prefix", hidden=True)] = "",
     limit: Limit = 0,
 ) -> None:
     """List the attempts that may have had their effect, though nobody reported it.
@@ -50,7 +51,11 @@ def in_doubt(
     """
     if since is not None and wanted.dead_after is not None:
         raise typer.BadParameter("give --since or --dead-after", param_hint="--since")
+    if prefix and wanted.execution_id_prefix:
+        raise typer.BadParameter("give --id-prefix or --prefix", param_hint="--prefix")
     chosen = wanted if since is None else replace(wanted, dead_after=time_of(since, "--since"))
+    if prefix:  # the name that --id-prefix had here, which scripts may still have
+        chosen = replace(chosen, execution_id_prefix=prefix)
     call = list_in_doubt(chosen)
     session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
 
