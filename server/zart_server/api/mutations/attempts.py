@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from zart_server.api.mutations.mutation import Call, Grouping, InLine, Response
@@ -84,14 +84,20 @@ class Attempts:
 
         What ``is_first`` tries without waiting, and stands in line only where that will not do.
         """
+        until = asyncio.get_running_loop().time() + self._timeout
         try:
-            call.settle(await self._in_time(self._answer_alone(call, is_first=is_first)))
+            answer = await self._in_time(self._answer_alone(call, is_first=is_first), until)
+            if not answer.is_complete:
+                await self._complete(call, answer.response, until)
+            call.settle(answer.response)
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             call.settle(error)
 
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _in_time(self, work: Coroutine[Any, Any, T], until: float | None = None) -> T:
+        """Do it until a time of the loop's clock, or within the time of a call that begins."""
+        end = asyncio.get_running_loop().time() + self._timeout if until is None else until
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(end):
                 return await work
         except TimeoutError:
             raise OperationTimeout from None
@@ -106,14 +112,12 @@ class Attempts:
                 # Its kind only: what it says may be a statement, or a payload.
                 raise _RolledBack(type(error).__name__) from error
 
-    async def _answer_alone(self, call: Call[Response], *, is_first: bool) -> Response:
+    async def _answer_alone(self, call: Call[Response], *, is_first: bool) -> Answer[Response]:
         answer = await self._try(call) if is_first else None
         if answer is None:
             async with self._line(call):
                 answer = await self._repeat(call)
-        if not answer.is_complete:
-            await self._complete(call, answer.response)
-        return answer.response
+        return answer
 
     async def _try(self, call: Call[Response]) -> Answer[Response] | None:
         """Return None if the call has to wait, or others got in the way."""
@@ -195,21 +199,35 @@ class Attempts:
                 raise _Planned(answer)
         return answer
 
-    async def _complete(self, call: Call[Response], response: Response) -> None:
-        """Fill in what a stored response lacks, and store it while the caller has it already."""
+    async def _complete(self, call: Call[Response], response: Response, until: float) -> None:
+        """Fill in what a stored response lacks, and store it while the caller has it already.
+
+        Where it fails the caller is answered without: what was asked for has committed.
+        """
         complete, request = call.mutation.complete, call.request
         if complete is None:
             return
-        async with self._db.autocommit() as connection:
-            await complete(connection, response)
-        if request is None:
-            return
         whole = type(response)()
         whole.CopyFrom(response)
+        try:
+            await self._in_time(self._fill_in(complete, whole), until)
+        except ZartError as error:
+            rpc = type(response).DESCRIPTOR.name.removesuffix("Response")
+            _log.warning("a %s is answered without its counts: %s", rpc, type(error).__name__)
+            return
+        response.CopyFrom(whole)
+        if request is None:
+            return
         whole.ClearField("replayed")
         storing = asyncio.create_task(self._store(request.key, whole.SerializeToString()))
         self._storing[request.key] = self._outliving.keep(storing)
         storing.add_done_callback(lambda _: self._storing.pop(request.key, None))
+
+    async def _fill_in(
+        self, complete: Callable[[Autocommit, Response], Awaitable[None]], response: Response
+    ) -> None:
+        async with self._db.autocommit() as connection:
+            await complete(connection, response)
 
     async def _store(self, key: RequestKey, response: bytes) -> None:
         """Store a complete response, which nobody needs to wait for but a repeat.
