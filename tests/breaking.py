@@ -24,6 +24,25 @@ async def breaker(client: zart.Client, **settings: Any) -> str:
     return (await client.create_breaker(**(wanted | settings))).breaker_id
 
 
+async def count_by_now(rig: Rig, breaker_id: str) -> None:
+    """Have a breaker with a ratio count by now, as if its generation had begun long ago."""
+    await _begin_generation(rig, breaker_id, "-1 minute")
+
+
+async def count_not_yet(rig: Rig, breaker_id: str) -> None:
+    """Have a breaker with a ratio not count yet, as if its generation were to begin only now."""
+    await _begin_generation(rig, breaker_id, "1 minute")
+
+
+async def _begin_generation(rig: Rig, breaker_id: str, after: str) -> None:
+    await rig.db.execute(
+        "UPDATE zart.breakers SET closed_at = statement_timestamp() + $2::text::interval"
+        " WHERE breaker_id = $1",
+        breaker_id,
+        after,
+    )
+
+
 async def fail(rig: Rig, count: int, prefix: str = "x", *, error: StepError = BAD) -> None:
     """Let one attempt end badly in each of so many new executions."""
     for n in range(count):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from acceptance.serve_process import ServeProcess
-from breaking import until
+from breaking import count_by_now, until
 from dispatching import dispatching, registered
 from rig import Rig, eventually
 
@@ -64,6 +64,7 @@ async def test_a_card_service_goes_down_and_comes_back(
             cooldown=1,
             rate_per_second=200,
         )
+        await count_by_now(rig, made.breaker_id)
         async with dispatching(zart_server, order, concurrency=CONCURRENCY):
             await registered(rig, "order")
 

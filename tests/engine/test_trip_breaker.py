@@ -6,7 +6,16 @@ import asyncio
 from datetime import timedelta
 
 import asyncpg
-from breaking import BAD, ONE, breaker, fail, until, until_counted
+from breaking import (
+    BAD,
+    ONE,
+    breaker,
+    count_by_now,
+    count_not_yet,
+    fail,
+    until,
+    until_counted,
+)
 from rig import Rig
 
 import zart
@@ -74,6 +83,7 @@ async def test_only_errors_of_its_group_count(rig: Rig) -> None:
 
 async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
     breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5)
+    await count_by_now(rig, breaker_id)
     without = await breaker(rig.client, failure_threshold=100)
 
     async def completed() -> int:
@@ -97,6 +107,20 @@ async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
         without,
     )
     assert counted == 0
+
+
+async def test_with_a_ratio_what_ends_before_each_server_counts_is_left_out(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5)
+    without = await breaker(rig.client, failure_threshold=100)
+    await count_not_yet(rig, breaker_id)
+    await fail(rig, 5)
+    await until_counted(rig.client, without, 5)
+    found = await rig.client.get_breaker(breaker_id)
+    assert (found.status, found.failures_in_window) == ("CLOSED", 0)
+
+    await count_by_now(rig, breaker_id)
+    await fail(rig, 5, "y")
+    await until(rig.client, breaker_id, "OPEN")
 
 
 async def test_what_was_leased_before_it_closed_does_not_count(rig: Rig) -> None:

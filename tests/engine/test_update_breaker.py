@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from breaking import breaker, fail, until, until_counted
+from breaking import breaker, count_by_now, fail, until, until_counted
 from rig import Rig
 
 from zart import errors
@@ -59,3 +59,16 @@ async def test_something_has_to_be_left_to_count(rig: Rig) -> None:
         await rig.client.update_breaker(breaker_id, task_name=None)
     with pytest.raises(errors.InvalidField, match="nothing is to be changed"):
         await rig.client.update_breaker(breaker_id)
+
+
+async def test_one_that_begins_anew_has_a_generation_of_this_moment(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client, cooldown=9)
+    await count_by_now(rig, breaker_id)
+    began = "SELECT closed_at > statement_timestamp() - interval '30 seconds', cooldowns"
+    began += " FROM zart.breakers"
+
+    await rig.client.update_breaker(breaker_id, failure_threshold=7)
+    assert tuple(await rig.db.fetchrow(began) or ()) == (False, 1)
+    await rig.client.update_breaker(breaker_id, min_failure_ratio=0.5)
+    # It has been closed for longer than its cooldown: it does not flap if it opens soon.
+    assert tuple(await rig.db.fetchrow(began) or ()) == (True, 0)

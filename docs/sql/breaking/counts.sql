@@ -43,7 +43,9 @@ CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
 -- store/breaking/counts.py: find_counting
 -- Return the closed breakers that may count a step of these tasks.
 -- Locks: nothing.
-SELECT breaker_key, generation, token_from, task_name, step_pattern, error_group_id,
+SELECT breaker_key, generation, token_from, task_name, step_pattern,
+    error_group_id, CASE WHEN b.min_failure_ratio > 0
+    THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
     ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key
             AND x.token_until IS NULL) AS exempt
@@ -52,7 +54,9 @@ WHERE status = 'closed'
     AND task_name IS NULL
 UNION ALL
 SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
-    SELECT breaker_key, generation, token_from, task_name, step_pattern, error_group_id,
+    SELECT breaker_key, generation, token_from, task_name, step_pattern,
+        error_group_id, CASE WHEN b.min_failure_ratio > 0
+        THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
         ARRAY(SELECT execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
     WHERE status = 'closed' AND task_name = u.name OFFSET 0) c;
@@ -60,7 +64,9 @@ SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
 -- store/breaking/counts.py: find_counting_ratios
 -- Return the closed breakers for which completed attempts are counted.
 -- Locks: nothing.
-SELECT breaker_key, generation, token_from, task_name, step_pattern, error_group_id,
+SELECT breaker_key, generation, token_from, task_name, step_pattern,
+    error_group_id, CASE WHEN b.min_failure_ratio > 0
+    THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
     ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
 WHERE status = 'closed' AND min_failure_ratio > 0;
@@ -96,7 +102,8 @@ CROSS JOIN LATERAL (
     OFFSET 0) b
 CROSS JOIN LATERAL (
     SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
-        sum(completed) AS completed
+        COALESCE(sum(completed) FILTER (WHERE c.second >= CASE WHEN b.min_failure_ratio > 0
+                THEN b.closed_at + 2 * interval '1 second' END), 0) AS completed
     FROM zart.breaker_counts c
     WHERE c.breaker_key = b.breaker_key
         AND c.generation = b.generation

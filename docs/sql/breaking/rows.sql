@@ -53,7 +53,11 @@ UPDATE zart.breakers SET task_name = $1, step_pattern = $2,
     min_failure_ratio = $5, error_group_id = $6,
     cooldown = $7, probe_steps = $8, rate_per_second = $9,
     generation = generation + $10::boolean::integer,
-    token_from = CASE WHEN $10 THEN zart.last_token() ELSE token_from END
+    token_from = CASE WHEN $10 THEN zart.last_token() ELSE token_from END,
+    closed_at = CASE WHEN $10 THEN statement_timestamp() ELSE closed_at END,
+    cooldowns = CASE WHEN $10 AND status = 'closed' AND (
+            statement_timestamp() < closed_at + cooldown * cooldowns) IS NOT TRUE THEN 0
+    ELSE cooldowns END
 WHERE breaker_key = $11;
 
 -- store/breaking/rows.py: drop_breaker

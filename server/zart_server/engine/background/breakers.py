@@ -1,7 +1,8 @@
 """Opens breakers, and lets their steps try: looks each half second, whichever server it is.
 
 What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
-Without any breaker nothing is looked at: maintenance, which looks each second, begins it.
+Without any breaker nothing is looked at: CreateBreaker begins it on its server, on the others
+maintenance, which looks each second.
 """
 
 from __future__ import annotations
@@ -177,6 +178,8 @@ def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Coun
     group: str | None = None
     for breaker in breakers:
         if one.lease_token <= breaker.token_from:
+            continue
+        if breaker.counts_from is not None and one.second < breaker.counts_from:
             continue
         if breaker.error_group_id is not None:
             if group is None:

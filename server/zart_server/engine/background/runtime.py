@@ -107,6 +107,8 @@ class Runtime:
             self.maintenance.kick()
             self.sweeps.kick()
             self.releases.kick()
+        if changes.breakers:
+            self.breakers.kick()
         if changes.batches:
             self.batches.kick()
             self.batch_watches.look()

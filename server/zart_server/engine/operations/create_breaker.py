@@ -18,5 +18,6 @@ async def create_breaker(tx: Tx, command: CreateBreaker, caller: Caller) -> Brea
     made = await find_breaker(tx, breaker_id)
     if made is None:
         raise BreakerNotFound(breaker_id)
+    tx.changes.breakers = True
     await record(tx, OperationKind.CREATE_BREAKER, made.breaker, caller)
     return made.breaker

@@ -125,6 +125,7 @@ async def insert_breaker(
     )
 
 
+# closed_at is when its generation began; one that had been closed long enough not to flap does not.
 _UPDATE = Statement(
     f"""
     UPDATE zart.breakers SET task_name = :task_name, step_pattern = :step_pattern,
@@ -132,7 +133,11 @@ _UPDATE = Statement(
         min_failure_ratio = :min_failure_ratio, error_group_id = :error_group_id,
         cooldown = :cooldown, probe_steps = :probe_steps, rate_per_second = :rate_per_second,
         generation = generation + :anew::boolean::integer,
-        token_from = CASE WHEN :anew THEN {LAST_LEASE} ELSE token_from END
+        token_from = CASE WHEN :anew THEN {LAST_LEASE} ELSE token_from END,
+        closed_at = CASE WHEN :anew THEN statement_timestamp() ELSE closed_at END,
+        cooldowns = CASE WHEN :anew AND status = 'closed' AND (
+            statement_timestamp() < closed_at + cooldown * cooldowns) IS NOT TRUE THEN 0
+            ELSE cooldowns END
     WHERE breaker_key = :breaker_key
     """,
     locks=("breakers",),
