@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 import pytest
 from batching import check_totals, dead_steps, load_runs, until_batch
@@ -12,6 +14,7 @@ import zart
 from zart.errors import FilterTooBroad
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.batches import BatchKind
+from zart_server.engine.background.batch_work import DoneItems
 from zart_server.engine.background.batches import rest_after
 from zart_server.store.batches.rows import batch_of_key, read_batch
 from zart_server.store.batches.selecting import SelectedPiece, find_by_ids, insert_items
@@ -143,12 +146,68 @@ async def test_it_rests_after_its_pieces_as_long_as_others_work(
     created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
     assert await rest() == 0
     assert await rest() == 0
+    assert [here.has_pace for here in batches._here.values()] == [True]
     await rig.client.update_batch(created.batch_id, rate_per_second=None)
     assert len(await rig.lease(1)) == 1
     assert await rest() > 0
     assert (await rig.client.get_batch(created.batch_id)).counts.done == 3
 
 
+async def test_telling_what_is_done_is_no_work_on_the_batch(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = zart_server.running.runtime.batches
+    told: list[tuple[float, int]] = []
+
+    async def tell(done: DoneItems) -> None:
+        """Take longer than a piece may."""
+        begun = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await asyncio.Event().wait()
+        [here] = batches._here.values()
+        told.append((time.monotonic() - begun, here.limit))
+
+    async def turns(until_told: int) -> float:
+        """Take turns until so much was told, and return the seconds that the last one took."""
+        await batches.stop()
+        batches.on_done = tell
+        while True:
+            begun = time.monotonic()
+            batches._rests_until = 0.0
+            await batches.turn()
+            if len(told) >= until_told:
+                return time.monotonic() - begun
+
+    async def taken(until_told: int) -> float:
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(turns(until_told), zart_server.loop)
+        )
+
+    await taken(0)
+    await rig.start("x", {"a": (), "b": (), "c": ()})
+    await rig.work(fail=["a", "b", "c"])
+    await rig.start("alive", {"a": ()})
+    monkeypatch.setenv("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    # Of one execution, so that it takes three pieces.
+    await rig.client.create_batch(zart.RetryStep(), execution_ids=["x"])
+    await taken(1)
+    assert len(await rig.lease(1)) == 1
+    took = await taken(2)
+    _, (seconds, limit) = told
+    [here] = batches._here.values()
+    assert 0 < batches._rest <= took - seconds
+    assert limit == here.limit
+
+
 def test_a_rest_is_as_long_as_the_work_and_bounded() -> None:
     assert rest_after(0.1) == 0.1
     assert rest_after(10) == 0.5
+
+
+@pytest.mark.parametrize("worked", [0.01, 0.3, 0.45, 0.6, 0.89, 2.0])
+def test_a_rest_costs_no_pace_its_credit(worked: float) -> None:
+    """That is one second's worth at most: what is between two pieces is to be less than that."""
+    rest = rest_after(worked, worked)
+    assert 0 <= rest <= min(worked, 0.5)
+    assert worked + rest <= max(worked, 0.9)

@@ -65,6 +65,7 @@ class Progress(NamedTuple):
     is_over: bool = False
     is_preparing: bool = False
     traced: DoneItems | None = None
+    has_pace: bool = False
 
 
 class Asked(NamedTuple):
@@ -154,7 +155,7 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: Refusal
     limit = min(bound for bound in bounds if bound is not None)
     if limit <= 0:
         wait = seconds_until_next(taken.credit or 0.0, batch.pace.rate_per_second or 1.0)
-        return Progress(last_item=asked.after, wait=wait)
+        return Progress(last_item=asked.after, wait=wait, has_pace=True)
     pending = await pending_items(tx, row.batch_key, asked.after, limit)
     items, others = one_of_each_execution(pending)
     done = await _results(tx, taken, items, asked, refusal_of)
@@ -172,6 +173,7 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: Refusal
         left=len(items) - len(done),
         is_over=status is not BatchStatus.RUNNING,
         traced=traced,
+        has_pace=taken.credit is not None,
     )
 
 

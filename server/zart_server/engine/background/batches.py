@@ -3,7 +3,8 @@
 Each piece is a transaction of the server that has the batch's advisory lock. What a server knows
 besides, such as how far it has come, saves it looking; another one finds it out. As long as nothing
 else is leased, one piece follows the other; beside other work, a rest that is as long: whatever
-somebody asks of many executions takes at most half of one connection's time.
+somebody asks of many executions takes at most half of one connection's time, of each server that
+works on batches.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _AT_ONCE = 100  # batches of which a piece is done before there is another look
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 _SHORTEST = 0.02  # seconds between two pieces of a batch that has a pace
 _REST = 1.0  # times as long as the pieces of a turn took
-_LONGEST_REST = 0.5  # seconds, so that a batch with a pace keeps it
+_LONGEST_REST = 0.5  # seconds
+_CREDIT_LASTS = 0.9  # seconds between two pieces, so that a pace is kept: it saves up one second's
 _LOCKED = 0.1  # seconds until what was locked is tried again
 _JUDGE_EVERY, _JUDGE_SHARE = 1.0, 10.0
 
@@ -44,11 +46,16 @@ class _Here:
     not_before: float = 0.0
     judge_at: float = 0.0
     failed: int = 0  # times that a single item failed as nothing should
+    has_pace: bool = False
 
 
-def rest_after(took: float) -> float:
-    """Return the seconds to rest after pieces, beside other work."""
-    return min(took * _REST, _LONGEST_REST)
+def rest_after(worked: float, paced_for: float | None = None) -> float:
+    """Return the seconds to rest after pieces that took so many, beside other work.
+
+    ``paced_for``: seconds since the first of them began, if any of the batches has a pace.
+    """
+    rest = min(worked * _REST, _LONGEST_REST)
+    return rest if paced_for is None else min(rest, max(0.0, _CREDIT_LASTS - paced_for))
 
 
 class Batches(BackgroundLoop):
@@ -67,6 +74,7 @@ class Batches(BackgroundLoop):
         self._token = 0  # the last lease token that was seen at the last look
         self._rest = 0.0  # seconds, after the pieces of the last turn
         self._rests_until = 0.0
+        self._told = 0.0  # seconds of this turn in which ``on_done`` was told
 
     async def turn(self) -> float:
         """Do a piece of each batch whose turn it is; return the seconds until the next look."""
@@ -81,11 +89,16 @@ class Batches(BackgroundLoop):
         looked_at = [self._here.setdefault(key, _Here()) for key in keys]
         begun = time.monotonic()
         if begun >= self._rests_until:
+            self._told = 0.0
             for key, here in zip(keys, looked_at, strict=True):
                 if here.not_before <= time.monotonic():
                     await self._go_on_apart(key, here)
             now = time.monotonic()
-            self._rest = rest_after(now - begun) if is_beside_others else 0.0
+            self._rest = 0.0
+            if is_beside_others:
+                gone = now - begun
+                has_pace = any(here.has_pace for here in looked_at)
+                self._rest = rest_after(gone - self._told, gone if has_pace else None)
             self._rests_until = now + self._rest
         rest = self._rests_until - time.monotonic()
         if self._last_key:
@@ -134,20 +147,24 @@ class Batches(BackgroundLoop):
             here.limit = max(1, here.limit // 4)
             here.not_before = time.monotonic() + _LOCKED
             raise
-        if progress is not None and progress.traced is not None and self.on_done is not None:
-            await self.on_done(progress.traced)
         now = time.monotonic()
         if progress is None or progress.is_over:
             here.not_before = now + _TICK
-            return
-        took = now - begun
-        if is_to_judge:
-            here.judge_at = now + max(_JUDGE_EVERY, took * _JUDGE_SHARE)
-        self._note(here, progress, took)
+        else:
+            took = now - begun
+            if is_to_judge:
+                here.judge_at = now + max(_JUDGE_EVERY, took * _JUDGE_SHARE)
+            self._note(here, progress, took)
+        if progress is not None and progress.traced is not None and self.on_done is not None:
+            try:
+                await self.on_done(progress.traced)
+            finally:
+                self._told += time.monotonic() - now
 
     def _note(self, here: _Here, progress: Progress, took: float) -> None:
         """Note what a piece came to."""
         now = time.monotonic()
+        here.has_pace = progress.has_pace
         if progress.wait:
             # Its pace may be another one by then: it is looked at again in a moment.
             here.not_before = now + min(max(progress.wait, _SHORTEST), _TICK)
