@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -116,3 +117,24 @@ async def test_executions_that_are_removed_hide_no_others(rig: Rig) -> None:
 
     assert await found(step_statuses=["DEAD"]) == ["dead"]
     assert await found(statuses=["FAILED"]) == ["dead"]
+
+
+async def test_where_few_fit_a_batch_of_many_is_not_looked_through(rig: Rig) -> None:
+    """They are on the first page, though more executions than are looked at are before them."""
+    await rig.dead("dead")
+    rule = await rig.client.pause(task_name="u", reason="no")
+    await rig.start("withheld", {"a": ()}, task="u")
+    await load_runs(rig, 1_050, "completed")
+    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    [group] = await rig.client.list_error_groups()
+
+    async def first(**conditions: Any) -> list[str]:
+        wanted = ExecutionFilter(batch_id=created.batch_id, **conditions)
+        pages = [p async for p in rig.client.list_executions(wanted, page_size=9).pages()]
+        assert [len(page.items) for page in pages[1:]] == [0] * (len(pages) - 1)
+        return [one.execution_id for one in pages[0].items]
+
+    assert await first(error_group_id=group.error_group_id) == ["dead"]
+    assert await first(dead_after=datetime(2020, 1, 1, tzinfo=UTC)) == ["dead"]
+    assert await first(rule_id=rule.rule_id) == ["withheld"]

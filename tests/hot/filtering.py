@@ -66,6 +66,7 @@ async def filtering_by_what_no_index_has(tx: Explained) -> None:
         ExecutionFilter(execution_id_prefix="x-1234"),
         ExecutionFilter(batch_id="ba-many"),
         ExecutionFilter(batch_id="ba-many", error_group_id="eg-1"),
+        ExecutionFilter(batch_id="ba-many", step_pattern="b", dead_after=_LONG_AGO),
         ExecutionFilter(execution_id_prefix="x-1234", step_pattern="b"),
         ExecutionFilter(error_group_id="eg-1", error_contains="yes"),
         ExecutionFilter(step_pattern="b", dead_after=_LONG_AGO),
@@ -118,8 +119,10 @@ async def filtering_by_a_rule(tx: Explained) -> None:
     await tx.sql.execute(
         "UPDATE zart.held SET rule_key = (SELECT max(rule_key) - 1 FROM zart.pause_rules)"
     )
-    for rule_id in ("pr-many", "pr-none"):
-        await select_page(tx.tx, ExecutionFilter(rule_id=rule_id), None, BATCH)
+    await tx.sql.execute(_BATCH)
+    for rule_id, batch_id in itertools.product(("pr-many", "pr-none"), ("", "ba-many")):
+        wanted = ExecutionFilter(rule_id=rule_id, batch_id=batch_id)
+        await select_page(tx.tx, wanted, None, BATCH)
 
 
 @scenario(MANY // 5)

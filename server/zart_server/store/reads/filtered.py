@@ -143,8 +143,7 @@ class _Search:
             keys = await _keys_of_prefix(self._connection, wanted)
         if self._batch_key and keys is None:
             keys = await _keys_of_batch(self._connection, self._batch_key)
-            if keys is None and states <= {StepStatus.DEAD}:
-                self._go_by_batch()
+            self._is_by_batch = keys is None and states <= {StepStatus.DEAD}
         if wanted.rule_id:
             return await self._withheld(keys)
         if not states:
@@ -159,12 +158,13 @@ class _Search:
             )
         return merged(found, self._limit) if len(found) > 1 else found[0]
 
-    def _go_by_batch(self) -> None:
-        """Go by the items of a batch of many, in the order of their executions' keys."""
-        self._is_by_batch = True
+    async def _by_batch(self, sought: dict[str, object]) -> FoundRuns:
+        """Look at the items of a batch of many, in the order of their executions' keys."""
         before = self._wanted.created_before or LATEST
         key = MOST_KEY if self._after_key is None else self._after_key
         self._part = self._part._replace(before=ListPosition(before, key))
+        sought |= {"batch_key": self._batch_key, "batch_id": ""}  # it need not be looked up
+        return await self._looked(OF_BATCH, sought)
 
     async def _plain(self, keys: Sequence[int] | None) -> FoundRuns:
         if self._wanted.has_other_conditions:
@@ -184,14 +184,13 @@ class _Search:
             if wanted.error_group_id:
                 await expect_group(self._connection, wanted.error_group_id)
             return FoundRuns([])
-        if self._is_by_batch:
-            await self._refuse_many_dead(groups)
-            return await self._look("with dead steps", keys, "dead")
-        if keys is None and groups and (wanted.dead_after or wanted.dead_before):
+        is_by_time = wanted.dead_after or wanted.dead_before
+        if keys is None and groups and (is_by_time or self._is_by_batch):
             keys = await runs_that_died_between(self._connection, groups, wanted, _FEW)
         if keys is None:
             await self._refuse_many_dead(groups)
-        if keys is None and groups and len(groups) * 2 * self._limit <= _OF_GROUPS:
+        is_by_groups = keys is None and not self._is_by_batch
+        if is_by_groups and groups and len(groups) * 2 * self._limit <= _OF_GROUPS:
             return await self._of_groups(groups)
         return await self._look("with dead steps", keys, "dead")
 
@@ -217,9 +216,8 @@ class _Search:
     ) -> FoundRuns:
         """Look at runs, or at those of keys, if there are few."""
         sought = fitting_arguments(self._wanted, steps, rule_key)
-        if self._is_by_batch:
-            sought |= {"batch_key": self._batch_key, "batch_id": ""}  # it need not be looked up
-            return await self._looked(OF_BATCH, sought)
+        if keys is None and self._is_by_batch:
+            return await self._by_batch(sought)
         if keys is None:
             of = "of a task" if self._part.task_name else "of all tasks"
             return await self._looked(f"{which} {of}", sought)
