@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from breaking import breaker
-from rig import Rig
+from rig import Rig, eventually
+
+from zart.testing.server import ServerUnderTest
 
 
 async def test_a_new_one_is_closed_and_as_it_was_asked_for(rig: Rig) -> None:
@@ -46,3 +48,23 @@ async def test_they_are_listed_newest_first(rig: Rig) -> None:
     listed = [b.breaker_id async for b in rig.client.list_breakers(page_size=2)]
 
     assert listed == made[::-1]
+
+
+async def test_the_first_one_is_counted_for_at_once(rig: Rig, zart_server: ServerUnderTest) -> None:
+    """Not only from the next turn of maintenance on, which has to wait here."""
+    runtime = zart_server.running.runtime
+
+    async def is_idle() -> bool:
+        return not runtime.breakers._is_any
+
+    async def is_asked_for() -> bool:
+        return bool(runtime.dispatch.completions)
+
+    before = await breaker(rig.client, min_failure_ratio=0.5)
+    await eventually(is_asked_for)
+    await rig.client.delete_breaker(before)
+    await eventually(is_idle)
+    async with rig.locked("LOCK TABLE zart.leases IN ACCESS EXCLUSIVE MODE"):
+        await rig.until_waiting(1)
+        await breaker(rig.client, min_failure_ratio=0.5)
+        await eventually(is_asked_for)
