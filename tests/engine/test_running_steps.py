@@ -57,12 +57,10 @@ async def test_a_failed_attempt_is_repeated_with_backoff_until_the_budget_is_use
     assert step.status == "SCHEDULED"
     assert step.not_before is not None
     assert step.waiting_on.startswith("backoff until")
+    assert await rig.lease() == []
 
     await rig.db.execute("UPDATE zart.queue SET not_before = now()")
     second = await rig.lease_one("a")
-    leased_at = (await rig.client.get_step("x", "a")).attempts[-1].started_at
-    assert leased_at is not None
-    assert leased_at >= step.not_before
     assert second.attempt == 2
     assert second.lease_token > first.lease_token
     await rig.fail(second, retryable=True, message="again")
