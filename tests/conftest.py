@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,6 +27,11 @@ settings.register_profile(
 settings.load_profile("zart")
 
 ROOT = Path(__file__).parents[1]
+
+# Where tests run in the background of a shell, SIGINT is ignored, and so by each process that they
+# start: Ctrl-C would end none of them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
