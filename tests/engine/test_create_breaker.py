@@ -7,7 +7,7 @@ from datetime import timedelta
 from breaking import breaker
 from rig import Rig, eventually
 
-from zart.testing.server import ServerUnderTest
+from zart.testing.server import ServerUnderTest, serving
 
 
 async def test_a_new_one_is_closed_and_as_it_was_asked_for(rig: Rig) -> None:
@@ -66,5 +66,22 @@ async def test_the_first_one_is_counted_for_at_once(rig: Rig, zart_server: Serve
     await eventually(is_idle)
     async with rig.locked("LOCK TABLE zart.leases IN ACCESS EXCLUSIVE MODE"):
         await rig.until_waiting(1)
+        await breaker(rig.client, min_failure_ratio=0.5)
+        await eventually(is_asked_for)
+
+
+async def test_the_first_one_is_counted_for_by_another_server_too(
+    rig: Rig, zart_database: str
+) -> None:
+    with serving(zart_database) as other:
+        runtime = other.running.runtime
+
+        async def has_looked() -> bool:
+            return runtime.breakers._next_purge > 0.0
+
+        async def is_asked_for() -> bool:
+            return bool(runtime.dispatch.completions)
+
+        await eventually(has_looked)  # and found none: nothing but maintenance begins it again
         await breaker(rig.client, min_failure_ratio=0.5)
         await eventually(is_asked_for)
