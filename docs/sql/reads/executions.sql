@@ -1,4 +1,127 @@
--- store/reads/executions.py: get_executions
+-- store/reads/executions.py: get_executions (view)
+-- Read executions as ``get_execution`` does, in one statement.
+-- Locks: nothing.
+-- Parameters: execution_ids=$1, run_numbers=$2, result_bytes=$3.
+WITH run AS MATERIALIZED (
+    SELECT u.n, NULL::text AS digest,
+        NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
+        e.created_at AS execution_created_at,
+        c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
+        r.run_key, r.run_number, r.status AS run_status, r."trigger", r.triggered_by,
+        r.principal AS run_principal, r.reason AS run_reason, r.definition_key,
+        r.source_run_number AS run_source, r.error AS run_error,
+        CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
+        r.created_at,
+        r.started_at AS run_started_at, r.completed_at AS run_completed_at, r.traceparent
+    FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY u(execution_id, run_number, n)
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
+    CROSS JOIN LATERAL (  -- the newest is the current one
+        SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
+        ORDER BY runs.run_number DESC LIMIT 1) c
+    LEFT JOIN LATERAL (
+        SELECT * FROM zart.runs WHERE runs.execution_key = e.execution_key
+            AND runs.run_number = COALESCE(u.run_number, c.run_number)
+        OFFSET 0) r ON true
+), settling AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
+), found AS (
+    SELECT run.*, s.run_key AS steps_of, s.step_no, s.status, o.run_key AS made_in,
+        o.attempt, o.max_attempts, o.retryable, o.result, o.error, o.started_at,
+        o.completed_at, o.correction, o.dispatcher_id AS done_by, o.principal AS done_as,
+        o.resolution, o.reason AS done_for,
+        src.run_number AS source_run_number,
+        COALESCE(q.scheduled_at, h.scheduled_at, o.scheduled_at) AS scheduled_at,
+        q.attempt AS queued_attempt, q.max_attempts AS queued_max, q.not_before,
+        q.lease_token, q.dispatcher_id, q.principal, q.started_at AS leased_at,
+        q.lease_expires_at,
+        h.attempt AS held_attempt, h.max_attempts AS held_max, h.not_before AS held_not_before,
+        p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
+        sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
+        AS stored_bytes,
+    (SELECT sum(COALESCE(pg_column_size(a.error), 0)) FROM zart.attempts a
+        WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
+    FROM run LEFT JOIN LATERAL (
+        SELECT last_asked_at FROM zart.task_names
+        WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM zart.steps WHERE steps.run_key = run.run_key AND step_no  -- for its index
+            BETWEEN COALESCE(only_step, 0) AND COALESCE(only_step, 2147483647)
+        ORDER BY step_no) s ON true
+    LEFT JOIN LATERAL (
+        SELECT s.* WHERE s.source_run_key IS NULL
+        UNION ALL
+        SELECT * FROM zart.steps
+        WHERE steps.run_key = s.source_run_key AND steps.step_no = s.step_no OFFSET 0) o ON true
+    LEFT JOIN LATERAL (
+        SELECT run_number FROM zart.runs WHERE runs.run_key = s.source_run_key OFFSET 0
+    ) src ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM zart.tasks WHERE s.status = 'open'
+            AND tasks.run_key = s.run_key AND tasks.step_no = s.step_no OFFSET 0) q ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM zart.held WHERE s.status = 'open'
+            AND held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h ON true
+    LEFT JOIN LATERAL (
+        SELECT CASE
+            WHEN q.lease_token IS NOT NULL THEN NULL
+            WHEN h.rule_key IS NOT NULL AND (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = h.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = h.rule_key AND x.execution_id = run.execution_id AND x.token_until IS NULL
+                        OFFSET 0))
+            THEN h.rule_key
+            WHEN h.rule_key IS NOT NULL
+            THEN zart.pausing_rule(run.execution_id, run.task_name, h.step_name,
+                    s.run_key, s.step_no, h.attempt)
+            WHEN q.run_key IS NOT NULL AND (SELECT yes FROM settling)
+            THEN zart.settling_rule(run.execution_id, run.task_name, q.step_name,
+                    s.run_key, s.step_no, q.attempt) END AS key
+        OFFSET 0) rule ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
+), sized AS (
+    SELECT *, sum(CASE WHEN stored_bytes <= $3 THEN octet_length(result::text)
+            WHEN result IS NOT NULL THEN $3 + 1 END) OVER w
+        AS result_bytes,
+        sum(error_bytes) OVER w <= 4194304 AS errors_fit,
+        sum(CASE WHEN correction IS NOT NULL
+                THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
+                        AND i.step_no = found.step_no AND i.correction = found.correction) END)
+        OVER w <= 4194304 AS inputs_fit
+    FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
+), steps AS (
+    SELECT n, digest, execution_key, execution_created_at, current_number, current_status,
+        current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
+        run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
+        traceparent, payload_key, task_name, steps_of, step_no, status, attempt, max_attempts, retryable, error,
+        started_at, completed_at, done_by, done_as, resolution, done_for,
+        source_run_number, scheduled_at,
+        queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
+        leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
+        created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
+        CASE WHEN result_bytes <= $3 THEN result END AS shown_result, correction,
+        CASE WHEN correction IS NOT NULL AND inputs_fit
+        THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
+                AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
+        CASE WHEN error_bytes IS NOT NULL THEN (
+            SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
+                    'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
+                    'started_at', started_at, 'completed_at', completed_at,
+                    'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
+                            'type', error->>'type', 'message', left(error->>'message', 200)) END)
+                ORDER BY attempt)
+            FROM zart.attempts a WHERE a.run_key = made_in AND a.step_no = sized.step_no
+        ) END AS attempts
+    FROM sized
+)
+SELECT steps.*, CASE WHEN COALESCE(step_no, 0) = 0 THEN (
+    SELECT payload FROM zart.runs WHERE runs.run_key = payload_key OFFSET 0) END AS payload
+FROM steps ORDER BY n, step_no;
+
+-- store/reads/executions.py: get_executions (view digested)
 -- Read executions as ``get_execution`` does, in one statement.
 -- Locks: nothing.
 -- Parameters: execution_ids=$1, run_numbers=$2, are_digested=$3, result_bytes=$4.
@@ -21,8 +144,7 @@ WITH run AS MATERIALIZED (
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at, r.traceparent
-    FROM unnest($1::text[], $2::integer[], $3::boolean[])
-    WITH ORDINALITY u(execution_id, run_number, is_digested, n)
+    FROM unnest($1::text[], $2::integer[], $3::boolean[]) WITH ORDINALITY u(execution_id, run_number, is_digested, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 
@@ -26,10 +26,9 @@ from zart_server.store.reads.watched import DIGEST
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
 
-# The wanted runs, of which executions, of which numbers, NULL: the current one, whether with a
-# digest.
-_RUN = f"""
-    SELECT u.n, CASE WHEN u.is_digested THEN {DIGEST} END AS digest,
+# The wanted runs, of which executions, of which numbers, NULL: the current one.
+_RUN = """
+    SELECT u.n, {digest} AS digest,
         NULL::integer AS only_step, e.execution_key, e.execution_id, e.task_name,
         e.created_at AS execution_created_at,
         c.run_number AS current_number, c.status AS current_status, c.run_key AS current_key,
@@ -39,8 +38,7 @@ _RUN = f"""
         CASE WHEN r.payload IS NULL THEN r.payload_run_key ELSE r.run_key END AS payload_key,
         r.created_at,
         r.started_at AS run_started_at, r.completed_at AS run_completed_at, r.traceparent
-    FROM unnest(:execution_ids::text[], :run_numbers::integer[], :are_digested::boolean[])
-        WITH ORDINALITY u(execution_id, run_number, is_digested, n)
+    FROM unnest({wanted}) WITH ORDINALITY u({which}, n)
     CROSS JOIN LATERAL (
         SELECT * FROM zart.executions WHERE executions.execution_id = u.execution_id OFFSET 0) e
     CROSS JOIN LATERAL (  -- the newest is the current one
@@ -55,13 +53,30 @@ _COLUMNS = """n, digest, execution_key, execution_created_at, current_number, cu
     current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
     run_reason, definition_key, run_source, run_error, created_at, run_started_at, run_completed_at,
     traceparent, payload_key, task_name,"""
-# The payload, which may be long, stands in the first row of its run only.
-_VIEW = Statement(f"""
-    WITH {STEPS.format(run=_RUN, columns=_COLUMNS)}
-    SELECT steps.*, CASE WHEN COALESCE(step_no, 0) = 0 THEN (
-        SELECT payload FROM zart.runs WHERE runs.run_key = payload_key OFFSET 0) END AS payload
-    FROM steps ORDER BY n, step_no
-""")
+_WHICH = {
+    "execution_id": ":execution_ids::text[]",
+    "run_number": ":run_numbers::integer[]",
+}
+
+
+def _viewing(digest: str, which: Mapping[str, str]) -> Statement:
+    """Make the statement that views runs, with an expression for their digest."""
+    run = _RUN.format(digest=digest, wanted=", ".join(which.values()), which=", ".join(which))
+    # The payload, which may be long, stands in the first row of its run only.
+    return Statement(f"""
+        WITH {STEPS.format(run=run, columns=_COLUMNS)}
+        SELECT steps.*, CASE WHEN COALESCE(step_no, 0) = 0 THEN (
+            SELECT payload FROM zart.runs WHERE runs.run_key = payload_key OFFSET 0) END AS payload
+        FROM steps ORDER BY n, step_no
+    """)
+
+
+# What a statement can do costs it something even where it does not: most views have no digest.
+_VIEW = _viewing("NULL::text", _WHICH)
+_VIEW_DIGESTED = _viewing(
+    f"CASE WHEN u.is_digested THEN {DIGEST} END",
+    {**_WHICH, "is_digested": ":are_digested::boolean[]"},
+)
 _STEP_BYTES = 200  # about, of a step that is read
 
 
@@ -79,7 +94,7 @@ async def get_execution(
 
 
 async def get_executions(
-    connection: Connection, wanted: Sequence[tuple[str, int | None]], digested: Container[int] = ()
+    connection: Connection, wanted: Sequence[tuple[str, int | None]], digested: Collection[int] = ()
 ) -> list[ExecutionView | ZartError]:
     """Read executions as ``get_execution`` does, in one statement. No run may be wanted twice.
 
@@ -88,14 +103,12 @@ async def get_executions(
     """
     found: dict[int, list[asyncpg.Record]] = {}
     ids, numbers = zip(*wanted, strict=True)
-    are_digested = [index in digested for index in range(len(wanted))]
-    values = {
-        "result_bytes": RESULT_BYTES,
-        "execution_ids": ids,
-        "run_numbers": numbers,
-        "are_digested": are_digested,
-    }
-    for row in await connection.fetch(_VIEW.text, *_VIEW.arguments(**values)):
+    values = {"result_bytes": RESULT_BYTES, "execution_ids": ids, "run_numbers": numbers}
+    statement = _VIEW
+    if digested:
+        statement = _VIEW_DIGESTED
+        values["are_digested"] = [index in digested for index in range(len(wanted))]
+    for row in await connection.fetch(statement.text, *statement.arguments(**values)):
         found.setdefault(row["n"], []).append(row)
     keys = {rows[0]["definition_key"] for rows in found.values()} - {None}
     definitions = await find_definitions(connection, keys)
