@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
-from rig import Rig, eventually
+from rig import LONG, Rig, eventually
+
+from zart.testing.server import ServerUnderTest
+from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.store.claims import ClaimResult
+from zart_server.store.due import Begin
 
 
 @pytest.fixture
@@ -35,3 +43,43 @@ async def test_what_stands_before_the_mark_is_found_after_a_moment(marked: Rig) 
         return False
 
     await eventually(found)
+
+
+@pytest.fixture
+async def resting(rig: Rig, zart_server: ServerUnderTest) -> Rig:
+    """Twenty ready tasks, and claims that last looked in a lane where nothing is left.
+
+    Two looks at all lanes have taken so long that others would have rested for over a minute.
+    """
+    await rig.start("x", {f"s{n}": () for n in range(20)})
+    low_water = zart_server.running.runtime.dispatch.low_water
+    now = await rig.db.fetchval("SELECT now()")
+    look = ClaimResult([], {2**30: (now, 1)}, True, False, False, False, 3.5, now)
+    for _ in range(2):
+        low_water.claimed(["t"], [], Begin(), look, is_enough=False)
+    return rig
+
+
+async def test_a_call_that_does_not_wait_leases_all_that_is_ready(resting: Rig) -> None:
+    assert len(await resting.lease(100)) == 20
+
+
+async def test_a_call_that_waits_does_not_sleep_over_what_is_ready(resting: Rig) -> None:
+    assert len(await resting.lease(100, wait=LONG)) == 20
+
+
+async def test_a_claim_that_found_less_than_it_wants_looks_at_all_lanes_one_at_a_time() -> None:
+    low_water = LowWater()
+    now = datetime.now(UTC)
+    look = ClaimResult([], {1: (now, 1)}, True, False, False, False, 60.0, now)
+    assert low_water.rests(["t"], []) == 0
+    for _ in range(2):
+        assert low_water.take_look(["t"], [])
+        low_water.claimed(["t"], [], Begin(), look, is_enough=True)
+
+    assert not low_water.take_look(["t"], [])
+    assert 0 < low_water.rests(["t"], []) <= 60
+
+    nothing = replace(look, heads={}, seconds=60.0)
+    low_water.claimed(["t"], [], Begin(), nothing, is_enough=False)
+    assert low_water.rests(["t"], []) == 0  # nothing is there: it is not looked for again

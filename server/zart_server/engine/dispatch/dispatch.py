@@ -70,18 +70,22 @@ class Dispatch:
         is_told = False
         with self.long_polls.register(command, gone) as long_poll:
             while not self.draining.is_set() and not (gone and gone.is_set()):
-                tasks = await self._look(command, is_told=is_told)
+                long_poll.begins_to_look()
+                is_last = loop.time() >= deadline
+                tasks = await self._look(command, is_told=is_told, is_last=is_last)
+                rest = self.low_water.rests(command.task_names, command.handlers)
                 left = deadline - loop.time()
-                if tasks or left <= 0:
+                if tasks or is_last or (left <= 0 and not rest):
                     return tasks
-                is_told = await long_poll.wait(left)
+                is_told = await long_poll.wait(min(left, rest or left))
                 self.tally.leased(long_poll.delivered)
-                if long_poll.delivered or not is_told:
+                if long_poll.delivered or not (is_told or rest):
                     return long_poll.delivered
+                is_told = True
                 self.long_polls.requeue(long_poll)
         return []
 
-    async def _look(self, command: LeaseTasks, *, is_told: bool) -> list[LeasedTask]:
+    async def _look(self, command: LeaseTasks, *, is_told: bool, is_last: bool) -> list[LeasedTask]:
         """Lease tasks that are due; peek first if there were none and none was announced since."""
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
@@ -94,7 +98,7 @@ class Dispatch:
                     self.low_water.looked_in_vain(*lanes, begin, due)
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
-            tasks = await lease_tasks(tx, command, self.low_water)
+            tasks = await lease_tasks(tx, command, self.low_water, is_last=is_last)
         if tasks:
             self.tally.claimed(tasks)
             self._dry.discard(lanes)

@@ -44,13 +44,17 @@ class _Parts:
         return InputKey(self.claimed.run_key, self.claimed.step_no, self.claimed.correction)
 
 
-async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
+async def lease_tasks(
+    tx: Tx, command: LeaseTasks, low_water: LowWater, *, is_last: bool = True
+) -> list[LeasedTask]:
     """Lease up to ``max_tasks`` tasks that are due, oldest first; fewer if they exceed 8 MiB.
 
-    The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
-    before a Pause, and committed, or sees its rule. Waits for no row.
+    Unless it ``is_last``, none are leased either if it is too early for a look at all lanes, as
+    ``low_water.rests`` says then. The transaction began with the pause lock, shared
+    (``SHARE_PAUSE_LOCK``): a claim is either before a Pause, and committed, or sees its rule. Waits
+    for no row.
     """
-    claimed = await _claim(tx, command, low_water)
+    claimed = await _claim(tx, command, low_water, is_last=is_last)
     if not claimed:
         return []
     parts = await _gather(tx, claimed)
@@ -65,7 +69,9 @@ async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[
     return [_leased(part, large, ttl) for part in kept]
 
 
-async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claimed]:
+async def _claim(
+    tx: Tx, command: LeaseTasks, low_water: LowWater, *, is_last: bool
+) -> list[Claimed]:
     """Claim from the low-water marks on; if that yields too few, from all lanes."""
     wanted = Claim(
         command.task_names,
@@ -88,7 +94,10 @@ async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[Claim
         if is_enough:
             return claimed
         if not found.is_more:
-            if not begin.is_only or not low_water.may_look(*lanes):
+            if not begin.is_only:
+                return claimed
+            may_look = low_water.take_look(*lanes)
+            if not may_look and (claimed or not is_last):
                 return claimed
             begin = low_water.to_look(*lanes)
         wanted = replace(wanted, max_tasks=command.max_tasks - len(claimed))

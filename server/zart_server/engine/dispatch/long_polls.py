@@ -17,6 +17,7 @@ class LongPoll:
     lessee: LeaseNext
     gone: asyncio.Event | None = None  # set when its caller is gone
     delivered: list[LeasedTask] = field(default_factory=list)
+    unseen: tuple[str, str] | None = None  # the lane it was woken for, until it looks
     _event: asyncio.Event = field(default_factory=asyncio.Event)
     _is_idle: bool = False
     _is_reserved: bool = False
@@ -40,9 +41,14 @@ class LongPoll:
         self._event.clear()
         return True
 
-    def wake(self) -> None:
-        """Have the call look for tasks."""
+    def wake(self, lane: tuple[str, str] | None = None) -> None:
+        """Have the call look for tasks, as some of this lane were announced."""
+        self.unseen = lane
         self._event.set()
+
+    def begins_to_look(self) -> None:
+        """Note that the call looks for tasks: it sees all that it was woken for."""
+        self.unseen = None
 
     def reserve(self) -> bool:
         """Reserve this call if it does nothing but wait; ``deliver`` must follow in any case."""
@@ -67,7 +73,10 @@ class LongPolls:
     def register(
         self, command: LeaseTasks, gone: asyncio.Event | None = None
     ) -> Iterator[LongPoll]:
-        """Wait in line while this is open; entered before the first look, no wake-up is missed."""
+        """Wait in line while this is open; entered before the first look, no wake-up is missed.
+
+        If the call ends without a look after it was woken, another one is woken in its stead.
+        """
         lessee = LeaseNext(
             command.dispatcher_id,
             command.principal,
@@ -82,6 +91,8 @@ class LongPolls:
             yield long_poll
         finally:
             self._waiting.pop(long_poll, None)
+            if long_poll.unseen is not None:
+                self.wake({long_poll.unseen: 1})
 
     def requeue(self, long_poll: LongPoll) -> None:
         """Take a woken call that found nothing back into the line, at its end."""
@@ -97,14 +108,14 @@ class LongPolls:
 
     def wake(self, lanes: Mapping[tuple[str, str], int]) -> None:
         """Wake the calls waiting longest that can take what was queued, by (task, handler)."""
-        for (task_name, handler), count in lanes.items():
+        for lane, count in lanes.items():
             left = count
-            for long_poll in [w for w in self._waiting if w.takes(task_name, handler)]:
+            for long_poll in [w for w in self._waiting if w.takes(*lane)]:
                 if left <= 0:
                     break
                 left -= long_poll.lessee.max_tasks
                 del self._waiting[long_poll]
-                long_poll.wake()
+                long_poll.wake(lane)
 
     def drop_gone(self) -> None:
         """Wake the calls whose caller is gone, so that they end."""

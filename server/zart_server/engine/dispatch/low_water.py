@@ -8,8 +8,10 @@ a claim finds less than it wants. That too begins at marks, which are some secon
 stand before those is looked for by maintenance (``looking_back``).
 
 So claims at the same moment, which all go on in the lanes that the last look has told, may empty
-those and get fewer tasks than they want, while there are more in others: a look at all lanes takes
-a twentieth of the time at most.
+those and get fewer tasks than they want, while there are more in others. As long as they get all
+they want, looks at all lanes take a twentieth of the time. Where the lanes told are empty, one
+claim looks at all of them at a time, and no longer than the rest between two looks. A call that got
+nothing in that rest has not seen all lanes: it looks once the rest is over (``rests``).
 
 Looks that find lanes by the queue (``may_skip``) are for many lanes, and have no marks to begin at.
 Where lanes turn out to be few, or the look took long, they are looked up one by one for a while.
@@ -30,6 +32,7 @@ from zart_server.store.queue import LaneCursor
 _KEPT = 0.25  # seconds between two looks at all lanes while claims get what they want
 _CHEAP = 0.005  # seconds that a look at all lanes may take without a rest after it
 _SHARE = 20  # what it takes beyond that may be one in so many of all seconds
+_LONGEST = 1.0  # seconds that claims go on in the lanes told, unless the look took longer
 _FEW = 5.0  # seconds until lanes that were few are counted again
 _SLOW = 0.02  # seconds that a look by the queue may take
 _RESTS = 60.0  # seconds without such looks after two that took longer
@@ -55,6 +58,7 @@ class _Marks:
     is_hot_until: float = 0.0
     rests_until: float = 0.0
     seconds: float = 0.0  # that the last look at all lanes took
+    cost: float = 0.0  # what one may be taken to cost
     skips_from: float = 0.0
     old: _Look | None = None
     last: _Look | None = None
@@ -66,15 +70,15 @@ class _Marks:
         begin = Begin() if self.old is None else self.old.begin
         return replace(begin, may_skip=time.monotonic() >= self.skips_from)
 
-    def took(self, begin: Begin, seconds: float, *, are_many: bool) -> float:
-        """Note how long a look at all lanes took; give what it may be taken to cost."""
+    def took(self, begin: Begin, seconds: float, *, are_many: bool) -> None:
+        """Note how long a look at all lanes took."""
         # Once may have been the machine's doing.
         seconds, self.seconds = min(seconds, self.seconds), seconds
+        self.cost = max(seconds - _CHEAP, 0)
         if begin.may_skip and not are_many:
             self.skips_from = time.monotonic() + _FEW
         elif begin.may_skip and seconds > _SLOW:
             self.skips_from = time.monotonic() + _RESTS
-        return seconds
 
     def looked(self, at: datetime, begin: Begin, old: timedelta) -> None:
         """Note what a look at all lanes has found; it counts once it is ``old``."""
@@ -124,9 +128,25 @@ class LowWater:
         """Return from where on to look at all lanes."""
         return self._of(task_names, handlers).begin
 
-    def may_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
-        """Return whether a claim that found less than it wants may look at all lanes already."""
-        return time.monotonic() >= self._of(task_names, handlers).rests_until
+    def take_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        """Return whether a claim that found less than it wants is to look at all lanes already.
+
+        If it is, others wait for what it finds.
+        """
+        marks = self._of(task_names, handlers)
+        now = time.monotonic()
+        if now < marks.rests_until:
+            return False
+        marks.rests_until = now + marks.cost
+        return True
+
+    def rests(self, task_names: Sequence[str], handlers: Sequence[str]) -> float:
+        """Return in how many seconds a claim that found nothing may look at all lanes.
+
+        0: it has, or may at once.
+        """
+        marks = self._of(task_names, handlers)
+        return max(marks.rests_until - time.monotonic(), 0.0) if marks.hot else 0.0
 
     def claimed(
         self,
@@ -147,9 +167,10 @@ class LowWater:
             heads = list(found.heads.values())
             since = found.now if found.is_all_told else heads[-1][0]
             marks.looked(found.now, Begin(found.heads, since), self._old)
-            seconds = marks.took(begin, found.seconds, are_many=found.are_many)
-            marks.rests_until = now + max(seconds - _CHEAP, 0) * _SHARE
-            marks.is_hot_until = max(now + _KEPT if is_enough else 0, marks.rests_until)
+            marks.took(begin, found.seconds, are_many=found.are_many)
+            marks.rests_until = now + marks.cost
+            kept = min(marks.cost * _SHARE, max(marks.cost, _LONGEST))
+            marks.is_hot_until = now + max(_KEPT if is_enough else 0.0, kept)
         for item in found.claimed:
             cursor = item.not_before, item.queue_no
             if item.lane not in hot or hot[item.lane] < cursor:
