@@ -39,25 +39,30 @@ class Hints:
 
     def add(self, followed: Followed, *, at_once: bool) -> None:
         """Have an execution read, ``at_once`` or with others that are not urgent."""
+        # When any is due depends on the first one: whoever waits knows of it.
         if at_once:
             self._others.pop(followed, None)
+            is_first = not self._urgent
             self._urgent[followed] = None
         elif followed not in self._urgent:
+            is_first = not self._others
             self._others.setdefault(followed, self._now())
-        self._something.set()
+        else:
+            return
+        if is_first:
+            self._something.set()
 
     def drop(self, followed: Followed) -> None:
         """Forget an execution that is no longer watched."""
         self._urgent.pop(followed, None)
         self._others.pop(followed, None)
-        self._something.set()
 
     def wake(self) -> None:
         """End a wait for hints."""
         self._something.set()
 
     async def wait(self) -> None:
-        """Wait until an execution may be due to be read, or was added."""
+        """Wait until an execution may be due to be read, or was added to none."""
         due = self._urgent_at if self._urgent else math.inf
         if self._others:
             since = next(iter(self._others.values()))

@@ -90,6 +90,8 @@ class Watches:
                 del self._followed[followed.wanted]
             self._forget_run(followed)
             self._hints.drop(followed)
+            if not self:  # the reader is to end
+                self._hints.wake()
 
     def _forget_run(self, followed: Followed) -> None:
         if followed.view is not None:
