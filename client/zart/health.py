@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -20,7 +23,14 @@ _SAID = 500  # bytes of why not, which is a line
 
 
 class NotServing(Exception):
-    """A process cannot serve, or did not say that it can; the message says why."""
+    """A process cannot serve, or did not say that it can; the message says why.
+
+    ``in_time``: it, or the system, said so; else nobody did.
+    """
+
+    def __init__(self, why: str, *, in_time: bool = True) -> None:
+        super().__init__(why)
+        self.in_time = in_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +48,15 @@ class Probe:
 
     def over_grpc(self, address: str, services: Sequence[str]) -> None:
         """Ask gRPC's health service about each of ``services``. Raises NotServing."""
+        deadline = time.monotonic() + self.timeout
         with self._channel(address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             for service in services:
                 try:
                     request = health_pb2.HealthCheckRequest(service=service)
-                    answer = health.Check(request, timeout=self.timeout)
+                    answer = health.Check(request, timeout=deadline - time.monotonic())
                 except grpc.RpcError as error:
-                    raise NotServing(f"{error.code().name}: {error.details()}") from None
+                    raise self._not_serving(error) from None
                 if answer.status != health_pb2.HealthCheckResponse.SERVING:
                     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
                     raise NotServing(f"{service or 'the process'} is {status}")
@@ -59,19 +70,36 @@ class Probe:
             raise NotServing(f"{url} cannot be asked: {error}") from None
         if parts.scheme not in _PORTS:
             raise NotServing(f"{url} cannot be asked: it is neither http nor https")
+        deadline = time.monotonic() + self.timeout
         connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
         try:
-            with socket.create_connection((host, port), self.timeout) as plain:
+            with (
+                socket.create_connection((host, port), self.timeout) as plain,
+                _ended_at(deadline, plain),
+            ):
                 connection.sock = self._encrypted(plain, host) if parts.scheme == "https" else plain
                 connection.request("GET", parts.path)
                 answer = connection.getresponse()
                 said = answer.read(_SAID).decode(errors="replace").strip()
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # no name of a host
-            raise NotServing(str(error)) from None
+            why = str(error)
+        else:
+            why = "" if answer.status == _OK else f"{answer.status} {said}"
         finally:
             connection.close()
-        if answer.status != _OK:
-            raise NotServing(f"{answer.status} {said}")
+        if time.monotonic() >= deadline:
+            raise NotServing(self._late, in_time=False)
+        if why:
+            raise NotServing(why)
+
+    @property
+    def _late(self) -> str:
+        return f"no answer within {self.timeout:g} s"
+
+    def _not_serving(self, error: grpc.RpcError) -> NotServing:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return NotServing(self._late, in_time=False)
+        return NotServing(f"{error.code().name}: {error.details()}")
 
     def _channel(self, address: str) -> grpc.Channel:
         options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]  # who probes, repeats
@@ -89,3 +117,21 @@ class Probe:
         if shown.certificate is not None:
             context.load_cert_chain(shown.certificate, shown.key)
         return context.wrap_socket(plain, server_hostname=self.server_name or host)
+
+
+@contextlib.contextmanager
+def _ended_at(deadline: float, connection: socket.socket) -> Iterator[None]:
+    """End a connection at a time, whatever is being done with it: a byte a second is no answer."""
+    with connection.dup() as same:  # TLS takes the first one over
+
+        def end() -> None:
+            with contextlib.suppress(OSError):  # the other side has ended it
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(deadline - time.monotonic(), end)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()

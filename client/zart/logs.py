@@ -77,9 +77,14 @@ def _for_people(*, tracebacks: bool) -> logging.Formatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info if tracebacks else _tell_places,
             _escape,
-            structlog.dev.ConsoleRenderer(),
+            structlog.dev.ConsoleRenderer(colors=_is_coloured()),
         ],
     )
+
+
+def _is_coloured() -> bool:
+    """Return whether who reads wants colours: a terminal does, unless NO_COLOR is set."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _tell_trace(

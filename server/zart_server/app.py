@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from zart import systemd
+from zart.listening import why_not
 from zart.metrics.failures import MetricsError
 from zart.tracing import trace_as_the_environment_says, tracer
 from zart.version import installed_version
@@ -134,8 +135,8 @@ async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIter
     except RuntimeError:
         await db.close()
         raise StartError(
-            f"cannot listen on {settings.listen}: is another server running there?"
-            " Stop it, or choose another address with --listen"
+            f"cannot listen on {settings.listen}: {why_not(settings.listen, 'server')}"
+            " Choose another address with --listen"
         ) from None
     for service in ("", *SERVICES):
         health.set(service, health_pb2.HealthCheckResponse.SERVING)

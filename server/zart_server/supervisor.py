@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from zart import systemd
+from zart.listening import why_not
 from zart.metrics.failures import MetricsError
 from zart.metrics.listener import serving_metrics
 from zart_server import app
@@ -182,10 +183,10 @@ def reserved(listen: str) -> Iterator[str]:
             kept = stack.enter_context(socket.socket(family, kind))
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             kept.bind(chosen)
-        except OSError:
+        except (OSError, UnicodeError):  # the latter: no name of a host
             raise app.StartError(
-                f"cannot listen on {listen}: is another server running there?"
-                " Stop it, or choose another address with --listen"
+                f"cannot listen on {listen}: {why_not(listen, 'server')}"
+                " Choose another address with --listen"
             ) from None
         yield f"{host}:{chosen[1]}"
 

@@ -46,6 +46,16 @@ async def test_a_header_that_metadata_cannot_hold_is_refused(
     assert scripted.requests == []
 
 
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "baggage", "x-request-id"])
+async def test_what_cannot_be_passed_on_of_a_trace_fails_no_request(
+    scripted: Scripted, http_scripted: Http, name: str
+) -> None:
+    await asyncio.to_thread(http_scripted.post, RESUME, {}, **{name: "caf\xe9"})
+
+    assert len(scripted.requests) == 1
+    assert name not in scripted.metadata
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "request_id"),
     [

@@ -174,6 +174,18 @@ async def test_a_defect_of_a_reading_leaves_the_last_one_and_a_scrape_answers(
     assert "metrics lack what is in the database" in caplog.text
 
 
+async def test_scrapes_at_one_moment_wait_for_one_reading_and_say_what_was_in_the_way(
+    db: Sql, opened: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    async with db.transaction():
+        await db.execute("LOCK TABLE zart.queue")
+        assert await asyncio.gather(*(told(reader) for _ in range(3))) == [set()] * 3
+    (line,) = [each for each in caplog.messages if "metrics lack" in each]
+    assert line.endswith("it was not read within 2 s: it is slow, or locks are held")
+    assert "zart_steps" in await told(reader)
+
+
 async def test_a_lane_that_nothing_is_known_of_is_left_out(opened: Database) -> None:
     reader = DatabaseReader(opened, asyncio.get_running_loop())
     reader._last = replace(await reader._read(), queued={9: 3}, leased={9: 1})

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
+import socket
+import threading
 
 import pytest
 from authority import Authority
@@ -49,6 +53,30 @@ def test_nobody_there_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     for process in ("server", "gateway", "dispatcher"):
         assert probe(process, "--address", nobody) == 1
         assert f"zart: the {process} at {nobody} does not serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("process", ["server", "gateway", "dispatcher"])
+def test_who_answers_a_byte_now_and_then_does_not_serve(
+    process: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_dawdle, args=(listener,), daemon=True).start()
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["health", process, "--address", at, "--timeout", "0.5"]) == 1
+        listener.shutdown(socket.SHUT_RDWR)
+    assert f"zart: the {process} at {at} does not serve" in capsys.readouterr().err
+
+
+def _dawdle(listener: socket.socket) -> None:
+    """Answer each caller with heads without an end, by HTTP, for as long as it stays."""
+    with contextlib.suppress(OSError):
+        while True:
+            caller = listener.accept()[0]
+            with caller, contextlib.suppress(OSError):
+                caller.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    caller.sendall(b"x: y\r\n")
+                    select.select([], [], [], 0.1)
 
 
 @pytest.mark.parametrize(

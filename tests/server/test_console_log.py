@@ -63,3 +63,10 @@ def test_a_dispatchers_log_has_all_that_an_exception_says_and_escapes_it(
         logging.getLogger("tasks").exception("told: %s", HOSTILE)
     assert control_characters(log.getvalue()) == set()
     assert "invalid literal" in log.getvalue()
+
+
+def test_no_colours_but_at_a_terminal(log: io.StringIO) -> None:
+    """What is written to a file, or to a service's log, is text."""
+    logging.getLogger("zart.calls").warning("call", extra={"code": "OK"})
+    assert "code=OK" in log.getvalue()
+    assert "\x1b" not in log.getvalue()

@@ -13,6 +13,7 @@ from zart.calls.audit import list_operations, list_rule_holds
 from zart.cli import render
 from zart.cli.completing import batch_ids
 from zart.cli.options import ExecutionId, Limit, example, reads
+from zart.cli.retention import kept_for
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import names_of, time_of
@@ -180,7 +181,21 @@ def _on(operation: Operation) -> str:
 
 
 def _why(operation: Operation) -> str:
-    """Write why it was refused, and the reason that its caller gave."""
+    """Write why it was refused, what of it nothing else tells, and the reason that was given."""
     refusal = operation.refusal
-    told = [f"{refusal.reason}: {refusal.message}"] if refusal else []
-    return " · ".join(filter(None, (*told, operation.reason)))
+    told = f"{refusal.reason}: {refusal.message}" if refusal else ""
+    return " · ".join(filter(None, (told, _of_retention(operation), operation.reason)))
+
+
+def _of_retention(operation: Operation) -> str:
+    """Write what a purge removed, and for how long something is to be kept."""
+    made = operation.made
+    if made is None or operation.status in _NOT_DONE:
+        return ""
+    if operation.kind is OperationKind.SET_RETENTION:
+        return f"kept for {kept_for(made.keep_for)}"
+    if operation.kind is not OperationKind.PURGE:
+        return ""
+    if made.removed_operations:
+        return f"{made.removed_operations} operations"
+    return f"{made.removed_executions} executions"

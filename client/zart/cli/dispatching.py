@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from zart import systemd
 from zart.dispatcher.health import serving_health
 from zart.dispatcher.service import Dispatcher
 from zart.tasks import Task
+
+_log = logging.getLogger("zart.dispatcher")
 
 
 async def dispatch_until_stopped(
@@ -37,7 +40,10 @@ async def dispatch_until_stopped(
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(systemd.watched())
-        health = stack.enter_context(serving_health(health_listen)) if health_listen else None
+        health = None
+        if health_listen:
+            health = stack.enter_context(serving_health(health_listen))
+            _log.info("health is told on %s", health_listen)
 
         def tell(is_ready: bool) -> None:  # noqa: FBT001 - as the dispatcher calls it
             if health is not None:
@@ -54,7 +60,8 @@ async def dispatch_until_stopped(
             on_readiness=tell,
         )
         if metrics_listen:
-            await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
+            metrics = await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
+            _log.info("metrics are served on http://%s/metrics", metrics)
         await dispatcher.run(stop)
 
 

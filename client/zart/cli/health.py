@@ -72,7 +72,8 @@ def health(
     except NotServing as error:
         from zart.cli.other_protocol import what_it_speaks  # noqa: PLC0415 - brings in all of TLS
 
-        hint = what_it_speaks(at) if process is _Process.SERVER else ""
+        asks = process is _Process.SERVER and error.in_time
+        hint = what_it_speaks(at) if asks else ""
         why = f"{hint} ({error})" if hint else str(error)
         session.err.line(f"zart: the {process} at {at} does not serve: {why}")
         return NOT_SERVING

@@ -12,6 +12,18 @@ import typer
 
 from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
 from zart.cli.session import Mutation, Plan, Session
+from zart.listening import host_and_port
+
+
+def _host_and_port(listen: str | None) -> str | None:
+    """Refuse what cannot be listened on; empty is as not given."""
+    if listen:
+        try:
+            host_and_port(listen)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}, such as 127.0.0.1:9464") from None
+    return listen or None
+
 
 Address = Annotated[
     str | None,
@@ -20,11 +32,18 @@ Address = Annotated[
         show_default="127.0.0.1:50051",
     ),
 ]  # fmt: skip
+HealthListen = Annotated[
+    str | None,
+    typer.Option(
+        "--health-listen", metavar="HOST:PORT", envvar="ZART_HEALTH_LISTEN",
+        help="Where it tells its health, by gRPC's health service.", callback=_host_and_port,
+    ),
+]  # fmt: skip
 MetricsListen = Annotated[
     str | None,
     typer.Option(
         "--metrics-listen", metavar="HOST:PORT", envvar="ZART_METRICS_LISTEN", show_envvar=True,
-        help="Where Prometheus reads metrics; not set: nowhere.",
+        help="Where Prometheus reads metrics; not set: nowhere.", callback=_host_and_port,
     ),
 ]  # fmt: skip
 Output = Annotated[

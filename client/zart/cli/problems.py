@@ -48,7 +48,9 @@ def say(session: Session, error: Exception) -> None:
         say_unknown(session, error)
     elif isinstance(error, Refused):
         say_refused(session, error.status)
-    elif not (isinstance(error, RunFailed) and session.is_json):
+    elif not isinstance(error, RunFailed):
+        session.err.line(f"zart: {error}")
+    elif not session.is_json:
         session.err.line(str(error))
 
 

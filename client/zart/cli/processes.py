@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.gateway import is_installed
-from zart.cli.options import MetricsListen, example, reads
+from zart.cli.options import HealthListen, MetricsListen, example, reads
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -138,15 +138,7 @@ def dispatch(
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds that handlers have at the end.")
     ] = 10.0,
-    health_listen: Annotated[
-        str | None,
-        typer.Option(
-            "--health-listen",
-            metavar="HOST:PORT",
-            envvar="ZART_HEALTH_LISTEN",
-            help="Where it tells its health, by gRPC's health service.",
-        ),
-    ] = None,
+    health_listen: HealthListen = None,
     metrics_listen: MetricsListen = None,
     stream: Annotated[
         bool,

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from zart.calls import retention as calls
 from zart.cli.options import TaskName, example, plans, reads
 from zart.cli.render import when
+from zart.cli.retention import warn_if_unknown
 from zart.cli.session import Session
 from zart.cli.tables import Column
 from zart.cli.values import span_of
@@ -64,6 +65,8 @@ def purge(
     if session.plan.dry_run:
         call = calls.purge_executions(span, **options, **session.plan.fields)
         session.run(call, lambda answer: session.print(*_told(answer)))
+        if task_name is not None:
+            warn_if_unknown(session, task_name)
         return
     if not token and not session.mutation.yes:
         token = _ask(session, span, options)
@@ -86,6 +89,8 @@ def purge(
         session.err.line("there may be more: run it again")
     tasks = [PurgedTask(name, count, kept[name]) for name, count in sorted(removed.items())]
     _tell(session, message, replace(answer, tasks=tuple(tasks)))
+    if task_name is not None and not tasks:
+        warn_if_unknown(session, task_name)
 
 
 def _tell(session: Session, message: Message, total: Purged) -> None:

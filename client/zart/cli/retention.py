@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from zart.calls import retention as calls
+from zart.calls.definitions import get_task_definition
+from zart.calls.filtered import list_executions
+from zart.calls.filters import ExecutionFilter
 from zart.cli.completing import task_names
 from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.render import when
 from zart.cli.session import Session
 from zart.cli.tables import TEXT, Column
 from zart.cli.values import span_of
+from zart.errors import Refused, TaskDefinitionNotFound, Unreachable
 from zart.models import RetentionSet, RetentionUnset, ServerRetention, TaskRetention
 
 app = typer.Typer()
@@ -27,7 +31,12 @@ retention = typer.Typer(
 app.add_typer(retention, name="retention")
 
 _FOR_EVER = "forever"
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_UNITS = (
+    ("d", timedelta(days=1)),
+    ("h", timedelta(hours=1)),
+    ("m", timedelta(minutes=1)),
+    ("s", timedelta(seconds=1)),
+)
 Task = Annotated[str, typer.Argument(metavar="TASK", autocompletion=task_names)]
 _SHOWN = (
     Column("TASK"),
@@ -42,13 +51,30 @@ def kept_for(span: timedelta | None) -> str:
     """Write for how long something is kept."""
     if span is None:
         return _FOR_EVER
-    seconds = span.total_seconds()
-    unit, size = next(((u, s) for u, s in _UNITS if seconds % s == 0), ("s", 1))
-    return f"{seconds / size:g}{unit}"
+    unit, size = next(((u, s) for u, s in _UNITS if not span % s), _UNITS[-1])
+    return f"{span / size:.6f}".rstrip("0").rstrip(".") + unit
 
 
 def _row(t: TaskRetention) -> Sequence[str]:
     return (t.task_name, kept_for(t.keep_for), when(t.set_at), t.triggered_by, t.reason)
+
+
+def warn_if_unknown(session: Session, task: str) -> None:
+    """Say so on standard error where there is nothing of a task: it may be misspelt."""
+    try:
+        if not _is_known(session, task):
+            session.err.line(f"there is no task {task!r}, nor an execution of it: see `zart tasks`")
+    except (Refused, Unreachable, TimeoutError):  # what was asked for has been done all the same
+        session.err.line(f"whether there is a task {task!r} could not be looked up")
+
+
+def _is_known(session: Session, task: str) -> bool:
+    try:
+        session.send(get_task_definition(task))
+    except TaskDefinitionNotFound:  # executions may have brought their own
+        of_it = ExecutionFilter(task_name=task)
+        return bool(session.client.send(list_executions(of_it, page_size=1)).items)
+    return True
 
 
 @retention.command("list", epilog=example("retention list"))
@@ -83,6 +109,7 @@ def set_(
         session.print(f"{found.task_name}: kept for {kept_for(found.keep_for)}")
 
     session.run(calls.set_retention(task, span, **session.mutation.fields), show)
+    warn_if_unknown(session, task)
 
 
 @retention.command(epilog=example("retention unset mail"))

@@ -10,6 +10,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
+from zart.listening import why_not
+
 SERVICE = "dispatcher"
 """The service whose health says whether work can be leased; that of "" is the process's."""
 
@@ -50,8 +52,8 @@ def serving_health(listen: str) -> Iterator[Health]:
             server.add_insecure_port(listen)
         except RuntimeError:
             raise CannotListen(
-                f"cannot listen on {listen} for health: is another program running there? Stop it,"
-                " or set ZART_HEALTH_LISTEN to another HOST:PORT"
+                f"cannot listen on {listen} for health: {why_not(listen)} Set ZART_HEALTH_LISTEN to"
+                " another address"
             ) from None
         server.start()
         try:

@@ -39,5 +39,5 @@ class Trouble:
         """Note that it worked."""
         if self._times:
             lasted = time.monotonic() - self._since
-            self._log.info("%s no more, after %d times in %.1f s", self._what, self._times, lasted)
+            self._log.info("over: %s, %d times in %.1f s", self._what, self._times, lasted)
             self._times = 0

@@ -15,17 +15,21 @@ Metadata = tuple[tuple[str, str], ...]
 # Says that a caller brought nothing, so that the server does not take the gateway's certificate
 # for the caller's.
 NOBODY: Metadata = (("authorization", ""),)
-_PASSED_ON = frozenset({"authorization", HEADER, "tracestate", "baggage", "x-request-id"})
+# What only says of which trace a request is: what cannot be passed on of that fails no request.
+_OF_TRACES = frozenset({HEADER, "tracestate", "baggage", "x-request-id"})
+_PASSED_ON = frozenset({"authorization", *_OF_TRACES})
 
 _VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
 
 
 def metadata_of(headers: Headers) -> Metadata:
-    """Return the metadata that a call passes on. Raises Refusal for what metadata cannot hold."""
+    """Return the metadata that a call passes on. Raises Refusal for credentials that it cannot."""
     found = []
     for name, value in headers.items():
         if name in _PASSED_ON:
             if not (value.isascii() and value.isprintable()):
+                if name in _OF_TRACES:
+                    continue
                 raise invalid([(name, "the header has characters other than printable ASCII")])
             found.append((name, value))
     if within := current_traceparent():  # a span of the gateway's, which is the caller's child

@@ -48,7 +48,7 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
     async with _channel(settings) as channel, contextlib.AsyncExitStack() as stack:
         if settings.must_be_guarded:
             await check_guarded(channel)
-        listener = open_listener(settings.listen)
+        listener = stack.enter_context(open_listener(settings.listen))
         calls = Calls(channel, settings.timeout)
         requests = await stack.enter_async_context(_serving_metrics(settings.metrics_listen))
         config = _config(settings, application(channel, calls, settings, requests, tracer()))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zart import listening
 from zart.credentials import Credentials
 from zart.loopback import is_loopback
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
-_LAST_PORT = 65535
 
 
 class GatewayError(Exception):
@@ -64,12 +64,12 @@ class Settings:
 
 def host_and_port(listen: str) -> tuple[str, int]:
     """Split HOST:PORT. Raises GatewayError."""
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
+    try:
+        return listening.host_and_port(listen)
+    except ValueError:
         raise GatewayError(
             f"the gateway's address must be HOST:PORT, such as {DEFAULT_LISTEN}, not {listen!r}"
-        )
-    return host.strip("[]"), int(port)
+        ) from None
 
 
 def host_of(text: str) -> str:

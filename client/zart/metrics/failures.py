@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_LAST_PORT = 65535
+from zart.listening import host_and_port
 
 
 class MetricsError(Exception):
@@ -11,9 +11,9 @@ class MetricsError(Exception):
 
 def host_and_port_of_metrics(listen: str) -> tuple[str, int]:
     """Split HOST:PORT. Raises MetricsError."""
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
+    try:
+        return host_and_port(listen)
+    except ValueError:
         raise MetricsError(
             f"metrics are served on HOST:PORT, such as 127.0.0.1:9464, not on {listen!r}"
-        )
-    return host.strip("[]"), int(port)
+        ) from None

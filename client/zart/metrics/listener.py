@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 
 from zart.gateway.settings import host_of
+from zart.listening import why_not
 from zart.loopback import is_loopback
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 
@@ -31,10 +32,10 @@ async def serving_metrics(
     host, port = host_and_port_of_metrics(listen)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter: no name of a host
         raise MetricsError(
-            f"cannot listen on {listen} for metrics: is another program running there? Set"
-            " ZART_METRICS_LISTEN to another address"
+            f"cannot listen on {listen} for metrics: {why_not(listen)} Set ZART_METRICS_LISTEN to"
+            " another address"
         ) from None
     if is_loopback(host):
         server.set_app(_of_loopback_only(server.get_app()))

@@ -61,6 +61,7 @@ class DatabaseReader:
     loop: asyncio.AbstractEventLoop
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: DatabaseReading | None = None
+    _failed_at: float = 0.0
     _lanes: dict[int, str] = field(default_factory=dict)
     _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
     _next: int = 0  # the task from which on the next reading looks for the oldest steps
@@ -70,9 +71,11 @@ class DatabaseReader:
 
     def newest(self) -> DatabaseReading | None:
         """Return the newest reading, made now if the last one is old. Not in the loop's thread."""
+        came = time.monotonic()
         with self._lock:
             last = self._last
-            if last is None or time.monotonic() >= last.at + _KEPT:
+            is_old = last is None or time.monotonic() >= last.at + _KEPT
+            if is_old and self._failed_at < came:  # else what this waited for was to no avail
                 self._read_anew()
         last = self._last
         return last if last is not None and time.monotonic() < last.at + _SHOWN else None
@@ -81,11 +84,20 @@ class DatabaseReader:
         reading = asyncio.run_coroutine_threadsafe(self._read(), self.loop)
         try:
             self._last = reading.result(_PATIENCE)
-        except (ZartError, TimeoutError, CancelledError) as error:  # the last as the server stops
+        except TimeoutError:
             reading.cancel()
-            _log.warning("metrics lack what is in the database: %s", type(error).__name__)
+            self._fail(f"it was not read within {_PATIENCE:g} s: it is slow, or locks are held")
+        except CancelledError:
+            self._fail("the server stops")
+        except ZartError as error:
+            self._fail(str(error))
         except Exception:  # noqa: BLE001 - a defect: all else is told nevertheless
+            self._failed_at = time.monotonic()
             _log.exception("metrics lack what is in the database")
+
+    def _fail(self, why: str) -> None:
+        self._failed_at = time.monotonic()
+        _log.warning("metrics lack what is in the database: %s", why)
 
     async def _read(self) -> DatabaseReading:
         async with self.db.autocommit() as connection:
