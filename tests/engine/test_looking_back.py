@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from zart_server.engine.background.looking_back import LookingBack
 
@@ -37,3 +37,20 @@ def test_it_begins_anew_at_the_mark_though_it_is_always_slow() -> None:
         back.looked(piece, 0.5)
 
     assert begun_at_the_mark >= 5
+
+
+def test_the_last_seconds_are_gone_through_again_and_again_in_few_pieces() -> None:
+    back = LookingBack(share=0, reach=timedelta(seconds=35))
+    for seconds, pieces in ((0.01, 35), (0.001, 7), (0.5, 1000)):
+        before = MARK
+        for number in range(pieces):  # noqa: B007 - its last value is asked for
+            piece = back.piece(MARK)
+            assert piece is not None
+            assert piece[0] is not None
+            assert piece[1] == before
+            before = piece[0]
+            back.looked(piece, seconds)
+            if before <= MARK - timedelta(seconds=35):
+                break
+        assert before <= MARK - timedelta(seconds=35)
+        assert number < pieces

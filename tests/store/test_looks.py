@@ -16,7 +16,7 @@ from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.changes import Changes
 from zart_server.store.db import Database
-from zart_server.store.due import Begin, due_lanes
+from zart_server.store.due import Begin, DueLane, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.notifications import Notifications
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
@@ -101,6 +101,32 @@ async def test_what_is_due_before_the_marks_is_found(store: Database) -> None:
         await due.look(tx, ["t"])
 
     assert await leased(store, low_water, 1) == {("x-4", 0)}
+
+
+async def test_what_is_a_little_late_is_found_while_all_of_the_past_takes_long(
+    store: Database,
+) -> None:
+    low_water = LowWater(timedelta(0))
+    back = LookingBack(share=0)
+    due = DueLooks(low_water, back)
+    await queue(store, 1, 1)
+    for _ in range(3):
+        async with store.autocommit() as tx:
+            await due.look(tx, ["t"])
+    at = datetime.now(UTC)
+    for _ in range(500):  # by half a minute it is past the task that is late
+        piece = back.piece(at)
+        assert piece is not None
+        back.looked(piece, 0.03)
+    async with store.transaction() as late:
+        await late.execute(OUT_OF_PLACE.replace("1 hour", "5 seconds"))
+
+    found: list[DueLane] = []
+    for _ in range(12):  # the walk of all of the past takes more to begin anew
+        async with store.autocommit() as connection:
+            found += await due.look(connection, ["t"])
+
+    assert any(lane.cursor[0] < at - timedelta(seconds=4) for lane in found)
 
 
 async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> None:

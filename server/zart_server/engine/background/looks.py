@@ -1,22 +1,43 @@
 """The looks that maintenance takes each second: for leases past their end, and for due tasks.
 
 Each begins at a mark, so its cost depends on the rows that are there, not on those deleted before.
-``LookingBack`` finds a row that stands before the mark all the same.
+``LookingBack`` finds a row that stands before the mark all the same; ``_Back`` has two of them, as
+one of all the past may take long.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from zart_server.engine.background.looking_back import LookingBack
+from zart_server.engine.background.looking_back import (
+    LAST_SECONDS,
+    NEAR_SHARE,
+    LookingBack,
+    Piece,
+)
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.connection import Connection
 from zart_server.store.due import DueLane, due_before, due_lanes
 from zart_server.store.leases import ExpiredLease, expired_leases
 
 _LATE = timedelta(seconds=5)  # no lease is committed so long after its end
+
+
+class _Back:
+    """Looks at all the past, and, while those are dear, at its last seconds besides."""
+
+    def __init__(self, back: LookingBack | None) -> None:
+        self._all = back or LookingBack()
+        self._near = LookingBack(NEAR_SHARE, LAST_SECONDS)
+
+    def pieces(self, mark: datetime | None) -> Iterator[tuple[LookingBack, Piece]]:
+        """Yield the pieces to look at now, each with whom to tell how long that took."""
+        for back in (self._all, self._near) if self._all.is_dear else (self._all,):
+            piece = back.piece(mark)
+            if piece is not None:
+                yield back, piece
 
 
 class ExpiredLooks:
@@ -26,7 +47,7 @@ class ExpiredLooks:
 
     def __init__(self, back: LookingBack | None = None) -> None:
         self._mark: datetime | None = None
-        self._back = back or LookingBack()
+        self._back = _Back(back)
 
     async def look(self, connection: Connection) -> list[ExpiredLease]:
         """Return leases past their end, oldest first."""
@@ -35,13 +56,13 @@ class ExpiredLooks:
         self._mark = min(found.first or found.now, found.now - _LATE)
         if mark is not None:
             self._mark = max(mark, self._mark)
-        piece = self._back.piece(mark)
-        if piece is None:
-            return found.leases
-        missed = await expired_leases(connection, self.MOST, *piece)
-        if len(missed.leases) < self.MOST:
-            self._back.looked(piece, missed.seconds)
-        return missed.leases + found.leases
+        leases = found.leases
+        for back, piece in self._back.pieces(mark):
+            missed = await expired_leases(connection, self.MOST, *piece)
+            if len(missed.leases) < self.MOST:
+                back.looked(piece, missed.seconds)
+            leases = list(dict.fromkeys(missed.leases + leases))  # both may look at one
+        return leases
 
 
 class DueLooks:
@@ -49,7 +70,7 @@ class DueLooks:
 
     def __init__(self, low_water: LowWater, back: LookingBack | None = None) -> None:
         self._low_water = low_water
-        self._back = back or LookingBack()
+        self._back = _Back(back)
 
     async def look(self, connection: Connection, task_names: Sequence[str]) -> list[DueLane]:
         """Return the lanes of these tasks that have queued tasks, due or not.
@@ -61,10 +82,10 @@ class DueLooks:
         due = await due_lanes(connection, task_names, begin)
         self._low_water.looked(task_names, begin, due, time.monotonic() - began)
         self._low_water.put_back([lane for lane in due.lanes if lane.due_in <= 0])
-        piece = self._back.piece(begin.since)
-        if piece is None:
-            return due.lanes
-        missed = await due_before(connection, task_names, begin, *piece)
-        self._back.looked(piece, missed.seconds)
-        self._low_water.put_back(missed.lanes)
-        return due.lanes + missed.lanes
+        lanes = due.lanes
+        for back, piece in self._back.pieces(begin.since):
+            missed = await due_before(connection, task_names, begin, *piece)
+            back.looked(piece, missed.seconds)
+            self._low_water.put_back(missed.lanes)
+            lanes = lanes + missed.lanes
+        return lanes
