@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from rig import Rig, eventually
+from rig import LONG, Rig, eventually
 
 import zart
-from zart.models import Breaker, StepError
+from zart.models import Breaker, LeasedTask, StepError
 
 ONE = {"charge": ()}
+COOLDOWN = timedelta(hours=1)  # which no test waits for
 BAD = StepError("CardError", "card 4711 was declined", "")
 
 
@@ -75,3 +77,27 @@ async def until_counted(client: zart.Client, breaker_id: str, failures: int) -> 
 
     await eventually(has_counted)
     return found[0]
+
+
+async def tripped(rig: Rig, count: int = 3, **settings: Any) -> str:
+    """Make a breaker, open it, and start executions that it pauses."""
+    breaker_id = await breaker(rig.client, **({"cooldown": COOLDOWN} | settings))
+    await rig.client.trip_breaker(breaker_id)
+    for n in range(count):
+        await rig.start(f"x-{n}", ONE)
+    return breaker_id
+
+
+async def cool(rig: Rig) -> None:
+    """Have the open breaker been open for as long as it stays so."""
+    await rig.db.execute(
+        "UPDATE zart.breakers SET opened_at = opened_at - cooldown * cooldowns"
+        " WHERE status = 'open'"
+    )
+
+
+async def probe(rig: Rig) -> LeasedTask:
+    """Have the breaker try, unless it does; lease the one step that is let go."""
+    await cool(rig)
+    (found,) = await rig.lease(wait=LONG)
+    return found

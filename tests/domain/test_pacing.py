@@ -107,6 +107,12 @@ def test_a_canary_is_let_go_by_its_rule_and_left_to_the_pace_of_the_others() -> 
     assert judge_release(1, [2, 3], {2: 5.0, 3: 1.0}) == (3, (1,))
 
 
+def test_those_beside_a_canary_let_it_go_with_it() -> None:
+    assert judge_release(1, [2, 3], {}, beside=[2, 3, 4]) == (None, (1, 2, 3))
+    assert judge_release(1, [2, 3], {3: 1.0}, beside=[2]) == (3, (1, 2))
+    assert judge_release(1, [2, 3], {}, beside=[2]) == (3, ())
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), RATES)
 def test_the_end_is_when_the_line_is_gone(paused: int, released: int, rate: float) -> None:
     now = Line(paused, released)

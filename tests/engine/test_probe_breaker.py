@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-from breaking import BAD, ONE, breaker, fail, until
+from breaking import BAD, COOLDOWN, ONE, breaker, cool, fail, probe, tripped, until
 from rig import LONG, Rig, eventually
 
 import zart
 from zart.models import Breaker, LeasedTask
-
-COOLDOWN = timedelta(hours=1)  # which no test waits for
-
-
-async def cool(rig: Rig) -> None:
-    """Have the open breaker been open for as long as it stays so."""
-    await rig.db.execute(
-        "UPDATE zart.breakers SET opened_at = opened_at - cooldown * cooldowns"
-        " WHERE status = 'open'"
-    )
-
-
-async def probe(rig: Rig) -> LeasedTask:
-    """Have the breaker try, unless it does; lease the one step that is let go."""
-    await cool(rig)
-    (found,) = await rig.lease(wait=LONG)
-    return found
 
 
 def cools_for(found: Breaker) -> timedelta:
@@ -34,15 +16,6 @@ def cools_for(found: Breaker) -> timedelta:
     assert found.opened_at is not None
     assert found.cooldown_ends_at is not None
     return found.cooldown_ends_at - found.opened_at
-
-
-async def tripped(rig: Rig, count: int = 3, **settings: Any) -> str:
-    """Make a breaker, open it, and start executions that it pauses."""
-    breaker_id = await breaker(rig.client, **({"cooldown": COOLDOWN} | settings))
-    await rig.client.trip_breaker(breaker_id)
-    for n in range(count):
-        await rig.start(f"x-{n}", ONE)
-    return breaker_id
 
 
 async def complete(rig: Rig, count: int) -> None:

@@ -23,7 +23,12 @@ from zart_server.store.breaking.counts import (
     read_error,
     take_look,
 )
-from zart_server.store.breaking.probes import error_of_probes, find_probes, take_back
+from zart_server.store.breaking.probes import (
+    error_of_probes,
+    find_probes,
+    find_probes_of_rules,
+    take_back,
+)
 from zart_server.store.breaking.rows import (
     drop_breaker,
     find_breaker,
@@ -113,6 +118,7 @@ async def probing(tx: Explained) -> None:
     found = await find_probes(tx.tx, "br-b-0")
     assert found is not None
     assert found.missing == 1 - min(found.good, 1)
+    assert await find_probes_of_rules(tx.tx, [-key for key in keys]) == [found]
     await error_of_probes(tx.tx, keys[0])
     await take_back(tx.tx, -keys[0])
 

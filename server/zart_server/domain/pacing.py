@@ -92,20 +92,27 @@ class Release(NamedTuple):
     let_go_by: tuple[int, ...] = ()
 
 
-def judge_release(rule: int, others: Collection[int], rates: Mapping[int, float]) -> Release:
+def judge_release(
+    rule: int,
+    others: Collection[int],
+    rates: Mapping[int, float],
+    beside: Collection[int] = (),
+) -> Release:
     """Return what becomes of a step that ``rule`` and the ``others`` withhold; keys of rules.
 
     ``rates`` are those of the releasing rules. A step runs when every rule that matches it has let
     it go, so the slowest decides: it is handed to a rule that lets nothing go, else to the slowest,
     which lets it go for all. A rule that is not releasing itself (a canary) lets it go at once, and
-    leaves the rest to the others' pace.
+    leaves the rest to the others' pace; with it do those ``beside`` it, which want canaries, too.
     """
-    holding = [other for other in others if other not in rates]
+    with_it = [other for other in others if other in beside]
+    holding = [other for other in others if other not in rates and other not in beside]
     if holding:
         return Release(min(holding))
-    slowest = min(others, key=lambda other: (rates[other], other), default=None)
+    paced = [other for other in others if other in rates]
+    slowest = min(paced, key=lambda other: (rates[other], other), default=None)
     if rule not in rates:
-        return Release(slowest, (rule,))
+        return Release(slowest, (rule, *sorted(with_it)))
     if slowest is not None and (rates[slowest], slowest) < (rates[rule], rule):
         return Release(slowest)
     return Release(None, (rule, *sorted(others)))

@@ -66,12 +66,14 @@ async def let_steps_go(
     *,
     looked_at: int | None = None,
     until: datetime | None = None,
+    beside: Mapping[int, int] | None = None,
 ) -> LetGo:
     """Let go the ``count`` oldest steps of a rule in locked runs.
 
     What other rules withhold too is left to them, as ``judge_release`` says by the ``rates`` of the
     releasing rules, and does not count: of as many steps as are ``looked_at``, by default as many
-    as may go. The caller holds the pause lock, shared.
+    as may go. The rules ``beside`` it let so many go with it. The caller holds the pause lock,
+    shared.
 
     Raises PauseRulesChanged, as ``write_judged`` does.
     """
@@ -84,7 +86,7 @@ async def let_steps_go(
             tx, rule_key, run_keys, looked_at or count, of_executions=pauses.knows_any
         )
         # Rules that have become known meanwhile are those of another epoch: it writes nothing.
-        judge = _Judge(rule_key, rates, pauses)
+        judge = _Judge(rule_key, rates, pauses, dict(beside or {}))
         steps.clear()
         releases.clear()
         for step in oldest:
@@ -114,15 +116,30 @@ async def let_steps_go(
 
 
 class _Judge:
-    """Judges the steps in the line of a rule, those that all rules see alike only once."""
+    """Judges the steps in the line of a rule, those that all rules see alike only once.
 
-    def __init__(self, rule_key: int, rates: Mapping[int, float], pauses: PauseCache) -> None:
+    ``room``: how many more the rules beside it let go with it.
+    """
+
+    def __init__(
+        self, rule_key: int, rates: Mapping[int, float], pauses: PauseCache, room: dict[int, int]
+    ) -> None:
         self._rule_key, self._rates, self._pauses = rule_key, rates, pauses
+        self._room = room
         self._is_any_known = pauses.knows_any
         self._alike: dict[tuple[str, str, tuple[int, ...]], Release] = {}
 
     def release_of(self, step: PausedStep) -> Release:
-        """Return what becomes of a step."""
+        """Return what becomes of a step; it takes up the room that rules beside have."""
+        release = self._as_all_see(step)
+        beside = [by for by in release.let_go_by if by in self._room]
+        if full := [by for by in beside if not self._room[by]]:
+            return Release(min(full))  # theirs, until they want another
+        for by in beside:
+            self._room[by] -= 1
+        return release
+
+    def _as_all_see(self, step: PausedStep) -> Release:
         if self._is_any_known and self._pauses.knows(step.execution_id):
             return self._judged(step)
         alike = step.task_name, step.step_name, tuple(step.let_go)
@@ -134,6 +151,7 @@ class _Judge:
     def _judged(self, step: PausedStep) -> Release:
         matching = set(self._pauses.matching(step.names))
         if self._rule_key in matching:
-            return judge_release(self._rule_key, matching - {self._rule_key}, self._rates)
+            others = matching - {self._rule_key}
+            return judge_release(self._rule_key, others, self._rates, self._room)
         # The rule exempts the execution by now: the step is the others', or nobody's.
         return Release(min(matching, default=None))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from zart_server.domain.breakers import BreakerStatus, breaker_name
 from zart_server.domain.commands import Caller
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.close_breaker import close_breaker
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.engine.operations.trip_breaker import open_again
-from zart_server.store.breaking.probes import Probes, error_of_probes, find_probes
+from zart_server.store.breaking.probes import (
+    Probes,
+    error_of_probes,
+    find_probes,
+    find_probes_of_rules,
+)
 from zart_server.store.breaking.rows import find_breaker, lock_breaker, record
 from zart_server.store.breaking.states import half_open
+from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.paused import paused_in_runs
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
@@ -41,13 +50,16 @@ async def half_open_breaker(connection: Autocommit, breaker_id: str) -> bool:
 async def let_probes_go(tx: Tx, probes: Probes, breaker_id: str) -> int:
     """Let as many of the oldest steps go as a half-open breaker's probes lack; return how many.
 
-    A step that other rules withhold, too, is no probe. Locks runs, those that nobody else has
+    A step that other rules withhold, too, is no probe, unless these are of half-open breakers that
+    lack one, whose probe it is as well; one that a releasing rule has to let go, too, is one at its
+    pace. Nor is one in backoff: what is due first tries. Locks runs, those that nobody else has
     locked, and the pause lock, shared.
     """
     rule_key, looked_at = probes.rule_key, max(probes.missing, _LOOKED_AT)
     if not await has_rule_to_itself(tx, rule_key):
         return 0
-    locked, _ = await lock_line(tx, rule_key, looked_at)
+    due = await read_clock(tx)
+    locked, _ = await lock_line(tx, rule_key, looked_at, due)
     if not locked:
         return 0
     await share_pause_lock(tx)
@@ -58,8 +70,37 @@ async def let_probes_go(tx: Tx, probes: Probes, breaker_id: str) -> int:
     if not await is_settled(tx, rule_key):
         return 0
     rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
-    done = await let_steps_go(tx, rule_key, locked, now.missing, rates, looked_at=looked_at)
+    done = await let_steps_go(
+        tx,
+        rule_key,
+        locked,
+        now.missing,
+        rates,
+        looked_at=looked_at,
+        until=due,
+        beside=await _lacking(tx, rule_key, locked, looked_at),
+    )
     return done.released
+
+
+async def _lacking(
+    tx: Tx, rule_key: int, locked: Sequence[int], looked_at: int
+) -> Mapping[int, int]:
+    """Return how many probes other half-open breakers lack whose rules match steps of the line.
+
+    Two that wait for the same steps would wait for one another for ever. Nobody else moves steps
+    for their rules from here on.
+    """
+    line = await paused_in_runs(tx, rule_key, locked, looked_at)
+    others = {key for step in line for key in tx.pauses.matching(step.names)} - {rule_key}
+    if not others:
+        return {}
+    mine = [
+        probes.rule_key
+        for probes in await find_probes_of_rules(tx, sorted(others))
+        if await has_rule_to_itself(tx, probes.rule_key) and await is_settled(tx, probes.rule_key)
+    ]
+    return {probes.rule_key: probes.missing for probes in await find_probes_of_rules(tx, mine)}
 
 
 async def conclude_probes(

@@ -5,6 +5,7 @@ An operator's have no token: what was ended by hand is no probe.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ class Probes(NamedTuple):
 
 _STANDING = """zart.released_steps x
     WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at"""
-_FIND = f"""
+# Under way is also what a releasing rule has in its line though it was let go: it goes at a pace.
+_PROBES = f"""
     SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
     FROM zart.breakers b CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE s.status = 'completed' AND s.attempt = x.attempt
@@ -55,9 +57,13 @@ _FIND = f"""
               AND x.token_until IS NULL
             UNION ALL
             SELECT attempt FROM zart.leases
-            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt OFFSET 0
+            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+            UNION ALL
+            SELECT attempt FROM zart.held h
+            WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt
+              AND x.token_until IS NULL AND {is_releasing("h.rule_key")} OFFSET 0
             ) t ON true) p
-    WHERE b.breaker_id = $1 AND b.status = 'half_open' AND NOT {is_releasing("b.rule_key")}
+    WHERE b.status = 'half_open' AND NOT {is_releasing("b.rule_key")}
 """
 _ERROR = f"""
     SELECT a.error FROM zart.breakers b CROSS JOIN LATERAL (
@@ -75,8 +81,14 @@ async def find_probes(connection: Connection, breaker_id: str) -> Probes | None:
 
     None: it is not half open, or somebody else has begun to end its rule at a pace.
     """
-    row = await connection.fetchrow(_FIND, breaker_id)
+    row = await connection.fetchrow(f"{_PROBES} AND b.breaker_id = $1", breaker_id)
     return None if row is None else Probes(*row)
+
+
+async def find_probes_of_rules(connection: Connection, rule_keys: Collection[int]) -> list[Probes]:
+    """Return how the probes stand of those breakers, half open, whose rules have these keys."""
+    rows = await connection.fetch(f"{_PROBES} AND b.rule_key = ANY($1::bigint[])", rule_keys)
+    return [Probes(*row) for row in rows]
 
 
 async def error_of_probes(connection: Connection, breaker_key: int) -> StepError | None:
