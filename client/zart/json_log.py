@@ -12,7 +12,12 @@ from zart.tracebacks import locations_of
 _BLANK = logging.makeLogRecord({}).__dict__
 # What else a record has, whoever logged it gave as `extra`.
 _OF_EVERY_RECORD = frozenset({*_BLANK, "message", "asctime", "taskName"})
-_encode = json.JSONEncoder(default=repr).encode
+_encode = json.JSONEncoder(default=repr, allow_nan=False).encode
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has of a value, else its text."""
+    return value if isinstance(value, (str, int)) else repr(value)
 
 
 class EventRecord(logging.LogRecord):
@@ -63,18 +68,22 @@ class JsonFormatter(logging.Formatter):
             line |= {
                 name: value
                 for name, value in record.__dict__.items()
-                if name not in _OF_EVERY_RECORD
+                if name not in _OF_EVERY_RECORD and name != "event"
             }
         line["level"] = record.levelname.lower()
         line["logger"] = record.name
         line["timestamp"] = self._time_of(record.created)
         if (ids := current_ids()) is not None:
             line["trace_id"], line["span_id"] = ids
-        if record.exc_info is not None and (error := record.exc_info[1]) is not None:
+        # Some say that there is no exception by False, which no type foresees.
+        if (told := record.exc_info) and (error := told[1]) is not None:
             line["exception"] = (
-                self.formatException(record.exc_info) if self._tracebacks else locations_of(error)
+                self.formatException(told) if self._tracebacks else locations_of(error)
             )
-        return _encode(line)
+        try:
+            return _encode(line)
+        except (TypeError, ValueError, RecursionError):  # keys that are no text, NaN, a circle
+            return _encode({key: _plain(value) for key, value in line.items()})
 
     def _time_of(self, seconds: float) -> str:
         """Return the time in UTC by ISO 8601; each second is written once."""

@@ -54,7 +54,10 @@ def trace_as_the_environment_says(
     try:
         configurator().configure(resource_attributes={} if is_named else {"service.name": service})
     except RuntimeError as error:  # no exporter, sampler or the like has that name
-        raise ValueError(f"OTEL_*: {error}") from None
+        raise ValueError(
+            f"OTEL_*: {error}; zart-control[otel] brings the exporters console and otlp (by gRPC),"
+            " others have packages of their own"
+        ) from None
 
 
 def tracer() -> Tracer | None:

@@ -151,12 +151,12 @@ class Settings(BaseSettings):
     @field_validator("metrics_listen")
     @classmethod
     def _check_metrics_listen(cls, listen: str | None) -> str | None:
-        if listen is not None:
+        if listen:
             try:
                 host_and_port_of_metrics(listen)
             except MetricsError as error:
                 raise ValueError(str(error)) from None
-        return listen
+        return listen or None
 
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:

@@ -96,3 +96,20 @@ def test_what_is_no_json_is_told_as_text_on_one_line(
     assert written.getvalue().count("\n") == 1
     assert (line["a"], line["b"], line["c"]) == ("{1}", "b'x'", "\x1b[2J\u2028")
     assert line["event"] == "odd: \n\udfff"
+
+
+def test_no_line_is_lost_whatever_is_logged(written: io.StringIO) -> None:
+    """What is no JSON at all is told as text; the exporter of spans says exc_info=False."""
+    circle: list[object] = []
+    circle.append(circle)
+    for odd in ({(1, 2): 3}, float("nan"), [float("inf")], circle):
+        LOGGER.info("odd", extra={"fine": 7, "odd": odd})
+    LOGGER.error("lost", exc_info=False)
+    LOGGER.info("said", extra={"event": "another"})
+
+    *odd_ones, failed, said = lines_of(written)
+    told = [line["odd"] for line in odd_ones]
+    assert told == ["{(1, 2): 3}", "nan", "[inf]", "[[...]]"]
+    assert {line["fine"] for line in odd_ones} == {7}
+    assert (failed["event"], "exception" in failed) == ("lost", False)
+    assert said["event"] == "said"

@@ -23,6 +23,9 @@ _RUNNING = "0+60x40"  # one a second
 
 CASES: dict[str, Case] = {
     "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
+    "ZartNoServer": Case(
+        {'zart_build_info{component="server"}': "1x3 stale"}, 9, {"component": "server"}
+    ),
     "ZartDatabaseDown": Case({'zart_database_up{instance="i"}': "0x40"}, 1, _ON),
     "ZartDatabaseNotRead": Case({'zart_database_up{instance="i"}': "1x40"}, 5, _ON),
     "ZartPoolExhausted": Case(

@@ -34,6 +34,12 @@ async def test_without_an_address_nothing_is_served() -> None:
         assert address is None
 
 
+def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gateways and dispatchers have it: files of settings have lines that are not filled in."""
+    monkeypatch.setenv("ZART_METRICS_LISTEN", "")
+    assert Settings.load(database_url="postgresql://h/d").metrics_listen is None
+
+
 @pytest.mark.parametrize("listen", ["9464", "nowhere", ":9464", "127.0.0.1:70000"])
 def test_a_server_wants_an_address_that_can_be(listen: str) -> None:
     with pytest.raises(SettingsError, match="ZART_METRICS_LISTEN: metrics are served on HOST:PORT"):
