@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+from passing import Passing
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -22,11 +23,15 @@ _OPTIONS = [
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a call is answered with; ``domain`` and ``reason`` are those of an ErrorInfo."""
+    """What a call is answered with; ``domain`` and ``reason`` are those of an ErrorInfo.
+
+    ``late``: only once the server has answered, so that what was asked for is done.
+    """
 
     code: grpc.StatusCode
     domain: str = ""
     reason: str = ""
+    late: bool = False
 
     @property
     def details(self) -> tuple[tuple[str, bytes], ...]:
@@ -43,8 +48,9 @@ class Between(grpc.GenericRpcHandler):
     """``async with Between(server.address) as proxy``: it listens on ``proxy.address``.
 
     ``refuse`` tells of each call, by its method's name and its request, what to answer it with;
-    None lets it through. ``refused`` and ``passed`` count calls by method; those that passed have
-    been answered.
+    None lets it through. A request within a stream has the name of the call of its kind, and a
+    refusal ends the stream. ``refused`` and ``passed`` count calls by method; those that passed
+    have been answered. ``streamed`` and ``cut`` count those of them that came within a stream.
     """
 
     def __init__(
@@ -54,6 +60,8 @@ class Between(grpc.GenericRpcHandler):
         self.refuse = refuse
         self.refused: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
+        self.streamed: Counter[str] = Counter()
+        self.cut: Counter[str] = Counter()
         self.address = ""
 
     async def __aenter__(self) -> Between:
@@ -75,32 +83,68 @@ class Between(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         method = details.method.rpartition("/")[2]
-        forward: Any = self._channel.unary_unary(details.method)
         metadata = [
             (key, value)
             for key, value in details.invocation_metadata or ()
             if not key.startswith(("grpc-", "user-agent"))
         ]
+        if method == "DispatchTasks":
+            return grpc.stream_stream_rpc_method_handler(self._stream(details.method, metadata))
+        forward: Any = self._channel.unary_unary(details.method)
 
         async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             refusal = self.refuse(method, request)
+            try:
+                if refusal is None or refusal.late:
+                    answer: bytes = await forward(
+                        request, timeout=context.time_remaining(), metadata=metadata
+                    )
+            except grpc.aio.AioRpcError as error:
+                await _end_as(error, context)
             if refusal is not None:
                 self.refused[method] += 1
-                if refusal.code is grpc.StatusCode.OK:
-                    return b""  # of whatever answers so, it is no server of ours
-                await context.abort(refusal.code, "said between", refusal.details)
-            try:
-                answer: bytes = await forward(
-                    request, timeout=context.time_remaining(), metadata=metadata
-                )
-            except grpc.aio.AioRpcError as error:
-                await context.abort(
-                    error.code(), error.details() or "", tuple(error.trailing_metadata())
-                )
+                await _end(refusal, context)
+                return b""  # of whatever answers so, it is no server of ours
             self.passed[method] += 1
             return answer
 
         return grpc.unary_unary_rpc_method_handler(call)
+
+    def _stream(self, method: str, metadata: list[tuple[str, Any]]) -> Any:
+        async def stream(
+            requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+        ) -> AsyncIterator[bytes]:
+            if (refusal := self.refuse("DispatchTasks", b"")) is not None:
+                self.refused["DispatchTasks"] += 1
+                await _end(refusal, context)
+                return
+            forward: Any = self._channel.stream_stream(method)
+            passing = Passing(forward(metadata=metadata), self.refuse)
+            try:
+                async for kind, answer in passing.answers(requests):
+                    yield answer
+                    self.passed[kind] += 1
+                    self.streamed[kind] += 1
+            except grpc.aio.AioRpcError as error:
+                await _end_as(error, context)
+            if passing.refused is not None:
+                kind, refusal = passing.refused
+                self.refused[kind] += 1
+                self.cut[kind] += 1
+                await _end(refusal, context)
+
+        return stream
+
+
+async def _end(refusal: Refusal, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    if refusal.code is not grpc.StatusCode.OK:
+        await context.abort(refusal.code, "said between", refusal.details)
+
+
+async def _end_as(
+    error: grpc.aio.AioRpcError, context: grpc.aio.ServicerContext[bytes, bytes]
+) -> None:
+    await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata()))
 
 
 class Refusing:

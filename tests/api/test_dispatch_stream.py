@@ -82,6 +82,14 @@ async def test_an_error_is_of_one_request_and_the_stream_goes_on(rig: Rig) -> No
     assert await stream.end() is Code.OK
 
 
+async def test_a_ping_is_answered_at_once(rig: Rig) -> None:
+    stream = Stream(rig.client.channel)
+    waits = await stream.send(lease=lease_request(wait=waiting(60)))
+    assert (await stream.ask(ping=pb.StreamPing())).WhichOneof("answer") == "pong"
+    assert waits not in stream.told
+    assert await stream.end() is Code.OK
+
+
 async def test_what_is_no_message_ends_the_stream(rig: Rig) -> None:
     call: Any = rig.client.channel.stream_stream("/zart.v1.DispatchService/DispatchTasks")()
     await call.write(b"\xff\xff")

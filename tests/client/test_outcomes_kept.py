@@ -19,6 +19,7 @@ from zart.testing.server import ServerUnderTest
 ONCE = zart.Retry(max_attempts=1)
 CODES = list(grpc.StatusCode)
 SILENT = [Refusal(code) for code in CODES]
+LATE = [Refusal(code, late=True) for code in CODES]  # what was asked for is done
 FOREIGN = [  # reasons of somebody else, by the names of ours
     Refusal(code, "proxy.example", reason)
     for code, reason in zip(
@@ -52,17 +53,25 @@ _LEASE = 15.0  # seconds; extended after a third of it, and a busy machine may b
 
 
 async def _one(
-    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, reports: int = _REPORTS
+    rig: Rig,
+    server: ServerUnderTest,
+    refusal: Refusal,
+    *,
+    reports: int = _REPORTS,
+    stream: bool = False,
 ) -> None:
-    """Run an execution behind a proxy that refuses each call for a while."""
-    name = f"{refusal.code.name}-{refusal.domain}"
+    """Run an execution behind a proxy that refuses each call for a while.
+
+    With ``stream`` the first outcome is sent over a stream, which is ended so.
+    """
+    name = f"{refusal.code.name}-{refusal.domain}-{refusal.late}-{stream}"
     task, ran, stop = zart.Task(name), 0, asyncio.Event()
 
     @task.step(retry=ONCE)
     async def a(ctx: zart.StepContext) -> str:
         nonlocal ran
         ran += 1
-        await until(lambda: proxy.passed["ExtendLeases"] > 0)
+        await until(lambda: proxy.passed["ExtendLeases" if not stream else "Ping"] > 0)
         return "done"
 
     is_ok = refusal.code is grpc.StatusCode.OK
@@ -70,13 +79,13 @@ async def _one(
     refusing = Refusing(
         refusal,
         RegisterTask=0 if is_ok or is_last_word else 2,
-        LeaseTasks=2,
+        LeaseTasks=0 if stream else 2,
         ExtendLeases=2,
         ReportTasks=reports,
     )
     async with Between(server.address, refusing) as proxy:
         dispatcher = zart.Dispatcher(
-            [task], address=proxy.address, lease=_LEASE, dispatcher_id=name
+            [task], address=proxy.address, lease=_LEASE, dispatcher_id=name, stream=stream
         )
         running = asyncio.create_task(dispatcher.run(stop))
         try:
@@ -88,6 +97,7 @@ async def _one(
             await running
     (attempt,) = (await rig.client.get_step(name, "a")).attempts
     assert (ran, attempt.status, attempt.dispatcher_id) == (1, "COMPLETED", name), refusal
+    assert stream == (proxy.cut["ReportTasks"] > 0)
     assert proxy.refused["ReportTasks"] >= reports
 
 
@@ -97,15 +107,21 @@ async def test_what_was_done_is_recorded_once_whatever_each_call_is_refused_with
     async with asyncio.TaskGroup() as group:
         for refusal in (*SILENT, *FOREIGN, *OURS):
             group.create_task(_one(rig, zart_server, refusal))
+        for refusal in (*SILENT, *LATE, *FOREIGN[::4], *OURS):
+            group.create_task(_one(rig, zart_server, refusal, stream=True))
 
 
 async def _refused_for(
-    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, seconds: float
+    rig: Rig, server: ServerUnderTest, refusal: Refusal, *, seconds: float, stream: bool
 ) -> None:
     """Run an execution behind a proxy that refuses every call for so long, from its report on."""
-    name = f"{refusal.code.name}-{refusal.domain}-{seconds:g}"
+    name = f"{refusal.code.name}-{refusal.domain}-{seconds:g}-{stream}"
     task, stop, since = zart.Task(name), asyncio.Event(), 0.0
-    task.step(name="a", retry=ONCE)(lambda _: "done")
+
+    @task.step(retry=ONCE)
+    async def a(_ctx: zart.StepContext) -> str:
+        await until(lambda: not stream or proxy.passed["Ping"])
+        return "done"
 
     def refuse(method: str, _request: bytes) -> Refusal | None:
         nonlocal since
@@ -114,13 +130,16 @@ async def _refused_for(
         return refusal if since and time.monotonic() - since < seconds else None
 
     async with Between(server.address, refuse) as proxy:
-        dispatcher = zart.Dispatcher([task], address=proxy.address, dispatcher_id=name)
+        dispatcher = zart.Dispatcher(
+            [task], address=proxy.address, dispatcher_id=name, stream=stream
+        )
         running = asyncio.create_task(dispatcher.run(stop))
         try:
             await registered(rig, name)
             handle = await rig.client.start(task, execution_id=name)
             assert await handle.result(timeout=GIVE_UP) == "done", refusal
             assert time.monotonic() - since >= seconds
+            assert stream == (proxy.cut["ReportTasks"] > 0)
         finally:
             stop.set()
             await running
@@ -133,8 +152,9 @@ async def test_however_long_all_calls_are_refused_what_was_done_is_recorded(
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for refusal in (*SILENT[1::3], *FOREIGN[::5], *OURS[:4]):
-            for seconds in (1.5, 10.0):
-                group.create_task(_refused_for(rig, zart_server, refusal, seconds=seconds))
+            for seconds, stream in ((1.5, True), (1.5, False), (10.0, True)):
+                work = _refused_for(rig, zart_server, refusal, seconds=seconds, stream=stream)
+                group.create_task(work)
 
 
 async def test_what_is_refused_for_ever_is_told_and_dropped_once_its_lease_is_given_up(

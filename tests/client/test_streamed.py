@@ -1,10 +1,11 @@
-"""The dispatcher's stream: beside the calls, moved, broken, called off, and where there is none."""
+"""The dispatcher's stream: beside the calls, moved, broken, called off, and where none passes."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -13,12 +14,13 @@ import pytest
 from dispatching import dispatching, start
 from rig import CHAIN, Rig, until_polled
 from streaming import completed, lease_request, waiting
-from waiting import GIVE_UP, until
+from waiting import GIVE_UP, eventually, until
 
 import zart
 from zart.channel import sync_channel
 from zart.dispatcher.arrivals import Arrivals
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.stream import Stream
 from zart.dispatcher.streamed import Streamed
 from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import dispatch_service_pb2 as pb
@@ -28,12 +30,19 @@ from zart.v1 import dispatch_service_pb2_grpc as services
 class Client:
     """A stream and what came by it."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, **options: float) -> None:
         self.unseen: set[InHand] = set()
         self.late: list[InHand] = []
         too_late = self.late.extend
         calls = Arrivals(channel, self.unseen, 3.0, too_late)
-        self.streamed = Streamed(channel, self.unseen, 3.0, too_late, calls)
+        self.streamed = Streamed(channel, self.unseen, 3.0, too_late, calls, **options)
+
+    async def proven(self) -> Stream:
+        """Wait until a stream is known to pass."""
+        await until(self.streamed._proven)
+        stream = self.streamed._stream
+        assert stream is not None
+        return stream
 
     async def lease(self, **fields: Any) -> list[InHand]:
         """Lease tasks."""
@@ -47,10 +56,10 @@ class Client:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Client]:
+def connected(address: str, **options: float) -> Iterator[Client]:
     """Open a channel for it."""
     with sync_channel(address) as channel:
-        yield Client(channel)
+        yield Client(channel, **options)
 
 
 async def test_tasks_are_taken_in_hand_and_outcomes_recorded(
@@ -58,6 +67,7 @@ async def test_tasks_are_taken_in_hand_and_outcomes_recorded(
 ) -> None:
     await rig.start("x", CHAIN)
     with connected(zart_server.address) as client:
+        stream = await client.proven()
         for step in CHAIN:
             (found,) = await client.lease(wait=waiting(30))
             assert found.task.step_name == step
@@ -66,27 +76,30 @@ async def test_tasks_are_taken_in_hand_and_outcomes_recorded(
         assert await client.report(found.task) == "ALREADY_RECORDED"
         with pytest.raises(zart.errors.InvalidField):
             await client.lease(max_tasks=1001)
-        assert await client.lease() == []  # on the same stream
+        assert await client.lease() == []
+        assert await client.proven() is stream
     assert await rig.run_status() == "COMPLETED"
 
 
 async def test_an_old_stream_is_replaced(rig: Rig, zart_database: str) -> None:
     await rig.start("x", CHAIN)
     with (
-        serving(zart_database, stream_age=0.2) as server,
+        serving(zart_database, stream_age=0.5) as server,
         connected(server.address) as client,
     ):
+        first = await client.proven()
         (found,) = await client.lease()
-        first = client.streamed._stream
         assert await client.lease(task="nosuch", wait=waiting(60)) == []  # until the notice
         assert await client.report(found.task) == "RECORDED"
-        assert client.streamed._stream is not first
+        assert await client.proven() is not first
+        assert first.failure is None
 
 
 async def test_a_lease_that_is_called_off_leaves_no_task_behind(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
     with connected(zart_server.address) as client:
+        stream = await client.proven()
         asking = asyncio.create_task(client.lease(wait=waiting(60)))
         await until_polled(zart_server)
         asking.cancel()
@@ -94,29 +107,47 @@ async def test_a_lease_that_is_called_off_leaves_no_task_behind(
             await asking
         await rig.start("x", CHAIN)
         assert client.late == []
-        (found,) = await client.lease(wait=waiting(30))
+        (found,) = await client.lease(wait=waiting(30))  # by a call
         assert await client.report(found.task) == "RECORDED"
+        await until(lambda: not stream.is_open)
+        assert client.streamed._proven() is None
 
 
-class Dying(services.DispatchServiceServicer):
-    """Reads a request, and ends the stream in one way or other; leases and records by calls."""
+class Scripted(services.DispatchServiceServicer):
+    """Treats a stream in one way or other; records by calls."""
 
     def __init__(self) -> None:
-        self.code = grpc.StatusCode.UNAVAILABLE
+        self.is_silent = False
+        self.knows_pings = True
+        self.opens: grpc.StatusCode | None = None  # what a stream is answered with at once
+        self.reports: grpc.StatusCode | None = None  # what a report ends it with
         self.streams = 0
 
     async def DispatchTasks(  # noqa: N802 - the proto's name
         self, requests: AsyncIterator[pb.DispatchTasksRequest], context: Any
     ) -> AsyncIterator[pb.DispatchTasksResponse]:
         self.streams += 1
+        if self.opens is grpc.StatusCode.OK:
+            return
+        if self.opens is not None:
+            await context.abort(self.opens, "no streams here")
         async for request in requests:
-            if self.code is not grpc.StatusCode.OK:
-                await context.abort(self.code, "broken")
-            results = [pb.ReportResult(status=pb.REPORT_STATUS_ALREADY_RECORDED)]
+            answer = pb.DispatchTasksResponse(number=request.number)
+            if self.is_silent:
+                continue
+            if request.HasField("ping"):
+                if self.knows_pings:
+                    answer.pong.SetInParent()
+                else:
+                    answer.error.code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+                yield answer
+                continue
+            if self.reports is not None:
+                await context.abort(self.reports, "broken")
+            result = pb.ReportResult(status=pb.REPORT_STATUS_ALREADY_RECORDED)
+            answer.reported.results.append(result)
             yield pb.DispatchTasksResponse(number=request.number + 1)  # nobody's
-            yield pb.DispatchTasksResponse(
-                number=request.number, reported=pb.ReportTasksResponse(results=results)
-            )
+            yield answer
 
     async def ReportTasks(  # noqa: N802 - the proto's name
         self,
@@ -126,26 +157,65 @@ class Dying(services.DispatchServiceServicer):
         return pb.ReportTasksResponse(results=[pb.ReportResult(status=pb.REPORT_STATUS_RECORDED)])
 
 
-async def test_what_breaks_is_told_and_the_next_stream_goes_on(rig: Rig) -> None:
-    server, servicer = grpc.aio.server(), Dying()  # type: ignore[abstract]
+BY_CALL, BY_STREAM = "RECORDED", "ALREADY_RECORDED"  # what it answers
+
+
+@asynccontextmanager
+async def scripted(**options: float) -> AsyncIterator[tuple[Scripted, Client]]:
+    """Serve it, and connect to it."""
+    server, servicer = grpc.aio.server(), Scripted()  # type: ignore[abstract]
     services.add_DispatchServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    with connected(f"127.0.0.1:{port}") as client:
-        with pytest.raises(grpc.RpcError):
-            await client.report(pb.LeasedTask())
-        servicer.code = grpc.StatusCode.OK
-        assert await client.report(pb.LeasedTask()) == "ALREADY_RECORDED"
-        assert servicer.streams == 2
-        stream = client.streamed._stream
-        assert stream is not None
-        stream.half_close()
-        await until(lambda: not stream.is_open)
-        servicer.code = grpc.StatusCode.UNIMPLEMENTED
-        for _ in range(2):
-            assert await client.report(pb.LeasedTask()) == "RECORDED"
-        assert servicer.streams == 3  # calls from then on
+    with connected(f"127.0.0.1:{port}", **options) as client:
+        yield servicer, client
     await server.stop(None)
+
+
+NOTHING = pb.LeasedTask()
+
+
+async def test_a_stream_that_breaks_is_made_up_for_by_a_call_and_replaced() -> None:
+    async with scripted() as (server, client):
+        await client.proven()
+        assert await client.report(NOTHING) == BY_STREAM
+        server.reports = grpc.StatusCode.UNAVAILABLE
+        assert await client.report(NOTHING) == BY_CALL
+        server.reports = None
+        await client.proven()
+        assert await client.report(NOTHING) == BY_STREAM
+        assert server.streams == 2
+
+
+async def test_a_server_that_knows_no_pings_has_a_stream_all_the_same() -> None:
+    async with scripted() as (server, client):
+        server.knows_pings = False
+        await client.proven()
+        assert await client.report(NOTHING) == BY_STREAM
+
+
+@pytest.mark.parametrize("code", [None, *grpc.StatusCode])
+async def test_where_streams_do_not_pass_calls_are_made_without_a_wait(
+    code: grpc.StatusCode | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``code`` None: it is held back, and nobody is told."""
+    caplog.set_level(logging.INFO, "zart.dispatcher")
+    options = {"patience": 0.0} if code is None else {}
+    async with scripted(**options) as (server, client):
+        server.opens, server.is_silent = code, code is None
+
+        async def is_given_up() -> bool:
+            assert await client.report(NOTHING) == BY_CALL
+            return "go by calls for a while" in caplog.text
+
+        await eventually(is_given_up)
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            assert server.streams == 1
+        elif code is not None:  # it is tried again now and then
+            server.opens = None
+            await client.proven()
+            assert await client.report(NOTHING) == BY_STREAM
+        assert caplog.text.count("go by calls for a while") == 1
 
 
 async def test_a_dispatcher_works_over_a_stream(rig: Rig, zart_server: ServerUnderTest) -> None:

@@ -145,7 +145,7 @@ def dispatch(
         typer.Option(
             "--stream/--no-stream",
             envvar="ZART_STREAM",
-            help="Lease and report over one stream, if the server has it.",
+            help="Lease and report over one stream, where it passes; else by calls.",
         ),
     ] = False,
 ) -> None:

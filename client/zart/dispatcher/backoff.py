@@ -10,9 +10,10 @@ _LONGEST = 5.0
 
 
 class Backoff:
-    """A delay that doubles from a tenth of a second to five seconds, with jitter."""
+    """A delay that doubles from a tenth of a second to ``longest`` seconds, with jitter."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = _LONGEST) -> None:
+        self._longest = longest
         self._delay = _FIRST
 
     async def wait(self) -> None:
@@ -22,7 +23,7 @@ class Backoff:
     def delay(self) -> float:
         """Return the seconds to wait, each time more than before."""
         delay = self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
-        self._delay = min(self._delay * 2, _LONGEST)
+        self._delay = min(self._delay * 2, self._longest)
         return delay
 
     def reset(self) -> None:

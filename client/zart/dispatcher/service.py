@@ -61,7 +61,7 @@ class Dispatcher:
     threads. ``lease``: the seconds that a lease lasts unless it is extended. ``grace``: the seconds
     that running handlers have to end when the dispatcher stops; then their attempts are lost: they
     may have had their effect, count, and are repeated, unless the step runs ``once``.
-    ``stream``: lease and report over one stream, if the server has it and no ``channel`` is given.
+    ``stream``: lease and report over one stream, where it passes and no ``channel`` is given.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
     ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
     the server answers again, with False when it does not and when the dispatcher stops.

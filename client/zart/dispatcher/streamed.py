@@ -1,135 +1,42 @@
-"""Leases and reports over one stream, in place of a call for each; what arrives is taken in hand.
+"""Leases and reports over a stream while there is one that passes, by calls as long as not.
 
-A thread reads the stream, so that tasks which arrive are known to the lease keeper whatever the
-event loop is busy with, as ``arrivals`` has it.
+A stream is opened beside the calls, and nothing rests on it before the server has answered a ping:
+a server from before it, and a proxy that ends streams or holds them back, cost nobody a wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from zart.dispatcher.arrivals import Arrivals, Reported
-from zart.dispatcher.in_hand import InHand, in_hand_of
-from zart.errors import Unreachable, from_status
+from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.stream import Asked, Stream, StreamEnded
+from zart.errors import Unavailable, Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 _log = logging.getLogger(__name__)
-_WITHOUT = 60.0  # seconds of calls after a server that has no stream
+_PATIENCE = 10.0  # seconds for the answer to a ping, while calls are made
+_LONGEST = 60.0  # seconds until the next stream, after streams that came to nothing
+_LASTING = 60.0  # seconds after which a stream did not come to nothing
 _LAST_ANSWERS = 1.0  # seconds for the answer to a lease that nobody waits for any more
 
 
-@dataclass(eq=False, slots=True)
-class _Asked:
-    """A request on its way: ``settle`` takes its answer, in the loop."""
-
-    age: float
-    settle: Callable[[Any, list[InHand], BaseException | None], None]
-    at: float = field(default_factory=time.monotonic)
-
-
-class _Stream:
-    """One open stream. Its methods may be called from any thread."""
-
-    def __init__(self, stub: Any, unseen: set[InHand], loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401 - gRPC's
-        self._unseen = unseen
-        self._loop = loop
-        self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, _Asked] = {}
-        self._lock = threading.Lock()
-        self._takes_more = True
-        self.is_open = True
-        self._call: Any = stub.DispatchTasks(self._requests())
-        threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
-
-    def ask(self, request: pb.DispatchTasksRequest, asked: _Asked) -> bool:
-        """Send a request; False if the stream takes no more."""
-        with self._lock:
-            if not self._takes_more:
-                return False
-            request.number = next(self._numbers)
-            self._asked[request.number] = asked
-            self._to_send.put(request)
-            return True
-
-    def half_close(self) -> None:
-        """Send nothing more; what was asked is still answered, and leases end."""
-        with self._lock:
-            if self._takes_more:
-                self._takes_more = False
-                self._to_send.put(None)
-
-    def cancel(self) -> None:
-        """End it at once: what was asked ends with an error."""
-        self._call.cancel()
-
-    def _requests(self) -> Iterator[pb.DispatchTasksRequest]:
-        while (request := self._to_send.get()) is not None:
-            yield request
-
-    def _read(self) -> None:
-        """Take answers until the stream has ended; runs in a thread of its own."""
-        error: BaseException = Unreachable("the stream has ended")
-        try:
-            for message in self._call:
-                self._take(message)
-        except grpc.RpcError as ended:
-            error = ended
-        except Exception as broken:  # noqa: BLE001 - passed on to who asked
-            error = broken
-            self._call.cancel()
-        self.half_close()
-        self.is_open = False
-        with self._lock:
-            left, self._asked = list(self._asked.values()), {}
-        for asked in left:
-            self._settle(asked, None, [], error)
-
-    def _take(self, message: pb.DispatchTasksResponse) -> None:
-        kind = message.WhichOneof("answer")
-        if kind == "ending":
-            self.half_close()
-            return
-        with self._lock:
-            asked = self._asked.pop(message.number, None)
-        if asked is None:
-            _log.warning("the server answered what it was not asked")
-        elif kind in {"leased", "reported"}:
-            response = getattr(message, kind)
-            in_hand = in_hand_of(response.tasks, max(asked.at, time.monotonic() - asked.age))
-            self._unseen.update(in_hand)
-            self._settle(asked, response, in_hand, None)
-        else:
-            self._settle(asked, None, [], from_status(message.error))
-
-    def _settle(
-        self,
-        asked: _Asked,
-        response: Any,  # noqa: ANN401 - a message, or None
-        in_hand: list[InHand],
-        error: BaseException | None,
-    ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(asked.settle, response, in_hand, error)
-
-
 class Streamed:
-    """Leases and reports over a stream; with a server that has none, by ``calls``.
+    """Leases and reports over a stream, else by ``calls``.
 
-    A stream that ends is replaced with the next request. ``too_late`` takes the tasks that arrive
-    after their caller was cancelled; ``age`` is as with ``Arrivals``.
+    What a stream that ends leaves unanswered is asked again by a call: a lease that it did not
+    bring is given back by the server, and an outcome is recorded once. ``too_late`` takes the tasks
+    that arrive after their caller was cancelled; ``age`` is as with ``Arrivals``. ``patience``: the
+    seconds in which a stream is to pass.
     """
 
     def __init__(
@@ -139,48 +46,74 @@ class Streamed:
         age: float,
         too_late: Callable[[list[InHand]], None],
         calls: Arrivals,
+        patience: float = _PATIENCE,
     ) -> None:
         self._stub = DispatchServiceStub(channel)
         self._unseen = unseen
         self._age = age
         self._too_late = too_late
         self._calls = calls
-        self._stream: _Stream | None = None
-        self._calls_until = 0.0
+        self._patience = patience
+        self._stream: Stream | None = None
+        self._backoff = Backoff(_LONGEST)
+        self._open_at = 0.0
+        self._is_told = False
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises RpcError or ZartError."""
-        if self._has_stream():
-            try:
+        stream = self._proven()
+        if stream is not None:
+            with contextlib.suppress(StreamEnded):
                 asked = pb.DispatchTasksRequest(lease=request)
-                return (await self._ask(asked, timeout, self._age))[1]
-            except grpc.RpcError as error:
-                self._raise_unless_unknown(error)
+                return (await self._ask(stream, asked, timeout, self._age))[1]
         return await self._calls.lease(request, timeout)
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError or ZartError, others if the channel is closed."""
-        if self._has_stream():
-            try:
-                return await self._ask(pb.DispatchTasksRequest(report=request), timeout, timeout)
-            except grpc.RpcError as error:
-                self._raise_unless_unknown(error)
+        stream = self._proven()
+        if stream is not None:
+            # A call repeats by itself what was refused for a moment.
+            with contextlib.suppress(StreamEnded, Unavailable):
+                asked = pb.DispatchTasksRequest(report=request)
+                return await self._ask(stream, asked, timeout, timeout)
         return await self._calls.report(request, timeout)
 
-    def _has_stream(self) -> bool:
-        return time.monotonic() >= self._calls_until
+    def _proven(self) -> Stream | None:
+        """Return the stream if it is known to pass; else open one in time, and return None."""
+        stream, now = self._stream, time.monotonic()
+        if stream is not None and stream.takes_more:
+            if stream.is_proven:
+                return stream
+            if now < stream.opened_at + self._patience:
+                return None
+            stream.fail(grpc.StatusCode.DEADLINE_EXCEEDED)
+        if stream is not None:
+            self._stream = None
+            self._note_end(stream, now)
+        if now >= self._open_at:
+            self._stream = Stream(self._stub, self._unseen, asyncio.get_running_loop())
+        return None
 
-    def _raise_unless_unknown(self, error: Any) -> None:  # noqa: ANN401 - gRPC's
-        """Go on by calls if the server does not know the stream, else raise."""
-        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-            raise error
-        self._calls_until = time.monotonic() + _WITHOUT
+    def _note_end(self, stream: Stream, now: float) -> None:
+        """Have the next stream wait the longer the less came of the last ones."""
+        if stream.failure is None or (stream.is_proven and now >= stream.opened_at + _LASTING):
+            self._backoff.reset()
+            self._is_told = False
+        if stream.failure is None:
+            return
+        if not self._is_told:
+            self._is_told = True
+            why = stream.failure.name
+            _log.info("leases and reports go by calls for a while: the stream ended, %s", why)
+        is_unknown = stream.failure is grpc.StatusCode.UNIMPLEMENTED
+        self._open_at = now + (_LONGEST if is_unknown else self._backoff.delay())
 
     async def _ask(
-        self, request: pb.DispatchTasksRequest, timeout: float, age: float
+        self, stream: Stream, request: pb.DispatchTasksRequest, timeout: float, age: float
     ) -> tuple[Any, list[InHand]]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[Any, list[InHand]]] = loop.create_future()
+        """Ask over a stream. Raises StreamEnded, Unreachable, or the error of the answer."""
+        answer: asyncio.Future[tuple[Any, list[InHand]]]
+        answer = asyncio.get_running_loop().create_future()
         settled = asyncio.Event()
 
         def settle(response: Any, in_hand: list[InHand], error: BaseException | None) -> None:  # noqa: ANN401
@@ -195,35 +128,26 @@ class Streamed:
             else:
                 answer.set_exception(error)
 
-        stream = self._send(loop, request, _Asked(age, settle))
+        stream.ask(request, Asked(age, settle))
         try:
             async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
-            stream.cancel()
+            stream.fail(grpc.StatusCode.DEADLINE_EXCEEDED)
             raise Unreachable(f"no answer in {timeout:g} s") from None
         except asyncio.CancelledError:
+            self._open_at = float("inf")  # the dispatcher stops: what is left goes by calls
             await self._called_off(stream, settled)
             if not answer.cancelled() and answer.exception() is None:
                 self._too_late(answer.result()[1])
             raise
 
-    def _send(
-        self, loop: asyncio.AbstractEventLoop, request: pb.DispatchTasksRequest, asked: _Asked
-    ) -> _Stream:
-        while True:
-            if self._stream is None:
-                self._stream = _Stream(self._stub, self._unseen, loop)
-            if self._stream.ask(request, asked):
-                return self._stream
-            self._stream = None
-
-    async def _called_off(self, stream: _Stream, settled: asyncio.Event) -> None:
+    async def _called_off(self, stream: Stream, settled: asyncio.Event) -> None:
         """Have what was asked end: a lease does once its stream is half-closed."""
         stream.half_close()
         try:
             async with asyncio.timeout(_LAST_ANSWERS):
                 await settled.wait()
         except TimeoutError:
-            stream.cancel()
+            stream.fail(grpc.StatusCode.CANCELLED)
             await settled.wait()

@@ -852,6 +852,7 @@ class DispatchTasksRequest(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     EXTEND_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Names the request; its answer has the same number. The caller's choice."""
     @_builtins.property
@@ -866,6 +867,10 @@ class DispatchTasksRequest(_message.Message):
     def extend(self) -> Global___ExtendLeasesRequest:
         """To extend leases."""
 
+    @_builtins.property
+    def ping(self) -> Global___StreamPing:
+        """To learn whether what is between passes messages both ways before anything rests on it."""
+
     def __init__(
         self,
         *,
@@ -873,16 +878,36 @@ class DispatchTasksRequest(_message.Message):
         lease: Global___LeaseTasksRequest | None = ...,
         report: Global___ReportTasksRequest | None = ...,
         extend: Global___ExtendLeasesRequest | None = ...,
+        ping: Global___StreamPing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "report", b"report", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "ping", b"ping", "report", b"report", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "number", b"number", "report", b"report", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extend", b"extend", "lease", b"lease", "number", b"number", "ping", b"ping", "report", b"report", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["lease", "report", "extend"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["lease", "report", "extend", "ping"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
 Global___DispatchTasksRequest: _TypeAlias = DispatchTasksRequest  # noqa: Y015
+
+@_typing.final
+class StreamPing(_message.Message):
+    """Asks for nothing; answered at once. A server from before it answers with an error, which tells the
+    same.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPing: _TypeAlias = StreamPing  # noqa: Y015
 
 @_typing.final
 class DispatchTasksResponse(_message.Message):
@@ -896,6 +921,7 @@ class DispatchTasksResponse(_message.Message):
     EXTENDED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     ENDING_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The number of the request."""
     @_builtins.property
@@ -918,6 +944,10 @@ class DispatchTasksResponse(_message.Message):
     def ending(self) -> Global___StreamEnding:
         """The stream ends, since its server stops or the stream is old. Without number."""
 
+    @_builtins.property
+    def pong(self) -> Global___StreamPong:
+        """To a ping."""
+
     def __init__(
         self,
         *,
@@ -927,16 +957,34 @@ class DispatchTasksResponse(_message.Message):
         extended: Global___ExtendLeasesResponse | None = ...,
         error: _status_pb2.Status | None = ...,
         ending: Global___StreamEnding | None = ...,
+        pong: Global___StreamPong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "reported", b"reported"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "pong", b"pong", "reported", b"reported"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "number", b"number", "reported", b"reported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ending", b"ending", "error", b"error", "extended", b"extended", "leased", b"leased", "number", b"number", "pong", b"pong", "reported", b"reported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["leased", "reported", "extended", "error", "ending"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["leased", "reported", "extended", "error", "ending", "pong"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
 Global___DispatchTasksResponse: _TypeAlias = DispatchTasksResponse  # noqa: Y015
+
+@_typing.final
+class StreamPong(_message.Message):
+    """Tells that a ping has arrived."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPong: _TypeAlias = StreamPong  # noqa: Y015
 
 @_typing.final
 class StreamEnding(_message.Message):

@@ -80,8 +80,11 @@ class DispatchStreams:
         """Answer a request as its call would be. Raises Unauthenticated."""
         kind = request.WhichOneof("request")
         response = pb.DispatchTasksResponse(number=request.number)
+        if kind == "ping":
+            response.pong.SetInParent()
+            return StreamedAnswer(response)
         if kind is None:
-            wrong = InvalidField("request", "is none of lease, report and extend")
+            wrong = InvalidField("request", "is none of lease, report, extend and ping")
             response.error.CopyFrom(status_of(wrong))
             return StreamedAnswer(response)
         method = _METHODS[kind]

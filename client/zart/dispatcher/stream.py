@@ -1,0 +1,149 @@
+"""One open stream: sends requests from any thread, and takes what arrives in hand.
+
+A thread reads it, so that tasks which arrive are known to the lease keeper whatever the event loop
+is busy with, as ``arrivals`` has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.errors import from_status
+from zart.tracebacks import locations_of
+from zart.v1 import dispatch_service_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+
+class StreamEnded(Exception):
+    """The stream has ended without an answer: nothing is known of the request."""
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """A request on its way: ``settle`` takes its answer, in the loop.
+
+    ``age``: an answer is on its way for so many seconds at most.
+    """
+
+    age: float
+    settle: Callable[[Any, list[InHand], BaseException | None], None]
+    at: float = field(default_factory=time.monotonic)
+
+
+class Stream:
+    """One open stream. Its methods may be called from any thread.
+
+    ``is_proven``: the server has answered on it, so that whatever is between passes it both ways.
+    ``failure``: why it ended other than in order; None: it is open, or the server, or we, ended it
+    in order.
+    """
+
+    def __init__(self, stub: Any, unseen: set[InHand], loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401 - gRPC's
+        self._unseen = unseen
+        self._loop = loop
+        self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
+        self._ping = next(self._numbers)
+        self._asked: dict[int, Asked] = {}
+        self._lock = threading.Lock()
+        self.opened_at = time.monotonic()
+        self.takes_more = True
+        self.is_open = True
+        self.is_proven = False
+        self.failure: grpc.StatusCode | None = None
+        self._to_send.put(pb.DispatchTasksRequest(number=self._ping, ping=pb.StreamPing()))
+        self._call: Any = stub.DispatchTasks(self._requests())
+        threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
+
+    def ask(self, request: pb.DispatchTasksRequest, asked: Asked) -> None:
+        """Send a request. Raises StreamEnded if the stream takes no more."""
+        with self._lock:
+            if not self.takes_more:
+                raise StreamEnded
+            request.number = next(self._numbers)
+            self._asked[request.number] = asked
+            self._to_send.put(request)
+
+    def half_close(self) -> None:
+        """Send nothing more; what was asked is still answered, and leases end."""
+        with self._lock:
+            if self.takes_more:
+                self.takes_more = False
+                self._to_send.put(None)
+
+    def fail(self, code: grpc.StatusCode) -> None:
+        """End it at once: what was asked ends with StreamEnded."""
+        self._note_failure(code)
+        self._call.cancel()
+
+    def _note_failure(self, code: grpc.StatusCode) -> None:
+        if self.failure is None and self.takes_more:
+            self.failure = code
+        self.half_close()
+
+    def _requests(self) -> Iterator[pb.DispatchTasksRequest]:
+        while (request := self._to_send.get()) is not None:
+            yield request
+
+    def _read(self) -> None:
+        """Take answers until the stream has ended; runs in a thread of its own."""
+        code = grpc.StatusCode.OK
+        try:
+            for message in self._call:
+                self._take(message)
+        except grpc.RpcError as ended:
+            code = ended.code()
+        except Exception as error:  # noqa: BLE001 - told; the calls go on
+            _log.error("an answer could not be taken: %s", locations_of(error))
+            code = grpc.StatusCode.INTERNAL
+            self._call.cancel()
+        self._note_failure(code)
+        with self._lock:
+            left, self._asked = list(self._asked.values()), {}
+        for asked in left:
+            self._settle(asked, None, [], StreamEnded())
+        self.is_open = False
+
+    def _take(self, message: pb.DispatchTasksResponse) -> None:
+        kind = message.WhichOneof("answer")
+        if kind == "ending":
+            self.is_proven = True
+            self.half_close()
+            return
+        if kind in {"pong", "error"} and message.number == self._ping:
+            self.is_proven = True
+            return
+        with self._lock:
+            asked = self._asked.pop(message.number, None)
+        if asked is None:
+            _log.warning("the server answered what it was not asked")
+        elif kind in {"leased", "reported"}:
+            response = getattr(message, kind)
+            in_hand = in_hand_of(response.tasks, max(asked.at, time.monotonic() - asked.age))
+            self._unseen.update(in_hand)
+            self._settle(asked, response, in_hand, None)
+        else:
+            self._settle(asked, None, [], from_status(message.error))
+
+    def _settle(
+        self,
+        asked: Asked,
+        response: Any,  # noqa: ANN401 - a message, or None
+        in_hand: list[InHand],
+        error: BaseException | None,
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(asked.settle, response, in_hand, error)
