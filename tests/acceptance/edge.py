@@ -46,6 +46,11 @@ class Edge:
         """Where callers come to."""
         return f"localhost:{self.port}"
 
+    @property
+    def reached(self) -> dict[str, Any]:
+        """How a dispatcher comes to it."""
+        return {"address": self.address, "credentials": Credentials(ca=self.authority.ca)}
+
     def channel(self, token: str = "") -> grpc.aio.Channel:
         """Open a channel as zart's own client does, with its repeats."""
         return aio_channel(self.address, Credentials(token=token, ca=self.authority.ca))

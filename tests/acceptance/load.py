@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import grpc
@@ -41,9 +42,13 @@ async def two(ctx: zart.StepContext) -> int:
 
 @dataclass
 class Load:
-    """What was done so far, and what of it failed."""
+    """What was done so far, and what of it failed.
+
+    ``dispatcher``: how the dispatcher reaches the servers, which it does by its stream.
+    """
 
     channels: Callable[[], grpc.aio.Channel]
+    dispatcher: dict[str, Any]
     done: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)  # how many each execution must have
@@ -54,23 +59,22 @@ class Load:
     async def busy(self, callers: int = 4) -> AsyncIterator[None]:
         """Keep callers and a dispatcher busy until the context is left; let work be finished."""
         end = asyncio.Event()
-        async with self.channels() as dispatching:
-            dispatcher = Dispatcher([task], channel=dispatching, lease=2)
-            working = asyncio.create_task(dispatcher.run(end))
-            async with zart.Client(self.channels(), triggered_by="load") as client:
-                # What other calls rest on, such as the definition, is there.
-                await client.register_task(task.name, task.specs)
-                calling = [
-                    *(asyncio.create_task(self._call(client)) for _ in range(callers)),
-                    asyncio.create_task(self._hold_back(client)),
-                ]
-                try:
-                    yield
-                finally:
-                    self._stop.set()
-                    await asyncio.gather(*calling)
-                    end.set()
-                    await working
+        dispatcher = Dispatcher([task], lease=2, stream=True, **self.dispatcher)
+        working = asyncio.create_task(dispatcher.run(end))
+        async with zart.Client(self.channels(), triggered_by="load") as client:
+            # What other calls rest on, such as the definition, is there.
+            await client.register_task(task.name, task.specs)
+            calling = [
+                *(asyncio.create_task(self._call(client)) for _ in range(callers)),
+                asyncio.create_task(self._hold_back(client)),
+            ]
+            try:
+                yield
+            finally:
+                self._stop.set()
+                await asyncio.gather(*calling)
+                end.set()
+                await working
 
     @contextlib.asynccontextmanager
     async def impatient(self, channel: grpc.aio.Channel) -> AsyncIterator[None]:

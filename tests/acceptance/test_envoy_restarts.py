@@ -35,7 +35,7 @@ async def test_a_rolling_restart_behind_envoy_loses_no_call(
         serve_processes(2, zart_database, tmp_path, **BEHIND_ENVOY) as servers,
         edge(tmp_path, [server.address for server in servers]) as envoy,
     ):
-        load = Load(envoy.channel)
+        load = Load(envoy.channel, envoy.reached)
         ports = {server.port for server in servers}
         async with envoy.bare_channel() as bare, load.busy(), load.impatient(bare):
             await load.until(5)
@@ -54,7 +54,7 @@ async def test_a_killed_server_behind_envoy_costs_its_callers_nothing(
         serve_processes(2, zart_database, tmp_path) as servers,
         edge(tmp_path, [server.address for server in servers]) as envoy,
     ):
-        load = Load(envoy.channel)
+        load = Load(envoy.channel, envoy.reached)
         async with load.busy():
             await load.until(5)
             await asyncio.to_thread(servers[0].stop, signal.SIGKILL)
@@ -92,7 +92,7 @@ async def test_a_rolling_restart_without_a_proxy_loses_no_call(
         def channel() -> grpc.aio.Channel:
             return aio_channel(both)
 
-        load = Load(channel)
+        load = Load(channel, {"address": both})
         async with load.busy():
             await load.until(5)
             for server in (*servers, *servers):

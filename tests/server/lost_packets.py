@@ -190,6 +190,39 @@ async def test_who_calls_a_server_is_told_and_finds_it_again(far: Far) -> None:
         assert (await once_back(lambda: client.get_execution("y"))).run.status == "SCHEDULED"
 
 
+async def test_a_dispatcher_by_its_stream_keeps_what_was_done_and_goes_on(
+    far: Far, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, begun, is_lost = zart.Task("v"), asyncio.Event(), asyncio.Event()
+
+    @task.step(once=True)
+    async def pay(_ctx: zart.StepContext) -> str:
+        begun.set()
+        await is_lost.wait()
+        return "receipt"
+
+    stop = asyncio.Event()
+    dispatcher = zart.Dispatcher(
+        [task], address=far.server, keepalive=1.0, lease=600.0, stream=True
+    )
+    running = asyncio.create_task(dispatcher.run(stop))
+    async with zart.connect(far.server) as client:
+        await client.register_task(task.name, task.specs)
+        handle = await client.start(task, execution_id="z")
+        await asyncio.wait_for(begun.wait(), TOLD)
+        far.lose()
+        is_lost.set()
+        await until(lambda: "outcomes wait, a repeat follows" in caplog.text, TOLD)
+        far.find()
+        assert await once_back(lambda: handle.result(timeout=TOLD)) == "receipt"
+        await client.start(task, execution_id="z2")
+        assert await client.handle("z2").result(timeout=TOLD) == "receipt"
+        (attempt,) = (await client.get_step("z", "pay")).attempts
+        assert attempt.status == "COMPLETED"
+    stop.set()
+    await running
+
+
 async def once_back(call: Callable[[], Awaitable[Any]]) -> Any:
     """Repeat a call until it is answered."""
     async with asyncio.timeout(TOLD):
