@@ -193,7 +193,7 @@ async def test_a_trouble_is_told_when_it_begins_and_when_it_ends_not_each_time(
     told = [record.getMessage() for record in caplog.records]
     for what in ("no server takes the tasks", "nothing is leased", "leases are not extended",
                  "outcomes wait"):  # fmt: skip
-        assert [line.startswith(f"{what} no more") for line in told if what in line] == [
+        assert [line.startswith(f"over: {what}") for line in told if what in line] == [
             False,
             True,
         ], what
