@@ -116,15 +116,15 @@ async def test_without_a_trace_nothing_is_stored_and_no_span_is_made(
     assert traced() == {}
     assert call_trace.begin(None, "/zart.v1.ExecutionService/StartExecution") is None
     (in_hand,) = in_hand_of([task], 0.0)
-    assert not AttemptTraces().concern(in_hand)
+    assert not AttemptTraces(None).concern(in_hand)
     assert context.get_current() == {}
 
 
 async def test_a_trace_goes_through_where_nobody_makes_spans(rig: Rig, told: str) -> None:
     await rig.client.start("t", execution_id="x", steps=specs(CHAIN))
     (in_hand,) = in_hand_of(await leased(rig, 1), 0.0)
-    assert AttemptTraces().concern(in_hand)
-    with AttemptTraces().within(in_hand):
+    assert AttemptTraces(None).concern(in_hand)
+    with AttemptTraces(None).within(in_hand):
         assert current_ids() == (TRACE, "00f067aa0ba902b7")
         assert traced({}) == {"metadata": (("traceparent", told),)}
         assert in_hand.span is None

@@ -14,20 +14,26 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
 
+from zart.dispatcher.attempt_ids import AttemptIds
 from zart.dispatcher.in_hand import InHand
 from zart.trace_context import valid
-from zart.tracing import remote, tracer
+from zart.tracing import remote
 from zart.v1 import dispatch_service_pb2 as pb
 
 _NOTHING = contextlib.nullcontext()
-_KEPT = 10_000  # steps whose last attempt is known, for the link of the next
+_KEPT = 10_000  # attempts that are known, for the link of the next
 
 
 class AttemptTraces:
-    """The spans of one dispatcher. Where it traces nothing and no caller does, it makes none."""
+    """The spans of one dispatcher. Where it traces nothing and no caller does, it makes none.
 
-    def __init__(self) -> None:
-        self._tracer = tracer()
+    Each is linked to that of the attempt before: within a caller's trace whoever made that, else,
+    as each attempt begins a trace then, if this dispatcher did.
+    """
+
+    def __init__(self, tracer: Tracer | None) -> None:
+        self._tracer = tracer
+        self._ids = AttemptIds(tracer)
         self._last: OrderedDict[str, SpanContext] = OrderedDict()
 
     def concern(self, in_hand: InHand) -> bool:
@@ -62,22 +68,24 @@ class AttemptTraces:
 
     def _begin(self, tracer: Tracer, in_hand: InHand, around: Context) -> Span:
         task = in_hand.task
-        key = f"{task.run_id}/{task.step_name}"
-        last = self._last.pop(key, None)
-        span = tracer.start_span(
-            f"{task.task_name}/{task.step_name}",
-            around,
-            SpanKind.CONSUMER,
-            {
-                "zart.execution_id": task.execution_id,
-                "zart.run_number": task.run_number,
-                "zart.task_name": task.task_name,
-                "zart.step_name": task.step_name,
-                "zart.attempt": task.attempt,
-            },
-            [] if last is None else [Link(last, {"zart.link": "previous attempt"})],
-        )
-        self._last[key] = span.get_span_context()
+        step = f"{task.run_id}/{task.step_name}/"
+        own = self._last.pop(f"{step}{task.attempt - 1}", None)
+        last = own or self._ids.before(task)
+        with self._ids.of(task):
+            span = tracer.start_span(
+                f"{task.task_name}/{task.step_name}",
+                around,
+                SpanKind.CONSUMER,
+                {
+                    "zart.execution_id": task.execution_id,
+                    "zart.run_number": task.run_number,
+                    "zart.task_name": task.task_name,
+                    "zart.step_name": task.step_name,
+                    "zart.attempt": task.attempt,
+                },
+                [] if last is None else [Link(last, {"zart.link": "previous attempt"})],
+            )
+        self._last[f"{step}{task.attempt}"] = span.get_span_context()
         while len(self._last) > _KEPT:
             self._last.popitem(last=False)
         return span

@@ -19,6 +19,7 @@ from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, from_call
 from zart.tasks import Task
 from zart.tracebacks import locations_of
+from zart.tracing import tracer
 from zart.v1 import dispatch_service_pb2 as pb
 
 if TYPE_CHECKING:  # only the stub file has this name
@@ -51,7 +52,7 @@ class Attempts:
         self._threads = threads
         self._report = report
         self._dropped = dropped
-        self._traces = AttemptTraces()
+        self._traces = AttemptTraces(tracer())
         self._trouble = Trouble(_log, "results that steps need are not given")
 
     async def run(self, in_hand: InHand) -> None:

@@ -1,0 +1,89 @@
+"""The span of an attempt is linked to that of the attempt before, whichever dispatcher made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer
+
+from zart.dispatcher.attempt_ids import AttemptIds, attempt_span_id
+from zart.dispatcher.attempt_trace import AttemptTraces
+from zart.dispatcher.in_hand import in_hand_of
+from zart.v1 import dispatch_service_pb2 as pb
+
+PAGE = Path(__file__).parents[2] / "docs/tracing.md"
+TOLD = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class Dispatcher:
+    """One that traces, as a process of its own does."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self._traces = AttemptTraces(provider.get_tracer("zart"))
+
+    def run(self, attempt: int, *, told: str = TOLD, run_id: str = "x:run:0") -> ReadableSpan:
+        """Run an attempt and return its span."""
+        task = pb.LeasedTask(run_id=run_id, step_name="a", attempt=attempt, traceparent=told)
+        (in_hand,) = in_hand_of([task], 0.0)
+        self._exporter.clear()
+        with self._traces.within(in_hand), self._traces.handling(in_hand):
+            pass
+        handled, span = self._exporter.get_finished_spans()
+        assert handled.parent == span.context
+        return span
+
+
+def links_of(span: ReadableSpan) -> list[tuple[int, int]]:
+    return [(link.context.trace_id, link.context.span_id) for link in span.links]
+
+
+def id_of(span: ReadableSpan) -> tuple[int, int]:
+    return span.context.trace_id, span.context.span_id
+
+
+def test_a_retry_elsewhere_is_linked_to_the_attempt_before() -> None:
+    one, other = Dispatcher(), Dispatcher()
+    first = one.run(1)
+    second = other.run(2)
+    third = one.run(3)
+    assert [links_of(span) for span in (first, second, third)] == [
+        [], [id_of(first)], [id_of(second)],
+    ]  # fmt: skip
+    assert len({id_of(span) for span in (first, second, third)}) == 3
+    assert {span.context.trace_flags for span in (first, second)} == {first.context.trace_flags}
+
+
+def test_without_a_callers_trace_one_dispatcher_knows_its_own() -> None:
+    one, other = Dispatcher(), Dispatcher()
+    first = one.run(1, told="")
+    assert links_of(one.run(2, told="")) == [id_of(first)]
+    assert links_of(other.run(3, told="")) == []
+    assert links_of(one.run(4, told="")) == []  # the one before was another's
+    assert id_of(Dispatcher().run(1, told="")) != id_of(first)
+
+
+def test_an_id_is_of_one_attempt_in_one_trace() -> None:
+    """What docs/tracing.md says, so that a dispatcher in another language makes the same."""
+    example = f"`{attempt_span_id(TOLD, 'x:run:0', 'a', 1):016x}`"
+    assert example in PAGE.read_text()
+    other = TOLD.replace("00f067", "00f068")
+    of_it = {
+        attempt_span_id(told, run, step, attempt)
+        for told in (TOLD, other)
+        for run in ("x:run:0", "x:run:1")
+        for step in ("a", "b")
+        for attempt in (1, 2)
+    }
+    assert len(of_it) == 16
+
+
+def test_who_takes_no_ids_is_linked_to_none_that_there_may_not_be() -> None:
+    task = pb.LeasedTask(run_id="r", step_name="a", attempt=2, traceparent=TOLD)
+    assert AttemptIds(NoOpTracer()).before(task) is None
+    assert AttemptIds(None).before(task) is None
