@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from breaking import ONE, breaker
 from releasing import paused, until_released
 from rig import CHAIN, Rig, eventually
 
@@ -121,6 +122,10 @@ def test_exemptions_and_what_is_let_go_end_it() -> None:
         ("r", "a", 1, 5),
         ("r", "a", 8, None),
     ]
+    born = OnRecord(exempted={"r": [(at(8), False)]}, born_exempt=frozenset("r"))
+    assert held([waiting], [rule("r", 1, None)], born) == [("r", "a", 8, None)]
+    later = OnRecord(exempted={"r": [(at(5), True)]}, born_exempt=frozenset("r"))
+    assert held([waiting], [rule("r", 1, None)], later) == [("r", "a", 1, 5)]
     let_go = OnRecord(let_go={("r", "a", 1): at(7)})
     assert held([waiting], [rule("r", 1, None), rule("s", 2, None)], let_go) == [
         ("r", "a", 1, 7),
@@ -214,3 +219,19 @@ async def test_an_exemption_ends_it_and_nobody_unknown_is_held(rig: Rig) -> None
     await eventually(is_over)
     with pytest.raises(errors.ExecutionNotFound):
         await rig.client.list_rule_holds("nobody")
+
+
+async def test_a_breaker_that_opens_again_holds_nobody_whom_its_rule_exempted(rig: Rig) -> None:
+    breaker_id = await breaker(rig.client)
+    first = (await rig.client.trip_breaker(breaker_id)).breaker.rule_id
+    await rig.client.update_pause_rule(first, exempt=["x"])
+    await rig.client.reset_breaker(breaker_id)
+    again = (await rig.client.trip_breaker(breaker_id)).breaker.rule_id
+    await rig.start("x", ONE)
+    assert await rig.statuses("x") == {"charge": "SCHEDULED"}
+
+    assert (await rig.client.list_rule_holds("x")).holds == ()
+
+    await rig.client.update_pause_rule(again, unexempt=["x"])
+    [hold] = (await rig.client.list_rule_holds("x")).holds
+    assert (hold.rule_id, hold.held_until) == (again, None)

@@ -17,7 +17,11 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
                 SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
                         z.expected_end_at, z.started_by, z.is_waiting)
                 FROM zart.pause_releases z WHERE z.rule_key = looked.rule_key
-                    AND (z.ended_at IS NULL OR z.ended_at >= looked.deleted_at)) AS release FROM looked
+                    AND (z.ended_at IS NULL OR z.ended_at >= looked.deleted_at)) AS release, EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = looked.rule_key AND x.execution_id = $1::text
+                            AND x.token_from <= looked.token_from OFFSET 0) AS is_born_exempt
+FROM looked
 WHERE (execution_id IS NULL OR execution_id = $1::text)
     AND (task_name IS NULL OR task_name = $2::text)
     AND (deleted_at IS NULL OR deleted_at > $3::timestamptz);

@@ -45,13 +45,15 @@ class OnRecord:
     ``retried``: when each step was retried, or completed by hand while it was DEAD. ``exempted``:
     when each rule (by its id) began and ceased to exempt the execution.
     ``let_go``: when a rule let the attempt of a step go, the last time. ``taken_back``: when each
-    rule took back what nobody had leased of that.
+    rule took back what nobody had leased of that. ``born_exempt``: rules that may have exempted it
+    since they stand, as those of a breaker do whose rule before did.
     """
 
     retried: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     exempted: Mapping[str, Sequence[tuple[datetime, bool]]] = field(default_factory=dict)
     let_go: Mapping[tuple[str, str, int], datetime] = field(default_factory=dict)
     taken_back: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    born_exempt: frozenset[str] = frozenset()
 
 
 def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait]:
@@ -94,7 +96,7 @@ def holds_of(
     """Yield which rules held the steps of a run."""
     waits = list(waits_of(run, steps, record))
     for rule in rules:
-        stood = list(_stood(rule, record.exempted.get(rule.rule_id, ())))
+        stood = list(_stood(rule, record))
         for wait in waits:
             if not rule_matches(rule.scope, run.execution_id, task_name, wait.step_name):
                 continue
@@ -116,10 +118,14 @@ def _but_while_let_go(held: Span, rule_id: str, wait: Wait, record: OnRecord) ->
             yield max(since, back), until
 
 
-def _stood(rule: PauseRule, exempted: Sequence[tuple[datetime, bool]]) -> Iterator[Span]:
+def _stood(rule: PauseRule, record: OnRecord) -> Iterator[Span]:
     """Yield when a rule stood and did not exempt the execution."""
+    exempted = sorted(record.exempted.get(rule.rule_id, ()))
     since: datetime | None = rule.created_at
-    for at, is_exempt in sorted(exempted):
+    # Where it began to exempt it later, before anything was leased, that is on record.
+    if rule.rule_id in record.born_exempt and not (exempted and exempted[0][1]):
+        since = None
+    for at, is_exempt in exempted:
         if is_exempt and since is not None:
             yield since, at
             since = None

@@ -26,7 +26,11 @@ _RULES = Statement(
         SELECT * FROM zart.pause_rules WHERE rule_key >= 0
         ORDER BY rule_key DESC LIMIT {_LOOKED_AT}
     )
-    SELECT {rule_columns("looked", 1)} FROM looked
+    SELECT {rule_columns("looked", 1)}, EXISTS (
+        SELECT FROM zart.pause_exemptions x
+        WHERE x.rule_key = looked.rule_key AND x.execution_id = :execution_id::text
+          AND x.token_from <= looked.token_from OFFSET 0) AS is_born_exempt
+    FROM looked
     WHERE (execution_id IS NULL OR execution_id = :execution_id::text)
       AND (task_name IS NULL OR task_name = :task_name::text)
       AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)
@@ -65,17 +69,16 @@ async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHold
     ``connection`` is to see one moment.
     """
     current = await get_execution(connection, execution_id, None)
-    rules = [
-        RuleRow.from_row(row).rule
-        for row in await connection.fetch(
-            _RULES.text,
-            *_RULES.arguments(
-                execution_id=execution_id,
-                task_name=current.execution.task_name,
-                since=current.execution.created_at,
-            ),
-        )
-    ]
+    rows = await connection.fetch(
+        _RULES.text,
+        *_RULES.arguments(
+            execution_id=execution_id,
+            task_name=current.execution.task_name,
+            since=current.execution.created_at,
+        ),
+    )
+    rules = [RuleRow.from_row(row).rule for row in rows]
+    born_exempt = frozenset(row["rule_id"] for row in rows if row["is_born_exempt"])
     newest = current.run.run_number
     oldest = max(0, newest - _RUNS + 1)
     if not rules:
@@ -87,7 +90,7 @@ async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHold
             if isinstance(view, ZartError):
                 raise view
             views.append(view)
-    records = await _records(connection, execution_id, views)
+    records = await _records(connection, execution_id, views, born_exempt)
     found = [
         hold
         for view in views
@@ -104,7 +107,10 @@ async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHold
 
 
 async def _records(
-    connection: Connection, execution_id: str, views: list[ExecutionView]
+    connection: Connection,
+    execution_id: str,
+    views: list[ExecutionView],
+    born_exempt: frozenset[str],
 ) -> dict[int, OnRecord]:
     """Return what is on record of each run, by its number."""
     revived = OperationKind.RETRY_STEP, OperationKind.COMPLETE_STEP
@@ -130,4 +136,4 @@ async def _records(
         for rule_id, at in await connection.fetch(_TAKEN_BACK.text, *values):
             taken_back[rule_id].append(at)
     numbers = [view.run.run_number for view in views]
-    return {n: OnRecord(retried[n], exempted, let_go[n], taken_back) for n in numbers}
+    return {n: OnRecord(retried[n], exempted, let_go[n], taken_back, born_exempt) for n in numbers}
