@@ -92,11 +92,16 @@ WHERE run_key = $1
 -- store/reads/explained_steps.py: rules_for
 -- Return those of the rules, by key, that are active and do not exempt an execution.
 -- Locks: nothing.
-SELECT r.*, p.rate_per_second, p.is_waiting
+SELECT r.*, p.rate_per_second, p.is_waiting, b.status AS breaker_status, b.tries_at
 FROM unnest($1::bigint[]) u(rule_key)
 CROSS JOIN LATERAL (
-    SELECT rule_key, rule_id, created_by, reason, created_at, expires_at FROM zart.pause_rules
+    SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, breaker_id
+    FROM zart.pause_rules
     WHERE pause_rules.rule_key = u.rule_key AND deleted_at IS NULL OFFSET 0) r
+LEFT JOIN LATERAL (
+    SELECT status, opened_at + cooldown * cooldowns AS tries_at FROM zart.breakers
+    WHERE breakers.breaker_id = r.breaker_id AND breakers.rule_key = r.rule_key
+        AND status <> 'closed' OFFSET 0) b ON true
 LEFT JOIN LATERAL (
     SELECT rate_per_second, is_waiting FROM zart.pause_releases
     WHERE pause_releases.rule_key = r.rule_key AND ended_at IS NULL OFFSET 0) p ON true

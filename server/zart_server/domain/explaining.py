@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from zart_server.domain.causes import Cause, CauseKind, ExplainedStep
-from zart_server.domain.known_step import Ahead, Holding, KnownDoubt, KnownRun, KnownStep
+from zart_server.domain.known_step import (
+    Ahead,
+    Holding,
+    KnownBreaker,
+    KnownDoubt,
+    KnownRun,
+    KnownStep,
+)
 from zart_server.domain.model import RunStatus, StepError, StepStatus
 from zart_server.domain.next_step import next_of
-from zart_server.domain.waiting import STALE_AFTER, waiting_for_rule, waiting_for_steps
+from zart_server.domain.waiting import STALE_AFTER, moment, waiting_for_rule, waiting_for_steps
 
 _ERROR_CHARACTERS = 500
 
@@ -103,7 +110,17 @@ def _pause_rule(step: KnownStep, holding: Holding) -> Cause:
     rule = holding.rule
     verb = "withholds it" if step.status is StepStatus.PAUSED else "will withhold it"
     text = f"{waiting_for_rule(rule.rule_id, rule.created_by, rule.reason)} {verb}"
+    if rule.breaker is not None:
+        text += f"; {_state_of(rule.breaker)}"
     return Cause(CauseKind.PAUSE_RULE, text, rule.created_at, rule.expires_at, rule_id=rule.rule_id)
+
+
+def _state_of(breaker: KnownBreaker) -> str:
+    if breaker.is_trying:
+        return f"breaker {breaker.breaker_id} is HALF_OPEN: it lets steps try"
+    if breaker.tries_at is None:
+        return f"breaker {breaker.breaker_id} is OPEN until it is reset"
+    return f"breaker {breaker.breaker_id} is OPEN until {moment(breaker.tries_at)}"
 
 
 def _release(run: KnownRun, step: KnownStep, holding: Holding, *, is_alone: bool) -> Cause:

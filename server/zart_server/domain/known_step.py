@@ -40,10 +40,20 @@ class KnownRun:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownBreaker:
+    """A breaker that is not closed. ``tries_at``: when it has steps try; None: at no time."""
+
+    breaker_id: str
+    is_trying: bool
+    tries_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRule:
     """An active pause rule.
 
-    Of one that is RELEASING: its rate, and whether it waits for dispatchers.
+    Of one that is RELEASING: its rate, and whether it waits for dispatchers. Of a breaker that is
+    not closed: that breaker.
     """
 
     rule_key: int
@@ -54,6 +64,7 @@ class KnownRule:
     expires_at: datetime | None
     rate_per_second: float | None
     is_waiting: bool
+    breaker: KnownBreaker | None = None
 
 
 @dataclass(frozen=True, slots=True)

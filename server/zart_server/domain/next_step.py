@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zart_server.domain.causes import Cause, CauseKind, Next
-from zart_server.domain.known_step import KnownRun, KnownStep
+from zart_server.domain.known_step import KnownBreaker, KnownRun, KnownStep
 from zart_server.domain.waiting import moment
 
 
@@ -108,14 +108,34 @@ def _dependencies(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
 
 def _pause_rule(_run: KnownRun, step: KnownStep, cause: Cause) -> Next:
     rules = len(step.holding) + step.more_rules
+    breaker = next(h.rule.breaker for h in step.holding if h.rule.rule_id == cause.rule_id)
     if rules > 1:
         sentence = f"It goes on once all {rules} pause rules that match it have let it go"
         if step.more_rules:
             sentence += f", {step.more_rules} of which are not listed here"
+    elif breaker is not None:
+        return Next(*_by_breaker(breaker))
     else:
         sentence = "It goes on once its pause rule is resumed"
         sentence += f", or ends by itself at {moment(cause.until)}" if cause.until else ""
+    if breaker is not None:
+        return Next(f"{sentence}.", _by_breaker(breaker)[1])
     return Next(f"{sentence}.", ("zart", "resume", "--rule-id", cause.rule_id))
+
+
+def _by_breaker(breaker: KnownBreaker) -> tuple[str, tuple[str, ...]]:
+    """Say how steps of a breaker go on: to end its rule by hand would let all go at once."""
+    show = _command("breaker", "show", breaker.breaker_id)
+    if breaker.is_trying:
+        return "It goes on by itself once the steps that its breaker lets try are completed.", show
+    if breaker.tries_at is not None:
+        when = moment(breaker.tries_at)
+        return (
+            f"It goes on by itself once steps that its breaker lets try at {when} are completed.",
+            show,
+        )
+    reset = _command("breaker", "reset", breaker.breaker_id)
+    return "It goes on once its breaker is reset: that has no cooldown.", reset
 
 
 def _release(_run: KnownRun, _step: KnownStep, cause: Cause) -> Next:

@@ -8,8 +8,9 @@ from datetime import datetime
 
 import asyncpg
 
+from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound
-from zart_server.domain.known_step import Ahead, KnownDoubt, KnownRule, KnownRun
+from zart_server.domain.known_step import Ahead, KnownBreaker, KnownDoubt, KnownRule, KnownRun
 from zart_server.domain.model import AttemptStatus, RunStatus, StepStatus
 from zart_server.store.connection import Tx
 
@@ -186,11 +187,16 @@ async def blocking_steps(tx: Tx, run_key: int) -> tuple[frozenset[int], frozense
 
 
 _RULES = """
-    SELECT r.*, p.rate_per_second, p.is_waiting
+    SELECT r.*, p.rate_per_second, p.is_waiting, b.status AS breaker_status, b.tries_at
     FROM unnest($1::bigint[]) u(rule_key)
     CROSS JOIN LATERAL (
-        SELECT rule_key, rule_id, created_by, reason, created_at, expires_at FROM zart.pause_rules
+        SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, breaker_id
+        FROM zart.pause_rules
         WHERE pause_rules.rule_key = u.rule_key AND deleted_at IS NULL OFFSET 0) r
+    LEFT JOIN LATERAL (
+        SELECT status, opened_at + cooldown * cooldowns AS tries_at FROM zart.breakers
+        WHERE breakers.breaker_id = r.breaker_id AND breakers.rule_key = r.rule_key
+          AND status <> 'closed' OFFSET 0) b ON true
     LEFT JOIN LATERAL (
         SELECT rate_per_second, is_waiting FROM zart.pause_releases
         WHERE pause_releases.rule_key = r.rule_key AND ended_at IS NULL OFFSET 0) p ON true
@@ -212,9 +218,17 @@ async def rules_for(tx: Tx, rule_keys: Sequence[int], execution_id: str) -> dict
             row["expires_at"],
             row["rate_per_second"],
             bool(row["is_waiting"]),
+            _breaker_of(row),
         )
         for row in await tx.fetch(_RULES, rule_keys, execution_id)
     }
+
+
+def _breaker_of(row: asyncpg.Record) -> KnownBreaker | None:
+    if row["breaker_status"] is None:
+        return None
+    is_trying = row["breaker_status"] == BreakerStatus.HALF_OPEN
+    return KnownBreaker(row["breaker_id"], is_trying, row["tries_at"])
 
 
 # The key is compared as a whole, which no other index has: that of lanes has its order, too.
