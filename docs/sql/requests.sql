@@ -3,7 +3,7 @@
 -- Locks: nothing.
 SELECT r.*
 FROM unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)
-CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc AND request_id = u.request_id OFFSET 0) r;
+CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete, created_at FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc AND request_id = u.request_id OFFSET 0) r;
 
 -- store/requests.py: insert_requests
 -- Insert requests with their responses; False where one of them is there already.

@@ -9,6 +9,7 @@ from rig import CHAIN, Rig
 
 import zart
 from zart import errors
+from zart_server.store.retention.removing import OPEN_DOOR
 
 
 async def test_a_repeat_gives_the_first_response_whatever_happened_since(rig: Rig) -> None:
@@ -20,6 +21,25 @@ async def test_a_repeat_gives_the_first_response_whatever_happened_since(rig: Ri
     assert (first.replayed, again.replayed) == (False, True)
     assert (again.new_run_number, again.run) == (1, first.run)
     assert len(await rig.client.list_runs("x")) == 3
+
+
+async def test_a_repeated_start_tells_when_it_was_created_though_its_execution_is_gone(
+    rig: Rig,
+) -> None:
+    """As when it is removed while the repeat is under way."""
+    steps = [zart.StepSpec("a")]
+    await rig.client.register_task("t", steps)
+    first = await rig.client.start("t", execution_id="x", request_id="r1")
+    assert first.execution is not None
+    assert first.execution.created_at is not None
+    async with rig.db.transaction():
+        await rig.db.execute(OPEN_DOOR)
+        for table in ("queue", "leases", "steps", "runs", "executions"):
+            await rig.db.execute(f"DELETE FROM zart.{table}")
+    again = await rig.client.start("t", execution_id="x", request_id="r1")
+
+    assert again.execution == first.execution
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.executions") == 0  # it did nothing
 
 
 async def test_a_different_request_under_the_same_id_is_refused(rig: Rig) -> None:

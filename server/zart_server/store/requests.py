@@ -6,6 +6,7 @@ They are scoped to the caller's principal; callers who are not authenticated sha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.store.connection import Connection, Tx
@@ -23,13 +24,15 @@ class RequestKey(NamedTuple):
 class Answered(NamedTuple):
     """A request and its response. ``fingerprint`` tells whether a repeat asks for the same.
 
-    ``is_complete`` False: counts are still to be filled in.
+    ``is_complete`` False: something is still to be filled in. ``at``: when it was stored, None: it
+    is not yet.
     """
 
     key: RequestKey
     fingerprint: bytes
     response: bytes
     is_complete: bool = True
+    at: datetime | None = None
 
 
 async def find_requests(
@@ -38,12 +41,12 @@ async def find_requests(
     """Return those of the requests that were answered before."""
     rows = await connection.fetch(
         "SELECT r.* FROM unnest($1::text[], $2::text[], $3::text[]) u(caller, rpc, request_id)"
-        " CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete"
-        " FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc"
+        " CROSS JOIN LATERAL (SELECT caller, rpc, request_id, fingerprint, response, is_complete,"
+        " created_at FROM zart.requests WHERE caller = u.caller AND rpc = u.rpc"
         " AND request_id = u.request_id OFFSET 0) r",
         *_columns(keys),
     )
-    found = [Answered(RequestKey(*row[:3]), row[3], row[4] or b"", row[5]) for row in rows]
+    found = [Answered(RequestKey(*row[:3]), row[3], row[4] or b"", *row[5:]) for row in rows]
     return {answered.key: answered for answered in found}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 from zart.v1 import execution_service_pb2 as pb
@@ -26,8 +27,7 @@ from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.start_fast import start_execution
-from zart_server.store import reads
-from zart_server.store.connection import Autocommit, Connection, Tx
+from zart_server.store.connection import Autocommit, Tx
 
 
 def start_mutation(
@@ -50,8 +50,8 @@ def start_mutation(
             if request is None:
                 return None
             response = _started(execution)
-            response.execution.ClearField("created_at")  # told by ``_fill_in``
-            return Answered(*request, response.SerializeToString())
+            response.execution.ClearField("created_at")  # told by ``_begun_at``
+            return Answered(*request, response.SerializeToString(), is_complete=False)
 
         return await start_execution(connection, wanted, answer, long_polls)
 
@@ -62,7 +62,7 @@ def start_mutation(
         encode=_started,
         target=_id_of,
         fast=fast,
-        complete=_fill_in,
+        replay=_begun_at,
     )
 
 
@@ -79,11 +79,9 @@ def _started(execution: Execution) -> pb.StartExecutionResponse:
     return pb.StartExecutionResponse(execution=encode.execution(execution))
 
 
-async def _fill_in(connection: Connection, response: pb.StartExecutionResponse) -> None:
-    """Fill in what was not known when the answer was stored."""
-    execution_id = response.execution.execution_id
-    found = await reads.find_executions(connection, [execution_id])
-    response.execution.created_at.FromDatetime(found[execution_id].created_at)
+def _begun_at(response: pb.StartExecutionResponse, at: datetime) -> None:
+    """Fill in when the execution was created: by the statement that stored the answer, too."""
+    response.execution.created_at.FromDatetime(at)
 
 
 _Item: TypeAlias = StartExecution | ZartError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -84,7 +85,8 @@ class Mutation(Generic[Asked, Command, Done, Response]):
     about it, and the calls that wait for it stand in one line. ``fast`` is tried first for a call
     that comes alone. ``complete`` fills in, after the commit, what a stored response lacks: each
     statement stands for itself unless it begins a transaction. Without ``is_whole`` the response of
-    ``encode`` lacks that too; else only one that ``fast`` has stored.
+    ``encode`` lacks that too; else only one that ``fast`` has stored. What that one lacks besides,
+    as only the statement knew it, ``replay`` fills in by the time at which it was stored.
     """
 
     response_type: type[Response]
@@ -95,6 +97,7 @@ class Mutation(Generic[Asked, Command, Done, Response]):
     grouping: Grouping = Grouping.TOGETHER
     fast: OperateFast[Command, Done] | None = None
     complete: Callable[[Autocommit, Response], Awaitable[None]] | None = None
+    replay: Callable[[Response, datetime], None] | None = None
     is_whole: bool = True
 
 

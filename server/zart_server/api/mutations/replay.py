@@ -117,4 +117,6 @@ def _replayed(call: Call[Any], stored: Answered | RequestIdReused) -> Answer[Any
         return stored
     response = call.mutation.response_type.FromString(stored.response)
     response.replayed = True
+    if call.mutation.replay is not None and stored.at is not None and not stored.is_complete:
+        call.mutation.replay(response, stored.at)
     return Answer(response, stored.is_complete or call.mutation.complete is None)
