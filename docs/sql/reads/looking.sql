@@ -440,3 +440,65 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
                     AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
     ELSE true END
 FROM candidates c ORDER BY execution_key DESC;
+
+-- store/reads/looking.py: look_at (look of keys by key)
+-- Look at the runs of a range until there are enough, at few ones first.
+-- Locks: nothing.
+-- Parameters: run_keys=$1, statuses=$2, task_name=$3, before_key=$4, before=$5, created_from=$6,
+--   limit=$7, id_prefix=$8, triggered_by=$9, batch_id=$10, steps=$11, died_from=$12,
+--   died_before=$13, error_group_id=$14, step_regex=$15, contains=$16, rule_key=$17.
+WITH candidates AS MATERIALIZED (
+    SELECT r.listed_at, r.execution_key, r.run_key, r.listed_task
+    FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    WHERE r.is_current AND r.status = ANY($2::text[])
+        AND ($3::text = '' OR r.listed_task = $3)
+        AND r.execution_key < $4::bigint AND r.listed_at < $5::timestamptz
+        AND r.listed_at >= $6::timestamptz
+    ORDER BY r.execution_key DESC LIMIT $7::bigint
+), settling AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
+)
+SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE (
+    SELECT starts_with(e.execution_id, $8) FROM zart.executions e
+    WHERE e.execution_key = c.execution_key OFFSET 0) END
+    AND CASE WHEN $9::text = '' THEN true ELSE (
+        SELECT o.triggered_by = $9 FROM zart.runs o
+        WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
+    AND CASE WHEN $10::text = '' THEN true ELSE EXISTS (
+        SELECT FROM zart.batch_items i
+        WHERE i.batch_key = (SELECT b.batch_key FROM zart.batches b WHERE b.batch_id = $10)
+            AND i.execution_key = c.execution_key OFFSET 0) END
+    AND CASE $11::text WHEN 'dead' THEN EXISTS (SELECT FROM
+        (SELECT * FROM zart.dead_steps WHERE run_key = c.run_key OFFSET 0) x
+        LEFT JOIN LATERAL (
+            SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
+        WHERE x.died_at >= $12::timestamptz AND x.died_at < $13::timestamptz
+            AND CASE WHEN $14::text = '' THEN true
+            ELSE g.error_group_id = $14 END
+            AND CASE WHEN $15::text = '' THEN true ELSE g.step_name ~ $15 END
+            AND CASE WHEN $16::text = '' THEN true ELSE (
+                SELECT position($16 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+                FROM zart.steps s
+                WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
+    ) WHEN 'withheld' THEN (EXISTS (SELECT FROM zart.held t
+        WHERE t.run_key = c.run_key
+            AND CASE WHEN t.rule_key <> $17::bigint THEN zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                    t.run_key, t.step_no, t.attempt)
+            ELSE (EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
+                        OFFSET 0)) END AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0)
+            OR (SELECT yes FROM settling) AND EXISTS (SELECT FROM zart.queue t
+                WHERE t.run_key = c.run_key
+                    AND zart.rule_withholds($17::bigint, (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                            t.run_key, t.step_no, t.attempt)
+                    AND CASE WHEN $15::text = '' THEN true ELSE t.step_name ~ $15 END OFFSET 0))
+    ELSE true END
+FROM candidates c ORDER BY execution_key DESC;

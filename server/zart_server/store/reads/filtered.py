@@ -41,7 +41,7 @@ from zart_server.store.reads.listed_runs import (
     find_runs,
     range_of,
 )
-from zart_server.store.reads.looking import MOST_RUNS, OF_BATCH, look_at
+from zart_server.store.reads.looking import MOST_RUNS, OF_BATCH, OF_KEYS_BY_KEY, look_at
 from zart_server.store.statement import Statement
 
 _FEW = 1_000  # runs that are read as a whole
@@ -134,6 +134,10 @@ class _Search:
         self._limit = limit
         self._batch_key = batch_key
         self._after_key = after_key
+        # Whatever way is taken: the next page may take another, and goes on in the same order.
+        self._is_by_key = (
+            bool(batch_key) and not wanted.rule_id and wanted.states <= {StepStatus.DEAD}
+        )
         self._is_by_batch = False
 
     async def find(self) -> FoundRuns:
@@ -143,7 +147,7 @@ class _Search:
             keys = await _keys_of_prefix(self._connection, wanted)
         if self._batch_key and keys is None:
             keys = await _keys_of_batch(self._connection, self._batch_key)
-            self._is_by_batch = keys is None and states <= {StepStatus.DEAD}
+        self._is_by_batch = self._is_by_key and keys is None
         if wanted.rule_id:
             return await self._withheld(keys)
         if not states:
@@ -158,11 +162,16 @@ class _Search:
             )
         return merged(found, self._limit) if len(found) > 1 else found[0]
 
-    async def _by_batch(self, sought: dict[str, object]) -> FoundRuns:
-        """Look at the items of a batch of many, in the order of their executions' keys."""
+    async def _by_key(self, keys: Sequence[int] | None, sought: dict[str, object]) -> FoundRuns:
+        """Look at executions of a batch in the order of their keys: at few runs, or at its items.
+
+        Items have their executions' keys, and no index has them in the order of lists.
+        """
         before = self._wanted.created_before or LATEST
         key = MOST_KEY if self._after_key is None else self._after_key
         self._part = self._part._replace(before=ListPosition(before, key))
+        if keys is not None:
+            return await self._looked(OF_KEYS_BY_KEY, sought | {"run_keys": keys})
         sought |= {"batch_key": self._batch_key, "batch_id": ""}  # it need not be looked up
         return await self._looked(OF_BATCH, sought)
 
@@ -216,13 +225,13 @@ class _Search:
     ) -> FoundRuns:
         """Look at runs, or at those of keys, if there are few."""
         sought = fitting_arguments(self._wanted, steps, rule_key)
-        if keys is None and self._is_by_batch:
-            return await self._by_batch(sought)
+        if keys is not None and not keys:
+            return FoundRuns([])
+        if self._is_by_key:
+            return await self._by_key(keys, sought)
         if keys is None:
             of = "of a task" if self._part.task_name else "of all tasks"
             return await self._looked(f"{which} {of}", sought)
-        if not keys:
-            return FoundRuns([])
         sought["run_keys"] = keys
         return await self._looked("of keys", sought)
 

@@ -70,15 +70,15 @@ async def range_of(
     created_from, created_before = created
     before = ListPosition(created_before or LATEST, 0 if created_before else MOST_KEY)
     if after_key is not None:
-        # The nearest, for that one may be gone by now.
+        # Where that one is gone by now, the nearest after it, which is then part of the range.
         last = await connection.fetchrow(
-            "SELECT created_at, execution_key FROM zart.executions WHERE execution_key <= $1"
+            "SELECT created_at FROM zart.executions WHERE execution_key <= $1"
             " ORDER BY execution_key DESC LIMIT 1",
             after_key,
         )
         if last is None:
             return None
-        before = min(before, ListPosition(*last))
+        before = min(before, ListPosition(last["created_at"], after_key))
     return Range(task_name, statuses or tuple(RunStatus), before, created_from or _EARLIEST)
 
 

@@ -50,7 +50,20 @@ _OF_BATCH = """
         WHERE runs.execution_key = i.execution_key
         ORDER BY run_number DESC LIMIT 1) r ON true
 """
+# Those of few runs, in the same order.
+_OF_KEYS_BY_KEY = """
+    SELECT r.listed_at, r.execution_key, r.run_key, r.listed_task
+    FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
+        SELECT * FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+    WHERE r.is_current AND r.status = ANY(:statuses::text[])
+      AND (:task_name::text = '' OR r.listed_task = :task_name)
+      AND r.execution_key < :before_key::bigint AND r.listed_at < :before::timestamptz
+      AND r.listed_at >= :created_from::timestamptz
+    ORDER BY r.execution_key DESC LIMIT :limit::bigint
+"""
 OF_BATCH = "of a batch"
+OF_KEYS_BY_KEY = "of keys by key"
+_BY_KEY = "execution_key DESC"
 
 
 _LOOK = {
@@ -60,7 +73,8 @@ _LOOK = {
 } | {
     "of keys": _looking(OF_KEYS),
     "of groups": _looking(OF_GROUPS, f"is_wanted AND {FITS}"),
-    OF_BATCH: _looking(_OF_BATCH, f"is_wanted AND {FITS}", "execution_key DESC"),
+    OF_BATCH: _looking(_OF_BATCH, f"is_wanted AND {FITS}", _BY_KEY),
+    OF_KEYS_BY_KEY: _looking(_OF_KEYS_BY_KEY, order=_BY_KEY),
 }
 
 
@@ -87,7 +101,8 @@ async def look_at(
         runs |= {row[2]: Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]}
         if len(rows) < count:
             return FoundRuns(list(runs.values())[:limit])
-        last = part.before.created_at if source == OF_BATCH else rows[-1][0]
+        is_by_key = source in {OF_BATCH, OF_KEYS_BY_KEY}
+        last = part.before.created_at if is_by_key else rows[-1][0]
         until = ListPosition(last, rows[-1][1])
         if len(runs) >= limit:
             break
