@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         20_000, ge=1, description="long polls and watches at once, apart from these"
     )
     stream_age: float = Field(
-        1800.0, gt=0, le=86_400,
+        120.0, gt=0, le=86_400,
         description="seconds until a dispatcher's stream moves to another server",
     )  # fmt: skip
 

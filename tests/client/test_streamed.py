@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from between import Between
 from dispatching import dispatching, start
 from rig import CHAIN, Rig, until_polled
 from streaming import completed, lease_request, waiting
@@ -218,21 +219,29 @@ async def test_where_streams_do_not_pass_calls_are_made_without_a_wait(
         assert caplog.text.count("go by calls for a while") == 1
 
 
-async def test_a_dispatcher_works_over_a_stream(rig: Rig, zart_server: ServerUnderTest) -> None:
+@pytest.mark.parametrize("options", [{}, {"stream": False}], ids=["by default", "off"])
+async def test_a_dispatcher_works_over_a_stream_unless_it_is_told_not_to(
+    rig: Rig, zart_server: ServerUnderTest, options: dict[str, bool]
+) -> None:
     task = zart.Task("t")
 
     @task.step()
     async def first(_ctx: zart.StepContext) -> int:
+        await until(lambda: proxy.passed["Ping"] or options)
         return 1
 
     @task.step(depends_on=[first])
     def second(ctx: zart.StepContext) -> int:
         return ctx.result_of(first) + 1
 
-    async with dispatching(zart_server, task, stream=True):
+    async with (
+        Between(zart_server.address) as proxy,
+        dispatching(zart_server, task, address=proxy.address, **options),
+    ):
         handle = await start(rig, task)
         assert await handle.result(timeout=GIVE_UP) == 2
         ids = [f"x{n}" for n in range(200)]
         await rig.client.batch_start_executions([zart.Start("t", None, i) for i in ids])
         assert await rig.client.handle(ids[-1]).result(timeout=GIVE_UP) == 2
+    assert (proxy.streamed["ReportTasks"] > 0) == (not options)
     assert await rig.db.fetchval("SELECT count(*) FROM zart.leases") == 0

@@ -147,7 +147,7 @@ def dispatch(
             envvar="ZART_STREAM",
             help="Lease and report over one stream, where it passes; else by calls.",
         ),
-    ] = False,
+    ] = True,
 ) -> None:
     """Run the steps of tasks; the current folder is on the import path."""
     from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only

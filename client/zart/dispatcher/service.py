@@ -83,7 +83,7 @@ class Dispatcher:
         grace: float = 10.0,
         dispatcher_id: str | None = None,
         keepalive: float | None = None,
-        stream: bool = False,
+        stream: bool = True,
         on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
         if concurrency < 1:
