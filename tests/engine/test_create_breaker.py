@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from breaking import breaker
@@ -83,5 +84,7 @@ async def test_the_first_one_is_counted_for_by_another_server_too(
             return bool(runtime.dispatch.completions)
 
         await eventually(has_looked)  # and found none: nothing but maintenance begins it again
+        missing = asyncio.run_coroutine_threadsafe(runtime._notifications.stop(), other.loop)
+        await asyncio.wrap_future(missing)
         await breaker(rig.client, min_failure_ratio=0.5)
         await eventually(is_asked_for)

@@ -44,9 +44,7 @@ CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
 -- Return the closed breakers that may count a step of these tasks.
 -- Locks: nothing.
 SELECT breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, CASE WHEN b.min_failure_ratio > 0
-    THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
-    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key
             AND x.token_until IS NULL) AS exempt
 FROM zart.breakers b
@@ -55,9 +53,7 @@ WHERE status = 'closed'
 UNION ALL
 SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
     SELECT breaker_key, generation, token_from, task_name, step_pattern,
-        error_group_id, CASE WHEN b.min_failure_ratio > 0
-        THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
-        ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+        error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
     WHERE status = 'closed' AND task_name = u.name OFFSET 0) c;
 
@@ -65,9 +61,7 @@ SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
 -- Return the closed breakers for which completed attempts are counted.
 -- Locks: nothing.
 SELECT breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, CASE WHEN b.min_failure_ratio > 0
-    THEN b.closed_at + 2 * interval '1 second' END AS counts_from,
-    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
 WHERE status = 'closed' AND min_failure_ratio > 0;
 
@@ -102,13 +96,16 @@ CROSS JOIN LATERAL (
     OFFSET 0) b
 CROSS JOIN LATERAL (
     SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
-        COALESCE(sum(completed) FILTER (WHERE c.second >= CASE WHEN b.min_failure_ratio > 0
-                THEN b.closed_at + 2 * interval '1 second' END), 0) AS completed
+        COALESCE(sum(completed), 0) AS completed
     FROM zart.breaker_counts c
     WHERE c.breaker_key = b.breaker_key
         AND c.generation = b.generation
         AND c.second > statement_timestamp() - b.counted_within - interval '1 second') n
 WHERE n.failed >= b.failure_threshold
+-- closed_at is when its generation began
+    AND CASE WHEN b.min_failure_ratio > 0
+    THEN b.closed_at <= statement_timestamp() - 1.5 * interval '1 second'
+    ELSE true END
     AND n.failed >= b.min_failure_ratio * (n.failed + n.completed);
 
 -- store/breaking/counts.py: read_error

@@ -20,7 +20,7 @@ class Changes:
     # Of lanes, by (task, handler), whose tasks were queued where they had stood before: the lane
     # and the first cursor.
     cursors: dict[tuple[str, str], tuple[int, tuple[datetime, int]]] = field(default_factory=dict)
-    breakers: bool = False  # a breaker was made: told on this server only
+    breakers: bool = False  # a breaker was made
     batches: bool = False  # batches were made or changed: told on this server only
     abandoned: Counter[str] = field(default_factory=Counter)  # attempts broken off, by task
     retention: bool = False  # another time is set to keep executions for: likewise

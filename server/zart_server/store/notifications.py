@@ -106,6 +106,7 @@ class Notifications:
             self._pending.runs |= changes.runs
             self._pending.at_once |= changes.at_once
         self._pending.rules |= changes.rules
+        self._pending.breakers |= changes.breakers
         if changes.due_in is not None:
             due = self._pending.due_in
             self._pending.due_in = changes.due_in if due is None else min(due, changes.due_in)
@@ -163,6 +164,7 @@ class Notifications:
                         (task, handler): (lane, (datetime.fromisoformat(not_before), queue_no))
                         for task, handler, lane, not_before, queue_no in said.get("places", ())
                     },
+                    breakers=said.get("breakers", False),
                 )
             )
 
@@ -202,6 +204,7 @@ class Notifications:
             "ended": [],
             "rules": changes.rules,
             "due_in": changes.due_in,
+            "breakers": changes.breakers,
             "places": [
                 [*names, lane, not_before.isoformat(), queue_no]
                 for names, (lane, (not_before, queue_no)) in changes.cursors.items()

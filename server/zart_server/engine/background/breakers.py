@@ -117,13 +117,19 @@ class Breakers(BackgroundLoop):
                 await let_probes_go(tx, probes, name)
 
     async def _tell_completed(self) -> None:
-        """Store what was completed since the last time, and learn for which breakers to count."""
+        """Learn for which breakers to count, and store what was completed since the last time.
+
+        For one that is new that is all since its generation began.
+        """
+        async with self._db.autocommit() as connection:
+            new = self._completions.ask(await find_counting_ratios(connection))
+            await self._completions.count_recent(connection, new)
         taken = self._completions.take()
+        if not taken:
+            return
         try:
             async with self._db.autocommit() as connection:
-                if taken:
-                    await count_completed(connection, taken)
-                self._completions.ask(await find_counting_ratios(connection))
+                await count_completed(connection, taken)
         except BaseException:
             self._completions.give_back(taken)
             raise
@@ -178,8 +184,6 @@ def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Coun
     group: str | None = None
     for breaker in breakers:
         if one.lease_token <= breaker.token_from:
-            continue
-        if breaker.counts_from is not None and one.second < breaker.counts_from:
             continue
         if breaker.error_group_id is not None:
             if group is None:

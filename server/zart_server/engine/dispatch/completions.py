@@ -9,9 +9,12 @@ from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.dispatch.outcome_batch import Recorded
+from zart_server.engine.dispatch.recent_completions import RecentCompletions
 from zart_server.store.breaking.counts import Counting
 from zart_server.store.connection import Connection
+from zart_server.store.definitions import find_definitions
 from zart_server.store.leases import LeaseKey
+from zart_server.store.run_facts import find_run_facts
 
 _MOST_NAMES = 50_000
 
@@ -34,6 +37,7 @@ class Completions:
     """The completed attempts of one server since they were taken last. False: nobody asks."""
 
     def __init__(self) -> None:
+        self.recent = RecentCompletions()
         self._breakers: dict[int, Counting] = {}
         self._rules = RuleSet()
         self._counts: Counter[tuple[int, int]] = Counter()
@@ -43,15 +47,20 @@ class Completions:
     def __bool__(self) -> bool:
         return bool(self._breakers)
 
-    def ask(self, breakers: Sequence[Counting]) -> None:
-        """Count for these breakers from now on."""
+    def ask(self, breakers: Sequence[Counting]) -> list[Counting]:
+        """Count for these breakers from now on; return those whose generation was not known yet.
+
+        For these, what ``recent`` has at this moment is to be counted besides.
+        """
         asked = {breaker.breaker_key: breaker for breaker in breakers}
+        known = {(breaker.breaker_key, breaker.generation) for breaker in self._breakers.values()}
         if asked != self._breakers:
             self._sum_up()
             self._breakers = asked
             self._rules = RuleSet()
             for breaker in breakers:
                 self._rules.put(breaker.breaker_key, breaker.scope, breaker.exempt)
+        return [one for one in breakers if (one.breaker_key, one.generation) not in known]
 
     def take(self) -> Counter[tuple[int, int]]:
         """Return how many were counted, by breaker key and generation, and begin anew."""
@@ -63,11 +72,31 @@ class Completions:
         """Count again what was taken in vain."""
         self._counts += taken
 
+    async def count_recent(self, connection: Connection, breakers: Sequence[Counting]) -> None:
+        """Count, for breakers that have just begun to ask, what was completed before."""
+        leases = self.recent.leases()
+        if not breakers or not leases:
+            return
+        late = Completions()
+        late.ask(breakers)
+        runs = await find_run_facts(connection, {lease.run_key for lease in leases})
+        graphs = await find_definitions(connection, {run.definition_key for run in runs.values()})
+        for lease in leases:
+            if (run := runs.get(lease.run_key)) is not None:
+                graph = graphs[run.definition_key]
+                step_name = graph.queued[lease.step_no].step_name
+                late.count(run.execution_id, graph.task_name, step_name, lease.token)
+        self.give_back(late.take())
+
     def add(self, connection: Connection, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
         """Count the outcomes that were recorded and completed their step.
 
-        The names are at hand where outcomes have just been recorded.
+        The names are at hand where outcomes have just been recorded. Where nobody asks they are
+        kept in mind for a moment.
         """
+        self.recent.add(outcomes, recorded)
+        if not self._breakers:
+            return
         leases = [
             lease
             for number, status in recorded.statuses.items()

@@ -22,10 +22,11 @@ _LATE = 5
 _LONGEST = 60
 _YOUNG = 0.7  # seconds; servers tell what was completed each half second
 _RARELY = 0.4  # seconds between two looks, of whichever servers
-# Seconds from the beginning of a generation in which nothing counts for a breaker with a ratio. Not
-# each server counts what it completes yet: it learns of a breaker half a second later, of the first
-# one a turn of maintenance later; what fails is found all the same, and would seem to be all.
-_UNHEARD = 2
+# Seconds from the beginning of a generation in which a breaker with a ratio does not open. Not each
+# server has told yet what it completed since: it hears of a breaker at once, or, if it missed that,
+# half a second later, of the first one a turn of maintenance later. What fails is found all the
+# same, and would seem to be all.
+_UNHEARD = 1.5
 
 
 class FailedAttempt(NamedTuple):
@@ -48,10 +49,7 @@ class FailedAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A closed breaker, as it counts: attempts with a greater token, of executions not exempt.
-
-    ``counts_from``: only what ends in this second or later; None: whenever it ends.
-    """
+    """A closed breaker, as it counts: attempts with a greater token, of executions not exempt."""
 
     breaker_key: int
     generation: int
@@ -59,7 +57,6 @@ class Counting:
     scope: PauseScope
     error_group_id: str | None
     exempt: frozenset[str]
-    counts_from: datetime | None = None
 
 
 class Reached(NamedTuple):
@@ -133,12 +130,8 @@ async def find_failed(connection: Connection, since: datetime) -> list[FailedAtt
     return [FailedAttempt(*row) for row in await connection.fetch(_FAILED, since)]
 
 
-# Of a breaker b: closed_at is when its generation began. NULL without a ratio.
-_COUNTS_FROM = f"""CASE WHEN b.min_failure_ratio > 0
-    THEN b.closed_at + {_UNHEARD} * interval '1 second' END"""
-_COUNTING_COLUMNS = f"""breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, {_COUNTS_FROM} AS counts_from,
-    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+_COUNTING_COLUMNS = """breaker_key, generation, token_from, task_name, step_pattern,
+    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
           WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt"""
 _COUNTING = f"""
     SELECT {_COUNTING_COLUMNS} FROM zart.breakers b WHERE status = 'closed' AND task_name IS NULL
@@ -172,7 +165,6 @@ def _counting(rows: Sequence[asyncpg.Record]) -> list[Counting]:
             PauseScope(None, row["task_name"], row["step_pattern"]),
             row["error_group_id"],
             frozenset(row["exempt"]),
-            row["counts_from"],
         )
         for row in rows
     ]
@@ -230,10 +222,14 @@ _REACHED = f"""
         OFFSET 0) b
     CROSS JOIN LATERAL (
         SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
-            COALESCE(sum(completed) FILTER (WHERE c.second >= {_COUNTS_FROM}), 0) AS completed
+            COALESCE(sum(completed), 0) AS completed
         FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key AND c.generation = b.generation AND {IN_WINDOW}) n
     WHERE n.failed >= b.failure_threshold
+      -- closed_at is when its generation began
+      AND CASE WHEN b.min_failure_ratio > 0
+          THEN b.closed_at <= statement_timestamp() - {_UNHEARD} * interval '1 second'
+          ELSE true END
       AND n.failed >= b.min_failure_ratio * (n.failed + n.completed)
 """
 
