@@ -18,6 +18,7 @@ LOCKS = {
         "pyproject.toml",
         "--extra=server",
         "--extra=gateway",
+        "--extra=otel",
         "--constraint=requirements.lock",
     ),
     "requirements-proto.lock": ("tools/requirements-proto.in",),

@@ -110,14 +110,32 @@ def test_the_documented_values_are_ones_that_the_chart_takes() -> None:
     assert named == set(re.findall(r"^kubectl create secret generic (\S+)", DOCUMENT, re.MULTILINE))
 
 
+def test_what_is_set_of_traces_is_a_setting() -> None:
+    """As docs/tracing.md says them; a misspelt one is refused."""
+    for name, is_one in (("OTEL_TRACES_SAMPLER", True), ("OTLE_TRACES_SAMPLER", False)):
+        given = {"server": {"settings": {name: "x"}}}
+        assert jsonschema_rs.is_valid(SCHEMA, given) is is_one
+
+
+def test_each_process_is_told_where_spans_go_and_may_go_there() -> None:
+    for process in ("server", "gateway", "dispatchers"):
+        assert 'include "zart.tracing"' in TEMPLATES[f"{process}.yaml"]
+    ports = TEMPLATES["networkpolicy.yaml"].count(".Values.networkPolicy.tracingPort")
+    assert ports == 2  # of server and gateway; a dispatcher may call anybody
+
+
 SECURE = {
     "database.secret": "zart-database",
     "tls.secret": "zart-tls",
     "auth.tokens.secret": "zart-tokens",
 }
 FULL = {
-    "server": {"settings": {"ZART_POOL_SIZE": 20}, "autoscaling": {"enabled": True}},
+    "server": {
+        "settings": {"ZART_POOL_SIZE": 20, "OTEL_TRACES_SAMPLER": "always_on"},
+        "autoscaling": {"enabled": True},
+    },
     "metrics": {"podMonitor": True},
+    "tracing": {"endpoint": "http://collector.observability:4317"},
     "auth": {"jwks": {"url": "https://id.example.org", "issuer": "i", "audience": "a"}},
     "networkPolicy": {
         "grpcCallers": [{"namespaceSelector": {}}],

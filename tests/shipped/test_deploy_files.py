@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,20 @@ def test_the_image_has_the_versions_that_were_tested() -> None:
 
     assert shipped <= pins("requirements.lock")
     assert {"asyncpg", "grpcio", "starlette", "uvicorn", "prometheus-client"} <= names
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for extra in ("server", "gateway", "otel"):  # what any of the processes can be set to
+        needed = {re.split(r"[\[>]", one)[0] for one in extras[extra]}
+        assert needed <= names, extra
     assert not names & {"pytest", "mypy", "hypothesis", "ruff"}
+
+
+@pytest.mark.parametrize("name", ["server", "gateway", "dispatcher"])
+def test_spans_go_where_one_variable_says(name: str) -> None:
+    told = OURS[name]["environment"]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in told
+    assert not told["OTEL_EXPORTER_OTLP_ENDPOINT"]  # unless it is set, nowhere
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -54,6 +54,13 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{- /* Where spans go, if anywhere. */}}
+{{- define "zart.tracing" -}}
+{{- with .Values.tracing.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+
 {{- /* Settings of what calls the server. */}}
 {{- define "zart.caller" -}}
 - {name: ZART_ADDRESS, value: {{ include "zart.server" . }}:50051}
