@@ -91,3 +91,9 @@ async def test_the_command_prints_a_line_each(
     refused = await asyncio.to_thread(zart_command, monkeypatch, line)
     assert refused.code == 2
     assert "say which" in refused.err
+    line = ["--address", zart_server.address, "export", "y", "nobody", "x-1"]
+    partial = await asyncio.to_thread(zart_command, monkeypatch, line)
+    assert [json.loads(each)["executionId"] for each in partial.out.splitlines()] == ["y", "x-1"]
+    assert (partial.code, partial.err) == (
+        1, "zart: no execution 'nobody' [EXECUTION_NOT_FOUND]\n",
+    )  # fmt: skip

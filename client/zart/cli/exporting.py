@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -32,8 +32,7 @@ def export(
     if [bool(execution_ids), is_filtered, everything].count(True) != 1:
         raise typer.BadParameter("say which: EXECUTION…, a filter, or --everything")
     if execution_ids:
-        for execution_id in execution_ids:
-            session.out.json(session.client.export_execution(execution_id))
+        _export_named(session, execution_ids)
         return
     for execution_id in _found(session, wanted if is_filtered else None):
         try:
@@ -42,6 +41,23 @@ def export(
             session.err.line(f"{execution_id} was removed meanwhile")
             continue
         session.out.json(line)
+
+
+def _export_named(session: Session, execution_ids: Sequence[str]) -> None:
+    """Export those that there are; exit 1, having told which are missing, unless that is all."""
+    is_whole = True
+    for execution_id in execution_ids:
+        try:
+            line = session.client.export_execution(execution_id)
+        except ExecutionNotFound as error:
+            from zart.cli import problems  # noqa: PLC0415 - takes a while, and is seldom needed
+
+            problems.say_refused(session, error.status)
+            is_whole = False
+            continue
+        session.out.json(line)
+    if not is_whole:
+        raise typer.Exit(1)
 
 
 def _found(session: Session, wanted: ExecutionFilter | None) -> Iterator[str]:
