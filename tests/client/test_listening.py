@@ -32,8 +32,8 @@ def test_an_address_is_split() -> None:
 def test_why_nothing_can_listen(taken: str) -> None:
     assert why_not(taken, "server") == "is another server running there?"
     assert why_not(f"{ELSEWHERE}:9464") == f"{ELSEWHERE} is no address of this machine."
-    for name in ("nowhere.invalid", "x" * 70):
-        assert why_not(f"{name}:9464") == f"no address of {name!r} is known."
+    name = "x" * 70  # which nobody has to be asked about
+    assert why_not(f"{name}:9464") == f"no address of {name!r} is known."
 
 
 @pytest.mark.parametrize(
