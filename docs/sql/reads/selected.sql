@@ -24,12 +24,19 @@ WHERE c.created_at <= $2::timestamptz
 -- store/reads/selected.py: select_page (steps)
 -- Return what a filter selects of the next executions, ``limit`` of them at most.
 -- Locks: nothing.
--- Parameters: run_keys=$1, died_from=$2, died_before=$3, error_group_id=$4, step_regex=$5,
---   contains=$6, dead=$7, as_of=$8, running=$9, paused=$10, scheduled=$11, pending=$12,
---   completed=$13, rule_key=$14, asks_started=$15, asks_failed=$16.
-WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes)
+-- Parameters: as_of=$1, run_keys=$2, died_from=$3, died_before=$4, error_group_id=$5,
+--   step_regex=$6, contains=$7, dead=$8, running=$9, paused=$10, asks_paused=$11, scheduled=$12,
+--   asks_scheduled=$13, pending=$14, completed=$15, rule_key=$16, asks_started=$17,
+--   asks_failed=$18.
+WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes),
+ended AS MATERIALIZED (
+    SELECT execution_id, task_name, step_regex FROM (
+        SELECT * FROM zart.pause_rules WHERE rule_key >= 0
+        ORDER BY rule_key DESC LIMIT 5000) p
+    WHERE deleted_at > $1::timestamptz AND created_at <= $1
+)
 SELECT c.execution_key, c.run_key, s.step_no
-FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
+FROM unnest($2::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
     SELECT run_key, execution_key, listed_task, run_number, status, created_at, started_at,
         completed_at
     FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
@@ -38,30 +45,70 @@ CROSS JOIN LATERAL (
     (SELECT * FROM zart.dead_steps WHERE run_key = c.run_key OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
-    WHERE x.died_at >= $2::timestamptz AND x.died_at < $3::timestamptz
-        AND CASE WHEN $4::text = '' THEN true
-        ELSE g.error_group_id = $4 END
-        AND CASE WHEN $5::text = '' THEN true ELSE g.step_name ~ $5 END
-        AND CASE WHEN $6::text = '' THEN true ELSE (
-            SELECT position($6 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
+    WHERE x.died_at >= $3::timestamptz AND x.died_at < $4::timestamptz
+        AND CASE WHEN $5::text = '' THEN true
+        ELSE g.error_group_id = $5 END
+        AND CASE WHEN $6::text = '' THEN true ELSE g.step_name ~ $6 END
+        AND CASE WHEN $7::text = '' THEN true ELSE (
+            SELECT position($7 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
             FROM zart.steps s
             WHERE s.run_key = x.run_key AND s.step_no = x.step_no OFFSET 0) END
-        AND $7::boolean AND x.died_at <= $8
+        AND $8::boolean AND x.died_at <= $1
     UNION ALL
     SELECT o.step_no FROM (
         SELECT t.step_no FROM zart.leases t
-        WHERE t.run_key = c.run_key AND t.started_at <= $8 AND ($9::boolean)
+        WHERE t.run_key = c.run_key AND t.started_at <= $1 AND ($9::boolean)
         UNION ALL
         SELECT t.step_no FROM zart.queue t
         WHERE t.run_key = c.run_key
-            AND t.scheduled_at <= $8
+            AND t.scheduled_at <= $1
             AND (CASE WHEN CASE WHEN (SELECT yes FROM settling) THEN zart.settling_rule((SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                     t.run_key, t.step_no, t.attempt) IS NOT NULL
-                    ELSE false END THEN $10::boolean ELSE $11::boolean END)
+                    ELSE false END THEN CASE WHEN $10::boolean THEN CASE WHEN NOT $11::boolean THEN true
+                    ELSE COALESCE((SELECT p.created_at <= $1 FROM zart.pause_rules p
+                        WHERE p.rule_key = zart.settling_rule((SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                                t.run_key, t.step_no, t.attempt)), false)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.operations o
+                        WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                            AND o.created_at > $1 AND o.made->>'is_exempt' = 'false' OFFSET 0) AND NOT EXISTS (
+                                SELECT FROM (
+                                    SELECT rule_key FROM zart.released_steps x
+                                    WHERE x.run_key = t.run_key
+                                        AND x.step_no = t.step_no
+                                        AND x.attempt = t.attempt
+                                        AND x.token_until IS NOT NULL OFFSET 0) x
+                                CROSS JOIN LATERAL (
+                                    SELECT breaker_id FROM zart.pause_rules p WHERE p.rule_key = x.rule_key OFFSET 0) p
+                                LEFT JOIN LATERAL (
+                                    SELECT COALESCE(ended_at, started_at) AS at FROM zart.pause_releases z
+                                    WHERE z.rule_key = x.rule_key OFFSET 0) z ON true
+                                LEFT JOIN LATERAL (
+                                    SELECT opened_at AS at FROM zart.breakers b
+                                    WHERE b.breaker_id = p.breaker_id AND b.rule_key = x.rule_key OFFSET 0) b ON true
+                                WHERE GREATEST(z.at, b.at) > $1) END ELSE false END WHEN $12::boolean THEN CASE WHEN NOT $13::boolean THEN true
+                    ELSE NOT EXISTS (
+                        SELECT FROM zart.released_steps x
+                        WHERE x.run_key = t.run_key
+                            AND x.step_no = t.step_no
+                            AND x.attempt = t.attempt
+                            AND x.released_at > $1 OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.operations o
+                        WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                            WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                            AND o.created_at > $1 AND o.made->>'is_exempt' = 'true' OFFSET 0) AND NOT EXISTS (
+                                SELECT FROM ended p
+                                WHERE (p.execution_id IS NULL OR p.execution_id = (SELECT e.execution_id FROM zart.executions e
+                                    WHERE e.execution_key = c.execution_key))
+                                    AND (p.task_name IS NULL OR p.task_name = c.listed_task)
+                                    AND (p.step_regex IS NULL OR t.step_name ~ p.step_regex)) END ELSE false END)
         UNION ALL
         SELECT t.step_no FROM zart.held t
-        WHERE t.run_key = c.run_key AND t.scheduled_at <= $8 AND (CASE WHEN CASE WHEN (EXISTS (
+        WHERE t.run_key = c.run_key AND t.scheduled_at <= $1 AND (CASE WHEN CASE WHEN (EXISTS (
             SELECT FROM zart.pause_rules a
             WHERE a.rule_key = t.rule_key AND a.deleted_at IS NULL OFFSET 0)
                 AND NOT EXISTS (
@@ -71,24 +118,62 @@ CROSS JOIN LATERAL (
                     OFFSET 0)) THEN true
                 ELSE zart.pausing_rule((SELECT e.execution_id FROM zart.executions e
                     WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                        t.run_key, t.step_no, t.attempt) IS NOT NULL END THEN $10 ELSE $11 END)
+                        t.run_key, t.step_no, t.attempt) IS NOT NULL END THEN CASE WHEN $10::boolean THEN CASE WHEN NOT $11::boolean THEN true
+                ELSE COALESCE((SELECT p.created_at <= $1 FROM zart.pause_rules p
+                    WHERE p.rule_key = t.rule_key), false)
+                AND NOT EXISTS (
+                    SELECT FROM zart.operations o
+                    WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                        AND o.created_at > $1 AND o.made->>'is_exempt' = 'false' OFFSET 0) AND NOT EXISTS (
+                            SELECT FROM (
+                                SELECT rule_key FROM zart.released_steps x
+                                WHERE x.run_key = t.run_key
+                                    AND x.step_no = t.step_no
+                                    AND x.attempt = t.attempt
+                                    AND x.token_until IS NOT NULL OFFSET 0) x
+                            CROSS JOIN LATERAL (
+                                SELECT breaker_id FROM zart.pause_rules p WHERE p.rule_key = x.rule_key OFFSET 0) p
+                            LEFT JOIN LATERAL (
+                                SELECT COALESCE(ended_at, started_at) AS at FROM zart.pause_releases z
+                                WHERE z.rule_key = x.rule_key OFFSET 0) z ON true
+                            LEFT JOIN LATERAL (
+                                SELECT opened_at AS at FROM zart.breakers b
+                                WHERE b.breaker_id = p.breaker_id AND b.rule_key = x.rule_key OFFSET 0) b ON true
+                            WHERE GREATEST(z.at, b.at) > $1) END ELSE false END WHEN $12::boolean THEN CASE WHEN NOT $13::boolean THEN true
+                ELSE NOT EXISTS (
+                    SELECT FROM zart.released_steps x
+                    WHERE x.run_key = t.run_key
+                        AND x.step_no = t.step_no
+                        AND x.attempt = t.attempt
+                        AND x.released_at > $1 OFFSET 0)
+                AND NOT EXISTS (
+                    SELECT FROM zart.operations o
+                    WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                        AND o.created_at > $1 AND o.made->>'is_exempt' = 'true' OFFSET 0) AND NOT EXISTS (
+                            SELECT FROM ended p
+                            WHERE (p.execution_id IS NULL OR p.execution_id = (SELECT e.execution_id FROM zart.executions e
+                                WHERE e.execution_key = c.execution_key))
+                                AND (p.task_name IS NULL OR p.task_name = c.listed_task)
+                                AND (p.step_regex IS NULL OR t.step_name ~ p.step_regex)) END ELSE false END)
         UNION ALL
         SELECT t.step_no FROM zart.steps t
         WHERE t.run_key = c.run_key
-            AND $12::boolean
+            AND $14::boolean
             AND t.status = 'open'
             AND NOT EXISTS (SELECT FROM zart.queue x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)
             AND NOT EXISTS (SELECT FROM zart.held x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)
             AND NOT EXISTS (SELECT FROM zart.leases x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)
         UNION ALL
         SELECT t.step_no FROM zart.steps t
-        WHERE t.run_key = c.run_key AND $13::boolean AND t.status = 'completed'
-            AND t.completed_at <= $8
+        WHERE t.run_key = c.run_key AND $15::boolean AND t.status = 'completed'
+            AND t.completed_at <= $1
         UNION ALL
         SELECT t.step_no FROM zart.held t
         WHERE t.run_key = c.run_key
-            AND t.scheduled_at <= $8
-            AND ($14::bigint > 0 AND CASE WHEN t.rule_key <> $14::bigint THEN zart.rule_withholds($14::bigint, (SELECT e.execution_id FROM zart.executions e
+            AND t.scheduled_at <= $1
+            AND ($16::bigint > 0 AND CASE WHEN CASE WHEN t.rule_key <> $16::bigint THEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                     t.run_key, t.step_no, t.attempt)
                     ELSE (EXISTS (
@@ -98,27 +183,64 @@ CROSS JOIN LATERAL (
                                 SELECT FROM zart.pause_exemptions x
                                 WHERE x.rule_key = t.rule_key AND x.execution_id = (SELECT e.execution_id FROM zart.executions e
                                     WHERE e.execution_key = c.execution_key) AND x.token_until IS NULL
-                                OFFSET 0)) END AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)
+                                OFFSET 0)) END AND CASE WHEN $6::text = '' THEN true ELSE t.step_name ~ $6 END THEN NOT EXISTS (
+                                    SELECT FROM zart.operations o
+                                    WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                                        WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                                        AND o.created_at > $1 AND o.made->>'is_exempt' = 'false' OFFSET 0) AND NOT EXISTS (
+                                            SELECT FROM (
+                                                SELECT rule_key FROM zart.released_steps x
+                                                WHERE x.run_key = t.run_key
+                                                    AND x.step_no = t.step_no
+                                                    AND x.attempt = t.attempt
+                                                    AND x.token_until IS NOT NULL OFFSET 0) x
+                                            CROSS JOIN LATERAL (
+                                                SELECT breaker_id FROM zart.pause_rules p WHERE p.rule_key = x.rule_key OFFSET 0) p
+                                            LEFT JOIN LATERAL (
+                                                SELECT COALESCE(ended_at, started_at) AS at FROM zart.pause_releases z
+                                                WHERE z.rule_key = x.rule_key OFFSET 0) z ON true
+                                            LEFT JOIN LATERAL (
+                                                SELECT opened_at AS at FROM zart.breakers b
+                                                WHERE b.breaker_id = p.breaker_id AND b.rule_key = x.rule_key OFFSET 0) b ON true
+                                            WHERE GREATEST(z.at, b.at) > $1) ELSE false END)
         UNION ALL
         SELECT t.step_no FROM zart.queue t
-        WHERE t.run_key = c.run_key
-            AND t.scheduled_at <= $8
-            AND ($14 > 0 AND (SELECT yes FROM settling) AND zart.rule_withholds($14::bigint, (SELECT e.execution_id FROM zart.executions e
-                WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
-                    t.run_key, t.step_no, t.attempt)
-                    AND CASE WHEN $5::text = '' THEN true ELSE t.step_name ~ $5 END)
+        WHERE t.run_key = c.run_key AND t.scheduled_at <= $1 AND ($16 > 0 AND (SELECT yes FROM settling)
+                AND CASE WHEN zart.rule_withholds($16::bigint, (SELECT e.execution_id FROM zart.executions e
+                    WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
+                        t.run_key, t.step_no, t.attempt)
+                AND CASE WHEN $6::text = '' THEN true ELSE t.step_name ~ $6 END THEN NOT EXISTS (
+                    SELECT FROM zart.operations o
+                    WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
+                        WHERE e.execution_key = c.execution_key) AND o.kind = 'update_pause_rule'
+                        AND o.created_at > $1 AND o.made->>'is_exempt' = 'false' OFFSET 0) AND NOT EXISTS (
+                            SELECT FROM (
+                                SELECT rule_key FROM zart.released_steps x
+                                WHERE x.run_key = t.run_key
+                                    AND x.step_no = t.step_no
+                                    AND x.attempt = t.attempt
+                                    AND x.token_until IS NOT NULL OFFSET 0) x
+                            CROSS JOIN LATERAL (
+                                SELECT breaker_id FROM zart.pause_rules p WHERE p.rule_key = x.rule_key OFFSET 0) p
+                            LEFT JOIN LATERAL (
+                                SELECT COALESCE(ended_at, started_at) AS at FROM zart.pause_releases z
+                                WHERE z.rule_key = x.rule_key OFFSET 0) z ON true
+                            LEFT JOIN LATERAL (
+                                SELECT opened_at AS at FROM zart.breakers b
+                                WHERE b.breaker_id = p.breaker_id AND b.rule_key = x.rule_key OFFSET 0) b ON true
+                            WHERE GREATEST(z.at, b.at) > $1) ELSE false END)
     ) o WHERE c.status IN ('scheduled', 'running')
 ) s
-WHERE c.created_at <= $8::timestamptz
-    AND COALESCE(c.completed_at <= $8, true)
-    AND CASE WHEN $15::boolean THEN COALESCE(c.started_at <= $8, true)
+WHERE c.created_at <= $1::timestamptz
+    AND COALESCE(c.completed_at <= $1, true)
+    AND CASE WHEN $17::boolean THEN COALESCE(c.started_at <= $1, true)
     ELSE true END
-    AND CASE WHEN $16::boolean AND c.status = 'running' THEN NOT EXISTS (
+    AND CASE WHEN $18::boolean AND c.status = 'running' THEN NOT EXISTS (
         SELECT FROM unnest(ARRAY['retry_step', 'complete_step', 'fail_step']) k(kind)
         CROSS JOIN LATERAL (
             SELECT FROM zart.operations o
             WHERE o.execution_id = (SELECT e.execution_id FROM zart.executions e
                 WHERE e.execution_key = c.execution_key) AND o.kind = k.kind
-                AND o.run_number = c.run_number AND o.created_at > $8
+                AND o.run_number = c.run_number AND o.created_at > $1
                 AND o.replaced->>'status' = 'failed' LIMIT 1) o)
     ELSE true END ORDER BY u.n, s.step_no;

@@ -21,8 +21,8 @@ EXECUTION_ID = """(SELECT e.execution_id FROM zart.executions e
         WHERE e.execution_key = c.execution_key)"""
 _RULE = f"""zart.{{}}_rule({EXECUTION_ID}, c.listed_task, t.step_name,
         t.run_key, t.step_no, t.attempt)"""
-_PAUSING, _SETTLING = _RULE.format("pausing"), _RULE.format("settling")
-QUEUED_PAUSED = f"""CASE WHEN (SELECT yes FROM settling) THEN {_SETTLING} IS NOT NULL
+_PAUSING, SETTLING = _RULE.format("pausing"), _RULE.format("settling")
+QUEUED_PAUSED = f"""CASE WHEN (SELECT yes FROM settling) THEN {SETTLING} IS NOT NULL
         ELSE false END"""
 HELD_PAUSED = f"""CASE WHEN {holds("t.rule_key", EXECUTION_ID)} THEN true
         ELSE {_PAUSING} IS NOT NULL END"""

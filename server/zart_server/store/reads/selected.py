@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
+from zart_server.store.reads.as_of import ENDED, WAS_SCHEDULED, WAS_WITHHELD, was_paused
 from zart_server.store.reads.filtered import find_filtered, rule_key_of
 from zart_server.store.reads.fitting import (
     DEAD_THAT_FIT,
@@ -17,6 +18,7 @@ from zart_server.store.reads.fitting import (
     NOWHERE,
     QUEUED_BY_RULE,
     QUEUED_PAUSED,
+    SETTLING,
     WORK,
     dead_arguments,
 )
@@ -68,12 +70,16 @@ _AS_OF = f"""c.created_at <= :as_of::timestamptz
 _WHOLE = Statement(f"""
     SELECT c.execution_key, c.run_key, NULL::integer {_RUNS} WHERE {_AS_OF} ORDER BY u.n
 """)
-_QUEUED = f"CASE WHEN {QUEUED_PAUSED} THEN :paused::boolean ELSE :scheduled::boolean END"
-_HELD = f"CASE WHEN {HELD_PAUSED} THEN :paused ELSE :scheduled END"
-_HELD_BY_RULE = f":rule_key::bigint > 0 AND {HELD_BY_RULE}"
-_QUEUED_BY_RULE = f":rule_key > 0 AND (SELECT yes FROM settling) AND {QUEUED_BY_RULE}"
+_PAUSED = f"WHEN {{}} THEN CASE WHEN :paused::boolean THEN {was_paused('{}')} ELSE false END"
+_SCHEDULED = f"WHEN :scheduled::boolean THEN {WAS_SCHEDULED} ELSE false"
+_QUEUED = f"CASE {_PAUSED.format(QUEUED_PAUSED, SETTLING)} {_SCHEDULED} END"
+_HELD = f"CASE {_PAUSED.format(HELD_PAUSED, 't.rule_key')} {_SCHEDULED} END"
+_WITHHELD = f"CASE WHEN {{}} THEN {WAS_WITHHELD} ELSE false END"
+_HELD_BY_RULE = f":rule_key::bigint > 0 AND {_WITHHELD.format(HELD_BY_RULE)}"
+_QUEUED_BY_RULE = f""":rule_key > 0 AND (SELECT yes FROM settling)
+        AND {_WITHHELD.format(QUEUED_BY_RULE)}"""
 _STEPS = Statement(f"""
-    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes)
+    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes), {ENDED}
     SELECT c.execution_key, c.run_key, s.step_no {_RUNS}
     CROSS JOIN LATERAL (
         SELECT x.step_no FROM {DEAD_THAT_FIT} AND :dead::boolean AND x.died_at <= :as_of
@@ -137,6 +143,8 @@ async def select_page(
         statement = _STEPS
         states = () if wanted.rule_id else wanted.states
         values |= dead_arguments(wanted) | {state.value: state in states for state in _STATES}
+        values["asks_paused"] = StepStatus.SCHEDULED not in states
+        values["asks_scheduled"] = StepStatus.PAUSED not in states
         values["rule_key"] = await rule_key_of(connection, wanted.rule_id) if wanted.rule_id else 0
     rows = await connection.fetch(statement.text, *statement.arguments(**values))
     return SelectedPage([Selected(*row) for row in rows], until)
