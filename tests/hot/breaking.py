@@ -91,6 +91,7 @@ async def counting(tx: Explained) -> None:
     now = await tx.sql.fetchval("SELECT date_trunc('second', statement_timestamp())")
     await count_failed(tx.tx, {(key, 1, now): 2 for key in keys})
     await count_completed(tx.tx, {(key, 1): 1 for key in keys})
+    await tx.sql.execute("UPDATE zart.breakers SET closed_at = closed_at - interval '1 hour'")
     assert len(await find_reached(tx.tx, dict.fromkeys(keys, 0))) == 20
     await purge_counts(tx.tx)
 
