@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 from retaining import make_old
-from rig import Rig
+from rig import CHAIN, Rig, specs
 from terminal import Printed, zart_command
 
+import zart
 from zart.cli.retention import kept_for
-from zart.testing.server import ServerUnderTest
+from zart.testing.server import ServerUnderTest, serving
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ async def test_a_task_that_nobody_knows_is_told_of(
         unknown = await command(monkeypatch, zart_server.address, line.format("tt"))
         assert (known.code, known.err, unknown.code) == (0, "", 0)
         assert "there is no task 'tt', nor an execution of it" in unknown.err
+
+
+async def test_it_is_told_where_an_execution_outlives_its_history(
+    zart_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(zart_database, retention="60d", operations_retention="400d") as server:
+        async with zart.connect(server.address) as client:
+            await client.register_task("t", specs(CHAIN))
+        for span, is_told in (("400d", False), ("401d", True), ("forever", True)):
+            done = await command(monkeypatch, server.address, f"retention set t {span}")
+            assert done.code == 0
+            assert ("operations are kept for 400d: who did what" in done.err) is is_told
 
 
 async def test_the_audit_says_how_much_went_and_for_how_long_something_is_kept(

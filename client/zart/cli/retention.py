@@ -110,6 +110,21 @@ def set_(
 
     session.run(calls.set_retention(task, span, **session.mutation.fields), show)
     warn_if_unknown(session, task)
+    _warn_if_longer_than_operations(session, span)
+
+
+def _warn_if_longer_than_operations(session: Session, span: timedelta | None) -> None:
+    """Say so on standard error where operations go before the executions that they were on."""
+    try:
+        _, kept = session.send(calls.get_retention())
+    except (Refused, Unreachable, TimeoutError):  # as above
+        return
+    operations = kept.keep_operations_for
+    if operations is not None and (span is None or span > operations):
+        session.err.line(
+            f"operations are kept for {kept_for(operations)}: who did what to an execution is"
+            " forgotten before the execution is removed"
+        )
 
 
 @retention.command(epilog=example("retention unset mail"))
