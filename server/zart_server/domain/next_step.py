@@ -108,7 +108,8 @@ def _dependencies(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
 
 def _pause_rule(_run: KnownRun, step: KnownStep, cause: Cause) -> Next:
     rules = len(step.holding) + step.more_rules
-    breaker = next(h.rule.breaker for h in step.holding if h.rule.rule_id == cause.rule_id)
+    by = [held.rule.breaker for held in step.holding if held.rule.rule_id == cause.rule_id]
+    breaker = by[0] if by else None
     if rules > 1:
         sentence = f"It goes on once all {rules} pause rules that match it have let it go"
         if step.more_rules:
