@@ -88,7 +88,6 @@ async def finding_who_counts(tx: Explained) -> None:
 @scenario(40, whole="breaker_counts")
 async def counting(tx: Explained) -> None:
     keys = await breakers(tx, 20)
-    await tx.sql.execute("UPDATE zart.breakers SET closed_at = closed_at - interval '1 minute'")
     now = await tx.sql.fetchval("SELECT date_trunc('second', statement_timestamp())")
     await count_failed(tx.tx, {(key, 1, now): 2 for key in keys})
     await count_completed(tx.tx, {(key, 1): 1 for key in keys})
