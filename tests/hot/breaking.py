@@ -38,6 +38,7 @@ from zart_server.store.breaking.rows import (
     record,
     update_settings,
 )
+from zart_server.store.breaking.run_names import read_run_names
 from zart_server.store.breaking.states import (
     close_before_its_rule,
     find_due,
@@ -73,6 +74,12 @@ async def finding_what_ended_badly(tx: Explained) -> None:
     assert len(failed) == _YOUNG
     await read_error(tx.tx, failed[0])
     assert all(plan.looked_at("attempts") <= _YOUNG for plan in tx.plans)
+
+
+@scenario(_YOUNG)
+async def reading_how_runs_are_called(tx: Explained) -> None:
+    keys = await tx.sql.fetch(f"SELECT run_key FROM zart.runs ORDER BY 1 LIMIT {_YOUNG}")
+    assert len(await read_run_names(tx.tx, [row[0] for row in keys])) == _YOUNG
 
 
 @scenario(20)

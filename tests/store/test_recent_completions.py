@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
+import asyncpg
+import pytest
 from lanes import queue, wanting
 from rig import eventually
 
@@ -16,12 +19,14 @@ from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.engine.dispatch.recent_completions import RecentCompletions
 from zart_server.engine.dispatch.report_batches import ReportBatches
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.create_breaker import create_breaker
 from zart_server.store.db import Database
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
+from zart_server.store.queue import parse_task_id
 
 SETTINGS = BreakerSettings("t", None, 2, timedelta(minutes=10), 0.5, None, None, 1, None)
 BAD = Failed(StepError("CardError", "declined", ""), retryable=False, retry_after=None)
@@ -29,13 +34,18 @@ BEGAN = "UPDATE zart.breakers SET closed_at = statement_timestamp() - interval '
 
 
 class Server:
-    """The parts of a server that count for breakers."""
+    """The parts of a server that count for breakers.
 
-    def __init__(self, store: Database) -> None:
+    ``looking`` has nothing at hand of what was leased, as if another server had leased it.
+    """
+
+    def __init__(
+        self, store: Database, looking: Database | None = None, kept: float = math.inf
+    ) -> None:
         self._store = store
-        completions = Completions()
+        completions = Completions(RecentCompletions(kept))
         self._reports = ReportBatches(store, WaitingRoom(1), completions, Tally())
-        self.breakers = Breakers(store, completions)
+        self.breakers = Breakers(looking or store, completions)
 
     async def lease(self, count: int) -> list[LeasedTask]:
         async with self._store.transaction(first=SHARE_PAUSE_LOCK) as tx:
@@ -51,6 +61,38 @@ class Server:
             await create_breaker(tx, CreateBreaker(SETTINGS), Caller())
 
 
+@pytest.fixture
+async def looking(store: Database, zart_database: str) -> AsyncIterator[Database]:
+    """The same database, with nothing at hand of it."""
+    opened = await Database.open(zart_database)
+    yield opened
+    await opened.close()
+
+
+async def completed(store: Database) -> int | None:
+    """Return how many completed attempts were counted, None where none were."""
+    async with store.autocommit() as connection:
+        found: int | None = await connection.fetchval(
+            "SELECT sum(completed)::int FROM zart.breaker_counts"
+        )
+        return found
+
+
+async def failures_are_old(store: Database) -> None:
+    """Wait until whatever failed is old enough to be judged."""
+
+    async def are_old() -> bool:
+        async with store.autocommit() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT bool_and(completed_at < statement_timestamp() - interval '1 second')"
+                    " FROM zart.attempts"
+                )
+            )
+
+    await eventually(are_old)
+
+
 async def test_what_was_completed_before_a_breaker_is_heard_of_counts(store: Database) -> None:
     """Not what was leased before it was made; and nothing twice, whatever is asked for later."""
     server = Server(store)
@@ -62,10 +104,7 @@ async def test_what_was_completed_before_a_breaker_is_heard_of_counts(store: Dat
     counted = []
     for _ in range(2):
         await server.breakers.turn()
-        async with store.autocommit() as connection:
-            counted.append(
-                await connection.fetchval("SELECT sum(completed) FROM zart.breaker_counts")
-            )
+        counted.append(await completed(store))
     await server.report(await server.lease(1), Completed("1"))
     await server.create()
     await server.breakers.turn()
@@ -78,6 +117,78 @@ async def test_what_was_completed_before_a_breaker_is_heard_of_counts(store: Dat
     assert [row[0] for row in rows] == [5]
 
 
+async def test_what_was_leased_before_is_not_even_read(store: Database, looking: Database) -> None:
+    """Where it is not there to be read, nothing fails."""
+    server = Server(store, looking)
+    await queue(store, 1, 2)
+    before = await server.lease(2)
+    await server.report(before, Completed("1"))
+    await server.create()
+    async with store.transaction() as tx:
+        await tx.execute("UPDATE zart.breaker_looks SET looked_at = 'infinity'")  # as others look
+        await tx.execute("ALTER TABLE zart.runs RENAME TO gone")
+
+    await server.breakers.turn()
+
+    assert await completed(store) is None
+
+
+async def test_what_is_older_than_a_server_needs_to_hear_of_a_breaker_is_not_counted(
+    store: Database,
+) -> None:
+    server = Server(store, kept=0.0)
+    await queue(store, 1, 2)
+    await server.create()
+    await server.report(await server.lease(2), Completed("1"))
+    await server.breakers.turn()
+
+    assert await completed(store) is None
+
+
+async def test_of_many_all_count_and_what_is_at_hand_stays_as_it_is(
+    store: Database, looking: Database
+) -> None:
+    """They are looked up in pieces, and what others have at hand does not fall out for them."""
+    server = Server(store, looking)
+    await queue(store, 1, 1100)
+    await server.create()
+    tasks = [*await server.lease(1000), *await server.lease(100)]
+    await server.report(tasks, Completed("1"))
+    await server.breakers.turn()
+
+    assert await completed(store) == 1100
+    keys = [parsed[0] for task in tasks if (parsed := parse_task_id(task.task_id))]
+    async with looking.autocommit() as connection:
+        assert len(keys) == 1100
+        assert connection.runs.at_hand(keys) == {}
+
+
+async def test_what_could_not_be_counted_is_counted_the_next_time(
+    store: Database, looking: Database
+) -> None:
+    """So the breaker does not open by what failed alone: two of five are too few."""
+    server = Server(store, looking)
+    await queue(store, 1, 8)
+    await server.create()
+    await server.report(await server.lease(3), Completed("1"))
+    await server.report(await server.lease(2), BAD)
+    await failures_are_old(store)
+    async with store.transaction() as tx:
+        await tx.execute(BEGAN.format(60))
+        await tx.execute("ALTER TABLE zart.executions RENAME TO gone")
+    for _ in range(2):
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await server.breakers.turn()
+    async with store.transaction() as tx:
+        await tx.execute("ALTER TABLE zart.gone RENAME TO executions")
+    for _ in range(2):
+        await server.breakers.turn()
+
+    assert await completed(store) == 3
+    async with store.autocommit() as connection:
+        assert await connection.fetchval("SELECT status FROM zart.breakers") == "closed"
+
+
 async def test_one_that_is_made_in_an_outage_opens_once_each_server_has_told(
     store: Database,
 ) -> None:
@@ -86,18 +197,8 @@ async def test_one_that_is_made_in_an_outage_opens_once_each_server_has_told(
     await queue(store, 1, 8)
     await server.create()
 
-    async def is_told() -> bool:
-        """Whether what failed is old enough to be judged."""
-        async with store.autocommit() as connection:
-            return bool(
-                await connection.fetchval(
-                    "SELECT bool_and(completed_at < statement_timestamp() - interval '1 second')"
-                    " FROM zart.attempts"
-                )
-            )
-
     async def status_after(seconds: int) -> str:
-        await eventually(is_told)
+        await failures_are_old(store)
         async with store.transaction() as tx:
             await tx.execute(BEGAN.format(seconds))
             await tx.execute("UPDATE zart.breaker_looks SET looked_at = '-infinity'")

@@ -119,11 +119,19 @@ class Breakers(BackgroundLoop):
     async def _tell_completed(self) -> None:
         """Learn for which breakers to count, and store what was completed since the last time.
 
-        For one that is new that is all since its generation began.
+        For one that is new that is all since its generation began. Where that cannot be counted
+        the turn fails, before anything is judged, and the next one goes on counting.
         """
         async with self._db.autocommit() as connection:
-            new = self._completions.ask(await find_counting_ratios(connection))
-            await self._completions.count_recent(connection, new)
+            self._completions.ask(await find_counting_ratios(connection))
+        await self._store_completed()
+        if self._completions.has_earlier:
+            async with self._db.autocommit() as connection:
+                await self._completions.count_earlier(connection)
+            await self._store_completed()
+
+    async def _store_completed(self) -> None:
+        """Store what was counted since the last time."""
         taken = self._completions.take()
         if not taken:
             return

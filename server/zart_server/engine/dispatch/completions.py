@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.dispatch.outcome_batch import Recorded
-from zart_server.engine.dispatch.recent_completions import RecentCompletions
+from zart_server.engine.dispatch.recent_completions import Attempt, RecentCompletions
 from zart_server.store.breaking.counts import Counting
+from zart_server.store.breaking.run_names import read_run_names
 from zart_server.store.connection import Connection
 from zart_server.store.definitions import find_definitions
 from zart_server.store.leases import LeaseKey
-from zart_server.store.run_facts import find_run_facts
 
 _MOST_NAMES = 50_000
+_AT_ONCE = 1000  # attempts whose names are read: what is done with them holds up nobody
 
 
 class _Asking:
@@ -33,11 +35,20 @@ class _Asking:
         self.counted = 0
 
 
+@dataclass(slots=True)
+class _Earlier:
+    """What was completed before breakers asked, and is still to be counted for them."""
+
+    breakers: list[Counting]
+    attempts: list[Attempt]
+
+
 class Completions:
     """The completed attempts of one server since they were taken last. False: nobody asks."""
 
-    def __init__(self) -> None:
-        self.recent = RecentCompletions()
+    def __init__(self, recent: RecentCompletions | None = None) -> None:
+        self.recent = recent or RecentCompletions()
+        self._earlier: list[_Earlier] = []
         self._breakers: dict[int, Counting] = {}
         self._rules = RuleSet()
         self._counts: Counter[tuple[int, int]] = Counter()
@@ -47,20 +58,35 @@ class Completions:
     def __bool__(self) -> bool:
         return bool(self._breakers)
 
-    def ask(self, breakers: Sequence[Counting]) -> list[Counting]:
-        """Count for these breakers from now on; return those whose generation was not known yet.
+    def ask(self, breakers: Sequence[Counting]) -> None:
+        """Count for these breakers from now on.
 
-        For these, what ``recent`` has at this moment is to be counted besides.
+        For those whose generation was not known yet, what ``recent`` has at this moment is to be
+        counted besides, by ``count_earlier``.
         """
-        asked = {breaker.breaker_key: breaker for breaker in breakers}
         known = {(breaker.breaker_key, breaker.generation) for breaker in self._breakers.values()}
+        asked = {breaker.breaker_key: breaker for breaker in breakers}
         if asked != self._breakers:
             self._sum_up()
             self._breakers = asked
             self._rules = RuleSet()
             for breaker in breakers:
                 self._rules.put(breaker.breaker_key, breaker.scope, breaker.exempt)
-        return [one for one in breakers if (one.breaker_key, one.generation) not in known]
+            self._drop_earlier()
+        new = [one for one in breakers if (one.breaker_key, one.generation) not in known]
+        if new:
+            attempts = self.recent.leased_since(min(breaker.token_from for breaker in new))
+            if attempts:
+                self._earlier.append(_Earlier(new, attempts))
+
+    def _drop_earlier(self) -> None:
+        """Drop what was to be counted for generations that nobody asks for any more."""
+        asked = {(breaker.breaker_key, breaker.generation) for breaker in self._breakers.values()}
+        for earlier in self._earlier:
+            earlier.breakers = [
+                one for one in earlier.breakers if (one.breaker_key, one.generation) in asked
+            ]
+        self._earlier = [earlier for earlier in self._earlier if earlier.breakers]
 
     def take(self) -> Counter[tuple[int, int]]:
         """Return how many were counted, by breaker key and generation, and begin anew."""
@@ -72,21 +98,25 @@ class Completions:
         """Count again what was taken in vain."""
         self._counts += taken
 
-    async def count_recent(self, connection: Connection, breakers: Sequence[Counting]) -> None:
-        """Count, for breakers that have just begun to ask, what was completed before."""
-        leases = self.recent.leases()
-        if not breakers or not leases:
-            return
-        late = Completions()
-        late.ask(breakers)
-        runs = await find_run_facts(connection, {lease.run_key for lease in leases})
-        graphs = await find_definitions(connection, {run.definition_key for run in runs.values()})
-        for lease in leases:
-            if (run := runs.get(lease.run_key)) is not None:
-                graph = graphs[run.definition_key]
-                step_name = graph.queued[lease.step_no].step_name
-                late.count(run.execution_id, graph.task_name, step_name, lease.token)
-        self.give_back(late.take())
+    @property
+    def has_earlier(self) -> bool:
+        """Whether something is to be counted that was completed before a breaker asked."""
+        return bool(self._earlier)
+
+    async def count_earlier(self, connection: Connection) -> None:
+        """Count, for breakers that have begun to ask, what was completed before.
+
+        What an error leaves uncounted stays to be counted. Others go on between two pieces.
+        """
+        while self._earlier:
+            earlier = self._earlier[-1]
+            counted = Completions()
+            counted.ask(earlier.breakers)
+            while earlier.attempts:
+                await _count(connection, earlier.attempts[-_AT_ONCE:], counted)
+                del earlier.attempts[-_AT_ONCE:]
+                self.give_back(counted.take())
+            self._earlier.pop()
 
     def add(self, connection: Connection, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
         """Count the outcomes that were recorded and completed their step.
@@ -145,3 +175,21 @@ class Completions:
                 for breaker in asking.breakers:
                     self._counts[breaker.breaker_key, breaker.generation] += asking.counted
         self._asking.clear()
+
+
+async def _count(
+    connection: Connection, attempts: Sequence[Attempt], completions: Completions
+) -> None:
+    """Read the names of attempts, and count all of them; none where that fails."""
+    leases = [
+        lease
+        for attempt in attempts
+        if (lease := LeaseKey.of_task(attempt.task_id, attempt.token, principal=""))
+    ]
+    runs = await read_run_names(connection, {lease.run_key for lease in leases})
+    graphs = await find_definitions(connection, {run.definition_key for run in runs.values()})
+    for lease in leases:
+        if (run := runs.get(lease.run_key)) is not None:
+            graph = graphs[run.definition_key]
+            step_name = graph.queued[lease.step_no].step_name
+            completions.count(run.execution_id, graph.task_name, step_name, lease.token)
