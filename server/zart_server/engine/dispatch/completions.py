@@ -10,7 +10,7 @@ from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.dispatch.outcome_batch import Recorded
-from zart_server.engine.dispatch.recent_completions import Attempt, RecentCompletions
+from zart_server.engine.dispatch.recent_completions import CompletedAttempt, RecentCompletions
 from zart_server.store.breaking.counts import Counting
 from zart_server.store.breaking.run_names import read_run_names
 from zart_server.store.connection import Connection
@@ -40,7 +40,7 @@ class _Earlier:
     """What was completed before breakers asked, and is still to be counted for them."""
 
     breakers: list[Counting]
-    attempts: list[Attempt]
+    attempts: list[CompletedAttempt]
 
 
 class Completions:
@@ -178,7 +178,7 @@ class Completions:
 
 
 async def _count(
-    connection: Connection, attempts: Sequence[Attempt], completions: Completions
+    connection: Connection, attempts: Sequence[CompletedAttempt], completions: Completions
 ) -> None:
     """Read the names of attempts, and count all of them; none where that fails."""
     leases = [

@@ -14,7 +14,7 @@ from zart_server.engine.dispatch.outcome_batch import Recorded
 _MOST = 50_000  # attempts
 
 
-class Attempt(NamedTuple):
+class CompletedAttempt(NamedTuple):
     """A completed attempt, by its task and the token of its lease."""
 
     task_id: str
@@ -29,13 +29,13 @@ class RecentCompletions:
 
     def __init__(self, kept: float = 5.0) -> None:
         self._kept = kept
-        self._batches: deque[tuple[float, list[Attempt]]] = deque()
+        self._batches: deque[tuple[float, list[CompletedAttempt]]] = deque()
         self._count = 0
 
     def add(self, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
         """Keep in mind those of the outcomes that were recorded and completed their step."""
         done = [
-            Attempt(outcome.task_id, outcome.lease_token)
+            CompletedAttempt(outcome.task_id, outcome.lease_token)
             for number, status in recorded.statuses.items()
             if status is ReportStatus.RECORDED
             and isinstance((outcome := outcomes[number]).ending, Completed)
@@ -44,7 +44,7 @@ class RecentCompletions:
         self._count += len(done)
         self._forget()
 
-    def leased_since(self, token: int) -> list[Attempt]:
+    def leased_since(self, token: int) -> list[CompletedAttempt]:
         """Return the attempts whose tokens are greater."""
         self._forget()
         return [one for _, batch in self._batches for one in batch if one.token > token]
