@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -52,3 +53,17 @@ async def test_a_call_that_was_not_woken_wakes_nobody(lanes: dict[tuple[str, str
         first.close()
 
         assert not await staying.wait(0)
+
+
+async def test_as_many_are_woken_as_tasks_were_announced_for_the_call_that_ends() -> None:
+    """It was woken for 50 tasks while its look was under way, and answers what that had found."""
+    long_polls = LongPolls()
+    with ExitStack() as first, ExitStack() as others:
+        first.enter_context(long_polls.register(replace(COMMAND, max_tasks=50)))
+        staying = [others.enter_context(long_polls.register(COMMAND)) for _ in range(60)]
+        long_polls.wake({LANE: 45})
+        assert not [poll for poll in staying if poll.unseen]
+
+        first.close()
+
+        assert [await poll.wait(0) for poll in staying] == [True] * 45 + [False] * 15

@@ -17,7 +17,7 @@ class LongPoll:
     lessee: LeaseNext
     gone: asyncio.Event | None = None  # set when its caller is gone
     delivered: list[LeasedTask] = field(default_factory=list)
-    unseen: tuple[str, str] | None = None  # the lane it was woken for, until it looks
+    unseen: Mapping[tuple[str, str], int] = field(default_factory=dict)  # woken for, until it looks
     _event: asyncio.Event = field(default_factory=asyncio.Event)
     _is_idle: bool = False
     _is_reserved: bool = False
@@ -41,14 +41,14 @@ class LongPoll:
         self._event.clear()
         return True
 
-    def wake(self, lane: tuple[str, str] | None = None) -> None:
-        """Have the call look for tasks, as some of this lane were announced."""
-        self.unseen = lane
+    def wake(self, lanes: Mapping[tuple[str, str], int] | None = None) -> None:
+        """Have the call look for tasks, as so many of these lanes were announced for it."""
+        self.unseen = lanes or {}
         self._event.set()
 
     def begins_to_look(self) -> None:
         """Note that the call looks for tasks: it sees all that it was woken for."""
-        self.unseen = None
+        self.unseen = {}
 
     def reserve(self) -> bool:
         """Reserve this call if it does nothing but wait; ``deliver`` must follow in any case."""
@@ -75,7 +75,7 @@ class LongPolls:
     ) -> Iterator[LongPoll]:
         """Wait in line while this is open; entered before the first look, no wake-up is missed.
 
-        If the call ends without a look after it was woken, another one is woken in its stead.
+        If the call ends without a look after it was woken, others are woken in its stead.
         """
         lessee = LeaseNext(
             command.dispatcher_id,
@@ -91,8 +91,7 @@ class LongPolls:
             yield long_poll
         finally:
             self._waiting.pop(long_poll, None)
-            if long_poll.unseen is not None:
-                self.wake({long_poll.unseen: 1})
+            self.wake(long_poll.unseen)
 
     def requeue(self, long_poll: LongPoll) -> None:
         """Take a woken call that found nothing back into the line, at its end."""
@@ -113,9 +112,10 @@ class LongPolls:
             for long_poll in [w for w in self._waiting if w.takes(*lane)]:
                 if left <= 0:
                     break
-                left -= long_poll.lessee.max_tasks
+                share = min(left, long_poll.lessee.max_tasks)
+                left -= share
                 del self._waiting[long_poll]
-                long_poll.wake(lane)
+                long_poll.wake({lane: share})
 
     def drop_gone(self) -> None:
         """Wake the calls whose caller is gone, so that they end."""
