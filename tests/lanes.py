@@ -13,11 +13,13 @@ from zart_server.engine.operations.start import start_executions
 from zart_server.store.db import Database
 
 
-async def queue(store: Database, lanes: int, tasks: int, called: str = "x") -> None:
+async def queue(
+    store: Database, lanes: int, tasks: int, called: str = "x", payload: str = "1"
+) -> None:
     """Queue so many tasks in each of so many lanes of the task ``t``."""
     graph = Graph.of([StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes)])
     starts = [
-        StartExecution(f"{called}-{n}", "t", "1", graph, IfExists.FAIL, Caller())
+        StartExecution(f"{called}-{n}", "t", payload, graph, IfExists.FAIL, Caller())
         for n in range(tasks)
     ]
     async with store.transaction() as tx:

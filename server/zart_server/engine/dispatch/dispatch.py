@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from zart_server.domain.dispatch import (
@@ -18,8 +19,8 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
-from zart_server.engine.dispatch.lease import lease_tasks
-from zart_server.engine.dispatch.long_polls import LongPolls
+from zart_server.engine.dispatch.lease import lease_tasks, lease_unless_early
+from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report_batches import ReportBatches
 from zart_server.engine.dispatch.tally import Tally
@@ -71,22 +72,46 @@ class Dispatch:
         with self.long_polls.register(command, gone) as long_poll:
             while not self.draining.is_set() and not (gone and gone.is_set()):
                 long_poll.begins_to_look()
+                began = time.monotonic()
                 is_last = loop.time() >= deadline
                 tasks = await self._look(command, is_told=is_told, is_last=is_last)
-                rest = self.low_water.rests(command.task_names, command.handlers)
-                left = deadline - loop.time()
-                if tasks or is_last or (left <= 0 and not rest):
-                    return tasks
-                is_told = await long_poll.wait(min(left, rest or left))
+                if tasks or is_last:
+                    return tasks or []
+                if tasks is None:
+                    await self._rest(command, long_poll, began, deadline)
+                    is_told = True
+                else:
+                    is_told = await long_poll.wait(deadline - loop.time())
                 self.tally.leased(long_poll.delivered)
-                if long_poll.delivered or not (is_told or rest):
+                if long_poll.delivered or not is_told:
                     return long_poll.delivered
-                is_told = True
                 self.long_polls.requeue(long_poll)
         return []
 
-    async def _look(self, command: LeaseTasks, *, is_told: bool, is_last: bool) -> list[LeasedTask]:
-        """Lease tasks that are due; peek first if there were none and none was announced since."""
+    async def _rest(
+        self, command: LeaseTasks, long_poll: LongPoll, began: float, deadline: float
+    ) -> None:
+        """Wait until a call that came too early, at ``began``, is woken or is to look again.
+
+        That is once it may, which can be now; at its deadline where the look of another call has
+        left nothing since. So many that wait for the same lanes do not look one after the other.
+        """
+        loop = asyncio.get_running_loop()
+        lanes = command.task_names, command.handlers
+        if not self.low_water.is_emptied(*lanes, began):
+            rest = self.low_water.rests(*lanes)
+            if await long_poll.wait(min(rest, deadline - loop.time())):
+                return
+        if self.low_water.is_emptied(*lanes, began):
+            await long_poll.wait(deadline - loop.time())
+
+    async def _look(
+        self, command: LeaseTasks, *, is_told: bool, is_last: bool
+    ) -> list[LeasedTask] | None:
+        """Lease tasks that are due; peek first if there were none and none was announced since.
+
+        None: there were none, and it is too early to look at all lanes; never if it ``is_last``.
+        """
         lanes = command.task_names, command.handlers
         if lanes in self._dry and not is_told:
             await yield_to_others()
@@ -98,7 +123,8 @@ class Dispatch:
                     self.low_water.looked_in_vain(*lanes, begin, due)
                     return []
         async with self._db.transaction(first=SHARE_PAUSE_LOCK) as tx:
-            tasks = await lease_tasks(tx, command, self.low_water, is_last=is_last)
+            lease = lease_tasks if is_last else lease_unless_early
+            tasks = await lease(tx, command, self.low_water)
         if tasks:
             self.tally.claimed(tasks)
             self._dry.discard(lanes)

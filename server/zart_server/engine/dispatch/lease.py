@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -44,35 +46,61 @@ class _Parts:
         return InputKey(self.claimed.run_key, self.claimed.step_no, self.claimed.correction)
 
 
-async def lease_tasks(
-    tx: Tx, command: LeaseTasks, low_water: LowWater, *, is_last: bool = True
-) -> list[LeasedTask]:
+class _Found(NamedTuple):
+    """The tasks that a call claimed.
+
+    ``is_early``: none, and it is too early to look at all lanes. ``emptied_from``: when the look at
+    all lanes began that left nothing.
+    """
+
+    claimed: list[Claimed]
+    is_early: bool = False
+    emptied_from: float | None = None
+
+
+async def lease_tasks(tx: Tx, command: LeaseTasks, low_water: LowWater) -> list[LeasedTask]:
     """Lease up to ``max_tasks`` tasks that are due, oldest first; fewer if they exceed 8 MiB.
 
-    Unless it ``is_last``, none are leased either if it is too early for a look at all lanes, as
-    ``low_water.rests`` says then. The transaction began with the pause lock, shared
-    (``SHARE_PAUSE_LOCK``): a claim is either before a Pause, and committed, or sees its rule. Waits
-    for no row.
+    The transaction began with the pause lock, shared (``SHARE_PAUSE_LOCK``): a claim is either
+    before a Pause, and committed, or sees its rule. Waits for no row.
     """
-    claimed = await _claim(tx, command, low_water, is_last=is_last)
-    if not claimed:
-        return []
-    parts = await _gather(tx, claimed)
+    found = await _claim(tx, command, low_water, is_last=True)
+    return await _fill_in(tx, command, low_water, found)
+
+
+async def lease_unless_early(
+    tx: Tx, command: LeaseTasks, low_water: LowWater
+) -> list[LeasedTask] | None:
+    """Lease as ``lease_tasks`` does; None: nothing, and it is too early to look at all lanes."""
+    found = await _claim(tx, command, low_water, is_last=False)
+    return None if found.is_early else await _fill_in(tx, command, low_water, found)
+
+
+async def _fill_in(
+    tx: Tx, command: LeaseTasks, low_water: LowWater, found: _Found
+) -> list[LeasedTask]:
+    """Read what the handlers of claimed tasks need, and put back what does not fit."""
+    parts = await _gather(tx, found.claimed) if found.claimed else []
     kept = _fitting(parts)
     if len(kept) < len(parts):
         left = parts[len(kept) :]
         await unclaim(tx, [part.claimed for part in left])
         low_water.put_back([_cursor_of(part) for part in left])
+    elif found.emptied_from is not None:
+        low_water.emptied(command.task_names, command.handlers, found.emptied_from)
+    if not kept:
+        return []
     large = await _read_large(tx, kept)
     await _read_large_inputs(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]
 
 
-async def _claim(
-    tx: Tx, command: LeaseTasks, low_water: LowWater, *, is_last: bool
-) -> list[Claimed]:
-    """Claim from the low-water marks on; if that yields too few, from all lanes."""
+async def _claim(tx: Tx, command: LeaseTasks, low_water: LowWater, *, is_last: bool) -> _Found:
+    """Claim from the low-water marks on; if that yields too few, from all lanes.
+
+    Where that is too early, only the last look of a call (``is_last``) does it.
+    """
     wanted = Claim(
         command.task_names,
         command.handlers or None,
@@ -85,20 +113,22 @@ async def _claim(
     begin = low_water.to_claim(*lanes)
     claimed: list[Claimed] = []
     while True:
+        began = time.monotonic()
         found = await claim(tx, wanted, begin)
         if found.stood_aside:
-            return claimed + await _claim_past_settling(tx, wanted, low_water.to_look(*lanes))
+            past = await _claim_past_settling(tx, wanted, low_water.to_look(*lanes))
+            return _Found(claimed + past)
         claimed += found.claimed
         is_enough = len(claimed) == command.max_tasks
         low_water.claimed(*lanes, begin, found, is_enough=is_enough)
         if is_enough:
-            return claimed
+            return _Found(claimed)
         if not found.is_more:
             if not begin.is_only:
-                return claimed
+                return _Found(claimed, emptied_from=began)
             may_look = low_water.take_look(*lanes)
             if not may_look and (claimed or not is_last):
-                return claimed
+                return _Found(claimed, is_early=not claimed)
             begin = low_water.to_look(*lanes)
         wanted = replace(wanted, max_tasks=command.max_tasks - len(claimed))
 

@@ -11,7 +11,8 @@ So claims at the same moment, which all go on in the lanes that the last look ha
 those and get fewer tasks than they want, while there are more in others. As long as they get all
 they want, looks at all lanes take a twentieth of the time. Where the lanes told are empty, one
 claim looks at all of them at a time, and no longer than the rest between two looks. A call that got
-nothing in that rest has not seen all lanes: it looks once the rest is over (``rests``).
+nothing in that rest has not seen all lanes: it looks once the rest is over (``rests``), unless a
+look of another call has found since that nothing is left (``is_emptied``).
 
 Looks that find lanes by the queue (``may_skip``) are for many lanes, and have no marks to begin at.
 Where lanes turn out to be few, or the look took long, they are looked up one by one for a while.
@@ -19,6 +20,7 @@ Where lanes turn out to be few, or the look took long, they are looked up one by
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -60,6 +62,7 @@ class _Marks:
     seconds: float = 0.0  # that the last look at all lanes took
     cost: float = 0.0  # what one may be taken to cost
     skips_from: float = 0.0
+    emptied_from: float = -math.inf  # when the last look began that left nothing
     old: _Look | None = None
     last: _Look | None = None
     used_at: float = field(default_factory=time.monotonic)
@@ -141,12 +144,21 @@ class LowWater:
         return True
 
     def rests(self, task_names: Sequence[str], handlers: Sequence[str]) -> float:
-        """Return in how many seconds a claim that found nothing may look at all lanes.
-
-        0: it has, or may at once.
-        """
+        """Return in how many seconds a claim that came too early may look at all lanes."""
         marks = self._of(task_names, handlers)
         return max(marks.rests_until - time.monotonic(), 0.0) if marks.hot else 0.0
+
+    def emptied(self, task_names: Sequence[str], handlers: Sequence[str], began: float) -> None:
+        """Note that a look at all lanes found fewer than its claim wanted, and when it ``began``.
+
+        Times are those of ``time.monotonic``.
+        """
+        marks = self._of(task_names, handlers)
+        marks.emptied_from = max(marks.emptied_from, began)
+
+    def is_emptied(self, task_names: Sequence[str], handlers: Sequence[str], since: float) -> bool:
+        """Return whether a look at all lanes that began after ``since`` has left nothing."""
+        return self._of(task_names, handlers).emptied_from >= since
 
     def claimed(
         self,

@@ -1,0 +1,120 @@
+"""Long polls that came too early for a look at all lanes: they look later, or another has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from lanes import queue, wanting
+from rig import LONG
+from waiting import until
+
+from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.lease import lease_tasks
+from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.engine.dispatch.tally import Tally
+from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.store.claims import ClaimResult
+from zart_server.store.db import Database
+from zart_server.store.due import Begin
+from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
+
+LOOK = ClaimResult(
+    [], {2**30: (datetime.now(UTC), 1)}, True, False, False, False, 60.0, datetime.now(UTC)
+)
+
+
+class Early(LowWater):
+    """Has the first claim come too early, and the rest be over at once, before its commit.
+
+    The lanes told have nothing left. ``empties``: the look that ended the rest left nothing either.
+    """
+
+    def __init__(self, *, empties: bool) -> None:
+        super().__init__()
+        self.empties = empties
+        self.claims = 0
+        self.refused = 0
+        for _ in range(2):
+            self.claimed(["t"], [], Begin(), LOOK, is_enough=False)
+
+    def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
+        self.claims += 1
+        return super().to_claim(task_names, handlers)
+
+    def take_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        may = super().take_look(task_names, handlers)
+        if not may:
+            self.refused += 1
+            self.claimed(["t"], [], Begin(), replace(LOOK, seconds=0.0), is_enough=False)
+            if self.empties:
+                self.emptied(["t"], [], time.monotonic())
+        return may
+
+
+def dispatching(store: Database, low_water: LowWater) -> Dispatch:
+    """Have nothing but calls look for tasks: no maintenance, and no wake-ups."""
+    dispatch = Dispatch(store, WaitingRoom(1), Tally())
+    dispatch.low_water = low_water
+    return dispatch
+
+
+@pytest.mark.parametrize("seconds", [0.01, LONG])
+async def test_a_rest_that_is_over_before_the_commit_is_not_slept_out(
+    store: Database, seconds: float
+) -> None:
+    """However little time is left: no call ends with nothing that has not seen all lanes."""
+    await queue(store, 20, 1)
+    low_water = Early(empties=False)
+    dispatch = dispatching(store, low_water)
+
+    found = await dispatch.lease(replace(wanting(100), wait=timedelta(seconds=seconds)))
+
+    assert (len(found), low_water.refused) == (20, 1)
+
+
+async def test_a_call_looks_no_more_where_the_look_of_another_has_left_nothing(
+    store: Database,
+) -> None:
+    """Until it is woken; else calls that wait for the same lanes look one after the other."""
+    low_water = Early(empties=True)
+    dispatch = dispatching(store, low_water)
+    polling = asyncio.create_task(
+        dispatch.lease(replace(wanting(100), wait=timedelta(seconds=LONG)))
+    )
+    await until(lambda: low_water.refused)
+    await until(lambda: [poll for poll in dispatch.long_polls._waiting if poll._is_idle])
+    assert low_water.claims == 1
+
+    await queue(store, 20, 1)
+    dispatch.long_polls.wake({("t", "h0"): 1})
+
+    assert len(await polling) == 20
+    assert low_water.claims == 2
+
+
+async def test_a_call_that_has_seen_nothing_looks_at_its_deadline(store: Database) -> None:
+    """Though the look of another has left nothing: what came since may have been nobody's."""
+    await queue(store, 20, 1)
+    dispatch = dispatching(store, Early(empties=True))
+
+    found = await dispatch.lease(replace(wanting(100), wait=timedelta(seconds=0.01)))
+
+    assert len(found) == 20
+
+
+async def test_a_look_that_puts_tasks_back_has_left_some(store: Database) -> None:
+    """Of two tasks only one fits into a response; nobody announces the other."""
+    await queue(store, 2, 1, payload=f'"{"x" * 5 * 1024 * 1024}"')
+    low_water, began = LowWater(), time.monotonic()
+    emptied = []
+    for _ in range(2):
+        async with store.transaction(first=SHARE_PAUSE_LOCK) as tx:
+            assert len(await lease_tasks(tx, wanting(100), low_water)) == 1
+        emptied.append(low_water.is_emptied(["t"], [], began))
+
+    assert emptied == [False, True]
