@@ -33,7 +33,7 @@ async def count_by_now(rig: Rig, breaker_id: str) -> None:
 
 async def count_not_yet(rig: Rig, breaker_id: str) -> None:
     """Have a breaker with a ratio not count yet, as if its generation were to begin only now."""
-    await _begin_generation(rig, breaker_id, "1 minute")
+    await _begin_generation(rig, breaker_id, "1 hour")
 
 
 async def _begin_generation(rig: Rig, breaker_id: str, after: str) -> None:

@@ -33,6 +33,13 @@ async def until_status(rig: Rig, rule_id: str, status: str) -> PauseRule:
     return found[-1]
 
 
+async def hold_the_pace(rig: Rig) -> None:
+    """Have rules that let steps go at a pace let none go for a day."""
+    await rig.db.execute(
+        "UPDATE zart.pause_releases SET credit_at = statement_timestamp() + interval '1 day'"
+    )
+
+
 async def until_released(rig: Rig, count: int) -> None:
     """Wait until so many steps were let go."""
 

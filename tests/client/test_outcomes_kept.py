@@ -62,7 +62,7 @@ async def _one(
 ) -> None:
     """Run an execution behind a proxy that refuses each call for a while.
 
-    With ``stream`` the first outcome is sent over a stream, which is ended so.
+    With ``stream`` outcomes are refused until one was sent over a stream, which is ended so.
     """
     name = f"{refusal.code.name}-{refusal.domain}-{refusal.late}-{stream}"
     task, ran, stop = zart.Task(name), 0, asyncio.Event()
@@ -83,7 +83,13 @@ async def _one(
         ExtendLeases=2,
         ReportTasks=reports,
     )
-    async with Between(server.address, refusing) as proxy:
+
+    def refuse(method: str, request: bytes) -> Refusal | None:
+        if method == "ReportTasks" and stream and not proxy.cut[method]:
+            return refusal  # also a call: the dispatcher may not know yet that its stream passes
+        return refusing(method, request)
+
+    async with Between(server.address, refuse) as proxy:
         dispatcher = zart.Dispatcher(
             [task], address=proxy.address, lease=_LEASE, dispatcher_id=name, stream=stream
         )
@@ -114,7 +120,10 @@ async def test_what_was_done_is_recorded_once_whatever_each_call_is_refused_with
 async def _refused_for(
     rig: Rig, server: ServerUnderTest, refusal: Refusal, *, seconds: float, stream: bool
 ) -> None:
-    """Run an execution behind a proxy that refuses every call for so long, from its report on."""
+    """Run an execution behind a proxy that refuses every call for so long, from its report on.
+
+    With ``stream`` from when that has ended its stream.
+    """
     name = f"{refusal.code.name}-{refusal.domain}-{seconds:g}-{stream}"
     task, stop, since = zart.Task(name), asyncio.Event(), 0.0
 
@@ -126,6 +135,8 @@ async def _refused_for(
     def refuse(method: str, _request: bytes) -> Refusal | None:
         nonlocal since
         if method == "ReportTasks" and not since:
+            if stream and not proxy.cut[method]:
+                return refusal  # also a call: it may not be known yet that the stream passes
             since = time.monotonic()
         return refusal if since and time.monotonic() - since < seconds else None
 

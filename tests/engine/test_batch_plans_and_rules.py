@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from batching import until_batch
 from breaking import ONE, breaker
-from releasing import settled, until_released
+from releasing import hold_the_pace, settled, until_released
 from rig import Rig
 
 import zart
@@ -74,6 +74,7 @@ async def test_what_was_let_go_then_and_is_taken_back_since_is_not_taken(
     await settled(rig)
     await rig.client.resume(rule_id=rule, rate_per_second=0.01)
     await until_released(rig, 1)
+    await hold_the_pace(rig)
     wanted = zart.ExecutionFilter(task_name="t", step_statuses=["PAUSED"])
     if by_rule:
         wanted = zart.ExecutionFilter(rule_id=rule)

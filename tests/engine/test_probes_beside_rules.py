@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from breaking import BAD, COOLDOWN, ONE, breaker, cool, probe, until
-from releasing import until_released
+from releasing import hold_the_pace, until_released
 from rig import LONG, Rig, eventually
 
 import zart
@@ -49,8 +49,9 @@ async def test_a_probe_is_one_while_it_waits_for_the_pace_of_another_rule(
     for n in range(5):
         await rig.start(f"x-{n}", ONE)
     await rig.client.resume(rule_id=slow, rate_per_second=0.01)
-    (spent,) = await rig.lease(wait=LONG)  # all the credit that there is for a long time
+    (spent,) = await rig.lease(wait=LONG)  # all the credit that there is
     assert spent.execution_id == "first"
+    await hold_the_pace(rig)
     await cool(rig)
     await until_released(rig, 2)
 

@@ -112,8 +112,9 @@ async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
 async def test_with_a_ratio_it_opens_only_once_each_server_has_told_what_it_completed(
     rig: Rig,
 ) -> None:
-    breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5)
-    without = await breaker(rig.client, failure_threshold=100)
+    long = 3600.0  # none of what is counted goes meanwhile
+    breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5, window=long)
+    without = await breaker(rig.client, failure_threshold=100, window=long)
     await count_not_yet(rig, breaker_id)
     await fail(rig, 5)
     await until_counted(rig.client, without, 5)

@@ -86,7 +86,7 @@ async def test_what_was_done_is_recorded_as_that_and_nothing_is_done_twice(
         async with Cutter(server.address) as cutter:
             dispatcher = dispatching(
                 zart_server, work.task, address=f"ipv4:{cutter.address},{other.address}",
-                concurrency=8, lease=LONG, keepalive=1.0, stream=True,
+                concurrency=8, lease=LONG, grace=GIVE_UP, keepalive=1.0, stream=True,
             )  # fmt: skip
             async with dispatcher:
                 await registered(rig, "t")

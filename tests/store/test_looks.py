@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from hot.explained import Plan, explained
 from lanes import names, queue, wanting
+from waiting import eventually
 
 from zart_server.engine.background.looking_back import LookingBack
 from zart_server.engine.background.looks import DueLooks, ExpiredLooks
@@ -16,7 +17,7 @@ from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.changes import Changes
 from zart_server.store.db import Database
-from zart_server.store.due import Begin, DueLane, due_lanes
+from zart_server.store.due import Begin, due_lanes
 from zart_server.store.leases import expired_leases
 from zart_server.store.notifications import Notifications
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
@@ -107,26 +108,24 @@ async def test_what_is_a_little_late_is_found_while_all_of_the_past_takes_long(
     store: Database,
 ) -> None:
     low_water = LowWater(timedelta(0))
-    back = LookingBack(share=0)
+    back = LookingBack(share=10**6)
     due = DueLooks(low_water, back)
     await queue(store, 1, 1)
     for _ in range(3):
         async with store.autocommit() as tx:
             await due.look(tx, ["t"])
     at = datetime.now(UTC)
-    for _ in range(500):  # by half a minute it is past the task that is late
-        piece = back.piece(at)
-        assert piece is not None
-        back.looked(piece, 0.03)
+    back.looked((None, at), 0.03)  # it rests for hours, and goes on piece by piece then
+    assert back.is_dear
     async with store.transaction() as late:
         await late.execute(OUT_OF_PLACE.replace("1 hour", "5 seconds"))
 
-    found: list[DueLane] = []
-    for _ in range(12):  # the walk of all of the past takes more to begin anew
+    async def is_found() -> bool:
         async with store.autocommit() as connection:
-            found += await due.look(connection, ["t"])
+            lanes = await due.look(connection, ["t"])
+        return any(lane.cursor[0] < at - timedelta(seconds=4) for lane in lanes)
 
-    assert any(lane.cursor[0] < at - timedelta(seconds=4) for lane in found)
+    await eventually(is_found)
 
 
 async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> None:
