@@ -53,10 +53,24 @@ def test_a_retry_elsewhere_is_linked_to_the_attempt_before() -> None:
     second = other.run(2)
     third = one.run(3)
     assert [links_of(span) for span in (first, second, third)] == [
-        [], [id_of(first)], [id_of(second)],
+        [], [id_of(first)], [id_of(second), id_of(first)],
+    ]  # fmt: skip
+    assert [link.attributes for link in third.links] == [
+        {"zart.link": "previous attempt"}, {"zart.link": "earlier attempt"},
     ]  # fmt: skip
     assert len({id_of(span) for span in (first, second, third)}) == 3
     assert {span.context.trace_flags for span in (first, second)} == {first.context.trace_flags}
+
+
+def test_one_after_an_attempt_that_was_given_back_is_linked_to_the_last_that_began() -> None:
+    """That one, the second, has no span, which whoever begins the third cannot know."""
+    for told in (TOLD, ""):
+        dispatcher = Dispatcher()
+        first, third = dispatcher.run(1, told=told), dispatcher.run(3, told=told)
+        link = third.links[-1]
+        assert (link.context, link.attributes) == (first.context, {"zart.link": "earlier attempt"})
+        assert len(third.links) == (2 if told else 1)
+        assert links_of(dispatcher.run(4, told=told)) == [id_of(third)]
 
 
 def test_without_a_callers_trace_one_dispatcher_knows_its_own() -> None:
@@ -64,7 +78,7 @@ def test_without_a_callers_trace_one_dispatcher_knows_its_own() -> None:
     first = one.run(1, told="")
     assert links_of(one.run(2, told="")) == [id_of(first)]
     assert links_of(other.run(3, told="")) == []
-    assert links_of(one.run(4, told="")) == []  # the one before was another's
+    assert links_of(other.run(2, told="")) == []  # what it knows is no earlier one
     assert id_of(Dispatcher().run(1, told="")) != id_of(first)
 
 

@@ -21,20 +21,21 @@ from zart.tracing import remote
 from zart.v1 import dispatch_service_pb2 as pb
 
 _NOTHING = contextlib.nullcontext()
-_KEPT = 10_000  # attempts that are known, for the link of the next
+_KEPT = 10_000  # steps whose last attempt here is known, for the link of the next
 
 
 class AttemptTraces:
     """The spans of one dispatcher. Where it traces nothing and no caller does, it makes none.
 
     Each is linked to that of the attempt before: within a caller's trace whoever made that, else,
-    as each attempt begins a trace then, if this dispatcher did.
+    as each attempt begins a trace then, if this dispatcher did. That one may not have begun, so
+    if the last that this dispatcher began is an earlier one, it is linked to that as well.
     """
 
     def __init__(self, tracer: Tracer | None) -> None:
         self._tracer = tracer
         self._ids = AttemptIds(tracer)
-        self._last: OrderedDict[str, SpanContext] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], tuple[int, SpanContext]] = OrderedDict()
 
     def concern(self, in_hand: InHand) -> bool:
         """Return whether an attempt belongs to a trace, of its caller or of its own."""
@@ -68,9 +69,7 @@ class AttemptTraces:
 
     def _begin(self, tracer: Tracer, in_hand: InHand, around: Context) -> Span:
         task = in_hand.task
-        step = f"{task.run_id}/{task.step_name}/"
-        own = self._last.pop(f"{step}{task.attempt - 1}", None)
-        last = own or self._ids.before(task)
+        links = self._links(task)
         with self._ids.of(task):
             span = tracer.start_span(
                 f"{task.task_name}/{task.step_name}",
@@ -83,12 +82,20 @@ class AttemptTraces:
                     "zart.step_name": task.step_name,
                     "zart.attempt": task.attempt,
                 },
-                [] if last is None else [Link(last, {"zart.link": "previous attempt"})],
+                links,
             )
-        self._last[f"{step}{task.attempt}"] = span.get_span_context()
+        self._last[task.run_id, task.step_name] = task.attempt, span.get_span_context()
         while len(self._last) > _KEPT:
             self._last.popitem(last=False)
         return span
+
+    def _links(self, task: pb.LeasedTask) -> list[Link]:
+        number, own = self._last.pop((task.run_id, task.step_name), (0, None))
+        previous = own if number == task.attempt - 1 else self._ids.before(task)
+        found = {"previous attempt": previous}
+        if number < task.attempt - 1:
+            found["earlier attempt"] = own
+        return [Link(each, {"zart.link": what}) for what, each in found.items() if each is not None]
 
 
 def end_span(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
