@@ -10,6 +10,7 @@ import grpc
 import pytest
 from between import Between, Refusal, Refusing
 from dispatching import dispatching, registered, start
+from refusals import FOREIGN, LATE, OURS, SILENT
 from rig import Rig
 from waiting import GIVE_UP, eventually, until
 
@@ -17,36 +18,8 @@ import zart
 from zart.testing.server import ServerUnderTest
 
 ONCE = zart.Retry(max_attempts=1)
-CODES = list(grpc.StatusCode)
-SILENT = [Refusal(code) for code in CODES]
-LATE = [Refusal(code, late=True) for code in CODES]  # what was asked for is done
-FOREIGN = [  # reasons of somebody else, by the names of ours
-    Refusal(code, "proxy.example", reason)
-    for code, reason in zip(
-        CODES,
-        ["INVALID_FIELD", "PAYLOAD_TOO_LARGE", "TOO_MANY_ITEMS", "ROLE_REQUIRED"] * len(CODES),
-        strict=False,
-    )
-    if code is not grpc.StatusCode.OK
-]
-OURS = [
-    Refusal(getattr(grpc.StatusCode, code), "zart", reason)
-    for code, reason in {
-        "UNAUTHENTICATED": "INVALID_CREDENTIALS",
-        "PERMISSION_DENIED": "ROLE_REQUIRED",
-        "ABORTED": "STORE_CONFLICT",
-        "INTERNAL": "INTERNAL",
-        "UNAVAILABLE": "STORE_UNAVAILABLE",
-        "DEADLINE_EXCEEDED": "OPERATION_TIMEOUT",
-        "UNIMPLEMENTED": "UNKNOWN_METHOD",
-        "RESOURCE_EXHAUSTED": "PAYLOAD_TOO_LARGE",
-        "INVALID_ARGUMENT": "INVALID_FIELD",
-    }.items()
-]
 # Of a definition these are our own last word.
 _LAST_WORDS = {"PAYLOAD_TOO_LARGE", "INVALID_FIELD"}
-
-
 # More than what the dispatcher once took for a final word.
 _REPORTS = 5
 _LEASE = 15.0  # seconds; extended after a third of it, and a busy machine may be late
