@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from lanes import queue, wanting
 from rig import eventually
+from waiting import until
 
 from zart_server.domain.breakers import BreakerSettings, CreateBreaker
 from zart_server.domain.commands import Caller
@@ -43,7 +44,8 @@ class Server:
         self, store: Database, looking: Database | None = None, kept: float = math.inf
     ) -> None:
         self._store = store
-        completions = Completions(RecentCompletions(kept))
+        self.recent = RecentCompletions(kept)
+        completions = Completions(self.recent)
         self._reports = ReportBatches(store, WaitingRoom(1), completions, Tally())
         self.breakers = Breakers(looking or store, completions)
 
@@ -136,10 +138,12 @@ async def test_what_was_leased_before_is_not_even_read(store: Database, looking:
 async def test_what_is_older_than_a_server_needs_to_hear_of_a_breaker_is_not_counted(
     store: Database,
 ) -> None:
-    server = Server(store, kept=0.0)
+    """Though nothing was completed since."""
+    server = Server(store, kept=0.01)
     await queue(store, 1, 2)
     await server.create()
     await server.report(await server.lease(2), Completed("1"))
+    await until(lambda: not server.recent.leased_since(0))
     await server.breakers.turn()
 
     assert await completed(store) is None
