@@ -168,12 +168,14 @@ def test_nobody_else_reads_the_epoch() -> None:
     }
     assert all(module.startswith("store/") for module in attributes["epoch"])
     # UpdatePauseRule and what counts, and ExplainStep, go by the rules at hand: they write nothing
-    # by them. A release asks which rules match beside what it writes, within one judgement.
+    # by them. A release asks which rules match beside what it writes, within one judgement. A breaker
+    # asks which others may let its probes go, too; what they do is written within one.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
         "engine/operations/counts.py",
         "engine/operations/let_go.py",
+        "engine/operations/probe_breaker.py",
         "engine/operations/update_pause_rule.py",
         "store/reads/explain_steps.py",
     }
