@@ -44,8 +44,7 @@ _MEANING = {
 # Plans are made once, perhaps while a table is nearly empty, and are kept while it grows: whatever
 # reads a whole table because that looks cheap would read the whole backlog for every batch later.
 # Batches are small: look up each row by an index, and in its order: a bitmap is of all entries
-# there are, of one index to combine with another or of a lane to take the first hundred of. Keys
-# that are looked up hardly repeat: a cache of what was found before costs more than it saves.
+# there are, of one index to combine with another or of a lane to take the first hundred of.
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
@@ -53,7 +52,6 @@ _PLANS = {
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    "enable_memoize": "off",  # since 14
 }
 # A server that hangs, or its network, holds no locks for longer than this.
 IDLE_IN_TRANSACTION = 2.0  # seconds
