@@ -50,9 +50,9 @@ class Client:
         """Lease tasks."""
         return await self.streamed.lease(lease_request(**fields), GIVE_UP)
 
-    async def report(self, task: pb.LeasedTask) -> str:
-        """Complete a task; gives the status."""
-        request = pb.ReportTasksRequest(dispatcher_id="d", outcomes=[completed(task)])
+    async def report(self, task: pb.LeasedTask, times: int = 1) -> str:
+        """Complete a task, so many times in one request; gives the first status."""
+        request = pb.ReportTasksRequest(dispatcher_id="d", outcomes=[completed(task)] * times)
         response, _ = await self.streamed.report(request, GIVE_UP)
         return pb.ReportStatus.Name(response.results[0].status).removeprefix("REPORT_STATUS_")
 
@@ -197,6 +197,13 @@ async def test_a_server_that_knows_no_pings_has_a_stream_all_the_same() -> None:
         server.knows_pings = False
         await client.proven()
         assert await client.report(NOTHING) == BY_STREAM
+
+
+async def test_what_comes_with_many_goes_by_a_call() -> None:
+    async with scripted() as (_, client):
+        await client.proven()
+        assert await client.report(NOTHING, 51) == BY_CALL
+        assert await client.report(NOTHING, 50) == BY_STREAM
 
 
 @pytest.mark.parametrize("code", [None, *grpc.StatusCode])

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 10.0  # seconds for the answer to a ping, while calls are made
 _LONGEST = 60.0  # seconds until the next stream, after streams that came to nothing
 _LASTING = 60.0  # seconds after which a stream did not come to nothing
+_MANY = 50  # outcomes; more go by a call
 _LAST_ANSWERS = 1.0  # seconds for the answer to a lease that nobody waits for any more
 
 
@@ -70,7 +71,8 @@ class Streamed:
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError or ZartError, others if the channel is closed."""
-        stream = self._proven()
+        # Beside many outcomes the call itself costs nothing, and it waits for no other message.
+        stream = self._proven() if len(request.outcomes) <= _MANY else None
         if stream is not None:
             # A call repeats by itself what was refused for a moment.
             with contextlib.suppress(StreamEnded, Unavailable):
