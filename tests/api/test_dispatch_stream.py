@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from doubts import STOP
 from issuing import TokenFile
 from rig import CHAIN, Rig, until_polled
 from streaming import Stream, completed, lease_request, waiting
@@ -150,6 +151,27 @@ async def test_leases_that_are_not_sent_are_given_back(rig: Rig, narrow: Stream)
     for task in await rig.lease():
         step = await rig.client.get_step("x", task.step_name)
         assert [attempt.status.value for attempt in step.attempts] == ["RELEASED", "RUNNING"]
+
+
+async def test_a_lease_that_may_have_been_sent_is_left_of_a_step_that_must_not_run_twice(
+    rig: Rig, narrow: Stream
+) -> None:
+    await rig.start("x", {f"s{n}": () for n in range(12)}, payload=BIG, **STOP)
+    for _ in range(3):
+        await narrow.send(lease=lease_request(max_tasks=4, lease_duration=waiting(3600)))
+
+    async def all_leased() -> bool:
+        return await queued(rig) == 0
+
+    await eventually(all_leased)
+    narrow.call.cancel()
+
+    async def what_was_not_sent_is_back() -> bool:
+        return await queued(rig) == 8
+
+    await eventually(what_was_not_sent_is_back)
+    steps = await rig.db.fetch("SELECT status, count(*) FROM zart_steps GROUP BY status")
+    assert {row["status"]: row["count"] for row in steps} == {"scheduled": 8, "running": 4}
 
 
 async def test_who_does_not_read_is_read_no_further_and_ended(rig: Rig, narrow: Stream) -> None:

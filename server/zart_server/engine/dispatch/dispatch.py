@@ -17,6 +17,7 @@ from zart_server.domain.dispatch import (
     Reported,
 )
 from zart_server.domain.errors import InvalidField, PayloadTooLarge, ZartError
+from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.lease import lease_tasks, lease_unless_early
@@ -164,19 +165,23 @@ class Dispatch:
     ) -> None:
         """Queue tasks again whose lease did not reach its dispatcher, ``principal``.
 
-        Not ``not_begun``: it may have reached it all the same. If that fails the leases are left to
-        expire: no caller waits for the outcome.
+        Not ``not_begun``: it may have reached it all the same. A step that stops in doubt is then
+        left to its lease: who has it reports it, and if nobody has it, it expires. If the release
+        fails all the leases are left to expire: no caller waits for the outcome.
         """
         outcomes = [
             Outcome(task.task_id, task.lease_token, Released(None, not_begun), principal)
             for task in tasks
+            if not_begun or task.step.if_in_doubt is not IfInDoubt.STOP
         ]
+        if not outcomes:
+            return
         try:
             await self._reports.record(outcomes)
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
             return
-        _log.info("released %d tasks whose lease could not be delivered", len(tasks))
+        _log.info("released %d tasks whose lease could not be delivered", len(outcomes))
 
     async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:
         """Read results of direct dependencies of a leased task; at most 15 MiB together."""
