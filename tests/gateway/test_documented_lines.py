@@ -100,6 +100,8 @@ async def test_each_line_works(http_: Http, document: str) -> None:
             rule = answers[0]["rule"]["ruleId"]
         if line.endswith("exec-004/watch"):
             assert answers[-1]["run"]["status"] == "RUN_STATUS_FAILED"
+        if "/executions:run " in line:
+            assert answers[-1]["state"]["run"]["status"] == "RUN_STATUS_FAILED"
 
 
 def test_every_row_of_the_table_has_a_line() -> None:

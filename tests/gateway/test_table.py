@@ -60,6 +60,7 @@ TABLE = [
     ("GET", "/api/v1/executions:count", "CountExecutions"),
     ("GET", "/api/v1/error-groups", "ListErrorGroups"),
     ("POST", "/api/v1/executions:batch", "BatchStartExecutions"),
+    ("POST", "/api/v1/executions:run", "RunExecution"),
     ("GET", "/api/v1/executions/{execution_id}", "GetExecution"),
     ("GET", "/api/v1/executions/{execution_id}/explain", "ExplainStep"),
     ("GET", "/api/v1/executions/{execution_id}/watch", "WatchExecution"),
@@ -111,12 +112,22 @@ POSTS: list[tuple[str, dict[str, Any], str]] = [
     ("/admin/v1/purge", {"olderThan": "9s", "validateOnly": True}, "validateOnly"),
     ("/api/v1/executions", {"taskName": "t", "steps": STEPS, "executionId": "y"}, "executionId"),
     ("/api/v1/executions:batch", {"requests": [{"taskName": "t", "steps": STEPS}]}, "requests"),
+    (
+        "/api/v1/executions:run",
+        {"start": {"taskName": "t", "executionId": "ended", "ifExists": "IF_EXISTS_RETURN"}},
+        "start",
+    ),
     ("/api/v1/executions/x/cancel", {"expectedRunNumber": 0}, "expectedRunNumber"),
 ]
 
 
 async def prepare(rig: Rig) -> dict[str, str]:
-    """Make an execution x with a dead step, a rule, a breaker and a batch; gives their ids."""
+    """Make an execution x with a dead step, a rule, a breaker and a batch; gives their ids.
+
+    The execution ``ended`` is one that needs no following: it is cancelled.
+    """
+    await rig.start("ended", {"b": ()})
+    await rig.client.cancel_execution("ended")
     await rig.start("x", {"b": (), "c": ()})
     await rig.fail(await rig.lease_one("b"))
     for _ in range(2):  # a repeat waits until the answer is stored whole

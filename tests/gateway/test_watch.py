@@ -11,17 +11,25 @@ from typing import Any
 
 import grpc
 from gateway.sending import Http, gateway_to
-from rig import CHAIN, Rig, eventually
+from rig import CHAIN, Rig, eventually, specs
 from waiting import GIVE_UP
 
 from zart.testing.server import ServerUnderTest, serving
 
+RUN = "/api/v1/executions:run"
+
 
 @contextmanager
-def watching(http_: Http, path: str) -> Iterator[http.client.HTTPResponse]:
-    """Open a watch."""
+def watching(
+    http_: Http, path: str, body: Any = None, **headers: str
+) -> Iterator[http.client.HTTPResponse]:
+    """Open a watch, or start what is watched: then with a body."""
     connection = http.client.HTTPConnection(http_.address, timeout=GIVE_UP)
-    connection.request("GET", path)
+    if body is None:
+        connection.request("GET", path)
+    else:
+        sent = {"Content-Type": "application/json", **headers}
+        connection.request("POST", path, json.dumps(body), sent)
     yield connection.getresponse()
     connection.close()
 
@@ -44,6 +52,33 @@ async def test_it_streams_until_the_run_ends(rig: Rig, http_: Http) -> None:
         while (line := await line_of(response)) is not None:
             lines.append(line)
     assert lines[-1]["run"]["status"] == "RUN_STATUS_COMPLETED"
+
+
+async def test_a_run_is_started_once_and_streamed_until_it_ends(rig: Rig, http_: Http) -> None:
+    await rig.client.register_task("t", specs(CHAIN))
+    body, key = {"start": {"taskName": "t"}}, {"Idempotency-Key": "once"}
+    with watching(http_, RUN, body, **key) as response:
+        assert (response.status, response.headers["Idempotency-Key"]) == (200, "once")
+        assert response.headers["Content-Type"] == "application/x-ndjson"
+        started = (await line_of(response))["started"]
+        assert (await line_of(response))["state"]["run"]["status"] == "RUN_STATUS_SCHEDULED"
+        with watching(http_, RUN, body, **key) as repeated:
+            again = (await line_of(repeated))["started"]
+            assert (again["execution"], again["replayed"]) == (started["execution"], True)
+        await rig.work()
+        lines = []
+        while (line := await line_of(response)) is not None:
+            lines.append(line)
+    assert lines[-1]["state"]["run"]["status"] == "RUN_STATUS_COMPLETED"
+    assert await rig.db.fetchval("SELECT count(*) FROM zart_executions") == 1
+
+
+def test_a_run_that_cannot_start_is_a_status_and_tells_the_key_made_for_it(http_: Http) -> None:
+    refused = http_.post(RUN, {"start": {"taskName": "nosuch"}})
+    assert (refused.status, refused.reason) == (404, "TASK_DEFINITION_NOT_FOUND")
+    assert len(refused.headers["Idempotency-Key"]) == 32
+    refused = http_.post(RUN, {"start": {"requestId": "a"}}, **{"Idempotency-Key": "b"})
+    assert list(refused.fields) == ["start.request_id"]
 
 
 def test_what_is_refused_before_the_first_line_is_a_status(http_: Http) -> None:

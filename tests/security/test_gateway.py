@@ -39,6 +39,8 @@ async def test_a_caller_is_who_it_is_over_http_too(
         cancelled = http_.post("/api/v1/executions/x/cancel", {}, **bearer("starter"))
         watched = http_.get("/api/v1/executions/x/watch", **bearer("viewer"))
         unseen = http_.get("/api/v1/executions/x/watch", **bearer("starter"))
+        start = {"start": {"taskName": "t", "executionId": "x", "ifExists": 2}}
+        run = http_.post("/api/v1/executions:run", start, **bearer("starter"))  # and no viewer
         ready, alive, openapi = (
             http_.get(path) for path in ("/readyz", "/healthz", "/openapi.json")
         )
@@ -51,7 +53,7 @@ async def test_a_caller_is_who_it_is_over_http_too(
     assert (allowed.status, allowed.json["run"]["principal"]) == (200, "operator")
     assert cancelled.status == 200
     assert json.loads(watched.text.splitlines()[-1])["run"]["status"] == "RUN_STATUS_CANCELLED"
-    assert unseen.status == 403
+    assert (unseen.status, run.status) == (403, 403)
     assert [ready.status, alive.status, openapi.status] == [200, 200, 200]
 
 

@@ -22,9 +22,9 @@ from zart.gateway.headers import (
     check_type,
     idempotency_key_of,
     metadata_of,
-    request_id_header,
 )
 from zart.gateway.incoming import message_of
+from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
-from google.protobuf.message import Message
 from google.rpc import code_pb2
 from starlette.datastructures import Headers
 
@@ -18,8 +15,6 @@ NOBODY: Metadata = (("authorization", ""),)
 # What only says of which trace a request is: what cannot be passed on of that fails no request.
 _OF_TRACES = frozenset({HEADER, "tracestate", "baggage", "x-request-id"})
 _PASSED_ON = frozenset({"authorization", *_OF_TRACES})
-
-_VISIBLE = re.compile(r"[!-~]+")  # what a header can hold whatever surrounds it
 
 
 def metadata_of(headers: Headers) -> Metadata:
@@ -44,12 +39,6 @@ def idempotency_key_of(headers: Headers) -> str:
     if len(keys) > 1:
         raise invalid([("Idempotency-Key", "the header is there twice")])
     return keys[0].removeprefix('"').removesuffix('"') if keys else ""
-
-
-def request_id_header(request: Message) -> dict[str, str]:
-    """Return the header that tells the request_id of a mutation, made here or not."""
-    request_id = getattr(request, "request_id", "")
-    return {"Idempotency-Key": request_id} if _VISIBLE.fullmatch(request_id) else {}
 
 
 def check_type(headers: Headers) -> None:

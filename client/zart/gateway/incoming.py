@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -13,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from zart.gateway.bindings import Binding, dotted
+from zart.gateway.request_ids import add_request_id
 from zart.gateway.statuses import invalid
 from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
 
@@ -41,7 +41,7 @@ def message_of(
             raise invalid([("body", f"is not taken by {binding.http_method}: use the query")])
         fill(message, _members(binding, query))
     _add_variables(message, binding, path)
-    _add_request_id(message, idempotency_key)
+    add_request_id(message, idempotency_key)
     _refuse_everything_unsaid(message)
     return message
 
@@ -141,16 +141,6 @@ def _value_in(
     value = getattr(message, field.name)
     is_set = message.HasField(field.name) if field.has_presence else bool(value)
     return value if is_set else None
-
-
-def _add_request_id(message: Message, idempotency_key: str) -> None:
-    if "request_id" not in message.DESCRIPTOR.fields_by_name:
-        return
-    said = message.request_id  # type: ignore[attr-defined]
-    if said and idempotency_key and said != idempotency_key:
-        raise invalid([("request_id", "is not the same as the header Idempotency-Key")])
-    chosen = said or idempotency_key or uuid.uuid4().hex
-    message.request_id = chosen  # type: ignore[attr-defined]
 
 
 def _has_scope(message: Message) -> bool:
