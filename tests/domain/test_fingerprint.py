@@ -63,6 +63,7 @@ def test_numbers_and_uuids_tell_nothing_apart(
     )
 
 
+_PARTS = st.lists(st.from_regex("[a-z0-9_.-]{1,9}", fullmatch=True), min_size=1, max_size=5)
 PARTICULARS = {
     "uuid": st.uuids().map(str),
     "number": st.one_of(
@@ -71,17 +72,23 @@ PARTICULARS = {
         st.integers(2**32, 2**64).map(hex),
         st.integers(2**60, 2**64).map("{:016X}".format).filter(lambda text: not text.isalpha()),
     ),
-    "text": st.text(
-        st.characters(exclude_characters='"\n`', exclude_categories=["Cc", "Cs"]), max_size=30
-    ).map('"{}"'.format),
+    "text": st.builds(
+        "{1}{0}{1}".format,
+        st.text(
+            st.characters(exclude_characters="\"'\n`", exclude_categories=["Cc", "Cs"]), max_size=30
+        ),
+        st.sampled_from("\"'`"),
+    ),
     "address": st.one_of(
         st.ip_addresses(v=4).map(str),
+        st.lists(st.integers(0, 0xFFFF).map("{:x}".format), min_size=8, max_size=8).map(":".join),
         st.integers(1, 9999).map("db-{}.internal:5432".format),
         st.integers().map("https://cards.example/v1?id={}".format),
         st.integers(0, 999).map("bob{}@example.org".format),
     ),
-    "path": st.lists(st.from_regex("[a-z0-9_.-]{1,9}", fullmatch=True), min_size=1, max_size=5).map(
-        lambda parts: "/srv/" + "/".join(parts)
+    "path": st.one_of(
+        _PARTS.map(lambda parts: "/srv/" + "/".join(parts)),
+        _PARTS.map(lambda parts: "C:\\srv\\" + "\\".join(parts)),
     ),
     "traceback": st.lists(st.integers(1, 9999), min_size=1, max_size=6).map(
         lambda lines: (
@@ -100,6 +107,19 @@ def test_each_particular_is_its_placeholder(kind: str, data: st.DataObject) -> N
     template = fingerprint("E", f"it is {particular}\nthat failed").template
 
     assert template == f"it is <{kind}> that failed"
+
+
+@given(st.sampled_from(sorted(PARTICULARS)), st.data())
+def test_where_a_long_message_is_cut_its_particulars_tell_nothing_apart(
+    kind: str, data: st.DataObject
+) -> None:
+    one, other = data.draw(PARTICULARS[kind]), data.draw(PARTICULARS[kind])
+    rest = " ".join(f"and so on as {chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(300))
+
+    assert (
+        fingerprint("E", f"it is {one}\n{rest}").error_group_id
+        == fingerprint("E", f"it is {other}\n{rest}").error_group_id
+    )
 
 
 @given(TEXT, TEXT)

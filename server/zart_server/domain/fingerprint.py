@@ -16,7 +16,8 @@ _PREFIX = "eg-"
 _LENGTH = 8  # of what follows it: the version, and a hash
 _ID = re.compile(rf"{_PREFIX}[0-9a-z]{{{_LENGTH}}}")
 _DIGITS = "abcdefghjkmnpqrstuvwxyz23456789"
-_READ = 2_000  # characters of a message; what comes later tells no errors apart
+_READ = 8_000  # characters of a message
+_TOLD = 2_000  # characters without particulars; what comes later tells no errors apart
 
 # The first that fits stands, so what may hold the others comes before them. No part repeats
 # another: a message of any kind is read in time of its length.
@@ -53,7 +54,8 @@ class Fingerprint(NamedTuple):
 def fingerprint(error_type: str, message: str) -> Fingerprint:
     """Return the group that an error belongs to. Errors of different types share none."""
     template = _PARTICULARS.sub(lambda found: f"<{found.lastgroup}>", message[:_READ])
-    template = _SPACE.sub(" ", template).strip()
+    # Only now: what is cut off is the same then, however long the particulars before it are.
+    template = _SPACE.sub(" ", template).strip()[:_TOLD]
     digest = hashlib.sha256(f"{len(error_type)}:{error_type}{template}".encode(errors="replace"))
     number = int.from_bytes(digest.digest()[:8])
     letters = ""
