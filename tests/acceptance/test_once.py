@@ -8,14 +8,16 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from batching import until_batch
 from rig import Rig, eventually
 from waiting import GIVE_UP, until
 
 import zart
+from zart.models import InDoubtAttempt
 from zart.testing.server import ServerUnderTest
 
 EXECUTIONS = 500
@@ -142,6 +144,40 @@ async def until_ended(rig: Rig) -> Counter[str]:
     return Counter(row["status"] for row in rows)
 
 
+async def resolve_by_hand(
+    rig: Rig, listed: Sequence[InDoubtAttempt], happened: Collection[str]
+) -> None:
+    """Find out, one by one: what was charged is completed by hand, the rest is run again."""
+    for item in listed:
+        has_happened = item.execution_id in happened
+        await rig.client.resolve_in_doubt(
+            item.execution_id,
+            item.step_name,
+            "HAPPENED" if has_happened else "DID_NOT_HAPPEN",
+            run_number=item.run_number,
+            attempt=item.attempt,
+            reason="the notes",
+        )
+        if has_happened:
+            await rig.client.complete_step(item.execution_id, item.step_name, "receipt")
+        else:
+            await rig.client.retry_step(item.execution_id, item.step_name)
+
+
+async def resolve_by_batches(rig: Rig, did_not_happen: Collection[str]) -> None:
+    """Have those run again that were not charged, and complete whatever is dead besides."""
+    if did_not_happen:
+        retry = zart.RetryStep(accept_in_doubt=True)
+        created = await rig.client.create_batch(retry, execution_ids=sorted(did_not_happen))
+        batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+        assert batch.counts.done == len(did_not_happen)
+    dead = zart.ExecutionFilter(task_name="pay", step_pattern="charge", error_contains="InDoubt")
+    if await rig.client.list_executions(dead):
+        created = await rig.client.create_batch(zart.CompleteStep("receipt"), filter=dead)
+        batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+        assert batch.counts.done == batch.counts.selected
+
+
 HOW = [("kill", (True, 10.0)), ("deploy", (True, 0.05))]
 
 
@@ -163,21 +199,11 @@ async def test_none_runs_twice_each_is_listed_and_resolved(
     assert doubted  # else nothing was disturbed
     completed = await rig.db.fetch("SELECT execution_id FROM zart_steps WHERE status = 'completed'")
     assert {row["execution_id"] for row in completed} == began.keys() - doubted
-    # Somebody finds out, one by one: what was charged is completed by hand, the rest is run again.
-    for item in listed:
-        happened = item.execution_id in charged
-        await rig.client.resolve_in_doubt(
-            item.execution_id,
-            item.step_name,
-            "HAPPENED" if happened else "DID_NOT_HAPPEN",
-            run_number=item.run_number,
-            attempt=item.attempt,
-            reason="the notes",
-        )
-        if happened:
-            await rig.client.complete_step(item.execution_id, item.step_name, "receipt")
-        else:
-            await rig.client.retry_step(item.execution_id, item.step_name)
+    happened = doubted & charged.keys()
+    if by == "kill":
+        await resolve_by_hand(rig, listed, happened)
+    else:
+        await resolve_by_batches(rig, doubted - happened)
     ended = await until_ended(rig)
     assert not await rig.client.list_in_doubt()
     assert ended == {"completed": EXECUTIONS}

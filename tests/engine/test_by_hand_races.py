@@ -39,7 +39,7 @@ async def _in_flight(rig: Rig, scene: str) -> LeasedTask:
 
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("is_reported_first", [True, False])
-@pytest.mark.parametrize("how", ["complete", "fail"])
+@pytest.mark.parametrize("how", ["complete", "skip", "fail"])
 async def test_a_report_and_an_operator_end_a_lease_once(
     rig: Rig, scene: str, how: str, *, is_reported_first: bool
 ) -> None:
@@ -51,6 +51,8 @@ async def test_a_report_and_an_operator_end_a_lease_once(
     def operate() -> Any:
         if how == "fail":
             return rig.client.fail_step("x", "a", "no", fence=True)
+        if how == "skip":
+            return rig.client.complete_step("x", "a", skip=True, fence=True)
         return rig.client.complete_step("x", "a", "o" + BIG[1:], fence=True)
 
     async with rig.db.transaction():

@@ -152,13 +152,17 @@ async def test_two_steps_of_one_run_are_two_items(rig: Rig) -> None:
     await check_totals(rig.db, created.batch_id)
 
 
-async def test_what_a_rule_withholds_is_paused(rig: Rig) -> None:
-    await dead_steps(rig.client, 3)
+async def test_a_pause_during_it_holds_what_it_revives(rig: Rig) -> None:
+    await dead_steps(rig.client, 5)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, canary=2)
+    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
+    assert batch.outcomes is not None
+    assert batch.outcomes.scheduled == 2
     rule = await rig.client.pause(task_name="t")
-    created = await rig.client.create_batch(zart.RetryStep(), everything=True)
+    await rig.client.resume_batch(created.batch_id)
     batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
     assert batch.outcomes is not None
-    assert batch.outcomes.paused == 3
+    assert batch.outcomes.paused == 5
     assert await rig.lease() == []
     await rig.client.resume(rule_id=rule.rule_id)
     tasks = await rig.lease(3, wait=LONG)

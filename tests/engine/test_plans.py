@@ -179,6 +179,22 @@ async def test_whether_a_rule_withholds_the_step_is_decided(rig: Rig) -> None:
     assert done.step.status == "PAUSED"
 
 
+@pytest.mark.parametrize("how", ["complete", "fail"])
+async def test_it_is_so_too_of_what_is_ended_by_hand(rig: Rig, how: str) -> None:
+    await rig.start("x", CHAIN)
+
+    async def end(**options: Any) -> Any:
+        if how == "fail":
+            return await rig.client.fail_step("x", "b", "no", **options)
+        return await rig.client.complete_step("x", "b", 1, **options)
+
+    free = await end(validate_only=True)
+    await rig.client.pause(task_name="t", step_pattern="b")
+    assert await changed(end(plan_token=free.plan_token)) == "withheld"
+    held = await end(validate_only=True)
+    await end(plan_token=held.plan_token)
+
+
 async def test_a_new_definition_is_another_decision_for_a_restart_only(rig: Rig) -> None:
     rig.registers = True
     await rig.dead("x", CHAIN)

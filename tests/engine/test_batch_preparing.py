@@ -1,0 +1,63 @@
+"""Batches that are ended while their selection is being frozen: by somebody, or since it cannot be."""
+
+from __future__ import annotations
+
+import pytest
+from batching import check_totals, load_runs, until_batch
+from rig import Rig
+
+import zart
+from zart import errors
+
+FIRST = 1_000  # executions that are frozen as the batch is created
+
+
+async def fail_after_the_first(rig: Rig, sqlstate: str) -> None:
+    """Have what is to be frozen later fail, in pieces however small."""
+    await load_runs(rig, FIRST + 500, "completed")
+    await rig.db.execute(
+        f"""
+        CREATE FUNCTION fail_later() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF (SELECT max(item_no) FROM new_rows) > {FIRST} THEN
+                RAISE EXCEPTION 'no more' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER fail_later AFTER INSERT ON zart.batch_items
+            REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION fail_later();
+        """
+    )
+
+
+async def test_freezing_can_be_paused_and_cancelled(rig: Rig) -> None:
+    await fail_after_the_first(rig, "57014")  # it takes too long, and is tried again
+    created = await rig.client.create_batch(zart.Restart(), everything=True)
+    batch_id = created.batch_id
+    assert created.batch is not None
+    assert (created.batch.status, created.batch.counts.selected) == ("PREPARING", FIRST)
+    assert (await rig.client.pause_batch(batch_id)).status == "PAUSED"
+    assert (await rig.client.resume_batch(batch_id)).status == "PREPARING"
+    cancelled = await rig.client.cancel_batch(batch_id)
+    assert (cancelled.status, cancelled.batch.error) == ("CANCELLED", "")
+    await rig.db.execute("DROP TRIGGER fail_later ON zart.batch_items")
+    # A later batch has had its turn: this one has none any more.
+    other = await rig.client.create_batch(zart.Restart(), execution_ids=["x-0"])
+    await until_batch(rig.client, other.batch_id, "COMPLETED")
+    batch = await rig.client.get_batch(batch_id)
+    assert (batch.status, batch.counts) == ("CANCELLED", cancelled.batch.counts)
+    assert (batch.counts.selected, batch.counts.cancelled) == (FIRST, FIRST)
+    await check_totals(rig.db, batch_id)
+    with pytest.raises(errors.BatchFinished):
+        await rig.client.resume_batch(batch_id)
+
+
+async def test_what_cannot_be_frozen_ends_cancelled_and_says_why(rig: Rig) -> None:
+    await fail_after_the_first(rig, "22012")  # as a defect does
+    created = await rig.client.create_batch(zart.Restart(), everything=True)
+    batch = await until_batch(rig.client, created.batch_id, "CANCELLED")
+    assert batch.error == "a defect: see the servers' logs"
+    assert (batch.counts.done, batch.counts.cancelled) == (0, batch.counts.selected)
+    await check_totals(rig.db, created.batch_id)
+    kinds = [o.kind for o in await rig.client.list_operations(batch_id=created.batch_id)]
+    assert kinds == ["CANCEL_BATCH", "CREATE_BATCH"]
