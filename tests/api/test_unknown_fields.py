@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from rig import Rig
 
 from zart import errors
+from zart.gateway.bindings import all_services
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2, execution_service_pb2
 
@@ -19,20 +20,34 @@ FROM_A_NEWER_CALLER = b"\xf8\xff\xff\xff\x0f\x01"  # field 536870911, true
 NUMBER = "536870911"
 ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"]
-REFUSING = [*ADMIN.methods, EXECUTION.methods_by_name["CancelExecution"]]
+WHOLE = {"AdminService", "BatchService", "BreakerService", "RetentionService"}
+REFUSING = [
+    *(method for service in all_services() if service.name in WHOLE for method in service.methods),
+    EXECUTION.methods_by_name["CancelExecution"],
+]
+FILTERING = [
+    method
+    for service in all_services()
+    if service.name not in WHOLE
+    for method in service.methods
+    if "filter" in method.input_type.fields_by_name
+]
 
 
-def nested(descriptor: Descriptor, path: str = "") -> Iterator[tuple[str, Message]]:
-    """Return each message of ours within a request: its path, and a request that has it."""
-    made = message_factory.GetMessageClass(descriptor)
+def nested(descriptor: Descriptor) -> Iterator[tuple[str, Message]]:
+    """Yield each message of ours within a request, at any depth: its path, and a request of it."""
     for field in descriptor.fields:
         inner = field.message_type
         if inner is None or not inner.full_name.startswith("zart."):
             continue
-        request = made()
-        part = getattr(request, field.name)
-        (part.add() if field.is_repeated else part).MergeFromString(FROM_A_NEWER_CALLER)
-        yield f"{field.name}{'[0]' if field.is_repeated else ''}.{NUMBER}", request
+        name = f"{field.name}[0]" if field.is_repeated else field.name
+        unknown = message_factory.GetMessageClass(inner)()
+        unknown.MergeFromString(FROM_A_NEWER_CALLER)
+        for path, part in [(NUMBER, unknown), *nested(inner)]:
+            request = message_factory.GetMessageClass(descriptor)()
+            place = getattr(request, field.name)
+            (place.add() if field.is_repeated else place).CopyFrom(part)
+            yield f"{name}.{path}", request
 
 
 async def call(server: ServerUnderTest, method: MethodDescriptor, request: bytes) -> None:
@@ -61,6 +76,18 @@ async def test_it_is_named_and_nothing_else_is_looked_at(
         assert isinstance(told, errors.UnknownField)
         assert list(told.fields) == [path]
         assert "older than its caller" in told.fields[path]
+
+
+async def test_it_is_named_in_filters_of_what_only_reads(zart_server: ServerUnderTest) -> None:
+    assert {method.name for method in FILTERING} >= {
+        "ListExecutions", "CountExecutions", "ListErrorGroups",
+    }  # fmt: skip
+    for method in FILTERING:
+        for path, request in nested(method.input_type):
+            if path.startswith("filter."):
+                told = await refusal(zart_server, method, request.SerializeToString())
+                assert isinstance(told, errors.UnknownField)
+                assert list(told.fields) == [path]
 
 
 async def test_a_dry_run_that_is_not_known_is_not_the_deed(

@@ -1,7 +1,7 @@
 """StopRelease has Pause's guarantee: what is withheld again is leased by nobody, on any server.
 
-Cycles of pause, release, stop and resume on three servers, while dispatchers lease and report, and
-runs are restarted. Judged by the order in which claims and changes committed, by the lease tokens
+Cycles of pause, release, stop and resume on three servers, in every way that there is, while
+dispatchers lease and report. Judged by the order in which claims and changes committed, by the lease tokens
 that were written with them, and by VerifyPauseRule; all three have to find nothing.
 ``ZART_RELEASE_CYCLES`` is how many there are: 2,000 in full, in one run or in several with another
 ``ZART_SEED`` each.
@@ -10,28 +10,21 @@ that were written with them, and by VerifyPauseRule; all three have to find noth
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import random
-import uuid
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import asyncpg
 import pytest
+from engine.cycling import GRAPH, NAMES, RETRY, WAYS, Cycles
 from engine.on_record import dispatch, record_claims, served
-from rig import eventually, specs
+from rig import specs
 
 import zart
-from zart import errors
 from zart.testing.server import serving
 
-T = TypeVar("T")
 SEED = int(os.environ.get("ZART_SEED", "11"))
-CYCLES = int(os.environ.get("ZART_RELEASE_CYCLES", "20"))
-GRAPH = {f"s{n}": (f"s{n - 1}",) if n % 4 else () for n in range(12)}
-NAMES = [f"x{n}" for n in range(5)]
+CYCLES = int(os.environ.get("ZART_RELEASE_CYCLES", "8"))
 
 WATCH_RELEASES = """
 CREATE TABLE public.let_go (rule_key bigint, run_key bigint, step_no integer, attempt integer,
@@ -46,7 +39,7 @@ CREATE TRIGGER note_release AFTER INSERT OR UPDATE ON zart.released_steps
     FOR EACH ROW EXECUTE FUNCTION note_release();
 CREATE INDEX ON public.let_go (run_key, step_no, attempt);
 """
-# Each claim under a rule that matches it, and whether the rule had let the attempt go by then.
+# Each claim under a rule that matches it, and whether the rule had let it go by then, or exempted it.
 BY_COMMITS = """
 WITH rules AS MATERIALIZED (
     SELECT rule_key,
@@ -61,6 +54,11 @@ SELECT r.rule_key, c.token, COALESCE((
         SELECT stands FROM public.let_go x
         WHERE x.run_key = c.run_key AND x.step_no = c.step_no AND x.attempt = c.attempt
           AND x.rule_key = r.rule_key AND pg_xact_commit_timestamp(x.xid::xid) < c.at
+        ORDER BY pg_xact_commit_timestamp(x.xid::xid) DESC LIMIT 1), false)
+    OR COALESCE((
+        SELECT is_exempt FROM public.exemption_changes x
+        WHERE x.execution_id = c.execution_id AND x.rule_key = r.rule_key
+          AND pg_xact_commit_timestamp(x.xid::xid) < c.at
         ORDER BY pg_xact_commit_timestamp(x.xid::xid) DESC LIMIT 1), false) AS is_let_go
 FROM claims c
 JOIN rules r ON c.at > r.paused_at AND c.at < COALESCE(r.resumed_at, 'infinity')
@@ -72,6 +70,10 @@ SELECT p.rule_key, c.token, EXISTS (
     SELECT FROM zart.released_steps x
     WHERE x.run_key = c.run_key AND x.step_no = c.step_no AND x.attempt = c.attempt
       AND x.rule_key = p.rule_key
+      AND x.token_from < c.token AND c.token <= COALESCE(x.token_until, c.token))
+    OR EXISTS (
+    SELECT FROM zart.pause_exemptions x
+    WHERE x.execution_id = e.execution_id AND x.rule_key = p.rule_key
       AND x.token_from < c.token AND c.token <= COALESCE(x.token_until, c.token)) AS is_let_go
 FROM public.claims c JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)
 JOIN zart.pause_rules p ON p.token_from < c.token AND c.token <= COALESCE(p.token_until, c.token)
@@ -88,65 +90,21 @@ async def watched(zart_database: str) -> str:
     return await record_claims(zart_database)
 
 
-async def cycle(
-    clients: list[zart.Client], db: asyncpg.Connection[asyncpg.Record], chance: random.Random
-) -> str:
-    """Pause, release and stop some times, and resume; give the rule's id."""
-    any_of = chance.choice
-
-    async def is_any_released() -> bool:
-        found: bool = await db.fetchval(
-            "SELECT EXISTS (SELECT FROM zart.released_steps s JOIN zart.pause_rules USING (rule_key)"
-            " WHERE rule_id = $1 AND s.token_until IS NULL) OR NOT EXISTS ("
-            " SELECT FROM zart.pause_releases r JOIN zart.pause_rules USING (rule_key)"
-            " WHERE rule_id = $1 AND r.ended_at IS NULL)",
-            rule_id,
-        )
-        return found
-
-    def ask(what: Callable[[zart.Client], Awaitable[T]]) -> Awaitable[T]:
-        return served(lambda: what(any_of(clients)))
-
-    scope = None if chance.random() < 0.5 else any_of(NAMES)
-    once = uuid.uuid4().hex
-    paused = await ask(
-        lambda c: c.pause(task_name=None if scope else "t", execution_id=scope, request_id=once)
-    )
-    rule_id = paused.rule_id
-    if chance.random() < 0.6:
-        await ask(lambda c: c.restart(any_of(NAMES)))
-    # A release that has nothing more to let go has ended the rule by itself.
-    with contextlib.suppress(errors.RuleNotActive, errors.RuleNotReleasing, errors.NothingPaused):
-        for _ in range(chance.randint(1, 2)):
-            if chance.random() < 0.3:
-                await ask(lambda c: c.resume(rule_id=rule_id, canary=chance.randint(1, 5)))
-            await ask(lambda c: c.resume(rule_id=rule_id, rate_per_second=any_of([20.0, 200.0])))
-            if chance.random() < 0.3:
-                await ask(lambda c: c.resume(rule_id=rule_id, rate_per_second=50.0))
-            if chance.random() < 0.8:
-                await eventually(is_any_released, within=600)
-            await ask(lambda c: c.stop_release(rule_id))
-            if chance.random() < 0.3:
-                await ask(lambda c: c.restart(any_of(NAMES)))
-    await ask(lambda c: c.resume(rule_id=rule_id))
-    return rule_id
-
-
 async def test_no_claim_commits_of_what_was_taken_back_on_three_servers(watched: str) -> None:
     chance = random.Random(SEED)
     db = await asyncpg.connect(watched)
     with serving(watched) as first, serving(watched) as two, serving(watched) as three:
         clients = [zart.connect(s.address) for s in (first, two, three)]
-        retry = zart.Retry(1000, 0.0)
         for name in NAMES:
-            await clients[0].start("t", execution_id=name, steps=specs(GRAPH, retry=retry))
+            await clients[0].start("t", execution_id=name, steps=specs(GRAPH, retry=RETRY))
         stop = asyncio.Event()
         workers = [asyncio.create_task(dispatch(clients[n % 3], stop, n)) for n in range(6)]
         receipts = []
+        cycles = Cycles(clients, db, chance)
         for _ in range(CYCLES):
-            rule_id = await cycle(clients, db, chance)
-            one_of = chance.choice(clients)
-            receipts.append(await served(functools.partial(one_of.verify_pause_rule, rule_id)))
+            for rule_id in await cycles.play():
+                one_of = chance.choice(clients)
+                receipts.append(await served(functools.partial(one_of.verify_pause_rule, rule_id)))
         stop.set()
         await asyncio.gather(*workers)
         for client in clients:
@@ -155,6 +113,7 @@ async def test_no_claim_commits_of_what_was_taken_back_on_three_servers(watched:
     by_tokens = {tuple(row) for row in await db.fetch(BY_TOKENS)}
     await db.close()
 
+    assert cycles.taken == WAYS
     assert sum(is_let_go for *_, is_let_go in by_commits) > CYCLES / 4
     assert {row for row in by_commits if not row[2]} == set()
     assert by_tokens == by_commits
