@@ -13,6 +13,7 @@ from zart_server.api import decode_filter, encode, encode_filtered, encode_step
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.encode_causes import explained_step
+from zart_server.api.execution_reads import ExecutionReads
 from zart_server.api.fields import name_of, optional_number
 from zart_server.api.mutations.execution import (
     CANCEL_EXECUTION,
@@ -37,6 +38,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, mutations: Mutations, reading: Reading, watches: Watches, dispatch: Dispatch
     ) -> None:
         self._reading = reading
+        self._executions = ExecutionReads(reading)
         self._mutations = mutations
         self._watches = watches
         self._dispatch = dispatch
@@ -60,8 +62,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
         execution_id, run_number = decode.run_of(request)
-        async with self._reading.connection() as connection:
-            view = await reads.get_execution(connection, execution_id, run_number)
+        view = await self._executions.get(execution_id, run_number)
         return await aside.done(_STEP_BYTES * len(view.steps), _read, view)
 
     async def GetStep(  # noqa: N802 - the proto's name

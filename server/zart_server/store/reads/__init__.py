@@ -5,7 +5,7 @@ from zart_server.store.reads.definitions import get_task_definition, list_task_d
 from zart_server.store.reads.error_groups import list_error_groups
 from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.execution_pages import list_executions
-from zart_server.store.reads.executions import get_execution, get_step
+from zart_server.store.reads.executions import get_execution, get_executions, get_step
 from zart_server.store.reads.explain_steps import explain_steps
 from zart_server.store.reads.in_doubt import list_in_doubt
 from zart_server.store.reads.operations import list_operations
@@ -18,6 +18,7 @@ __all__ = [
     "count_executions",
     "explain_steps",
     "get_execution",
+    "get_executions",
     "get_pause_rule",
     "get_step",
     "get_task_definition",
