@@ -51,10 +51,10 @@ def wait_drained(
 
 
 def _in_flight(rule: WatchedPauseRule) -> str:
-    """Say what is in flight, and for how much of it nobody may be at work."""
+    """Say what is in flight, and for how much of it nobody may be at work: whole at 80 columns."""
     text = f"in flight {rule.running_steps}"
     if rule.silent_steps:
-        text += f"; {rule.silent_steps} of dispatchers that may be dead: until "
+        text += f"; {rule.silent_steps} may be dead: until "
         text += render.when(rule.silent_until).partition(" ")[2]
     return text
 

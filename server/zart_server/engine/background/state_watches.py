@@ -54,11 +54,15 @@ class _Watched(Generic[K, S]):
 
 
 class StateWatches(Generic[K, S]):
-    """All watches of one kind on one server. ``read`` returns the states of keys, or errors."""
+    """All watches of one kind on one server. ``read`` returns the states of keys, or errors.
 
-    def __init__(self, read: Read[K, S], name: str) -> None:
+    Nobody waits for a message for longer than ``longest``, in seconds.
+    """
+
+    def __init__(self, read: Read[K, S], name: str, longest: float = _LONGEST) -> None:
         self._read = read
         self._name = name
+        self._longest = longest
         self._watched: dict[K, _Watched[K, S]] = {}
         self._hinted = asyncio.Event()
         self._stopping = False
@@ -102,7 +106,7 @@ class StateWatches(Generic[K, S]):
         """Wait until there is something to tell, or it is time to tell the same again."""
         begun = _now()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(begun + _LONGEST):
+            async with asyncio.timeout_at(begun + self._longest):
                 while watched.found == told and not self._stopping:
                     await watched.changed.wait()
         if not self._stopping:
