@@ -135,6 +135,8 @@ async def test_where_few_fit_a_batch_of_many_is_not_looked_through(rig: Rig) -> 
     created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
     await until_batch(rig.client, created.batch_id, "PAUSED")
     [group] = await rig.client.list_error_groups()
+    await rig.start("at-work", {"a": ()}, task="u")  # of no batch
+    await rig.client.update_pause_rule(rule.rule_id, exempt=["at-work"])
 
     async def first(**conditions: Any) -> list[str]:
         wanted = ExecutionFilter(batch_id=created.batch_id, **conditions)
@@ -147,5 +149,13 @@ async def test_where_few_fit_a_batch_of_many_is_not_looked_through(rig: Rig) -> 
     assert await first(error_group_id=group.error_group_id) == both
     assert await first(dead_after=datetime(2020, 1, 1, tzinfo=UTC)) == both
     assert await first(rule_id=rule.rule_id) == ["withheld"]
-    wanted = ExecutionFilter(batch_id=created.batch_id, statuses=["FAILED"])
-    assert [one.execution_id async for one in rig.client.list_executions(wanted)] == both
+    assert await first(step_statuses=["SCHEDULED", "PAUSED"]) == ["withheld"]
+
+    async def found(**conditions: Any) -> list[str]:
+        wanted = ExecutionFilter(batch_id=created.batch_id, **conditions)
+        return [one.execution_id async for one in rig.client.list_executions(wanted, page_size=9)]
+
+    assert await found(statuses=["FAILED"]) == both
+    assert await found(step_statuses=["PENDING", "PAUSED"]) == ["withheld"]
+    for states in ("DEAD", "PAUSED"), ("DEAD", "PENDING", "PAUSED"):
+        assert await found(step_statuses=states) == ["withheld", *both]

@@ -79,6 +79,11 @@ async def filtering_by_states_of_steps(tx: Explained) -> None:
     paused = ExecutionFilter("many", step_statuses=(StepStatus.PAUSED,))
     await find_filtered(tx.tx, paused, None, BATCH)
     await find_filtered(tx.tx, replace(paused, execution_id_prefix="x-3"), None, BATCH)
+    await tx.sql.execute(_BATCH)
+    of_batch = replace(paused, batch_id="ba-many")
+    await find_filtered(tx.tx, of_batch, None, BATCH)
+    states = (StepStatus.DEAD, StepStatus.PENDING)
+    await find_filtered(tx.tx, replace(of_batch, step_statuses=states), _MIDDLE, BATCH)
     await find_filtered(tx.tx, ExecutionFilter(error_contains="yes"), None, BATCH)
     with contextlib.suppress(FilterTooBroad):
         await find_filtered(tx.tx, replace(paused, task_name=""), None, BATCH)

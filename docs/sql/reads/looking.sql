@@ -377,29 +377,31 @@ FROM candidates c ORDER BY listed_at DESC, execution_key DESC;
 -- store/reads/looking.py: look_at (look of a batch)
 -- Look at the runs of a range until there are enough, at few ones first.
 -- Locks: nothing.
--- Parameters: statuses=$1, task_name=$2, before=$3, created_from=$4, batch_key=$5, before_key=$6,
---   limit=$7, id_prefix=$8, triggered_by=$9, batch_id=$10, steps=$11, died_from=$12,
+-- Parameters: batch_key=$1, before_key=$2, limit=$3, statuses=$4, task_name=$5, before=$6,
+--   created_from=$7, id_prefix=$8, triggered_by=$9, batch_id=$10, steps=$11, died_from=$12,
 --   died_before=$13, error_group_id=$14, step_regex=$15, contains=$16, rule_key=$17.
 WITH candidates AS MATERIALIZED (
-    SELECT r.listed_at, i.execution_key, r.run_key, r.listed_task,
-        r.status = ANY($1::text[])
-        AND ($2::text = '' OR r.listed_task = $2)
-        AND r.listed_at < $3::timestamptz
-        AND r.listed_at >= $4::timestamptz AS is_wanted
+    SELECT r.listed_at, i.execution_key, r.run_key, r.listed_task
     FROM (
         SELECT execution_key FROM zart.batch_items
-        WHERE batch_key = $5::bigint AND execution_key < $6::bigint
-        ORDER BY execution_key DESC LIMIT $7::bigint) i
+        WHERE batch_key = $1::bigint AND execution_key < $2::bigint
+        ORDER BY execution_key DESC LIMIT $3::bigint) i
     LEFT JOIN LATERAL (
-        SELECT run_key, listed_at, listed_task, status FROM zart.runs
-        WHERE runs.execution_key = i.execution_key
-        ORDER BY run_number DESC LIMIT 1) r ON true
+        SELECT * FROM (
+            SELECT run_key, listed_at, listed_task, status FROM zart.runs
+            WHERE runs.execution_key = i.execution_key
+            ORDER BY run_number DESC LIMIT 1) n
+        WHERE n.status = ANY($4::text[])
+            AND ($5::text = '' OR n.listed_task = $5)
+            AND n.listed_at < $6::timestamptz
+            AND n.listed_at >= $7::timestamptz) r ON true
 ), settling AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
 )
-SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' THEN true ELSE (
-    SELECT starts_with(e.execution_id, $8) FROM zart.executions e
-    WHERE e.execution_key = c.execution_key OFFSET 0) END
+SELECT listed_at, execution_key, run_key, c.run_key IS NOT NULL
+    AND CASE WHEN $8::text = '' THEN true ELSE (
+        SELECT starts_with(e.execution_id, $8) FROM zart.executions e
+        WHERE e.execution_key = c.execution_key OFFSET 0) END
     AND CASE WHEN $9::text = '' THEN true ELSE (
         SELECT o.triggered_by = $9 FROM zart.runs o
         WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END
@@ -459,9 +461,10 @@ WITH candidates AS MATERIALIZED (
 ), settling AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes
 )
-SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE (
-    SELECT starts_with(e.execution_id, $8) FROM zart.executions e
-    WHERE e.execution_key = c.execution_key OFFSET 0) END
+SELECT listed_at, execution_key, run_key, c.run_key IS NOT NULL
+    AND CASE WHEN $8::text = '' THEN true ELSE (
+        SELECT starts_with(e.execution_id, $8) FROM zart.executions e
+        WHERE e.execution_key = c.execution_key OFFSET 0) END
     AND CASE WHEN $9::text = '' THEN true ELSE (
         SELECT o.triggered_by = $9 FROM zart.runs o
         WHERE o.execution_key = c.execution_key AND o.run_number = 0 OFFSET 0) END

@@ -33,15 +33,13 @@ from zart_server.store.reads.listed_by_steps import (
     merged,
 )
 from zart_server.store.reads.listed_runs import (
-    LATEST,
-    MOST_KEY,
-    ListPosition,
     Range,
     count_unfinished,
     find_runs,
     range_of,
 )
-from zart_server.store.reads.looking import MOST_RUNS, OF_BATCH, OF_KEYS_BY_KEY, look_at
+from zart_server.store.reads.looking import MOST_RUNS, look_at
+from zart_server.store.reads.of_batches import OF_BATCH, OF_KEYS_BY_KEY, OfBatch
 from zart_server.store.statement import Statement
 
 _FEW = 1_000  # runs that are read as a whole
@@ -135,9 +133,7 @@ class _Search:
         self._batch_key = batch_key
         self._after_key = after_key
         # Whatever way is taken: the next page may take another, and goes on in the same order.
-        self._is_by_key = (
-            bool(batch_key) and not wanted.rule_id and wanted.states <= {StepStatus.DEAD}
-        )
+        self._is_by_key = bool(batch_key)
         self._is_by_batch = False
 
     async def find(self) -> FoundRuns:
@@ -157,19 +153,18 @@ class _Search:
             found.append(await self._dead(keys))
         if others := states - {StepStatus.DEAD}:
             await self._refuse_many_unfinished()
+            part, batch = self._part, None
+            if self._is_by_key:
+                part = part.by_key(self._after_key, wanted.created_before)
+                batch = OfBatch(self._batch_key, keys)
             found.append(
-                await find_unfinished(self._connection, self._part, others, self._limit, wanted)
+                await find_unfinished(self._connection, part, others, self._limit, wanted, batch)
             )
         return merged(found, self._limit) if len(found) > 1 else found[0]
 
     async def _by_key(self, keys: Sequence[int] | None, sought: dict[str, object]) -> FoundRuns:
-        """Look at executions of a batch in the order of their keys: at few runs, or at its items.
-
-        Items have their executions' keys, and no index has them in the order of lists.
-        """
-        before = self._wanted.created_before or LATEST
-        key = MOST_KEY if self._after_key is None else self._after_key
-        self._part = self._part._replace(before=ListPosition(before, key))
+        """Look at executions of a batch in the order of their keys: few runs, or its items."""
+        self._part = self._part.by_key(self._after_key, self._wanted.created_before)
         if keys is not None:
             return await self._looked(OF_KEYS_BY_KEY, sought | {"run_keys": keys})
         sought |= {"batch_key": self._batch_key, "batch_id": ""}  # it need not be looked up

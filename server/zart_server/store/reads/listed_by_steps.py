@@ -22,6 +22,14 @@ from zart_server.store.reads.listed_runs import (
     by_status,
     find_runs,
 )
+from zart_server.store.reads.of_batches import (
+    BY_KEY,
+    HAS_RUN,
+    OF_BATCH,
+    OF_KEYS_BY_KEY,
+    SOURCES,
+    OfBatch,
+)
 from zart_server.store.statement import Statement
 
 _FEW_TASKS = 2_000
@@ -67,7 +75,9 @@ _TASKS = Statement(f"""
 """)
 
 
-def _looked(candidates: str, condition: str = HAS) -> Statement:
+def _looked(
+    candidates: str, condition: str = HAS, order: str = "listed_at DESC, execution_key DESC"
+) -> Statement:
     """Return the query that looks at candidates in their order, at :max_steps of their steps.
 
     A row for each that it looked at: whether it has such a step, and how many candidates there are.
@@ -77,7 +87,7 @@ def _looked(candidates: str, condition: str = HAS) -> Statement:
             SELECT {WORK.format("settle")} AS yes
         ), sized AS (
             SELECT c.*, sum(size) OVER (
-                ORDER BY listed_at DESC, execution_key DESC
+                ORDER BY {order}
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM candidates c CROSS JOIN LATERAL (
                 SELECT COALESCE((
@@ -87,7 +97,7 @@ def _looked(candidates: str, condition: str = HAS) -> Statement:
         SELECT listed_at, execution_key, run_key, {condition},
             (SELECT count(*) FROM candidates)
         FROM sized c WHERE before IS NULL OR before < :max_steps::bigint
-        ORDER BY listed_at DESC, execution_key DESC
+        ORDER BY {order}
     """
     return Statement(text)
 
@@ -108,7 +118,12 @@ _SOURCES = {
     "of a task": by_status(CURRENT, of_task=True),
 }
 _LOOK = {name: _looked(source) for name, source in _SOURCES.items()}
-_LOOK_FITTING = {name: _looked(source, f"{PLAIN} AND {HAS}") for name, source in _SOURCES.items()}
+_LOOK_FITTING = {
+    name: _looked(source, f"{PLAIN} AND {HAS}") for name, source in _SOURCES.items()
+} | {
+    name: _looked(source, f"{HAS_RUN} AND {PLAIN} AND {HAS}", BY_KEY)
+    for name, source in SOURCES.items()
+}
 
 
 class FoundRuns(NamedTuple):
@@ -163,12 +178,17 @@ async def find_unfinished(
     states: Collection[StepStatus],
     limit: int,
     fitting: ExecutionFilter,
+    of_batch: OfBatch | None,
 ) -> FoundRuns:
-    """Return the first unfinished runs of a range that fit, whose steps are in some states."""
+    """Return the first unfinished runs of a range that fit, whose steps are in some states.
+
+    Those of a batch are in the order of their executions' keys, as the range is then.
+    """
     statuses = [status for status in wanted.statuses if status in UNFINISHED]
     if not statuses or not set(states).intersection(_LOOKED_FOR):
         return FoundRuns([])
-    return await _look(connection, wanted._replace(statuses=statuses), states, limit, fitting)
+    part = wanted._replace(statuses=statuses)
+    return await _look(connection, part, states, limit, fitting, of_batch)
 
 
 async def _look(
@@ -177,36 +197,50 @@ async def _look(
     states: Collection[StepStatus],
     limit: int,
     fitting: ExecutionFilter | None = None,
+    of_batch: OfBatch | None = None,
 ) -> FoundRuns:
     """Look at runs until there are enough, at few ones first."""
-    keys = (
-        await _runs_of_few_tasks(connection, states) if set(_OF_TASKS).issuperset(states) else None
-    )
-    if keys == []:
+    keys: Sequence[int] | None = None
+    if set(_OF_TASKS).issuperset(states):
+        keys = await _runs_of_few_tasks(connection, states)
+    if keys is None and of_batch is not None:
+        keys = of_batch.run_keys
+    if keys is not None and not keys:
         return FoundRuns([])
     sought: dict[str, object] = {state.value: state in states for state in _LOOKED_FOR}
     sought["max_steps"] = _STEPS
-    if keys is None:
-        source = "of a task" if wanted.task_name else "of all tasks"
-    else:
-        source = "of keys"
-        sought["run_keys"] = keys
+    source, of = _source(wanted, keys, of_batch)
+    sought |= of
     statement = (_LOOK if fitting is None else _LOOK_FITTING)[source]
     if fitting is not None:
         sought |= plain_arguments(fitting)
-    runs: list[Listed] = []
+    if source == OF_BATCH:
+        sought["batch_id"] = ""  # it need not be looked up
+    runs: dict[int, Listed] = {}
     until: ListPosition | None = None
     for count in (2 * limit, _RUNS):
         rest = wanted if until is None else wanted._replace(before=until)
         values = rest.arguments(count) | sought
         rows = await connection.fetch(statement.text, *statement.arguments(**values))
-        runs += [Listed(ListPosition(row[0], row[1]), row[2]) for row in rows if row[3]]
+        found = [(wanted.position_of(*row[:2], is_by_key=source in SOURCES), row) for row in rows]
+        runs |= {row[2]: Listed(at, row[2]) for at, row in found if row[3]}
         if not rows or len(rows) == rows[0][4] < count:
-            return FoundRuns(runs[:limit])
-        until = ListPosition(rows[-1][0], rows[-1][1])
+            return FoundRuns(list(runs.values())[:limit])
+        until = found[-1][0]
         if len(runs) >= limit or len(rows) < rows[0][4]:
             break
-    return FoundRuns(runs[:limit], until)
+    return FoundRuns(list(runs.values())[:limit], until)
+
+
+def _source(
+    wanted: Range, keys: Sequence[int] | None, of_batch: OfBatch | None
+) -> tuple[str, dict[str, object]]:
+    """Return where the runs are from that are looked at, and its parameters."""
+    if keys is not None:
+        return ("of keys" if of_batch is None else OF_KEYS_BY_KEY), {"run_keys": keys}
+    if of_batch is not None:
+        return OF_BATCH, {"batch_key": of_batch.batch_key}
+    return ("of a task" if wanted.task_name else "of all tasks"), {}
 
 
 async def _runs_of_few_tasks(

@@ -55,6 +55,15 @@ class Range(NamedTuple):
             "task_name": self.task_name,
         }
 
+    def by_key(self, after_key: int | None, created_before: datetime | None) -> Range:
+        """Return the same where executions are in the order of their keys alone."""
+        key = MOST_KEY if after_key is None else after_key
+        return self._replace(before=ListPosition(created_before or LATEST, key))
+
+    def position_of(self, created_at: datetime, key: int, *, is_by_key: bool) -> ListPosition:
+        """Return where an execution stands; by key, its time says nothing."""
+        return ListPosition(self.before.created_at if is_by_key else created_at, key)
+
 
 async def range_of(
     connection: Connection,
