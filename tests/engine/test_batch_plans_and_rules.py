@@ -48,6 +48,17 @@ async def resume(rig: Rig, rule: str) -> None:
     await rig.client.resume(rule_id=rule)
 
 
+async def resume_among_many(rig: Rig, rule: str) -> None:
+    await resume(rig, rule)
+    await rig.db.execute(
+        """
+        INSERT INTO zart.pause_rules (rule_id, execution_id, everything, reason, created_by,
+            created_at, deleted_at)
+        SELECT 'pr-' || n, 'x-' || n, false, '', '', now(), now() FROM generate_series(1, 5001) n
+        """
+    )
+
+
 async def canary(rig: Rig, rule: str) -> None:
     await rig.client.resume(rule_id=rule, canary=1)
     await until_released(rig, 1)
@@ -81,7 +92,7 @@ async def test_what_was_let_go_then_and_is_taken_back_since_is_not_taken(
     assert await planned_and_done(rig, wanted, stop, rule) == {"x"}
 
 
-@pytest.mark.parametrize("change", [resume, exempt, canary])
+@pytest.mark.parametrize("change", [resume, resume_among_many, exempt, canary])
 async def test_what_is_scheduled_only_since_is_not_taken(rig: Rig, change: Change) -> None:
     rule = (await rig.client.pause(execution_id="y")).rule.rule_id
     for name in ("x", "y"):

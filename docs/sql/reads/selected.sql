@@ -30,10 +30,9 @@ WHERE c.created_at <= $2::timestamptz
 --   asks_failed=$18.
 WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes),
 ended AS MATERIALIZED (
-    SELECT execution_id, task_name, step_regex FROM (
-        SELECT * FROM zart.pause_rules WHERE rule_key >= 0
-        ORDER BY rule_key DESC LIMIT 5000) p
+    SELECT execution_id, task_name, step_regex FROM zart.pause_rules
     WHERE deleted_at > $1::timestamptz AND created_at <= $1
+    ORDER BY deleted_at
 )
 SELECT c.execution_key, c.run_key, s.step_no
 FROM unnest($2::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
