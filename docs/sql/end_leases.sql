@@ -60,10 +60,11 @@ WITH locked AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds FROM ended;
+    max_attempts, final, correction, seconds, n FROM ended;
 
 -- store/end_leases.py: end_leases (end in doubt passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -128,10 +129,11 @@ verdicts AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds FROM ended;
+    max_attempts, final, correction, seconds, n FROM ended;
 
 -- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -181,10 +183,11 @@ WITH locked AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds FROM ended;
+    max_attempts, final, correction, seconds, n FROM ended;
 
 -- store/end_leases.py: end_leases (end passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -235,10 +238,11 @@ verdicts AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds FROM ended;
+    max_attempts, final, correction, seconds, n FROM ended;
 
 -- store/end_leases.py: end_and_enqueue
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.

@@ -46,7 +46,7 @@ async def leased(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
 
 def lease_of(task: LeasedTask) -> LeaseKey:
     """Name a lease as the store does."""
-    run_key, step_no, _ = parse_task_id(task.task_id) or (0, 0, 0)
+    run_key, step_no = parse_task_id(task.task_id) or (0, 0)
     return LeaseKey(run_key, step_no, task.lease_token, "")
 
 

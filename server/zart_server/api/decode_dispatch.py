@@ -115,11 +115,11 @@ def _outcome(
 
 
 def _ending(item: pb.TaskOutcome, dispatcher_id: str) -> Ending:
-    kind = item.WhichOneof("outcome")
-    if kind == "completed":
+    if item.HasField("completed"):  # as most have
         text = item.completed.result_json or "null"
         check_json(text, "completed.result_json")
         return Completed(text)
+    kind = item.WhichOneof("outcome")
     if kind == "failed":
         failed = item.failed
         return Failed(

@@ -75,7 +75,7 @@ class DispatchCalls:
                 else next(recorded)
                 for sent, item in zip(request.outcomes, items, strict=True)
             ]
-        into.results.extend(map(encode_dispatch.report_result, results))
+        encode_dispatch.add_report_results(results, into)
         self._leased.add(reported.tasks, into)
         return reported.tasks
 

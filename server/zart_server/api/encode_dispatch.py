@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from zart.v1 import dispatch_service_pb2
 from zart_server.api.encode import duration, timestamp
@@ -33,23 +33,27 @@ class LeasedTasks:
         | dispatch_service_pb2.ReportTasksResponse,
     ) -> None:
         """Add leased tasks to a response."""
-        ends: dict[datetime, bytes] = {}
+        alike: dict[tuple[object, ...], bytes] = {}  # beside the step, in this response
         add = response.tasks.add
         for item in items:
-            end = ends.get(item.lease_expires_at)
-            if end is None:
-                end = ends[item.lease_expires_at] = dispatch_service_pb2.LeasedTask(
-                    lease_expires_at=timestamp(item.lease_expires_at)
-                ).SerializeToString()
+            key = (
+                item.definition_key,
+                item.step_no,
+                item.run_number,
+                item.attempt,
+                item.max_attempts,
+                item.lease_ttl,
+                item.lease_expires_at,
+            )
+            common = alike.get(key)
+            if common is None:
+                common = alike[key] = self._alike_of(item) + _numbers_of(item)
             task = add()
-            task.MergeFromString(self._alike_of(item) + end)
+            task.MergeFromString(common)
             task.task_id = item.task_id
             task.lease_token = item.lease_token
             task.execution_id = item.execution_id
             task.run_id = model.run_id_of(item.execution_id, item.run_number)
-            task.run_number = item.run_number
-            task.attempt = item.attempt
-            task.max_attempts = item.max_attempts
             if item.payload_json is not None:
                 task.payload_json = item.payload_json
             if item.correction:
@@ -78,6 +82,15 @@ class LeasedTasks:
         return alike
 
 
+def _numbers_of(item: dispatch.LeasedTask) -> bytes:
+    return dispatch_service_pb2.LeasedTask(
+        run_number=item.run_number,
+        attempt=item.attempt,
+        max_attempts=item.max_attempts,
+        lease_expires_at=timestamp(item.lease_expires_at),
+    ).SerializeToString()
+
+
 def _alike(item: dispatch.LeasedTask) -> dispatch_service_pb2.LeasedTask:
     return dispatch_service_pb2.LeasedTask(
         task_name=item.task_name,
@@ -89,13 +102,17 @@ def _alike(item: dispatch.LeasedTask) -> dispatch_service_pb2.LeasedTask:
     )
 
 
-def report_result(item: dispatch.ReportResult) -> dispatch_service_pb2.ReportResult:
-    """Encode what became of an outcome."""
-    task_id, status, error = item
-    encoded = dispatch_service_pb2.ReportResult(task_id=task_id, status=_REPORT_STATUS[status])
-    if error:
-        encoded.error = error
-    return encoded
+def add_report_results(
+    items: Iterable[dispatch.ReportResult], response: dispatch_service_pb2.ReportTasksResponse
+) -> None:
+    """Add what became of outcomes to a response."""
+    add = response.results.add
+    for task_id, status, error in items:
+        result = add()
+        result.task_id = task_id
+        result.status = _REPORT_STATUS[status]
+        if error:
+            result.error = error
 
 
 def extend_result(item: dispatch.ExtendResult) -> dispatch_service_pb2.ExtendResult:

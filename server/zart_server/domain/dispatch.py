@@ -49,11 +49,11 @@ class LeasedTask(NamedTuple):
     upstream_omitted: Sequence[str]
     lease_expires_at: datetime
     lease_ttl: timedelta
+    traceparent: str | None = None
+    waited: float = 0.0
     correction: int = 0
     corrected_input_json: str | None = None
     upstream_skipped: Sequence[str] = ()
-    waited: float = 0.0
-    traceparent: str | None = None
 
 
 def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:

@@ -38,7 +38,8 @@ class Verdict(NamedTuple):
 class EndedLease(NamedTuple):
     """A lease that ended. ``final`` is 'completed' or 'dead', None: the step is queued again.
 
-    ``counted`` includes this attempt where it counts.
+    ``counted`` includes this attempt where it counts. ``verdict`` is the number of the verdict that
+    ended it, from 1.
     """
 
     run_key: int
@@ -52,11 +53,7 @@ class EndedLease(NamedTuple):
     final: str | None
     correction: int
     seconds: float  # since it was leased
-
-    @property
-    def lease(self) -> LeaseKey:
-        """The key by which the verdict names the lease."""
-        return LeaseKey(self.run_key, self.step_no, self.lease_token, self.principal)
+    verdict: int
 
 
 # {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
@@ -109,7 +106,8 @@ def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]
         "statuses": words(statuses),
         "retryable": words("t" if yes else "f" for yes in retryable),
         "results": results,
-        "errors": [None if error is None else error_to_json(error) for error in errors],
+        # The driver looks into each None as well: what a column lacks is NULL for PostgreSQL.
+        "errors": [error_to_json(error) for error in errors] if any(errors) else [],
         "locked": numbers(sorted({lease.run_key for lease in leases})),
         "swept": swept,
     }
@@ -120,10 +118,11 @@ def _end(skip: str, more: str = "") -> str:
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
         {_ENDED.format(only_if="true")} {more}
         SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-               NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8 FROM locked
+               NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+        FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-               max_attempts, final, correction, seconds FROM ended
+               max_attempts, final, correction, seconds, n FROM ended
     """
 
 

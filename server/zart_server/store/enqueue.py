@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from zart_server.domain.rule_set import Judgement
-from zart_server.store.arrays import Distinct, numbers
+from zart_server.store.arrays import numbers
 from zart_server.store.connection import Tx
 from zart_server.store.lessees import Lessee, lessee_columns
 from zart_server.store.pausing.rules import SHARED_EPOCH
@@ -21,48 +22,48 @@ from zart_server.store.stored_graph import QueuedAs
 Leases: TypeAlias = dict[tuple[int, int], tuple[int, datetime]]
 
 
+# The parameters that the columns of ReadyRows.rows are.
+_COLUMNS = (
+    "ready_runs",
+    "ready_steps",
+    "attempts",
+    "counted",
+    "backoff_bases",
+    "max_attempts",
+    "delays",
+    "rule_keys",
+    "kinds",
+    "lessees",
+)
+
+
 @dataclass(slots=True)
 class ReadyRows:
-    """Ready steps, column by column: to be paused by a rule, leased by a lessee, or else queued.
+    """Ready steps: to be paused by a rule, leased by a lessee, or else queued.
 
-    ``rule_keys`` are those of the ``judgement``, which is written only if it still holds.
+    A row has run key, step number, attempt, counted, backoff_base, max_attempts, the delay in
+    seconds, the key of its rule (0: none) and the indexes, from 1, of its kind and its lessee (0:
+    none). The rules are those of the ``judgement``, which is written only if it still holds.
+    ``after``: the verdict that made each step ready, if any did.
     """
 
     judgement: Judgement
-    run_keys: list[int] = field(default_factory=list)
-    step_nos: list[int] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    counted: list[int] = field(default_factory=list)
-    backoff_bases: list[int] = field(default_factory=list)
-    max_attempts: list[int] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)  # seconds
-    rule_keys: list[int] = field(default_factory=list)  # 0: none
-    kinds: list[int] = field(default_factory=list)
-    lessees: list[int] = field(default_factory=list)  # 0: none
-    after: list[int] = field(default_factory=list)  # of the verdict that made it ready, if any
-    of_kind: Distinct[QueuedAs] = field(default_factory=Distinct)
-    of_lessee: Distinct[Lessee] = field(default_factory=Distinct)
+    rows: Sequence[tuple[int, int, int, int, int, int, float, int, int, int]]
+    kinds: Sequence[QueuedAs]
+    lessees: Sequence[Lessee]
+    after: Sequence[int] = ()
 
     def arguments(self) -> dict[str, object]:
         """Return the parameters that ``enqueue_parts`` takes."""
-        kinds, lessees = self.of_kind.values, self.of_lessee.values
+        columns = map(numbers, zip(*self.rows, strict=True)) if self.rows else repeat("{}")
         return {
-            "ready_runs": numbers(self.run_keys),
-            "ready_steps": numbers(self.step_nos),
-            "attempts": numbers(self.attempts),
-            "counted": numbers(self.counted),
-            "backoff_bases": numbers(self.backoff_bases),
-            "max_attempts": numbers(self.max_attempts),
-            "delays": numbers(self.delays),
-            "rule_keys": numbers(self.rule_keys),
-            "kinds": numbers(self.kinds),
-            "lessees": numbers(self.lessees),
+            **dict(zip(_COLUMNS, columns, strict=False)),
             "after": numbers(self.after),
-            "lanes": [kind.lane for kind in kinds],
-            "step_names": [kind.step_name for kind in kinds],
-            "timeouts": [kind.timeout_seconds for kind in kinds],
-            "corrections": [kind.correction for kind in kinds],
-            **lessee_columns(lessees),
+            "lanes": [kind.lane for kind in self.kinds],
+            "step_names": [kind.step_name for kind in self.kinds],
+            "timeouts": [kind.timeout_seconds for kind in self.kinds],
+            "corrections": [kind.correction for kind in self.kinds],
+            **lessee_columns(self.lessees),
         }
 
 

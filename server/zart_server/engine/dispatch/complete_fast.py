@@ -36,7 +36,7 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
         ending = batch.outcomes[n].ending
         if not isinstance(ending, Completed):
             return None
-        verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json))
+        verdicts.append(Verdict(lease, AttemptStatus.COMPLETED, ending.result_json))
         ready_steps.completed(lease.run_key, lease.step_no, ending.result_json, n)
     judgement = await judge(connection, names_of_ready(ready_steps.ready))
     indexes = {n: index for index, n in enumerate(firsts.values(), 1)}
@@ -54,7 +54,10 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
     for n, (item, rule) in zip(ready_steps.after, of_ready, strict=True):
         if n in ended and rule is None:
             item.announce(connection)
-    return await conclude(connection, batch, ended, took, ready_steps.leased(done.leases))
+    completed = [lease for lease, n in firsts.items() if n in ended]
+    return await conclude(
+        connection, batch, ended, completed, took, ready_steps.leased(done.leases)
+    )
 
 
 def _lasts(batch: OutcomeBatch) -> list[int] | None:

@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zart_server.domain.dispatch import Completed, Outcome
-from zart_server.domain.model import ReportStatus
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.dispatch.outcome_batch import Recorded
-from zart_server.engine.dispatch.recent_completions import CompletedAttempt, RecentCompletions
+from zart_server.engine.dispatch.recent_completions import RecentCompletions
 from zart_server.store.breaking.counts import Counting
 from zart_server.store.breaking.run_names import read_run_names
 from zart_server.store.connection import Connection
@@ -40,7 +38,7 @@ class _Earlier:
     """What was completed before breakers asked, and is still to be counted for them."""
 
     breakers: list[Counting]
-    attempts: list[CompletedAttempt]
+    leases: list[LeaseKey]
 
 
 class Completions:
@@ -75,9 +73,9 @@ class Completions:
             self._drop_earlier()
         new = [one for one in breakers if (one.breaker_key, one.generation) not in known]
         if new:
-            attempts = self.recent.leased_since(min(breaker.token_from for breaker in new))
-            if attempts:
-                self._earlier.append(_Earlier(new, attempts))
+            leases = self.recent.leased_since(min(breaker.token_from for breaker in new))
+            if leases:
+                self._earlier.append(_Earlier(new, leases))
 
     def _drop_earlier(self) -> None:
         """Drop what was to be counted for generations that nobody asks for any more."""
@@ -112,28 +110,22 @@ class Completions:
             earlier = self._earlier[-1]
             counted = Completions()
             counted.ask(earlier.breakers)
-            while earlier.attempts:
-                await _count(connection, earlier.attempts[-_AT_ONCE:], counted)
-                del earlier.attempts[-_AT_ONCE:]
+            while earlier.leases:
+                await _count(connection, earlier.leases[-_AT_ONCE:], counted)
+                del earlier.leases[-_AT_ONCE:]
                 self.give_back(counted.take())
             self._earlier.pop()
 
-    def add(self, connection: Connection, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
-        """Count the outcomes that were recorded and completed their step.
+    def add(self, connection: Connection, recorded: Recorded) -> None:
+        """Count the attempts that completed their step.
 
         The names are at hand where outcomes have just been recorded. Where nobody asks they are
         kept in mind for a moment.
         """
-        self.recent.add(outcomes, recorded)
+        leases = recorded.completed
+        self.recent.add(leases)
         if not self._breakers:
             return
-        leases = [
-            lease
-            for number, status in recorded.statuses.items()
-            if status is ReportStatus.RECORDED
-            and isinstance((outcome := outcomes[number]).ending, Completed)
-            and (lease := LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal))
-        ]
         runs = connection.runs.at_hand([lease.run_key for lease in leases])
         graphs = connection.definitions.at_hand({run.definition_key for run in runs.values()})
         for lease in leases:
@@ -178,14 +170,9 @@ class Completions:
 
 
 async def _count(
-    connection: Connection, attempts: Sequence[CompletedAttempt], completions: Completions
+    connection: Connection, leases: Sequence[LeaseKey], completions: Completions
 ) -> None:
-    """Read the names of attempts, and count all of them; none where that fails."""
-    leases = [
-        lease
-        for attempt in attempts
-        if (lease := LeaseKey.of_task(attempt.task_id, attempt.token, principal=""))
-    ]
+    """Read the names of completed attempts, and count all of them; none where that fails."""
     runs = await read_run_names(connection, {lease.run_key for lease in leases})
     graphs = await find_definitions(connection, {run.definition_key for run in runs.values()})
     for lease in leases:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from zart_server.domain.dispatch import LeaseNext
 from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.engine.dispatch.eager import lessee_of
+from zart_server.store.arrays import Distinct
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
+from zart_server.store.lessees import Lessee
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.steps import RerunSteps
-from zart_server.store.stored_graph import Definition
+from zart_server.store.stored_graph import Definition, QueuedAs
 
 
 @dataclass(slots=True)
@@ -77,27 +79,32 @@ def names_of_ready(ready: Sequence[Ready]) -> list[StepNames]:
 
 def rows_of(ready: Sequence[Ready], judgement: Judgement) -> ReadyRows:
     """Return the rows of ready steps as they were judged."""
-    found = ReadyRows(judgement)
-    lessees: dict[LeaseNext, int] = {}
+    kinds: Distinct[QueuedAs] = Distinct()
+    lessees: Distinct[Lessee] = Distinct()
+    known: dict[LeaseNext, int] = {}
+    rows = []
     for item, rule in judgement.beside(ready):
         kind = item.definition.queued[item.step_no]
         if item.correction:
             kind = kind._replace(correction=item.correction)
-        found.run_keys.append(item.run_key)
-        found.step_nos.append(item.step_no)
-        found.attempts.append(item.attempt)
-        found.counted.append(item.counted)
-        found.backoff_bases.append(item.backoff_base)
-        found.max_attempts.append(item.max_attempts or kind.max_attempts)
-        found.delays.append(item.delay)
-        found.rule_keys.append(rule or 0)
-        found.kinds.append(found.of_kind.index(kind))
         to = item.lessee if rule is None else None
         lessee = 0
         if to is not None:
-            lessee = lessees.get(to, 0)
+            lessee = known.get(to, 0)
             if not lessee:
-                lessee = lessees[to] = found.of_lessee.index(lessee_of(to))
-        found.lessees.append(lessee)
-        found.after.append(0)
-    return found
+                lessee = known[to] = lessees.index(lessee_of(to))
+        rows.append(
+            (
+                item.run_key,
+                item.step_no,
+                item.attempt,
+                item.counted,
+                item.backoff_base,
+                item.max_attempts or kind.max_attempts,
+                item.delay,
+                rule or 0,
+                kinds.index(kind),
+                lessee,
+            )
+        )
+    return ReadyRows(judgement, rows, kinds.values, lessees.values)

@@ -226,28 +226,29 @@ def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> 
     payload = run.payload_json
     if payload is None:
         payload = large.get((claimed.run_key, -1))
-    return LeasedTask(
-        task_id=task_id_of(claimed.run_key, claimed.step_no, claimed.attempt),
-        lease_token=claimed.lease_token,
-        execution_id=run.execution_id,
-        run_number=run.run_number,
-        task_name=part.definition.task_name,
-        definition_key=run.definition_key,
-        step_no=claimed.step_no,
-        step=steps[claimed.step_no],
-        attempt=claimed.attempt,
-        max_attempts=claimed.max_attempts,
-        payload_json=payload,
-        upstream_json={
-            steps[dep].step_name: large[claimed.run_key, dep] if text is None else text
-            for dep, text in part.upstream.items()
-        },
-        upstream_omitted=[steps[dep].step_name for dep in part.omitted],
-        upstream_skipped=[steps[dep].step_name for dep in part.skipped],
-        lease_expires_at=claimed.lease_expires_at,
-        lease_ttl=ttl,
-        correction=claimed.correction,
-        corrected_input_json=part.corrected_input,
-        waited=(claimed.lease_expires_at - ttl - claimed.not_before).total_seconds(),
-        traceparent=run.traceparent,
+    upstream = {
+        steps[dep].step_name: large[claimed.run_key, dep] if text is None else text
+        for dep, text in part.upstream.items()
+    }
+    return LeasedTask(  # by position: by name it takes twice as long
+        task_id_of(claimed.run_key, claimed.step_no, claimed.attempt),
+        claimed.lease_token,
+        run.execution_id,
+        run.run_number,
+        part.definition.task_name,
+        run.definition_key,
+        claimed.step_no,
+        steps[claimed.step_no],
+        claimed.attempt,
+        claimed.max_attempts,
+        payload,
+        upstream,
+        [steps[dep].step_name for dep in part.omitted] if part.omitted else (),
+        claimed.lease_expires_at,
+        ttl,
+        run.traceparent,
+        (claimed.lease_expires_at - ttl - claimed.not_before).total_seconds(),
+        claimed.correction,
+        part.corrected_input,
+        [steps[dep].step_name for dep in part.skipped] if part.skipped else (),
     )

@@ -45,13 +45,15 @@ class Recorded:
     """A status by the index of the outcome, and the stragglers, whose run another has locked.
 
     ``tasks`` were leased at once, each with the index of the outcome that it followed. ``ended``
-    has the seconds that the attempts took which ended, by their task and how they did.
+    has the seconds that the attempts took which ended, by their task and how they did;
+    ``completed`` has the leases of those that completed their step.
     """
 
     statuses: dict[int, ReportStatus]
     stragglers: list[int]
     tasks: list[tuple[int, LeasedTask]]
     ended: Ended
+    completed: Sequence[LeaseKey]
 
 
 async def find_batch(connection: Connection, outcomes: Sequence[Outcome]) -> OutcomeBatch:
@@ -76,13 +78,14 @@ async def conclude(
     connection: Connection,
     batch: OutcomeBatch,
     ended: Collection[int],
+    completed: Sequence[LeaseKey],
     took: Ended,
     tasks: list[tuple[int, LeasedTask]],
     locked: Collection[int] = (),
     *,
     swept: bool = False,
 ) -> Recorded:
-    """Return what became of each outcome, given those whose lease ended, and the time that took.
+    """Return what became of each outcome, given those whose lease ended and what is known of them.
 
     ``locked`` are the runs that other transactions have locked. Of the rest those are looked up
     that may be repeats, unless the server itself ``swept`` their leases.
@@ -102,7 +105,7 @@ async def conclude(
                 statuses[n] = ReportStatus.ALREADY_RECORDED
         for n in await _kept_for_doubt(connection, batch, missed):
             statuses[n] = ReportStatus.LEASE_LOST
-    return Recorded(statuses, stragglers, tasks, took)
+    return Recorded(statuses, stragglers, tasks, took, completed)
 
 
 async def _kept_for_doubt(

@@ -43,7 +43,7 @@ class ReadySteps:
         for after in graph.dependants[step_no]:
             # In a rerun it may be preserved, by hand it may have ended: its row tells.
             if len(graph.depends_on[after]) == 1 and not run.is_rerun and not by_hand:
-                self.add_next(Opened(run_key, after), n)
+                self._add_next(run, after, n)
             else:
                 others.append(after)
         return others
@@ -54,22 +54,34 @@ class ReadySteps:
         Not one whose input was corrected: that input is not at hand.
         """
         run_key, step_no, attempt, counted, max_attempts, correction = step
-        run = self._runs[run_key]
+        self._add_next(self._runs[run_key], step_no, n, attempt, counted, max_attempts, correction)
+
+    def _add_next(
+        self,
+        run: RunFacts,
+        step_no: int,
+        n: int,
+        attempt: int = 0,
+        counted: int = 0,
+        max_attempts: int | None = None,
+        correction: int = 0,
+    ) -> None:
         definition = self._definitions[run.definition_key]
         to = self._outcomes[n].lease_next
         if to is not None and (correction or not self._next.takes(to, run, definition, step_no)):
             to = None
-        ready = Ready(
+        ready = Ready(  # by position: by name it takes twice as long
             definition,
             run.execution_id,
-            run_key,
+            run.run_key,
             step_no,
-            attempt=attempt + 1,
-            counted=counted,
-            backoff_base=counted,
-            max_attempts=max_attempts,
-            lessee=to,
-            correction=correction,
+            attempt + 1,
+            counted,
+            counted,
+            max_attempts,
+            0.0,
+            to,
+            correction,
         )
         self.add(ready, n)
 

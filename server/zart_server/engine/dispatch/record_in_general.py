@@ -48,7 +48,9 @@ async def record_in_general(
     others = (
         set[int]() if wait else {lease.run_key for lease in batch.firsts} - ending.locked.keys()
     )
-    return await conclude(tx, batch, ended, ending.took, ending.tasks, others, swept=swept)
+    return await conclude(
+        tx, batch, ended, ending.completed, ending.took, ending.tasks, others, swept=swept
+    )
 
 
 @dataclass
@@ -63,6 +65,7 @@ class _Ending:
     locked: dict[int, LockedRun] = field(default_factory=dict)
     tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
     took: Ended = field(default_factory=dict)
+    completed: Sequence[LeaseKey] = ()
     ready_steps: ReadySteps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,9 +77,15 @@ class _Ending:
         self.locked, ended = await end_leases(self.tx, verdicts, wait=wait, swept=self.swept)
         if not ended:
             return set()
-        found = {firsts[item.lease]: item for item in ended}
+        numbers = list(firsts.values())
+        found = {numbers[item.verdict - 1]: item for item in ended}
+        others = [item for item in ended if item.final != "completed"]
+        self.completed = list(firsts)
+        if others or len(ended) < len(verdicts):
+            done = (item for item in ended if item.final == "completed")
+            self.completed = [verdicts[item.verdict - 1].lease for item in done]
         self.took = self._times(verdicts, ended)
-        dead = self._deaths(verdicts, [item for item in ended if item.final == "dead"])
+        dead = self._deaths(verdicts, [item for item in others if item.final == "dead"])
         await self._open_dependants(found)
         for n, item in found.items():
             if item.final is None:
@@ -91,18 +100,17 @@ class _Ending:
         return set(found)
 
     def _times(self, verdicts: Sequence[Verdict], ended: Sequence[EndedLease]) -> Ended:
-        """Return the seconds that attempts took; most of them have completed their step."""
-        completed: dict[str, list[float]] = {}
-        others = [item for item in ended if item.final != "completed"]
+        """Return the seconds that attempts took, by their task and how they ended."""
+        if len(self.definitions) == 1 and len(self.completed) == len(ended):
+            (definition,) = self.definitions.values()
+            return {
+                (definition.task_name, AttemptStatus.COMPLETED): [item.seconds for item in ended]
+            }
+        found: Ended = {}
         for item in ended:
-            if item.final == "completed":
-                task = self._definition(self.runs[item.run_key]).task_name
-                completed.setdefault(task, []).append(item.seconds)
-        found = {(task, AttemptStatus.COMPLETED): times for task, times in completed.items()}
-        statuses = {verdict.lease: verdict.status for verdict in verdicts} if others else {}
-        for item in others:
             task = self._definition(self.runs[item.run_key]).task_name
-            found.setdefault((task, statuses[item.lease]), []).append(item.seconds)
+            status = verdicts[item.verdict - 1].status
+            found.setdefault((task, status), []).append(item.seconds)
         return found
 
     def _definition(self, run: RunFacts) -> Definition:
@@ -111,7 +119,7 @@ class _Ending:
     def _verdict(self, lease: LeaseKey, ending: object) -> Verdict:
         """Return how an attempt ended, and whether a repeat may cure it."""
         if isinstance(ending, Completed):
-            return Verdict(lease, AttemptStatus.COMPLETED, result_json=ending.result_json)
+            return Verdict(lease, AttemptStatus.COMPLETED, ending.result_json)
         if isinstance(ending, Failed):
             return Verdict(
                 lease, AttemptStatus.FAILED, retryable=ending.retryable, error=ending.error
@@ -176,14 +184,12 @@ class _Ending:
         self.ready_steps.add(ready, n)
 
     def _deaths(self, verdicts: Sequence[Verdict], dead: Sequence[EndedLease]) -> list[Death]:
-        if not dead:
-            return []
-        errors = {verdict.lease: verdict.error for verdict in verdicts}
         deaths = []
         for item in dead:
             definition = self._definition(self.runs[item.run_key])
             step_name = definition.queued[item.step_no].step_name
-            kind = ErrorKind.of(definition.task_name, step_name, errors[item.lease])
+            error = verdicts[item.verdict - 1].error
+            kind = ErrorKind.of(definition.task_name, step_name, error)
             deaths.append(Death(item.run_key, item.step_no, kind))
         return deaths
 

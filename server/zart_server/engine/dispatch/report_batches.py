@@ -140,7 +140,7 @@ class ReportBatches:
             async with self._db.autocommit() as connection:
                 recorded = await record_outcomes(connection, outcomes)
         self._tally.recorded(recorded)
-        self._completions.add(connection, outcomes, recorded)
+        self._completions.add(connection, recorded)
         return recorded
 
     async def _wait_for(self, run: str, items: list[_Item]) -> None:
