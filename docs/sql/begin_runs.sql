@@ -3,7 +3,7 @@
 -- Locks: nothing.
 INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
 SELECT run_key, c.no - 1, 'open', c.deps
-FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)) new
+FROM (SELECT * FROM unnest($1::text::bigint[], $2::text::bigint[]) new(run_key, definition_key)) new
 CROSS JOIN LATERAL (SELECT dep_counts FROM zart.definitions
     WHERE definition_key = new.definition_key OFFSET 0) d
 CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no);
@@ -14,7 +14,7 @@ CROSS JOIN LATERAL unnest(dep_counts) WITH ORDINALITY c(deps, no);
 -- Parameters: run_keys=$1, definition_keys=$2, epoch=$3, rule_keys=$4, lessees=$5,
 --   lessee_seconds=$6, lessee_ids=$7, lessee_principals=$8.
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), new AS MATERIALIZED (
-    SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
+    SELECT u.* FROM unnest($1::text::bigint[], $2::text::bigint[])
     WITH ORDINALITY u(run_key, definition_key, n)
     WHERE $3 = (SELECT epoch FROM now)
 ), steps AS (
@@ -35,7 +35,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), n
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
         COALESCE(($4::bigint[])[n], 0) AS rule_key,
-        COALESCE(($5::integer[])[n], 0) AS lessee
+        COALESCE(($5::text::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -75,7 +75,7 @@ SELECT $3 = epoch, leased.* FROM now LEFT JOIN leased ON true;
 -- Parameters: run_keys=$1, definition_keys=$2, epoch=$3, rule_keys=$4, lessees=$5,
 --   lessee_seconds=$6, lessee_ids=$7, lessee_principals=$8.
 WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), new AS MATERIALIZED (
-    SELECT u.* FROM unnest($1::bigint[], $2::bigint[])
+    SELECT u.* FROM unnest($1::text::bigint[], $2::text::bigint[])
     WITH ORDINALITY u(run_key, definition_key, n)
     WHERE $3 = (SELECT epoch FROM now)
 ), roots AS MATERIALIZED (
@@ -90,7 +90,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), n
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
         COALESCE(($4::bigint[])[n], 0) AS rule_key,
-        COALESCE(($5::integer[])[n], 0) AS lessee
+        COALESCE(($5::text::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,

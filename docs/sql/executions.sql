@@ -15,7 +15,7 @@ WITH new AS MATERIALIZED (
         false AS is_leased,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
-    FROM unnest($9::text[], $10::integer[], $11::text[],
+    FROM unnest($9::text[], $10::text::integer[], $11::text[],
             $12::text[])
     WITH ORDINALITY u(execution_id, kind, payload, traceparent, n)
 ), e AS (

@@ -65,7 +65,7 @@ WITH new AS MATERIALIZED (
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
         COALESCE(($17::bigint[])[n], 0) AS rule_key,
-        COALESCE(($18::integer[])[n], 0) AS lessee
+        COALESCE(($18::text::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,

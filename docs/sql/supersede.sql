@@ -155,7 +155,7 @@ u AS MATERIALIZED (
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
         COALESCE(($6::bigint[])[n], 0) AS rule_key,
-        COALESCE(($7::integer[])[n], 0) AS lessee
+        COALESCE(($7::text::integer[])[n], 0) AS lessee
     FROM roots
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,

@@ -22,6 +22,15 @@ def words(values: Iterable[str]) -> str:
     return "{" + ",".join(values) + "}"
 
 
+def column(values: Iterable[str | None]) -> list[str | None]:
+    """Return a column of an ``unnest`` of several: empty if all of it is None, that is NULL.
+
+    The driver looks longer into a None than into any text.
+    """
+    found = list(values)
+    return [] if found.count(None) == len(found) else found
+
+
 class Distinct(Generic[T]):
     """Values of which a batch has few: each once, and its index, from 1, for each row."""
 

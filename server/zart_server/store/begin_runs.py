@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_server.domain.rule_set import Judgement
+from zart_server.store.arrays import numbers
 from zart_server.store.connection import Tx
 from zart_server.store.enqueue import Leases, enqueued, leases_of
 from zart_server.store.lessees import Lessees, lessee_columns
@@ -41,7 +42,7 @@ def beginning(new: str) -> str:
         ), ready AS MATERIALIZED (
             SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
                 COALESCE((:rule_keys::bigint[])[n], 0) AS rule_key,
-                COALESCE((:lessees::integer[])[n], 0) AS lessee
+                COALESCE((:lessees::text::integer[])[n], 0) AS lessee
             FROM roots
         ), {enqueued()}
     """
@@ -56,7 +57,7 @@ def roots(judgement: Judgement, lessees: Lessees) -> dict[str, object]:
     return {
         "epoch": judgement.epoch,
         "rule_keys": judgement.rules,
-        "lessees": lessees.indexes,
+        "lessees": numbers(lessees.indexes if any(lessees.indexes) else ()),
         **lessee_columns(lessees.values.values),
     }
 
@@ -64,9 +65,11 @@ def roots(judgement: Judgement, lessees: Lessees) -> dict[str, object]:
 async def insert_steps(tx: Tx, runs: Sequence[tuple[int, int]]) -> None:
     """Insert all steps of new runs, given as (run key, definition key), from their graphs."""
     await tx.execute(
-        insert_steps_of("unnest($1::bigint[], $2::bigint[]) new(run_key, definition_key)"),
-        [run_key for run_key, _ in runs],
-        [definition_key for _, definition_key in runs],
+        insert_steps_of(
+            "unnest($1::text::bigint[], $2::text::bigint[]) new(run_key, definition_key)"
+        ),
+        numbers(run_key for run_key, _ in runs),
+        numbers(definition_key for _, definition_key in runs),
     )
 
 
@@ -74,7 +77,7 @@ _INSERT, _INSERT_WITH_STEPS = (
     Statement(
         f"""
         WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), new AS MATERIALIZED (
-            SELECT u.* FROM unnest(:run_keys::bigint[], :definition_keys::bigint[])
+            SELECT u.* FROM unnest(:run_keys::text::bigint[], :definition_keys::text::bigint[])
                 WITH ORDINALITY u(run_key, definition_key, n)
             WHERE :epoch = (SELECT epoch FROM now)
         ){steps}, {beginning("new")}, started AS (
@@ -107,8 +110,8 @@ async def insert_new_runs(
     rows = await tx.fetch(
         statement.text,
         *statement.arguments(
-            run_keys=[run_key for run_key, _ in runs],
-            definition_keys=[definition_key for _, definition_key in runs],
+            run_keys=numbers(run_key for run_key, _ in runs),
+            definition_keys=numbers(definition_key for _, definition_key in runs),
             **roots(judgement, lessees),
         ),
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.domain.model import AttemptStatus, StepError
-from zart_server.store.arrays import numbers, words
+from zart_server.store.arrays import column, numbers, words
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.doubt.inserting import doubted
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts, leases_of
@@ -106,8 +106,7 @@ def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]
         "statuses": words(statuses),
         "retryable": words("t" if yes else "f" for yes in retryable),
         "results": results,
-        # The driver looks into each None as well: what a column lacks is NULL for PostgreSQL.
-        "errors": [error_to_json(error) for error in errors] if any(errors) else [],
+        "errors": column(map(error_to_json, errors)),
         "locked": numbers(sorted({lease.run_key for lease in leases})),
         "swept": swept,
     }

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller
+from zart_server.store.arrays import column, numbers
 from zart_server.store.connection import Tx
 from zart_server.store.statement import Statement
 
@@ -84,7 +85,7 @@ _INSERT = Statement(
             false AS is_leased,
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
-        FROM unnest(:execution_ids::text[], :kinds::integer[], :payloads::text[],
+        FROM unnest(:execution_ids::text[], :kinds::text::integer[], :payloads::text[],
                 :traceparents::text[])
             WITH ORDINALITY u(execution_id, kind, payload, traceparent, n)
     ), {STORING}
@@ -102,14 +103,14 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
     """
     rows = sorted(new)
     kinds: dict[Kind, int] = {}
-    numbers = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
+    indexes = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
     found = await tx.fetch(
         _INSERT.text,
         *_INSERT.arguments(
             execution_ids=[row.execution_id for row in rows],
-            kinds=numbers,
-            payloads=[row.payload_json for row in rows],
-            traceparents=[row.traceparent for row in rows],
+            kinds=numbers(indexes),
+            payloads=column(row.payload_json for row in rows),
+            traceparents=column(row.traceparent for row in rows),
             task_names=[kind.task_name for kind in kinds],
             definition_keys=[kind.definition_key for kind in kinds],
             versions=[kind.definition_version for kind in kinds],
