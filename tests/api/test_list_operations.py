@@ -97,6 +97,23 @@ async def test_by_rule(audited: Rig) -> None:
     assert kinds(found) == ["RESUME", "PAUSE"]
 
 
+async def test_by_breaker(rig: Rig) -> None:
+    other, breaker_id = [
+        (await rig.client.create_breaker(task_name="t", failure_threshold=1, window=60)).breaker_id
+        for _ in range(2)
+    ]
+    for each in (other, breaker_id):
+        await rig.client.trip_breaker(each)
+    await rig.client.reset_breaker(breaker_id)
+    with pytest.raises(errors.InvalidField):
+        await rig.client.update_breaker(breaker_id, failure_threshold=0)
+    await recorded(rig.db, 1)
+    found = await rig.client.list_operations(breaker_id=breaker_id)
+    assert kinds(found) == ["BREAKER_CLOSED", "BREAKER_OPENED", "CREATE_BREAKER"]
+    refused = await rig.client.list_operations(breaker_id=breaker_id, statuses=["REFUSED"])
+    assert kinds(refused) == ["UPDATE_BREAKER"]
+
+
 async def test_a_refusal_says_why(audited: Rig) -> None:
     [resume, retry] = await audited.client.list_operations(statuses=["REFUSED"])
     assert retry.status == "REFUSED"

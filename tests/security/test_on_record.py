@@ -52,6 +52,8 @@ async def test_runs_attempts_rules_and_operations_name_the_identity(
         ("RESUME", "operator", "eve"),
         ("CANCEL", "starter", "bob"),
     }
+    by_operator = await viewer.list_operations(principal="operator")
+    assert [o.kind.value for o in by_operator] == ["RESUME", "PAUSE", "RESTART"]
     for view, wanted in (
         ("zart_execution_runs", {"starter", "operator"}),
         ("zart_step_attempts", {"dispatcher"}),
