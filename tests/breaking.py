@@ -45,13 +45,15 @@ async def _begin_generation(rig: Rig, breaker_id: str, after: str) -> None:
     )
 
 
-async def fail(rig: Rig, count: int, prefix: str = "x", *, error: StepError = BAD) -> None:
+async def fail(
+    rig: Rig, count: int, prefix: str = "x", *, error: StepError = BAD, retryable: bool = False
+) -> None:
     """Let one attempt end badly in each of so many new executions."""
     for n in range(count):
         await rig.start(f"{prefix}-{n}", ONE)
     leased = await rig.lease(1000)
     assert len(leased) == count
-    ending = zart.Failed(error, retryable=False)
+    ending = zart.Failed(error, retryable)
     await rig.report(*(zart.Outcome(t.task_id, t.lease_token, ending) for t in leased))
 
 
