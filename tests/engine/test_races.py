@@ -97,11 +97,16 @@ async def test_operations_of_every_kind_on_one_execution_leave_it_whole(rig: Rig
                 rig.client.pause(execution_id="x"),
                 rig.client.retry_step("x", "a"),
                 rig.client.resume(execution_id="x"),
+                rig.client.complete_step("x", "b", 1, fence=True),
+                rig.client.fail_step("x", "c", "no", fence=True),
+                rig.client.create_batch(zart.RetryStep(), execution_ids=["x"]),
                 rig.client.cancel_execution("x"),
             ):
                 try:
                     await call
                 except (
+                    errors.StepFinished,
+                    errors.NothingSelected,
                     errors.StepNotDead,
                     errors.RunFinished,
                     errors.NothingToRerun,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import astuple
 from pathlib import Path
 
 from acceptance.serve_process import serve_processes
@@ -20,7 +21,10 @@ KILLS = 10
 
 async def look_at(rig: Rig, batch_id: str) -> int:
     """Return how many items are done, of totals that add up and are those of the items."""
-    counts = (await rig.client.get_batch(batch_id)).counts
+    batch = await rig.client.get_batch(batch_id)
+    counts = batch.counts
+    assert batch.outcomes is not None
+    assert sum(astuple(batch.outcomes)) == counts.done
     assert counts.done + counts.refused + counts.pending + counts.cancelled == counts.selected
     await check_totals(rig.db, batch_id)
     return counts.done
