@@ -19,6 +19,8 @@ TEXT = st.text(max_size=200)
         ("card 4711 was declined", "card <number> was declined"),
         ("took 1.5 s, 12,000 of 3", "took <number> s, <number> of <number>"),
         ("order 550e8400-e29b-41d4-a716-446655440000 is gone", "order <uuid> is gone"),
+        ("took 1e-05 s, -3 of 2", "took <number> s, <number> of <number>"),
+        ("exec-00042 of 2026-11-26", "exec-<number> of <number>-<number>-<number>"),
         ("at 0x7f3a00 and deadbeef01", "at <number> and <number>"),
         ("unknown key 'user\\'s' in \"the map\"", "unknown key <text>s' in <text>"),
         ("can't open /srv/app/x.json", "can't open <path>"),
@@ -67,17 +69,18 @@ _PARTS = st.lists(st.from_regex("[a-z0-9_.-]{1,9}", fullmatch=True), min_size=1,
 PARTICULARS = {
     "uuid": st.uuids().map(str),
     "number": st.one_of(
-        st.integers(0, 10**30).map(str),
-        st.floats(0.001, 1e6).map("{:.3f}".format),
+        st.integers(-(10**30), 10**30).map(str),
+        st.floats(allow_nan=False, allow_infinity=False).map(repr),
         st.integers(2**32, 2**64).map(hex),
         st.integers(2**60, 2**64).map("{:016X}".format).filter(lambda text: not text.isalpha()),
     ),
     "text": st.builds(
-        "{1}{0}{1}".format,
+        "{1[0]}{0}{1[1]}".format,
         st.text(
-            st.characters(exclude_characters="\"'\n`", exclude_categories=["Cc", "Cs"]), max_size=30
+            st.characters(exclude_characters="\"'\n`“”«»", exclude_categories=["Cc", "Cs"]),
+            max_size=30,
         ),
-        st.sampled_from("\"'`"),
+        st.sampled_from(['""', "''", "``", "“”", "«»"]),
     ),
     "address": st.one_of(
         st.ip_addresses(v=4).map(str),
@@ -143,6 +146,8 @@ def test_an_id_says_its_version(error_type: str, message: str) -> None:
         "1",
         "a-",
         ".",
+        "-",
+        "“",
         "@a",
         "::",
         "\u0130",

@@ -24,7 +24,7 @@ _TOLD = 2_000  # characters without particulars; what comes later tells no error
 _PARTICULARS = re.compile(
     r"""
     (?P<traceback>(?:^|(?<=\n))[ \t]*Traceback\ \(most\ recent\ call\ last\):(?:\n[ \t][^\n]*)+)
-    |(?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*')
+    |(?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*'|“[^“”\n]*”|«[^«»\n]*»)
     |(?P<address>
         [A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s"'<>]+
         |[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}
@@ -36,7 +36,7 @@ _PARTICULARS = re.compile(
     |(?P<number>
         (?<!\w)0[xX][0-9A-Fa-f]+(?!\w)
         |(?<!\w)(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
-        |\d+(?:[.,]\d+)*)
+        |(?:(?<!\w)-)?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+(?!\w))?)
     """,
     re.VERBOSE,
 )
