@@ -146,6 +146,21 @@ async def test_a_bar_shows_2000_steps_that_end_and_those_of_a_dead_dispatcher(
     assert max(map(len, re.split(r"[\r\n]+", seen))) <= 80
 
 
+async def test_ctrl_c_leaves_the_rule_in_force_and_says_so(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.lease(1, lease_duration=600)
+    following = Following(zart_server.address, "pause", "--task-name", "t", "--wait")
+    await following.sees("0:00:")  # of the bar
+    following.interrupt()
+    code, seen = await following.ends()
+    assert code == 130
+    [rule] = await rig.client.list_pause_rules()
+    assert f"{rule.rule_id} stands: zart resume --rule-id {rule.rule_id} ends it" in seen
+    assert rule.status == "ACTIVE"
+
+
 async def test_the_lease_of_a_dispatcher_killed_is_waited_for_and_told(
     rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
