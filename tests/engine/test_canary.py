@@ -88,6 +88,36 @@ async def test_a_step_that_another_rule_withholds_too_is_no_canary(rig: Rig) -> 
     assert named(await rig.statuses(), "PAUSED") == {"s0", "s1", "s2"}
 
 
+async def test_steps_that_another_rule_withholds_do_not_stand_in_its_way(rig: Rig) -> None:
+    first = await paused(rig)
+    await paused(rig, step_pattern="s[02]")
+    for name in ("x", "y"):
+        await rig.start(name, STEPS)
+    plan = await rig.client.resume(rule_id=first, canary=3, validate_only=True)
+    answer = await rig.client.resume(rule_id=first, canary=3, plan_token=plan.plan_token)
+
+    assert (plan.released_steps, answer.released_steps) == (3, 3)
+    assert named(await rig.statuses("x"), "SCHEDULED") == {"s1", "s3", "s4"}
+    answer = await rig.client.resume(rule_id=first, canary=3)
+    assert answer.released_steps == 3
+    assert named(await rig.statuses("x"), "SCHEDULED") == {"s1", "s3", "s4", "s5"}
+    assert named(await rig.statuses("y"), "SCHEDULED") == {"s1", "s3"}
+
+
+async def test_nor_do_they_where_the_rule_was_settling(rig: Rig) -> None:
+    await rig.start("x", STEPS)
+    async with rig.locked("SELECT FROM zart.queue WHERE step_name = 's5' FOR UPDATE"):
+        first = (await rig.client.pause(task_name="t")).rule_id
+        answer = await rig.client.resume(rule_id=first, canary=2)
+        await rig.client.pause(step_pattern="s[01]")
+    assert answer.released_steps == 2
+
+    async def released() -> bool:
+        return named(await rig.statuses(), "SCHEDULED") == {"s2", "s3"}
+
+    await eventually(released)
+
+
 async def test_of_a_settling_rule_it_begins_once_the_rule_is_settled(
     rig: Rig,
 ) -> None:

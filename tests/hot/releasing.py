@@ -9,6 +9,11 @@ from hot.states import MANY
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.domain.pacing import Line
+from zart_server.engine.operations.canary_line import (
+    let_canaries_go,
+    lock_canaries,
+    read_rates,
+)
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.store.pausing.ending import find_to_release
 from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
@@ -62,6 +67,14 @@ async def letting_the_oldest_go(tx: Explained) -> None:
     standing = await standing_releases(tx.tx)
     assert standing[key].is_settled
     assert await is_settled(tx.tx, key)
+
+
+@scenario(100)  # a page, at least
+async def letting_canaries_go(tx: Explained) -> None:
+    key = await releasing(tx)
+    await tx.sql.execute("DELETE FROM zart.pause_releases")
+    line = await lock_canaries(tx.tx, key, BATCH, await read_rates(tx.tx))
+    assert await let_canaries_go(tx.tx, key, line, BATCH) == (BATCH, 0)
 
 
 @scenario()

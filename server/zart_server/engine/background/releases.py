@@ -11,6 +11,11 @@ import time
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_counts import count
+from zart_server.engine.operations.canary_line import (
+    let_canaries_go,
+    lock_canaries,
+    read_rates,
+)
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
 from zart_server.store.db import Database
@@ -63,14 +68,13 @@ class Releases(BackgroundLoop):
         async with self._db.transaction() as tx:
             if not await has_rule_to_itself(tx, rule_key):
                 return
-            locked, is_any = await lock_line(tx, rule_key, steps)
-            if is_any and not locked:
+            line = await lock_canaries(tx, rule_key, steps, await read_rates(tx))
+            if line.is_any and not line.run_keys:
                 return  # until the next look
             await share_pause_lock(tx)
             steps = await take_canary(tx, rule_key)
-            if steps and locked:
-                rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
-                await let_steps_go(tx, rule_key, locked, steps, rates)
+            if steps and line.run_keys:
+                await let_canaries_go(tx, rule_key, line, steps)
 
     async def _go_on(self, release: StandingRelease) -> float:
         """Let go what may go now of one rule; return the seconds until the next look at it."""

@@ -8,8 +8,13 @@ from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleReleasing, StoreConflict
 from zart_server.domain.model import PauseRuleStatus
 from zart_server.domain.operations import OperationKind
+from zart_server.engine.operations.canary_line import (
+    let_canaries_go,
+    lock_canaries,
+    read_rates,
+)
 from zart_server.engine.operations.counts import count_leaving, counted_now
-from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
+from zart_server.engine.operations.let_go import LetGo
 from zart_server.engine.operations.one_rule import living_rule, only_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
@@ -18,7 +23,7 @@ from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.letting_go import promise_canary
 from zart_server.store.pausing.matching import count_matching
-from zart_server.store.pausing.releases import is_settled, standing_releases
+from zart_server.store.pausing.releases import is_settled
 from zart_server.store.pausing.rules import share_pause_lock
 
 
@@ -26,6 +31,8 @@ async def release_canary(
     connection: Autocommit, command: Resume, caller: Caller
 ) -> tuple[Tx, Resumed]:
     """Let the oldest steps of one rule go, at most ``canary``, and return the transaction.
+
+    Not those that another rule withholds, too, unless that is releasing.
 
     A rule that is settling does so once it is settled. Locks runs, those that nobody else has
     locked, and the pause lock, shared. Raises PauseRuleNotFound, RuleNotActive, RuleReleasing,
@@ -38,7 +45,7 @@ async def release_canary(
     _, others = await count_leaving(connection, [rule_key])
     (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
-    locked, is_any = await lock_line(tx, rule_key, wanted)
+    line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
     await share_pause_lock(tx)
     rule = (await living_rule(tx, row.rule.rule_id)).rule
     if command.planning:
@@ -46,10 +53,9 @@ async def release_canary(
     if rule.status is PauseRuleStatus.RELEASING:
         raise RuleReleasing(rule.rule_id)
     if await is_settled(tx, rule_key):
-        if is_any and not locked:
+        if line.is_any and not line.run_keys:
             raise StoreConflict
-        rates = {key: one.rate for key, one in (await standing_releases(tx)).items()}
-        gone = await let_steps_go(tx, rule_key, locked, wanted, rates)
+        gone = await let_canaries_go(tx, rule_key, line, wanted)
         released = gone.released
     else:
         gone = LetGo(0, 0)

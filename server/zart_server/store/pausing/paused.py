@@ -69,6 +69,35 @@ async def paused_by_rule(
     return [PausedAt(*row) for row in rows]
 
 
+async def paused_with_names(
+    connection: Connection, rule_key: int, after: PausedAt | None, limit: int
+) -> list[tuple[PausedAt, StepNames]]:
+    """Return what ``paused_by_rule`` does, each step also as pause rules know it; locks nothing."""
+    rows = await connection.fetch(
+        """
+        SELECT h.not_before, h.queue_no, h.run_key, e.execution_id, l.task_name, h.step_name, ARRAY(
+                SELECT s.rule_key FROM zart.released_steps s
+                WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
+                  AND s.token_until IS NULL)
+        FROM (
+            SELECT * FROM zart.held WHERE (rule_key, not_before, queue_no)
+                > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), $3::bigint)
+              AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0)
+            ORDER BY rule_key, not_before, queue_no LIMIT $4) h
+        CROSS JOIN LATERAL (SELECT task_name FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
+        CROSS JOIN LATERAL (
+            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                SELECT execution_key FROM zart.runs WHERE run_key = h.run_key) OFFSET 0) e
+        ORDER BY h.not_before, h.queue_no
+        """,
+        rule_key,
+        None if after is None else after.not_before,
+        -1 if after is None else after.queue_no,
+        limit,
+    )
+    return [(PausedAt(*row[:3]), (row[3], row[4], row[5], row[6])) for row in rows]
+
+
 async def run_of(connection: Connection, execution_id: str) -> int | None:
     """Return the unfinished run of an execution, if it has one; locks nothing."""
     run_key: int | None = await connection.fetchval(
