@@ -1,7 +1,7 @@
-"""What is stored, as frozen dataclasses: the same words as in the protos and the tables.
+"""What is stored: the same words as in the protos and the tables.
 
-Statuses are the lower-case words that the tables hold. Times are aware datetimes from the
-database's clock. Fields named ``*_json`` hold exact JSON text.
+Statuses are the tables' lower-case words, times the database's (aware), ``*_json`` exact JSON text.
+Nobody changes any; what is made by the thousand is not frozen: that would cost three times as much.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class DeadStep:
     error: StepError | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
     """One durable job."""
 
@@ -178,7 +178,7 @@ class Execution:
         return run_id_of(self.execution_id, self.current_run_number)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """One pass over the steps of an execution."""
 
@@ -205,7 +205,7 @@ class Run:
         return run_id_of(self.execution_id, self.run_number)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One try of a step."""
 
@@ -220,7 +220,7 @@ class Attempt:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One step of a run, as a caller sees it."""
 

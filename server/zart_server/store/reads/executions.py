@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
@@ -77,6 +78,9 @@ _VIEW_DIGESTED = _viewing(
     f"CASE WHEN u.is_digested THEN {DIGEST} END",
     {**_WHICH, "is_digested": ":are_digested::boolean[]"},
 )
+_STATUS = {status.value: status for status in RunStatus}  # to look up takes less than to call
+_TRIGGER = {trigger.value: trigger for trigger in RunTrigger}
+_VIEWS = 16  # are made between two turns of the event loop
 _STEP_BYTES = 200  # about, of a step that is read
 
 
@@ -114,6 +118,8 @@ async def get_executions(
     definitions = await find_definitions(connection, keys)
     views: list[ExecutionView | ZartError] = []
     for n, (execution_id, number) in enumerate(wanted, 1):
+        if n % _VIEWS == 0:
+            await asyncio.sleep(0)
         rows = found.get(n)
         if rows is None:
             views.append(ExecutionNotFound(execution_id))
@@ -156,7 +162,7 @@ def _execution(row: asyncpg.Record, execution_id: str, waits: str) -> Execution:
         execution_id,
         row["task_name"],
         row["current_number"],
-        RunStatus(row["current_status"]),
+        _STATUS[row["current_status"]],
         row["execution_created_at"],
         waits,
     )
@@ -168,8 +174,8 @@ def _run(
     return Run(
         execution_id=execution_id,
         run_number=row["run_number"],
-        status=RunStatus(row["run_status"]),
-        trigger=RunTrigger(row["trigger"]),
+        status=_STATUS[row["run_status"]],
+        trigger=_TRIGGER[row["trigger"]],
         triggered_by=row["triggered_by"],
         principal=row["run_principal"],
         reason=row["run_reason"],
@@ -239,7 +245,7 @@ async def find_executions(
             row["execution_id"],
             row["task_name"],
             row["run_number"],
-            RunStatus(row["status"]),
+            _STATUS[row["status"]],
             row["created_at"],
         )
         for row in rows

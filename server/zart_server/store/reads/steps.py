@@ -8,19 +8,16 @@ from dataclasses import dataclass
 import asyncpg
 
 from zart_server.domain.model import (
-    Attempt,
-    AttemptStatus,
     Step,
     StepStatus,
 )
 from zart_server.domain.step_resolution import StepResolution
-from zart_server.domain.waiting import waiting_for_rule, waiting_for_steps, waiting_in_queue
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.reading import InDoubt, in_doubt, open_doubts
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.exempting import holds
-from zart_server.store.queue import task_id_of
 from zart_server.store.reads.attempts import ended_attempts
+from zart_server.store.reads.step_tasks import step_status_of, task_of
 from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
 from zart_server.store.stored_graph import Definition
@@ -164,7 +161,7 @@ async def read_steps(
     keys = [
         (identity.run_key, dep)
         for identity, number in wanted
-        if _status(found[identity.run_key]) is StepStatus.PENDING
+        if step_status_of(found[identity.run_key]) is StepStatus.PENDING
         for dep in identity.definition.graph.depends_on[number]
     ]
     known: dict[int, dict[int, str]] = {}
@@ -185,86 +182,46 @@ def steps_of(
     return [in_doubt(_step(row, identity, known), row["step_no"], doubts) for row in rows]
 
 
-def _status(row: asyncpg.Record) -> StepStatus:
-    if row["status"] != "open":
-        return StepStatus(row["status"])
-    if row["lease_token"] is not None:
-        return StepStatus.RUNNING
-    if row["queued_attempt"] is None and row["held_attempt"] is None:
-        return StepStatus.PENDING
-    return StepStatus.SCHEDULED if row["rule_id"] is None else StepStatus.PAUSED
+_RESOLUTIONS = {None: StepResolution.EXECUTED} | {each.value: each for each in StepResolution}
 
 
 def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) -> Step:
-    number = row["step_no"]
     graph = identity.definition.graph
-    spec = graph.steps[number]
-    status = _status(row)
-    not_before = row["not_before"] or row["held_not_before"]
-    waiting = ""
-    if status is StepStatus.PENDING:
-        waiting = waiting_for_steps(
-            [
-                graph.steps[dep].step_name
-                for dep in graph.depends_on[number]
-                if statuses.get(dep) != "completed"
-            ]
-        )
-    elif status is StepStatus.PAUSED:
-        waiting = waiting_for_rule(row["rule_id"], row["created_by"], row["reason"])
-    elif status is StepStatus.SCHEDULED:
-        waiting = waiting_in_queue(identity.task_name, not_before, row["now"], row["last_asked_at"])
-    is_leased = status is StepStatus.RUNNING
-    attempt, attempts = row["attempt"], ended_attempts(row)
-    if row["queued_attempt"] is not None:
-        attempt = row["queued_attempt"] - (not is_leased)
-    elif row["held_attempt"] is not None:
-        attempt = row["held_attempt"] - 1
-    if is_leased:
-        attempts.append(
-            Attempt(
-                attempt,
-                AttemptStatus.RUNNING,
-                row["dispatcher_id"],
-                None,
-                row["leased_at"],
-                None,
-                row["principal"],
-            )
-        )
+    spec = graph.steps[row["step_no"]]
+    task = task_of(row, identity.run_key, identity.task_name, graph, statuses)
+    is_open = row["status"] == "open"
+    is_completed = task.status is StepStatus.COMPLETED
+    attempts = ended_attempts(row)
+    if task.running is not None:
+        attempts.append(task.running)
     last_error = error_from_json(row["error"])
-    if last_error is None and status is not StepStatus.COMPLETED:
+    if last_error is None and not is_completed:
         last_error = next((a.error for a in reversed(attempts) if a.error is not None), None)
-    is_queued = status in (StepStatus.SCHEDULED, StepStatus.RUNNING) and row["queued_attempt"]
+    result, correction = row["shown_result"], row["correction"]
     return Step(
         step_name=spec.step_name,
-        status=status,
+        status=task.status,
         depends_on=spec.depends_on,
         handler=spec.handler,
-        attempt=attempt,
-        max_attempts=row["queued_max"]
-        or row["held_max"]
-        or row["max_attempts"]
-        or spec.retry_policy.max_attempts,
-        input_json=spec.input_json if row["correction"] is None else row["shown_input"],
-        result_json=row["shown_result"],
-        result_omitted=row["has_result"] and row["shown_result"] is None,
+        attempt=task.attempt if is_open else row["attempt"],
+        max_attempts=task.max_attempts or row["max_attempts"] or spec.retry_policy.max_attempts,
+        input_json=spec.input_json if correction is None else row["shown_input"],
+        result_json=result,
+        result_omitted=result is None and row["has_result"],
         last_error=last_error,
         retryable=row["retryable"],
-        task_id=task_id_of(identity.run_key, number, row["queued_attempt"]) if is_queued else "",
-        not_before=not_before,
-        lease_owner=row["dispatcher_id"] or "",
-        lease_expires_at=row["lease_expires_at"],
-        paused_by=row["rule_id"] or "",
-        waiting_on=waiting,
+        task_id=task.task_id,
+        not_before=task.not_before,
+        lease_owner=task.lease_owner,
+        lease_expires_at=task.lease_expires_at,
+        paused_by=task.paused_by,
+        waiting_on=task.waiting_on,
         preserved_from_run_number=row["source_run_number"],
         scheduled_at=row["scheduled_at"],
-        started_at=row["leased_at"] or row["started_at"],
+        started_at=task.leased_at or row["started_at"],
         completed_at=row["completed_at"],
         attempts=tuple(attempts),
-        input_corrections=row["correction"] or 0,
-        input_omitted=row["correction"] is not None and row["shown_input"] is None,
-        resolution=StepResolution(row["resolution"] or StepResolution.EXECUTED)
-        if status is StepStatus.COMPLETED
-        else None,
+        input_corrections=correction or 0,
+        input_omitted=correction is not None and row["shown_input"] is None,
+        resolution=_RESOLUTIONS[row["resolution"]] if is_completed else None,
     )
