@@ -83,6 +83,6 @@ async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
         following = asyncio.create_task(first())
         await until(lambda: [each.reads_begun for each in list(watches._followed.values())] == [1])
         (followed,) = watches._followed.values()
-        zart_server.loop.call_soon_threadsafe(watches.changed, [run_key])
+        zart_server.loop.call_soon_threadsafe(watches.changed, {run_key})
     await following
     await until(lambda: followed.reads_done == 2)

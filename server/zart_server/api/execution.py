@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from zart.v1 import execution_service_pb2 as pb
@@ -23,6 +23,7 @@ from zart_server.api.mutations.execution import (
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.page_tokens import encode_cursor, page_of
 from zart_server.api.reading import Reading
+from zart_server.api.responses import Responses
 from zart_server.domain.commands import ExecutionView
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -134,34 +135,42 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Cancel the current run."""
         return await self._mutations.run(CANCEL_EXECUTION, request)
 
-    async def WatchExecution(  # noqa: N802 - the proto's name
-        self, request: pb.WatchExecutionRequest, context: Context
-    ) -> AsyncIterator[pb.WatchExecutionResponse]:
+    async def WatchExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.WatchExecutionRequest, context: Responses
+    ) -> pb.WatchExecutionResponse:
         """Stream what changes."""
-        async with aclosing(self._states(*decode.run_of(request))) as states:
-            async for state in states:
-                yield state
+        return await self._last_state(*decode.run_of(request), context.write)
 
-    async def RunExecution(  # noqa: N802 - the proto's name
-        self, request: pb.RunExecutionRequest, context: Context
-    ) -> AsyncIterator[pb.RunExecutionResponse]:
+    async def RunExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+        self, request: pb.RunExecutionRequest, context: Responses
+    ) -> pb.RunExecutionResponse:
         """Start one execution, and stream what changes."""
         started = await self._mutations.run(self._start, request.start)
-        yield pb.RunExecutionResponse(started=started)
-        async with aclosing(self._states(started.execution.execution_id, None)) as states:
-            async for state in states:
-                yield pb.RunExecutionResponse(state=state)
+        await context.write(pb.RunExecutionResponse(started=started))
 
-    async def _states(
-        self, execution_id: str, run_number: int | None
-    ) -> AsyncGenerator[pb.WatchExecutionResponse]:
+        async def tell(state: pb.WatchExecutionResponse) -> None:
+            await context.write(pb.RunExecutionResponse(state=state))
+
+        last = await self._last_state(started.execution.execution_id, None, tell)
+        return pb.RunExecutionResponse(state=last)
+
+    async def _last_state(
+        self,
+        execution_id: str,
+        run_number: int | None,
+        tell: Callable[[pb.WatchExecutionResponse], Awaitable[None]],
+    ) -> pb.WatchExecutionResponse:
+        """Tell each state as it comes, but return the last one."""
         async with aclosing(self._watches.watch(execution_id, run_number)) as all_told:
             async for told in all_told:
-                view = told.view
                 if told.message is None:  # else another watch of the same was faster
-                    size = _STEP_BYTES * len(view.steps)
-                    told.message = await aside.done(size, _watched, view)
-                yield told.message
+                    size = _STEP_BYTES * len(told.view.steps)
+                    told.message = await aside.done(size, _watched, told.view)
+                state: pb.WatchExecutionResponse = told.message
+                if told.is_last:
+                    return state
+                await tell(state)
+        raise LookupError("a watch has ended before its run")
 
     async def ListTaskDefinitions(  # noqa: N802 - the proto's name
         self, request: pb.ListTaskDefinitionsRequest, context: Context

@@ -6,6 +6,7 @@ malformed request or an exception would reach the caller as text of the server's
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeAlias, cast
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError
 from zart_server import aside
 from zart_server.api import call_trace
 from zart_server.api.context import Context
+from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.unknown_fields import refusing
 from zart_server.api.wire import check_parts
@@ -81,19 +83,7 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
     One whose responses stream is an async generator, and so must the wrapped one be: what else
     wraps handlers of grpc.aio (OpenTelemetry's agent) iterates over them.
     """
-    inner, make = _behavior_of(handler), _maker_of(handler)
-    parse = refusing(method, handler.request_deserializer)
-
-    kind = _kind_of(handler)
-
-    async def asked(call: ServedCall, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
-        if handler.request_streaming:
-            return _all_parsed(parse, raw, kind)
-        aside.REQUEST_BYTES.set(len(raw))
-        if kind is not None and len(raw) >= aside.LARGE:
-            await aside.decoded(check_parts, raw, kind)
-        call.request = await aside.decoded(_parse, parse, raw)
-        return call.request
+    inner, make, asked = _behavior_of(handler), _maker_of(handler), _asking(method, handler)
 
     async def answer(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
         call = ServedCall(method, context, entry)
@@ -113,11 +103,49 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
             async for response in responses:
                 yield response
 
+    if handler.response_streaming and inspect.iscoroutinefunction(inner):
+        return _writing(method, handler, entry)
     outer = stream if handler.response_streaming else answer
     return make(outer, None, handler.response_serializer)
 
 
-def _behavior_of(handler: Handler) -> Callable[[Any, Context], Any]:
+def _writing(method: str, handler: Handler, entry: Entry) -> Handler:
+    """Wrap a handler that writes its responses but the last, and returns that (``Responses``).
+
+    To gRPC it answers by one response, so that what it returns goes out in one piece with the end.
+    """
+    inner, asked = _behavior_of(handler), _asking(method, handler)
+
+    async def write(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
+        call = ServedCall(method, context, entry)
+        responses = Responses(context, handler.response_serializer, call.responds)
+
+        async def run() -> object:
+            return await inner(await asked(call, raw), responses)
+
+        return await call.writing(run)
+
+    return grpc.unary_unary_rpc_method_handler(write, None, handler.response_serializer)
+
+
+def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaitable[Any]]:
+    """Return what makes of raw bytes, or of an iterator of them, what a handler takes."""
+    parse = refusing(method, handler.request_deserializer)
+    kind = _kind_of(handler)
+
+    async def asked(call: ServedCall, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
+        if handler.request_streaming:
+            return _all_parsed(parse, raw, kind)
+        aside.REQUEST_BYTES.set(len(raw))
+        if kind is not None and len(raw) >= aside.LARGE:
+            await aside.decoded(check_parts, raw, kind)
+        call.request = await aside.decoded(_parse, parse, raw)
+        return call.request
+
+    return asked
+
+
+def _behavior_of(handler: Handler) -> Callable[[Any, Any], Any]:
     kinds = (
         handler.unary_unary,
         handler.unary_stream,
@@ -125,7 +153,7 @@ def _behavior_of(handler: Handler) -> Callable[[Any, Context], Any]:
         handler.stream_stream,
     )
     found: Any = next(behavior for behavior in kinds if behavior is not None)
-    return cast("Callable[[Any, Context], Any]", found)  # the stubs have those of threads
+    return cast("Callable[[Any, Any], Any]", found)  # the stubs have those of threads
 
 
 def _maker_of(handler: Handler) -> Callable[..., Handler]:

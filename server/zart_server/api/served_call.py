@@ -110,15 +110,34 @@ class ServedCall:
             await self._enter()
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
-                    if not self._is_done:  # the first response tells so, all others tell more
-                        self._is_done = True
-                        self._count("done")
+                    self.responds()
                     yield response
         except BaseException as error:
             await self._fail(error)
             raise
         self._leave()
         self._tell(grpc.StatusCode.OK, "")
+
+    async def writing(self, run: Callable[[], Awaitable[object]]) -> object:
+        """Admit the call and return its last response; ``run`` says when it ``responds``."""
+        self._peer = self.context.peer()
+        self._span = call_trace.begin(self._entry.door.tracer, self.method)
+        try:
+            await self._enter()
+            last = await run()
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        self.responds()
+        self._leave()
+        self._tell(grpc.StatusCode.OK, "")
+        return last
+
+    def responds(self) -> None:
+        """Take note of a response: the first of a stream tells it is done, all others tell more."""
+        if not self._is_done:
+            self._is_done = True
+            self._count("done")
 
     async def _enter(self) -> None:
         door = self._entry.door

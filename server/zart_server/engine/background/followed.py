@@ -19,6 +19,11 @@ class WatchUpdate:
     version: int
     message: Any = None
 
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows it: the run is finished."""
+        return self.view.run.status.is_finished
+
 
 class Followed:
     """An execution, or one run of it, as all of its watches see it."""
@@ -84,5 +89,7 @@ class Followed:
         if update is None:
             changed = zip(view.steps, self._changed_at, strict=True)
             steps = tuple(step for step, at in changed if at > known)
-            update = self._updates[known] = WatchUpdate(replace(view, steps=steps), self._version)
+            if len(steps) < len(view.steps):
+                view = replace(view, steps=steps)
+            update = self._updates[known] = WatchUpdate(view, self._version)
         return update

@@ -46,7 +46,8 @@ class Hints:
             self._urgent[followed] = None
         elif followed not in self._urgent:
             is_first = not self._others
-            self._others.setdefault(followed, self._now())
+            if followed not in self._others:
+                self._others[followed] = self._now()
         else:
             return
         if is_first:

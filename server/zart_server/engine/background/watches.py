@@ -8,7 +8,7 @@ of the time, however many executions are watched (``hints``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ShuttingDown, ZartError
@@ -31,7 +31,8 @@ class Watches:
         self._followed: dict[tuple[str, int | None], Followed] = {}
         self._by_run: dict[int, set[Followed]] = {}
         self._hints = Hints()
-        self._heard: dict[int, bool] = {}  # runs that changed during the read under way
+        # The runs that changed during the read under way, and which of them are urgent.
+        self._heard: list[tuple[Collection[int], Collection[int]]] = []
         self._is_reading = False
         self._stopping = False
         self._reader: asyncio.Task[None] | None = None
@@ -57,7 +58,7 @@ class Watches:
                 update = followed.since(known)
                 known = update.version
                 yield update
-                if update.view.run.status.is_finished:
+                if update.is_last:
                     return
         finally:
             self._leave(followed)
@@ -103,14 +104,14 @@ class Watches:
     def __bool__(self) -> bool:
         return bool(self._followed)
 
-    def changed(self, run_keys: Iterable[int], at_once: Collection[int] = ()) -> None:
+    def changed(self, run_keys: set[int], at_once: Collection[int] = ()) -> None:
         """Have these runs read again, if they are watched. ``at_once``: those that are urgent."""
         if not self:
             return
-        for key in run_keys:
-            if self._is_reading:
-                self._heard[key] = key in at_once or self._heard.get(key, False)
-            for followed in self._by_run.get(key, ()):
+        if self._is_reading:
+            self._heard.append((run_keys, at_once))
+        for key in self._by_run.keys() & run_keys:  # most runs of a busy server nobody watches
+            for followed in self._by_run[key]:
                 self._hints.add(followed, at_once=key in at_once)
 
     def changed_all(self) -> None:
@@ -191,5 +192,6 @@ class Watches:
         followed.take(view)
         if followed.watches:
             self._by_run.setdefault(view.run_key, set()).add(followed)
-        if view.run_key in self._heard:
-            self._hints.add(followed, at_once=self._heard[view.run_key])
+        for run_keys, at_once in self._heard:
+            if view.run_key in run_keys:
+                self._hints.add(followed, at_once=view.run_key in at_once)
