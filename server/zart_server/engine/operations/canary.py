@@ -22,7 +22,6 @@ from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.letting_go import promise_canary
-from zart_server.store.pausing.matching import count_matching
 from zart_server.store.pausing.releases import is_settled
 from zart_server.store.pausing.rules import share_pause_lock
 
@@ -42,7 +41,7 @@ async def release_canary(
     row = await only_rule(connection, command)
     rule_key = row.rule_key
     # Counted before anything is locked, as of a plan.
-    _, others = await count_leaving(connection, [rule_key])
+    free, others = await count_leaving(connection, [rule_key])
     (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
     line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
@@ -59,8 +58,7 @@ async def release_canary(
         released = gone.released
     else:
         gone = LetGo(0, 0)
-        matching = await count_matching(tx, rule.rule_id, wanted)
-        released = 0 if matching is None else min(wanted, matching.ready)
+        released = min(wanted, free)
         await promise_canary(tx, rule_key, released)
     if not released:
         raise NothingPaused(rule.rule_id)
