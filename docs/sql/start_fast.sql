@@ -1,24 +1,33 @@
 -- store/start_fast.py: start_fast
--- Insert an execution, enqueue its roots and store the incomplete answer to its request.
+-- Insert executions, enqueue their roots and store the incomplete answers to their requests.
 -- Locks: keys of executions; pause lock, shared; keys of requests.
--- Parameters: execution_id=$1, payload=$2, traceparent=$3, task_name=$4, definition_key=$5,
---   version=$6, triggered_by=$7, principal=$8, reason=$9, operation_request_id=$10, incident=$11,
---   is_leased=$12, caller=$13, rpc=$14, request_id=$15, epoch=$16, rule_keys=$17, lessees=$18,
---   lessee_seconds=$19, lessee_ids=$20, lessee_principals=$21, fingerprint=$22, response=$23.
-WITH new AS MATERIALIZED (
-    SELECT $1::text AS execution_id, $2::text AS payload,
-        $3::text AS traceparent,
-        $4::text AS task_name, $5::bigint AS definition_key,
-        $6::integer AS version, $7::text AS triggered_by,
-        $8::text AS principal, $9::text AS reason,
-        $10::text AS request_id, $11::text AS incident,
-        $12::boolean AS is_leased, 1 AS n,
+-- Parameters: task_names=$1, definition_keys=$2, versions=$3, triggered_by=$4, principals=$5,
+--   reasons=$6, request_ids=$7, incidents=$8, execution_ids=$9, kinds=$10, payloads=$11,
+--   traceparents=$12, are_leased=$13, callers=$14, rpcs=$15, answered_ids=$16, fingerprints=$17,
+--   responses=$18, epoch=$19, rule_keys=$20, lessees=$21, lessee_seconds=$22, lessee_ids=$23,
+--   lessee_principals=$24.
+WITH asked AS MATERIALIZED (
+    SELECT u.*, ($1::text[])[kind] AS task_name,
+        ($2::bigint[])[kind] AS definition_key,
+        ($3::integer[])[kind] AS version,
+        ($4::text[])[kind] AS triggered_by,
+        ($5::text[])[kind] AS principal,
+        ($6::text[])[kind] AS reason, ($7::text[])[kind] AS request_id,
+        ($8::text[])[kind] AS incident,
         nextval('zart.executions_execution_key_seq') AS execution_key,
         nextval('zart.runs_run_key_seq') AS run_key
-    WHERE $5 = (
-        SELECT definition_key FROM zart.task_names WHERE task_name = $4)
-        AND NOT EXISTS (SELECT FROM zart.requests
-            WHERE caller = $13 AND rpc = $14 AND request_id = $15)
+    FROM unnest($9::text[], $10::text::integer[], $11::text[],
+            $12::text[], $13::boolean[], $14::text[], $15::text[],
+            $16::text[], $17::bytea[], $18::bytea[])
+    WITH ORDINALITY u(execution_id, kind, payload, traceparent, is_leased, caller, rpc,
+            answered_id, fingerprint, response, n)
+), new AS MATERIALIZED (
+    SELECT * FROM asked
+    WHERE definition_key = (SELECT t.definition_key FROM zart.task_names t
+        WHERE t.task_name = asked.task_name)
+        AND (EXISTS (SELECT FROM zart.requests q WHERE q.caller = asked.caller
+                AND q.rpc = asked.rpc AND q.request_id = asked.answered_id
+            OFFSET 0)) IS FALSE
 ), e AS (
     INSERT INTO zart.executions (execution_key, execution_id, task_name)
     OVERRIDING SYSTEM VALUE
@@ -46,7 +55,7 @@ WITH new AS MATERIALIZED (
                 'definition_version', version)
     FROM started
 ), begun AS MATERIALIZED (
-    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $16)
+    SELECT * FROM started WHERE zart.expect_epoch(134558950621186, $19)
 ), steps AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps)
     SELECT run_key, c.no - 1, 'open', c.deps
@@ -56,7 +65,7 @@ WITH new AS MATERIALIZED (
 ), roots AS MATERIALIZED (
     SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
         s.timeout_seconds, row_number() OVER (ORDER BY n, s.no) AS n
-    FROM begun new CROSS JOIN LATERAL (SELECT * FROM zart.definitions
+    FROM asked new CROSS JOIN LATERAL (SELECT * FROM zart.definitions
         WHERE definition_key = new.definition_key OFFSET 0) d
     CROSS JOIN LATERAL unnest(
             d.dep_counts, d.lanes, d.step_names, d.max_attempts, d.timeout_seconds)
@@ -64,9 +73,9 @@ WITH new AS MATERIALIZED (
     WHERE s.deps = 0
 ), ready AS MATERIALIZED (
     SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
-        COALESCE(($17::bigint[])[n], 0) AS rule_key,
-        COALESCE(($18::text::integer[])[n], 0) AS lessee
-    FROM roots
+        COALESCE(($20::bigint[])[n], 0) AS rule_key,
+        COALESCE(($21::text::integer[])[n], 0) AS lessee
+    FROM roots WHERE (run_key IN (SELECT run_key FROM begun)) IS TRUE
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
@@ -88,18 +97,17 @@ WITH new AS MATERIALIZED (
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
         nextval('zart.lease_tokens'), statement_timestamp(),
-        statement_timestamp() + ($19::float8[])[lessee] * interval '1 second',
-        ($19::float8[])[lessee], ($20::text[])[lessee],
-        ($21::text[])[lessee]
+        statement_timestamp() + ($22::float8[])[lessee] * interval '1 second',
+        ($22::float8[])[lessee], ($23::text[])[lessee],
+        ($24::text[])[lessee]
     FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
     RETURNING run_key, step_no, lease_token, lease_expires_at
 ), answered AS (
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
-    SELECT $13::text, $14::text, $15::text, $22::bytea,
-        $23::bytea, false
+    SELECT caller, rpc, answered_id, fingerprint, response, false
     FROM begun
-    WHERE $15 IS NOT NULL
+    WHERE answered_id IS NOT NULL
 )
 SELECT execution_id, execution_key, begun.run_key, statement_timestamp(), step_no, lease_token,
     lease_expires_at
-FROM begun LEFT JOIN leased ON true;
+FROM begun LEFT JOIN leased ON leased.run_key = begun.run_key;

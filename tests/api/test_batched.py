@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from rig import Rig
-from waiting import GIVE_UP
+from waiting import GIVE_UP, until
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
@@ -109,6 +109,32 @@ class _LostAtCommit:
         raise StoreUnavailable
 
 
+class _Kept:
+    """A database that keeps nothing."""
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[object]:
+        yield object()
+
+    @contextlib.asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[_Kept]:
+        yield self
+
+    async def begin(self, _how: str) -> object:
+        return object()
+
+
+def _counted(operate: object) -> Mutation[pb.RestartRequest, int, int, pb.RestartResponse]:
+    """Return a mutation of numbers."""
+    return Mutation(
+        response_type=pb.RestartResponse,
+        decode=lambda request: (int(request.execution_id), Caller()),
+        operate=cast("Any", operate),
+        encode=lambda number: pb.RestartResponse(new_run_number=number),
+        target=str,
+    )
+
+
 async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
     done: list[int] = []
 
@@ -119,13 +145,7 @@ async def test_a_batch_that_may_have_committed_is_not_done_again() -> None:
         done.extend(number for number, _ in wanted)
         return [number for number, _ in wanted]
 
-    mutation: Mutation[pb.RestartRequest, int, int, pb.RestartResponse] = Mutation(
-        response_type=pb.RestartResponse,
-        decode=lambda request: (int(request.execution_id), Caller()),
-        operate=cast("Any", operate),
-        encode=lambda number: pb.RestartResponse(new_run_number=number),
-        target=str,
-    )
+    mutation = _counted(operate)
     mutations = Mutations(cast("Any", _LostAtCommit()), 5.0, WaitingRoom(1))
     answers = await asyncio.gather(
         *(mutations.run(mutation, pb.RestartRequest(execution_id=str(n))) for n in range(5)),
@@ -171,3 +191,42 @@ async def test_calls_that_came_alone_and_wait_hold_up_nobody(rig: Rig) -> None:
 
     assert other.new_run_number == 1
     assert [done.new_run_number for done in await asyncio.gather(*waiting)] == [1, 1]
+
+
+async def test_calls_that_come_fast_share_one_transaction_at_a_time() -> None:
+    """And calls that come slowly have one each, beside each other."""
+    under_way: list[asyncio.Future[None]] = []
+    batches: list[int] = []
+
+    async def operate(
+        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
+    ) -> list[int | None]:
+        assert not wait
+        batches.append(len(wanted))
+        under_way.append(asyncio.get_running_loop().create_future())
+        await under_way[-1]
+        return [number for number, _ in wanted]
+
+    mutation = _counted(operate)
+    mutations = Mutations(cast("Any", _Kept()), GIVE_UP, WaitingRoom(1))
+    calls: list[asyncio.Task[pb.RestartResponse]] = []
+
+    def ask(count: int) -> None:
+        for _ in range(count):
+            request = pb.RestartRequest(execution_id=str(len(calls)))
+            calls.append(asyncio.create_task(mutations.run(mutation, request)))
+
+    ask(1)
+    await until(lambda: len(batches) == 1)
+    ask(1)
+    await until(lambda: len(batches) == 2)  # beside the first
+    ask(20)
+    for _ in range(2):
+        under_way.pop(0).set_result(None)
+    await until(lambda: len(batches) == 3)
+    ask(20)
+    under_way.pop(0).set_result(None)
+    await until(lambda: len(batches) == 4)
+    under_way.pop(0).set_result(None)
+    await asyncio.gather(*calls)
+    assert batches == [1, 1, 20, 20]

@@ -54,17 +54,22 @@ async def starting(tx: Explained) -> None:
     assert {type(result).__name__ for result in results} == {"Execution"}
 
 
-@scenario(1)
-async def starting_one(tx: Explained) -> None:
+@scenario(8)
+async def starting_at_once(tx: Explained) -> None:
     key, version = await tx.sql.fetchrow(
         "SELECT definition_key, version FROM zart.definitions WHERE task_name = 'many'"
     )
     judgement = await judge(tx.tx, [])
-    new = NewExecution("new", Kind("many", key, version, Caller()), "1")
-    answer = Answered(RequestKey("", "StartExecution", "once"), b"", b"")
+    kind = Kind("many", key, version, Caller())
+    new = [NewExecution(f"new-{n}", kind, "1") for n in range(8)]
     to = Lessees()
-    to.add(None)
-    assert await start_fast(tx.alone, new, judgement, to, answer)
+    for _ in new:
+        to.add(None)
+    answers = [
+        Answered(RequestKey("", "StartExecution", each.execution_id), b"", b"") for each in new
+    ]
+    done = await start_fast(tx.alone, new, judgement, to, [False] * len(new), answers)
+    assert done.started.keys() == {each.execution_id for each in new}
 
 
 async def _restart(tx: Explained, first: int) -> None:

@@ -24,11 +24,13 @@ def insert_steps_of(new: str) -> str:
     """
 
 
-def beginning(new: str) -> str:
+def beginning(new: str, only_if: str = "") -> str:
     """Return the parts of a WITH that enqueue the roots of new runs, the last of them ``leased``.
 
-    ``new`` has the runs in their order ``n``. The parameters are those of ``roots``.
+    ``new`` has the runs in their order ``n``. The parameters are those of ``roots``, of all
+    the runs: with ``only_if`` only roots of which it is true are enqueued.
     """
+    only = f" WHERE ({only_if}) IS TRUE" if only_if else ""
     return f"""
         roots AS MATERIALIZED (
             SELECT run_key, s.no - 1 AS step_no, s.lane, s.step_name, s.max_attempts,
@@ -43,7 +45,7 @@ def beginning(new: str) -> str:
             SELECT *, 1 AS attempt, 0 AS counted, 0 AS backoff_base, 0 AS delay, 0 AS correction,
                 COALESCE((:rule_keys::bigint[])[n], 0) AS rule_key,
                 COALESCE((:lessees::text::integer[])[n], 0) AS lessee
-            FROM roots
+            FROM roots{only}
         ), {enqueued()}
     """
 

@@ -72,16 +72,18 @@ STORING = """
 """
 
 
-_INSERT = Statement(
-    f"""
-    WITH new AS MATERIALIZED (
-        SELECT execution_id, payload, traceparent, n, (:task_names::text[])[kind] AS task_name,
+# The columns of executions by their ``kind``, of the parameters of ``kinds_of``.
+OF_KINDS = """(:task_names::text[])[kind] AS task_name,
             (:definition_keys::bigint[])[kind] AS definition_key,
             (:versions::integer[])[kind] AS version,
             (:triggered_by::text[])[kind] AS triggered_by,
             (:principals::text[])[kind] AS principal,
             (:reasons::text[])[kind] AS reason, (:request_ids::text[])[kind] AS request_id,
-            (:incidents::text[])[kind] AS incident,
+            (:incidents::text[])[kind] AS incident"""
+_INSERT = Statement(
+    f"""
+    WITH new AS MATERIALIZED (
+        SELECT execution_id, payload, traceparent, n, {OF_KINDS},
             false AS is_leased,
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
@@ -101,24 +103,25 @@ async def insert_executions(tx: Tx, new: Sequence[NewExecution]) -> dict[str, St
     Inserts in the order of the ids, so that two batches cannot wait for each other; waits for
     whoever is inserting the same id.
     """
-    rows = sorted(new)
-    kinds: dict[Kind, int] = {}
-    indexes = [kinds.setdefault(row.kind, len(kinds) + 1) for row in rows]
-    found = await tx.fetch(
-        _INSERT.text,
-        *_INSERT.arguments(
-            execution_ids=[row.execution_id for row in rows],
-            kinds=numbers(indexes),
-            payloads=column(row.payload_json for row in rows),
-            traceparents=column(row.traceparent for row in rows),
-            task_names=[kind.task_name for kind in kinds],
-            definition_keys=[kind.definition_key for kind in kinds],
-            versions=[kind.definition_version for kind in kinds],
-            triggered_by=[kind.caller.triggered_by for kind in kinds],
-            principals=[kind.caller.principal for kind in kinds],
-            reasons=[kind.caller.reason for kind in kinds],
-            request_ids=[kind.caller.request_id for kind in kinds],
-            incidents=[kind.caller.incident for kind in kinds],
-        ),
-    )
+    found = await tx.fetch(_INSERT.text, *_INSERT.arguments(**kinds_of(sorted(new))))
     return {row[0]: Started(*row) for row in found}
+
+
+def kinds_of(new: Sequence[NewExecution]) -> dict[str, object]:
+    """Return executions as parameters: what many of them have in common stands once."""
+    kinds: dict[Kind, int] = {}
+    indexes = [kinds.setdefault(each.kind, len(kinds) + 1) for each in new]
+    return {
+        "execution_ids": [each.execution_id for each in new],
+        "kinds": numbers(indexes),
+        "payloads": column(each.payload_json for each in new),
+        "traceparents": column(each.traceparent for each in new),
+        "task_names": [kind.task_name for kind in kinds],
+        "definition_keys": [kind.definition_key for kind in kinds],
+        "versions": [kind.definition_version for kind in kinds],
+        "triggered_by": [kind.caller.triggered_by for kind in kinds],
+        "principals": [kind.caller.principal for kind in kinds],
+        "reasons": [kind.caller.reason for kind in kinds],
+        "request_ids": [kind.caller.request_id for kind in kinds],
+        "incidents": [kind.caller.incident for kind in kinds],
+    }

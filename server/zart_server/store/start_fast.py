@@ -1,98 +1,94 @@
-"""Starts one execution with its answer in one statement, which is its own transaction."""
+"""Starts executions with their answers in one statement, which is its own transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from zart_server.domain.rule_set import Judgement
+from zart_server.store.arrays import column
 from zart_server.store.begin_runs import beginning, insert_steps_of, roots
 from zart_server.store.connection import Autocommit
 from zart_server.store.enqueue import Leases, leases_of
-from zart_server.store.executions import STORING, NewExecution, Started
+from zart_server.store.executions import OF_KINDS, STORING, NewExecution, Started, kinds_of
 from zart_server.store.lessees import Lessees
 from zart_server.store.pausing.rules import EXPECT_EPOCH
 from zart_server.store.requests import Answered
 from zart_server.store.statement import Statement
 
-# What waits for others comes in the order in which everybody waits: the id, the pause lock, the
-# request. By then rows were inserted, so a statement that waited in vain is refused altogether.
+# What waits for others comes in the order in which everybody waits: the ids, the pause lock, the
+# requests. By then rows were inserted, so a statement that waited in vain is refused altogether.
+# The roots are numbered as they were judged: with those of executions that are left out.
 _START = Statement(
     f"""
-    WITH new AS MATERIALIZED (
-        SELECT :execution_id::text AS execution_id, :payload::text AS payload,
-            :traceparent::text AS traceparent,
-            :task_name::text AS task_name, :definition_key::bigint AS definition_key,
-            :version::integer AS version, :triggered_by::text AS triggered_by,
-            :principal::text AS principal, :reason::text AS reason,
-            :operation_request_id::text AS request_id, :incident::text AS incident,
-            :is_leased::boolean AS is_leased, 1 AS n,
+    WITH asked AS MATERIALIZED (
+        SELECT u.*, {OF_KINDS},
             nextval('zart.executions_execution_key_seq') AS execution_key,
             nextval('zart.runs_run_key_seq') AS run_key
-        WHERE :definition_key = (
-                SELECT definition_key FROM zart.task_names WHERE task_name = :task_name)
-            AND NOT EXISTS (SELECT FROM zart.requests
-                            WHERE caller = :caller AND rpc = :rpc AND request_id = :request_id)
+        FROM unnest(:execution_ids::text[], :kinds::text::integer[], :payloads::text[],
+                :traceparents::text[], :are_leased::boolean[], :callers::text[], :rpcs::text[],
+                :answered_ids::text[], :fingerprints::bytea[], :responses::bytea[])
+            WITH ORDINALITY u(execution_id, kind, payload, traceparent, is_leased, caller, rpc,
+                answered_id, fingerprint, response, n)
+    ), new AS MATERIALIZED (
+        SELECT * FROM asked
+        WHERE definition_key = (SELECT t.definition_key FROM zart.task_names t
+                                WHERE t.task_name = asked.task_name)
+            AND (EXISTS (SELECT FROM zart.requests q WHERE q.caller = asked.caller
+                         AND q.rpc = asked.rpc AND q.request_id = asked.answered_id
+                         OFFSET 0)) IS FALSE
     ), {STORING}, begun AS MATERIALIZED (
         SELECT * FROM started WHERE {EXPECT_EPOCH.format(epoch=":epoch")}
-    ), steps AS ({insert_steps_of("begun")}), {beginning("begun")}, answered AS (
+    ), steps AS ({insert_steps_of("begun")}),
+    {beginning("asked", "run_key IN (SELECT run_key FROM begun)")}, answered AS (
         INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, response, is_complete)
-        SELECT :caller::text, :rpc::text, :request_id::text, :fingerprint::bytea,
-            :response::bytea, false
+        SELECT caller, rpc, answered_id, fingerprint, response, false
         FROM begun
-        WHERE :request_id IS NOT NULL
+        WHERE answered_id IS NOT NULL
     )
     SELECT execution_id, execution_key, begun.run_key, statement_timestamp(), step_no, lease_token,
         lease_expires_at
-    FROM begun LEFT JOIN leased ON true
+    FROM begun LEFT JOIN leased ON leased.run_key = begun.run_key
     """,
     locks=("keys of executions", "pause lock, shared", "keys of requests"),
 )
 
 
 class StartedFast(NamedTuple):
-    """An execution that was started, and the leases of its first steps."""
+    """The executions that were started, by id, and the leases of their first steps."""
 
-    started: Started
+    started: dict[str, Started]
     leases: Leases
 
 
 async def start_fast(
     connection: Autocommit,
-    new: NewExecution,
+    new: Sequence[NewExecution],
     judgement: Judgement,
     lessees: Lessees,
-    answer: Answered | None,
-) -> StartedFast | None:
-    """Insert an execution, enqueue its roots and store the incomplete answer to its request.
+    are_leased: Sequence[bool],
+    answers: Sequence[Answered | None],
+) -> StartedFast:
+    """Insert executions, enqueue their roots and store the incomplete answers to their requests.
 
-    ``judgement`` and ``lessees`` are as ``roots`` takes them. Return None, having done
-    nothing, if the id is taken, the task has another definition by now, or the request was answered
-    before. Raises StoreConflict if one of these, or a change of the rules, happens meanwhile.
+    They come in the order of their ids, none twice; ``judgement`` and ``lessees`` are as ``roots``
+    takes them, and ``are_leased`` tells which executions have a root with a lessee. Left out, with
+    nothing done, is one whose id is taken, whose task has another definition by now, or whose
+    request was answered before. Raises StoreConflict, having done nothing at all, if one of these,
+    or a change of the rules, happens meanwhile.
     """
-    kind = new.kind
     rows = await connection.fetch(
         _START.text,
         *_START.arguments(
-            execution_id=new.execution_id,
-            payload=new.payload_json,
-            traceparent=new.traceparent,
-            task_name=kind.task_name,
-            definition_key=kind.definition_key,
-            version=kind.definition_version,
-            triggered_by=kind.caller.triggered_by,
-            principal=kind.caller.principal,
-            reason=kind.caller.reason,
-            operation_request_id=kind.caller.request_id,
-            incident=kind.caller.incident,
-            is_leased=any(lessees.indexes),
-            caller=None if answer is None else answer.key.caller,
-            rpc=None if answer is None else answer.key.rpc,
-            request_id=None if answer is None else answer.key.request_id,
-            fingerprint=None if answer is None else answer.fingerprint,
-            response=None if answer is None else answer.response,
+            **kinds_of(new),
+            are_leased=are_leased,
+            callers=column(None if a is None else a.key.caller for a in answers),
+            rpcs=column(None if a is None else a.key.rpc for a in answers),
+            answered_ids=column(None if a is None else a.key.request_id for a in answers),
+            fingerprints=[None if a is None else a.fingerprint for a in answers],
+            responses=[None if a is None else a.response for a in answers],
             **roots(judgement, lessees),
         ),
     )
-    if not rows:
-        return None
-    return StartedFast(Started(*rows[0][:4]), leases_of((row[2], *row[4:]) for row in rows))
+    started = {row[0]: Started(*row[:4]) for row in rows}
+    return StartedFast(started, leases_of((row[2], *row[4:]) for row in rows))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from zart_server.api.mutations.mutation import Call, Grouping, InLine, Response
 from zart_server.api.mutations.replay import Answer, answer_calls, answer_in_line
 from zart_server.api.outliving import Outliving
-from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
+from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.requests import RequestKey, complete_response
 from zart_server.store.connection import Autocommit
@@ -58,10 +58,15 @@ class Attempts:
         """Do calls of one mutation in one transaction; return those that are to be done alone.
 
         These are the calls whose execution another transaction has locked, whose stored response
-        has to be completed, or all if the transaction failed before its commit.
+        has to be completed, or all if the transaction failed before its commit. What one statement
+        does without a transaction is done by that before.
         """
+        until = asyncio.get_running_loop().time() + self._timeout
         try:
-            answers = await self._in_time(self._answer_batch(calls))
+            calls = await self._in_time(self._together_fast(calls), until)
+            if not calls:
+                return ()
+            answers = await self._in_time(self._answer_batch(calls), until)
         except _RolledBack as error:
             _log.info("a batch of %d is done one by one: %s", len(calls), error)
             return calls
@@ -101,6 +106,30 @@ class Attempts:
                 return await work
         except TimeoutError:
             raise OperationTimeout from None
+
+    async def _together_fast(self, calls: Sequence[Call[Any]]) -> Sequence[Call[Any]]:
+        """Answer the calls that one statement can; return the others, of which it did nothing."""
+        fast, encode = calls[0].mutation.fast, calls[0].mutation.encode
+        if fast is None:
+            return calls
+        wanted, requests = [call.command for call in calls], [call.request for call in calls]
+        try:
+            async with self._db.autocommit() as connection:
+                done = await fast(connection, wanted, requests)
+        except (StoreUnavailable, OperationTimeout):
+            raise
+        except Exception as error:  # noqa: BLE001 - what was refused of one may be right of others
+            _log.info("a batch of %d takes a transaction: %s", len(calls), type(error).__name__)
+            return calls
+        if done is None:
+            return calls
+        left = []
+        for call, result in zip(calls, done, strict=True):
+            if result is None:
+                left.append(call)
+            else:
+                call.settle(encode(result))
+        return left
 
     async def _answer_batch(
         self, calls: Sequence[Call[Any]]
@@ -187,9 +216,9 @@ class Attempts:
                 )
             else:
                 if mutation.fast is not None and not wait:
-                    done = await mutation.fast(connection, call.command, call.request)
-                    if done is not None:
-                        return Answer(mutation.encode(done))
+                    done = await mutation.fast(connection, [call.command], [call.request])
+                    if done is not None and done[0] is not None:
+                        return Answer(mutation.encode(done[0]))
                 is_brief = not wait and mutation.grouping is not Grouping.TOGETHER
                 tx = await connection.begin(f"BEGIN;{_BRIEFLY}" if is_brief else "BEGIN")
                 [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)

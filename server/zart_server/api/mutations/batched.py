@@ -6,6 +6,7 @@ It decides which calls share a transaction, and when; what is done there is `att
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,11 @@ from zart_server.api.mutations.mutation import Call
 from zart_server.api.outliving import Outliving
 
 _MOST = 200  # in one transaction
-_AT_ONCE = 2  # transactions: while the database is at one, the server is at the other
+# Transactions, while calls come so slowly that each has its own: none waits for another's commit.
+# Where they come faster one at a time does more of them: each transaction has more in it.
+_AT_ONCE = 2
+_FEW = 1.5  # calls, in most transactions: they come slowly
+_LATELY = 8  # transactions, of which it is known how many calls they had
 _PATIENCE = 0.02  # seconds that one may hold up those after it
 
 
@@ -37,12 +42,17 @@ class Batched:
         self._outliving = outliving
         self._waiting: list[Call[Any]] = []
         self._workers = 0
+        self._usual = 1.0  # how many calls a transaction had lately
 
     def add(self, call: Call[Any]) -> None:
         """Have a call done with those that come meanwhile; a lone one is done at once."""
         self._waiting.append(call)
-        if self._workers < _AT_ONCE:
+        if self._has_room():
             self._begin()
+
+    def _has_room(self) -> bool:
+        """Return whether one more may work beside those that do."""
+        return not self._workers or (self._usual < _FEW and self._workers < _AT_ONCE)
 
     def _begin(self) -> None:
         self._workers += 1
@@ -53,19 +63,32 @@ class Batched:
         try:
             while self._waiting and not turn.is_over:
                 batch = self._take()
+                loop = asyncio.get_running_loop()
                 if len(batch) == 1:
-                    timer = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up, turn)
+                    timer = loop.call_later(_PATIENCE, self._give_up, turn)
                     await self._attempts.alone(batch[0], is_first=True)
-                    timer.cancel()
-                elif left := await self._attempts.together(batch):
-                    alone = [
-                        asyncio.create_task(self._attempts.alone(call, is_first=False))
-                        for call in left
-                    ]
-                    await asyncio.wait(map(self._outliving.keep, alone), timeout=_PATIENCE)
+                else:
+                    timer = loop.call_later(_PATIENCE, self._help)
+                    await self._do(batch)
+                timer.cancel()
+                if self._usual >= _FEW and self._workers > 1:
+                    break  # the other one goes on alone
         finally:
             if not turn.is_over:
                 self._workers -= 1
+
+    async def _do(self, batch: Sequence[Call[Any]]) -> None:
+        if left := await self._attempts.together(batch):
+            alone = [
+                asyncio.create_task(self._attempts.alone(call, is_first=False)) for call in left
+            ]
+            await asyncio.wait(map(self._outliving.keep, alone), timeout=_PATIENCE)
+
+    def _help(self) -> None:
+        """Let another worker work beside one whose transaction takes long."""
+        self._usual = 1.0
+        if self._waiting and self._has_room():
+            self._begin()
 
     def _give_up(self, turn: _Turn) -> None:
         """Let another worker go on in place of one whose only call has to wait."""
@@ -88,4 +111,5 @@ class Batched:
             else:
                 left.append(call)
         self._waiting = left
+        self._usual += (len(batch) - self._usual) / _LATELY
         return batch

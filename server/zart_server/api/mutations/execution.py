@@ -26,7 +26,7 @@ from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
-from zart_server.engine.operations.start_fast import start_execution
+from zart_server.engine.operations.start_fast import start_executions_fast
 from zart_server.store.connection import Autocommit, Tx
 
 
@@ -44,16 +44,19 @@ def start_mutation(
         return await start_executions(tx, [command for command, _ in wanted], long_polls)
 
     async def fast(
-        connection: Autocommit, wanted: StartExecution, request: Request | None
-    ) -> Execution | None:
-        def answer(execution: Execution) -> Answered | None:
+        connection: Autocommit,
+        wanted: Sequence[StartExecution],
+        requests: Sequence[Request | None],
+    ) -> list[Execution | None] | None:
+        def answer(index: int, execution: Execution) -> Answered | None:
+            request = requests[index]
             if request is None:
                 return None
             response = _started(execution)
             response.execution.ClearField("created_at")  # told by ``_begun_at``
             return Answered(*request, response.SerializeToString(), is_complete=False)
 
-        return await start_execution(connection, wanted, answer, long_polls)
+        return await start_executions_fast(connection, wanted, answer, long_polls)
 
     return Mutation(
         response_type=pb.StartExecutionResponse,

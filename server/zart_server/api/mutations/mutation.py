@@ -44,14 +44,18 @@ class Request(NamedTuple):
 
 
 class OperateFast(Protocol[Asked_contra, Given_co]):
-    """Does what one caller asks for and stores its incomplete answer, by one statement.
+    """Does what callers ask for and stores their incomplete answers, by one statement.
 
-    Return None, having done nothing, if the operation needs a transaction.
+    None in place of a result: nothing was done for that caller, who needs a transaction; or None
+    altogether: for nobody. Raises StoreConflict, too, having done nothing for anybody.
     """
 
     def __call__(
-        self, connection: Autocommit, wanted: Asked_contra, request: Request | None
-    ) -> Awaitable[Given_co | None]:
+        self,
+        connection: Autocommit,
+        wanted: Sequence[Asked_contra],
+        requests: Sequence[Request | None],
+    ) -> Awaitable[Sequence[Given_co | None] | None]:
         """Do it."""
 
 
@@ -82,8 +86,8 @@ class Mutation(Generic[Asked, Command, Done, Response]):
     """One mutating RPC.
 
     ``target`` names what a call has to lock, if that is one thing: of a batch only one call may be
-    about it, and the calls that wait for it stand in one line. ``fast`` is tried first for a call
-    that comes alone. ``complete`` fills in, after the commit, what a stored response lacks: each
+    about it, and the calls that wait for it stand in one line. ``fast`` is tried first for calls
+    that do not wait. ``complete`` fills in, after the commit, what a stored response lacks: each
     statement stands for itself unless it begins a transaction. Without ``is_whole`` the response of
     ``encode`` lacks that too; else only one that ``fast`` has stored. What that one lacks besides,
     as only the statement knew it, ``replay`` fills in by the time at which it was stored.
