@@ -20,6 +20,7 @@ TEXT = st.text(max_size=200)
         ("took 1.5 s, 12,000 of 3", "took <number> s, <number> of <number>"),
         ("order 550e8400-e29b-41d4-a716-446655440000 is gone", "order <uuid> is gone"),
         ("took 1e-05 s, -3 of 2", "took <number> s, <number> of <number>"),
+        ("12345678.25 of 1234567890,5", "<number> of <number>"),
         ("exec-00042 of 2026-11-26", "exec-<number> of <number>-<number>-<number>"),
         ("at 0x7f3a00 and deadbeef01", "at <number> and <number>"),
         ("unknown key 'user\\'s' in \"the map\"", "unknown key <text>s' in <text>"),

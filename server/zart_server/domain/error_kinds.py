@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import NamedTuple
 
@@ -27,6 +28,12 @@ class ErrorKind(NamedTuple):
     @property
     def key(self) -> int:
         """Its key in the database, the same on every server: nobody has to look it up."""
-        text = f"{self.task_name}\0{self.step_name}\0{self.error_group_id}"
-        digest = hashlib.sha256(text.encode(errors="replace")).digest()
-        return int.from_bytes(digest[:8]) >> 1
+        return _key_of(self.task_name, self.step_name, self.error_group_id)
+
+
+# In a storm of deaths most are of few kinds.
+@functools.lru_cache(maxsize=256)
+def _key_of(task_name: str, step_name: str, error_group_id: str) -> int:
+    text = f"{task_name}\0{step_name}\0{error_group_id}"
+    digest = hashlib.sha256(text.encode(errors="replace")).digest()
+    return int.from_bytes(digest[:8]) >> 1

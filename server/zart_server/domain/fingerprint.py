@@ -7,6 +7,7 @@ errors apart is another version, which stands in the id.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from typing import NamedTuple
@@ -35,7 +36,7 @@ _PARTICULARS = re.compile(
     |(?P<uuid>(?<!\w)[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?!\w))
     |(?P<number>
         (?<!\w)0[xX][0-9A-Fa-f]+(?!\w)
-        |(?<!\w)(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
+        |(?<!\w)(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
         |(?:(?<!\w)-)?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+(?!\w))?)
     """,
     re.VERBOSE,
@@ -56,13 +57,19 @@ def fingerprint(error_type: str, message: str) -> Fingerprint:
     template = _PARTICULARS.sub(lambda found: f"<{found.lastgroup}>", message[:_READ])
     # Only now: what is cut off is the same then, however long the particulars before it are.
     template = _SPACE.sub(" ", template).strip()[:_TOLD]
+    return Fingerprint(_id_of(error_type, template), error_type, template)
+
+
+# In a storm of deaths most are of few kinds.
+@functools.lru_cache(maxsize=256)
+def _id_of(error_type: str, template: str) -> str:
     digest = hashlib.sha256(f"{len(error_type)}:{error_type}{template}".encode(errors="replace"))
     number = int.from_bytes(digest.digest()[:8])
     letters = ""
     for _ in range(_LENGTH - 1):
         number, rest = divmod(number, len(_DIGITS))
         letters += _DIGITS[rest]
-    return Fingerprint(f"{_PREFIX}{VERSION}{letters}", error_type, template)
+    return f"{_PREFIX}{VERSION}{letters}"
 
 
 def is_error_group_id(text: str) -> bool:
