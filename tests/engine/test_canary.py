@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from releasing import paused, settled
+from releasing import hold_the_pace, paused, settled
 from rig import Rig, eventually
 
 import zart
@@ -102,6 +102,18 @@ async def test_steps_that_another_rule_withholds_do_not_stand_in_its_way(rig: Ri
     assert answer.released_steps == 3
     assert named(await rig.statuses("x"), "SCHEDULED") == {"s1", "s3", "s4", "s5"}
     assert named(await rig.statuses("y"), "SCHEDULED") == {"s1", "s3"}
+
+
+async def test_what_a_releasing_rule_has_to_let_go_too_goes_at_its_pace(rig: Rig) -> None:
+    """The canary's rule has let it go all the same, as its plan says."""
+    first = await paused(rig, step_pattern="s[0-2]")
+    releasing = await paused(rig)
+    await rig.start("x", STEPS)
+    await rig.client.resume(rule_id=releasing, rate_per_second=0.01)
+    await hold_the_pace(rig)
+    plan = await rig.client.resume(rule_id=first, canary=2, validate_only=True)
+    answer = await rig.client.resume(rule_id=first, canary=2, plan_token=plan.plan_token)
+    assert (plan.released_steps, answer.released_steps) == (2, 2)
 
 
 async def test_nor_do_they_where_the_rule_was_settling(rig: Rig) -> None:

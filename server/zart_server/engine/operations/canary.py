@@ -9,11 +9,12 @@ from zart_server.domain.errors import NothingPaused, RuleReleasing, StoreConflic
 from zart_server.domain.model import PauseRuleStatus
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.canary_line import (
+    count_canaries,
     let_canaries_go,
     lock_canaries,
     read_rates,
 )
-from zart_server.engine.operations.counts import count_leaving, counted_now
+from zart_server.engine.operations.counts import counted_now
 from zart_server.engine.operations.let_go import LetGo
 from zart_server.engine.operations.one_rule import living_rule, only_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
@@ -41,7 +42,7 @@ async def release_canary(
     row = await only_rule(connection, command)
     rule_key = row.rule_key
     # Counted before anything is locked, as of a plan.
-    free, others = await count_leaving(connection, [rule_key])
+    going, others = await count_canaries(connection, rule_key, wanted)
     (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
     line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
@@ -58,7 +59,7 @@ async def release_canary(
         released = gone.released
     else:
         gone = LetGo(0, 0)
-        released = min(wanted, free)
+        released = going
         await promise_canary(tx, rule_key, released)
     if not released:
         raise NothingPaused(rule.rule_id)

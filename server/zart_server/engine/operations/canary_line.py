@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from zart_server.domain.pacing import judge_release
 from zart_server.domain.rule_set import StepNames
+from zart_server.engine.operations.counts import count_leaving
 from zart_server.engine.operations.let_go import LetGo, let_steps_go
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.paused import PausedAt, paused_with_names
-from zart_server.store.pausing.releases import standing_releases
+from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
 
 _PAGE = 100  # steps, at least
@@ -39,12 +40,6 @@ async def lock_canaries(
     it holds the pause lock.
     """
     await refresh_rules(tx)
-
-    def may_go(names: StepNames) -> bool:
-        matching = set(tx.pauses.matching(names))
-        others = matching - {rule_key}
-        return rule_key in matching and rule_key in judge_release(rule_key, others, rates).let_go_by
-
     locked: set[int] = set()
     tried: set[int] = set()
     after: PausedAt | None = None
@@ -56,7 +51,7 @@ async def lock_canaries(
             break
         after = page[-1][0]
         looked_at += len(page)
-        going = [at.run_key for at, names in page if may_go(names)]
+        going = [at.run_key for at, names in page if _goes(tx, rule_key, names, rates)]
         is_any = is_any or bool(going)
         while going and found < count and rounds < _ROUNDS:
             wanted, going = going[: count - found], going[count - found :]
@@ -68,6 +63,35 @@ async def lock_canaries(
             found += sum(run_key in locked for run_key in wanted)
             rounds += len(got) < len(runs)
     return CanaryLine(sorted(locked), looked_at, is_any)
+
+
+async def count_canaries(connection: Connection, rule_key: int, count: int) -> tuple[int, int]:
+    """Count the steps that a canary of ``count`` lets go; and those that other rules hold, too.
+
+    Of a rule that is settling only those that no other rule withholds. Locks nothing.
+    """
+    free, others = await count_leaving(connection, [rule_key])
+    if not await is_settled(connection, rule_key):
+        return min(free, count), others
+    rates = await read_rates(connection)
+    after: PausedAt | None = None
+    going = 0
+    while going < count:
+        page = await paused_with_names(connection, rule_key, after, max(count, _PAGE))
+        if not page:
+            break
+        after = page[-1][0]
+        going += sum(_goes(connection, rule_key, names, rates) for _, names in page)
+    return min(going, count), others
+
+
+def _goes(
+    connection: Connection, rule_key: int, names: StepNames, rates: Mapping[int, float]
+) -> bool:
+    """Return whether a canary of a rule lets a step go, by the rules at hand."""
+    matching = set(connection.pauses.matching(names))
+    others = matching - {rule_key}
+    return rule_key in matching and rule_key in judge_release(rule_key, others, rates).let_go_by
 
 
 async def let_canaries_go(tx: Tx, rule_key: int, line: CanaryLine, count: int) -> LetGo:

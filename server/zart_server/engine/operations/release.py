@@ -9,6 +9,7 @@ from zart_server.domain.errors import NothingPaused, RuleNotReleasing, RuleRelea
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.pacing import StopRelease
+from zart_server.engine.operations.canary_line import count_canaries
 from zart_server.engine.operations.counts import count_leaving, counted_now
 from zart_server.engine.operations.one_rule import living_rule, only_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
@@ -69,8 +70,11 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
     """
     row = await only_rule(connection, command)
     token = await judge_plan(connection, command.planning, decided_of([row.rule]))
-    free, others = await count_leaving(connection, [row.rule_key])
-    released = min(free, command.canary or EXACT_TO)
+    if command.canary is None:
+        going, others = await count_leaving(connection, [row.rule_key])
+    else:
+        going, others = await count_canaries(connection, row.rule_key, command.canary)
+    released = min(going, EXACT_TO)
     if command.canary is not None and row.rule.status is PauseRuleStatus.RELEASING:
         raise RuleReleasing(row.rule.rule_id)
     if command.canary is not None and not released:
@@ -79,7 +83,7 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
         rules_deleted=0,
         rules=tuple(await counted_now(connection, [row])),
         released_steps=released,
-        is_lower_bound=command.canary is None and free + others > EXACT_TO,
+        is_lower_bound=command.canary is None and going + others > EXACT_TO,
         still_paused_steps=min(others, EXACT_TO),
         plan_token=token,
     )
