@@ -114,8 +114,8 @@ async def test_no_claim_commits_of_what_was_taken_back_on_three_servers(watched:
     await db.close()
 
     assert cycles.taken == WAYS
-    assert sum(is_let_go for *_, is_let_go in by_commits) > CYCLES / 4
+    assert sum(is_let_go for *_, is_let_go in by_commits) > CYCLES / 8
     assert {row for row in by_commits if not row[2]} == set()
     assert by_tokens == by_commits
     assert all(receipt.clean for receipt in receipts)
-    assert sum(receipt.released_attempts for receipt in receipts) > CYCLES / 4
+    assert sum(receipt.released_attempts for receipt in receipts) > CYCLES / 8

@@ -30,7 +30,6 @@ async def test_what_changes_all_the_time_is_told_five_times_a_second_at_most() -
             told.append(state)
             times.append(now())
     assert len(set(told)) == MESSAGES
-    assert told[-1] - told[0] >= MESSAGES  # more than it was told
     assert times[-1] - times[0] >= 0.2 * (MESSAGES - 1) - 0.01
 
 
