@@ -17,7 +17,11 @@ from zart_server.domain.errors import StoreUnavailable
 from zart_server.store import reads
 
 _MOST = 8  # in one statement: each may have results of 4 MiB
-_AT_ONCE = 2  # reads: while the database is at one, the server is at the other
+# Reads, while calls come so slowly that each has its own: none waits for another's. Where they come
+# faster one at a time does more of them: each has more calls.
+_AT_ONCE = 2
+_FEW = 1.5  # calls, in most reads: they come slowly
+_LATELY = 8  # reads, of which it is known how many calls they had
 _PATIENCE = 0.02  # seconds that one may hold up those after it
 
 
@@ -47,6 +51,7 @@ class ExecutionReads:
         self._reading = reading
         self._waiting: list[_Asked] = []
         self._turns = 0
+        self._usual = 1.0  # how many calls a read had lately
         self._running: set[asyncio.Task[None]] = set()
 
     async def get(self, execution_id: str, run_number: int | None) -> ExecutionView:
@@ -54,8 +59,8 @@ class ExecutionReads:
 
         Raises as ``reads.get_execution`` and ``Reading.connection`` do.
         """
-        if self._turns < _AT_ONCE:
-            turn = self._begin()
+        if self._has_room():
+            turn = self._begin(1)
             try:
                 async with self._reading.connection() as connection:
                     return await reads.get_execution(connection, execution_id, run_number)
@@ -65,25 +70,30 @@ class ExecutionReads:
         self._waiting.append(asked)
         return await asked.view
 
-    def _begin(self) -> _Turn:
+    def _has_room(self) -> bool:
+        """Return whether there may be one more read beside those under way."""
+        return not self._turns or (self._usual < _FEW and self._turns < _AT_ONCE)
+
+    def _begin(self, calls: int) -> _Turn:
         self._turns += 1
+        self._usual += (calls - self._usual) / _LATELY
         turn = _Turn()
         turn.timer = asyncio.get_running_loop().call_later(_PATIENCE, self._end, turn)
         return turn
 
     def _end(self, turn: _Turn) -> None:
-        """Have those that wait read next, once for each turn."""
+        """Read what those that wait asked for next; once for each turn."""
         if turn.is_over:
             return
         turn.is_over = True
         if turn.timer is not None:
             turn.timer.cancel()
         self._turns -= 1
-        if batch := self._take():
+        if self._has_room() and (batch := self._take()):
             self._start(batch)
 
     def _start(self, batch: Sequence[_Asked]) -> None:
-        task = asyncio.create_task(self._read(batch, self._begin()))
+        task = asyncio.create_task(self._read(batch, self._begin(len(batch))))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
