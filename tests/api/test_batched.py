@@ -230,3 +230,32 @@ async def test_calls_that_come_fast_share_one_transaction_at_a_time() -> None:
     under_way.pop(0).set_result(None)
     await asyncio.gather(*calls)
     assert batches == [1, 1, 20, 20]
+
+
+async def test_many_calls_in_one_transaction_that_hangs_hold_up_nobody() -> None:
+    hanging: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    begun: list[int] = []
+
+    async def operate(
+        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
+    ) -> list[int | None]:
+        assert not wait
+        begun.append(len(wanted))
+        if 0 in [number for number, _ in wanted]:
+            await hanging
+        return [number for number, _ in wanted]
+
+    mutation = _counted(operate)
+    mutations = Mutations(cast("Any", _Kept()), GIVE_UP, WaitingRoom(1))
+
+    def asked(first: int) -> list[asyncio.Task[pb.RestartResponse]]:
+        requests = [pb.RestartRequest(execution_id=str(first + n)) for n in range(20)]
+        return [asyncio.create_task(mutations.run(mutation, request)) for request in requests]
+
+    held_up = asked(0)
+    await until(lambda: begun == [20])
+    for first in (20, 40, 60):
+        await asyncio.wait_for(asyncio.gather(*asked(first)), GIVE_UP)
+    assert not any(task.done() for task in held_up)
+    hanging.set_result(None)
+    await asyncio.gather(*held_up)

@@ -25,9 +25,13 @@ _PATIENCE = 0.02  # seconds that one may hold up those after it
 
 @dataclass(slots=True)
 class _Turn:
-    """Of a worker; it is over where another one has taken its place."""
+    """Of a worker; it is over where another one has taken its place.
+
+    ``is_held``: its transaction takes long, so that another one may work beside it.
+    """
 
     is_over: bool = False
+    is_held: bool = False
 
 
 class Batched:
@@ -42,6 +46,7 @@ class Batched:
         self._outliving = outliving
         self._waiting: list[Call[Any]] = []
         self._workers = 0
+        self._held = 0  # of the workers
         self._usual = 1.0  # how many calls a transaction had lately
 
     def add(self, call: Call[Any]) -> None:
@@ -52,7 +57,8 @@ class Batched:
 
     def _has_room(self) -> bool:
         """Return whether one more may work beside those that do."""
-        return not self._workers or (self._usual < _FEW and self._workers < _AT_ONCE)
+        is_free = self._workers == self._held or self._usual < _FEW
+        return self._workers < _AT_ONCE and is_free
 
     def _begin(self) -> None:
         self._workers += 1
@@ -68,12 +74,14 @@ class Batched:
                     timer = loop.call_later(_PATIENCE, self._give_up, turn)
                     await self._attempts.alone(batch[0], is_first=True)
                 else:
-                    timer = loop.call_later(_PATIENCE, self._help)
+                    timer = loop.call_later(_PATIENCE, self._help, turn)
                     await self._do(batch)
                 timer.cancel()
-                if self._usual >= _FEW and self._workers > 1:
+                self._hold(turn, is_held=False)
+                if self._usual >= _FEW and self._workers - self._held > 1:
                     break  # the other one goes on alone
         finally:
+            self._hold(turn, is_held=False)
             if not turn.is_over:
                 self._workers -= 1
 
@@ -84,11 +92,16 @@ class Batched:
             ]
             await asyncio.wait(map(self._outliving.keep, alone), timeout=_PATIENCE)
 
-    def _help(self) -> None:
+    def _help(self, turn: _Turn) -> None:
         """Let another worker work beside one whose transaction takes long."""
-        self._usual = 1.0
+        self._hold(turn, is_held=True)
         if self._waiting and self._has_room():
             self._begin()
+
+    def _hold(self, turn: _Turn, *, is_held: bool) -> None:
+        """Note whether a worker's transaction takes long."""
+        self._held += is_held - turn.is_held
+        turn.is_held = is_held
 
     def _give_up(self, turn: _Turn) -> None:
         """Let another worker go on in place of one whose only call has to wait."""
