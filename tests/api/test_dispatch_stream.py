@@ -157,19 +157,21 @@ async def test_a_lease_that_may_have_been_sent_is_left_of_a_step_that_must_not_r
     rig: Rig, narrow: Stream
 ) -> None:
     await rig.start("x", {f"s{n}": () for n in range(12)}, payload=BIG, **STOP)
-    for _ in range(3):
-        await narrow.send(lease=lease_request(max_tasks=4, lease_duration=waiting(3600)))
 
-    async def all_leased() -> bool:
-        return await queued(rig) == 0
+    async def are_left(count: int) -> None:
+        async def is_so() -> bool:
+            return await queued(rig) == count
 
-    await eventually(all_leased)
+        await eventually(is_so)
+
+    request = lease_request(max_tasks=4, lease_duration=waiting(3600))
+    await narrow.send(lease=request)
+    await are_left(8)
+    await narrow.send(lease=request)  # while the first answer is being sent
+    await narrow.send(lease=request)
+    await are_left(0)
     narrow.call.cancel()
-
-    async def what_was_not_sent_is_back() -> bool:
-        return await queued(rig) == 8
-
-    await eventually(what_was_not_sent_is_back)
+    await are_left(8)
     steps = await rig.db.fetch("SELECT status, count(*) FROM zart_steps GROUP BY status")
     assert {row["status"]: row["count"] for row in steps} == {"scheduled": 8, "running": 4}
 

@@ -97,7 +97,7 @@ async def test_reads_that_take_long_hold_up_no_others(rig: Rig, store: Database)
 
     async with reading.connection():
         asked = [asyncio.create_task(executions.get("x", None)) for _ in range(4)]
-        await until(lambda: executions._turns > 0 and not executions._waiting)
+        await until(lambda: len(executions._running) == 2)
 
     answers = await asyncio.gather(*asked)
     assert {answer.execution.execution_id for answer in answers} == {"x"}

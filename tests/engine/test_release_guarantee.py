@@ -113,7 +113,7 @@ async def test_no_claim_commits_of_what_was_taken_back_on_three_servers(watched:
     by_tokens = {tuple(row) for row in await db.fetch(BY_TOKENS)}
     await db.close()
 
-    assert cycles.taken == WAYS
+    assert cycles.taken >= WAYS - {"retry"}  # for which a step must just have failed
     assert sum(is_let_go for *_, is_let_go in by_commits) > CYCLES / 8
     assert {row for row in by_commits if not row[2]} == set()
     assert by_tokens == by_commits

@@ -61,6 +61,11 @@ class DataError(Exception):
     """PostgreSQL refused a value: some item of the statement cannot be stored."""
 
 
+def is_refused(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a statement without a transaction: it left nothing."""
+    return isinstance(error, (StoreConflict, DataError, asyncpg.PostgresError))
+
+
 def translate(error: BaseException) -> Exception | None:
     """Return the domain error for a driver error, None where the error is not the driver's."""
     if isinstance(error, sqlalchemy.exc.TimeoutError):  # the pool is exhausted

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 from zart_server.api.mutations.mutation import Call, Grouping, InLine, Response
 from zart_server.api.mutations.replay import Answer, answer_calls, answer_in_line
 from zart_server.api.outliving import Outliving
-from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
+from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.requests import RequestKey, complete_response
 from zart_server.store.connection import Autocommit
 from zart_server.store.db import Database
+from zart_server.store.driver_errors import is_refused
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 6  # in line
@@ -116,9 +117,10 @@ class Attempts:
         try:
             async with self._db.autocommit() as connection:
                 done = await fast(connection, wanted, requests)
-        except (StoreUnavailable, OperationTimeout):
-            raise
-        except Exception as error:  # noqa: BLE001 - what was refused of one may be right of others
+        except Exception as error:
+            if not is_refused(error):
+                raise  # it may be done
+            # What was refused of one may be right of the others.
             _log.info("a batch of %d takes a transaction: %s", len(calls), type(error).__name__)
             return calls
         if done is None:
