@@ -104,6 +104,27 @@ async def test_steps_that_another_rule_withholds_do_not_stand_in_its_way(rig: Ri
     assert named(await rig.statuses("y"), "SCHEDULED") == {"s1", "s3"}
 
 
+async def test_it_passes_over_ten_thousand_steps_at_most_as_its_plan_says(rig: Rig) -> None:
+    first = await paused(rig)
+    await paused(rig, step_pattern="s*")
+    await rig.start("x", {"s": ()})
+    await rig.start("y", {"free": ()})
+    await rig.db.execute(
+        "INSERT INTO zart.held SELECT c.* FROM zart.held h, generate_series(1, 10000) n,"
+        " jsonb_populate_record(h, jsonb_build_object('step_no', n, 'queue_no', h.queue_no - n)) c"
+        " WHERE h.step_name = 's'"
+    )
+    for plans in (True, False):
+        with pytest.raises(errors.NothingPaused) as caught:
+            await rig.client.resume(rule_id=first, canary=1, validate_only=plans)
+        assert caught.value.metadata == {"rule_id": first, "looked_at": "10001"}
+        assert "of the 10001 steps that were looked at none" in str(caught.value)
+    for plans in (True, False):  # it reaches one further
+        answer = await rig.client.resume(rule_id=first, canary=2, validate_only=plans)
+        assert answer.released_steps == 1
+    assert await rig.statuses("y") == {"free": "SCHEDULED"}
+
+
 async def test_what_a_releasing_rule_has_to_let_go_too_goes_at_its_pace(rig: Rig) -> None:
     """The canary's rule has let it go all the same, as its plan says."""
     first = await paused(rig, step_pattern="s[0-2]")

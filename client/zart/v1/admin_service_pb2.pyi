@@ -1445,7 +1445,9 @@ class ResumeRequest(_message.Message):
     bytes.
     """
     canary: _builtins.int
-    """Releases the oldest so many paused steps, 1 to 10,000; the rule stays ACTIVE."""
+    """Releases the oldest so many paused steps, 1 to 10,000; the rule stays ACTIVE. Passes over at
+    most 10,000 steps that another rule withholds or whose run is being changed.
+    """
     rate_per_second: _builtins.float
     """Releases so many steps a second, 0.01 to 100,000, oldest first."""
     validate_only: _builtins.bool

@@ -134,7 +134,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RULE_NOT_RELEASING: _ErrorReason.ValueType  # 40
     """FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
     ERROR_REASON_NOTHING_PAUSED: _ErrorReason.ValueType  # 41
-    """FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+    """FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id;
+    looked_at, how many of its steps were looked at, where there may be more).
+    """
     ERROR_REASON_RULES_AMBIGUOUS: _ErrorReason.ValueType  # 42
     """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
     how many, and rule_ids, the first 10).
@@ -261,7 +263,9 @@ ERROR_REASON_RULE_RELEASING: ErrorReason.ValueType  # 39
 ERROR_REASON_RULE_NOT_RELEASING: ErrorReason.ValueType  # 40
 """FAILED_PRECONDITION: the pause rule is not RELEASING (metadata: rule_id)."""
 ERROR_REASON_NOTHING_PAUSED: ErrorReason.ValueType  # 41
-"""FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id)."""
+"""FAILED_PRECONDITION: the pause rule withholds no step that it could let go (metadata: rule_id;
+looked_at, how many of its steps were looked at, where there may be more).
+"""
 ERROR_REASON_RULES_AMBIGUOUS: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION: a pace is of exactly one rule, and more are meant, or none (metadata: rules,
 how many, and rule_ids, the first 10).

@@ -257,8 +257,17 @@ class NothingPaused(ZartError):
 
     reason = "NOTHING_PAUSED"
 
-    def __init__(self, rule_id: str) -> None:
-        super().__init__(f"no step is paused by rule {rule_id} alone", rule_id=rule_id)
+    def __init__(self, rule_id: str, looked_at: int | None = None) -> None:
+        """``looked_at``: of how many steps, where the rule has more and they were not looked at."""
+        if looked_at is None:
+            super().__init__(f"no step is paused by rule {rule_id} alone", rule_id=rule_id)
+        else:
+            super().__init__(
+                f"of the {looked_at} steps that were looked at none is paused by rule {rule_id}"
+                " alone",
+                rule_id=rule_id,
+                looked_at=looked_at,
+            )
 
 
 class RulesAmbiguous(ZartError):

@@ -32,7 +32,8 @@ async def release_canary(
 ) -> tuple[Tx, Resumed]:
     """Let the oldest steps of one rule go, at most ``canary``, and return the transaction.
 
-    Not those that another rule withholds, too, unless that is releasing.
+    Not those that another rule withholds, too, unless that is releasing: of such it passes over
+    10,000 at most.
 
     A rule that is settling does so once it is settled. Locks runs, those that nobody else has
     locked, and the pause lock, shared. Raises PauseRuleNotFound, RuleNotActive, RuleReleasing,
@@ -42,7 +43,7 @@ async def release_canary(
     row = await only_rule(connection, command)
     rule_key = row.rule_key
     # Counted before anything is locked, as of a plan.
-    going, others = await count_canaries(connection, rule_key, wanted)
+    planned = await count_canaries(connection, rule_key, wanted)
     (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
     line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
@@ -56,15 +57,15 @@ async def release_canary(
         if line.is_any and not line.run_keys:
             raise StoreConflict
         gone = await let_canaries_go(tx, rule_key, line, wanted)
-        released = gone.released
+        released, cut_at = gone.released, line.cut_at
     else:
         gone = LetGo(0, 0)
-        released = going
+        released, cut_at = planned.going, planned.cut_at
         await promise_canary(tx, rule_key, released)
     if not released:
-        raise NothingPaused(rule.rule_id)
+        raise NothingPaused(rule.rule_id, cut_at)
     await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
     left = max(0, counted.counts.paused - sum(gone))
     rule = replace(rule, counts=replace(counted.counts, paused=left))
-    still = min(others, EXACT_TO)
+    still = min(planned.others, EXACT_TO)
     return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=still)

@@ -9,25 +9,41 @@ from zart_server.domain.pacing import judge_release
 from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.counts import count_leaving
 from zart_server.engine.operations.let_go import LetGo, let_steps_go
+from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.pausing.paused import PausedAt, paused_with_names
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
 
-_PAGE = 100  # steps, at least
+_PAGE = 100  # steps, at least; each page is of twice as many as the one before
+_LARGEST_PAGE = 10_000
+_PASSED_OVER = EXACT_TO  # steps at most; beyond them it looks for no more
 _ROUNDS = 20  # of runs that others have locked
 
 
 class CanaryLine(NamedTuple):
     """The locked runs of a canary's steps. ``looked_at``: how far in the rule's line they reach.
 
-    ``is_any``: there was such a step, though maybe of a run that others have locked.
+    ``is_any``: there was such a step, though maybe of a run that others have locked. ``cut_at``:
+    ``looked_at`` where it was to look no further, though there may be more.
     """
 
     run_keys: list[int]
     looked_at: int
     is_any: bool
+    cut_at: int | None
+
+
+class CanaryCount(NamedTuple):
+    """How many steps a canary lets go (``going``), and how many other rules hold, too.
+
+    ``cut_at``: how many were looked at where it was to look no further, though there may be more.
+    """
+
+    going: int
+    others: int
+    cut_at: int | None
 
 
 async def lock_canaries(
@@ -36,21 +52,16 @@ async def lock_canaries(
     """Lock the runs of the oldest ``count`` steps that a canary of a rule lets go.
 
     What other rules withhold that are not releasing, as ``rates`` says, is passed over; so are runs
-    that others have locked. The caller holds no lock that comes after runs, and judges again once
-    it holds the pause lock.
+    that others have locked: 10,000 steps at most. The caller holds no lock that comes after runs,
+    and judges again once it holds the pause lock.
     """
     await refresh_rules(tx)
     locked: set[int] = set()
     tried: set[int] = set()
-    after: PausedAt | None = None
-    found = looked_at = rounds = 0
+    line = _Line(tx, rule_key, count)
+    found = rounds = 0
     is_any = False
-    while found < count and rounds < _ROUNDS:
-        page = await paused_with_names(tx, rule_key, after, max(count - found, _PAGE))
-        if not page:
-            break
-        after = page[-1][0]
-        looked_at += len(page)
+    while found < count and rounds < _ROUNDS and (page := await line.next_page()):
         going = [at.run_key for at, names in page if _goes(tx, rule_key, names, rates)]
         is_any = is_any or bool(going)
         while going and found < count and rounds < _ROUNDS:
@@ -62,27 +73,53 @@ async def lock_canaries(
             locked.update(got)
             found += sum(run_key in locked for run_key in wanted)
             rounds += len(got) < len(runs)
-    return CanaryLine(sorted(locked), looked_at, is_any)
+    return CanaryLine(sorted(locked), line.looked_at, is_any, line.cut_at)
 
 
-async def count_canaries(connection: Connection, rule_key: int, count: int) -> tuple[int, int]:
+async def count_canaries(connection: Connection, rule_key: int, count: int) -> CanaryCount:
     """Count the steps that a canary of ``count`` lets go; and those that other rules hold, too.
 
-    Of a rule that is settling only those that no other rule withholds. Locks nothing.
+    It looks as far as ``lock_canaries``. Of a rule that is settling it counts only those that no
+    other rule withholds. Locks nothing.
     """
     free, others = await count_leaving(connection, [rule_key])
     if not await is_settled(connection, rule_key):
-        return min(free, count), others
+        seen = free + others
+        return CanaryCount(min(free, count), others, seen if seen > EXACT_TO else None)
     rates = await read_rates(connection)
-    after: PausedAt | None = None
+    line = _Line(connection, rule_key, count)
     going = 0
-    while going < count:
-        page = await paused_with_names(connection, rule_key, after, max(count, _PAGE))
-        if not page:
-            break
-        after = page[-1][0]
+    while going < count and (page := await line.next_page()):
         going += sum(_goes(connection, rule_key, names, rates) for _, names in page)
-    return min(going, count), others
+    return CanaryCount(min(going, count), others, line.cut_at)
+
+
+class _Line:
+    """A rule's paused steps, the oldest first, as far as a canary of ``count`` looks."""
+
+    def __init__(self, connection: Connection, rule_key: int, count: int) -> None:
+        self._connection, self._rule_key = connection, rule_key
+        self._size = max(count, _PAGE)
+        self._until = count + _PASSED_OVER
+        self._after: PausedAt | None = None
+        self.looked_at = 0
+
+    @property
+    def cut_at(self) -> int | None:
+        """How many were looked at if it goes no further, though there may be more."""
+        return self.looked_at if self.looked_at >= self._until else None
+
+    async def next_page(self) -> list[tuple[PausedAt, StepNames]]:
+        """Return the next ones; none at the end."""
+        size = min(self._size, self._until - self.looked_at)
+        if not size:
+            return []
+        page = await paused_with_names(self._connection, self._rule_key, self._after, size)
+        if page:
+            self._after = page[-1][0]
+        self.looked_at += len(page)
+        self._size = min(2 * self._size, _LARGEST_PAGE)
+        return page
 
 
 def _goes(

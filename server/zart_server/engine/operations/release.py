@@ -72,13 +72,14 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
     token = await judge_plan(connection, command.planning, decided_of([row.rule]))
     if command.canary is None:
         going, others = await count_leaving(connection, [row.rule_key])
+        cut_at = None
     else:
-        going, others = await count_canaries(connection, row.rule_key, command.canary)
+        going, others, cut_at = await count_canaries(connection, row.rule_key, command.canary)
     released = min(going, EXACT_TO)
     if command.canary is not None and row.rule.status is PauseRuleStatus.RELEASING:
         raise RuleReleasing(row.rule.rule_id)
     if command.canary is not None and not released:
-        raise NothingPaused(row.rule.rule_id)
+        raise NothingPaused(row.rule.rule_id, cut_at)
     return Resumed(
         rules_deleted=0,
         rules=tuple(await counted_now(connection, [row])),
