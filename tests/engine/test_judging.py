@@ -169,10 +169,12 @@ def test_nobody_else_reads_the_epoch() -> None:
     assert all(module.startswith("store/") for module in attributes["epoch"])
     # UpdatePauseRule and what counts, and ExplainStep, go by the rules at hand: they write nothing
     # by them. A release asks which rules match beside what it writes, within one judgement. A breaker
-    # asks which others may let its probes go, too; what they do is written within one.
+    # asks which others may let its probes go, too; what they do is written within one. A canary looks
+    # for runs to lock, and judges anew what it lets go in them.
     assert attributes["pauses"] == {
         "store/connection.py",
         "store/pausing/judging.py",
+        "engine/operations/canary_line.py",
         "engine/operations/counts.py",
         "engine/operations/let_go.py",
         "engine/operations/probe_breaker.py",
