@@ -41,11 +41,11 @@ async def test_what_ends_while_its_changes_give_way_is_read_once() -> None:
     hints = Hints(clock)
     short, long = Followed("short", None), Followed("long", None)
     read: list[Followed] = []
-    for n in range(20):  # 0.8 seconds in which others end all the time
+    for n in range(24):  # 0.8 seconds in which others end all the time
         hints.add(Followed(f"end-{n}", None), at_once=True)
         if n == 4:
             hints.add(short, at_once=True)
-        urgent = _read_urgent(hints, clock, 0.01)
+        urgent = _read_urgent(hints, clock, 0.003)
         assert (short in urgent) == (n == 4)
         if n == 0:
             hints.add(short, at_once=False)

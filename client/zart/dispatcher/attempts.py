@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -55,12 +55,12 @@ class Attempts:
         self._traces = AttemptTraces(tracer())
         self._trouble = Trouble(_log, "results that steps need are not given")
 
-    async def run(self, in_hand: InHand) -> None:
+    def run(self, in_hand: InHand) -> Coroutine[Any, Any, None]:
         """Run a handler until it has ended, and report how."""
-        if self._traces.concern(in_hand):
-            with self._traces.within(in_hand):
-                await self._run(in_hand)
-        else:
+        return self._traced(in_hand) if self._traces.concern(in_hand) else self._run(in_hand)
+
+    async def _traced(self, in_hand: InHand) -> None:
+        with self._traces.within(in_hand):
             await self._run(in_hand)
 
     async def _run(self, in_hand: InHand) -> None:
