@@ -102,7 +102,7 @@ class Bases(BatchBases, RetentionBases):
         await put_in_doubt(client)
         self._open.extend(f"open-{n}" for n in range(count))
         await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
-        await self.prepare_batches(client, self._open[0], self._dead[0])
+        await self.prepare_batches(client, list(self._open)[:100])
 
     def of(self, rpc: MethodDescriptor) -> Message:
         """Make a good request."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import Message
 
 import zart
@@ -15,13 +17,13 @@ class BatchBases:
 
     _unfinished = _batch = _over = ""
 
-    async def prepare_batches(self, client: zart.Client, unfinished: str, other: str) -> None:
-        """Make the batches: what is unfinished is refused to be restarted, the other comes late."""
-        self._unfinished = unfinished
+    async def prepare_batches(self, client: zart.Client, unfinished: Sequence[str]) -> None:
+        """Make the batches of executions that are refused to be restarted, one each 100 seconds."""
+        self._unfinished = unfinished[0]
         self._batch, self._over = [
             (
                 await client.create_batch(
-                    zart.Restart(), execution_ids=[unfinished, other], rate_per_second=0.01
+                    zart.Restart(), execution_ids=unfinished, rate_per_second=0.01
                 )
             ).batch_id
             for _ in range(2)
