@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from zart_server.engine.background.followed import Followed
 from zart_server.engine.background.hints import Hints
 
@@ -18,8 +20,9 @@ class Clock:
 
 def _read_urgent(hints: Hints, clock: Clock, seconds: float) -> list[Followed]:
     begun, taken = clock.time, hints.take_urgent()
-    clock.time += seconds
-    hints.urgent_were_read(begun)
+    if taken:
+        clock.time += seconds
+        hints.urgent_were_read(begun, len(taken))
     return taken
 
 
@@ -71,3 +74,18 @@ async def test_reads_of_what_is_in_no_hurry_take_a_small_share_of_the_time() -> 
             reading += 0.02
             hints.others_were_read(begun)
     assert 0.03 < reading / (clock.time - 100) < 0.06
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 3), (4, 3), (5, 9)])
+async def test_reads_of_a_crowd_are_rarer_than_those_of_a_few(count: int, share: int) -> None:
+    """Whoever starts one execution after the other is told soon of each end."""
+    clock = Clock()
+    hints = Hints(clock)
+    busy = [Followed(f"x-{n}", None) for n in range(count)]
+    reading = 0.0
+    for _ in range(5000):
+        for followed in busy:
+            hints.add(followed, at_once=True)
+        reading += 0.01 * bool(_read_urgent(hints, clock, 0.01))
+        clock.time += 0.001
+    assert 1 / (share + 1) < reading / (clock.time - 100) < 1 / (share - 1)
