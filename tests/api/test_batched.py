@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
@@ -259,3 +260,27 @@ async def test_many_calls_in_one_transaction_that_hangs_hold_up_nobody() -> None
     assert not any(task.done() for task in held_up)
     hanging.set_result(None)
     await asyncio.gather(*held_up)
+
+
+async def test_a_batch_that_one_statement_may_have_done_is_not_done_again() -> None:
+    """What goes wrong once PostgreSQL has answered tells nothing of what was done."""
+    done: list[int] = []
+
+    async def fast(_connection: object, wanted: Sequence[int], _requests: object) -> None:
+        done.extend(wanted)
+        raise LookupError("a defect")
+
+    async def operate(
+        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
+    ) -> list[int | None]:
+        raise AssertionError(wanted, wait)
+
+    mutation = dataclasses.replace(_counted(operate), fast=cast("Any", fast))
+    mutations = Mutations(cast("Any", _Kept()), GIVE_UP, WaitingRoom(1))
+    answers = await asyncio.gather(
+        *(mutations.run(mutation, pb.RestartRequest(execution_id=str(n))) for n in range(5)),
+        return_exceptions=True,
+    )
+
+    assert done == list(range(5))
+    assert [type(answer) for answer in answers] == [LookupError] * 5

@@ -19,7 +19,7 @@ import zart
 from zart import errors
 from zart.testing.fixtures import database_url, execute
 from zart.testing.server import ServerUnderTest, serving
-from zart.v1 import execution_service_pb2, execution_service_pb2_grpc
+from zart.v1 import execution_pb2, execution_service_pb2, execution_service_pb2_grpc
 from zart_server.store.migrate import migrate
 
 
@@ -52,6 +52,16 @@ async def to_the_end(stream: Any) -> None:
     """Read until there is no more."""
     while await stream.read() is not grpc.aio.EOF:
         pass
+
+
+async def test_the_last_state_of_a_watch_is_told_once(rig: Rig) -> None:
+    """It comes with the end of the call, not before it as well."""
+    await rig.start("x", {"a": ()})
+    leased = await rig.lease_one("a", "x")
+    await rig.report(zart.Outcome(leased.task_id, leased.lease_token, zart.Completed("1")))
+    stub = execution_service_pb2_grpc.ExecutionServiceStub(rig.client.channel)
+    watch = stub.WatchExecution(execution_service_pb2.WatchExecutionRequest(execution_id="x"))
+    assert [state.run.status async for state in watch] == [execution_pb2.RUN_STATUS_COMPLETED]
 
 
 async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
