@@ -22,8 +22,9 @@ from zart.testing.server import ServerUnderTest
 
 EXECUTIONS = 500
 KILLS = 4
-# Each handler notes that it began, works, has its effect, and notes that as well. What it appends
-# by one write stays whole, whoever is killed.
+# Each handler notes that it began, works, has its effect, and notes that as well. Each note is one
+# write of 64 bytes: none crosses a page, at which a killed write may stop and a reader may find the
+# file's end.
 DISPATCHER = """
 import asyncio, os, random, signal, sys, threading
 import zart
@@ -34,11 +35,15 @@ book = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 retry = None if once else zart.Retry(max_attempts=20, initial_backoff=0.1)
 
 
+def note(what: str, execution_id: str) -> None:
+    os.write(book, f"{what} {execution_id}".ljust(63).encode() + b"\\n")
+
+
 @task.step(once=once, retry=retry)
 def charge(ctx: zart.StepContext) -> str:
-    os.write(book, f"began {ctx.execution_id}\\n".encode())
+    note("began", ctx.execution_id)
     threading.Event().wait(random.uniform(0.1, 0.6))
-    os.write(book, f"charged {ctx.execution_id}\\n".encode())
+    note("charged", ctx.execution_id)
     return "receipt"
 
 
