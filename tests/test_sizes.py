@@ -24,12 +24,10 @@ GENERATED = ("client/zart/v1/", "docs/sql/")
 MOST = 300
 # What is one table, or one list, is no easier to read in pieces.
 TABLES = {
-    "client/zart/errors.py": "one class for each reason of the contract",
     "docs/performance.md": "a table for each measurement, most of it filled in by bench",
     "protos/zart/v1/admin_service.proto": "one service: a request and a response for each call",
     "protos/zart/v1/dispatch_service.proto": "likewise",
     "protos/zart/v1/execution_service.proto": "likewise",
-    "server/zart_server/domain/errors.py": "one class for each reason of the contract",
 }
 
 

@@ -1,0 +1,46 @@
+"""What errors have in common: a message, and what a server that refuses a call says besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import ClassVar
+
+from google.rpc import status_pb2
+
+from zart import status_details
+
+
+class ZartError(Exception):
+    """Something that zart was asked for did not work out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refused(ZartError):
+    """The server refused the call.
+
+    ``reason`` is the ErrorInfo reason, ``code`` the gRPC status code, ``metadata`` the values
+    that the message names, ``fields`` what is wrong with which field of the request,
+    ``retry_after`` when to repeat (None where the server did not say), ``status`` all of it.
+    """
+
+    reason: ClassVar[str] = ""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+        self.code = status_details.code_of(status)
+        self.metadata: Mapping[str, str] = status_details.metadata_of(status)
+        self.fields: Mapping[str, str] = status_details.fields_of(status)
+        self.retry_after: timedelta | None = status_details.retry_after_of(status)
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[status_pb2.Status]]:
+        """Tell how it is copied, and taken to another process: it is made of its status."""
+        return type(self), (self.status,)
+
+
+class NotFound(Refused):
+    """Something that the request names is not there."""

@@ -1,0 +1,47 @@
+"""Which exception a refused or failed call becomes, by the reason that the server gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import grpc
+from google.rpc import status_pb2
+
+from zart import status_details
+from zart.errors import batches, callers, executions, pauses, requests, serving, steps
+from zart.errors.base import Refused, ZartError
+from zart.errors.unrefused import Unreachable
+
+_MODULES = (batches, callers, executions, pauses, requests, serving, steps)
+
+
+def _with_reasons() -> Iterator[type[Refused]]:
+    """Yield each class of the modules that stands for a reason."""
+    for module in _MODULES:
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Refused) and kind.reason:
+                yield kind
+
+
+BY_REASON: Mapping[str, type[Refused]] = {kind.reason: kind for kind in _with_reasons()}
+
+
+def from_status(status: status_pb2.Status) -> Refused:
+    """Make the exception of a google.rpc.Status.
+
+    A status whose reason is unknown, or that is not the server's own, becomes a Refused.
+    """
+    return BY_REASON.get(status_details.reason_of(status), Refused)(status)
+
+
+def from_call(error: grpc.RpcError) -> ZartError:
+    """Make the exception of a call that failed."""
+    assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # noqa: S101 - every one raised is
+    for status in status_details.statuses_of(error):
+        # Of something between, "unavailable" says only that nobody answered.
+        if status_details.is_of_zart(status) or not status_details.is_no_answer(error):
+            return from_status(status)
+    code, details = error.code(), error.details() or ""
+    if status_details.is_no_answer(error) or status_details.was_cut(error):
+        return Unreachable(f"no answer from the server: {details or code.name}")
+    return Refused(status_pb2.Status(code=code.value[0], message=details))
