@@ -18,11 +18,11 @@ class Clock:
         return self.time
 
 
-def _read_urgent(hints: Hints, clock: Clock, seconds: float) -> list[Followed]:
+def _read_urgent(hints: Hints, clock: Clock, seconds: float, watched: int = 1) -> list[Followed]:
     begun, taken = clock.time, hints.take_urgent()
     if taken:
         clock.time += seconds
-        hints.urgent_were_read(begun, len(taken))
+        hints.urgent_were_read(begun, watched)
     return taken
 
 
@@ -76,16 +76,15 @@ async def test_reads_of_what_is_in_no_hurry_take_a_small_share_of_the_time() -> 
     assert 0.03 < reading / (clock.time - 100) < 0.06
 
 
-@pytest.mark.parametrize(("count", "share"), [(1, 3), (4, 3), (5, 9)])
-async def test_reads_of_a_crowd_are_rarer_than_those_of_a_few(count: int, share: int) -> None:
+@pytest.mark.parametrize(("watched", "share"), [(1, 3), (10, 3), (150, 6), (300, 9), (2000, 9)])
+async def test_the_more_is_watched_the_rarer_it_is_read(watched: int, share: int) -> None:
     """Whoever starts one execution after the other is told soon of each end."""
     clock = Clock()
     hints = Hints(clock)
-    busy = [Followed(f"x-{n}", None) for n in range(count)]
+    busy = Followed("x", None)
     reading = 0.0
     for _ in range(5000):
-        for followed in busy:
-            hints.add(followed, at_once=True)
-        reading += 0.01 * bool(_read_urgent(hints, clock, 0.01))
+        hints.add(busy, at_once=True)
+        reading += 0.01 * bool(_read_urgent(hints, clock, 0.01, watched))
         clock.time += 0.001
     assert 1 / (share + 1) < reading / (clock.time - 100) < 1 / (share - 1)

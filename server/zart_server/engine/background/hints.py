@@ -12,11 +12,11 @@ from zart_server.engine.background.followed import Followed
 
 _GATHER = 0.015  # seconds in which changes that are not urgent are collected
 _REST = 19  # times as long as the read took
-# Urgent changes are read at once; if there are many, reads take a third of the time, and those of
-# more than a few executions a ninth: they are fewer then and larger, which costs less.
+# Urgent changes are read at once; if there are many, reads take a third of the time, and a smaller
+# share the more is watched, to a ninth: they are fewer then and larger, which costs less.
 _REST_URGENT = 2
 _REST_CROWD = 8
-_FEW = 4  # executions
+_CROWD = 300  # watched executions
 _AT_ONCE = 0.05  # seconds of reading and rest that may be saved up
 # Seconds that changes which are not urgent wait for urgent ones. Many executions change again or
 # end meanwhile, and then are read once.
@@ -89,11 +89,15 @@ class Hints:
         due = itertools.takewhile(lambda since: self._due(since) <= now, self._others.values())
         return _taken(self._others, sum(1 for _ in due))
 
-    def urgent_were_read(self, begun: float, count: int) -> None:
-        """Set when, after so many, urgent ones may be read next; the others wait, up to a bound."""
+    def urgent_were_read(self, begun: float, watched: int) -> None:
+        """Set when urgent ones may be read next, and that the others wait, up to a bound.
+
+        ``watched``: how many executions are. Whoever starts one after the other is told soon.
+        """
         now = self._now()
         took = now - begun
-        share = _REST_URGENT if count <= _FEW else _REST_CROWD
+        crowd = min(watched / _CROWD, 1)
+        share = _REST_URGENT + (_REST_CROWD - _REST_URGENT) * crowd
         self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + share)
         rest = max(self._crowded_until, now) + took * _REST
         self._crowded_until = min(rest, now + _GIVES_WAY)

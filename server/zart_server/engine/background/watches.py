@@ -146,7 +146,7 @@ class Watches:
             begun = clock()
             if urgent := self._hints.take_urgent():
                 await self._read(urgent)
-                self._hints.urgent_were_read(begun, len(urgent))
+                self._hints.urgent_were_read(begun, len(self._followed))
             elif others := self._hints.take_others():
                 await self._read(others)
                 self._hints.others_were_read(begun)
