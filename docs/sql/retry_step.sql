@@ -20,7 +20,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         correction = CASE WHEN d.input IS NULL THEN s.correction
         ELSE COALESCE(s.correction, 0) + 1 END
     FROM dead d WHERE s.run_key = ANY(ARRAY[d.run_key]) AND s.step_no = d.step_no
-    RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
+    RETURNING d.*, s.attempt + 1 AS attempt, s.counted, s.max_attempts, s.started_at,
         COALESCE(s.correction, 0) AS correction
 ), inputs AS (
     INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
@@ -31,12 +31,12 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
 ), runs AS (
     UPDATE zart.runs r SET dead_steps = dead_steps - 1, dead_listed = dead_listed - 1,
         status = 'running', error = '',
-        completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
+        completed_at = NULL,
+        started_at = COALESCE(r.started_at, statement_timestamp())
     FROM revived v WHERE r.run_key = ANY(ARRAY[v.run_key])
         AND r.status || '' IN ('scheduled', 'running', 'failed')
 ), ready AS MATERIALIZED (
-    SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
-        0 AS lessee
+    SELECT *, counted AS backoff_base, 0 AS delay, 0 AS lessee
     FROM revived WHERE pending_deps = 0
 ), queued AS (
     INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -72,7 +72,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         json_strip_nulls(json_build_object(
                 'task_id', CASE WHEN pending_deps = 0
                 THEN zart.task_id(run_key, step_no, attempt) END,
-                'max_attempts', counted + budget, 'corrected_input_steps',
+                'max_attempts', max_attempts, 'corrected_input_steps',
                 CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
     FROM revived
 ), operations AS (
@@ -83,4 +83,27 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         replaced, made
     FROM done
 )
-SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true;
+SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
+    revived.run_key AS steps_of, revived.step_no, 'open' AS status, revived.attempt - 1 AS attempt,
+    revived.max_attempts, false AS retryable, NULL AS error, revived.started_at,
+    NULL AS completed_at, NULL AS resolution, NULL AS source_run_number,
+    statement_timestamp() AS scheduled_at, revived.attempt AS queued_attempt,
+    revived.max_attempts AS queued_max, statement_timestamp() AS not_before, NULL AS lease_token,
+    NULL AS dispatcher_id, NULL AS lease_expires_at, NULL AS leased_at, NULL AS held_attempt,
+    NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, statement_timestamp() AS now,
+(SELECT last_asked_at FROM zart.task_names
+    WHERE task_names.task_name = revived.task_name) AS last_asked_at,
+    false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input, (
+        SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
+                'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
+                'started_at', started_at, 'completed_at', completed_at,
+                'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
+                        'type', error->>'type', 'message', left(error->>'message', 200)) END)
+            ORDER BY attempt) FROM (
+                SELECT *, sum(COALESCE(pg_column_size(error), 0)) OVER ()
+                    <= 4194304 AS errors_fit
+                FROM zart.attempts
+                WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no OFFSET 0
+            ) a
+    ) AS attempts
+FROM now LEFT JOIN revived ON true;

@@ -112,8 +112,8 @@ WITH run AS MATERIALIZED (
                     'started_at', started_at, 'completed_at', completed_at,
                     'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
                             'type', error->>'type', 'message', left(error->>'message', 200)) END)
-                ORDER BY attempt)
-            FROM zart.attempts a WHERE a.run_key = made_in AND a.step_no = sized.step_no
+                ORDER BY attempt) FROM zart.attempts a
+            WHERE a.run_key = made_in AND a.step_no = sized.step_no
         ) END AS attempts
     FROM sized
 )
@@ -243,8 +243,8 @@ WITH run AS MATERIALIZED (
                     'started_at', started_at, 'completed_at', completed_at,
                     'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
                             'type', error->>'type', 'message', left(error->>'message', 200)) END)
-                ORDER BY attempt)
-            FROM zart.attempts a WHERE a.run_key = made_in AND a.step_no = sized.step_no
+                ORDER BY attempt) FROM zart.attempts a
+            WHERE a.run_key = made_in AND a.step_no = sized.step_no
         ) END AS attempts
     FROM sized
 )

@@ -12,6 +12,7 @@ from zart_server.store.enqueue import NO_LESSEES, enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.reads.steps import JUST_QUEUED, StepRow
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import QueuedAs
 
@@ -52,7 +53,7 @@ _REVIVE = Statement(
             correction = CASE WHEN d.input IS NULL THEN s.correction
                 ELSE COALESCE(s.correction, 0) + 1 END
         FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
-        RETURNING d.*, s.attempt + 1 AS attempt, s.counted,
+        RETURNING d.*, s.attempt + 1 AS attempt, s.counted, s.max_attempts, s.started_at,
             COALESCE(s.correction, 0) AS correction
     ), inputs AS (
         INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
@@ -63,12 +64,12 @@ _REVIVE = Statement(
     ), runs AS (
         UPDATE zart.runs r SET dead_steps = dead_steps - 1, dead_listed = dead_listed - 1,
             status = 'running', error = '',
-            completed_at = NULL, started_at = COALESCE(started_at, statement_timestamp())
+            completed_at = NULL,
+            started_at = COALESCE(r.started_at, statement_timestamp())
         FROM revived v WHERE r.run_key = {only("v.run_key")}
           AND r.{UNINDEXED_STATUS} IN ('scheduled', 'running', 'failed')
     ), ready AS MATERIALIZED (
-        SELECT *, counted AS backoff_base, counted + budget AS max_attempts, 0 AS delay,
-            0 AS lessee
+        SELECT *, counted AS backoff_base, 0 AS delay, 0 AS lessee
         FROM revived WHERE pending_deps = 0
     ), {enqueued(*NO_LESSEES)}, done AS (
         SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
@@ -78,11 +79,13 @@ _REVIVE = Statement(
             json_strip_nulls(json_build_object(
                 'task_id', CASE WHEN pending_deps = 0
                     THEN zart.task_id(run_key, step_no, attempt) END,
-                'max_attempts', counted + budget, 'corrected_input_steps',
+                'max_attempts', max_attempts, 'corrected_input_steps',
                     CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
         FROM revived
     ), operations AS ({recorded("done", ":kind")})
-    SELECT epoch, revived.run_key FROM now LEFT JOIN revived ON true
+    SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
+        {JUST_QUEUED.format(of="revived")}
+    FROM now LEFT JOIN revived ON true
     """,
     locks=(
         "pause lock, shared",
@@ -95,8 +98,10 @@ _REVIVE = Statement(
 
 async def revive_steps(
     tx: Tx, steps: Sequence[StepToRevive], judgement: Judgement
-) -> set[int] | None:
+) -> dict[int, StepRow | None] | None:
     """Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
+
+    Each with the row of its step as ``JUST_QUEUED`` makes it; None: it became something else.
 
     One step of each run; steps that are not dead, or by another attempt, are left out. Each is
     queued, or paused as it was judged, with its corrected input, if it has one; or it is PENDING.
@@ -129,4 +134,8 @@ async def revive_steps(
     )
     if rows[0][0] != judgement.epoch:
         return None
-    return {row[1] for row in rows if row[1] is not None}
+    return {
+        row["steps_of"]: row if row["is_queued"] else None
+        for row in rows
+        if row["steps_of"] is not None
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
@@ -28,7 +28,7 @@ from zart_server.store.connection import Tx
 from zart_server.store.doubt.resolving import resolve_by_operation
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import judge_to_the_end, write_judged
-from zart_server.store.reads.steps import RunIdentity, read_steps
+from zart_server.store.reads.steps import RunIdentity, StepRow, queued_step, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
 from zart_server.store.runs import finish_runs
 from zart_server.store.steps import step_statuses
@@ -138,13 +138,12 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
     ]
     if doubted:
         await resolve_by_operation(tx, doubted, OperationKind.RETRY_STEP)
-    if still := sorted(revived & missing.keys()):
+    if still := sorted(revived.keys() & missing.keys()):
         await finish_runs(tx, still)
     results: list[RetriedStep | ZartError] = []
-    now_are = await read_steps(
-        tx, [(_identity(item), item.step_no) for item in dead], result_bytes=0
-    )
-    for (item, rule), now in zip(judgement.beside(dead), now_are, strict=True):
+    now_are = await _now_are(tx, dead, revived)
+    for item, rule in judgement.beside(dead):
+        now = now_are[item.current.run.run_key]
         run_id = item.current.run_id
         if item.current.run.run_key not in revived:
             results.append(_not_revived(item, now))
@@ -155,6 +154,25 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
         task_id = "" if rule is not None else now.task_id
         results.append(RetriedStep(task_id, run_id, now, item.plan_token))
     return results
+
+
+async def _now_are(
+    tx: Tx, dead: Sequence[_Dead], revived: Mapping[int, StepRow | None]
+) -> dict[int, Step]:
+    """Return the steps as they are now, by run key; most are known by what revived them."""
+    found: dict[int, Step] = {}
+    others: list[_Dead] = []
+    for item in dead:
+        row = revived.get(item.current.run.run_key)
+        if row is not None and not item.current.definition.stops:
+            found[item.current.run.run_key] = queued_step(row, _identity(item))
+        else:
+            others.append(item)
+    if others:
+        wanted = [(_identity(item), item.step_no) for item in others]
+        for item, step in zip(others, await read_steps(tx, wanted, result_bytes=0), strict=True):
+            found[item.current.run.run_key] = step
+    return found
 
 
 async def _missing(tx: Tx, dead: Sequence[_Dead]) -> dict[int, int]:
