@@ -1,11 +1,12 @@
-"""``make help`` shows each target, with an example of ARGS where the target takes them."""
+"""``make help`` shows each target, with an example of ARGS where it takes them; CI runs all checks."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text()
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
 TARGET = re.compile(r"^([a-z-]+):(.*)\n((?:\t.*\n)*)", re.MULTILINE)
 
 
@@ -25,3 +26,11 @@ def test_no_target_is_taken_for_a_file() -> None:
     assert phony is not None
 
     assert {name for name, *_ in TARGET.findall(MAKEFILE)} == set(phony.group(1).split())
+
+
+def test_ci_runs_what_a_developer_checks() -> None:
+    run = (ROOT / ".ci/run").read_text()
+    checked = re.search(r"^check: (.*?) ##", MAKEFILE, re.MULTILINE)
+    assert checked is not None
+
+    assert re.findall(r"^make (\S+)", run, re.MULTILINE) == [*checked.group(1).split(), "bench"]
