@@ -114,15 +114,6 @@ GENERATE = ("buf", "generate", "protos", "--path", "protos/zart")
 NPM = "npm install --no-audit --no-fund --ignore-scripts --no-package-lock"
 LANGUAGES = [
     Language(
-        "go",
-        tools=["go"],
-        fetch=[["go", "mod", "download"]],
-        build=[GENERATE, ["go", "build", "-o", "order", "."]],
-        program=["./order"],
-        # No other toolchain is fetched: a Go that is too old is no Go.
-        environment={"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"},
-    ),
-    Language(
         "typescript",
         tools=["node", "npm"],
         fetch=[NPM.split()],
