@@ -10,15 +10,18 @@ from typing import Any, cast
 
 import pytest
 from rig import Rig
+from standing_clock import StandingClock
 from waiting import GIVE_UP, until
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
+from zart_server.api.mutations.admin import RESTART
 from zart_server.api.mutations.mutation import Mutation
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
+from zart_server.store.db import Database
 
 MANY = 30
 
@@ -194,43 +197,34 @@ async def test_calls_that_came_alone_and_wait_hold_up_nobody(rig: Rig) -> None:
     assert [done.new_run_number for done in await asyncio.gather(*waiting)] == [1, 1]
 
 
-async def test_calls_that_come_fast_share_one_transaction_at_a_time() -> None:
-    """And calls that come slowly have one each, beside each other."""
-    under_way: list[asyncio.Future[None]] = []
-    batches: list[int] = []
+async def test_calls_that_come_fast_share_one_transaction_at_a_time(
+    rig: Rig, zart_database: str
+) -> None:
+    """Those that come one after the other while it is under way are the next one."""
+    groups = [[f"x-{n}-{m}" for m in range(10)] for n in range(4)]
+    for group in groups:
+        await asyncio.gather(*(rig.start(name, {"a": ()}) for name in group))
 
-    async def operate(
-        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
-    ) -> list[int | None]:
-        assert not wait
-        batches.append(len(wanted))
-        under_way.append(asyncio.get_running_loop().create_future())
-        await under_way[-1]
-        return [number for number, _ in wanted]
+    async def restart_all() -> None:
+        db = await Database.open(zart_database, lock_timeout=GIVE_UP)
+        mutations = Mutations(db, GIVE_UP, WaitingRoom(1))
+        restarts = []
+        async with db.transaction() as tx:
+            await tx.execute("LOCK TABLE zart.operations IN EXCLUSIVE MODE")  # none of them ends
+            for group in groups:
+                requests = [pb.RestartRequest(execution_id=name) for name in group]
+                restarts += [asyncio.create_task(mutations.run(RESTART, r)) for r in requests]
+                await clock.at_rest()
+                assert await tx.fetchval("SELECT 1") == 1
+        assert [done.new_run_number for done in await asyncio.gather(*restarts)] == [1] * 40
+        await db.close()
 
-    mutation = _counted(operate)
-    mutations = Mutations(cast("Any", _Kept()), GIVE_UP, WaitingRoom(1))
-    calls: list[asyncio.Task[pb.RestartResponse]] = []
-
-    def ask(count: int) -> None:
-        for _ in range(count):
-            request = pb.RestartRequest(execution_id=str(len(calls)))
-            calls.append(asyncio.create_task(mutations.run(mutation, request)))
-
-    ask(1)
-    await until(lambda: len(batches) == 1)
-    ask(1)
-    await until(lambda: len(batches) == 2)  # beside the first
-    ask(20)
-    for _ in range(2):
-        under_way.pop(0).set_result(None)
-    await until(lambda: len(batches) == 3)
-    ask(20)
-    under_way.pop(0).set_result(None)
-    await until(lambda: len(batches) == 4)
-    under_way.pop(0).set_result(None)
-    await asyncio.gather(*calls)
-    assert batches == [1, 1, 20, 20]
+    with contextlib.closing(StandingClock()) as clock:
+        await asyncio.to_thread(clock.run_until_complete, restart_all())
+    restarted = await rig.db.fetch(
+        "SELECT count(*) FROM zart.operations WHERE kind = 'restart' GROUP BY xmin::text ORDER BY 1"
+    )
+    assert [row[0] for row in restarted] == [10, 30]  # of each transaction
 
 
 async def test_many_calls_in_one_transaction_that_hangs_hold_up_nobody() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from rig import CHAIN, Rig
-from waiting import until
+from standing_clock import StandingClock
+from waiting import GIVE_UP, until
 
 from zart_server.api.execution_reads import ExecutionReads
 from zart_server.api.reading import Reading
+from zart_server.api.turns import PATIENCE
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound
 from zart_server.store.db import Database
@@ -97,8 +101,41 @@ async def test_reads_that_take_long_hold_up_no_others(rig: Rig, store: Database)
 
     async with reading.connection():
         asked = [asyncio.create_task(executions.get("x", None)) for _ in range(4)]
-        await until(lambda: len(executions._running) == 2)
+        await until(lambda: len(executions._turns._outliving._running) == 2)
 
     answers = await asyncio.gather(*asked)
     assert {answer.execution.execution_id for answer in answers} == {"x"}
-    assert executions._turns == 0
+    assert executions._turns._under_way == 0
+
+
+async def test_calls_that_come_fast_share_one_read_at_a_time(zart_database: str) -> None:
+    async def read_all() -> int:
+        locking = await asyncpg.connect(zart_database)
+        store = await Database.open(zart_database, lock_timeout=GIVE_UP)
+        executions = ExecutionReads(Reading(store, 4))
+        answers: list[asyncio.Task[ExecutionView]] = []
+
+        async def ask(count: int) -> None:
+            for _ in range(count):
+                asked = executions.get(f"nobody-{len(answers)}", None)
+                answers.append(asyncio.create_task(asked))
+            await clock.at_rest()
+            assert await locking.fetchval("SELECT 1") == 1
+
+        async with locking.transaction():
+            await locking.execute("LOCK TABLE zart.executions")  # no read ends
+            await ask(2)  # two turns, which end soon, since they are held up
+            await ask(8)
+            await clock.passed(PATIENCE)
+            for _ in range(4):
+                await ask(2)
+        found = await asyncio.gather(*answers, return_exceptions=True)
+        assert list(map(type, found)) == [ExecutionNotFound] * 18
+        await locking.close()
+        await store.close()
+        counts, _ = store.seconds.read()
+        return counts[-1]
+
+    with contextlib.closing(StandingClock()) as clock:
+        connections = await asyncio.to_thread(clock.run_until_complete, read_all())
+    assert connections == 4  # of the two alone, of eight together, and of those after them

@@ -146,6 +146,11 @@ class Call(Generic[Response]):
         """Its request's key."""
         return None if self.request is None else self.request.key
 
+    @property
+    def names(self) -> Sequence[object]:
+        """What no two calls of one transaction may be about: what they lock, and their requests."""
+        return (self.target,) if self.request is None else (self.target, self.request.key)
+
     def settle(self, answer: Response | BaseException) -> None:
         """Answer the caller, whether it still waits or not."""
         if self.done.done():
