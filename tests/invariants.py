@@ -86,6 +86,9 @@ INVARIANTS = {
             IS DISTINCT FROM (s.execution_key, s.listed_at, s.completed_at)""",
     "dead steps of current runs are counted as listed": """
         SELECT run_key FROM zart.runs WHERE is_current AND dead_listed <> dead_steps""",
+    "the kind of a dead step's error is there": """
+        SELECT run_key, step_no, group_key FROM zart.dead_steps LEFT JOIN zart.error_groups e
+        USING (group_key) WHERE group_key IS NOT NULL AND e.type IS NULL""",
     "a completed step is its completed attempt": """
         SELECT run_key, step_no FROM zart.steps
         WHERE status = 'completed' AND source_run_key IS NULL AND (

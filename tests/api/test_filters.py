@@ -18,7 +18,7 @@ from zart.models import ExecutionState, Step
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.filters import ExecutionFilter as Wanted
-from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.fingerprint import NEWEST, fingerprint
 from zart_server.domain.model import RunStatus, StepError, StepStatus
 from zart_server.store.db import Database
 from zart_server.store.reads.selected import select_page
@@ -28,7 +28,7 @@ MESSAGES = ("card 4711 was declined", "card 12 was declined", "no route to 10.0.
 
 
 def _group(message: str) -> str:
-    return fingerprint("Broken", message).error_group_id
+    return fingerprint("Broken", message, NEWEST).error_group_id
 
 
 async def _deaths(rig: Rig) -> list[ExecutionState]:
@@ -272,6 +272,6 @@ async def test_what_dies_by_its_time_or_lease_is_found(rig: Rig) -> None:
     await eventually(is_found)
 
     key = await rig.db.fetchrow("SELECT group_key FROM zart.dead_steps")
-    kind = ErrorKind.of("t", "a", StepError("TimedOut", "ran longer than 0.001 s"))
+    kind = ErrorKind.of("t", "a", StepError("TimedOut", "ran longer than 0.001 s"), NEWEST)
     assert key is not None
     assert key[0] == kind.key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import pytest
 from breaking import (
     BAD,
     ONE,
@@ -20,7 +21,7 @@ from rig import Rig
 import zart
 from zart.models import StepError
 from zart.testing.server import serving
-from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.fingerprint import NEWEST, OLDEST, fingerprint
 from zart_server.engine.background import breakers
 from zart_server.store.breaking import counts
 
@@ -85,14 +86,17 @@ async def test_lost_and_timed_out_attempts_count_and_others_do_not(rig: Rig) -> 
     assert await rig.db.fetchval("SELECT count(*) FROM zart.attempts WHERE status = 'lost'") == 1
 
 
-async def test_only_errors_of_its_group_count(rig: Rig) -> None:
-    group = fingerprint("CardError", "card 1 was declined").error_group_id
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+async def test_only_errors_of_its_group_count(rig: Rig, version: int) -> None:
+    """Of whichever version its id is, and whichever is in use."""
+    error = StepError("CardError", "card 1 of 01ARZ3NDEKTSV4RRFFQ69G5FAV was declined", "")
+    group = fingerprint(error.type, error.message, version).error_group_id
     breaker_id = await breaker(rig.client, error_group_id=group)
     await fail(rig, 3, "other", error=StepError("CardError", "no route to host", ""))
-    await fail(rig, 2)
+    await fail(rig, 2, error=error)
     assert (await until_counted(rig.client, breaker_id, 2)).status == "CLOSED"
-    await fail(rig, 1, "y", retryable=True)  # which makes no step dead
-    assert (await until(rig.client, breaker_id, "OPEN")).last_error == BAD
+    await fail(rig, 1, "y", error=error, retryable=True)  # which makes no step dead
+    assert (await until(rig.client, breaker_id, "OPEN")).last_error == error
 
 
 async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:

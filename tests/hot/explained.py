@@ -178,7 +178,7 @@ class Explained:
     def alone(self) -> Autocommit:
         """Return it for what is a transaction of its own, or begins one: here, in this one."""
         tx = self.tx
-        return Autocommit(tx._raw, tx.definitions, tx.pauses, tx.runs)
+        return Autocommit(tx._raw, tx.definitions, tx.pauses, tx.runs, tx.fingerprint)
 
     @property
     def sql(self) -> Any:

@@ -13,12 +13,23 @@ from hot.states import GROUPS, MANY
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.errors import FilterTooBroad
 from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.fingerprint import NEWEST
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.dead_steps import Death, find_untold, has_untold, tell_kinds
+from zart_server.store.grouping_version import do_all_know, find_version, use_version
 from zart_server.store.reads.error_groups import list_error_groups
 from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.filtered import find_filtered
 from zart_server.store.reads.selected import select_page
+from zart_server.store.regrouping import (
+    Regrouped,
+    delete_kinds_with_former,
+    find_dead_of,
+    find_kinds_with_former,
+    find_live_kinds,
+    has_regrouping_to_itself,
+    move_dead,
+)
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _MIDDLE = 20_000
@@ -111,8 +122,27 @@ async def telling_untold_deaths(tx: Explained) -> None:
     assert await has_untold(tx.tx)
     untold = await find_untold(tx.tx, BATCH)
     assert len(untold) == BATCH
-    kind = ErrorKind.of("many", "b", untold[0].error)
+    kind = ErrorKind.of("many", "b", untold[0].error, NEWEST)
     await tell_kinds(tx.tx, [Death(one.run_key, one.step_no, kind) for one in untold])
+
+
+@scenario()
+async def regrouping(tx: Explained) -> None:
+    assert await has_regrouping_to_itself(tx.tx)
+    assert await find_version(tx.tx)
+    assert await do_all_know(tx.tx, NEWEST)
+    kinds = await find_live_kinds(tx.tx, -1, BATCH)
+    old = kinds[0].kind
+    dead = await find_dead_of(tx.tx, [one.key for one in kinds], BATCH)
+    assert len(dead) == BATCH
+    found = ErrorKind.of(old.task_name, old.step_name, dead[0].error, NEWEST)
+    kind = found._replace(former_id=old.error_group_id, former_template=old.template)
+    await move_dead(
+        tx.tx, [Regrouped(one.run_key, one.step_no, kind, kinds[0].first_seen) for one in dead]
+    )
+    assert [one.kind for one in await find_kinds_with_former(tx.tx, BATCH)] == [kind]
+    assert await delete_kinds_with_former(tx.tx, [kind.key]) == 0
+    assert await use_version(tx.tx, NEWEST)
 
 
 @scenario(_LOOKED_AT)

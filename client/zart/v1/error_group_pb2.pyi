@@ -36,7 +36,10 @@ class ErrorGroup(_message.Message):
     LAST_SEEN_FIELD_NUMBER: _builtins.int
     SAMPLE_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     error_group_id: _builtins.str
-    """The same wherever type and template are the same: other steps may have it, too."""
+    """The same wherever type and template are the same: other steps may have it, too. A new version
+    of the server may group errors anew, under other ids; steps that were DEAD before are found by
+    either id for a day.
+    """
     task_name: _builtins.str
     """The task."""
     step_name: _builtins.str
@@ -45,7 +48,7 @@ class ErrorGroup(_message.Message):
     """The errors' type."""
     template: _builtins.str
     """Their message, with numbers, ids, addresses, paths, quoted text and tracebacks as <number>,
-    <uuid>, <address>, <path>, <text>, <traceback>.
+    <uuid> or <id>, <address>, <path>, <text>, <traceback>.
     """
     dead_steps: _builtins.int
     """How many steps that the filter matches are DEAD of it."""

@@ -14,7 +14,8 @@ WITH RECURSIVE live AS (
     FROM live l
     WHERE l.group_key IS NOT NULL
 )
-SELECT g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template, CASE WHEN $1::text = '' THEN true ELSE g.step_name ~ $1 END
+SELECT g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template,
+    g.former_id, g.former_template, CASE WHEN $1::text = '' THEN true ELSE g.step_name ~ $1 END
     AND ($2::text = '' OR g.task_name = $2) AS fits FROM (
         SELECT group_key FROM live WHERE group_key IS NOT NULL LIMIT $3::bigint) l
 CROSS JOIN LATERAL (
@@ -24,12 +25,18 @@ CROSS JOIN LATERAL (
 -- Return the groups with dead steps that a filter asks for; None: more than ``most`` have.
 -- Locks: nothing.
 -- Parameters: error_group_id=$1, most=$2, step_regex=$3, task_name=$4.
-SELECT g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template FROM (
-    SELECT * FROM zart.error_groups WHERE error_group_id = $1::text
-    ORDER BY group_key LIMIT $2::bigint) g
+SELECT g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template,
+    g.former_id, g.former_template FROM (
+        (SELECT * FROM zart.error_groups e WHERE error_group_id = $1::text AND EXISTS (
+            SELECT FROM zart.dead_steps WHERE group_key = e.group_key OFFSET 0)
+            ORDER BY group_key LIMIT $2::bigint) UNION ALL (SELECT *
+                FROM zart.error_groups e
+                WHERE former_id = $1::text
+                    AND EXISTS (
+                        SELECT FROM zart.dead_steps WHERE group_key = e.group_key OFFSET 0)
+                ORDER BY group_key LIMIT $2::bigint)) g
 WHERE CASE WHEN $3::text = '' THEN true ELSE g.step_name ~ $3 END
-    AND ($4::text = '' OR g.task_name = $4) AND EXISTS (
-        SELECT FROM zart.dead_steps WHERE group_key = g.group_key OFFSET 0);
+    AND ($4::text = '' OR g.task_name = $4);
 
 -- store/reads/dead_groups.py: runs_that_died_between
 -- Return the runs in which steps died of these groups at the time; None: of too many steps.

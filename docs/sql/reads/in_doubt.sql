@@ -31,8 +31,9 @@ WITH looked AS MATERIALIZED (
                 SELECT group_key FROM zart.dead_steps
                 WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
             CROSS JOIN LATERAL (
-                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
-            WHERE g.error_group_id = $10) END
+                SELECT error_group_id, former_id FROM zart.error_groups
+                WHERE group_key = x.group_key OFFSET 0) g
+            WHERE $10 IN (g.error_group_id, g.former_id)) END
         AND (NOT $11::boolean OR (
             SELECT CASE WHEN $12::text = '' THEN true ELSE (
                 SELECT starts_with(e.execution_id, $12) FROM zart.executions e
@@ -96,8 +97,9 @@ WITH looked AS MATERIALIZED (
                 SELECT group_key FROM zart.dead_steps
                 WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
             CROSS JOIN LATERAL (
-                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
-            WHERE g.error_group_id = $10) END
+                SELECT error_group_id, former_id FROM zart.error_groups
+                WHERE group_key = x.group_key OFFSET 0) g
+            WHERE $10 IN (g.error_group_id, g.former_id)) END
         AND (NOT $11::boolean OR (
             SELECT CASE WHEN $12::text = '' THEN true ELSE (
                 SELECT starts_with(e.execution_id, $12) FROM zart.executions e
@@ -162,8 +164,9 @@ WITH looked AS MATERIALIZED (
                 SELECT group_key FROM zart.dead_steps
                 WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
             CROSS JOIN LATERAL (
-                SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
-            WHERE g.error_group_id = $11) END
+                SELECT error_group_id, former_id FROM zart.error_groups
+                WHERE group_key = x.group_key OFFSET 0) g
+            WHERE $11 IN (g.error_group_id, g.former_id)) END
         AND (NOT $12::boolean OR (
             SELECT CASE WHEN $13::text = '' THEN true ELSE (
                 SELECT starts_with(e.execution_id, $13) FROM zart.executions e

@@ -32,7 +32,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $11::timestamptz AND x.died_at < $12::timestamptz
             AND CASE WHEN $13::text = '' THEN true
-            ELSE g.error_group_id = $13 END
+            ELSE $13 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $14::text = '' THEN true ELSE g.step_name ~ $14 END
             AND CASE WHEN $15::text = '' THEN true ELSE (
                 SELECT position($15 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -93,7 +93,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $11::timestamptz AND x.died_at < $12::timestamptz
             AND CASE WHEN $13::text = '' THEN true
-            ELSE g.error_group_id = $13 END
+            ELSE $13 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $14::text = '' THEN true ELSE g.step_name ~ $14 END
             AND CASE WHEN $15::text = '' THEN true ELSE (
                 SELECT position($15 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -155,7 +155,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $11::timestamptz AND x.died_at < $12::timestamptz
             AND CASE WHEN $13::text = '' THEN true
-            ELSE g.error_group_id = $13 END
+            ELSE $13 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $14::text = '' THEN true ELSE g.step_name ~ $14 END
             AND CASE WHEN $15::text = '' THEN true ELSE (
                 SELECT position($15 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -216,7 +216,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $7::text = '' THEN true ELSE
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $11::timestamptz AND x.died_at < $12::timestamptz
             AND CASE WHEN $13::text = '' THEN true
-            ELSE g.error_group_id = $13 END
+            ELSE $13 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $14::text = '' THEN true ELSE g.step_name ~ $14 END
             AND CASE WHEN $15::text = '' THEN true ELSE (
                 SELECT position($15 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -278,7 +278,7 @@ SELECT listed_at, execution_key, run_key, CASE WHEN $8::text = '' THEN true ELSE
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $12::timestamptz AND x.died_at < $13::timestamptz
             AND CASE WHEN $14::text = '' THEN true
-            ELSE g.error_group_id = $14 END
+            ELSE $14 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $15::text = '' THEN true ELSE g.step_name ~ $15 END
             AND CASE WHEN $16::text = '' THEN true ELSE (
                 SELECT position($16 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -346,7 +346,7 @@ SELECT listed_at, execution_key, run_key, is_wanted AND CASE WHEN $8::text = '' 
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $12::timestamptz AND x.died_at < $13::timestamptz
             AND CASE WHEN $14::text = '' THEN true
-            ELSE g.error_group_id = $14 END
+            ELSE $14 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $15::text = '' THEN true ELSE g.step_name ~ $15 END
             AND CASE WHEN $16::text = '' THEN true ELSE (
                 SELECT position($16 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -415,7 +415,7 @@ SELECT listed_at, execution_key, run_key, c.run_key IS NOT NULL
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $12::timestamptz AND x.died_at < $13::timestamptz
             AND CASE WHEN $14::text = '' THEN true
-            ELSE g.error_group_id = $14 END
+            ELSE $14 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $15::text = '' THEN true ELSE g.step_name ~ $15 END
             AND CASE WHEN $16::text = '' THEN true ELSE (
                 SELECT position($16 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0
@@ -478,7 +478,7 @@ SELECT listed_at, execution_key, run_key, c.run_key IS NOT NULL
             SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
         WHERE x.died_at >= $12::timestamptz AND x.died_at < $13::timestamptz
             AND CASE WHEN $14::text = '' THEN true
-            ELSE g.error_group_id = $14 END
+            ELSE $14 IN (g.error_group_id, g.former_id) END
             AND CASE WHEN $15::text = '' THEN true ELSE g.step_name ~ $15 END
             AND CASE WHEN $16::text = '' THEN true ELSE (
                 SELECT position($16 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0

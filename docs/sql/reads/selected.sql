@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
         SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
     WHERE x.died_at >= $3::timestamptz AND x.died_at < $4::timestamptz
         AND CASE WHEN $5::text = '' THEN true
-        ELSE g.error_group_id = $5 END
+        ELSE $5 IN (g.error_group_id, g.former_id) END
         AND CASE WHEN $6::text = '' THEN true ELSE g.step_name ~ $6 END
         AND CASE WHEN $7::text = '' THEN true ELSE (
             SELECT position($7 IN (s.error->>'type') || ': ' || (s.error->>'message')) > 0

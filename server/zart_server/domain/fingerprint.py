@@ -1,8 +1,9 @@
 """Which errors are the same: a fingerprint of the type and of the message, without its particulars.
 
 Numbers (hexadecimal ones too), UUIDs, quoted text, paths, addresses and tracebacks are placeholders
-in it. Pure: the same error has the same fingerprint everywhere and for ever. Another way of telling
-errors apart is another version, which stands in the id.
+in it. Pure: by one version the same error has the same fingerprint everywhere and for ever. Another
+way of telling errors apart is another version, which stands in the id; which of them is in use is a
+matter of the database (``store.grouping_version``).
 """
 
 from __future__ import annotations
@@ -12,19 +13,35 @@ import hashlib
 import re
 from typing import NamedTuple
 
-VERSION = 1
 _PREFIX = "eg-"
 _LENGTH = 8  # of what follows it: the version, and a hash
-_ID = re.compile(rf"{_PREFIX}[0-9a-z]{{{_LENGTH}}}")
+_ID = re.compile(rf"{_PREFIX}[0-9][0-9a-z]{{{_LENGTH - 1}}}")
 _DIGITS = "abcdefghjkmnpqrstuvwxyz23456789"
 _READ = 8_000  # characters of a message
 _TOLD = 2_000  # characters without particulars; what comes later tells no errors apart
 
+# Ids that are no numbers, beside UUIDs: ULIDs, those of Stripe and the like, our own. Words that
+# have a number in them, names of classes and of files are left: who draws letters and digits draws
+# digits in several places, or, after a prefix or a digit, letters of both cases.
+_IDS = r"""
+    |(?P<id>(?<!\w)(?:
+        (?!(?:0[xX])?[0-9A-Fa-f]+(?!\w))(?:
+            (?:[A-Za-z]{1,10}_){0,2}
+                (?=[A-Za-z]*[0-9]+(?:[A-Za-z]+[0-9]+){2})[A-Za-z0-9]{16,}
+            |(?:(?:[a-z]{2,8}_){1,2}|(?=[0-9]))
+                (?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])(?=[A-Za-z]*[0-9])[A-Za-z0-9]{14,})
+        |(?:ba|br|eg|pr)-(?=[a-z]*[0-9])[a-hjkmnp-z1-9]{8})(?!\w))
+"""
+
+
 # The first that fits stands, so what may hold the others comes before them. No part repeats
-# another: a message of any kind is read in time of its length.
-_PARTICULARS = re.compile(
-    r"""
+# another: a message of any kind is read in time of its length. Plain words stay as they are, and
+# are passed over as a whole: what is at each letter of them takes time.
+def _particulars(ids: str) -> re.Pattern[str]:
+    return re.compile(
+        r"""
     (?P<traceback>(?:^|(?<=\n))[ \t]*Traceback\ \(most\ recent\ call\ last\):(?:\n[ \t][^\n]*)+)
+    |(?P<words>(?<![A-Za-z])(?:[A-Za-z]+\ )+)
     |(?P<text>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*'|“[^“”\n]*”|«[^«»\n]*»)
     |(?P<address>
         [A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s"'<>]+
@@ -34,13 +51,21 @@ _PARTICULARS = re.compile(
         |(?<![\w.-])(?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63}:\d{2,5}(?![\w.]))
     |(?P<path>(?<![\w/\\])(?:[A-Za-z]:\\|\.{0,2}/|~/)[\w.@%+~-]+(?:[/\\][\w.@%+~-]*)*)
     |(?P<uuid>(?<!\w)[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?!\w))
+    """
+        + ids
+        + r"""
     |(?P<number>
         (?<!\w)0[xX][0-9A-Fa-f]+(?!\w)
         |(?<!\w)(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
         |(?:(?<!\w)-)?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+(?!\w))?)
-    """,
-    re.VERBOSE,
-)
+        """,
+        re.VERBOSE,
+    )
+
+
+# What has been released is never changed: groups of it are in databases.
+_VERSIONS = {1: _particulars(""), 2: _particulars(_IDS)}
+OLDEST, NEWEST = min(_VERSIONS), max(_VERSIONS)
 _SPACE = re.compile(r"\s+")
 
 
@@ -52,26 +77,39 @@ class Fingerprint(NamedTuple):
     template: str
 
 
-def fingerprint(error_type: str, message: str) -> Fingerprint:
-    """Return the group that an error belongs to. Errors of different types share none."""
-    template = _PARTICULARS.sub(lambda found: f"<{found.lastgroup}>", message[:_READ])
+def fingerprint(error_type: str, message: str, version: int) -> Fingerprint:
+    """Return the group that an error belongs to. Errors of different types share none.
+
+    Raises KeyError for a version that this server does not know.
+    """
+    particulars = _VERSIONS[version]
+    template = particulars.sub(_placeholder, message[:_READ])
     # Only now: what is cut off is the same then, however long the particulars before it are.
     template = _SPACE.sub(" ", template).strip()[:_TOLD]
-    return Fingerprint(_id_of(error_type, template), error_type, template)
+    return Fingerprint(_id_of(error_type, template, version), error_type, template)
+
+
+def _placeholder(found: re.Match[str]) -> str:
+    return found[0] if found.lastgroup == "words" else f"<{found.lastgroup}>"
 
 
 # In a storm of deaths most are of few kinds.
 @functools.lru_cache(maxsize=256)
-def _id_of(error_type: str, template: str) -> str:
+def _id_of(error_type: str, template: str, version: int) -> str:
     digest = hashlib.sha256(f"{len(error_type)}:{error_type}{template}".encode(errors="replace"))
     number = int.from_bytes(digest.digest()[:8])
     letters = ""
     for _ in range(_LENGTH - 1):
         number, rest = divmod(number, len(_DIGITS))
         letters += _DIGITS[rest]
-    return f"{_PREFIX}{VERSION}{letters}"
+    return f"{_PREFIX}{version}{letters}"
+
+
+def version_of(error_group_id: str) -> int:
+    """Return the version that the id of a group is of, whether this server knows it or not."""
+    return int(error_group_id[len(_PREFIX)])
 
 
 def is_error_group_id(text: str) -> bool:
     """Return whether a text may be the id of a group that this server can tell."""
-    return _ID.fullmatch(text) is not None and text[len(_PREFIX)] == str(VERSION)
+    return _ID.fullmatch(text) is not None and version_of(text) in _VERSIONS

@@ -28,6 +28,7 @@ from asyncpg.pool import PoolConnectionProxy
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.caches.runs import RunFactsCache
+from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
 
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -41,6 +42,7 @@ class Connection:
     definitions: DefinitionCache
     pauses: PauseCache
     runs: RunFactsCache
+    fingerprint: VersionInUse
     changes: Changes = field(default_factory=Changes)
     _at_end: list[Callable[[bool], None]] = field(default_factory=list)
 
@@ -94,7 +96,13 @@ class Autocommit(Connection):
         """
         # Set before: what is cut off while it begins has to be rolled back too.
         self.tx = Tx(
-            self._raw, self.definitions, self.pauses, self.runs, self.changes, self._at_end
+            self._raw,
+            self.definitions,
+            self.pauses,
+            self.runs,
+            self.fingerprint,
+            self.changes,
+            self._at_end,
         )
         await self._raw.execute(how)
         return self.tx

@@ -15,13 +15,16 @@ import asyncpg
 
 from zart_server.domain.distribution import CALL_SECONDS, Distribution
 from zart_server.domain.errors import ZartError
+from zart_server.domain.fingerprint import OLDEST
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.caches.runs import RunFactsCache
+from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
 from zart_server.store.connecting import Connector
 from zart_server.store.connection import Autocommit, Raw, Tx
 from zart_server.store.driver_errors import translated
+from zart_server.store.grouping_version import read_version
 from zart_server.store.history import join_history
 from zart_server.store.liveness import Liveness
 from zart_server.store.sessions import Session
@@ -79,6 +82,7 @@ class Database:
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
+        self.fingerprint = VersionInUse(OLDEST)
 
     async def _join(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Join the database's history; what is at hand of another one names other things here.
@@ -89,6 +93,7 @@ class Database:
         if found != self._history:
             self._history = found
             self._forget()
+            self.fingerprint.number = await read_version(connection)
 
     @classmethod
     async def open(
@@ -136,7 +141,9 @@ class Database:
         """
         with translated():
             async with self._acquired() as raw:
-                connection = Autocommit(raw, self._definitions, self._pauses, self._runs)
+                connection = Autocommit(
+                    raw, self._definitions, self._pauses, self._runs, self.fingerprint
+                )
                 self._in_use[raw] = time.monotonic()
                 try:
                     yield connection

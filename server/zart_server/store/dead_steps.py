@@ -62,7 +62,7 @@ def _arguments(deaths: Sequence[Death]) -> dict[str, object]:
     kinds = Distinct[ErrorKind]()
     of_kind = [kinds.index(death.kind) for death in deaths]
     keys = [kind.key for kind in kinds.values]
-    tasks, steps, ids, types, templates = zip(*kinds.values, strict=True)
+    tasks, steps, ids, types, templates, *_ = zip(*kinds.values, strict=True)
     return {
         "run_keys": numbers(death.run_key for death in deaths),
         "step_nos": numbers(death.step_no for death in deaths),

@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 import asyncpg
 
+from zart_server.domain.fingerprint import NEWEST
+
 DriverConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 # Meaning: what a statement says, and which rows it sees.
@@ -129,10 +131,13 @@ class Session:
     async def prepare(self, connection: DriverConnection) -> int:
         """Set up a session, read its settings back, and return its process id.
 
+        Its name says of which process it is, and up to which version that knows the fingerprint of
+        errors (``store.grouping_version``).
+
         Raises SessionRefused if a setting is not as it was set.
         """
         wanted = _quoted(dict(self._settings()))
-        name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()}"
+        name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
         helps = _quoted({"application_name": name, **_NETWORK})
         # Without arguments: one message, whatever stands in between.
         try:

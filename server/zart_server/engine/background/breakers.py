@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from zart_server.domain.breakers import BreakerStatus
-from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.fingerprint import fingerprint, version_of
 from zart_server.domain.model import StepError
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.background.loop import BackgroundLoop
@@ -189,13 +189,15 @@ async def _counted(
 
 def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Counting]:
     """Yield those of the breakers that count an attempt."""
-    group: str | None = None
+    groups: dict[int, str] = {}  # by the version that tells it
     for breaker in breakers:
         if one.lease_token <= breaker.token_from:
             continue
         if breaker.error_group_id is not None:
-            if group is None:
-                group = fingerprint(one.error_type or "", one.error_message or "").error_group_id
-            if group != breaker.error_group_id:
+            version = version_of(breaker.error_group_id)
+            if version not in groups:
+                found = fingerprint(one.error_type or "", one.error_message or "", version)
+                groups[version] = found.error_group_id
+            if groups[version] != breaker.error_group_id:
                 continue
         yield breaker

@@ -9,6 +9,7 @@ from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.regrouping import Regrouping
 from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.retention import Retention
 from zart_server.engine.background.rule_watches import RuleWatches
@@ -45,6 +46,7 @@ class Runtime:
         self.batch_watches = BatchWatches(db)
         self.kept = kept
         self.retention = Retention(db, kept)
+        self.regrouping = Regrouping(db)
         self._notifications = Notifications(
             db.url, self._heard, self._lost_count, lambda: bool(self.watches)
         )
@@ -63,6 +65,7 @@ class Runtime:
         self.releases.start()
         self.batches.start()
         self.retention.start()
+        self.regrouping.start()
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
@@ -82,6 +85,7 @@ class Runtime:
         await self.releases.stop()
         await self.batches.stop()
         await self.retention.stop()
+        await self.regrouping.stop()
         await self._notifications.stop()
 
     def _committed(self, changes: Changes) -> None:

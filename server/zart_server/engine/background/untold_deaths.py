@@ -21,10 +21,11 @@ async def tell_untold_deaths(db: Database) -> bool:
             return False
         definitions = await find_definitions(tx, {one.definition_key for one in untold})
         deaths = []
+        version = tx.fingerprint.number
         for one in untold:
             definition = definitions[one.definition_key]
             step_name = definition.queued[one.step_no].step_name
-            kind = ErrorKind.of(definition.task_name, step_name, one.error)
+            kind = ErrorKind.of(definition.task_name, step_name, one.error, version)
             deaths.append(Death(one.run_key, one.step_no, kind))
         await tell_kinds(tx, deaths)
     return len(untold) == _PIECE

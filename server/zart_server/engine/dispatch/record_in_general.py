@@ -185,11 +185,12 @@ class _Ending:
 
     def _deaths(self, verdicts: Sequence[Verdict], dead: Sequence[EndedLease]) -> list[Death]:
         deaths = []
+        version = self.tx.fingerprint.number
         for item in dead:
             definition = self._definition(self.runs[item.run_key])
             step_name = definition.queued[item.step_no].step_name
             error = verdicts[item.verdict - 1].error
-            kind = ErrorKind.of(definition.task_name, step_name, error)
+            kind = ErrorKind.of(definition.task_name, step_name, error, version)
             deaths.append(Death(item.run_key, item.step_no, kind))
         return deaths
 

@@ -189,7 +189,7 @@ async def _end(tx: Tx, endings: Sequence[_Ending], kind: OperationKind) -> list[
         await resolve_by_operation(tx, doubted, kind)
     ready = await _open(tx, [item.meant for item in endings])
     moving = {item.run_key for item in ready}
-    if died := [death for item in endings if (death := _death(item.meant)) is not None]:
+    if died := [d for i in endings if (d := _death(i.meant, tx.fingerprint.number)) is not None]:
         await record_deaths(tx, died)  # before their runs let go of what was dead
     await mark_runs(tx, {item.meant.run_key: _marked(item, moving) for item in endings})
     if still := [i.meant.run_key for i in endings if i.meant.run_key not in moving]:
@@ -247,12 +247,12 @@ async def _open(tx: Tx, ended: Sequence[_Meant]) -> list[Ready]:
     ]
 
 
-def _death(meant: _Meant) -> Death | None:
+def _death(meant: _Meant, version: int) -> Death | None:
     """Return the death of a step that is failed."""
     command, definition = meant.command, meant.current.definition
     if isinstance(command, CompleteStep):
         return None
-    kind = ErrorKind.of(definition.task_name, command.step_name, command.error)
+    kind = ErrorKind.of(definition.task_name, command.step_name, command.error, version)
     return Death(*meant.key, kind)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import asyncpg
+
 from zart_server.domain.errors import ErrorGroupNotFound
 from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.fingerprint import version_of
 from zart_server.store.connection import Connection
 from zart_server.store.reads.fitting import dead_arguments
 from zart_server.store.reads.listed_runs import Range
@@ -14,7 +17,7 @@ from zart_server.store.statement import Statement
 
 
 class Group(NamedTuple):
-    """A group of errors of one step of a task."""
+    """Errors of a kind: of a group, of one step of a task. Kinds may be of the same group."""
 
     key: int
     error_group_id: str
@@ -24,15 +27,17 @@ class Group(NamedTuple):
     template: str
 
 
-_COLUMNS = "g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template"
+_COLUMNS = """g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template,
+        g.former_id, g.former_template"""
 _FIT = """CASE WHEN :step_regex::text = '' THEN true ELSE g.step_name ~ :step_regex END
       AND (:task_name::text = '' OR g.task_name = :task_name)"""
+_OF_ID_BY = """SELECT * FROM zart.error_groups e WHERE {} = :error_group_id::text AND EXISTS (
+            SELECT FROM zart.dead_steps WHERE group_key = e.group_key OFFSET 0)
+        ORDER BY group_key LIMIT :most::bigint"""
 _OF_ID = Statement(f"""
     SELECT {_COLUMNS} FROM (
-        SELECT * FROM zart.error_groups WHERE error_group_id = :error_group_id::text
-        ORDER BY group_key LIMIT :most::bigint) g
-    WHERE {_FIT} AND EXISTS (
-        SELECT FROM zart.dead_steps WHERE group_key = g.group_key OFFSET 0)
+        ({_OF_ID_BY.format("error_group_id")}) UNION ALL ({_OF_ID_BY.format("former_id")})) g
+    WHERE {_FIT}
 """)
 # Those of all dead steps, from one to the next: what no step is dead of any more is not looked at.
 _NEXT = "SELECT group_key FROM zart.dead_steps WHERE group_key > {} ORDER BY group_key LIMIT 1"
@@ -67,11 +72,20 @@ async def find_groups(
     if wanted.error_group_id:
         values["error_group_id"] = wanted.error_group_id
         rows = await connection.fetch(_OF_ID.text, *_OF_ID.arguments(**values))
-        return None if len(rows) > most else [Group(*row) for row in rows]
+        return None if len(rows) > most else [_group(connection, row) for row in rows]
     rows = await connection.fetch(_OF_ALL.text, *_OF_ALL.arguments(**values))
     if len(rows) > most:
         return None
-    return [Group(*row[:-1]) for row in rows if row[-1]]
+    return [_group(connection, row) for row in rows if row["fits"]]
+
+
+def _group(connection: Connection, row: asyncpg.Record) -> Group:
+    """Return a kind with the group that it is told by: the former until a version is in use."""
+    found = Group(*row[:6])
+    former_id: str | None = row["former_id"]
+    if former_id is None or version_of(found.error_group_id) <= connection.fingerprint.number:
+        return found
+    return found._replace(error_group_id=former_id, template=row["former_template"])
 
 
 # The keys of an index are compared as one row, which no other index can answer.

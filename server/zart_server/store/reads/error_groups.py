@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+
+import asyncpg
 
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import FilterTooBroad, InvalidField
@@ -15,7 +18,8 @@ from zart_server.store.reads.group_counts import (
     DIED,
     IN_ORDER,
     SAMPLES,
-    GroupCount,
+    GroupTotal,
+    by_group,
     count_groups,
     range_arguments,
 )
@@ -67,13 +71,13 @@ async def list_error_groups(
         return Page((), None)
     counts = await count_groups(tx, groups, wanted, part)
     after = _place_of(cursor)
-    found = sorted((one for one in counts if one.dead_steps), key=lambda one: one.place)
+    found = sorted(by_group(one for one in counts if one.dead_steps), key=lambda one: one.place)
     rest = [one for one in found if after is None or one.place > after]
     page = rest[:limit]
     items = await _with_details(tx, page, wanted, part)
     if len(rest) <= limit:
         return Page(tuple(items), None)
-    return Page(tuple(items), (f"{page[-1].dead_steps}:{page[-1].group.key}",))
+    return Page(tuple(items), (f"{-page[-1].place[0]}:{page[-1].place[1]}",))
 
 
 def _place_of(cursor: Cursor) -> tuple[int, int] | None:
@@ -86,20 +90,19 @@ def _place_of(cursor: Cursor) -> tuple[int, int] | None:
 
 
 async def _with_details(
-    tx: Tx, page: Sequence[GroupCount], wanted: ExecutionFilter, part: Range
+    tx: Tx, page: Sequence[GroupTotal], wanted: ExecutionFilter, part: Range
 ) -> list[ErrorGroup]:
     """Add when errors of the groups were seen, and some executions."""
     if not page:
         return []
-    by_time = bool(wanted.dead_after or wanted.dead_before) and page[0].samples is None
+    kinds = [kind for one in page for kind in one.kinds]
+    by_time = bool(wanted.dead_after or wanted.dead_before) and kinds[0].samples is None
     statement = _DETAILS_BY_TIME if by_time else _DETAILS_IN_ORDER
     arguments = range_arguments(wanted, part, by_time=by_time)
-    keys = [one.group.key for one in page]
-    rows = await tx.fetch(statement.text, *statement.arguments(group_keys=keys, **arguments))
-    samples = [
-        list(dict.fromkeys(row[2] if one.samples is None else one.samples))[:SAMPLES]
-        for one, row in zip(page, rows, strict=True)
-    ]
+    keys = [kind.group.key for kind in kinds]
+    rows = iter(await tx.fetch(statement.text, *statement.arguments(group_keys=keys, **arguments)))
+    details = [list(itertools.islice(rows, len(one.kinds))) for one in page]
+    samples = [_samples(one, found) for one, found in zip(page, details, strict=True)]
     names = await _execution_ids(tx, [key for each in samples for key in each])
     return [
         ErrorGroup(
@@ -110,12 +113,24 @@ async def _with_details(
             one.group.template,
             one.dead_steps,
             one.is_lower_bound,
-            row[0],
-            row[1],
+            min(row[0] for row in found),
+            max(row[1] for row in found),
             tuple(names[key] for key in keys_of_one),
         )
-        for one, row, keys_of_one in zip(page, rows, samples, strict=True)
+        for one, found, keys_of_one in zip(page, details, samples, strict=True)
     ]
+
+
+def _samples(total: GroupTotal, details: Sequence[asyncpg.Record]) -> list[int]:
+    """Return the first executions of a group: of several kinds, those with the greatest keys."""
+    of_kinds = [
+        row[2] if kind.samples is None else kind.samples
+        for kind, row in zip(total.kinds, details, strict=True)
+    ]
+    found = list(itertools.chain.from_iterable(of_kinds))
+    if len(of_kinds) > 1:
+        found.sort(reverse=True)
+    return list(dict.fromkeys(found))[:SAMPLES]
 
 
 async def _execution_ids(connection: Connection, keys: Sequence[int]) -> dict[int, str]:

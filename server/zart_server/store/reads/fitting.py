@@ -74,7 +74,7 @@ DEAD_THAT_FIT = f"""
         SELECT * FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g ON true
     WHERE x.died_at >= :died_from::timestamptz AND x.died_at < :died_before::timestamptz
       AND CASE WHEN :error_group_id::text = '' THEN true
-               ELSE g.error_group_id = :error_group_id END
+               ELSE :error_group_id IN (g.error_group_id, g.former_id) END
       AND CASE WHEN :step_regex::text = '' THEN true ELSE g.step_name ~ :step_regex END
       AND {CONTAINS.format("x")}
 """

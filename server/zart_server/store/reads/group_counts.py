@@ -6,7 +6,7 @@ has vacuumed; the pages of the table, one after the other, take a fourth of that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.filters import ExecutionFilter
@@ -24,17 +24,48 @@ _LOOKED_AT = 5_000  # where each has to be looked at
 
 
 class GroupCount(NamedTuple):
-    """How many dead steps a group has; ``samples``: keys of executions, None: to be read."""
+    """How many dead steps a kind has; ``samples``: keys of executions, None: to be read."""
 
     group: Group
     dead_steps: int
     is_lower_bound: bool
     samples: Sequence[int] | None
 
+
+class GroupTotal(NamedTuple):
+    """The kinds of one group of errors, of one step of a task, in the order of their keys."""
+
+    kinds: Sequence[GroupCount]
+
+    @property
+    def group(self) -> Group:
+        """The group, as any of the kinds has it."""
+        return self.kinds[0].group
+
+    @property
+    def dead_steps(self) -> int:
+        """How many dead steps it has."""
+        return sum(kind.dead_steps for kind in self.kinds)
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether it may have more."""
+        return any(kind.is_lower_bound for kind in self.kinds)
+
     @property
     def place(self) -> tuple[int, int]:
         """Where the group stands in the list."""
         return -self.dead_steps, self.group.key
+
+
+def by_group(counts: Iterable[GroupCount]) -> list[GroupTotal]:
+    """Return counts of kinds by their groups: while errors are regrouped, one may have many."""
+    found: dict[tuple[str, str, str], list[GroupCount]] = {}
+    for one in sorted(counts, key=lambda one: one.group.key):
+        group = one.group
+        place = group.error_group_id, group.task_name, group.step_name
+        found.setdefault(place, []).append(one)
+    return [GroupTotal(kinds) for kinds in found.values()]
 
 
 # The keys of an index are compared as one row, which no other index can answer.

@@ -47,8 +47,9 @@ _OF_GROUP = """CASE WHEN :error_group_id::text = '' THEN true ELSE EXISTS (
             SELECT group_key FROM zart.dead_steps
             WHERE dead_steps.run_key = d.run_key AND dead_steps.step_no = d.step_no OFFSET 0) x
         CROSS JOIN LATERAL (
-            SELECT error_group_id FROM zart.error_groups WHERE group_key = x.group_key OFFSET 0) g
-        WHERE g.error_group_id = :error_group_id) END"""
+            SELECT error_group_id, former_id FROM zart.error_groups
+            WHERE group_key = x.group_key OFFSET 0) g
+        WHERE :error_group_id IN (g.error_group_id, g.former_id)) END"""
 
 
 def _list(looked: str) -> Statement:
