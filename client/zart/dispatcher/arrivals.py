@@ -8,7 +8,6 @@ the tasks that arrive to the lease keeper, before the loop knows of them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.pending_answer import PendingAnswer
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
@@ -87,37 +87,19 @@ class Arrivals:
         timeout: float,
         age: float,
     ) -> tuple[Any, list[InHand]]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[Any, list[InHand]]] = loop.create_future()
-        settled = asyncio.Event()
+        pending = PendingAnswer(self._too_late)
         asked_at = time.monotonic()
         call: Any = method.future(request, timeout=timeout)
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
-            response, in_hand, error = self._taken(call, asked_at, age)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, response, in_hand, error)
-
-        def settle(response: Any, in_hand: list[InHand], error: BaseException | None) -> None:  # noqa: ANN401
-            settled.set()
-            if answer.done():  # nobody waits any more
-                self._too_late(in_hand)
-            elif error is None:
-                now = time.monotonic()
-                for one in in_hand:
-                    one.arrived(now)
-                answer.set_result((response, in_hand))
-            else:
-                answer.set_exception(error)
+            pending.settle(*self._taken(call, asked_at, age))
 
         call.add_done_callback(ended)
         try:
-            return await answer
+            return await pending.get()
         except asyncio.CancelledError:
             call.cancel()  # which ends it at once; it may have been answered before
-            await settled.wait()
-            if not answer.cancelled() and answer.exception() is None:
-                self._too_late(answer.result()[1])
+            await pending.call_off()
             raise
 
     def _taken(

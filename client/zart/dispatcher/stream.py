@@ -6,8 +6,6 @@ is busy with, as ``arrivals`` has it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 import logging
 import queue
@@ -33,7 +31,7 @@ class StreamEnded(Exception):
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """A request on its way: ``settle`` takes its answer, in the loop.
+    """A request on its way: ``settle`` takes its answer, from the thread that reads the stream.
 
     ``age``: an answer is on its way for so many seconds at most.
     """
@@ -51,9 +49,8 @@ class Stream:
     in order.
     """
 
-    def __init__(self, stub: Any, unseen: set[InHand], loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401 - gRPC's
+    def __init__(self, stub: Any, unseen: set[InHand]) -> None:  # noqa: ANN401 - gRPC's
         self._unseen = unseen
-        self._loop = loop
         self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._ping = next(self._numbers)
@@ -114,7 +111,7 @@ class Stream:
         with self._lock:
             left, self._asked = list(self._asked.values()), {}
         for asked in left:
-            self._settle(asked, None, [], StreamEnded())
+            asked.settle(None, [], StreamEnded())
         self.is_open = False
 
     def _take(self, message: pb.DispatchTasksResponse) -> None:
@@ -134,16 +131,6 @@ class Stream:
             response = getattr(message, kind)
             in_hand = in_hand_of(response.tasks, max(asked.at, time.monotonic() - asked.age))
             self._unseen.update(in_hand)
-            self._settle(asked, response, in_hand, None)
+            asked.settle(response, in_hand, None)
         else:
-            self._settle(asked, None, [], from_status(message.error))
-
-    def _settle(
-        self,
-        asked: Asked,
-        response: Any,  # noqa: ANN401 - a message, or None
-        in_hand: list[InHand],
-        error: BaseException | None,
-    ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(asked.settle, response, in_hand, error)
+            asked.settle(None, [], from_status(message.error))

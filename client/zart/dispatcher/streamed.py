@@ -18,6 +18,7 @@ import grpc
 from zart.dispatcher.arrivals import Arrivals, Reported
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.pending_answer import PendingAnswer
 from zart.dispatcher.stream import Asked, Stream, StreamEnded
 from zart.errors import Unavailable, Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
@@ -93,7 +94,7 @@ class Streamed:
             self._stream = None
             self._note_end(stream, now)
         if now >= self._open_at:
-            self._stream = Stream(self._stub, self._unseen, asyncio.get_running_loop())
+            self._stream = Stream(self._stub, self._unseen)
         return None
 
     def _note_end(self, stream: Stream, now: float) -> None:
@@ -114,42 +115,25 @@ class Streamed:
         self, stream: Stream, request: pb.DispatchTasksRequest, timeout: float, age: float
     ) -> tuple[Any, list[InHand]]:
         """Ask over a stream. Raises StreamEnded, Unreachable, or the error of the answer."""
-        answer: asyncio.Future[tuple[Any, list[InHand]]]
-        answer = asyncio.get_running_loop().create_future()
-        settled = asyncio.Event()
-
-        def settle(response: Any, in_hand: list[InHand], error: BaseException | None) -> None:  # noqa: ANN401
-            settled.set()
-            if answer.done():  # nobody waits any more
-                self._too_late(in_hand)
-            elif error is None:
-                now = time.monotonic()
-                for one in in_hand:
-                    one.arrived(now)
-                answer.set_result((response, in_hand))
-            else:
-                answer.set_exception(error)
-
-        stream.ask(request, Asked(age, settle))
+        pending = PendingAnswer(self._too_late)
+        stream.ask(request, Asked(age, pending.settle))
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await pending.get()
         except TimeoutError:
             stream.fail(grpc.StatusCode.DEADLINE_EXCEEDED)
             raise Unreachable(f"no answer in {timeout:g} s") from None
         except asyncio.CancelledError:
             self._open_at = float("inf")  # the dispatcher stops: what is left goes by calls
-            await self._called_off(stream, settled)
-            if not answer.cancelled() and answer.exception() is None:
-                self._too_late(answer.result()[1])
+            await self._call_off(stream, pending)
             raise
 
-    async def _called_off(self, stream: Stream, settled: asyncio.Event) -> None:
+    async def _call_off(self, stream: Stream, pending: PendingAnswer) -> None:
         """Have what was asked end: a lease does once its stream is half-closed."""
         stream.half_close()
         try:
             async with asyncio.timeout(_LAST_ANSWERS):
-                await settled.wait()
+                await pending.call_off()
         except TimeoutError:
             stream.fail(grpc.StatusCode.CANCELLED)
-            await settled.wait()
+            await pending.call_off()

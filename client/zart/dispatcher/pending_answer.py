@@ -1,0 +1,64 @@
+"""An answer that one of gRPC's threads takes in hand, and a caller waits for in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from zart.dispatcher.in_hand import InHand
+
+
+class PendingAnswer:
+    """An answer on its way, made in the event loop of its caller.
+
+    ``too_late`` takes the tasks that it brings after its caller has left.
+    """
+
+    def __init__(self, too_late: Callable[[list[InHand]], None]) -> None:
+        self._too_late = too_late
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[tuple[Any, list[InHand]]] = self._loop.create_future()
+        self._settled = asyncio.Event()
+
+    def settle(
+        self,
+        response: Any,  # noqa: ANN401 - a message, or None
+        in_hand: list[InHand],
+        error: BaseException | None,
+    ) -> None:
+        """Give the answer and its tasks, or why there is none; from any thread, once."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._settle, response, in_hand, error)
+
+    async def get(self) -> tuple[Any, list[InHand]]:
+        """Wait for the answer and its tasks. Raises the error that it was settled with."""
+        return await self._answer
+
+    async def call_off(self) -> None:
+        """Wait until it is settled, for a caller that was cancelled in ``get`` and wants no task.
+
+        If this is cancelled, it may be called again.
+        """
+        await self._settled.wait()
+        if not self._answer.cancelled() and self._answer.exception() is None:
+            self._too_late(self._answer.result()[1])
+
+    def _settle(
+        self,
+        response: Any,  # noqa: ANN401 - a message, or None
+        in_hand: list[InHand],
+        error: BaseException | None,
+    ) -> None:
+        self._settled.set()
+        if self._answer.done():  # nobody waits any more
+            self._too_late(in_hand)
+        elif error is None:
+            now = time.monotonic()
+            for one in in_hand:
+                one.arrived(now)
+            self._answer.set_result((response, in_hand))
+        else:
+            self._answer.set_exception(error)
