@@ -53,6 +53,17 @@ def _id(error_type: str, message: str, version: int = NEWEST) -> str:
             "failed <traceback> In: <traceback>",
         ),
         ("no Traceback (most recent call last):", "no Traceback (most recent call last):"),
+        (
+            'at "10 Traceback (most\nTraceback (most recent call last):\n "x',
+            'at "<number> Traceback (most <traceback>',
+        ),
+        ("see `https://x.example/7`: it's 'so'", "see <text>: it's <text>"),
+        ("key='7', at=/srv/7,-1", "key=<text>, at=<path>,<number>"),
+        ("a:b:c a-b-c service: x -", "a:b:c a-b-c service: x -"),
+        (
+            "fe:::d aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee ٣ a@b.cd",
+            "<address> <uuid> <number> <address>",
+        ),
     ],
 )
 @each_version
