@@ -29,6 +29,7 @@ MEASUREMENTS = (
     "snapshot",
     "lists",
     "filters",
+    "deaths",
     "batch",
     "watchers",
     "mixed",

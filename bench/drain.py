@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+import zart
 from bench import limit_grpc, limit_sql, peer
 from bench.product import Product, finished, product, registered, started
 from bench.run import Run, told
@@ -84,11 +85,13 @@ class Drained:
 
 
 @contextlib.asynccontextmanager
-async def draining(made: Product, steps: int = 0) -> AsyncIterator[Drained]:
+async def draining(
+    made: Product, steps: int = 0, status: zart.StepStatus = zart.StepStatus.COMPLETED
+) -> AsyncIterator[Drained]:
     """Measure what is drained within the context: rate and CPU, from first to last outcome.
 
     The times are those that the database recorded; the boot of the dispatchers does not count.
-    Where ``steps`` is given, it must have been so many.
+    Where ``steps`` is given, it must have been so many. ``status``: how they end.
     """
     drained = Drained({})
     async with made.db() as db:
@@ -105,12 +108,12 @@ async def draining(made: Product, steps: int = 0) -> AsyncIterator[Drained]:
             "dispatcher": sum(d.cpu for d in made.dispatchers) - boot,
             "postgres": made.postgres_cpu - postgres,
         }
-        completed, seconds = await completed_since(db, known)
-    if steps not in (0, completed):
-        raise RuntimeError(f"{completed} of {steps} steps were completed")
+        ended, seconds = await ended_since(db, known, status)
+    if steps not in (0, ended):
+        raise RuntimeError(f"{ended} of {steps} steps are {status.name}")
     drained.figures = {
-        "steps_per_second": completed / seconds,
-        **{f"{who}_us_per_step": used * 1e6 / completed for who, used in cpu.items()},
+        "steps_per_second": ended / seconds,
+        **{f"{who}_us_per_step": used * 1e6 / ended for who, used in cpu.items()},
     }
 
 
@@ -123,14 +126,17 @@ async def _boot_cpu(made: Product, db: asyncpg.Connection[asyncpg.Record], known
     return sum(d.cpu for d in made.dispatchers)
 
 
-async def completed_since(
-    db: asyncpg.Connection[asyncpg.Record], known: object
+async def ended_since(
+    db: asyncpg.Connection[asyncpg.Record],
+    known: object,
+    status: zart.StepStatus = zart.StepStatus.COMPLETED,
 ) -> tuple[int, float]:
-    """Count the steps completed since then, and the seconds from the first to the last."""
+    """Count the steps that ended so since then, and the seconds from the first to the last."""
     row = await db.fetchrow(
         "SELECT count(*) AS steps, extract(epoch FROM max(completed_at) - min(completed_at))"
-        "::float AS seconds FROM zart.steps WHERE status = 'completed' AND completed_at > $1",
+        "::float AS seconds FROM zart.steps WHERE status = $2 AND completed_at > $1",
         known,
+        status.name.lower(),
     )
     assert row is not None
     return row["steps"], row["seconds"]

@@ -11,7 +11,7 @@ import asyncpg
 
 import zart
 from bench.calls import calling
-from bench.drain import CONCURRENCY, completed_since
+from bench.drain import CONCURRENCY, ended_since
 from bench.history import checked, multiplied
 from bench.product import Product, product, registered, started
 from bench.run import Run, told
@@ -116,7 +116,7 @@ async def _drained(made: Product, seconds: float) -> float:
         made.dispatch(CONCURRENCY)
         await asyncio.sleep(1.5 + seconds)  # it boots, then drains
         made.stop_dispatchers()
-        steps, took = await completed_since(db, known)
+        steps, took = await ended_since(db, known)
     return steps / took
 
 
