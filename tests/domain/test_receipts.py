@@ -30,7 +30,7 @@ def piece(
     violations: list[int], before: int | None = None, after: int | None = None
 ) -> ReceiptPiece:
     """Return a piece with these tokens."""
-    seen = [None if t is None else SeenLease(t, (0, -1), (1, 0)) for t in (before, after)]
+    seen = [None if t is None else SeenLease(t, (1, 0)) for t in (before, after)]
     return ReceiptPiece((1, 0), False, 5, 1, 2, 1, tuple(map(attempt, violations)), *seen)
 
 

@@ -20,18 +20,19 @@ SELECT COALESCE((SELECT run_key FROM zart.runs WHERE run_key >= 0 ORDER BY run_k
 -- Locks: nothing.
 SELECT run_key, created_at > $2 FROM zart.runs WHERE run_key >= $1 ORDER BY run_key LIMIT 1;
 
--- store/reads/receipt_windows.py: find_spans (span)
+-- store/reads/receipt_windows.py: find_spans (spans)
 -- Look at the next runs by key, at most so many, for those that lived about a window.
 -- Locks: nothing.
 -- Parameters: before=$1, since=$2, task_name=$3, after=$4, last=$5, limit=$6.
-SELECT max(run_key) AS until, count(*) AS looked_at, count(*) FILTER (WHERE lived) AS lived,
+SELECT max(run_key) AS until,
     min(run_key) FILTER (WHERE lived) AS first, max(run_key) FILTER (WHERE lived) AS last
 FROM (
     SELECT run_key, created_at <= COALESCE($1::timestamptz, 'infinity')
         AND (completed_at IS NULL OR completed_at >= $2::timestamptz)
         AND ($3::text IS NULL OR listed_task = $3) AS lived
     FROM zart.runs WHERE run_key > $4::bigint AND run_key <= $5::bigint
-    ORDER BY run_key LIMIT $6::bigint) r;
+    ORDER BY run_key LIMIT $6::bigint) r
+GROUP BY run_key / 1000 ORDER BY until;
 
 -- store/reads/receipt_windows.py: find_spans (runs of execution)
 -- Look at the next runs by key, at most so many, for those that lived about a window.

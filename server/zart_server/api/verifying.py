@@ -12,12 +12,12 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from zart_server.api.reading import Reading
-from zart_server.domain.receipts import Receipt, RuleAttempt, SeenLease
+from zart_server.domain.receipts import Receipt
 from zart_server.store.connection import Tx
 from zart_server.store.reads import receipt_windows, receipts
 
 STEPS = 20_000  # of a piece, which takes some 20 ms
-_FEW_RUNS, _MANY_RUNS = 1_000, 50_000  # that are looked at in a transaction
+_RUNS = 50_000  # that are looked at in a transaction
 
 
 class Verifying:
@@ -38,24 +38,21 @@ class Verifying:
             receipt.is_complete = False
             return receipt
         await self._read(receipt, last_run)
-        receipt.last_before = await self._named(receipt.seen_before)
-        receipt.first_after = await self._named(receipt.seen_after)
-        async with self._a_turn() as tx:  # last of all: what is gone by then may not have been read
+        async with self._a_turn(receipts.HASHED) as tx:
+            receipt.last_before = await receipts.name_seen(tx, receipt.seen_before)
+            receipt.first_after = await receipts.name_seen(tx, receipt.seen_after)
+            # Last of all: what is gone by then may not have been read.
             receipt.is_complete = not await receipt_windows.is_any_purged(tx, window)
         return receipt
 
     async def _read(self, receipt: Receipt, last_run: int) -> None:
-        after, limit = 0, _FEW_RUNS
+        after = 0
         while after < last_run:
             async with self._a_turn() as tx:
-                found = await receipt_windows.find_spans(tx, receipt.window, after, last_run, limit)
+                found = await receipt_windows.find_spans(tx, receipt.window, after, last_run, _RUNS)
             for first, last in found.spans:
                 await self._judge(receipt, first, last)
             after = found.until
-            # Runs that lived about the window lie close together, or there is none: the more can be
-            # looked at in one go. Else little is to be read in between.
-            is_even = found.lived == 0 or 2 * found.lived > found.looked_at
-            limit = min(2 * limit, _MANY_RUNS) if is_even else _FEW_RUNS
 
     async def _judge(self, receipt: Receipt, first: int, last: int) -> None:
         """Judge the steps of a span of runs."""
@@ -65,13 +62,6 @@ class Verifying:
                 piece = await receipts.judge_steps(tx, receipt.window, at, last, self._steps)
             receipt.add(piece)
             at, is_last = piece.upto, piece.is_last
-
-    async def _named(self, seen: SeenLease | None) -> RuleAttempt | None:
-        if seen is None:
-            return None
-        async with self._a_turn(receipts.HASHED) as tx:
-            found = await receipts.name_attempts(tx, seen.after, seen.upto, [seen.lease_token])
-        return next(iter(found), None)
 
     @contextlib.asynccontextmanager
     async def _a_turn(self, first: str = "") -> AsyncIterator[Tx]:

@@ -50,11 +50,10 @@ class Window:
 
 
 class SeenLease(NamedTuple):
-    """An attempt by its token, and the range of steps in which it was seen."""
+    """An attempt by its token, and its step."""
 
     lease_token: int
-    after: StepKey
-    upto: StepKey
+    step: StepKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from zart_server.store.statement import Statement
 # begins, and it may wait before it does what it says. What they leased is judged by tokens.
 _MARGIN = timedelta(minutes=5)
 _NEAR = 1_000  # run keys: no search is worth fewer
+_CLOSE = 100  # run keys: to leave the runs between out is not worth a piece of its own
 
 
 async def read_window(connection: Connection, rule_id: str) -> Window:
@@ -74,21 +75,21 @@ class Spans:
 
     spans: Sequence[tuple[int, int]]
     until: int
-    looked_at: int
-    lived: int
 
 
 # Of a run: that it lived about a window.
 LIVED = """created_at <= COALESCE(:before::timestamptz, 'infinity')
     AND (completed_at IS NULL OR completed_at >= :since::timestamptz)"""
-_SPAN = Statement(
+# A row for so many keys: of two runs that lived, but farther apart, steps between are left out.
+_SPANS = Statement(
     f"""
-    SELECT max(run_key) AS until, count(*) AS looked_at, count(*) FILTER (WHERE lived) AS lived,
+    SELECT max(run_key) AS until,
         min(run_key) FILTER (WHERE lived) AS first, max(run_key) FILTER (WHERE lived) AS last
     FROM (
         SELECT run_key, {LIVED} AND (:task_name::text IS NULL OR listed_task = :task_name) AS lived
         FROM zart.runs WHERE run_key > :after::bigint AND run_key <= :last::bigint
         ORDER BY run_key LIMIT :limit::bigint) r
+    GROUP BY run_key / {_NEAR} ORDER BY until
     """
 )
 _RUNS_OF_EXECUTION = Statement(
@@ -124,15 +125,20 @@ async def find_spans(
             _RUNS_OF_EXECUTION.text,
             *_RUNS_OF_EXECUTION.arguments(**times, execution_id=window.execution_id),
         )
-        return Spans([(row[0], row[0]) for row in rows], last, len(rows), len(rows))
-    row = await connection.fetchrow(
-        _SPAN.text,
-        *_SPAN.arguments(**times, task_name=window.task_name, after=after, last=last, limit=limit),
+        return Spans([(row[0], row[0]) for row in rows], last)
+    rows = await connection.fetch(
+        _SPANS.text,
+        *_SPANS.arguments(**times, task_name=window.task_name, after=after, last=last, limit=limit),
     )
-    if row is None or not row["looked_at"]:
-        return Spans([], last, 0, 0)
-    spans = [(row["first"], row["last"])] if row["lived"] else []
-    return Spans(spans, row["until"], row["looked_at"], row["lived"])
+    spans: list[tuple[int, int]] = []
+    for _, first, last_lived in rows:
+        if first is None:
+            continue
+        if spans and first - spans[-1][1] <= _CLOSE:
+            spans[-1] = (spans[-1][0], last_lived)
+        else:
+            spans.append((first, last_lived))
+    return Spans(spans, rows[-1]["until"] if rows else last)
 
 
 _PURGED = Statement(

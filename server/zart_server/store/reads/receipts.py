@@ -44,9 +44,13 @@ def _attempts(columns: str, upto: str) -> str:
     """
 
 
-# The next steps by key, whatever they are, so that a piece is no larger than it is meant to be;
-# of these what the rule's scope matches in runs that lived about the window.
-_COUNT = Statement(
+_ATTEMPT = "run_key, step_no, attempt"
+_AT_LEASE = "x.token_from < a.lease_token AND COALESCE(x.token_until >= a.lease_token, true)"
+# The next steps by key, whatever they are, so that a piece is no larger than it is meant to be; of
+# these what the rule's scope matches in runs that lived about the window; of that, what was leased
+# in it, and was exempt or released then. Each row is read once. Ids of executions are looked up
+# only where the rule exempts anybody.
+_JUDGE = Statement(
     f"""
     WITH next AS MATERIALIZED (
         SELECT run_key, step_no FROM zart.steps
@@ -56,7 +60,7 @@ _COUNT = Statement(
         SELECT COALESCE((SELECT run_key FROM next), :last_run) AS run_key,
             COALESCE((SELECT step_no FROM next), {_LAST_STEP}) AS step_no
     ), lived AS MATERIALIZED (
-        SELECT run_key, definition_key FROM zart.runs
+        SELECT run_key, execution_key, definition_key FROM zart.runs
         WHERE run_key >= :after_run AND run_key <= (SELECT run_key FROM upto) AND {LIVED}
           AND (:task_name::text IS NULL OR listed_task = :task_name)
     ), matching AS MATERIALIZED (
@@ -67,43 +71,57 @@ _COUNT = Statement(
             WHERE d.definition_key = l.definition_key OFFSET 0) d
         CROSS JOIN LATERAL unnest(step_names) WITH ORDINALITY s(step_name, n)
         WHERE :step_regex::text IS NULL OR step_name ~ :step_regex
+    ), seen AS MATERIALIZED (
+        SELECT {_ATTEMPT}, lease_token, completed_at, execution_key
+        FROM ({_attempts(", attempt", "(SELECT run_key FROM upto), (SELECT step_no FROM upto)")}) a
+        JOIN lived l USING (run_key)
+        WHERE ((definition_key, step_no) IN (SELECT definition_key, step_no FROM matching)) IS TRUE
+    ), inside AS MATERIALIZED (
+        SELECT {_ATTEMPT}, lease_token, execution_key FROM seen
+        WHERE lease_token > :token_from::bigint AND lease_token <= :token_until::bigint
+    ), exemptions AS MATERIALIZED (
+        SELECT execution_key, x.token_from, x.token_until
+        FROM (SELECT DISTINCT execution_key FROM inside) i
+        CROSS JOIN LATERAL (
+            SELECT execution_id FROM zart.executions e
+            WHERE e.execution_key = i.execution_key OFFSET 0) e
+        CROSS JOIN LATERAL (
+            SELECT token_from, token_until FROM zart.pause_exemptions p
+            WHERE p.rule_key = :rule_key AND p.execution_id = e.execution_id OFFSET 0) x
+        WHERE (SELECT EXISTS (
+            SELECT FROM zart.pause_exemptions WHERE rule_key = :rule_key::bigint))
+    ), judged AS MATERIALIZED (
+        SELECT lease_token, e.run_key IS NOT NULL AS is_exempt, x.run_key IS NOT NULL AS is_released
+        FROM inside a
+        LEFT JOIN (
+            SELECT DISTINCT {_ATTEMPT} FROM inside a JOIN exemptions x USING (execution_key)
+            WHERE {_AT_LEASE}) e USING ({_ATTEMPT})
+        LEFT JOIN zart.released_steps x
+            ON (x.run_key, x.step_no, x.attempt) = (a.run_key, a.step_no, a.attempt)
+            AND x.rule_key = :rule_key AND x.run_key >= :after_run
+            AND x.run_key <= (SELECT run_key FROM upto) AND {_AT_LEASE}
     )
     SELECT (SELECT run_key FROM next) AS run_key, (SELECT step_no FROM next) AS step_no,
-        count(*) AS checked, count(*) FILTER (WHERE lease_token <= :token_from::bigint
-                AND (completed_at IS NULL OR completed_at > :started_at::timestamptz)) AS in_flight,
-        array_agg(lease_token) FILTER (
-            WHERE lease_token > :token_from AND lease_token <= :token_until::bigint) AS inside,
-        max(lease_token) FILTER (WHERE lease_token <= :token_from) AS before,
-        min(lease_token) FILTER (WHERE lease_token > :token_until) AS after
-    FROM ({_attempts("", "(SELECT run_key FROM upto), (SELECT step_no FROM upto)")}) a
-    JOIN lived l USING (run_key)
-    WHERE ((definition_key, step_no) IN (SELECT definition_key, step_no FROM matching)) IS TRUE
-    """
-)
-_AT_LEASE = "x.token_from < a.lease_token AND COALESCE(x.token_until >= a.lease_token, true)"
-_WANTED = "(lease_token IN (SELECT unnest(:tokens::bigint[]))) IS TRUE"
-_UPTO = ":upto_run::bigint, :upto_step::integer"
-# What was so when they were leased.
-_JUDGE = Statement(
-    f"""
-    SELECT count(*) FILTER (WHERE is_exempt) AS exempt,
-        count(*) FILTER (WHERE is_released AND NOT is_exempt) AS released,
-        array_agg(lease_token) FILTER (WHERE NOT is_exempt AND NOT is_released) AS others
+        checked, in_flight, exempt, released, others, before, after,
+        (SELECT ARRAY[run_key, step_no] FROM seen
+            WHERE lease_token = before LIMIT 1) AS before_step,
+        (SELECT ARRAY[run_key, step_no] FROM seen
+            WHERE lease_token = after LIMIT 1) AS after_step
     FROM (
-        SELECT lease_token, EXISTS (
-            SELECT FROM zart.pause_exemptions x
-            WHERE x.rule_key = :rule_key::bigint AND x.execution_id = (
-                SELECT execution_id FROM zart.executions WHERE execution_key = (
-                    SELECT execution_key FROM zart.runs WHERE runs.run_key = a.run_key))
-              AND {_AT_LEASE} OFFSET 0) AS is_exempt,
-        EXISTS (
-            SELECT FROM zart.released_steps x
-            WHERE x.run_key = a.run_key AND x.step_no = a.step_no AND x.attempt = a.attempt
-              AND x.rule_key = :rule_key AND {_AT_LEASE} OFFSET 0) AS is_released
-        FROM ({_attempts(", attempt", _UPTO)}) a
-        WHERE {_WANTED}) judged
+        SELECT count(*) AS checked, count(*) FILTER (WHERE lease_token <= :token_from
+                AND (completed_at IS NULL OR completed_at > :started_at::timestamptz)) AS in_flight,
+            max(lease_token) FILTER (WHERE lease_token <= :token_from) AS before,
+            min(lease_token) FILTER (WHERE lease_token > :token_until) AS after
+        FROM seen) s
+    CROSS JOIN (
+        SELECT count(*) FILTER (WHERE is_exempt) AS exempt,
+            count(*) FILTER (WHERE is_released AND NOT is_exempt) AS released,
+            array_agg(lease_token) FILTER (WHERE NOT is_exempt AND NOT is_released) AS others
+        FROM judged) j
     """
 )
+_UPTO = ":upto_run::bigint, :upto_step::integer"
+_WANTED = "(lease_token IN (SELECT unnest(:tokens::bigint[]))) IS TRUE"
 _NAME = Statement(
     f"""
     SELECT lease_token, attempt, dispatcher_id, started_at, completed_at, (
@@ -127,10 +145,11 @@ async def judge_steps(
 
     The transaction begins with ``HASHED``.
     """
-    count = await tx.fetchrow(
-        _COUNT.text,
-        *_COUNT.arguments(
+    found = await tx.fetchrow(
+        _JUDGE.text,
+        *_JUDGE.arguments(
             **times_about(window),
+            rule_key=window.rule_key,
             task_name=window.task_name,
             step_regex=window.step_regex,
             token_from=window.token_from,
@@ -142,30 +161,31 @@ async def judge_steps(
             steps=steps,
         ),
     )
-    if count is None:
+    if found is None:
         raise LookupError("an aggregate has a row")
-    is_last = count["run_key"] is None
-    upto = (last_run, _LAST_STEP) if is_last else (count["run_key"], count["step_no"])
-    exempt, released, others = 0, 0, None
-    if count["inside"]:
-        exempt, released, others = await tx.fetchrow(
-            _JUDGE.text,
-            *_JUDGE.arguments(
-                **_range(after, upto), rule_key=window.rule_key, tokens=count["inside"]
-            ),
-        ) or (0, 0, None)
-    first = heapq.nsmallest(MAX_VIOLATIONS + 1, others or ())
+    is_last = found["run_key"] is None
+    upto = (last_run, _LAST_STEP) if is_last else (found["run_key"], found["step_no"])
+    first = heapq.nsmallest(MAX_VIOLATIONS + 1, found["others"] or ())
     return ReceiptPiece(
         upto,
         is_last,
-        count["checked"],
-        count["in_flight"],
-        exempt,
-        released,
+        found["checked"],
+        found["in_flight"],
+        found["exempt"],
+        found["released"],
         tuple(await name_attempts(tx, after, upto, first)) if first else (),
-        _seen(count["before"], after, upto),
-        None if window.ended_at is None else _seen(count["after"], after, upto),
+        _seen(found["before"], found["before_step"]),
+        None if window.ended_at is None else _seen(found["after"], found["after_step"]),
     )
+
+
+async def name_seen(tx: Tx, seen: SeenLease | None) -> RuleAttempt | None:
+    """Return the attempt that was seen; None if none was, or if it is gone."""
+    if seen is None:
+        return None
+    run_key, step_no = seen.step
+    before = run_key, step_no - 1
+    return next(iter(await name_attempts(tx, before, seen.step, [seen.lease_token])), None)
 
 
 async def name_attempts(
@@ -175,21 +195,24 @@ async def name_attempts(
 
     The transaction begins with ``HASHED``.
     """
-    rows = await tx.fetch(_NAME.text, *_NAME.arguments(**_range(after, upto), tokens=tokens))
+    rows = await tx.fetch(
+        _NAME.text,
+        *_NAME.arguments(
+            after_run=after[0],
+            after_step=after[1],
+            upto_run=upto[0],
+            upto_step=upto[1],
+            tokens=tokens,
+        ),
+    )
     return [_attempt(row) for row in rows]
 
 
-def _range(after: StepKey, upto: StepKey) -> dict[str, object]:
-    return {
-        "after_run": after[0],
-        "after_step": after[1],
-        "upto_run": upto[0],
-        "upto_step": upto[1],
-    }
-
-
-def _seen(token: int | None, after: StepKey, upto: StepKey) -> SeenLease | None:
-    return None if token is None else SeenLease(token, after, upto)
+def _seen(token: int | None, step: Sequence[int] | None) -> SeenLease | None:
+    if token is None or step is None:
+        return None
+    run_key, step_no = step
+    return SeenLease(token, (run_key, step_no))
 
 
 def _attempt(row: asyncpg.Record) -> RuleAttempt:
