@@ -231,15 +231,15 @@ def test_one_turn_at_a_time_is_under_way_again_once_the_slow_one_ends(doing: Doi
 
 
 @pytest.mark.parametrize("doing", [True], ids=["counts slow ones"], indirect=True)
-def test_slow_turns_that_count_are_two_at_most(doing: Doing) -> None:
+def test_slow_turns_that_count_are_four_at_most(doing: Doing) -> None:
     doing.ask_many(MOST)
-    for name in "abcd":
+    for name in "abcdef":
         doing.ask(name, name + name)
         doing.wait(PATIENCE)
-    assert doing.sizes == [MOST, 2]
+    assert doing.sizes == [MOST, 2, 2, 2]
 
     doing.end(0)
-    assert doing.sizes == [MOST, 2, 6]
+    assert doing.sizes == [MOST, 2, 2, 2, 6]
     doing.end_all()
 
 

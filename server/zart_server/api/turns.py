@@ -15,6 +15,7 @@ from zart_server.api.outliving import Outliving
 # Turns, while calls come so slowly that each has its own: none waits for another's. Where they come
 # faster one at a time does more of them: each has more calls.
 _AT_ONCE = 2
+_MOST_AT_ONCE = 4  # with those that take long and count: each has a connection that others need
 _FEW = 1.5  # calls, in most turns: they come slowly
 _LATELY = 8  # turns, of which it is known how many calls they had
 PATIENCE = 0.02  # seconds that one may hold up those after it
@@ -54,7 +55,7 @@ class Turns(Generic[W]):
     A call that comes alone has its turn at once, beside another one; while calls come so fast that
     most turns have several, there is one turn at a time. A turn that takes longer than ``PATIENCE``
     holds up none after it. Those of one call end then; those of several, too, but with
-    ``counts_slow`` they count as long as they last, so that there are never more than two of them.
+    ``counts_slow`` they count as long as they last: there are no more than ``_MOST_AT_ONCE``.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class Turns(Generic[W]):
 
     def _has_room(self) -> bool:
         """Return whether there may be one more turn beside those under way."""
-        is_free = self._under_way == self._slow or self._usual < _FEW
-        return self._under_way < _AT_ONCE and is_free
+        quick = self._under_way - self._slow
+        return self._under_way < _MOST_AT_ONCE and (
+            not quick or (quick < _AT_ONCE and self._usual < _FEW)
+        )
 
     def _go_on(self) -> None:
         if self._waiting and self._has_room():

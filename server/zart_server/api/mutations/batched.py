@@ -27,7 +27,7 @@ class Batched:
     def __init__(self, attempts: Attempts, outliving: Outliving) -> None:
         self._attempts = attempts
         self._outliving = outliving
-        # Each transaction has a connection of the pool, which others need, too: few may be slow.
+        # Each transaction has a connection of the pool, which others need, too: few may take long.
         self._turns = Turns[Call[Any]](_MOST, self._do, outliving, counts_slow=True)
 
     def add(self, call: Call[Any]) -> None:
