@@ -125,7 +125,7 @@ docs: $(DOCS)/.installed ## build the site of the documents, the protos and the 
 	$(DOCS)/bin/python tools/docs/assemble.py build/docs
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --config-file tools/docs/mkdocs.yml
 
-check: lint types proto-check lock-check sql-check docs test ## everything that CI checks
+check: lint types proto-check lock-check sql-check test docs ## everything that CI checks
 
 clean: ## remove what was built, not the data
 	rm -rf $(VENV) build dist

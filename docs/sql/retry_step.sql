@@ -21,7 +21,8 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         ELSE COALESCE(s.correction, 0) + 1 END
     FROM dead d WHERE s.run_key = ANY(ARRAY[d.run_key]) AND s.step_no = d.step_no
     RETURNING d.*, s.attempt + 1 AS attempt, s.counted, s.max_attempts, s.started_at,
-        COALESCE(s.correction, 0) AS correction
+        COALESCE(s.correction, 0) AS correction,
+        d.rule_key = 0 AND d.pending_deps = 0 AND s.correction IS NULL AS is_queued
 ), inputs AS (
     INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
     SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
@@ -83,7 +84,7 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
         replaced, made
     FROM done
 )
-SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
+SELECT epoch, is_queued,
     revived.run_key AS steps_of, revived.step_no, 'open' AS status, revived.attempt - 1 AS attempt,
     revived.max_attempts, false AS retryable, NULL AS error, revived.started_at,
     NULL AS completed_at, NULL AS resolution, NULL AS source_run_number,
@@ -93,7 +94,8 @@ SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
     NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, statement_timestamp() AS now,
 (SELECT last_asked_at FROM zart.task_names
     WHERE task_names.task_name = revived.task_name) AS last_asked_at,
-    false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input, (
+    false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
+    CASE WHEN revived.is_queued THEN (
         SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                 'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                 'started_at', started_at, 'completed_at', completed_at,
@@ -105,5 +107,5 @@ SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
                 FROM zart.attempts
                 WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no OFFSET 0
             ) a
-    ) AS attempts
+    ) END AS attempts
 FROM now LEFT JOIN revived ON true;

@@ -25,6 +25,7 @@ from zart import ExecutionFilter
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.domain.errors import ZartError
 from zart_server.domain.fingerprint import NEWEST
+from zart_server.store.db import Database
 
 NEW, OLD = group("K", 2), {order: group(order, 1) for order in ("K", "M")}
 TEMPLATE = "order <id> is gone"
@@ -227,3 +228,8 @@ async def test_a_version_that_it_does_not_know_is_left_to_others(
     assert list(await _groups(rig)) == [OLD["K"]]
     await die(rig, "y", "K")
     assert set(await _groups(rig)) == {OLD["K"], NEW}
+
+    begun = await Database.open(zart_server.database_url, pool_size=1)
+    async with begun.autocommit() as connection:  # before any turn
+        assert connection.fingerprint.number == NEWEST
+    await begun.close()

@@ -99,6 +99,20 @@ async def test_only_errors_of_its_group_count(rig: Rig, version: int) -> None:
     assert (await until(rig.client, breaker_id, "OPEN")).last_error == error
 
 
+async def test_an_id_that_only_newer_servers_tell_disturbs_no_other_breaker(rig: Rig) -> None:
+    group = fingerprint("CardError", "no", NEWEST).error_group_id
+    newer = await breaker(rig.client, error_group_id=group)
+    await rig.db.execute(
+        "UPDATE zart.breakers SET error_group_id = 'eg-9' || substr(error_group_id, 5)"
+        " WHERE breaker_id = $1",
+        newer,
+    )
+    breaker_id = await breaker(rig.client)
+    await fail(rig, 5, error=StepError("CardError", "no", ""))
+    await until(rig.client, breaker_id, "OPEN")
+    assert (await rig.client.get_breaker(newer)).status == "CLOSED"
+
+
 async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
     breaker_id = await breaker(rig.client, failure_threshold=2, min_failure_ratio=0.5)
     await count_by_now(rig, breaker_id)

@@ -88,3 +88,20 @@ async def test_the_more_is_watched_the_rarer_it_is_read(watched: int, share: int
         reading += 0.01 * bool(_read_urgent(hints, clock, 0.01, watched))
         clock.time += 0.001
     assert 1 / (share + 1) < reading / (clock.time - 100) < 1 / (share - 1)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_read_that_had_to_wait_keeps_nobody_waiting_for_long(*, at_once: bool) -> None:
+    clock = Clock()
+    hints = Hints(clock)
+    x = Followed("x", None)
+    begun = clock.time
+    clock.time += 10.0
+    if at_once:
+        hints.urgent_were_read(begun, 2000)
+    else:
+        hints.others_were_read(begun)
+    hints.add(x, at_once=at_once)
+    assert hints.take_urgent() == hints.take_others() == []
+    clock.time += 0.5 if at_once else 2.0
+    assert (hints.take_urgent() if at_once else hints.take_others()) == [x]

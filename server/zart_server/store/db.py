@@ -15,7 +15,6 @@ import asyncpg
 
 from zart_server.domain.distribution import CALL_SECONDS, Distribution
 from zart_server.domain.errors import ZartError
-from zart_server.domain.fingerprint import OLDEST
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.caches.runs import RunFactsCache
@@ -82,7 +81,7 @@ class Database:
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
-        self.fingerprint = VersionInUse(OLDEST)
+        self.fingerprint = VersionInUse()
 
     async def _join(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Join the database's history; what is at hand of another one names other things here.
@@ -93,7 +92,7 @@ class Database:
         if found != self._history:
             self._history = found
             self._forget()
-            self.fingerprint.number = await read_version(connection)
+            self.fingerprint.take(await read_version(connection))
 
     @classmethod
     async def open(

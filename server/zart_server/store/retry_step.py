@@ -54,7 +54,8 @@ _REVIVE = Statement(
                 ELSE COALESCE(s.correction, 0) + 1 END
         FROM dead d WHERE s.run_key = {only("d.run_key")} AND s.step_no = d.step_no
         RETURNING d.*, s.attempt + 1 AS attempt, s.counted, s.max_attempts, s.started_at,
-            COALESCE(s.correction, 0) AS correction
+            COALESCE(s.correction, 0) AS correction,
+            d.rule_key = 0 AND d.pending_deps = 0 AND s.correction IS NULL AS is_queued
     ), inputs AS (
         INSERT INTO zart.step_inputs (run_key, step_no, correction, input)
         SELECT run_key, step_no, correction, input FROM revived WHERE input IS NOT NULL
@@ -83,8 +84,7 @@ _REVIVE = Statement(
                     CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
         FROM revived
     ), operations AS ({recorded("done", ":kind")})
-    SELECT epoch, rule_key = 0 AND pending_deps = 0 AND correction = 0 AS is_queued,
-        {JUST_QUEUED.format(of="revived")}
+    SELECT epoch, is_queued, {JUST_QUEUED.format(of="revived")}
     FROM now LEFT JOIN revived ON true
     """,
     locks=(

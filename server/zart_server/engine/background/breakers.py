@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from zart_server.domain.breakers import BreakerStatus
-from zart_server.domain.fingerprint import fingerprint, version_of
+from zart_server.domain.fingerprint import fingerprint, is_error_group_id, version_of
 from zart_server.domain.model import StepError
 from zart_server.domain.rule_set import RuleSet
 from zart_server.engine.background.loop import BackgroundLoop
@@ -194,6 +194,8 @@ def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Coun
         if one.lease_token <= breaker.token_from:
             continue
         if breaker.error_group_id is not None:
+            if not is_error_group_id(breaker.error_group_id):
+                continue  # of a version that only newer servers tell
             version = version_of(breaker.error_group_id)
             if version not in groups:
                 found = fingerprint(one.error_type or "", one.error_message or "", version)

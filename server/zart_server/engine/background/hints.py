@@ -21,6 +21,10 @@ _AT_ONCE = 0.05  # seconds of reading and rest that may be saved up
 # Seconds that changes which are not urgent wait for urgent ones. Many executions change again or
 # end meanwhile, and then are read once.
 _GIVES_WAY = 0.25
+# Seconds: no rest is longer. A read that had to wait, for a lock or a connection, tells nothing of
+# what reads cost.
+_LONGEST = 0.5
+_LONGEST_OTHERS = 2.0
 _STEPS = 2_000  # about so many steps are read at a time
 
 
@@ -98,14 +102,15 @@ class Hints:
         took = now - begun
         crowd = min(watched / _CROWD, 1)
         share = _REST_URGENT + (_REST_CROWD - _REST_URGENT) * crowd
-        self._urgent_at = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + share)
+        due = max(self._urgent_at, begun - _AT_ONCE) + took * (1 + share)
+        self._urgent_at = min(due, now + _LONGEST)
         rest = max(self._crowded_until, now) + took * _REST
         self._crowded_until = min(rest, now + _GIVES_WAY)
 
     def others_were_read(self, begun: float) -> None:
         """Set when others may be read next, by the time that this read took."""
         now = self._now()
-        self._others_at = now + (now - begun) * _REST
+        self._others_at = now + min((now - begun) * _REST, _LONGEST_OTHERS)
 
     def _due(self, since: float) -> float:
         """Return when an execution is due that was added, not as urgent, at ``since``."""

@@ -62,7 +62,7 @@ class Regrouping(BackgroundLoop):
         async with self._db.autocommit() as connection:
             version = await find_version(connection)
             is_begun = version.number >= NEWEST or await do_all_know(connection, NEWEST)
-        self._db.fingerprint.number = min(version.number, NEWEST)
+        self._db.fingerprint.take(version.number)
         if not is_begun:
             return _ASK_EVERY
         if version.number > NEWEST:  # which is another's to look after
@@ -84,7 +84,7 @@ class Regrouping(BackgroundLoop):
         async with self._db.autocommit() as connection:
             if not await use_version(connection, NEWEST):
                 return _ASK_EVERY
-        self._db.fingerprint.number = NEWEST
+        self._db.fingerprint.take(NEWEST)
         _log.info("%d dead steps were regrouped: groups of errors have new ids", total)
         return 0.0
 
