@@ -58,6 +58,12 @@ def _id(error_type: str, message: str, version: int = NEWEST) -> str:
             'at "<number> Traceback (most <traceback>',
         ),
         ("see `https://x.example/7`: it's 'so'", "see <text>: it's <text>"),
+        ("see https://x.example:80/`a b` c 7", "see <address> b` c <number>"),
+        ("see https://x.example/7“a”://«b», “c 7”", "see <address> <text>"),
+        (
+            "see https://x.example/'7' `8`, a@b.http://`9`",
+            "see <address><text> <text>, <address>://<text>",
+        ),
         ("key='7', at=/srv/7,-1", "key=<text>, at=<path>,<number>"),
         ("a:b:c a-b-c service: x -", "a:b:c a-b-c service: x -"),
         (
@@ -208,6 +214,10 @@ def test_an_id_says_its_version(error_type: str, message: str, version: int) -> 
         ("card 4711 was declined", 2, "eg-24bjc4p6"),
         ("order 01ARZ3NDEKTSV4RRFFQ69G5FAV is gone", 1, "eg-174duzck"),
         ("order 01ARZ3NDEKTSV4RRFFQ69G5FAV is gone", 2, "eg-2at8fj3u"),
+        ("see https://docs.example/`errors`", 1, "eg-1ccf8kj7"),
+        ("see https://docs.example/`errors`", 2, "eg-2ccf8kj7"),
+        ("GET https://cards.example/v1/charges«7»: 503", 1, "eg-1u7v2zu3"),
+        ("GET https://cards.example/v1/charges«7»: 503", 2, "eg-2u7v2zu3"),
     ],
 )
 def test_what_is_in_databases_stays(message: str, version: int, error_group_id: str) -> None:
@@ -236,6 +246,8 @@ def test_an_id_of_no_known_version_is_none(text: str) -> None:
         "::",
         "\u0130",
         "Traceback (most recent call last):\n ",
+        "ab://",
+        "ab://`",
         "a_",
         "g1",
         "-a1",

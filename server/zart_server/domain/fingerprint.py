@@ -41,6 +41,9 @@ _TRACEBACK = re.compile(
 )
 # Each part begins with a character of its own, so that others are passed over.
 _TEXT = re.compile(r""""[^"\n]*"|`[^`\n]*`|'(?<!\w')[^'\n]*'|“[^“”\n]*”|«[^«»\n]*»""")
+# A URL that may hold what begins a text elsewhere. No :// is passed on the way: each part of a
+# message is read once.
+_URL_OVER_TEXT = re.compile(r"""://(?:[^\s"'<>`“«:]|:(?!//))*+[`“«]""")
 # What any particular of a word has in it: most words have not, and that is seen in a tenth of the
 # time that all particulars take.
 _MAY_HOLD = re.compile(r"[\d@/\\]|[:-].*[:-]")
@@ -74,6 +77,16 @@ def _particulars(ids: str) -> re.Pattern[str]:
 # What has been released is never changed: groups of it are in databases.
 _VERSIONS = {1: _particulars(""), 2: _particulars(_IDS)}
 OLDEST, NEWEST = min(_VERSIONS), max(_VERSIONS)
+# Of a whole message, where texts and others have to be replaced in the order that they come in.
+# Plain words are passed over together: what is at each letter of them takes time.
+_WITH_TEXT = {
+    version: re.compile(
+        rf"(?P<words>(?<![A-Za-z])(?:[A-Za-z]+\ )+)"
+        rf"|(?P<text>{_TEXT.pattern})|{particulars.pattern}",
+        re.VERBOSE,
+    )
+    for version, particulars in _VERSIONS.items()
+}
 _SHORT = 1_000  # characters of a message that is worth remembering
 
 
@@ -98,19 +111,22 @@ def _read(error_type: str, message: str, version: int) -> Fingerprint:
     particulars, text = _VERSIONS[version], message[:_READ]
     if "Traceback" in text:
         text = _TRACEBACK.sub("<traceback>", text)
-    words = [
-        word
-        if word.isalpha() or not _MAY_HOLD.search(word)
-        else particulars.sub(_placeholder, word)
-        for word in _TEXT.sub("<text>", text).split()
-    ]
+    if "://" in text and _URL_OVER_TEXT.search(text):
+        words = _WITH_TEXT[version].sub(_placeholder, text).split()
+    else:
+        words = [
+            word
+            if word.isalpha() or not _MAY_HOLD.search(word)
+            else particulars.sub(_placeholder, word)
+            for word in _TEXT.sub("<text>", text).split()
+        ]
     # Only now: what is cut off is the same then, however long the particulars before it are.
     template = " ".join(words)[:_TOLD]
     return Fingerprint(_id_of(error_type, template, version), error_type, template)
 
 
 def _placeholder(found: re.Match[str]) -> str:
-    return f"<{found.lastgroup}>"
+    return found[0] if found.lastgroup == "words" else f"<{found.lastgroup}>"
 
 
 # Where a service is down, its callers often say the same word for word.
