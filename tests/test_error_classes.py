@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import pickle
 import re
 import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import ModuleType
 
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from kinds import with_reasons
 
 import zart
 from zart import errors as client_errors
+from zart import models
 from zart_server.domain import errors as server_errors
 
 OF_SERVER = sorted(with_reasons(server_errors.ZartError), key=repr)
@@ -57,9 +61,66 @@ def test_callers_see_one_name_of_an_error(kind: type[client_errors.Refused]) -> 
 
     assert traceback.format_exception_only(error) == [f"{name}: no\n"]
     assert b"zart.errors\n" in pickle.dumps(error, protocol=0)
-    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own
+
+
+A_RUN = models.Run(
+    run_id="x:run:0",
+    execution_id="x",
+    run_number=0,
+    status=models.RunStatus.FAILED,
+    trigger=models.RunTrigger.INITIAL,
+    triggered_by="",
+    reason="",
+    definition_version=1,
+    source_run_number=None,
+    payload={"card": 4711},
+    result=None,
+    error="declined",
+    created_at=None,
+    started_at=None,
+    completed_at=None,
+)
+AN_ATTEMPT = models.RuleAttempt("x", 0, "charge", 1, "d", datetime.now(UTC), None)
+# How those are made that are made of no text.
+OF_NO_TEXT: dict[type, Callable[[], client_errors.ZartError]] = {
+    client_errors.RunFailed: functools.partial(client_errors.RunFailed, A_RUN),
+    client_errors.NotPlanned: functools.partial(client_errors.NotPlanned, A_RUN),
+    client_errors.PauseViolated: functools.partial(
+        client_errors.PauseViolated, [AN_ATTEMPT, AN_ATTEMPT], is_lower_bound=True
+    ),
+}
+
+
+def made(kind: type[client_errors.ZartError]) -> client_errors.ZartError:
+    """Return an error of the class, all of whose attributes have a value."""
+    if not issubclass(kind, client_errors.Refused):
+        return OF_NO_TEXT.get(kind, functools.partial(kind, "no"))()
+    status = status_pb2.Status(code=9, message="no")
+    for detail in (
+        error_details_pb2.ErrorInfo(reason=kind.reason, domain="zart", metadata={"a": "b"}),
+        error_details_pb2.BadRequest(field_violations=[{"field": "a", "description": "b"}]),
+        error_details_pb2.RetryInfo(retry_delay={"seconds": 3}),
+    ):
+        status.details.add().Pack(detail)
+    return kind(status)
+
+
+@pytest.mark.parametrize("kind", classes_of(client_errors), ids=lambda kind: str(kind.__name__))
+def test_an_error_is_the_same_copied_and_in_another_process(
+    kind: type[client_errors.ZartError],
+) -> None:
+    error = made(kind)
+    error.add_note("at night")
+    pickled = [pickle.dumps(error, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+
+    for same in (
+        copy.copy(error),
+        copy.deepcopy(error),
+        *(pickle.loads(each) for each in pickled),  # noqa: S301 - our own
+    ):
         assert type(same) is kind
-        assert same.status == error.status
+        assert (str(same), same.args) == (str(error), error.args)
+        assert vars(same) == vars(error)
 
 
 def test_what_no_server_refused_has_such_a_name_too() -> None:

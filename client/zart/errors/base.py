@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -17,6 +17,13 @@ class ZartError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, object]]:
+        """Tell how it is copied, and taken to another process: by its attributes.
+
+        It is not made anew: what a class is made of is seldom the message, which is all of args.
+        """
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
 class Refused(ZartError):
@@ -36,10 +43,6 @@ class Refused(ZartError):
         self.metadata: Mapping[str, str] = status_details.metadata_of(status)
         self.fields: Mapping[str, str] = status_details.fields_of(status)
         self.retry_after: timedelta | None = status_details.retry_after_of(status)
-
-    def __reduce__(self) -> tuple[type[Refused], tuple[status_pb2.Status]]:
-        """Tell how it is copied, and taken to another process: it is made of its status."""
-        return type(self), (self.status,)
 
 
 class NotFound(Refused):
