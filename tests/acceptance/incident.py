@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
-from acceptance.incident_orders import CardService, is_of_the_outage, order_of
+from acceptance.incident_orders import UNKNOWN, CardService, is_of_the_outage, order_of
 from acceptance.incident_page import Line, known_by, learn, read_page, write_page
 from waiting import eventually
 
@@ -107,7 +107,7 @@ async def play(server: ServerUnderTest, executions: int, rate: str) -> Played:
         await operator.types("errors")
         await operator.types("pause")
         await _start(client, late)
-        for_charging = sum(not name.endswith("77") for name in late)
+        for_charging = sum(not name.endswith(UNKNOWN) for name in late)
         await _until(db, "SELECT count(*) FROM zart.held", for_charging)
         await operator.types("why")
 
