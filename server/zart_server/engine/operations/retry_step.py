@@ -159,12 +159,15 @@ async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError
 async def _now_are(
     tx: Tx, dead: Sequence[_Dead], revived: Mapping[int, StepRow | None]
 ) -> dict[int, Step]:
-    """Return the steps as they are now, by run key; most are known by what revived them."""
+    """Return the steps as they are now, by run key; most are known by what revived them.
+
+    What was in doubt of those is resolved by now.
+    """
     found: dict[int, Step] = {}
     others: list[_Dead] = []
     for item in dead:
         row = revived.get(item.current.run.run_key)
-        if row is not None and not item.current.definition.stops:
+        if row is not None:
             found[item.current.run.run_key] = queued_step(row, _identity(item))
         else:
             others.append(item)

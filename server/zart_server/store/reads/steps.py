@@ -204,7 +204,7 @@ async def read_steps(
 
 
 def queued_step(row: StepRow, identity: RunIdentity) -> Step:
-    """Make the step of a row of ``JUST_QUEUED``; of a run whose steps may all run twice."""
+    """Make the step of a row of ``JUST_QUEUED``; none of its attempts is in doubt."""
     return _step(row, identity, {})
 
 
