@@ -12,6 +12,7 @@ from rig import Rig
 
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.error_kinds import ErrorKind
+from zart_server.domain.errors import StoreUnavailable
 from zart_server.domain.fingerprint import fingerprint
 from zart_server.domain.model import StepError
 
@@ -49,8 +50,13 @@ async def on(server: ServerUnderTest, deed: Coroutine[Any, Any, T]) -> T:
 
 
 async def turn(server: ServerUnderTest) -> float:
-    """Have a server do now what it would do by itself, and return the seconds until the next."""
-    return await on(server, server.running.runtime.regrouping.turn())
+    """Have a server do now what it would do by itself, and return the seconds until the next.
+
+    What has to wait, for the transaction of a server that had no turn for seconds, is done again.
+    """
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return await on(server, server.running.runtime.regrouping.turn())
 
 
 async def begin_with_the_first(rig: Rig, server: ServerUnderTest) -> None:

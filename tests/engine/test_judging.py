@@ -179,5 +179,5 @@ def test_nobody_else_reads_the_epoch() -> None:
         "engine/operations/let_go.py",
         "engine/operations/probe_breaker.py",
         "engine/operations/update_pause_rule.py",
-        "store/reads/explain_steps.py",
+        "store/reads/known_steps.py",
     }

@@ -34,6 +34,7 @@ async def test_resetting_a_closed_one_does_nothing(rig: Rig) -> None:
 async def test_whoever_resumes_its_rule_closes_it(rig: Rig, by: str) -> None:
     breaker_id = await breaker(rig.client)
     rule_id = (await rig.client.trip_breaker(breaker_id)).rule_id
+    await rig.client.wait_drained(rule_id)  # which the server finds out, and records, by itself
     how = {"rule": {"rule_id": rule_id}, "scope": {"task_name": "t"}, "everything": {by: True}}
 
     resumed = await rig.client.resume(**how[by], reason="enough", incident="INC-1")  # type: ignore[arg-type]

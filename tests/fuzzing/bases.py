@@ -32,7 +32,9 @@ from zart.v1 import task_definition_pb2 as definition
 from zart.v1.filter_pb2 import ExecutionFilter
 
 TASK = "fuzzed"
+_UNASKED = "nobody asks for it"  # so that no lease of it runs out
 _DOOMED = 4
+_TO_END = 100
 _SETTINGS = breaker.Breaker(
     task_name="nobody's",
     step_pattern="a*",
@@ -72,7 +74,6 @@ class Bases(BatchBases, RetentionBases):
         self._doubts = itertools.count()
         self._dead: deque[str] = deque()
         self._leases: deque[LeasedTask] = deque()
-        self._open: deque[str] = deque()
         self._rule = self._breaker = self._releasing = ""
         self._doomed: deque[str] = deque()  # breakers to be deleted
 
@@ -100,9 +101,10 @@ class Bases(BatchBases, RetentionBases):
             self._doomed.append(made.breaker_id)
         self._breaker = self._doomed.pop()
         await put_in_doubt(client)
-        self._open.extend(f"open-{n}" for n in range(count))
-        await client.batch_start_executions([zart.Start(TASK, {}, name) for name in self._open])
-        await self.prepare_batches(client, list(self._open)[:100])
+        opened = [f"open-{n}" for n in range(count)]
+        for task, ids in ((TASK, opened), (_UNASKED, [f"end-{n}" for n in range(_TO_END)])):
+            await client.batch_start_executions([zart.Start(task, {}, i, steps) for i in ids])
+        await self.prepare_batches(client, opened[:100])
 
     def of(self, rpc: MethodDescriptor) -> Message:
         """Make a good request."""
@@ -252,8 +254,8 @@ class Bases(BatchBases, RetentionBases):
         return execution.ExplainStepRequest(execution_id=self._execution(), step_name="b")
 
     def _cancel_execution(self) -> Message:
-        self._open.rotate()
-        return execution.CancelExecutionRequest(execution_id=self._open[0])
+        number = next(self._numbers) % _TO_END
+        return execution.CancelExecutionRequest(execution_id=f"end-{number}")
 
     def _watch_execution(self) -> Message:
         return execution.WatchExecutionRequest(execution_id=self._execution())

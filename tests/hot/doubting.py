@@ -29,8 +29,8 @@ from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.supersede import Meant, lock_current
 from zart_server.store.reads.executions import get_step
-from zart_server.store.reads.explain_steps import explain_steps
 from zart_server.store.reads.in_doubt import list_in_doubt
+from zart_server.store.reads.known_steps import read_known_steps
 
 
 async def paying(tx: Explained, count: int = BATCH) -> list[LeasedTask]:
@@ -84,7 +84,7 @@ async def resolving_a_doubt(tx: Explained) -> None:
     assert done.finding is Finding.HAPPENED
     with pytest.raises(NotInDoubt):
         await resolve_in_doubt(tx.tx, command, CALLER)
-    (explained,) = await explain_steps(tx.tx, "pay-1", "p", None)
+    (explained,) = (await read_known_steps(tx.tx, "pay-1", "p", None)).explained()
     assert explained.causes[0].kind is CauseKind.IN_DOUBT
 
 

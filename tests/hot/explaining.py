@@ -5,7 +5,7 @@ from __future__ import annotations
 from hot.explained import Explained
 from hot.scenario import scenario
 from hot.states import MANY
-from zart_server.store.reads.explain_steps import explain_steps
+from zart_server.store.reads.known_steps import read_known_steps
 
 _RULE = """
     INSERT INTO zart.pause_rules (rule_key, rule_id, task_name, everything, reason, created_by)
@@ -24,7 +24,7 @@ async def explaining(tx: Explained) -> None:
     await tx.sql.execute(_EPOCH)
     for number in (1, 5, MANY + 1, MANY + 2):  # finished, dead, paused, queued
         for step_name in ("", "a", "b"):
-            steps = await explain_steps(tx.tx, f"x-{number}", step_name, None)
+            steps = (await read_known_steps(tx.tx, f"x-{number}", step_name, None)).explained()
             assert len(steps) <= 2
 
 
@@ -34,5 +34,5 @@ async def explaining_behind_many(tx: Explained) -> None:
         await tx.sql.execute(statement)
     for number in (MANY + 19_997, MANY + 19_998):
         for step_name in ("", "a", "b"):
-            steps = await explain_steps(tx.tx, f"x-{number}", step_name, None)
+            steps = (await read_known_steps(tx.tx, f"x-{number}", step_name, None)).explained()
             assert len(steps) == (2 - bool(step_name))

@@ -86,10 +86,10 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             step_name = check(name_of, request.step_name, "step_name") if request.step_name else ""
         async with self._reading.transaction(snapshot=True) as tx:
             asked = self._dispatch.asked_by_now
-            steps = await reads.explain_steps(tx, execution_id, step_name, run_number, asked)
+            known = await reads.read_known_steps(tx, execution_id, step_name, run_number, asked)
         return await aside.done(
-            _STEP_BYTES * sum(len(step.causes) for step in steps),
-            lambda: pb.ExplainStepResponse(steps=map(explained_step, steps)),
+            known.size,
+            lambda: pb.ExplainStepResponse(steps=map(explained_step, known.explained())),
         )
 
     async def ListExecutions(  # noqa: N802 - the proto's name

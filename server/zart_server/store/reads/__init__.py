@@ -6,8 +6,8 @@ from zart_server.store.reads.error_groups import list_error_groups
 from zart_server.store.reads.execution_counts import count_executions
 from zart_server.store.reads.execution_pages import list_executions
 from zart_server.store.reads.executions import get_execution, get_executions, get_step
-from zart_server.store.reads.explain_steps import explain_steps
 from zart_server.store.reads.in_doubt import list_in_doubt
+from zart_server.store.reads.known_steps import read_known_steps
 from zart_server.store.reads.operations import list_operations
 from zart_server.store.reads.rule_holds import list_rule_holds
 from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
@@ -16,7 +16,6 @@ from zart_server.store.reads.runs import list_runs
 __all__ = [
     "compare_runs",
     "count_executions",
-    "explain_steps",
     "get_execution",
     "get_executions",
     "get_pause_rule",
@@ -30,4 +29,5 @@ __all__ = [
     "list_rule_holds",
     "list_runs",
     "list_task_definitions",
+    "read_known_steps",
 ]

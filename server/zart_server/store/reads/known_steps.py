@@ -1,19 +1,19 @@
-"""Explains why steps are not completed, as of one moment."""
+"""Reads what is known of steps that are not completed, as of one moment, to explain them by it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import asyncpg
 
-from zart_server import aside
 from zart_server.domain.blocking import dead_behind, first_to_end
 from zart_server.domain.causes import ExplainedStep
 from zart_server.domain.errors import StepNotFound
 from zart_server.domain.explaining import explain
 from zart_server.domain.graph import Graph
-from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownStep
+from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownRun, KnownStep
 from zart_server.domain.model import StepStatus, run_id_of
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
@@ -39,16 +39,63 @@ _MOST_REASONS = 500  # told of rules
 _MOST_NAMES = 2_000  # in a cause
 _RULE_BYTES = 200  # about, of what is told of a rule
 _WITHHELD = (StepStatus.PENDING, StepStatus.SCHEDULED, StepStatus.DEAD)
+# Rules that match are looked for so long at a time: then others are served, and PostgreSQL, which
+# ends a transaction that is silent, hears of this one. Ten thousand rules and a hundred steps take
+# seconds on a busy machine.
+_AT_ONCE = 0.02  # seconds
 
 
-async def explain_steps(
+@dataclass(frozen=True, slots=True)
+class KnownSteps:
+    """What explains some steps of a run, in the order of their ``numbers``.
+
+    ``opened`` and ``dead`` are the steps of the run that others wait for.
+    """
+
+    run: KnownRun
+    graph: Graph
+    numbers: Sequence[int] = ()
+    steps: Sequence[KnownStep] = ()
+    opened: frozenset[int] = frozenset()
+    dead: frozenset[int] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """How many bytes are looked at to explain them, about."""
+        behind = self.graph.size if self.dead else 0  # else next to nothing is looked at
+        return behind + _RULE_BYTES * sum(len(step.holding) for step in self.steps)
+
+    def explained(self) -> list[ExplainedStep]:
+        """Explain them. Not while a transaction is open: this may take long."""
+        graph, left = self.graph, self.opened | self.dead
+        waiting = [
+            number
+            for number, step in zip(self.numbers, self.steps, strict=True)
+            if step.status is StepStatus.PENDING
+        ]
+        behind = dead_behind(graph, waiting, self.opened, self.dead) if waiting else {}
+        found = []
+        for number, step in zip(self.numbers, self.steps, strict=True):
+            known = step
+            if step.status is StepStatus.PENDING:
+                known = replace(
+                    step,
+                    waits_for=_names(graph, [d for d in graph.depends_on[number] if d in left]),
+                    dead=_names(graph, behind.get(number, ())),
+                    first=graph.steps[first_to_end(graph, number, left)].step_name,
+                )
+            found.append(explain(self.run, known, _MOST_NAMES // len(self.steps)))
+        return found
+
+
+async def read_known_steps(
     tx: Tx,
     execution_id: str,
     step_name: str,
     run_number: int | None,
     asked: Collection[str] = (),
-) -> list[ExplainedStep]:
-    """Explain a step of a run (None: the current one), or with an empty name what is unfinished.
+) -> KnownSteps:
+    """Read what explains a step of a run (None: the current one); no name: what is unfinished.
 
     ``tx`` is to be a snapshot; ``asked`` are tasks that dispatchers ask for now, which is on record
     a second later. Raises ExecutionNotFound, RunNotFound or StepNotFound.
@@ -66,13 +113,12 @@ async def explain_steps(
     else:
         numbers, most_ahead = await unfinished_steps(tx, run.run_key), _MOST_AHEAD_OF_EACH
     if not numbers:
-        return []
+        return KnownSteps(run.known, graph)
     rows = await read_step_rows(tx, run.run_key, numbers, most_ahead)
     facts = [_facts(graph, row, most_ahead) for row in rows]
+    opened, dead = frozenset[int](), frozenset[int]()
     if any(step.status is StepStatus.PENDING for step in facts):
         opened, dead = await blocking_steps(tx, run.run_key)
-        size = graph.size if dead else 0  # else next to nothing is looked at
-        facts = await aside.done(size, _with_blocking, graph, rows, facts, opened, dead)
     if definition.stops:
         doubts = await read_known_doubts(tx, run.run_key)
         known = replace(
@@ -90,24 +136,15 @@ async def explain_steps(
             for row, step in zip(rows, facts, strict=True)
         ]
     held_by = await _held_by(tx, run, rows, facts, most_ahead)
-    size = _RULE_BYTES * sum(len(held) for held, _ in held_by)
-    return await aside.done(size, _explained, run, facts, held_by)
+    steps = [_held(*each) for each in zip(facts, held_by, strict=True)]
+    return KnownSteps(run.known, graph, [row["step_no"] for row in rows], steps, opened, dead)
 
 
-def _explained(
-    run: ExplainedRun,
-    facts: Sequence[KnownStep],
-    held_by: Sequence[tuple[Sequence[Holding], int]],
-) -> list[ExplainedStep]:
-    found = []
-    most = _MOST_NAMES // len(facts)
-    for step, (holding, more) in zip(facts, held_by, strict=True):
-        status = step.status
-        if holding and status is StepStatus.SCHEDULED:
-            status = StepStatus.PAUSED
-        known = replace(step, status=status, holding=tuple(holding), more_rules=more)
-        found.append(explain(run.known, known, most))
-    return found
+def _held(step: KnownStep, held_by: tuple[Sequence[Holding], int]) -> KnownStep:
+    holding, more = held_by
+    is_paused = holding and step.status is StepStatus.SCHEDULED
+    status = StepStatus.PAUSED if is_paused else step.status
+    return replace(step, status=status, holding=tuple(holding), more_rules=more)
 
 
 def _facts(graph: Graph, row: asyncpg.Record, most_ahead: int) -> KnownStep:
@@ -129,35 +166,6 @@ def _facts(graph: Graph, row: asyncpg.Record, most_ahead: int) -> KnownStep:
     )
 
 
-def _with_blocking(
-    graph: Graph,
-    rows: Sequence[asyncpg.Record],
-    facts: Sequence[KnownStep],
-    opened: frozenset[int],
-    dead: frozenset[int],
-) -> list[KnownStep]:
-    """Say of steps that wait for others for which ones."""
-    numbers = [row["step_no"] for row in rows]
-    waiting = [
-        number
-        for number, step in zip(numbers, facts, strict=True)
-        if step.status is StepStatus.PENDING
-    ]
-    behind = dead_behind(graph, waiting, opened, dead)
-    left = opened | dead
-    return [
-        replace(
-            step,
-            waits_for=_names(graph, [d for d in graph.depends_on[number] if d in left]),
-            dead=_names(graph, behind.get(number, ())),
-            first=graph.steps[first_to_end(graph, number, left)].step_name,
-        )
-        if step.status is StepStatus.PENDING
-        else step
-        for number, step in zip(numbers, facts, strict=True)
-    ]
-
-
 def _names(graph: Graph, numbers: Collection[int]) -> tuple[str, ...]:
     return tuple(graph.steps[number].step_name for number in numbers)
 
@@ -175,7 +183,7 @@ async def _held_by(
     if tx.pauses.since != run.epoch:
         # Where another call is ahead of this snapshot, what it lacks is deleted by now.
         await refresh_rules(tx)
-    matching = [_matching(tx, run, row, step) for row, step in zip(rows, facts, strict=True)]
+    matching = await _all_matching(tx, run, rows, facts)
     keys = sorted({key for some in matching for key in some[:most]})
     rules = await rules_for(tx, keys, run.known.execution_id) if keys else {}
     releasing = [
@@ -191,6 +199,18 @@ async def _held_by(
         (_holding(rules, ahead, n, some[:most], reasons), len(some[most:]))
         for n, some in enumerate(matching)
     ]
+
+
+async def _all_matching(
+    tx: Tx, run: ExplainedRun, rows: Sequence[asyncpg.Record], facts: Sequence[KnownStep]
+) -> list[list[int]]:
+    found, since = [], time.monotonic()
+    for row, step in zip(rows, facts, strict=True):
+        found.append(_matching(tx, run, row, step))
+        if time.monotonic() - since > _AT_ONCE:
+            await tx.execute("SELECT")
+            since = time.monotonic()
+    return found
 
 
 def _matching(tx: Tx, run: ExplainedRun, row: asyncpg.Record, step: KnownStep) -> list[int]:
