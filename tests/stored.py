@@ -5,9 +5,20 @@ from __future__ import annotations
 import asyncpg
 
 # What servers note by themselves, whatever is called: when somebody looked last; which tasks
-# dispatchers asked for, and when.
-_LOOKS = ("breaker_looks", "retention_passes")
-_ASKED = {"task_names": "WHERE definition_key IS NOT NULL"}
+# dispatchers asked for, and when; that nothing which a rule withholds is in flight.
+_LOOKS = ("breaker_looks", "retention_passes", "pause_drains")
+_BUT_NOTED = {
+    "task_names": "WHERE definition_key IS NOT NULL",
+    "operations": "WHERE kind <> 'drain'",
+}
+
+
+async def count_operations(db: asyncpg.Connection[asyncpg.Record]) -> int:
+    """Return how many operations are on record but for those that servers note by themselves."""
+    found: int = await db.fetchval(
+        f"SELECT count(*) FROM zart.operations {_BUT_NOTED['operations']}"
+    )
+    return found
 
 
 async def everything(
@@ -22,7 +33,9 @@ async def everything(
     return {
         name: sorted(
             str(each[0])
-            for each in await db.fetch(f"SELECT {row} FROM zart.{name} t {_ASKED.get(name, '')}")
+            for each in await db.fetch(
+                f"SELECT {row} FROM zart.{name} t {_BUT_NOTED.get(name, '')}"
+            )
         )
         for (name,) in tables
     }

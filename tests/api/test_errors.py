@@ -10,6 +10,7 @@ import grpc
 import pytest
 from kinds import with_reasons
 from rig import CHAIN, Rig
+from stored import count_operations
 
 import zart
 from zart import errors as client_errors
@@ -119,7 +120,7 @@ TABLE: list[tuple[str, Call, Code, str, str | None]] = [
 )
 async def test_the_table(rig: Rig, call: Call, code: Code, reason: str, field: str | None) -> None:
     await setup(rig)
-    before = await rig.db.fetchval("SELECT count(*) FROM zart.operations")
+    before = await count_operations(rig.db)
     with pytest.raises(client_errors.Refused) as refused:
         await call(rig.client)
 
@@ -130,7 +131,7 @@ async def test_the_table(rig: Rig, call: Call, code: Code, reason: str, field: s
         assert list(error.fields) == [field]
     elif field is not None:
         assert error.metadata["field"] == field
-    assert await rig.db.fetchval("SELECT count(*) FROM zart.operations") == before
+    assert await count_operations(rig.db) == before
 
 
 async def test_run_not_current(rig: Rig) -> None:

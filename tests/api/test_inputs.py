@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from rig import CHAIN, LONG, Rig
+from stored import count_operations
 
 import zart
 from zart import errors
@@ -31,10 +32,10 @@ async def send(rig: Rig, request: Any) -> Any:
 
 async def refused(rig: Rig, request: Any) -> list[str]:
     """Send what is to be refused as an invalid field; gives the fields named."""
-    before = await rig.db.fetchval("SELECT count(*) FROM zart.operations")
+    before = await count_operations(rig.db)
     with pytest.raises(errors.InvalidField) as error:
         await send(rig, request)
-    assert await rig.db.fetchval("SELECT count(*) FROM zart.operations") == before
+    assert await count_operations(rig.db) == before
     return list(error.value.fields)
 
 
