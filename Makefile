@@ -92,14 +92,18 @@ lock: $(VENV)/.installed ## choose versions anew
 lock-check: $(VENV)/.installed ## do the lock files fit pyproject.toml?
 	$(BIN)/python tools/lock.py --check
 
-# The peers of the benchmark, and what draws its plots. Without npm there is no Restate beside them.
+# The peers of the benchmark, and what draws its plots. Without npm there is no Restate beside them,
+# without cargo no Zart itself.
 PEERS := build/bench-peers
-$(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json
+$(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json $(wildcard bench/peers/zart/* bench/peers/zart/src/*)
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers/requirements.lock
 	mkdir -p build/bench-restate && cp bench/peers/package.json build/bench-restate/
 	cd build/bench-restate && { command -v npm > /dev/null || { echo 'no npm: no Restate'; exit 0; }; \
 		npm install --no-package-lock --no-audit --no-fund --ignore-scripts; }
+	mkdir -p build/bench-zart && cp -R bench/peers/zart/Cargo.toml bench/peers/zart/src build/bench-zart/
+	cd build/bench-zart && { command -v cargo > /dev/null || { echo 'no cargo: no Zart itself'; exit 0; }; \
+		cargo build --quiet --release --target-dir .; }
 	touch $@
 
 bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installed) ## measure; ARGS='--quick' only proves that it runs

@@ -44,7 +44,7 @@ async def measure(run: Run, series: Series) -> dict[str, object]:
                 await _restart_many(series, made, name, each.restarts, round_)
             for other in peer.installed("restart") if run.peers else []:
                 found = await peer.measured(other, "restart", run.size(2000, 80))
-                told(series, f"{other.name}, {_PEER_OPERATION[other.name]}", **found)
+                told(series, _PEER_OPERATIONS[other.name], **found)
     return {
         "operations a round": each.small,
         "with large results": each.big,
@@ -61,11 +61,17 @@ class _Each:
     restarts: int
 
 
-_PEER_OPERATION = {"Restate": "restart-as-new", "DBOS": "fork", "absurd": "retry as new"}
+_RESTATE = f"{peer.RESTATE.name}, restart-as-new"
+_PEER_OPERATIONS = {
+    peer.RESTATE.name: _RESTATE,
+    peer.DBOS.name: f"{peer.DBOS.name}, fork",
+    peer.ABSURD.name: f"{peer.ABSURD.name}, retry as new",
+    peer.ZART_ITSELF.name: f"{peer.ZART_ITSELF.name}, restart",
+}
 
 
 def targets(series: Series) -> list[Target]:
-    """Issue 3, line 5."""
+    """Issue 3, line 5; against Restate issue 16."""
     found = []
     for operation in OPERATIONS:
         for name in (f"{operation}, {LONG}", f"{operation}, {LONG}, {BIG}"):
@@ -79,7 +85,15 @@ def targets(series: Series) -> list[Target]:
         )
         found.append(at_most(1.5, f"{operation}: p50 of {LONG} against {SHORT}", ratio))
     rate = series.numbers[f"Restart, {LONG}"]["restarts_per_second"]
-    return [*found, at_least(1000, f"Restarts from 16 callers, {LONG}", rate, "/s")]
+    found.append(at_least(1000, f"Restarts from 16 callers, {LONG}", rate, "/s"))
+    if series.has(_RESTATE, "p50_ms"):
+        for operation in OPERATIONS:
+            ratio = series.ratio((f"{operation}, {SHORT}", "p50_ms"), (_RESTATE, "p50_ms"))
+            found.append(at_most(1.1, f"{operation}: p50 against Restate's", ratio))
+        many = "restarts_per_second"
+        ratio = series.ratio((f"Restart, {SHORT}", many), (_RESTATE, many))
+        found.append(at_least(1, "Restarts from 16 callers, against Restate's", ratio))
+    return found
 
 
 async def _history(made: Product, size: int, each: _Each, rounds: int) -> None:

@@ -31,7 +31,14 @@ SQL = "SQL alone (limit)"
 GRPC = "grpc.aio alone (limit)"
 GRPC_BATCHED = f"grpc.aio, {limit_grpc.ITEMS} a message (limit)"
 
-_PEER_EXECUTIONS = {peer.RESTATE: 5000, peer.ABSURD: 2500, peer.DBOS: 800, peer.PGQUEUER: 100_000}
+_BOUNDS = {peer.RESTATE.name: 4.5, peer.ABSURD.name: 5, peer.DBOS.name: 20, SQL: 0.27}
+_PEER_EXECUTIONS = {
+    peer.RESTATE: 5000,
+    peer.ABSURD: 2500,
+    peer.DBOS: 800,
+    peer.ZART_ITSELF: 1000,
+    peer.PGQUEUER: 100_000,
+}
 
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
@@ -58,10 +65,13 @@ def targets(series: Series) -> list[Target]:
     """Compare with the peers of the same rounds."""
     mine = ("zart", "steps_per_second")
     return [
-        at_least(bound, f"steps/s against {other.name}", series.ratio(mine, (other.name, mine[1])))
-        for other, bound in ((peer.RESTATE, 4.5), (peer.ABSURD, 5), (peer.DBOS, 20))
-        if series.has(other.name, mine[1])
-    ] + [at_least(18_000, "steps/s, to aim for", series.numbers["zart"][mine[1]], "steps/s")]
+        *(
+            at_least(bound, f"steps/s against {other}", series.ratio(mine, (other, mine[1])))
+            for other, bound in _BOUNDS.items()
+            if series.has(other, mine[1])
+        ),
+        at_least(18_000, "steps/s, to aim for", series.numbers["zart"][mine[1]], "steps/s"),
+    ]
 
 
 async def product_drain(executions: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Runs the peers: programs in an environment of their own, each told what to measure."""
+"""Runs the peers: programs of their own, each told what to measure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from bench.series import p50_p99
 from zart_server.embedded import postgres
 
 PYTHON = ROOT / "build" / "bench-peers" / "bin" / "python"
+ZART = ROOT / "build" / "bench-zart" / "release" / "zart-peer"
 _RESTATE = ROOT / "build" / "bench-restate" / "node_modules" / "@restatedev"
 _PROGRAMS = ROOT / "bench" / "peers"
 _LIMIT = 120  # seconds
@@ -33,35 +35,39 @@ print(json.dumps({name: version(name) for name in names}))
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer, and what its program can measure."""
+    """A peer, and what its program can measure: one in Python, or one that was built."""
 
     name: str
-    program: str
-    measures: frozenset[str]
+    program: str | Path
+    measures: frozenset[str] = frozenset({"drain", "latency", "start", "restart"})
     on_postgres: bool = True
 
+    @property
+    def is_there(self) -> bool:
+        """Whether all that it needs is installed."""
+        if isinstance(self.program, Path):
+            return self.program.exists()
+        return PYTHON.exists() and (self.on_postgres or _restate_server() is not None)
 
-RESTATE = Peer(
-    "Restate",
-    "restate_peer.py",
-    frozenset({"drain", "latency", "start", "restart"}),
-    on_postgres=False,
-)
-ABSURD = Peer("absurd", "absurd_peer.py", frozenset({"drain", "latency", "start", "restart"}))
-DBOS = Peer("DBOS", "dbos_peer.py", frozenset({"drain", "latency", "start", "restart"}))
+    @property
+    def command(self) -> list[str]:
+        """How its program is called."""
+        if isinstance(self.program, Path):
+            return [str(self.program)]
+        return [str(PYTHON), str(_PROGRAMS / self.program)]
+
+
+RESTATE = Peer("Restate", "restate_peer.py", on_postgres=False)
+ABSURD = Peer("absurd", "absurd_peer.py")
+DBOS = Peer("DBOS", "dbos_peer.py")
+ZART_ITSELF = Peer("Zart itself (in Rust)", ZART)
 PGQUEUER = Peer("pgqueuer (queue only)", "pgqueuer_peer.py", frozenset({"drain", "start"}))
-PEERS = (RESTATE, ABSURD, DBOS, PGQUEUER)
+PEERS = (RESTATE, ABSURD, DBOS, ZART_ITSELF, PGQUEUER)
 
 
 def installed(what: str) -> list[Peer]:
     """Return the peers that are there and can measure it."""
-    if not PYTHON.exists():
-        return []
-    return [
-        peer
-        for peer in PEERS
-        if what in peer.measures and (peer.on_postgres or _restate_server() is not None)
-    ]
+    return [peer for peer in PEERS if what in peer.measures and peer.is_there]
 
 
 @cache
@@ -72,21 +78,25 @@ def _restate_server() -> Path | None:
 async def measured(peer: Peer, what: str, count: int) -> dict[str, float]:
     """Let a peer measure something, on an empty PostgreSQL of its own where it uses one."""
     with contextlib.ExitStack() as stack:
-        arguments = [str(_PROGRAMS / peer.program), what, "--count", str(count)]
+        command = [*peer.command, what, "--count", str(count)]
         if peer.on_postgres:
-            arguments += ["--url", stack.enter_context(_database())]
+            command += ["--url", stack.enter_context(_database())]
         else:
-            arguments += ["--binary", str(_restate_server())]
-        found = await _said(arguments)
+            command += ["--binary", str(_restate_server())]
+        found = await _said(command)
     latencies = found.pop("latencies_ms", None)
     return {**found, **(p50_p99(latencies) if latencies else {})}
 
 
 async def versions() -> dict[str, str]:
     """Return the peers' versions."""
+    found: dict[str, str] = {}
+    if ZART_ITSELF.is_there:
+        manifest = tomllib.loads((_PROGRAMS / "zart" / "Cargo.toml").read_text())
+        found["zart (crate)"] = manifest["dependencies"]["zart"].removeprefix("=")
     if not PYTHON.exists():
-        return {}
-    found = dict(await _said(["-c", _VERSIONS]))
+        return found
+    found |= await _said([str(PYTHON), "-c", _VERSIONS])
     package = _RESTATE / "restate-server" / "package.json"
     if package.exists():
         found["restate-server"] = json.loads(package.read_text())["version"]
@@ -102,9 +112,9 @@ def _database() -> Iterator[str]:
         yield database.url
 
 
-async def _said(arguments: list[str]) -> dict[str, Any]:
+async def _said(command: list[str]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        str(PYTHON), *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -113,13 +123,13 @@ async def _said(arguments: list[str]) -> dict[str, Any]:
     try:
         output, errors = await asyncio.wait_for(process.communicate(), _LIMIT)
     except TimeoutError:
-        raise RuntimeError(f"no answer in {_LIMIT} s: {arguments}") from None
+        raise RuntimeError(f"no answer in {_LIMIT} s: {command}") from None
     finally:
         with contextlib.suppress(ProcessLookupError):  # nothing that it started outlives it
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     lines = output.decode().splitlines()
     if process.returncode != 0 or not lines:
-        raise RuntimeError(f"{arguments[:2]} failed: {errors.decode()[-2000:]}")
+        raise RuntimeError(f"{command[:2]} failed: {errors.decode()[-2000:]}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found

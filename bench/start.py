@@ -21,7 +21,13 @@ RATIO = ("zart", "starts_per_second")
 PLOT = ("starts_per_second", "executions (or jobs) started per second")
 BATCH = 1000
 CALLERS = 4
-_PEER_STARTS = {peer.RESTATE: 8000, peer.ABSURD: 20_000, peer.DBOS: 3000, peer.PGQUEUER: 50_000}
+_PEER_STARTS = {
+    peer.RESTATE: 8000,
+    peer.ABSURD: 20_000,
+    peer.DBOS: 3000,
+    peer.ZART_ITSELF: 4000,
+    peer.PGQUEUER: 50_000,
+}
 
 
 async def measure(run: Run, series: Series) -> dict[str, object]:
