@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from computing import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +12,11 @@ from zart_server.domain.rule_set import RuleSet
 
 IDS = st.sampled_from(["x", "y", "order_1"])
 TASKS = st.sampled_from(["t", "t*", "u"])
-STEPS = st.sampled_from(["send-mail", "send-sms", "send", "charge", "a,b", ""])
+STEPS = st.sampled_from(["send-mail", "send-sms", "send", "charge", "a,b", "s", ""])
 PATTERNS = st.sampled_from(
-    ["send-*", "send*", "send", "send?mail", "{charge,send-sms}", "[a-c]*", "*", "*-mail", "\\*"]
-)
+    ["send-*", "send*", "send", "send?mail", "{charge,send-sms}", "[a-c]*", "*", "*-mail", "\\*",
+     "*mail", "*l", "*s", "s*s", "s?*s", "*nd-*", "*nd-*s", "s*-*l", "*{a,m}*l", "*[a-m]"]
+)  # fmt: skip
 SCOPES = st.builds(
     PauseScope, st.none() | IDS, st.none() | TASKS, st.none() | PATTERNS, st.just(False)
 )  # fmt: skip
@@ -68,3 +70,17 @@ def test_a_step_is_judged_by_few_of_ten_thousand_rules() -> None:
     assert rules.oldest("x-1", "t-88", "step-77") == 10_088
     assert sorted(rules.matching("y", "u", "step-777")) == [20_007, 20_077, 20_777]
     assert rules.oldest("y", "u", "other") is None
+
+
+def test_patterns_that_begin_with_a_star_are_few_too() -> None:
+    rules = RuleSet()
+    for key in range(10_000):
+        rules.put(key, PauseScope(None, None, f"*-{key}", everything=False))
+        rules.put(10_000 + key, PauseScope(None, None, f"a*-{key}-*b", everything=False))
+        rules.put(20_000 + key, PauseScope(None, None, f"*-{key}-*", everything=False))
+
+    with cpu_seconds(2):
+        for key in range(100):
+            names = f"a-{key}-b", f"x-{key}-y", f"x-{key}"
+            found = [sorted(rules.matching("x", "t", name)) for name in names]
+            assert found == [[10_000 + key, 20_000 + key], [20_000 + key], [key]]

@@ -59,28 +59,46 @@ def matches(pattern: str, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A glob that many names are compared with. ``prefix``: what each match begins with."""
+    """A glob that many names are compared with.
+
+    ``prefix`` and ``suffix``: what each match begins and ends with, without overlap. ``inner``: the
+    longest text that stands in each between them.
+    """
 
     prefix: str
-    rest: tuple[_Part, ...]
+    middle: tuple[_Part, ...]
+    suffix: str
+    inner: str
 
     @classmethod
     @functools.lru_cache(maxsize=50_000)
     def of(cls, pattern: str) -> Glob:
         """Read a glob. Raises ValueError."""
         parts = _parse(pattern)
-        prefix = "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]
-        return cls(prefix, parts[len(prefix) :])
+        prefix = _text(parts)
+        rest = parts[len(prefix) :]
+        suffix = _text(rest[::-1])[::-1]
+        middle = rest[: len(rest) - len(suffix)]
+        texts = itertools.groupby(middle, lambda part: isinstance(part, str))
+        found = ("".join(text) for is_text, text in texts if is_text)  # type: ignore[arg-type]
+        return cls(prefix, middle, suffix, max(found, key=len, default=""))
 
     def matches(self, name: str) -> bool:
         """Return whether it matches the whole of a name; in time pattern times name."""
-        if not name.startswith(self.prefix):
+        begin, end = len(self.prefix), len(name) - len(self.suffix)
+        if end < begin or not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return False
-        if not self.rest:
-            return len(name) == len(self.prefix)
-        if len(self.rest) == 1 and isinstance(self.rest[0], _Star):
+        if not self.middle:
+            return begin == end
+        if len(self.middle) == 1 and isinstance(self.middle[0], _Star):
             return True
-        return len(name) in _ends(self.rest, name, {len(self.prefix)})
+        # Most names differ in this, which is found out a hundred times as fast as all else.
+        return self.inner in name and end in _ends(self.middle, name[:end], {begin})
+
+
+def _text(parts: tuple[_Part, ...]) -> str:
+    """Return the text that parts begin with."""
+    return "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]
 
 
 def _ends(parts: tuple[_Part, ...], name: str, starts: set[int]) -> set[int]:

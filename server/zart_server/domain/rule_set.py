@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from zart_server.domain.glob_index import GlobIndex
 from zart_server.domain.globs import Glob
 from zart_server.domain.model import PauseScope
 
@@ -48,35 +49,26 @@ class Judgement:
 
 @dataclass(slots=True)
 class _Rules:
-    """Rules that match by the step's name alone: those without a pattern, and by its beginning."""
+    """Rules that match by the step's name alone: those without a pattern, and by their pattern."""
 
     plain: dict[int, None] = field(default_factory=dict)
-    by_prefix: dict[str, dict[int, Glob]] = field(default_factory=dict)
+    by_pattern: GlobIndex = field(default_factory=GlobIndex)
 
     def put(self, key: int, pattern: str | None) -> None:
         if pattern is None:
             self.plain[key] = None
         else:
-            glob = Glob.of(pattern)
-            self.by_prefix.setdefault(glob.prefix, {})[key] = glob
+            self.by_pattern.put(key, Glob.of(pattern))
 
     def drop(self, key: int, pattern: str | None) -> None:
         if pattern is None:
-            self.plain.pop(key, None)
-            return
-        prefix = Glob.of(pattern).prefix
-        globs = self.by_prefix.get(prefix, {})
-        globs.pop(key, None)
-        if not globs:
-            self.by_prefix.pop(prefix, None)
+            del self.plain[key]
+        else:
+            self.by_pattern.drop(key, Glob.of(pattern))
 
     def matching(self, step_name: str) -> Iterator[int]:
         yield from self.plain
-        if self.by_prefix:
-            for end in range(len(step_name) + 1):
-                for key, glob in self.by_prefix.get(step_name[:end], {}).items():
-                    if glob.matches(step_name):
-                        yield key
+        yield from self.by_pattern.matching(step_name)
 
 
 class RuleSet:
@@ -122,7 +114,7 @@ class RuleSet:
             by_task = self._of_execution[scope.execution_id]
         rules = by_task[scope.task_name]
         rules.drop(key, scope.step_pattern)
-        if not rules.plain and not rules.by_prefix:
+        if not rules.plain and not rules.by_pattern:
             del by_task[scope.task_name]
             if not by_task and scope.execution_id is not None:
                 del self._of_execution[scope.execution_id]
