@@ -12,6 +12,10 @@ from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.db import Database
 
+# In one transaction, which PostgreSQL ends where it hears nothing of it for two seconds: on a busy
+# machine that many take some tenths.
+_AT_ONCE = 100
+
 
 async def queue(
     store: Database, lanes: int, tasks: int, called: str = "x", payload: str = "1"
@@ -22,8 +26,9 @@ async def queue(
         StartExecution(f"{called}-{n}", "t", payload, graph, IfExists.FAIL, Caller())
         for n in range(tasks)
     ]
-    async with store.transaction() as tx:
-        await start_executions(tx, starts)
+    for first in range(0, tasks, _AT_ONCE):
+        async with store.transaction() as tx:
+            await start_executions(tx, starts[first : first + _AT_ONCE])
 
 
 def wanting(count: int, handlers: tuple[str, ...] = ()) -> LeaseTasks:
