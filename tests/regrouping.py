@@ -54,9 +54,11 @@ async def turn(server: ServerUnderTest) -> float:
 
     What has to wait, for the transaction of a server that had no turn for seconds, is done again.
     """
-    while True:
+    regrouping = server.running.runtime.regrouping
+    for _ in range(3):
         with contextlib.suppress(StoreUnavailable):
-            return await on(server, server.running.runtime.regrouping.turn())
+            return await on(server, regrouping.turn())
+    return await on(server, regrouping.turn())
 
 
 async def begin_with_the_first(rig: Rig, server: ServerUnderTest) -> None:

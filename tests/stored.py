@@ -6,7 +6,7 @@ import asyncpg
 
 # What servers note by themselves, whatever is called: when somebody looked last; which tasks
 # dispatchers asked for, and when; that nothing which a rule withholds is in flight.
-_LOOKS = ("breaker_looks", "retention_passes", "pause_drains")
+_LOOKS = ("breaker_looks", "retention_passes")
 _BUT_NOTED = {
     "task_names": "WHERE definition_key IS NOT NULL",
     "operations": "WHERE kind <> 'drain'",
@@ -29,7 +29,7 @@ async def everything(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'zart' AND tablename <> ALL($1)",
         [*_LOOKS, but],
     )
-    row = "(to_jsonb(t) - 'last_asked_at')::text"
+    row = "(to_jsonb(t) - '{last_asked_at,drained_at,is_recorded}'::text[])::text"
     return {
         name: sorted(
             str(each[0])

@@ -120,10 +120,11 @@ _RULES = """
         INSERT INTO zart.pause_rules (rule_id, step_pattern, step_regex, everything, reason,
             created_by, epoch)
         SELECT 'pr-' || n, replace(form, '#', n::text),
-            format('^(?:%s)$', replace(replace(form, '*', '.*'), '#', n::text)),
+            format('^(?:%s)$', replace(replace(replace(form, '?', '.'), '*', '.*'), '#', n::text)),
             false, '', 'ops', epoch + 1
         FROM zart.pause_epoch, generate_series(1, 10000) n
-        CROSS JOIN LATERAL (SELECT (ARRAY['*-#', '*-#-*', 's*-#'])[1 + n % 3] AS form) f)
+        CROSS JOIN LATERAL (SELECT (ARRAY['*-#', '*-#-*', 's*-#', '*-#-*-step-*', '?*#-s'])[1 + n % 5]
+            AS form) f)
     UPDATE zart.pause_epoch SET epoch = epoch + 1
 """
 PATIENCE = 120.0
@@ -199,12 +200,12 @@ async def test_a_large_run(rig: Rig, zart_server: ServerUnderTest) -> None:
 async def test_under_ten_thousand_rules(rig: Rig, zart_server: ServerUnderTest) -> None:
     await rig.db.execute(_RULES)
     client = rig.client
-    wide = [zart.StepSpec(f"s{n}") for n in range(1000)]
+    wide = [zart.StepSpec(f"s{n}-step-{n}") for n in range(1000)]
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "start": lambda: client.start("t", execution_id="x", steps=wide),
         "start again": lambda: client.start("t", execution_id="y", steps=wide),
         "why": lambda: client.explain_step("x"),
-        "why one": lambda: client.explain_step("x", "s7"),
+        "why one": lambda: client.explain_step("x", "s7-step-7"),
         "get": lambda: client.get_execution("x"),
         "plan": lambda: client.pause(task_name="t", validate_only=True),
         "pause": lambda: client.pause(task_name="t"),

@@ -78,9 +78,18 @@ def test_patterns_that_begin_with_a_star_are_few_too() -> None:
         rules.put(key, PauseScope(None, None, f"*-{key}", everything=False))
         rules.put(10_000 + key, PauseScope(None, None, f"a*-{key}-*b", everything=False))
         rules.put(20_000 + key, PauseScope(None, None, f"*-{key}-*", everything=False))
+        for number, form in enumerate(("*-#-*-shared-*", "*{a-#-,b-#-}?*", "*{a,b}-#*shared"), 3):
+            pattern = form.replace("#", f"{key}")
+            rules.put(number * 10_000 + key, PauseScope(None, None, pattern, everything=False))
 
     with cpu_seconds(2):
         for key in range(100):
             names = f"a-{key}-b", f"x-{key}-y", f"x-{key}"
             found = [sorted(rules.matching("x", "t", name)) for name in names]
-            assert found == [[10_000 + key, 20_000 + key], [20_000 + key], [key]]
+            assert found == [[10_000 + key, 20_000 + key, 40_000 + key], [20_000 + key], [key]]
+            name = f"q-{key}-a-{key}-shared-s"
+            assert sorted(rules.matching("x", "t", name)) == [
+                20_000 + key,
+                30_000 + key,
+                40_000 + key,
+            ]

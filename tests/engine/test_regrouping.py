@@ -16,6 +16,7 @@ from regrouping import (
     make_older,
     new_kind,
     older_server,
+    on,
     turn,
 )
 from rig import Rig, eventually
@@ -154,7 +155,8 @@ async def test_what_was_cut_off_is_done_by_the_next(rig: Rig, zart_server: Serve
     for name in "xyz":
         await die(rig, name, "M")
     async with rig.locked(*new_kind("M")):
-        regrouping = asyncio.create_task(turn(zart_server))
+        one_turn = on(zart_server, zart_server.running.runtime.regrouping.turn())
+        regrouping = asyncio.create_task(one_turn)
         await rig.until_waiting()
         ended = await rig.db.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from zart_server.domain.globs import Glob
 
 T = TypeVar("T")
-# By what matches begin with, what they end with, how long the text between is, that text, and key.
+# By what matches begin with, what they end with, how long a text between is, that text, and key.
 _Tree: TypeAlias = dict[str, dict[str, dict[int, dict[str, dict[int, Glob]]]]]
+_ANYTHING = ("",)  # which stands in each name
 
 
 class GlobIndex:
-    """Globs by a key."""
+    """Globs by a key.
+
+    A glob is looked for by one of the texts between its ends that it needs, or by each of some of
+    which it needs one: by those that the fewest globs are looked for by.
+    """
 
     def __init__(self) -> None:
         self._tree: _Tree = {}
+        self._needs: dict[int, Sequence[str]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._tree)
 
     def put(self, key: int, glob: Glob) -> None:
-        """Add a glob."""
+        """Add a glob under a new key."""
         by_suffix = self._tree.setdefault(glob.prefix, {})
-        by_inner = by_suffix.setdefault(glob.suffix, {}).setdefault(len(glob.inner), {})
-        by_inner.setdefault(glob.inner, {})[key] = glob
+        by_length = by_suffix.setdefault(glob.suffix, {})
+
+        def crowd(needs: Sequence[str]) -> int:
+            return sum(len(by_length.get(len(text), {}).get(text, ())) for text in needs)
+
+        # Of those as crowded the longest, which the fewest names have.
+        needs = min(glob.needs, key=lambda each: (crowd(each), -min(map(len, each))), default=())
+        self._needs[key] = tuple(dict.fromkeys(needs or _ANYTHING))
+        for text in self._needs[key]:
+            by_length.setdefault(len(text), {}).setdefault(text, {})[key] = glob
 
     def drop(self, key: int, glob: Glob) -> None:
         """Take a glob away."""
-        _drop(self._tree, glob.prefix, glob.suffix, len(glob.inner), glob.inner, key)
+        for text in self._needs.pop(key):
+            _drop(self._tree, glob.prefix, glob.suffix, len(text), text, key)
 
     def matching(self, name: str) -> Iterator[int]:
         """Return the keys of those that match a name, in no order."""
@@ -40,10 +55,17 @@ class GlobIndex:
         for by_suffix in _of(self._tree, beginnings, size, name.startswith):
             endings = (name[begin:] for begin in range(size + 1))
             for by_length in _of(by_suffix, endings, size, name.endswith):
-                for length, by_inner in by_length.items():
-                    parts = (name[at : at + length] for at in range(size - length + 1))
-                    for globs in _of(by_inner, parts, size, name.__contains__):
-                        yield from (key for key, glob in globs.items() if glob.matches(name))
+                asked: set[int] = set()  # those that are looked for by several texts
+                for length, by_text in by_length.items():
+                    texts = (name[at : at + length] for at in range(size - length + 1))
+                    for globs in _of(by_text, texts, size, name.__contains__):
+                        for key, glob in globs.items():
+                            if len(self._needs[key]) > 1:
+                                if key in asked:
+                                    continue
+                                asked.add(key)
+                            if glob.matches(name):
+                                yield key
 
 
 def _of(

@@ -61,14 +61,15 @@ def matches(pattern: str, name: str) -> bool:
 class Glob:
     """A glob that many names are compared with.
 
-    ``prefix`` and ``suffix``: what each match begins and ends with, without overlap. ``inner``: the
-    longest text that stands in each between them.
+    ``prefix`` and ``suffix``: what each match begins and ends with, without overlap. ``texts``
+    stand in each between them, in this order. Of each of ``needs`` it has at least one there.
     """
 
     prefix: str
     middle: tuple[_Part, ...]
     suffix: str
-    inner: str
+    texts: tuple[str, ...]
+    needs: tuple[tuple[str, ...], ...]
 
     @classmethod
     @functools.lru_cache(maxsize=50_000)
@@ -79,21 +80,33 @@ class Glob:
         rest = parts[len(prefix) :]
         suffix = _text(rest[::-1])[::-1]
         middle = rest[: len(rest) - len(suffix)]
-        texts = itertools.groupby(middle, lambda part: isinstance(part, str))
-        found = ("".join(text) for is_text, text in texts if is_text)  # type: ignore[arg-type]
-        return cls(prefix, middle, suffix, max(found, key=len, default=""))
+        runs = itertools.groupby(middle, lambda part: isinstance(part, str))
+        texts = tuple("".join(run) for is_text, run in runs if is_text)  # type: ignore[arg-type]
+        choices = (
+            tuple(map(_text, part.choices))
+            for part in middle
+            if isinstance(part, _Either)
+            and all(choice and len(_text(choice)) == len(choice) for choice in part.choices)
+        )
+        return cls(prefix, middle, suffix, texts, (*((text,) for text in texts), *choices))
 
     def matches(self, name: str) -> bool:
         """Return whether it matches the whole of a name; in time pattern times name."""
-        begin, end = len(self.prefix), len(name) - len(self.suffix)
-        if end < begin or not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+        at, end = len(self.prefix), len(name) - len(self.suffix)
+        if end < at or not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return False
         if not self.middle:
-            return begin == end
+            return at == end
         if len(self.middle) == 1 and isinstance(self.middle[0], _Star):
             return True
-        # Most names differ in this, which is found out a hundred times as fast as all else.
-        return self.inner in name and end in _ends(self.middle, name[:end], {begin})
+        for text in self.texts:  # by which most names differ, and which is found out at once
+            found = name.find(text, at, end)
+            if found < 0:
+                return False
+            at = found + len(text)
+        full = (1 << (end + 1)) - 1
+        ends = _ends(self.middle, _places(name), 1 << len(self.prefix), full)
+        return bool(ends >> end)
 
 
 def _text(parts: tuple[_Part, ...]) -> str:
@@ -101,24 +114,38 @@ def _text(parts: tuple[_Part, ...]) -> str:
     return "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]
 
 
-def _ends(parts: tuple[_Part, ...], name: str, starts: set[int]) -> set[int]:
-    """Return where a match of ``parts`` can end that begins at any of ``starts``."""
+@functools.lru_cache(maxsize=1000)
+def _places(name: str) -> dict[str, int]:
+    """Return where a name has each of its characters: bits of a number, the lowest is the first."""
+    places: dict[str, int] = {}
+    for at, char in enumerate(name):
+        places[char] = places.get(char, 0) | 1 << at
+    return places
+
+
+def _ends(parts: tuple[_Part, ...], places: dict[str, int], starts: int, full: int) -> int:
+    """Return where a match of ``parts`` can end that begins at any of ``starts``, both as bits."""
     for part in parts:
         if not starts:
             break
-        if isinstance(part, _Star):
-            starts = set(range(min(starts), len(name) + 1))
+        if isinstance(part, str):
+            starts = (starts & places.get(part, 0)) << 1 & full
+        elif isinstance(part, _Star):
+            starts = full & -(starts & -starts)  # all from the first on
+        elif isinstance(part, _Any):
+            starts = starts << 1 & full
         elif isinstance(part, _Either):
-            starts = set().union(*(_ends(choice, name, starts) for choice in part.choices))
+            ends = 0
+            for choice in part.choices:
+                ends |= _ends(choice, places, starts, full)
+            starts = ends
         else:
-            starts = {at + 1 for at in starts if at < len(name) and _fits(part, name[at])}
+            fits = 0
+            for char, where in places.items():
+                if char in part:
+                    fits |= where
+            starts = (starts & fits) << 1 & full
     return starts
-
-
-def _fits(part: str | _Set | _Any, char: str) -> bool:
-    if isinstance(part, str):
-        return part == char
-    return isinstance(part, _Any) or char in part
 
 
 def _regex(parts: tuple[_Part, ...]) -> str:
