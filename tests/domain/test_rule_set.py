@@ -93,3 +93,9 @@ def test_patterns_that_begin_with_a_star_are_few_too() -> None:
                 30_000 + key,
                 40_000 + key,
             ]
+            begun = {int(f"{key}"[:length]) for length in (1, 2)}  # what the number begins with
+            assert set(rules.matching("x", "t", f"q-a-{key}-shared")) == {
+                20_000 + key,
+                40_000 + key,
+                *(50_000 + number for number in begun),
+            }

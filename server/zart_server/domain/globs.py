@@ -72,7 +72,7 @@ class Glob:
     needs: tuple[tuple[str, ...], ...]
 
     @classmethod
-    @functools.lru_cache(maxsize=50_000)
+    @functools.lru_cache(maxsize=10_000)  # a long one of sets takes 20 KB
     def of(cls, pattern: str) -> Glob:
         """Read a glob. Raises ValueError."""
         parts = _parse(pattern)

@@ -32,12 +32,10 @@ class PauseCache:
         """The epoch whose rules these are; None if they were never read."""
         return None if self._epoch < 0 else self._epoch
 
-    def replace(self, epoch: int, active: Iterable[ActiveRule]) -> None:
+    def replace(self, epoch: int, active: RuleSet) -> None:
         """Take all active rules as of an epoch; nothing if those at hand are as new."""
         if epoch > self._epoch:
-            self._epoch, self._rules = epoch, RuleSet()
-            for rule in active:
-                self._rules.put(*rule)
+            self._epoch, self._rules = epoch, active
 
     def change(self, changed: ChangedRules) -> None:
         """Take what changed until an epoch; nothing if the rules at hand are as new."""

@@ -5,16 +5,18 @@ The only place that repeats what was judged: see ``write_judged``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from zart_server.domain.errors import PauseRulesChanged
-from zart_server.domain.rule_set import Judgement, StepNames
+from zart_server.domain.rule_set import ActiveRule, Judgement, RuleSet, StepNames
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.active import read_active, read_changed
 from zart_server.store.pausing.rules import share_pause_lock
 
 T = TypeVar("T")
+_AT_ONCE = 500  # rules
 
 
 async def refresh_rules(connection: Connection) -> None:
@@ -22,9 +24,20 @@ async def refresh_rules(connection: Connection) -> None:
     since = connection.pauses.since
     changed = None if since is None else await read_changed(connection, since)
     if changed is None:
-        connection.pauses.replace(*await read_active(connection))
+        epoch, active = await read_active(connection)
+        connection.pauses.replace(epoch, await _rule_set(active))
     else:
         connection.pauses.change(changed)
+
+
+async def _rule_set(active: Iterable[ActiveRule]) -> RuleSet:
+    """Gather rules, and let others go on meanwhile: thousands of patterns take a while to read."""
+    rules = RuleSet()
+    for number, rule in enumerate(active, 1):
+        rules.put(*rule)
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return rules
 
 
 async def judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement:

@@ -43,6 +43,7 @@ _WITHHELD = (StepStatus.PENDING, StepStatus.SCHEDULED, StepStatus.DEAD)
 # ends a transaction that is silent, hears of this one. Ten thousand rules and a hundred steps take
 # seconds on a busy machine.
 _AT_ONCE = 0.02  # seconds
+_ROUNDS = 3  # for rules that change meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +205,15 @@ async def _held_by(
 async def _all_matching(
     tx: Tx, run: ExplainedRun, rows: Sequence[asyncpg.Record], facts: Sequence[KnownStep]
 ) -> list[list[int]]:
-    """Return the keys of the rules that withhold each step, by the rules of one epoch."""
-    for rests in (True, True, False):  # else whoever changes rules all the time has it go on
+    """Return the keys of the rules that withhold each step: of one epoch, unless they change often.
+
+    Then a rule that came or went meanwhile may be told of some steps only.
+    """
+    for _ in range(_ROUNDS):
         found, epoch, since = [], tx.pauses.since, time.monotonic()
         for row, step in zip(rows, facts, strict=True):
             found.append(_matching(tx, run, row, step))
-            if rests and time.monotonic() - since > _AT_ONCE:
+            if time.monotonic() - since > _AT_ONCE:
                 await tx.execute("SELECT")
                 since = time.monotonic()
         if tx.pauses.since == epoch:
