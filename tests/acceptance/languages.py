@@ -111,26 +111,8 @@ class Language:
 
 
 GENERATE = ("buf", "generate", "protos", "--path", "protos/zart")
-GO_PLUGINS = (
-    "go get -tool google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12"
-    " google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2"
-)
-GRPC_GO = (
-    "go get google.golang.org/grpc@v1.85.0"
-    " google.golang.org/genproto/googleapis/api/annotations@v0.0.0-20261110000943-09e21b237f2c"
-)
 NPM = "npm install --no-audit --no-fund --ignore-scripts --no-package-lock"
 LANGUAGES = [
-    Language(
-        "go",
-        tools=["go"],
-        # Its module is made here: a file of it would name hosts, and no config does.
-        fetch=[["go", "mod", "init", "zart"], GO_PLUGINS.split(), GRPC_GO.split()],
-        build=[GENERATE, ["go", "build", "-o", "order", "."]],
-        program=["./order"],
-        # No other toolchain is fetched: a Go that is too old is no Go.
-        environment={"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"},
-    ),
     Language(
         "typescript",
         tools=["node", "npm"],
