@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
@@ -146,6 +146,20 @@ def collected_as_a_server_does() -> Iterator[None]:
     gc.unfreeze()
 
 
+Calls: TypeAlias = dict[str, Callable[[], Awaitable[object]]]
+
+
+async def held_up(server: ServerUnderTest, calls: Calls) -> dict[str, tuple[float, float]]:
+    """Make the calls one after the other, and return those that kept others waiting."""
+    too_long: dict[str, tuple[float, float]] = {}
+    for name, call in calls.items():
+        async with Steps(server.loop) as steps:
+            await call()
+        if steps.longest > LONGEST or steps.starved > STARVED:
+            too_long[name] = steps.longest, steps.starved
+    return too_long
+
+
 async def test_the_loop_goes_on(rig: Rig, zart_server: ServerUnderTest) -> None:
     await rig.client.register_task("t", [zart.StepSpec("a")])
     too_long: dict[str, tuple[float, float]] = {}
@@ -176,7 +190,7 @@ async def test_a_large_run(rig: Rig, zart_server: ServerUnderTest) -> None:
         async with aclosing(client.watch_execution("x")) as states:
             await anext(states)
 
-    calls: dict[str, Callable[[], Awaitable[object]]] = {
+    calls: Calls = {
         "register": lambda: client.register_task("t", roots),
         "start": lambda: client.start("t", execution_id="x"),
         "lease": lease,
@@ -188,20 +202,14 @@ async def test_a_large_run(rig: Rig, zart_server: ServerUnderTest) -> None:
         "restart": lambda: client.restart("x"),
         "cancel": lambda: client.cancel_execution("x"),
     }
-    too_long: dict[str, tuple[float, float]] = {}
-    for name, call in calls.items():
-        async with Steps(zart_server.loop) as steps:
-            await call()
-        if steps.longest > LONGEST or steps.starved > STARVED:
-            too_long[name] = steps.longest, steps.starved
-    assert not too_long
+    assert not await held_up(zart_server, calls)
 
 
 async def test_under_ten_thousand_rules(rig: Rig, zart_server: ServerUnderTest) -> None:
     await rig.db.execute(_RULES)
     client = rig.client
     wide = [zart.StepSpec(f"s{n}-step-{n}") for n in range(1000)]
-    calls: dict[str, Callable[[], Awaitable[object]]] = {
+    calls: Calls = {
         "start": lambda: client.start("t", execution_id="x", steps=wide),
         "start again": lambda: client.start("t", execution_id="y", steps=wide),
         "why": lambda: client.explain_step("x"),
@@ -214,10 +222,4 @@ async def test_under_ten_thousand_rules(rig: Rig, zart_server: ServerUnderTest) 
         "restart": lambda: client.restart("x"),
         "lease": lambda: rig.client.lease_tasks("d", ["t"], max_tasks=1000),
     }
-    too_long: dict[str, tuple[float, float]] = {}
-    for name, call in calls.items():
-        async with Steps(zart_server.loop) as steps:
-            await call()
-        if steps.longest > LONGEST or steps.starved > STARVED:
-            too_long[name] = steps.longest, steps.starved
-    assert not too_long
+    assert not await held_up(zart_server, calls)

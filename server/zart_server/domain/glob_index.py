@@ -55,17 +55,12 @@ class GlobIndex:
         for by_suffix in _of(self._tree, beginnings, size, name.startswith):
             endings = (name[begin:] for begin in range(size + 1))
             for by_length in _of(by_suffix, endings, size, name.endswith):
-                asked: set[int] = set()  # those that are looked for by several texts
+                found: dict[int, Glob] = {}  # once each, by however many texts
                 for length, by_text in by_length.items():
                     texts = (name[at : at + length] for at in range(size - length + 1))
                     for globs in _of(by_text, texts, size, name.__contains__):
-                        for key, glob in globs.items():
-                            if len(self._needs[key]) > 1:
-                                if key in asked:
-                                    continue
-                                asked.add(key)
-                            if glob.matches(name):
-                                yield key
+                        found.update(globs)
+                yield from (key for key, glob in found.items() if glob.matches(name))
 
 
 def _of(
