@@ -114,7 +114,8 @@ WORST: dict[str, tuple[str, Callable[[], Any]]] = {
     "empty names": ("Rerun", lambda: b"\x12\x00" * (MESSAGE // 2)),
     "unknown fields": ("Restart", lambda: b"\xa0\x06\x00" * (MESSAGE // 3)),
 }  # fmt: skip
-# Rules whose patterns begin with a star: each looks as if each step had to be held to it.
+# Rules whose patterns begin with a star: each looks as if each step had to be held to it. Some are
+# long, and so take a while to be read.
 _RULES = """
     WITH made AS (
         INSERT INTO zart.pause_rules (rule_id, step_pattern, step_regex, everything, reason,
@@ -123,8 +124,8 @@ _RULES = """
             format('^(?:%s)$', replace(replace(replace(form, '?', '.'), '*', '.*'), '#', n::text)),
             false, '', 'ops', epoch + 1
         FROM zart.pause_epoch, generate_series(1, 10000) n
-        CROSS JOIN LATERAL (SELECT (ARRAY['*-#', '*-#-*', 's*-#', '*-#-*-step-*', '?*#-s'])[1 + n % 5]
-            AS form) f)
+        CROSS JOIN LATERAL (SELECT (ARRAY['*-#', '*-#-*', 's*-#', '*-#-*-step-*', '?*#-s' || repeat('[a-z]', 45)])
+            [1 + n % 5] AS form) f)
     UPDATE zart.pause_epoch SET epoch = epoch + 1
 """
 PATIENCE = 120.0

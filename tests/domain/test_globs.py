@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import asyncpg
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +42,33 @@ async def test_postgresql_and_python_agree(db: asyncpg.Connection[asyncpg.Record
     )
     assert len(pairs) > 100
     assert [(row["r"], row["n"], row["found"]) for row in rows] == pairs
+
+
+def put_together(parts: Sequence[str], most: int) -> list[str]:
+    """Return all that can be made of up to so many parts."""
+    return ["".join(made) for n in range(most + 1) for made in product(parts, repeat=n)]
+
+
+async def test_they_agree_on_all_that_is_short(db: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Texts that overlap, stand in another order, or are one of several."""
+    made = {
+        *put_together(["a", "b", "*", "?", "{,a}", "[!a]"], 4),
+        *put_together(["a", "b", "*"], 6),
+        *(f"*{middle}*" for middle in put_together(["a", "b", "?", "*", "{a,b}"], 4)),
+    }
+    patterns = sorted(made - {""})
+    names = put_together(["a", "b"], 4)
+    rows = await db.fetch(
+        "SELECT g, array_agg(n) FILTER (WHERE n ~ r) AS found"
+        " FROM unnest($1::text[], $2::text[]) u(g, r) CROSS JOIN unnest($3::text[]) n GROUP BY g",
+        patterns,
+        list(map(to_regex, patterns)),
+        names,
+    )
+    assert len(rows) > 2500
+    for row in rows:
+        found = {name for name in names if matches(row["g"], name)}
+        assert found == set(row["found"] or ()), row["g"]
 
 
 PRINTABLE = st.characters(exclude_categories=["Cc", "Cs"])

@@ -15,7 +15,7 @@ TASKS = st.sampled_from(["t", "t*", "u"])
 STEPS = st.sampled_from(["send-mail", "send-sms", "send", "charge", "a,b", "s", ""])
 PATTERNS = st.sampled_from(
     ["send-*", "send*", "send", "send?mail", "{charge,send-sms}", "[a-c]*", "*", "*-mail", "\\*",
-     "*mail", "*l", "*s", "s*s", "s?*s", "*nd-*", "*nd-*s", "s*-*l", "*{a,m}*l", "*[a-m]"]
+     "*mail", "*l", "*s", "s*s", "s?*s", "*nd-*", "*nd-*s", "s*-*l", "*{a,m}*l", "*{x,m}*l", "*{x,nd}-*", "*[a-m]"]
 )  # fmt: skip
 SCOPES = st.builds(
     PauseScope, st.none() | IDS, st.none() | TASKS, st.none() | PATTERNS, st.just(False)
@@ -82,8 +82,8 @@ def test_patterns_that_begin_with_a_star_are_few_too() -> None:
             pattern = form.replace("#", f"{key}")
             rules.put(number * 10_000 + key, PauseScope(None, None, pattern, everything=False))
 
-    with cpu_seconds(2):
-        for key in range(100):
+    with cpu_seconds(0.6):  # a tenth of it; more for any form that is not looked up
+        for key in range(400):
             names = f"a-{key}-b", f"x-{key}-y", f"x-{key}"
             found = [sorted(rules.matching("x", "t", name)) for name in names]
             assert found == [[10_000 + key, 20_000 + key, 40_000 + key], [20_000 + key], [key]]
@@ -93,7 +93,7 @@ def test_patterns_that_begin_with_a_star_are_few_too() -> None:
                 30_000 + key,
                 40_000 + key,
             ]
-            begun = {int(f"{key}"[:length]) for length in (1, 2)}  # what the number begins with
+            begun = {int(f"{key}"[:length]) for length in (1, 2, 3)}  # what the number begins with
             assert set(rules.matching("x", "t", f"q-a-{key}-shared")) == {
                 20_000 + key,
                 40_000 + key,
