@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from zart_server.domain.commands import Caller, StartExecution
 from zart_server.domain.dispatch import LeasedTask, LeaseTasks
-from zart_server.domain.graph import Graph
+from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.operations.start import start_executions
 from zart_server.store.db import Database
@@ -21,7 +21,7 @@ async def queue(
     store: Database, lanes: int, tasks: int, called: str = "x", payload: str = "1"
 ) -> None:
     """Queue so many tasks in each of so many lanes of the task ``t``."""
-    graph = Graph.of([StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes)])
+    graph = WrittenGraph.of([StepSpec(f"s{n}", (), f"h{n}") for n in range(lanes)])
     starts = [
         StartExecution(f"{called}-{n}", "t", payload, graph, IfExists.FAIL, Caller())
         for n in range(tasks)

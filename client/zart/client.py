@@ -82,7 +82,9 @@ def _watching(
 class Client(Runs):
     """A connection to the server. Make one with ``connect()`` and use it as a context manager.
 
-    Every method has a deadline of ``timeout`` seconds and raises a class of ``zart.errors``.
+    A call has a deadline of ``timeout`` seconds, and raises a class of ``zart.errors``. What waits
+    for something to happen has none but its own ``timeout``: ``run``, a handle's ``run`` and
+    ``result``, ``watch_…``, ``wait_drained``; ``verify_pause_rule`` has ten minutes more.
     A call that finds no server is repeated up to four times within it; that is safe, since each
     mutation carries a ``request_id`` (one is made where none is given). LeaseTasks never is.
     """
@@ -131,7 +133,7 @@ class Client(Runs):
         try:
             answer: Message = await rpc(call.request, timeout=most + call.extra_time, **traced())
         except grpc.RpcError as error:
-            raise from_call(error) from error
+            raise from_call(error, call.request) from error
         return answer
 
     async def export_execution(self, execution_id: str) -> str:
@@ -278,6 +280,7 @@ def connect(
 ) -> Client:
     """Connect to a server: ``async with zart.connect() as client``.
 
+    ``timeout``: the seconds that a call may take, repeats included, unless it has its own.
     ``address`` defaults to ``ZART_ADDRESS``, then 127.0.0.1:50051; ``triggered_by`` to
     ``ZART_TRIGGERED_BY``, then user@host; ``credentials`` to ``ZART_TOKEN`` and ``ZART_TLS_*``;
     ``keepalive``, the seconds between pings while a call is open (0: none), to

@@ -149,5 +149,6 @@ class StartGroups:
         except ZartError as error:
             if did_nothing(error):
                 return [None] * len(group)
+            error.request_id = ""  # of all of them, which none can repeat alone
             raise
         return [None if isinstance(each, Refused) else each for each in found]

@@ -108,7 +108,7 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
             started = started or message.started
             yield message
     except grpc.RpcError as error:
-        problem = _curable(from_call(error), started)
+        problem = _curable(from_call(error, start.request), started)
     else:
         return
     again = Reconnecting()
@@ -138,9 +138,11 @@ def run_sync(
             started = started or message.started
             yield message
     except grpc.RpcError as error:
-        if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        # A server and a proxy have deadlines of their own, which say so alike.
+        is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        if is_late and deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError(f"the run was not over after {timeout} s") from error
-        problem = _curable(from_call(error), started)
+        problem = _curable(from_call(error, start.request), started)
     else:
         return
     finally:

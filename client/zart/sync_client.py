@@ -118,7 +118,7 @@ class SyncClient(SyncRuns):
         try:
             answer: Message = rpc(call.request, timeout=most + call.extra_time, **traced())
         except grpc.RpcError as error:
-            raise from_call(error) from error
+            raise from_call(error, call.request) from error
         return answer
 
     def watch_raw(self, call: Call[Any], *, timeout: float | None = None) -> Iterator[Message]:

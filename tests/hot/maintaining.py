@@ -6,8 +6,9 @@ from hot.explained import Explained
 from hot.pausing import QUEUED, paused
 from hot.scenario import scenario
 from hot.states import MANY
-from zart_server.domain.commands import Caller
-from zart_server.domain.model import PauseScope, StepSpec, TaskDefinition
+from zart_server.domain.commands import Caller, RegisterTask
+from zart_server.domain.graph import WrittenGraph
+from zart_server.domain.model import PauseScope, StepSpec
 from zart_server.engine.operations.register_task import register_task
 from zart_server.engine.operations.resume import expire
 from zart_server.store.db import BY_TIME
@@ -24,7 +25,7 @@ from zart_server.store.steps import RerunSteps, insert_rerun_steps
 async def registering(tx: Explained) -> None:
     steps = (StepSpec("a", (), "new"), StepSpec("b", ("a",), "new"))
     for graph in (steps, steps[:1]):
-        await register_task(tx.tx, TaskDefinition("new", 0, graph), Caller())
+        await register_task(tx.tx, RegisterTask("new", WrittenGraph.of(graph)), Caller())
     await touch_asked(tx.tx, ["new", "other"])
 
 

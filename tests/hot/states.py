@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 
 from zart.testing.fixtures import database_url
-from zart_server.domain.commands import Caller
+from zart_server.domain.commands import Caller, RegisterTask
+from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.if_in_doubt import IfInDoubt
-from zart_server.domain.model import StepSpec, TaskDefinition
+from zart_server.domain.model import StepSpec
 from zart_server.engine.operations.register_task import register_task
 from zart_server.store.db import Database
 
@@ -152,9 +153,9 @@ async def _register(url: str) -> None:
     )
     try:
         async with db.transaction() as tx:
-            await register_task(tx, TaskDefinition("many", 0, steps), Caller())
-            await register_task(tx, TaskDefinition("fan", 0, fan), Caller())
-            await register_task(tx, TaskDefinition("pay", 0, pay), Caller())
+            await register_task(tx, RegisterTask("many", WrittenGraph.of(steps)), Caller())
+            await register_task(tx, RegisterTask("fan", WrittenGraph.of(fan)), Caller())
+            await register_task(tx, RegisterTask("pay", WrittenGraph.of(pay)), Caller())
     finally:
         await db.close()
 

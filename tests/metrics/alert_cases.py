@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """Series with their values from minute to minute, and the first minute at which it fires."""
+    """Series with their values from minute to minute, and the first minute at which it fires.
+
+    ``beginning`` are series that there are only once something was counted; they fire it as well.
+    """
 
     series: dict[str, str]
     fires_at: int
     labels: dict[str, str]
+    beginning: dict[str, str] | None = None
 
 
 _ON = {"instance": "i"}
@@ -39,7 +43,10 @@ CASES: dict[str, Case] = {
     ),
     "ZartMaintenanceLags": Case({'zart_maintenance_lag_seconds{instance="i"}': "60x40"}, 1, _ON),
     "ZartDefects": Case(
-        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x5 1x40"}, 6, {"method": "m"}
+        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x5 1x40"},
+        6,
+        {"method": "m"},
+        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x6 1x40"},
     ),
     "ZartCallsRefusedAsBusy": Case(
         {_CALLS.format(code="UNAVAILABLE", reason="SERVER_BUSY"): _RUNNING}, 6, _ON

@@ -14,7 +14,7 @@ from lanes import names, queue, wanting
 
 from zart_server.domain.commands import Caller, StartExecution
 from zart_server.domain.dispatch import LeasedTask
-from zart_server.domain.graph import Graph
+from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.model import IfExists, StepSpec
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -78,7 +78,7 @@ async def test_of_few_lanes_the_oldest_tasks_are_leased(store: Database) -> None
 async def test_all_is_leased_where_lanes_have_unequally_much(store: Database) -> None:
     await queue(store, lanes=30, tasks=1)
     async with store.transaction() as tx:
-        graph = Graph.of([StepSpec("s0", (), "h0")])
+        graph = WrittenGraph.of([StepSpec("s0", (), "h0")])
         await start_executions(
             tx,
             [

@@ -67,4 +67,4 @@ def list_rule_holds(execution_id: str) -> Call[RuleHolds]:
 
 
 def _operation_kind(kind: OperationKind | str) -> pb.OperationKind.ValueType:
-    return pb.OperationKind.Value(f"OPERATION_KIND_{OperationKind(kind.upper())}")
+    return pb.OperationKind.Value(f"OPERATION_KIND_{kind.upper()}")

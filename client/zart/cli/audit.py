@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -18,11 +18,11 @@ from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import names_of, time_of
 from zart.errors import ExecutionNotFound, UnknownMethod
-from zart.models import Operation, OperationKind, OperationStatus, RuleHold
+from zart.models import Operation, OperationKind, OperationStatus, RuleHold, RuleHolds
 
 app = typer.Typer()
 _NOT_DONE = (OperationStatus.PLANNED, OperationStatus.REFUSED)
-_SINCE = "7d"  # where nothing else keeps the list short
+_SINCE = timedelta(days=7)  # where nothing else keeps the list short
 _COLUMNS = (
     Column("AGE"),
     Column("WHAT"),
@@ -35,6 +35,7 @@ _COLUMNS = (
 )
 
 
+_OTHERS = "there may be others, of earlier runs"
 _HOLDS = (
     Column("RULE"),
     Column("RUN", rank=1),
@@ -48,20 +49,36 @@ _HOLDS = (
 
 @app.command(epilog=example("history order-7"))
 @reads
-def history(session: Session, execution_id: ExecutionId, limit: Limit = 50) -> None:
+def history(
+    session: Session,
+    execution_id: ExecutionId,
+    holds: Annotated[
+        bool, typer.Option("--holds", help="Only which pause rules held it, also as JSON.")
+    ] = False,
+    limit: Limit = 50,
+) -> None:
     """Tell who did what to an execution, and which pause rules held it, newest first."""
+    if holds:
+        session.run(list_rule_holds(execution_id), lambda found: _show_holds(session, found))
+        return
     call = list_operations(execution_id=execution_id)
     session.run_list(call, limit, render.OPERATIONS, render.operation_row)
-    if session.is_json:  # rule-holds has them
+    if session.is_json:  # which has one list
         return
     # One that was purged has a history all the same; an older server does not know of holds.
     with contextlib.suppress(ExecutionNotFound, UnknownMethod):
         _, found = session.send(list_rule_holds(execution_id))
         if found.holds:
             session.print("", "held by pause rules:")
-            session.print_table(_HOLDS, list(map(_hold_row, found.holds)))
-        if found.is_partial:
-            session.err.line("there may be others, of earlier runs")
+            _show_holds(session, found)
+        elif found.is_partial:
+            session.err.line(_OTHERS)
+
+
+def _show_holds(session: Session, found: RuleHolds) -> None:
+    session.print_table(_HOLDS, list(map(_hold_row, found.holds)))
+    if found.is_partial:
+        session.err.line(_OTHERS)
 
 
 def _hold_row(hold: RuleHold) -> Sequence[str]:
@@ -85,7 +102,7 @@ def audit(
         typer.Option(
             "--since",
             help="Only since this age, such as 2h, or time.",
-            show_default="7d, unless something else is named",
+            show_default="7d, unless --until or something else is named",
             metavar="AGE|TIME",
         ),
     ] = None,
@@ -122,8 +139,9 @@ def audit(
     wanted = _kinds_of(kinds)
     names = (triggered_by, principal, incident, rule_id, batch_id, breaker_id)
     has_starts = OperationKind.START in wanted or not any(names)
-    if created_after is None and has_starts and not execution_id:
-        created_after = _SINCE
+    since, until = time_of(created_after, "--since"), time_of(created_before, "--until")
+    if since is None and has_starts and not execution_id:
+        since = (until or datetime.now(UTC)) - _SINCE
     statuses = [OperationStatus.REFUSED] if refused else []
     if everything:
         statuses = [OperationStatus.DONE, OperationStatus.PLANNED, OperationStatus.REFUSED]
@@ -132,8 +150,8 @@ def audit(
         kinds=wanted,
         triggered_by=triggered_by,
         principal=principal,
-        created_after=time_of(created_after, "--since"),
-        created_before=time_of(created_before, "--until"),
+        created_after=since,
+        created_before=until,
         incident=incident,
         batch_id=batch_id,
         rule_id=rule_id,

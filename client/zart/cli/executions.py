@@ -75,7 +75,8 @@ def start(
         session.run(call, show)
         return
     messages = streams.run_sync(session.client, call, session.timeout)
-    started = call.read(next(messages).started)
+    with session.asking_for(call):
+        started = call.read(next(messages).started)
     if not session.is_json:
         show(started)
     elif session.err.is_terminal:  # elsewhere there is JSON only, and the end has the id

@@ -84,8 +84,10 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
     except ReaderLeft:
         return _READER_LEFT
     except (typer.Abort, KeyboardInterrupt):
+        from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need
+
         with _TOLD:
-            session.err.line("stopped; nothing more was asked of the server")
+            problems.say_stopped(session)
         return _INTERRUPTED
     except Exception as error:
         from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need

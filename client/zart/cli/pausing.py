@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,9 +16,9 @@ from zart.cli.drained import end, wait_drained
 from zart.cli.options import Limit, TaskName, example, plans, reads
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
-from zart.cli.session import Session
+from zart.cli.session import Plan, Session
 from zart.cli.values import rate_of, span_of
-from zart.models import Paused, PauseRule, PauseRuleStatus, Resumed, WarningKind
+from zart.models import Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
 
@@ -184,9 +184,15 @@ def resume(
     means_all = rule_id is None and not has_scope
     if means_all and not everything and not session.is_interactive:
         raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
+    asked: dict[str, Any] = {
+        "rule_id": rule_id,
+        **scope,
+        "everything": everything or means_all,
+        "canary": canary,
+        "rate_per_second": pace,
+    }
     if session.is_interactive and not (session.mutation.yes or session.plan):
-        meant = _meant(session.client.list_pause_rules(**scope), rule_id)
-        _confirm_rules(session, meant, canary, pace)
+        session.plan = _confirm_resume(session, asked)
 
     def show(answer: Resumed) -> None:
         _check_anything_ended(session, answer)
@@ -210,25 +216,10 @@ def resume(
         if answer.still_releasing_rules:
             session.print(f"releasing {', '.join(answer.still_releasing_rules)}: name it to end it")
 
-    call = resuming.resume(
-        rule_id=rule_id,
-        **scope,
-        everything=everything or means_all,
-        canary=canary,
-        rate_per_second=pace,
-        **session.plan.fields,
-        **session.mutation.fields,
-    )
+    call = resuming.resume(**asked, **session.plan.fields, **session.mutation.fields)
     answer = session.run(call, show)
     _check_anything_ended(session, answer)
     follow_release(session, answer)
-
-
-def _meant(rules: Iterable[PauseRule], rule_id: str | None) -> list[PauseRule]:
-    """Return the rule that is named, or all: without those that are releasing already."""
-    if rule_id is not None:
-        return [rule for rule in rules if rule.rule_id == rule_id]
-    return [rule for rule in rules if rule.status is not PauseRuleStatus.RELEASING]
 
 
 def _closed_lines(answer: Resumed) -> list[str]:
@@ -254,11 +245,22 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
     raise typer.Exit(1)
 
 
+def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
+    """Show what would be ended, and ask; return the plan of just that.
+
+    Rules that others make until there is an answer are not ended by it.
+    """
+    plan = session.client.send(resuming.resume(**asked, validate_only=True))
+    doomed = [rule for rule in plan.rules if not rule.deleted_at]
+    if not doomed:
+        return Plan()
+    _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
+    return Plan(plan_token=plan.plan_token)
+
+
 def _confirm_rules(
     session: Session, doomed: list[PauseRule], canary: int | None, pace: float | None
 ) -> None:
-    if not doomed:
-        return
     session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
     which = "this rule" if len(doomed) == 1 else "these rules"
     steps = sum(rule.paused_steps for rule in doomed)

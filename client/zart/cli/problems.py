@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart.channel import address_of
@@ -18,6 +19,13 @@ from zart.errors import (
     Unreachable,
 )
 
+_MAYBE_DONE = "whether it happened is unknown; this tells, and does it at most once:"
+# Fields that commands fill in by what they show before they ask, and the options that do so.
+_FOUND_OUT = {
+    "expected_run_number": "--expect-run",
+    "expected_attempt": "--expect-attempt",
+    "plan_token": "--plan-token",
+}
 REFUSED = 1
 USAGE = 2
 UNKNOWN_OUTCOME = 3
@@ -94,11 +102,22 @@ def say_unknown(session: Session, error: Exception) -> None:
         say_refused(session, error.status)
     else:
         session.err.line(f"zart: {why}")
-    if session.mutation.request_id:
-        session.err.line("whether it happened is unknown; this tells, and does it at most once:")
-    else:
+    if session.asked is None:
         session.err.line("to try again:")
+    elif session.is_answered:
+        session.err.line("it was done; this goes on from there, and does it no second time:")
+    else:
+        session.err.line(_MAYBE_DONE)
     session.err.verbatim(command_to_repeat(session))
+
+
+def say_stopped(session: Session) -> None:
+    """Print what somebody stopped who waited for it: a change may be done by now."""
+    if session.asked is None or session.is_answered:
+        session.err.line("stopped; nothing more was asked of the server")
+    else:
+        session.err.line(f"stopped; {_MAYBE_DONE}")
+        session.err.verbatim(command_to_repeat(session))
 
 
 def say_not_planned(session: Session, error: NotPlanned) -> None:
@@ -110,14 +129,27 @@ def say_not_planned(session: Session, error: NotPlanned) -> None:
 
 
 def command_to_repeat(session: Session) -> str:
-    """Return the command line that asks the same again, under the same request_id."""
+    """Return the command line that asks the same again; a change is done once by all of them.
+
+    It says what was sent, of which some may have been shown and found out only, and asks nobody.
+    """
     words = session.words
+    if session.asked is None:
+        return command_line(words)
+    found_out = [(option, _sent(session.asked, field)) for field, option in _FOUND_OUT.items()]
     for option, value in (
         ("--request-id", session.mutation.request_id),
         ("--triggered-by", session.mutation.triggered_by),
         ("--incident", session.mutation.incident),
+        *found_out,
     ):
         given = any(word == option or word.startswith(f"{option}=") for word in words)
         if value and not given:
             words += [option, value]
-    return command_line(words)
+    return command_line(words if session.mutation.yes else [*words, "--yes"])
+
+
+def _sent(request: Message, field: str) -> str:
+    """Return what a request has in a field, if it has the field, and anything in it."""
+    set_fields = {descriptor.name: value for descriptor, value in request.ListFields()}
+    return str(set_fields.get(field, ""))

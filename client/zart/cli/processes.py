@@ -54,8 +54,11 @@ def serve(
     database_url: DatabaseUrl = None,
     database_url_file: DatabaseUrlFile = None,
     migrate: Annotated[
-        bool, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--migrate/--no-migrate", help="Bring the schema up to date.", show_default="--migrate"
+        ),
+    ] = None,
     auth_tokens: AuthTokens = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -73,7 +76,7 @@ def serve(
             database_url=database_url,
             database_url_file=database_url_file,
             listen=listen,
-            migrate=None if migrate else False,
+            migrate=migrate,
             auth_tokens=auth_tokens,
             tls_cert=tls_cert,
             tls_key=tls_key,

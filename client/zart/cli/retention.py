@@ -103,6 +103,7 @@ def set_(
 ) -> None:
     """Set for how long finished executions of a task are kept."""
     span = None if keep_for == _FOR_EVER else span_of(keep_for, "SPAN")
+    _confirm_removal(session, task, span)
 
     def show(answer: RetentionSet) -> None:
         found = answer.retention
@@ -111,6 +112,20 @@ def set_(
     session.run(calls.set_retention(task, span, **session.mutation.fields), show)
     warn_if_unknown(session, task)
     _warn_if_longer_than_operations(session, span)
+
+
+def _confirm_removal(session: Session, task: str, span: timedelta | None) -> None:
+    """Tell what would be over its time at once, and ask, where somebody is there."""
+    if span is None or session.mutation.yes or not session.is_interactive:
+        return
+    plan = session.client.send(calls.purge_executions(span, task_name=task, validate_only=True))
+    if plan.removed_executions:
+        more = " or more" if plan.is_partial else ""
+        session.asking.line(
+            f"kept for {kept_for(span)}: {plan.removed_executions}{more} executions of {task} ended"
+            f" before {when(plan.ended_before)}"
+        )
+        session.confirm("have them removed? they do not come back")
 
 
 def _warn_if_longer_than_operations(session: Session, span: timedelta | None) -> None:
@@ -131,6 +146,8 @@ def _warn_if_longer_than_operations(session: Session, span: timedelta | None) ->
 @mutates
 def unset(session: Session, task: Task) -> None:
     """Have what the servers are set to hold of a task again."""
+    if session.is_interactive and not session.mutation.yes:
+        _confirm_removal(session, task, session.client.send(calls.get_retention()).keep_for)
 
     def show(answer: RetentionUnset) -> None:
         was = "nothing was set" if answer.was is None else kept_for(answer.was.keep_for)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -79,6 +80,8 @@ class Session:
     timeout: float | None = None
     mutation: Mutation = field(default_factory=Mutation)
     plan: Plan = field(default_factory=Plan)
+    asked: Message | None = None  # the change, once the server was asked for it
+    is_answered: bool = False  # whether the server said that it is done
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
     ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
@@ -125,8 +128,21 @@ class Session:
 
     def send(self, call: Call[T]) -> tuple[Message, T]:
         """Send a call; return its answer as it came, and as a dataclass."""
-        message = self.client.send_raw(call)
+        with self.asking_for(call):
+            message = self.client.send_raw(call)
         return message, call.read(message)
+
+    @contextlib.contextmanager
+    def asking_for(self, call: Call[Any]) -> Iterator[None]:
+        """Note that the server is asked for a change, if the call is one, and that it answered."""
+        request: Any = call.request
+        mine = self.mutation.request_id
+        if not mine or getattr(request, "request_id", "") != mine or self.plan.dry_run:
+            yield
+            return
+        self.asked, self.is_answered = request, False
+        yield
+        self.is_answered = True
 
     def run(self, call: Call[T], show: Callable[[T], None]) -> T:
         """Send a call and print its answer: as it came for scripts, else with ``show``."""

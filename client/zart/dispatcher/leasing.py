@@ -15,18 +15,32 @@ from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import ZartError, from_call
+from zart.errors import InvalidField, TooManyItems, ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
+_SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
+_ID_BYTES = 255
 _POLL = 30.0  # seconds of one long poll at most
 # A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
 # and ends the connection at the fourth ping that is too early: so many pings are in one poll.
 _PINGS = 2.5
 _POLL_UNPINGED = 5.0
+# What no repeat cures: too many tasks, say. An UnknownField is cured when the server is upgraded.
+_NEVER = {InvalidField, TooManyItems}
 _TIMEOUT = 10.0  # seconds on top
 _TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
+
+
+def refuse_options(concurrency: int, lease: float, dispatcher_id: str | None) -> None:
+    """Raise ValueError for what no server would lease tasks by."""
+    if concurrency < 1:
+        raise ValueError("concurrency must be at least 1")
+    if not _SHORTEST <= lease <= _LONGEST:
+        raise ValueError(f"lease must be {_SHORTEST:g} to {_LONGEST:g} seconds, not {lease!r}")
+    if dispatcher_id and (len(dispatcher_id.encode()) > _ID_BYTES or dispatcher_id.isspace()):
+        raise ValueError(f"dispatcher_id must have 1 to {_ID_BYTES} bytes, and something to see")
 
 
 async def _yield_to_others() -> None:
@@ -72,7 +86,10 @@ class Leasing:
         self._look.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Lease tasks until ``stop`` is set; ``look`` has it notice that."""
+        """Lease tasks until ``stop`` is set; ``look`` has it notice that.
+
+        Raises InvalidField or TooManyItems where no server would lease any.
+        """
         loop = asyncio.get_running_loop()
         request = pb.LeaseTasksRequest(
             dispatcher_id=self._dispatcher_id,
@@ -94,7 +111,10 @@ class Leasing:
             try:
                 leased = await self._ask(request)
             except (grpc.RpcError, ZartError) as error:
-                trouble.met(error if isinstance(error, ZartError) else from_call(error))
+                problem = error if isinstance(error, ZartError) else from_call(error)
+                if type(problem) in _NEVER:
+                    raise problem from None
+                trouble.met(problem)
                 self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
                 continue

@@ -28,7 +28,7 @@ from zart.dispatcher.failures import log_failure
 from zart.dispatcher.figures import Figures
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import Extend, LeaseKeeper
-from zart.dispatcher.leasing import Leasing
+from zart.dispatcher.leasing import Leasing, refuse_options
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.readiness import Readiness
@@ -58,9 +58,9 @@ class Dispatcher:
     """Runs the steps of tasks. ``await Dispatcher(tasks).run(stop)`` until ``stop`` is set.
 
     At most ``concurrency`` handlers run at once; async ones as asyncio tasks, plain ones in
-    threads. ``lease``: the seconds that a lease lasts unless it is extended. ``grace``: the seconds
-    that running handlers have to end when the dispatcher stops; then their attempts are lost: they
-    may have had their effect, count, and are repeated, unless the step runs ``once``.
+    threads. ``lease``: the seconds (1 to 3600) that a lease lasts unless extended. ``grace``: the
+    seconds that running handlers have to end when it stops; then their attempts are lost: they may
+    have had their effect, count, and are repeated, unless the step runs ``once``.
     ``stream``: lease and report over one stream, where it passes and no ``channel`` is given.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
     ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
@@ -86,8 +86,7 @@ class Dispatcher:
         stream: bool = True,
         on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ValueError("concurrency must be at least 1")
+        refuse_options(concurrency, lease, dispatcher_id)
         self.tasks = {task.name: task for task in tasks}
         self.dispatcher_id = (
             dispatcher_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"

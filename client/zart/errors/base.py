@@ -12,7 +12,14 @@ from zart import status_details
 
 
 class ZartError(Exception):
-    """Something that zart was asked for did not work out."""
+    """Something that zart was asked for did not work out.
+
+    ``request_id`` is that of the mutation which failed, made by the client where its caller gave
+    none: to repeat the call with it does what was asked at most once. It is empty where nothing was
+    to be changed, and of a start that went out together with others.
+    """
+
+    request_id: str = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import grpc
+from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from zart import status_details
@@ -34,8 +35,15 @@ def from_status(status: status_pb2.Status) -> Refused:
     return BY_REASON.get(status_details.reason_of(status), Refused)(status)
 
 
-def from_call(error: grpc.RpcError) -> ZartError:
-    """Make the exception of a call that failed."""
+def from_call(error: grpc.RpcError, request: Message | None = None) -> ZartError:
+    """Make the exception of a call that failed, given what it asked for."""
+    made = _from_call(error)
+    if request_id := getattr(request, "request_id", ""):
+        made.request_id = request_id
+    return made
+
+
+def _from_call(error: grpc.RpcError) -> ZartError:
     assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # noqa: S101 - every one raised is
     for status in status_details.statuses_of(error):
         # Of something between, "unavailable" says only that nobody answered.

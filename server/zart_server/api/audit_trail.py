@@ -31,6 +31,9 @@ UNRECORDED = Counter(
     ["why"],
     registry=None,
 )
+# An alert asks for their increase, which Prometheus sees of no series that begins with its first.
+for _why in ("lost", "limit"):
+    UNRECORDED.labels(_why)
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 2_000
 _AT_ONCE = 200

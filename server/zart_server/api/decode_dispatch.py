@@ -9,6 +9,7 @@ from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import decode_steps
 from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.api.identity import principal
+from zart_server.domain.commands import RegisterTask
 from zart_server.domain.dispatch import (
     BrokenOff,
     Completed,
@@ -22,8 +23,9 @@ from zart_server.domain.dispatch import (
     TimedOut,
 )
 from zart_server.domain.errors import InvalidField, ZartError
+from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.json_text import check_json
-from zart_server.domain.model import StepError, TaskDefinition
+from zart_server.domain.model import StepError
 
 _ZERO = timedelta(0)
 _MAX_WAIT = timedelta(seconds=60)
@@ -34,15 +36,13 @@ _MAX_TASKS = 1000
 _ERROR_BYTES = 16 * 1024
 
 
-def register_task(request: pb.RegisterTaskRequest) -> TaskDefinition:
-    """Decode RegisterTask; the engine checks the graph."""
+def register_task(request: pb.RegisterTaskRequest) -> RegisterTask:
+    """Decode RegisterTask; the graph is checked whole."""
     with Checks() as check:
         definition = request.definition
-        return TaskDefinition(
-            check(name_of, definition.task_name, "definition.task_name"),
-            0,
-            check(decode_steps, definition.steps, "definition.steps"),
-        )
+        task_name = check(name_of, definition.task_name, "definition.task_name")
+        steps = decode_steps(definition.steps, "definition.steps")
+        return RegisterTask(task_name, WrittenGraph.of(steps, "definition.steps"))
 
 
 def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:

@@ -26,7 +26,7 @@ from zart_server.domain.commands import (
     StartExecution,
 )
 from zart_server.domain.errors import InvalidField, ZartError
-from zart_server.domain.graph import MAX_STEPS, Graph, refuse_edges
+from zart_server.domain.graph import MAX_STEPS, WrittenGraph, refuse_edges
 from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import (
     MOST_ATTEMPTS,
@@ -58,7 +58,7 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
         if request.if_exists not in _IF_EXISTS:
             check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
         steps = check(decode_steps, request.steps, "steps")
-        graph = Graph.of(steps, "steps") if steps else None
+        graph = WrittenGraph.of(steps) if steps else None
         return StartExecution(
             execution_id=check(name_of, request.execution_id, "execution_id")
             if request.execution_id

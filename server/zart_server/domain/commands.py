@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from zart_server.domain.errors import ZartError
-from zart_server.domain.graph import Graph
+from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.model import (
     Execution,
     FencedStep,
@@ -60,10 +60,18 @@ class StartExecution:
     execution_id: str
     task_name: str
     payload_json: str | None
-    graph: Graph | None
+    graph: WrittenGraph | None
     if_exists: IfExists
     caller: Caller
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterTask:
+    """Make a graph the current definition of its task."""
+
+    task_name: str
+    graph: WrittenGraph
 
 
 @dataclass(frozen=True, slots=True)

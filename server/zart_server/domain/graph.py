@@ -174,6 +174,21 @@ def from_json(text: str) -> tuple[StepSpec, ...]:
     )
 
 
-def content_hash(text: str) -> bytes:
-    """Return the SHA-256 of the stored form: equal for equal graphs."""
-    return hashlib.sha256(text.encode()).digest()
+@dataclass(frozen=True, slots=True)
+class WrittenGraph:
+    """A graph with its stored form and the SHA-256 of that, which is equal for equal graphs.
+
+    A request of a thousand graphs takes a second to write. It is written where it is decoded:
+    PostgreSQL ends a transaction that says nothing for so long.
+    """
+
+    graph: Graph
+    text: str
+    content_hash: bytes
+
+    @classmethod
+    def of(cls, steps: Sequence[StepSpec], field: str = "steps") -> WrittenGraph:
+        """Check and link steps as ``Graph.of`` does, and write them."""
+        graph = Graph.of(steps, field)
+        text = to_json(graph.steps)
+        return cls(graph, text, hashlib.sha256(text.encode()).digest())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server import aside
-from zart_server.domain.graph import Graph, content_hash, from_json, to_json
+from zart_server.domain.graph import Graph, WrittenGraph, from_json
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
@@ -117,15 +117,21 @@ _INSERT = Statement(
 )
 
 
-async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> list[Definition]:
+async def insert_definitions(
+    tx: Tx, new: Sequence[tuple[str, int, WrittenGraph]]
+) -> list[Definition]:
     """Store graphs as (task, version, graph) where their content is not there yet; give all."""
     lanes = await ensure_lanes(
         tx,
-        ((task, step.handler, step.step_name) for task, _, graph in new for step in graph.steps),
+        (
+            (task, step.handler, step.step_name)
+            for task, _, written in new
+            for step in written.graph.steps
+        ),
     )
     rows = await aside.done(
-        sum(graph.size for _, _, graph in new),
-        lambda: [_row(task, version, graph, lanes) for task, version, graph in new],
+        sum(len(written.text) for _, _, written in new),
+        lambda: [_row(task, version, written, lanes) for task, version, written in new],
     )
     # Rows of one level in key order, so that two batches cannot wait for each other.
     await tx.executemany(
@@ -149,21 +155,23 @@ async def insert_definitions(tx: Tx, new: Sequence[tuple[str, int, Graph]]) -> l
             stored["definition_key"],
             row.task_name,
             stored["version"],
-            graph,
+            written.graph,
             tuple(stored["lanes"]),
         )
-        for row, (_, _, graph) in zip(rows, new, strict=True)
+        for row, (_, _, written) in zip(rows, new, strict=True)
         for stored in [by_content[row.task_name, row.content_hash]]
     ]
 
 
-def _row(task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], int]) -> _Row:
-    text = to_json(graph.steps)
+def _row(
+    task: str, version: int, written: WrittenGraph, lanes: Mapping[tuple[str, str], int]
+) -> _Row:
+    graph = written.graph
     return _Row(
         task,
         version,
-        content_hash(text),
-        text,
+        written.content_hash,
+        written.text,
         [step.step_name for step in graph.steps],
         [len(deps) for deps in graph.depends_on],
         [step.retry_policy.max_attempts for step in graph.steps],
@@ -173,18 +181,20 @@ def _row(task: str, version: int, graph: Graph, lanes: Mapping[tuple[str, str], 
 
 
 async def find_registered(
-    connection: Connection, task_name: str, graph: Graph
+    connection: Connection, task_name: str, written: WrittenGraph
 ) -> Definition | None:
     """Return the registered definition with this content, None where there is none."""
     row = await connection.fetchrow(
         "SELECT definition_key, version, lanes FROM zart.definitions"
         " WHERE task_name = $1 AND content_hash = $2 AND version > 0",
         task_name,
-        await aside.done(graph.size, lambda: content_hash(to_json(graph.steps))),
+        written.content_hash,
     )
     if row is None:
         return None
-    return Definition(row["definition_key"], task_name, row["version"], graph, tuple(row["lanes"]))
+    return Definition(
+        row["definition_key"], task_name, row["version"], written.graph, tuple(row["lanes"])
+    )
 
 
 async def current_keys(connection: Connection, task_names: Iterable[str]) -> dict[str, int]:
@@ -220,9 +230,7 @@ async def read_definitions(connection: Connection, keys: Iterable[int]) -> list[
             row["definition_key"],
             row["task_name"],
             row["version"],
-            await aside.done(
-                len(row["steps"]), lambda text: Graph.of(from_json(text)), row["steps"]
-            ),
+            await aside.done(len(row["steps"]), _graph_of, row["steps"]),
             tuple(row["lanes"]),
         )
         for row in rows

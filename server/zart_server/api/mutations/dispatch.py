@@ -8,27 +8,27 @@ from zart_server.api.access import check_tasks
 from zart_server.api.checks import Checks, incident_of
 from zart_server.api.identity import principal
 from zart_server.api.mutations.mutation import Grouping, Mutation, for_one
-from zart_server.domain.commands import Caller
+from zart_server.domain.commands import Caller, RegisterTask
 from zart_server.domain.model import TaskDefinition
 from zart_server.engine.operations.register_task import register_task
 
 _TASK = "\0task "  # no execution is called so
 
 
-def _decode(request: pb.RegisterTaskRequest) -> tuple[TaskDefinition, Caller]:
+def _decode(request: pb.RegisterTaskRequest) -> tuple[RegisterTask, Caller]:
     with Checks() as check:
-        definition = check(decode.register_task, request)
+        command = check(decode.register_task, request)
         incident = check(incident_of, request.incident)
-    check_tasks([definition.task_name])
-    return definition, Caller(principal=principal(), incident=incident)
+    check_tasks([command.task_name])
+    return command, Caller(principal=principal(), incident=incident)
 
 
 def _registered(stored: TaskDefinition) -> pb.RegisterTaskResponse:
     return pb.RegisterTaskResponse(task_name=stored.task_name, version=stored.version)
 
 
-def _task_of(definition: TaskDefinition) -> str:
-    return _TASK + definition.task_name
+def _task_of(command: RegisterTask) -> str:
+    return _TASK + command.task_name
 
 
 REGISTER_TASK = Mutation(

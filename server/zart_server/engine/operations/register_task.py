@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from zart_server import aside
-from zart_server.domain.commands import Caller
-from zart_server.domain.graph import Graph
+from zart_server.domain.commands import Caller, RegisterTask
 from zart_server.domain.model import TaskDefinition
 from zart_server.domain.operations import Made, OperationKind
 from zart_server.store.connection import Tx
@@ -21,15 +17,10 @@ from zart_server.store.operations import NewOperation, record_operations
 
 
 async def register_task(
-    tx: Tx, definition: TaskDefinition, caller: Caller | None = None
+    tx: Tx, command: RegisterTask, caller: Caller | None = None
 ) -> TaskDefinition:
-    """Register a definition and make it current; content known before keeps its version.
-
-    Raises InvalidField for a graph that cannot be run.
-    """
-    size = 150 * len(definition.steps)  # about, in bytes
-    graph = await aside.done(size, Graph.of, definition.steps, "definition.steps")
-    task_name = definition.task_name
+    """Register a definition and make it current; content known before keeps its version."""
+    task_name, graph = command.task_name, command.graph
     current = await lock_task_name(tx, task_name)
     stored = await find_registered(tx, task_name, graph)
     if stored is None:
@@ -42,4 +33,4 @@ async def register_task(
         )
         await record_operations(tx, OperationKind.REGISTER_TASK, [operation])
     tx.definitions.add_current(stored)
-    return replace(definition, version=stored.version)
+    return TaskDefinition(task_name, stored.version, stored.graph.steps)
