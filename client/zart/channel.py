@@ -25,6 +25,7 @@ _MESSAGE_BYTES = 16 * 1024 * 1024
 _KEEPALIVE = 3.0  # seconds
 _LONGEST_KEEPALIVE = 86_400.0
 _PING_TIMEOUT_MS = 3_000
+_CONNECTING_MS = 3_000
 
 _NEVER_REPEATED = [
     # A lease whose response was lost is nobody's until it expires: better one than five of them.
@@ -55,7 +56,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # How long one attempt to connect may take: over a slow way TLS has four times its delay. What
+    # is refused is tried again by the backoff, which this is not.
+    ("grpc.min_reconnect_backoff_ms", _CONNECTING_MS),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Shorter than the repeats of a call take: one of them finds the server that is back.
     ("grpc.max_reconnect_backoff_ms", 800),

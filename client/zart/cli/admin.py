@@ -42,7 +42,7 @@ def confirm_end_of_run(
 ) -> int | None:
     """Name the steps in flight that would be fenced, and ask, where somebody is there.
 
-    Gives the run that was shown, so that the call refuses another one.
+    Gives the run that was shown, so that the call refuses another one. A repeat stays as it was.
     """
     if session.mutation.yes or session.plan or not session.is_interactive:
         return expected
@@ -53,7 +53,9 @@ def confirm_end_of_run(
         rows = list(map(render.step_row, in_flight))
         session.print_table(render.STEPS, rows, on=session.asking)
         session.confirm(f"{verb} all the same?")
-    return state.run.run_number if expected is None else expected
+    if expected is not None or session.mutation.may_repeat:
+        return expected
+    return state.run.run_number
 
 
 @app.command(

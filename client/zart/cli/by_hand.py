@@ -33,7 +33,7 @@ def _confirm_fence(
 ) -> int | None:
     """Name who works on the step, and ask, where somebody is there.
 
-    Gives the attempt that was shown, so that the call refuses another one.
+    Gives the attempt that was shown, so that the call refuses another. A repeat stays as it was.
     """
     if not fence or session.mutation.yes or session.plan or not session.is_interactive:
         return expected
@@ -44,7 +44,9 @@ def _confirm_fence(
             " its handler may still have its effect"
         )
         session.confirm("end the step all the same?")
-    return step.attempt if expected is None else expected
+    if expected is not None or session.mutation.may_repeat:
+        return expected
+    return step.attempt
 
 
 def _show(session: Session, answer: EndedStep) -> None:

@@ -28,9 +28,9 @@ def exempt(
     undo: Annotated[bool, typer.Option("--undo", help="Match them again.")] = False,
 ) -> None:
     """Let steps of executions run though a pause rule matches them."""
-    if undo:
+    if undo and not session.mutation.may_repeat:
         _check_are_exempt(session, rule_id, execution_ids)
-    else:
+    elif not undo:
         _check_exist(session, execution_ids)
 
     def show(answer: UpdatedPauseRule) -> None:

@@ -84,11 +84,7 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
     except ReaderLeft:
         return _READER_LEFT
     except (typer.Abort, KeyboardInterrupt):
-        from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need
-
-        with _TOLD:
-            problems.say_stopped(session)
-        return _INTERRUPTED
+        return _stopped(session)
     except Exception as error:
         from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need
 
@@ -100,4 +96,14 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
         return code
     finally:
         session.close()
+    if result == _INTERRUPTED and session.is_in_flight:  # typer has taken the KeyboardInterrupt
+        return _stopped(session)
     return result if isinstance(result, int) else OK
+
+
+def _stopped(session: Session) -> int:
+    from zart.cli import problems  # noqa: PLC0415 - takes a while, and seldom is there need
+
+    with _TOLD:
+        problems.say_stopped(session)
+    return _INTERRUPTED

@@ -248,14 +248,14 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
 def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
     """Show what would be ended, and ask; return the plan of just that.
 
-    Rules that others make until there is an answer are not ended by it.
+    Rules that others make until there is an answer are not ended by it. A repeat stays as it was.
     """
     plan = session.client.send(resuming.resume(**asked, validate_only=True))
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
     if not doomed:
         return Plan()
     _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
-    return Plan(plan_token=plan.plan_token)
+    return Plan() if session.mutation.may_repeat else Plan(plan_token=plan.plan_token)
 
 
 def _confirm_rules(

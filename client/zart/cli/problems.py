@@ -25,6 +25,8 @@ _FOUND_OUT = {
     "expected_run_number": "--expect-run",
     "expected_attempt": "--expect-attempt",
     "plan_token": "--plan-token",
+    "run_number": "--run",
+    "attempt": "--attempt",
 }
 REFUSED = 1
 USAGE = 2
@@ -113,11 +115,11 @@ def say_unknown(session: Session, error: Exception) -> None:
 
 def say_stopped(session: Session) -> None:
     """Print what somebody stopped who waited for it: a change may be done by now."""
-    if session.asked is None or session.is_answered:
-        session.err.line("stopped; nothing more was asked of the server")
-    else:
+    if session.is_in_flight:
         session.err.line(f"stopped; {_MAYBE_DONE}")
         session.err.verbatim(command_to_repeat(session))
+    else:
+        session.err.line("stopped; nothing more was asked of the server")
 
 
 def say_not_planned(session: Session, error: NotPlanned) -> None:
@@ -146,10 +148,14 @@ def command_to_repeat(session: Session) -> str:
         given = any(word == option or word.startswith(f"{option}=") for word in words)
         if value and not given:
             words += [option, value]
-    return command_line(words if session.mutation.yes else [*words, "--yes"])
+    # Who was asked has said yes.
+    was_asked = session.is_interactive and not session.mutation.yes
+    return command_line([*words, "--yes"] if was_asked else words)
 
 
 def _sent(request: Message, field: str) -> str:
-    """Return what a request has in a field, if it has the field, and anything in it."""
-    set_fields = {descriptor.name: value for descriptor, value in request.ListFields()}
-    return str(set_fields.get(field, ""))
+    """Return what a request has in a field; empty where it has none, or nothing in it."""
+    found = request.DESCRIPTOR.fields_by_name.get(field)
+    if found is None or (found.has_presence and not request.HasField(field)):
+        return ""
+    return str(getattr(request, field))

@@ -41,6 +41,7 @@ class Mutation:
     incident: str = ""
     request_id: str = ""
     yes: bool = False
+    may_repeat: bool = False  # the request_id was given: it may all be done by now
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -94,6 +95,11 @@ class Session:
         return self.output == "json"
 
     @property
+    def is_in_flight(self) -> bool:
+        """True if the server was asked for a change, and has not answered."""
+        return self.asked is not None and not self.is_answered
+
+    @property
     def is_interactive(self) -> bool:
         """True if a person is there to be asked."""
         return sys.stdin.isatty()
@@ -121,6 +127,7 @@ class Session:
         The incident is echoed: it may come from the environment, and be another one's.
         """
         mutation.triggered_by = mutation.triggered_by or default_caller()
+        mutation.may_repeat = bool(mutation.request_id)
         mutation.request_id = mutation.request_id or uuid.uuid4().hex
         self.mutation = mutation
         if mutation.incident:

@@ -20,7 +20,8 @@ from zart_server.domain.model import RunStatus, StepStatus
 
 _FIRST_FIELDS = ("task_name", "statuses", "step_statuses", "created_after", "created_before")
 _DAYS = 7  # within which it is told who started an execution
-_SLACK = timedelta(minutes=5)  # of a caller's clock, and of the way
+# A request that was good stays so for a while: a repeat, the pages of a list, what was planned.
+_SLACK = timedelta(hours=23)
 
 
 def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions | ExecutionFilter:

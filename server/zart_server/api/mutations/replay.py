@@ -8,10 +8,10 @@ from typing import Any, Generic, NamedTuple
 
 from google.protobuf.message import Message
 
-from zart_server.api.mutations.mutation import Call, InLine, Request, Response
+from zart_server.api.mutations.mutation import Call, Grouping, InLine, Request, Response
 from zart_server.aside import decoded
 from zart_server.domain.commands import Caller
-from zart_server.domain.errors import RequestIdReused, ZartError
+from zart_server.domain.errors import RequestIdReused, StoreConflict, ZartError
 from zart_server.engine.operations.requests import (
     Answered,
     RequestKey,
@@ -50,7 +50,8 @@ async def answer_calls(
 
     With ``is_repeat`` what was answered before is found first; else only if a call is refused, or
     its request cannot be stored: most calls are no repeats. None, only without ``wait``: another
-    transaction has locked the execution. Raises StoreConflict if a request was answered meanwhile.
+    transaction has locked the execution. Raises StoreConflict if a request was answered meanwhile,
+    or a repeat was refused that comes alone: what it did before that is to be rolled back.
     """
     known = await _known(tx, calls) if is_repeat else {}
     new = [call for call in calls if call not in known]
@@ -69,7 +70,11 @@ async def answer_calls(
         for call, result in zip(new, results, strict=True)
     }
     refused = [call for call, answer in done.items() if isinstance(answer, ZartError)]
-    answers = known | done | await _known(tx, refused)
+    before = await _known(tx, refused)
+    # Of those that may share a transaction none writes before it is refused.
+    if before and mutation.grouping is not Grouping.TOGETHER:
+        raise StoreConflict
+    answers = known | done | before
     await _store(tx, done)
     return [answers[call] for call in calls]
 
@@ -84,7 +89,9 @@ async def answer_in_line(
     try:
         tx, done = await in_line.operate(connection, call.command, call.caller)
     except ZartError as error:
-        return (await _known(connection, [call])).get(call, error)
+        if await _known(connection, [call]):
+            raise StoreConflict from None  # as above
+        return error
     answer = Answer(call.mutation.encode(done), call.mutation.is_whole)
     await _store(tx, {call: answer})
     return answer
