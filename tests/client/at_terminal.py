@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from waiting import GIVE_UP
@@ -17,9 +18,10 @@ ASKED = re.compile(r"\[y/N\]: $")
 
 @dataclass
 class Terminal:
-    """A person at a terminal who answers every question the same."""
+    """A person at a terminal who answers every question the same, after ``meanwhile``."""
 
     address: str
+    meanwhile: Callable[[], object] = bool
 
     def run(self, *arguments: str, answer: str = "") -> tuple[int, str]:
         """Run the command; gives its exit code and all that was seen."""
@@ -49,6 +51,7 @@ class Terminal:
             seen += some.decode().replace("\r", "")
             if ASKED.search(seen):
                 assert answer, f"asked, but should not have: {seen}"
+                self.meanwhile()
                 os.write(person, f"{answer}\n".encode())
         os.close(person)
         return command.wait(GIVE_UP), seen

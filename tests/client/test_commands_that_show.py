@@ -168,6 +168,9 @@ def test_audit_asks_for_no_more_than_there_is_to_see(run: Run) -> None:
     _, _, _, (request,) = run("audit", ("ListOperations", nothing))
     age = datetime.now(UTC) - request.created_after.ToDatetime(tzinfo=UTC)
     assert timedelta(days=7) <= age < timedelta(days=7, minutes=5)
+    _, _, _, (request,) = run("audit --until 30d", ("ListOperations", nothing))
+    until, since = (time.ToDatetime() for time in (request.created_before, request.created_after))
+    assert until - since == timedelta(days=7)
     _, _, _, (request,) = run("audit --kind start,pause --by bob", ("ListOperations", nothing))
     assert request.HasField("created_after")
     assert list(request.kinds) == [audit.OPERATION_KIND_START, audit.OPERATION_KIND_PAUSE]

@@ -7,9 +7,11 @@ import shlex
 
 import pytest
 from client.at_terminal import Terminal
+from retaining import make_old
 from rig import CHAIN, Rig
 
-from zart.testing.server import ServerUnderTest
+import zart
+from zart.testing.server import ServerUnderTest, serving
 
 IN_FLIGHT = 600  # seconds, for as long as a busy machine runs commands
 
@@ -101,6 +103,38 @@ async def test_resume_by_scope_asks_for_the_breakers_that_close_with_their_rules
     assert code == 0, seen
     assert re.search(f"^closed +{breaker_id}, ", seen, re.MULTILINE)
     assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
+
+
+async def test_resume_ends_no_rule_that_it_did_not_show(rig: Rig, terminal: Terminal) -> None:
+    shown = (await rig.client.pause(task_name="t", reason="shown")).rule_id
+
+    def pause_too() -> None:
+        with zart.connect_sync(terminal.address) as client:
+            client.pause(task_name="t", reason="by a colleague")
+
+    code, seen = Terminal(terminal.address, pause_too).run("resume", "--task-name", "t", answer="y")
+    assert code == 1, seen
+    assert shown in seen
+    assert "PLAN_CHANGED" in seen
+    assert len([r async for r in rig.client.list_pause_rules()]) == 2
+
+
+@pytest.mark.parametrize("words", [("set", "t", "30d"), ("unset", "t")])
+async def test_what_would_be_removed_at_once_is_asked(
+    rig: Rig, zart_database: str, words: tuple[str, ...]
+) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.work()
+    await make_old(rig.db)
+    with serving(zart_database, retention="35d") as server:
+        await rig.client.set_retention("t", None)
+        terminal = Terminal(server.address)
+        code, seen = terminal.run("retention", *words, answer="n")
+        assert code == 130
+        assert "1 executions of t ended before" in seen
+        assert [t.keep_for async for t in rig.client.list_retention()] == [None]
+        assert terminal.run("retention", *words, answer="y")[0] == 0
+        assert terminal.run("retention", "set", "t", "60d")[0] == 0  # nothing is as old
 
 
 async def test_resume_by_scope_asks_for_none_that_is_releasing(

@@ -1,0 +1,48 @@
+"""docs/tasks.md: its example runs, and what it says of attempts and defaults is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from dispatching import dispatching, registered
+from rig import Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+PAGE = (Path(__file__).parents[2] / "docs/tasks.md").read_text()
+
+
+def example() -> zart.Task:
+    """Return the task of the page."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    names: dict[str, zart.Task] = {}
+    exec(compile(code, "orders.py", "exec", dont_inherit=True), names)  # noqa: S102 - our page
+    return names["order"]
+
+
+async def test_the_example_runs_in_a_test_as_on_a_server(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    order = example()
+    assert await zart.testing.run(order, {"amount": 20}) == 3
+    async with dispatching(zart_server, order):
+        await registered(rig, "order")
+        busy = await rig.client.start("order", {"amount": 20, "busy": True, "files": 5})
+        assert await busy.result() == 5
+        reserve = await rig.client.get_step(busy.execution_id, "reserve")
+        assert (reserve.attempt, reserve.max_attempts) == (2, 5)
+        nothing = await rig.client.start("order", {"amount": 0})
+        with pytest.raises(zart.errors.RunFailed, match="nothing to reserve"):
+            await nothing.result()
+        dead = await rig.client.get_step(nothing.execution_id, "reserve")
+        assert (dead.status, dead.attempt) == ("DEAD", 1)
+
+
+def test_its_defaults_are_those_of_the_code() -> None:
+    retry = zart.Retry()
+    assert "3 attempts, after 1 s, then × 2 up to 60 s, with jitter" in PAGE
+    assert (retry.max_attempts, retry.initial_backoff, retry.backoff_multiplier) == (3, 1.0, 2.0)
+    assert retry.max_backoff == 60.0

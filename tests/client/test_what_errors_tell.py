@@ -1,0 +1,104 @@
+"""What the client's errors tell of a mutation, and which error a lost deadline is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from between import Between, Refusal
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from rig import CHAIN, Rig
+
+import zart
+from zart.testing.server import ServerUnderTest
+
+LOST = Refusal(grpc.StatusCode.UNAVAILABLE, late=True)
+
+
+async def test_an_error_has_the_request_id_by_which_it_is_repeated(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await rig.start("x", CHAIN)
+    async with Between(zart_server.address, lambda *_: LOST) as proxy:
+        async with zart.connect(proxy.address) as client:
+            with pytest.raises(zart.errors.Unreachable) as lost:
+                await client.restart("x")
+            proxy.refuse = lambda *_: None
+            again = await client.restart("x", request_id=lost.value.request_id)
+            assert again.replayed
+            assert again.new_run_number == 1
+            with pytest.raises(zart.errors.ExecutionNotFound) as refused:
+                await client.restart("y", request_id="mine")
+            assert refused.value.request_id == "mine"
+            with pytest.raises(zart.errors.ExecutionNotFound) as read:
+                await client.get_execution("y")
+            assert read.value.request_id == ""
+        proxy.refuse = lambda *_: LOST
+
+        def restart() -> str:
+            with (
+                zart.connect_sync(proxy.address) as client,
+                pytest.raises(zart.errors.Unreachable) as lost,
+            ):
+                client.restart("x")
+            return lost.value.request_id
+
+        assert await asyncio.to_thread(restart)
+
+
+async def test_starts_that_went_together_have_no_request_id_of_their_own(
+    zart_server: ServerUnderTest, rig: Rig
+) -> None:
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    async with (
+        Between(zart_server.address, lambda *_: LOST) as proxy,
+        zart.connect(proxy.address) as client,
+    ):
+        starts = [client.start("t", execution_id=f"x-{n}") for n in range(3)]
+        told = await asyncio.gather(*starts, return_exceptions=True)
+        assert [type(error) for error in told] == [zart.errors.Unreachable] * 3
+        assert [error.request_id for error in told] == [""] * 3  # type: ignore[union-attr]  # as above
+
+
+async def _times_out(
+    _request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+) -> AsyncIterator[bytes]:
+    """Answer as a server does whose own time for the start was up."""
+    packed = any_pb2.Any()
+    packed.Pack(error_details_pb2.ErrorInfo(reason="OPERATION_TIMEOUT", domain="zart"))
+    status = status_pb2.Status(code=4, message="too long", details=[packed])
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "too long", details)
+    yield b""
+
+
+async def test_a_servers_time_for_a_start_is_not_the_callers_for_the_run() -> None:
+    methods: dict[str, Any] = {"RunExecution": grpc.unary_stream_rpc_method_handler(_times_out)}
+    service = "zart.v1.ExecutionService"
+    server = grpc.aio.server(handlers=[grpc.method_handlers_generic_handler(service, methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+
+    def run() -> None:
+        with zart.connect_sync(f"127.0.0.1:{port}") as client:
+            client.run("t", timeout=300)
+
+    try:
+        with pytest.raises(zart.errors.OperationTimeout):
+            await asyncio.to_thread(run)
+        async with zart.connect(f"127.0.0.1:{port}") as client:
+            with pytest.raises(zart.errors.OperationTimeout):
+                await client.run("t", timeout=300)
+    finally:
+        await server.stop(None)
+
+
+def test_a_misspelt_kind_of_operation_is_no_kind() -> None:
+    client = zart.connect_sync("127.0.0.1:1")
+    with client, pytest.raises(ValueError, match="PAUSEE"):
+        client.list_operations(kind="pausee")
