@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
-from waiting import GIVE_UP
 
 import zart
-from zart.testing.server import ServerUnderTest
 
 
 @pytest.mark.parametrize(
@@ -30,15 +27,8 @@ def test_what_no_server_takes_is_refused_when_it_is_made(
         zart.Dispatcher([zart.Task("t")], **options)
 
 
-async def test_what_a_server_refuses_for_ever_ends_it(zart_server: ServerUnderTest) -> None:
-    task = zart.Task("t")
-
-    @task.step(name="a")
-    async def step(_ctx: zart.StepContext) -> None:
-        """Do nothing."""
-
-    dispatcher = zart.Dispatcher(
-        [task], address=zart_server.address, dispatcher_id="control \x01 character"
-    )
-    with pytest.raises(zart.errors.InvalidField, match="dispatcher_id"):
-        await asyncio.wait_for(dispatcher.run(asyncio.Event()), GIVE_UP)
+def test_more_tasks_than_a_server_takes_are_refused_when_it_is_made() -> None:
+    tasks = [zart.Task(f"t{n}") for n in range(1001)]
+    assert zart.Dispatcher(tasks[:1000])
+    with pytest.raises(ValueError, match="at most 1000 tasks"):
+        zart.Dispatcher(tasks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import grpc
 
@@ -15,32 +15,41 @@ from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import InvalidField, TooManyItems, ZartError, from_call
+from zart.errors import ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
 _ID_BYTES = 255
+_TASKS, _HANDLERS = 1000, 10_000
 _POLL = 30.0  # seconds of one long poll at most
 # A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
 # and ends the connection at the fourth ping that is too early: so many pings are in one poll.
 _PINGS = 2.5
 _POLL_UNPINGED = 5.0
-# What no repeat cures: too many tasks, say. An UnknownField is cured when the server is upgraded.
-_NEVER = {InvalidField, TooManyItems}
 _TIMEOUT = 10.0  # seconds on top
 _TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
 
 
-def refuse_options(concurrency: int, lease: float, dispatcher_id: str | None) -> None:
+def refuse_options(
+    tasks: Collection[Task], concurrency: int, lease: float, dispatcher_id: str | None
+) -> None:
     """Raise ValueError for what no server would lease tasks by."""
+    if len(tasks) > _TASKS or len(_handlers(tasks)) > _HANDLERS:
+        raise ValueError(
+            f"one dispatcher runs at most {_TASKS} tasks, and {_HANDLERS} steps of different names"
+        )
     if concurrency < 1:
         raise ValueError("concurrency must be at least 1")
     if not _SHORTEST <= lease <= _LONGEST:
         raise ValueError(f"lease must be {_SHORTEST:g} to {_LONGEST:g} seconds, not {lease!r}")
     if dispatcher_id and (len(dispatcher_id.encode()) > _ID_BYTES or dispatcher_id.isspace()):
         raise ValueError(f"dispatcher_id must have 1 to {_ID_BYTES} bytes, and something to see")
+
+
+def _handlers(tasks: Iterable[Task]) -> list[str]:
+    return sorted({name for task in tasks for name in task.steps})
 
 
 async def _yield_to_others() -> None:
@@ -86,15 +95,12 @@ class Leasing:
         self._look.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Lease tasks until ``stop`` is set; ``look`` has it notice that.
-
-        Raises InvalidField or TooManyItems where no server would lease any.
-        """
+        """Lease tasks until ``stop`` is set; ``look`` has it notice that."""
         loop = asyncio.get_running_loop()
         request = pb.LeaseTasksRequest(
             dispatcher_id=self._dispatcher_id,
             task_names=[task.name for task in self._tasks],
-            handlers=sorted({name for task in self._tasks for name in task.steps}),
+            handlers=_handlers(self._tasks),
             wait=span(self._poll),
             lease_duration=span(self._lease),
         )
@@ -111,10 +117,7 @@ class Leasing:
             try:
                 leased = await self._ask(request)
             except (grpc.RpcError, ZartError) as error:
-                problem = error if isinstance(error, ZartError) else from_call(error)
-                if type(problem) in _NEVER:
-                    raise problem from None
-                trouble.met(problem)
+                trouble.met(error if isinstance(error, ZartError) else from_call(error))
                 self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
                 continue
