@@ -112,7 +112,8 @@ def routes(config: Any) -> list[Any]:
     return found
 
 
-def test_no_poll_is_cut_and_no_mutation_repeated_by_another_route() -> None:
+def test_no_poll_is_cut() -> None:
+    """Which route repeats what is in `shipped/test_envoy_routes.py`."""
     config = yaml.safe_load((DEPLOY / "envoy.yaml").read_text())
     (listener,) = config["static_resources"]["listeners"]
     http_filter = listener["filter_chains"][0]["filters"][0]["typed_config"]
@@ -122,9 +123,6 @@ def test_no_poll_is_cut_and_no_mutation_repeated_by_another_route() -> None:
     for route in routes(config):
         timeout = float(route["route"]["timeout"].removesuffix("s"))
         assert timeout == 0 or timeout >= longest_poll + 15
-        if route["route"].get("retry_policy", host["retry_policy"]) != host["retry_policy"]:
-            told = json.dumps(route["match"])
-            assert "Watch" in told or "(Get|List)" in told or "GET" in told or "/grpc." in told
     assert host["retry_policy"]["retry_on"] == "connect-failure,refused-stream,reset-before-request"
 
 
