@@ -34,6 +34,13 @@ CROSS JOIN LATERAL (
     ORDER BY run_number DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) r
 LEFT JOIN zart.task_names n ON n.task_name = e.task_name;
 
+-- store/supersede.py: find_gone
+-- Return those of the executions that there are no more: for good, as keys are used once.
+-- Locks: nothing.
+SELECT e.execution_key
+FROM unnest($1::bigint[]) k(execution_key)
+CROSS JOIN LATERAL (SELECT execution_key FROM zart.executions WHERE execution_key = k.execution_key OFFSET 0) e;
+
 -- store/supersede.py: insert_next_runs (insert)
 -- Retire current runs that the caller has locked; insert and return the next, by execution key.
 -- Locks: runs, current ones that the caller has locked.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
-from zart_server.domain.commands import ListExecutions
+from zart_server.domain.filters import ListExecutions
 from zart_server.domain.model import PauseScope, RunStatus, StepStatus
 from zart_server.domain.operations import ListOperations, OperationKind, OperationStatus
 from zart_server.store import reads

@@ -1,7 +1,7 @@
 -- store/batches/items.py: pending_items
 -- Return the next items that are pending.
 -- Locks: nothing.
-SELECT item_no, execution_id, run_number, step_name, attempt
+SELECT item_no, execution_id, execution_key, run_number, step_name, attempt
 FROM zart.batch_items
 WHERE batch_key = $1
     AND status = 'pending'

@@ -11,9 +11,8 @@ from zart.v1 import execution_pb2, filter_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.fields import has, items_of, name_of, text_of, time_of
-from zart_server.domain.commands import ListExecutions
 from zart_server.domain.errors import FilterTooBroad, InvalidField
-from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.filters import ExecutionFilter, ListExecutions
 from zart_server.domain.fingerprint import is_error_group_id
 from zart_server.domain.globs import check_glob
 from zart_server.domain.model import RunStatus, StepStatus

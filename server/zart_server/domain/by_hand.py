@@ -19,6 +19,7 @@ class CompleteStep:
     """Complete a step with a result; ``is_skip``: the step is skipped, and the result null.
 
     ``fence``: also one that is in flight. ``expected_attempt``: the last one, as the caller saw it.
+    ``execution_key``: of the execution that a batch has selected; None: whichever has the id.
     """
 
     execution_id: str
@@ -29,6 +30,7 @@ class CompleteStep:
     expected_attempt: int | None = None
     expected_run_number: int | None = None
     planning: Planning = NO_PLAN
+    execution_key: int | None = None
 
     @property
     def resolution(self) -> StepResolution:
@@ -49,6 +51,7 @@ class FailStep:
     expected_attempt: int | None = None
     expected_run_number: int | None = None
     planning: Planning = NO_PLAN
+    execution_key: int | None = None
 
     @property
     def error(self) -> StepError:

@@ -23,9 +23,7 @@ from zart_server.domain.model import (
     PauseRule,
     PauseScope,
     Run,
-    RunStatus,
     Step,
-    StepStatus,
 )
 from zart_server.domain.plans import NO_PLAN, Planning
 from zart_server.domain.rerun import RerunPlan, StepInput
@@ -78,7 +76,8 @@ class RegisterTask:
 class RetryStep:
     """Revive a dead step. ``max_attempts`` None: the definition's, ``input_json``: as it is.
 
-    ``expected_attempt`` None: whichever attempt was its last.
+    ``expected_attempt`` None: whichever attempt was its last. ``execution_key``, here and below: of
+    the execution that a batch has selected; None: whichever has the id.
     """
 
     execution_id: str
@@ -90,6 +89,7 @@ class RetryStep:
     accept_in_doubt: bool = False
     input_json: str | None = None
     expected_attempt: int | None = None
+    execution_key: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class Restart:
     expected_run_number: int | None
     planning: Planning = NO_PLAN
     accept_in_doubt: bool = False
+    execution_key: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class Rerun:
     accept_in_doubt: bool = False
     inputs: tuple[StepInput, ...] = ()
     payload_json: str | None = None
+    execution_key: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,7 @@ class CancelExecution:
     execution_id: str
     expected_run_number: int | None
     planning: Planning = NO_PLAN
+    execution_key: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,17 +285,6 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: tuple[int | str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListExecutions:
-    """Which executions to list, newest first. Empty filters match all."""
-
-    task_name: str
-    statuses: tuple[RunStatus, ...]
-    step_statuses: tuple[StepStatus, ...]
-    created_after: datetime | None
-    created_before: datetime | None
 
 
 StartResult: TypeAlias = Execution | ZartError

@@ -119,3 +119,14 @@ class ExecutionCounts:
     by_status: Mapping[RunStatus, int]
     by_step_status: Mapping[StepStatus, int]
     by_step_status_is_lower_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListExecutions:
+    """Which executions to list, newest first. Empty filters match all."""
+
+    task_name: str
+    statuses: tuple[RunStatus, ...]
+    step_statuses: tuple[StepStatus, ...]
+    created_after: datetime | None
+    created_before: datetime | None

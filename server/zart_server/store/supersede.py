@@ -77,6 +77,19 @@ async def lock_current_runs(
     return found
 
 
+async def find_gone(tx: Tx, execution_keys: Sequence[int]) -> set[int]:
+    """Return those of the executions that there are no more: for good, as keys are used once."""
+    if not execution_keys:
+        return set()
+    rows = await tx.fetch(
+        "SELECT e.execution_key FROM unnest($1::bigint[]) k(execution_key) CROSS JOIN LATERAL ("
+        "SELECT execution_key FROM zart.executions WHERE execution_key = k.execution_key OFFSET 0"
+        ") e",
+        execution_keys,
+    )
+    return set(execution_keys).difference(row[0] for row in rows)
+
+
 class NextRun(NamedTuple):
     """A run that is to follow a current one, whose key it has. No ``payload_json``: the same."""
 

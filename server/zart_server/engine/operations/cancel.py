@@ -25,7 +25,7 @@ async def cancel_executions(
     An error is ExecutionNotFound, RunChanged, PlanChanged or RunFinished; None, without ``wait``:
     another transaction has locked the execution. No two may name the same execution.
     """
-    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    meant = [Meant.of(item) for item, _ in wanted]
     found: list[Cancelled | ZartError | None] = []
     doable: list[tuple[int, CurrentRun, Caller, str]] = []
     for current, (command, caller) in zip(

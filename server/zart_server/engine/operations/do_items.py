@@ -41,6 +41,7 @@ def _retry_step(operation: BatchOperation, item: PendingItem) -> RetryStep:
         accept_in_doubt=operation.accept_in_doubt,
         input_json=operation.input_json,
         expected_attempt=item.attempt,
+        execution_key=item.execution_key,
     )
 
 
@@ -51,6 +52,7 @@ def _restart(operation: BatchOperation, item: PendingItem) -> Restart:
         if_running=operation.if_running,
         expected_run_number=item.run_number,
         accept_in_doubt=operation.accept_in_doubt,
+        execution_key=item.execution_key,
     )
 
 
@@ -63,11 +65,12 @@ def _rerun(operation: BatchOperation, item: PendingItem) -> Rerun:
         if_running=operation.if_running,
         expected_run_number=item.run_number,
         accept_in_doubt=operation.accept_in_doubt,
+        execution_key=item.execution_key,
     )
 
 
 def _cancel(_operation: BatchOperation, item: PendingItem) -> CancelExecution:
-    return CancelExecution(item.execution_id, item.run_number)
+    return CancelExecution(item.execution_id, item.run_number, execution_key=item.execution_key)
 
 
 def _complete_step(operation: BatchOperation, item: PendingItem) -> CompleteStep:
@@ -78,6 +81,7 @@ def _complete_step(operation: BatchOperation, item: PendingItem) -> CompleteStep
         is_skip=operation.is_skip,
         fence=operation.fence,
         expected_attempt=item.attempt,
+        execution_key=item.execution_key,
         expected_run_number=item.run_number,
     )
 
@@ -89,6 +93,7 @@ def _fail_step(operation: BatchOperation, item: PendingItem) -> FailStep:
         message=operation.message,
         fence=operation.fence,
         expected_attempt=item.attempt,
+        execution_key=item.execution_key,
         expected_run_number=item.run_number,
     )
 
@@ -114,7 +119,8 @@ async def do_items(
     """Do the operation to items; return each with the error by which it was refused, if it was.
 
     No two may be of the same execution. An item is left out, without ``wait``, of which another
-    transaction has locked the execution.
+    transaction has locked the execution. One whose execution is gone is refused, also where
+    another one has its id by now.
     """
     operate, command = _DOES[operation.kind]
     wanted = [(command(operation, item), caller) for item in items]

@@ -133,7 +133,7 @@ async def _find(
 ) -> tuple[list[EndedStep | ZartError | None], list[_Meant]]:
     found: list[EndedStep | ZartError | None] = []
     meant = []
-    runs = [Meant(command.execution_id, command.expected_run_number) for command, _ in wanted]
+    runs = [Meant.of(command) for command, _ in wanted]
     for current, (command, caller) in zip(
         await lock_current(tx, runs, wait=wait), wanted, strict=True
     ):

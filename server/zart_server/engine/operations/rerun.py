@@ -44,7 +44,7 @@ async def rerun(
     StepInDoubt; None, without ``wait``: another transaction has locked the execution. No two may
     name the same one.
     """
-    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    meant = [Meant.of(item) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     doubts = await find_doubts(tx, locked)

@@ -41,7 +41,7 @@ async def restart(
     ExecutionNotFound, RunChanged, PlanChanged, RunActive or StepInDoubt; None, without ``wait``:
     another transaction has locked the execution. No two may name the same execution.
     """
-    meant = [Meant(item.execution_id, item.expected_run_number) for item, _ in wanted]
+    meant = [Meant.of(item) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
     locked = await lock_current(tx, meant, wait=wait)
     keys = {_definition_key(current) for current in locked if isinstance(current, CurrentRun)}

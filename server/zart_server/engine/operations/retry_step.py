@@ -65,9 +65,7 @@ async def retry_steps(
     RunFinished, StepInDoubt, StepChanged or StepNotDead; None, without ``wait``: another
     transaction has locked the execution. No two may name the same execution.
     """
-    meant = [
-        Meant(item.execution_id, item.expected_run_number, item.run_number) for item, _ in wanted
-    ]
+    meant = [Meant.of(item)._replace(run_number=item.run_number) for item, _ in wanted]
     found: list[RetriedStep | ZartError | None] = []
     dead: list[_Dead] = []
     locked = await lock_current(tx, meant, wait=wait)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import (
@@ -31,6 +31,7 @@ from zart_server.store.stored_graph import Definition
 from zart_server.store.supersede import (
     LockedExecution,
     NextRun,
+    find_gone,
     insert_next_runs,
     lock_current_runs,
 )
@@ -53,12 +54,32 @@ class CurrentRun(NamedTuple):
         return run_id_of(self.execution.execution_id, self.run.run_number)
 
 
+class _OnCurrentRun(Protocol):
+    """A command about the current run of an execution."""
+
+    @property
+    def execution_id(self) -> str: ...
+    @property
+    def expected_run_number(self) -> int | None: ...
+    @property
+    def execution_key(self) -> int | None: ...
+
+
 class Meant(NamedTuple):
-    """Which run a caller means: the current one, which must have these numbers if given."""
+    """Which run a caller means: the current one, which must have these numbers if given.
+
+    With ``execution_key`` of that execution only: another one may have its id after a purge.
+    """
 
     execution_id: str
     expected_run_number: int | None
+    execution_key: int | None = None
     run_number: int | None = None
+
+    @classmethod
+    def of(cls, command: _OnCurrentRun) -> Meant:
+        """Return the run that a command is about."""
+        return cls(command.execution_id, command.expected_run_number, command.execution_key)
 
 
 async def lock_current(
@@ -67,20 +88,24 @@ async def lock_current(
     """Lock executions and their current runs, and check that they are the runs that callers mean.
 
     An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: another
-    transaction has locked it, or there is none; only ``wait`` tells which. No two may mean the
-    same execution.
+    transaction has locked it or, of what is meant by its id alone, there is none: only ``wait``
+    tells which. No two may mean the same execution.
     """
     ids = [item.execution_id for item in meant]
     locked = await lock_current_runs(tx, ids, wait=wait)
     if wait and len(locked) < len(ids):
         # Superseded while this waited for the lock: as the execution is locked now, its run stays.
         locked |= await lock_current_runs(tx, [id_ for id_ in ids if id_ not in locked], wait=True)
+    # Not found is both what others have locked and what is gone, which stays so.
+    missing = [item.execution_key for item in meant if item.execution_id not in locked]
+    gone = await find_gone(tx, [key for key in missing if key is not None])
     definitions = await find_definitions(tx, {e.run.definition_key for e in locked.values()})
     found: list[CurrentRun | ZartError | None] = []
     for item in meant:
         execution = locked.get(item.execution_id)
         if execution is None:
-            found.append(ExecutionNotFound(item.execution_id) if wait else None)
+            is_gone = wait or item.execution_key in gone
+            found.append(ExecutionNotFound(item.execution_id) if is_gone else None)
             continue
         error = await _mistake(tx, item, execution)
         found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
@@ -91,6 +116,8 @@ async def _mistake(
     connection: Connection, meant: Meant, execution: LockedExecution
 ) -> ZartError | None:
     id_, number = execution.execution_id, execution.run.run_number
+    if meant.execution_key not in (None, execution.execution_key):
+        return ExecutionNotFound(id_)
     if meant.expected_run_number not in (None, number):
         return RunChanged(id_, meant.expected_run_number or 0, number)
     if meant.run_number is not None and meant.run_number != number:

@@ -26,6 +26,7 @@ class PendingItem(NamedTuple):
 
     item_no: int
     execution_id: str
+    execution_key: int
     run_number: int
     step_name: str
     attempt: int | None
@@ -34,8 +35,8 @@ class PendingItem(NamedTuple):
 async def pending_items(tx: Tx, batch_key: int, after: int, limit: int) -> list[PendingItem]:
     """Return the next items that are pending. Only whoever has locked the batch changes them."""
     rows = await tx.fetch(
-        "SELECT item_no, execution_id, run_number, step_name, attempt FROM zart.batch_items"
-        " WHERE batch_key = $1 AND status = 'pending' AND item_no > $2"
+        "SELECT item_no, execution_id, execution_key, run_number, step_name, attempt"
+        " FROM zart.batch_items WHERE batch_key = $1 AND status = 'pending' AND item_no > $2"
         " ORDER BY item_no LIMIT $3",
         batch_key,
         after,

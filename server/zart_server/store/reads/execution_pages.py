@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from zart_server.domain.commands import ListExecutions, Page
-from zart_server.domain.filters import ExecutionFilter
+from zart_server.domain.commands import Page
+from zart_server.domain.filters import ExecutionFilter, ListExecutions
 from zart_server.domain.model import Execution, RunStatus
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.reads.dead_steps import read_dead_steps
