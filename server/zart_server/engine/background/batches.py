@@ -13,7 +13,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
+from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
 from zart_server.domain.operations import Refusal
 from zart_server.engine.background.batch_work import Asked, OnDone, Progress, work_on
 from zart_server.engine.background.loop import BackgroundLoop
@@ -131,14 +131,16 @@ class Batches(BackgroundLoop):
             progress = await work_on(self._db, key, asked, self._refusal_of)
         except (StoreConflict, OperationTimeout):
             # Others were in the way, or it took too long: fewer at a time get through.
-            here.limit = max(1, here.limit // 4)
-            here.executions = max(1, here.executions // 4)
+            self._lessen(here)
             now = time.monotonic()
             here.not_before = now + _LOCKED
             if is_to_judge:
                 here.judge_at = now + max(_JUDGE_EVERY, (now - begun) * _JUDGE_SHARE)
             return
-        except ZartError:
+        except ZartError as error:
+            if isinstance(error, StoreUnavailable):
+                # Perhaps since PostgreSQL has ended it, having heard nothing of it for too long.
+                self._lessen(here)
             here.not_before = time.monotonic() + _TICK
             raise
         except Exception:
@@ -161,6 +163,12 @@ class Batches(BackgroundLoop):
             finally:
                 self._told += time.monotonic() - now
 
+    @staticmethod
+    def _lessen(here: _Here) -> None:
+        """Have the next piece be a smaller one; those that get through are larger again."""
+        here.limit = max(1, here.limit // 4)
+        here.executions = max(1, here.executions // 4)
+
     def _note(self, here: _Here, progress: Progress, took: float) -> None:
         """Note what a piece came to."""
         now = time.monotonic()
@@ -171,6 +179,8 @@ class Batches(BackgroundLoop):
             return
         here.not_before = now
         if progress.is_preparing:
+            if took <= _LONG:
+                here.executions = min(_PREPARED, here.executions * 2)
             return
         here.failed = 0
         here.last_item = progress.last_item

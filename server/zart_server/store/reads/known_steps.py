@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownRun, K
 from zart_server.domain.model import StepStatus, run_id_of
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
+from zart_server.store.heard import Heard
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.reads.explained_steps import (
@@ -210,12 +210,10 @@ async def _all_matching(
     Then a rule that came or went meanwhile may be told of some steps only.
     """
     for _ in range(_ROUNDS):
-        found, epoch, since = [], tx.pauses.since, time.monotonic()
+        found, epoch, heard = [], tx.pauses.since, Heard(tx, _AT_ONCE)
         for row, step in zip(rows, facts, strict=True):
             found.append(_matching(tx, run, row, step))
-            if time.monotonic() - since > _AT_ONCE:
-                await tx.execute("SELECT")
-                since = time.monotonic()
+            await heard.again()
         if tx.pauses.since == epoch:
             break
     return found

@@ -1,0 +1,63 @@
+"""Pieces of batches of which PostgreSQL hears nothing for too long, so that it ends them."""
+
+from __future__ import annotations
+
+from batching import load_runs, until_batch
+from rig import Rig, specs
+
+import zart
+from zart.testing.server import ServerUnderTest
+from zart_server.domain.commands import Caller, Rerun
+from zart_server.domain.errors import RunActive
+from zart_server.domain.model import IfRunning
+from zart_server.engine.operations.rerun import rerun
+from zart_server.store.db import Database
+
+EACH = 200  # executions whose reruns are planned in one transaction
+STEPS = 10_000
+
+
+async def test_a_piece_that_loses_its_connection_is_tried_as_a_smaller_one(rig: Rig) -> None:
+    await load_runs(rig, 3_500, "completed")
+    await rig.db.execute(
+        """
+        CREATE FUNCTION too_silent() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF (SELECT count(*) FROM new_rows) > 1000 THEN
+                RAISE EXCEPTION 'gone' USING ERRCODE = '57P05';
+            END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER too_silent AFTER INSERT ON zart.batch_items
+            REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION too_silent();
+        """
+    )
+    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
+    assert batch.counts.selected == 3_500
+
+
+async def test_plans_of_many_large_reruns_are_heard_of(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    names = [f"step-{n}" for n in range(STEPS)]
+    chain = dict(zip(names, [(), *[(name,) for name in names]], strict=False))
+    await load_runs(rig, EACH, "running")
+    await rig.client.register_task("large", specs(chain))
+    await rig.db.execute(
+        "UPDATE zart.runs SET definition_key = (SELECT max(definition_key) FROM zart.definitions)"
+    )
+    wanted = [
+        Rerun(f"x-{n}", (names[0],), (), include_downstream=True, if_running=IfRunning.FAIL,
+              expected_run_number=0)
+        for n in range(EACH)
+    ]  # fmt: skip
+    db = await Database.open(zart_server.database_url, pool_size=1)
+    try:
+        async with db.transaction() as tx:
+            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
+            found = await rerun(tx, [(one, Caller()) for one in wanted], wait=True)
+            await tx.execute("SELECT")
+    finally:
+        await db.close()
+    assert [type(one) for one in found] == [RunActive] * EACH
