@@ -141,3 +141,36 @@ async def test_a_plan_says_what_is_in_doubt(rig: Rig) -> None:
     assert await kinds(rig, by_hand, **dead) == told
     assert await outcome(rig, by_hand, **dead) == told
     assert await outcome(rig, zart.RetryStep(), step_pattern="a") == [("", 2), ("STEP_IN_DOUBT", 1)]
+
+
+async def test_a_plan_counts_what_would_be_in_doubt_by_it(rig: Rig) -> None:
+    """An attempt in flight may have had its effect, if its run is ended."""
+    for name in ("x", "y", "z", "v"):
+        await rig.start(name, {"a": (), "b": ("a",)}, **STOP)
+    await rig.start("w", {"a": (), "b": ()}, if_in_doubt=zart.IfInDoubt.RETRY)
+    for task in await rig.lease():
+        if task.execution_id == "y":
+            await rig.complete(task)  # b waits
+    unfinished = {"statuses": ["RUNNING"]}
+    told = [("STEP_IN_DOUBT", 3), ("", 2)]
+    for operation in (
+        zart.Restart(if_running=IfRunning.SUPERSEDE),
+        zart.Rerun(if_running=IfRunning.SUPERSEDE),
+    ):
+        assert await kinds(rig, operation, **unfinished) == told
+        accepted = replace(operation, accept_in_doubt=True)
+        assert await kinds(rig, accepted, **unfinished) == [("", 5)]
+        refusing = replace(operation, if_running=IfRunning.FAIL)
+        assert await kinds(rig, refusing, **unfinished) == [("RUN_ACTIVE", 5)]
+    assert await kinds(rig, zart.CancelExecution(), **unfinished) == [("", 5)]
+    operation = zart.Restart(if_running=IfRunning.SUPERSEDE)
+    assert await outcome(rig, operation, **unfinished) == told
+
+
+@pytest.mark.parametrize("is_plan", [False, True])
+async def test_a_step_cannot_be_both_run_again_and_kept(rig: Rig, is_plan: bool) -> None:  # noqa: FBT001 - parametrized
+    await dead_steps(rig.client, 1)
+    operation = zart.Rerun(force_rerun=["a", "b"], preserve=["c", "b"])
+    with pytest.raises(errors.InvalidField) as refused:
+        await rig.client.create_batch(operation, everything=True, validate_only=is_plan)
+    assert refused.value.metadata["field"] == "operation.rerun.preserve[1]"

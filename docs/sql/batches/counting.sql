@@ -2,7 +2,8 @@
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4.
-SELECT definition_key, run_status, step_status, is_doubted, has_happened,
+SELECT definition_key, run_status, step_status, is_doubted OR makes_doubts AS is_doubted,
+    has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
@@ -12,6 +13,7 @@ FROM (
                 WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
             THEN 'running' END
         FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no) AS step_status,
+        false AS makes_doubts,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
@@ -53,22 +55,32 @@ FROM (
             WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
         WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
     ) d) k
-GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;
+GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
 
 -- store/batches/counting.py: count_items (count executions)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, step_nos=$2, are_named=$3, as_of=$4.
-SELECT definition_key, run_status, step_status, is_doubted, has_happened,
+-- Parameters: stop_definitions=$1, stops=$2, run_keys=$3, step_nos=$4, are_named=$5, as_of=$6.
+SELECT definition_key, run_status, step_status, is_doubted OR makes_doubts AS is_doubted,
+    has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
     SELECT i.*, d.*, NULL::text AS step_status,
+        COALESCE((
+            SELECT bool_or(((i.definition_key, l.step_no) IN (
+                SELECT definition_key, step_no
+                FROM unnest($1::bigint[], $2::integer[]) s(definition_key, step_no)
+            )) IS TRUE)
+            FROM (
+                SELECT step_no FROM zart.leases
+                WHERE leases.run_key = i.run_key AND cardinality($2::integer[]) > 0
+                OFFSET 0) l), false) AS makes_doubts,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
             r.status AS run_status, step_no, step_name, s.attempt
-        FROM unnest($1::bigint[], $2::integer[])
+        FROM unnest($3::bigint[], $4::integer[])
         WITH ORDINALITY u(run_key, only_step, n)
         CROSS JOIN LATERAL (
             SELECT execution_key, run_key, run_number, definition_key, status, is_current,
@@ -79,7 +91,7 @@ FROM (
             WHERE executions.execution_key = r.execution_key OFFSET 0) e
         CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
         WHERE true
-            AND (r.is_current OR $3::boolean) AND r.created_at <= $4::timestamptz
+            AND (r.is_current OR $5::boolean) AND r.created_at <= $6::timestamptz
     ) i CROSS JOIN LATERAL (
         SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
             COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
@@ -91,4 +103,13 @@ FROM (
             WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
         WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
     ) d) k
-GROUP BY definition_key, run_status, step_status, is_doubted, has_happened;
+GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
+
+-- store/batches/counting.py: _stops
+-- Return the steps that are not to run twice, of the definitions of unfinished runs.
+-- Locks: nothing.
+-- Parameters: run_keys=$1.
+SELECT DISTINCT r.definition_key FROM unnest($1::bigint[]) u(run_key)
+CROSS JOIN LATERAL (
+    SELECT definition_key, status FROM zart.runs WHERE runs.run_key = u.run_key OFFSET 0) r
+WHERE r.status IN ('scheduled', 'running');

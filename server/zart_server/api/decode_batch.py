@@ -42,6 +42,7 @@ from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.identity import Role
 from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, StepStatus, WatchUntil
 from zart_server.domain.pacing import FASTEST, SLOWEST
+from zart_server.domain.rerun import check_apart
 
 OneBatchRequest: TypeAlias = (
     pb.GetBatchRequest | pb.PauseBatchRequest | pb.ResumeBatchRequest | pb.CancelBatchRequest
@@ -211,10 +212,14 @@ def _restart(wanted: batch_pb2.BatchRestart, path: str) -> BatchOperation:
 
 def _rerun(wanted: batch_pb2.BatchRerun, path: str) -> BatchOperation:
     with Checks() as check:
+        forced = check(names_of, wanted.force_rerun, f"{path}.force_rerun", MAX_STEPS)
+        kept = check(names_of, wanted.preserve, f"{path}.preserve", MAX_STEPS)
+        if forced and kept:  # whatever graphs there are, each item would be refused
+            check(check_apart, forced, kept, f"{path}.")
         return BatchOperation(
             BatchKind.RERUN,
-            force_rerun=check(names_of, wanted.force_rerun, f"{path}.force_rerun", MAX_STEPS),
-            preserve=check(names_of, wanted.preserve, f"{path}.preserve", MAX_STEPS),
+            force_rerun=forced,
+            preserve=kept,
             include_downstream=wanted.include_downstream,
             if_running=check(_if_running, wanted.if_running, path),
             accept_in_doubt=wanted.accept_in_doubt,

@@ -70,9 +70,7 @@ def plan_rerun(
     """
     forced = _numbers(graph, force_rerun, "force_rerun")
     kept = _numbers(graph, preserve, "preserve")
-    for index, name in enumerate(preserve):
-        if graph.index[name] in forced:
-            raise InvalidField(f"preserve[{index}]", f"{name!r} is in force_rerun as well")
+    check_apart(force_rerun, preserve)
     again = forced | changes.inputs
     again |= {n for n, s in enumerate(statuses) if s is not StepStatus.COMPLETED}
     if changes.payload:
@@ -86,6 +84,14 @@ def plan_rerun(
         preserved=tuple(name for n, name in enumerate(names) if n not in again),
         potentially_stale=tuple(_stale(names, again, causes, changes)),
     )
+
+
+def check_apart(force_rerun: Sequence[str], preserve: Sequence[str], within: str = "") -> None:
+    """Raise InvalidField where a step is in both; ``within`` is what stands before its field."""
+    forced = set(force_rerun)
+    for index, name in enumerate(preserve):
+        if name in forced:
+            raise InvalidField(f"{within}preserve[{index}]", f"{name!r} is in force_rerun as well")
 
 
 def check_inputs(graph: Graph, inputs: Sequence[StepInput], preserve: Sequence[str]) -> None:
