@@ -142,6 +142,21 @@ async def test_nothing_selected_is_refused(rig: Rig) -> None:
     assert await rig.db.fetchval("SELECT count(*) FROM zart.batch_items") == 0
 
 
+@pytest.mark.parametrize("count", [999, 1_000, 2_500])
+async def test_many_ids_that_nobody_has_select_nothing(rig: Rig, count: int) -> None:
+    """However many of them are looked at at a time."""
+    unknown = [f"no-{n}" for n in range(count)]
+    for only in (False, True):
+        with pytest.raises(errors.NothingSelected):
+            await rig.client.create_batch(zart.Restart(), execution_ids=unknown, validate_only=only)
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.batch_items") == 0
+    await dead_steps(rig.client, 1)
+    created = await rig.client.create_batch(zart.Restart(), execution_ids=[*unknown, "x-0"])
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.refused, batch.counts.done) == (count, 1)
+    await check_totals(rig.db, created.batch_id)
+
+
 async def test_two_steps_of_one_run_are_two_items(rig: Rig) -> None:
     await rig.start("x", {"a": (), "b": ()})
     await rig.work(fail=["a", "b"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 
 from zart_server.domain.batch_plans import refused_for
@@ -22,8 +23,9 @@ from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
-from zart_server.store.batches.counting import count_items
-from zart_server.store.batches.rows import insert_batch, read_batch, record_batch
+from zart_server.store.batches.counting import SelectedKind, count_items
+from zart_server.store.batches.rows import BatchRow, insert_batch, read_batch, record_batch
+from zart_server.store.batches.selecting import Found
 from zart_server.store.batches.states import end_preparing
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
@@ -57,7 +59,7 @@ async def create_batch(
     if row is None:
         raise BatchNotFound(batch_id)
     counts = row.batch.counts
-    if counts.selected == counts.refused and row.is_prepared:
+    if counts.selected == counts.refused and not await _is_any_left(tx, command, row):
         raise NothingSelected(_told(command.selection))
     if row.is_prepared:
         await end_preparing(tx, row.batch_key)
@@ -67,19 +69,42 @@ async def create_batch(
     return CreatedBatch(row.batch)
 
 
-async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
+async def _is_any_left(tx: Tx, command: CreateBatch, row: BatchRow) -> bool:
+    """Return whether anything is selected by what of a batch is still to be prepared.
+
+    Without writing it down: of many ids there may be none that is known.
+    """
+    if row.is_prepared:
+        return False
+    pieces = _pieces(tx, command, row.batch.as_of, row.prepared_until)
+    async with aclosing(pieces):
+        async for _, kinds in pieces:
+            if kinds:
+                return True
+    return False
+
+
+async def _pieces(
+    tx: Tx, command: CreateBatch, as_of: datetime, begin: list[int | str] | None
+) -> AsyncGenerator[tuple[Found, list[SelectedKind]]]:
+    """Yield what is selected, from where a piece begins (None: the first), and count its items."""
     kind = command.operation.kind
-    begin: list[int | str] | None = None
-    items: Counter[str] = Counter()
-    samples: dict[str, list[str]] = {}
-    executions = 0
 
     async def ids(first: int, count: int) -> Sequence[str]:
         return command.selection.execution_ids[first : first + count]
 
     while True:
         found, begin = await find_piece(tx, kind, command.selection, ids, begin, _PIECE, as_of)
-        kinds = await count_items(tx, kind, found, as_of)
+        yield found, await count_items(tx, kind, found, as_of)
+        if begin is None:
+            return
+
+
+async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
+    items: Counter[str] = Counter()
+    samples: dict[str, list[str]] = {}
+    executions = 0
+    async for found, kinds in _pieces(tx, command, as_of, None):
         graphs = await find_definitions(tx, {one.definition_key for one in kinds})
         for one in kinds:
             graph = graphs[one.definition_key].graph
@@ -92,8 +117,6 @@ async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
             samples.setdefault("EXECUTION_NOT_FOUND", []).extend(found.unknown[:_SAMPLE])
         if items.total() > MOST_ITEMS:
             raise TooManyItems("selection", items.total(), MOST_ITEMS)
-        if begin is None:
-            break
     return _told_plan(command.selection, executions, as_of, items, samples)
 
 
