@@ -32,24 +32,23 @@ FROM (
         ORDER BY item_no LIMIT $4::integer) n
     ORDER BY item_no LIMIT $4) i
 LEFT JOIN LATERAL (
-    SELECT r.is_current, r.status AS run_status, r.run_key,
+    SELECT r.is_current, r.status AS run_status, r.run_key, r.listed_task,
         CASE WHEN s.status <> 'open' THEN s.status
         WHEN l.run_key IS NOT NULL THEN 'running'
-        WHEN h.run_key IS NOT NULL THEN CASE WHEN (EXISTS (
+        WHEN h.run_key IS NOT NULL
+        THEN CASE WHEN ((EXISTS (
             SELECT FROM zart.pause_rules a
             WHERE a.rule_key = h.rule_key AND a.deleted_at IS NULL OFFSET 0)
                 AND NOT EXISTS (
                     SELECT FROM zart.pause_exemptions x
                     WHERE x.rule_key = h.rule_key AND x.execution_id = i.execution_id AND x.token_until IS NULL
                     OFFSET 0))
-        OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key,
-                h.step_no, h.attempt) IS NOT NULL
-        THEN 'paused' ELSE 'scheduled' END
-        WHEN q.run_key IS NOT NULL THEN CASE
-        WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
+                OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key, h.step_no,
+                        h.attempt) IS NOT NULL) THEN 'paused' ELSE 'scheduled' END
+        WHEN q.run_key IS NOT NULL
+        THEN CASE WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
         AND zart.settling_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
-                q.step_no, q.attempt) IS NOT NULL
-        THEN 'paused' ELSE 'scheduled' END
+                q.step_no, q.attempt) IS NOT NULL THEN 'paused' ELSE 'scheduled' END
         WHEN s.status IS NOT NULL THEN 'pending' END AS step_status
     FROM (
         SELECT run_key, status, is_current, listed_task FROM zart.runs

@@ -12,32 +12,49 @@ SELECT outcome, count(*) FROM (
         ELSE CASE
         WHEN (SELECT true FROM zart.leases WHERE leases.run_key = m.run_key LIMIT 1)
         THEN 'running'
-        WHEN (SELECT true FROM zart.held WHERE held.run_key = m.run_key LIMIT 1) THEN 'paused'
-        WHEN (SELECT true FROM zart.queue WHERE queue.run_key = m.run_key LIMIT 1)
-        THEN 'scheduled'
-        ELSE 'pending' END
-        END END AS outcome
-    FROM (
-        SELECT * FROM zart.batch_items WHERE batch_key = $2 AND status = 'done') i
-    LEFT JOIN LATERAL (
-        SELECT r.is_current, r.status AS run_status, r.run_key,
-            CASE WHEN s.status <> 'open' THEN s.status
-            WHEN l.run_key IS NOT NULL THEN 'running'
-            WHEN h.run_key IS NOT NULL THEN CASE WHEN (EXISTS (
+        WHEN (SELECT true FROM (
+            SELECT * FROM zart.held WHERE held.run_key = m.run_key
+            ORDER BY step_no LIMIT 20) h WHERE ((EXISTS (
                 SELECT FROM zart.pause_rules a
                 WHERE a.rule_key = h.rule_key AND a.deleted_at IS NULL OFFSET 0)
                     AND NOT EXISTS (
                         SELECT FROM zart.pause_exemptions x
                         WHERE x.rule_key = h.rule_key AND x.execution_id = i.execution_id AND x.token_until IS NULL
                         OFFSET 0))
-            OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key,
-                    h.step_no, h.attempt) IS NOT NULL
-            THEN 'paused' ELSE 'scheduled' END
-            WHEN q.run_key IS NOT NULL THEN CASE
-            WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
+                    OR zart.pausing_rule(i.execution_id, m.listed_task, h.step_name, h.run_key, h.step_no,
+                            h.attempt) IS NOT NULL) LIMIT 1)
+        THEN 'paused'
+        WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AND (SELECT true FROM (
+            SELECT * FROM zart.queue WHERE queue.run_key = m.run_key
+            ORDER BY step_no LIMIT 20) q
+            WHERE zart.settling_rule(i.execution_id, m.listed_task, q.step_name, q.run_key,
+                    q.step_no, q.attempt) IS NOT NULL LIMIT 1)
+        THEN 'paused'
+        WHEN (SELECT true FROM zart.queue WHERE queue.run_key = m.run_key LIMIT 1)
+        OR (SELECT true FROM zart.held WHERE held.run_key = m.run_key LIMIT 1)
+        THEN 'scheduled'
+        ELSE 'pending' END
+        END END AS outcome
+    FROM (
+        SELECT * FROM zart.batch_items WHERE batch_key = $2 AND status = 'done') i
+    LEFT JOIN LATERAL (
+        SELECT r.is_current, r.status AS run_status, r.run_key, r.listed_task,
+            CASE WHEN s.status <> 'open' THEN s.status
+            WHEN l.run_key IS NOT NULL THEN 'running'
+            WHEN h.run_key IS NOT NULL
+            THEN CASE WHEN ((EXISTS (
+                SELECT FROM zart.pause_rules a
+                WHERE a.rule_key = h.rule_key AND a.deleted_at IS NULL OFFSET 0)
+                    AND NOT EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = h.rule_key AND x.execution_id = i.execution_id AND x.token_until IS NULL
+                        OFFSET 0))
+                    OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key, h.step_no,
+                            h.attempt) IS NOT NULL) THEN 'paused' ELSE 'scheduled' END
+            WHEN q.run_key IS NOT NULL
+            THEN CASE WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
             AND zart.settling_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
-                    q.step_no, q.attempt) IS NOT NULL
-            THEN 'paused' ELSE 'scheduled' END
+                    q.step_no, q.attempt) IS NOT NULL THEN 'paused' ELSE 'scheduled' END
             WHEN s.status IS NOT NULL THEN 'pending' END AS step_status
         FROM (
             SELECT run_key, status, is_current, listed_task FROM zart.runs

@@ -7,22 +7,36 @@ from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import holds
 from zart_server.store.statement import Statement
 
+# So many ready steps of a run are looked at, in their order, for one that a rule withholds. More
+# tell no more: what is held or queued otherwise than the rules have it is moved within moments.
+_LOOKED_AT = 20
+_ARE_SETTLING = "EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')"
+
+
+def _is_held(run: str) -> str:
+    """Return the condition that a rule withholds what is held, h, of an item i and its run."""
+    return f"""({holds("h.rule_key", "i.execution_id")}
+        OR zart.pausing_rule(i.execution_id, {run}.listed_task, h.step_name, h.run_key, h.step_no,
+            h.attempt) IS NOT NULL)"""
+
+
+def _is_settled(run: str) -> str:
+    """Return the condition that a rule that is settling withholds what is queued, q."""
+    return f"""zart.settling_rule(i.execution_id, {run}.listed_task, q.step_name, q.run_key,
+        q.step_no, q.attempt) IS NOT NULL"""
+
+
 # Of an item i the run that it made, or that it is of: the number of that run is :made more. Its
 # step, if it has one, PENDING where it stands nowhere; queued ones that a settling rule matches
 # are paused, as reads have it.
 MADE = f"""
-    SELECT r.is_current, r.status AS run_status, r.run_key,
+    SELECT r.is_current, r.status AS run_status, r.run_key, r.listed_task,
         CASE WHEN s.status <> 'open' THEN s.status
             WHEN l.run_key IS NOT NULL THEN 'running'
-            WHEN h.run_key IS NOT NULL THEN CASE WHEN {holds("h.rule_key", "i.execution_id")}
-                    OR zart.pausing_rule(i.execution_id, r.listed_task, h.step_name, h.run_key,
-                        h.step_no, h.attempt) IS NOT NULL
-                THEN 'paused' ELSE 'scheduled' END
-            WHEN q.run_key IS NOT NULL THEN CASE
-                WHEN EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle')
-                    AND zart.settling_rule(i.execution_id, r.listed_task, q.step_name, q.run_key,
-                        q.step_no, q.attempt) IS NOT NULL
-                THEN 'paused' ELSE 'scheduled' END
+            WHEN h.run_key IS NOT NULL
+            THEN CASE WHEN {_is_held("r")} THEN 'paused' ELSE 'scheduled' END
+            WHEN q.run_key IS NOT NULL
+            THEN CASE WHEN {_ARE_SETTLING} AND {_is_settled("r")} THEN 'paused' ELSE 'scheduled' END
             WHEN s.status IS NOT NULL THEN 'pending' END AS step_status
     FROM (
         SELECT run_key, status, is_current, listed_task FROM zart.runs
@@ -45,7 +59,7 @@ MADE = f"""
 """
 _OF_STEP = "CASE WHEN step_status = 'cancelled' THEN 'superseded' ELSE step_status END"
 # An unfinished run is what its steps are.
-_OF_RUN = """
+_OF_RUN = f"""
     CASE run_status
         WHEN 'completed' THEN 'completed'
         WHEN 'failed' THEN 'dead'
@@ -53,8 +67,16 @@ _OF_RUN = """
         ELSE CASE
             WHEN (SELECT true FROM zart.leases WHERE leases.run_key = m.run_key LIMIT 1)
                 THEN 'running'
-            WHEN (SELECT true FROM zart.held WHERE held.run_key = m.run_key LIMIT 1) THEN 'paused'
+            WHEN (SELECT true FROM (
+                    SELECT * FROM zart.held WHERE held.run_key = m.run_key
+                    ORDER BY step_no LIMIT {_LOOKED_AT}) h WHERE {_is_held("m")} LIMIT 1)
+                THEN 'paused'
+            WHEN {_ARE_SETTLING} AND (SELECT true FROM (
+                    SELECT * FROM zart.queue WHERE queue.run_key = m.run_key
+                    ORDER BY step_no LIMIT {_LOOKED_AT}) q WHERE {_is_settled("m")} LIMIT 1)
+                THEN 'paused'
             WHEN (SELECT true FROM zart.queue WHERE queue.run_key = m.run_key LIMIT 1)
+                OR (SELECT true FROM zart.held WHERE held.run_key = m.run_key LIMIT 1)
                 THEN 'scheduled'
             ELSE 'pending' END
     END"""
