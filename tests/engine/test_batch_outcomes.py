@@ -27,10 +27,35 @@ async def test_of_many_items_they_add_up_once_it_is_over(rig: Rig) -> None:
         "UPDATE zart.batches SET done = selected, refused = 0, status = 'completed',"
         " pause_cause = '', completed_at = now()"
     )
-    batch = await rig.client.get_batch(created.batch_id)
-    assert batch.outcomes is not None
-    assert (batch.counts.done, batch.outcomes.completed) == (MANY, MANY)
-    assert sum(astuple(batch.outcomes)) == MANY
+    for batch in (
+        await rig.client.get_batch(created.batch_id),
+        [batch async for batch in rig.client.watch_batch(created.batch_id)][-1],
+    ):
+        assert batch.outcomes is not None
+        assert (batch.counts.done, batch.outcomes.completed) == (MANY, MANY)
+        assert sum(astuple(batch.outcomes)) == MANY
+
+
+async def test_a_watch_of_many_items_adds_up_in_the_end(rig: Rig) -> None:
+    """What is counted for it, apart from its reads, is told last as it is then."""
+    await load_runs(rig, MANY, "completed")
+    created = await rig.client.create_batch(zart.CancelExecution(), everything=True, canary=1)
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    await rig.db.execute(
+        "UPDATE zart.batch_items SET status = 'done', refusal = NULL, done_at = now()"
+    )
+    await rig.db.execute("UPDATE zart.batches SET done = selected - 1, refused = 1")
+    told = []
+    async for batch in rig.client.watch_batch(created.batch_id, until="drained"):
+        told.append(batch)
+        if len(told) == 1:
+            await rig.db.execute(
+                "UPDATE zart.batches SET done = selected, refused = 0, status = 'completed',"
+                " pause_cause = '', completed_at = now()"
+            )
+    assert [batch.status for batch in told] == ["PAUSED", "COMPLETED"]
+    assert told[-1].outcomes is not None
+    assert sum(astuple(told[-1].outcomes)) == told[-1].counts.done == MANY
 
 
 async def outcomes(rig: Rig, batch_id: str) -> BatchOutcomes:

@@ -17,6 +17,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 
 _OLD = 5.0  # seconds for which what was counted of a large batch is told
+_OLDEST = 30.0  # seconds, to watches while it is being counted anew: they are told again then
 _MOST_KEPT = 1_000
 
 
@@ -42,6 +43,12 @@ class _Counted:
     done: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None  # that counts for watches
+    error: Exception | None = None  # that this came to
+
+    def lacks(self, row: BatchRow) -> bool:
+        """Return whether a batch is over and more was done: what is said last has to add up."""
+        return row.batch.status.is_finished and self.done != row.batch.counts.done
 
 
 class BatchWatches:
@@ -52,7 +59,13 @@ class BatchWatches:
         self._counted: dict[int, _Counted] = {}
         self._watches: StateWatches[str, Batch] = StateWatches(self._read, "batch watches")
         self.look = self._watches.look
-        self.stop = self._watches.stop
+
+    def stop(self) -> None:
+        """End all watches."""
+        self._watches.stop()
+        for counted in self._counted.values():
+            if counted.task is not None:
+                counted.task.cancel()
 
     def watch(self, batch_id: str, until: WatchUntil) -> AsyncGenerator[Batch]:
         """Yield a batch, then as it changes, until it has ended, or is drained besides.
@@ -63,39 +76,75 @@ class BatchWatches:
 
     async def read(self, batch_id: str) -> Batch:
         """Return a batch with its outcomes. Raises BatchNotFound."""
-        found = (await self._read([batch_id]))[batch_id]
-        if isinstance(found, ZartError):
-            raise found
+        found, large = await self._read_small([batch_id])
+        if large:
+            counted = await self._count(large[0], self._counted_of(large[0]))
+            return replace(large[0].batch, outcomes=counted.outcomes)
+        batch = found[batch_id]
+        if isinstance(batch, ZartError):
+            raise batch
+        return batch
+
+    async def _read(self, batch_ids: Sequence[str]) -> Mapping[str, Batch | Exception]:
+        """Read batches for watches: of large ones what is counted, which nobody else waits for."""
+        small, large = await self._read_small(batch_ids)
+        found: dict[str, Batch | Exception] = {**small}
+        for row in large:
+            counted = self._counted_of(row)
+            error, counted.error = counted.error, None
+            if error is not None:
+                found[row.batch.batch_id] = error
+                continue
+            age = _now() - counted.at
+            if (age > _OLD or counted.lacks(row)) and counted.task is None:
+                counted.task = asyncio.create_task(self._count_apart(row, counted))
+            if age <= _OLDEST and not counted.lacks(row):
+                found[row.batch.batch_id] = replace(row.batch, outcomes=counted.outcomes)
         return found
 
-    async def _read(self, batch_ids: Sequence[str]) -> Mapping[str, Batch | ZartError]:
+    async def _read_small(
+        self, batch_ids: Sequence[str]
+    ) -> tuple[dict[str, Batch | ZartError], list[BatchRow]]:
+        """Read batches with their outcomes, and return the rows of large ones apart."""
         found: dict[str, Batch | ZartError] = {id_: BatchNotFound(id_) for id_ in batch_ids}
+        large = []
         # Totals and outcomes are of one moment.
         async with self._db.transaction(snapshot=True) as tx:
             rows = await find_batches(tx, batch_ids)
             for row in rows:
                 if row.batch.counts.done <= EXACT_OUTCOMES:
                     found[row.batch.batch_id] = await _with_outcomes(tx, row)
-        for row in rows:
-            if row.batch.counts.done > EXACT_OUTCOMES:
-                found[row.batch.batch_id] = replace(row.batch, outcomes=await self._counted_of(row))
-        return found
+                else:
+                    large.append(row)
+                    del found[row.batch.batch_id]
+        return found, large
 
-    async def _counted_of(self, row: BatchRow) -> Outcomes:
-        """Return what was counted of a large batch some seconds ago at most."""
+    def _counted_of(self, row: BatchRow) -> _Counted:
         if len(self._counted) > _MOST_KEPT:
-            self._counted.clear()
-        counted = self._counted.setdefault(row.batch_key, _Counted())
+            self._counted = {key: each for key, each in self._counted.items() if each.task}
+        return self._counted.setdefault(row.batch_key, _Counted())
+
+    async def _count(self, row: BatchRow, counted: _Counted) -> _Counted:
+        """Return what was counted of a large batch some seconds ago at most."""
         async with counted.counting:  # whoever waits finds what they wait for
             begun = _now()
-            # What is said last, of a batch that is over, adds up.
-            done, is_over = row.batch.counts.done, row.batch.status.is_finished
-            if begun - counted.at > _OLD or (is_over and counted.done != done):
+            if begun - counted.at > _OLD or counted.lacks(row):
                 async with self._db.autocommit() as connection:
                     kind = row.batch.operation.kind
                     counted.outcomes = await count_outcomes(connection, row.batch_key, kind)
-                counted.at, counted.done = begun, done
-        return counted.outcomes
+                counted.at, counted.done = begun, row.batch.counts.done
+        return counted
+
+    async def _count_apart(self, row: BatchRow, counted: _Counted) -> None:
+        """Count for watches, and have this batch read again for them."""
+        try:
+            await self._count(row, counted)
+        except Exception as error:  # noqa: BLE001 - the watches of this batch raise it
+            counted.error = error
+        finally:
+            counted.task = None
+        if not self._watches.look_at(row.batch.batch_id):
+            counted.error = None  # whoever watches it next has not asked for this
 
 
 async def _with_outcomes(connection: Connection, row: BatchRow) -> Batch:

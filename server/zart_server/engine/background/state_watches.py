@@ -1,8 +1,10 @@
 """Watches of what is small and read as a whole, such as a rule with its counts.
 
 All watches of a server have one reader, which reads what is watched again and again, many in one
-statement: each second, or at once after a hint. Of what did not change nobody is told, but for a
-message now and then, from which callers see that the watch lives.
+statement: each second, or at once after a hint, but with a rest after each read. A watch that
+begins waits for neither: what it watches is read for it, together with what else begins to be
+watched. Of what did not change nobody is told, but for a message now and then, from which callers
+see that the watch lives.
 """
 
 from __future__ import annotations
@@ -13,17 +15,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from zart_server.domain.errors import ShuttingDown, ZartError
+from zart_server.domain.errors import ShuttingDown, StoreUnavailable
 
 K = TypeVar("K")
 S = TypeVar("S")
-Read: TypeAlias = Callable[[Sequence[K]], Awaitable[Mapping[K, S | ZartError]]]
+Read: TypeAlias = Callable[[Sequence[K]], Awaitable[Mapping[K, S | Exception]]]
 
 _EVERY = 1.0  # seconds between two reads without a hint
 _REST = 9  # times as long as the read took, at least
 _SHORTEST = 0.2  # seconds between two messages of a watch
 _LONGEST = 15.0
 _MANY = 200  # are read at a time
+_QUICK_READERS = 3  # of what is to be read at once
 
 
 def _now() -> float:
@@ -41,11 +44,17 @@ class _Watched(Generic[K, S]):
     found: S | Exception | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # another one each time
 
-    def take(self, found: S | Exception) -> None:
-        """Take what was read, and wake the watches if it is something else."""
-        self.reads_done = self.reads_begun
-        self.found = found
-        self.wake()
+    def begin(self) -> int:
+        """Begin a read, and return its number."""
+        self.reads_begun += 1
+        return self.reads_begun
+
+    def take(self, number: int, found: S | Exception) -> None:
+        """Take what a read has found, unless one that began later is done, and wake the watches."""
+        if number > self.reads_done:
+            self.reads_done = number
+            self.found = found
+            self.wake()
 
     def wake(self) -> None:
         """Have the watches look."""
@@ -56,7 +65,9 @@ class _Watched(Generic[K, S]):
 class StateWatches(Generic[K, S]):
     """All watches of one kind on one server. ``read`` returns the states of keys, or errors.
 
-    Nobody waits for a message for longer than ``longest``, in seconds.
+    Of a key that it leaves out it says ``look_at`` later. An error that it raises is that of all
+    keys only if these are one, or the database cannot be reached. Nobody waits for a message for
+    longer than ``longest``, in seconds.
     """
 
     def __init__(self, read: Read[K, S], name: str, longest: float = _LONGEST) -> None:
@@ -67,6 +78,8 @@ class StateWatches(Generic[K, S]):
         self._hinted = asyncio.Event()
         self._stopping = False
         self._reader: asyncio.Task[None] | None = None
+        self._at_once: dict[K, _Watched[K, S]] = {}  # to be read
+        self._quick_readers: set[asyncio.Task[None]] = set()
 
     async def watch(self, key: K, is_over: Callable[[S], bool]) -> AsyncGenerator[S]:
         """Yield the state, then each other state, until one of them is the last.
@@ -76,7 +89,7 @@ class StateWatches(Generic[K, S]):
         watched = self._join(key)
         try:
             first = watched.reads_begun + 1  # the first read that begins after now
-            self.look()
+            self.look_at(key)
             while watched.reads_done < first:
                 await self._next_read(watched)
             while True:
@@ -94,11 +107,27 @@ class StateWatches(Generic[K, S]):
         """Have everything that is watched read again soon: something has changed."""
         self._hinted.set()
 
+    def look_at(self, key: K) -> bool:
+        """Have something read at once, if it is watched, and return whether it is.
+
+        Whatever else is being read: but for what is to be read at once in the same moment.
+        """
+        watched = self._watched.get(key)
+        if watched is None:
+            return False
+        self._at_once[key] = watched
+        if len(self._quick_readers) < _QUICK_READERS and not self._stopping:
+            reader = asyncio.create_task(self._read_at_once(), name=f"{self._name}: at once")
+            self._quick_readers.add(reader)
+            reader.add_done_callback(self._quick_readers.discard)
+        return True
+
     def stop(self) -> None:
         """End all watches; their callers watch again on another server."""
         self._stopping = True
-        if self._reader is not None:
-            self._reader.cancel()
+        for reader in (self._reader, *self._quick_readers):
+            if reader is not None:
+                reader.cancel()
         for watched in self._watched.values():
             watched.wake()
 
@@ -131,27 +160,39 @@ class StateWatches(Generic[K, S]):
         if not watched.watches:
             del self._watched[watched.key]
 
+    async def _read_at_once(self) -> None:
+        """Read what is to be read at once, as long as there is any."""
+        while some := list(self._at_once.values())[:_MANY]:
+            for watched in some:
+                del self._at_once[watched.key]
+            await self._read_some(some)
+
     async def _read_all(self) -> None:
         """Read what is watched, as long as anything is."""
+        begun = _now()  # what begins to be watched is read already
         while self._watched and not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(begun + _EVERY):
+                    await self._hinted.wait()
             self._hinted.clear()
             begun = _now()
             for at in range(0, len(self._watched), _MANY):
                 await self._read_some(list(self._watched.values())[at : at + _MANY])
             await asyncio.sleep((_now() - begun) * _REST)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(begun + _EVERY):
-                    await self._hinted.wait()
 
     async def _read_some(self, some: Sequence[_Watched[K, S]]) -> None:
-        for watched in some:
-            watched.reads_begun += 1
+        numbers = [watched.begin() for watched in some]
         try:
             found: Mapping[K, S | Exception] = await self._read([each.key for each in some])
         except Exception as error:  # noqa: BLE001 - the watches raise it
+            if len(some) > 1 and not isinstance(error, StoreUnavailable):
+                for watched in some:  # one of them may have failed
+                    await self._read_some([watched])
+                return
             found = {watched.key: error for watched in some}
-        for watched in some:
-            watched.take(found[watched.key])
+        for watched, number in zip(some, numbers, strict=True):
+            if watched.key in found:
+                watched.take(number, found[watched.key])
 
 
 def _state_of(watched: _Watched[K, S]) -> S:
