@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from zart_server import aside
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.caches.runs import RunFactsCache
@@ -32,6 +33,8 @@ from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
 
 Raw: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -75,6 +78,22 @@ class Connection:
     async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run one statement for each row of arguments, all in one round trip."""
         await self._raw.executemany(sql, rows)
+
+    async def give_sign(self) -> None:
+        """Have PostgreSQL hear of this connection: it ends a transaction that is silent.
+
+        For work between two statements that may take a second (``idle_in_transaction`` of
+        ``store/sessions.py``, on a busy machine).
+        """
+        await self._raw.execute("SELECT")
+
+    async def aside(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work on about so many bytes while this connection is held, in a thread if it is long.
+
+        PostgreSQL hears of the transaction meanwhile. The connection runs one statement at a time:
+        nobody else may use it until this returns.
+        """
+        return await aside.done_while_held(self.give_sign, size, work, *args, **kwargs)
 
 
 class Tx(Connection):

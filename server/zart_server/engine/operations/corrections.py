@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zart_server import aside
 from zart_server.domain.rerun import StepInput
 from zart_server.domain.same_json import are_same
 from zart_server.engine.operations.supersede import CurrentRun
@@ -29,19 +28,16 @@ async def find_corrections(
     The steps are of the run's graph. ``standing`` has the inputs that were corrected before.
     """
     graph = current.definition.graph
-    found: dict[int, str] = {}
-    for start in range(0, len(inputs), _AT_ONCE):
-        part = [
-            (graph.index[item.step_name], item.input_json) for item in inputs[start:][:_AT_ONCE]
-        ]
-        keys = [standing[number] for number, _ in part if number in standing]
-        texts = await read_inputs(connection, keys) if keys else {}
-        for number, text in part:
-            key = standing.get(number)
-            present = graph.steps[number].input_json if key is None else texts[key][0]
-            if not await _are_same(present, text):
-                found[number] = text
-    return found
+    asked = {graph.index[item.step_name]: item.input_json for item in inputs}
+    first = {n: graph.steps[n].input_json for n in asked if n not in standing}
+    differing = await _differing(connection, first, asked)
+    again = [number for number in asked if number in standing]
+    for start in range(0, len(again), _AT_ONCE):
+        part = again[start:][:_AT_ONCE]
+        texts = await read_inputs(connection, [standing[number] for number in part])
+        present = {number: texts[standing[number]][0] for number in part}
+        differing |= await _differing(connection, present, asked)
+    return {number: text for number, text in asked.items() if number in differing}
 
 
 async def find_correction(
@@ -58,8 +54,14 @@ async def is_other_payload(connection: Connection, current: CurrentRun, payload_
     """Return whether a payload says something else than that of the current run."""
     run_key = current.run.run_key
     present = (await read_large(connection, [run_key], []))[run_key, -1]
-    return not await _are_same(present, payload_json)
+    return bool(await _differing(connection, {-1: present}, {-1: payload_json}))
 
 
-async def _are_same(present: str | None, text: str) -> bool:
-    return await aside.done(len(present or "") + len(text), are_same, present, text)
+async def _differing(
+    connection: Connection, present: Mapping[int, str | None], asked: Mapping[int, str]
+) -> set[int]:
+    """Return the numbers of those that are present for which something else is asked."""
+    return await connection.aside(
+        sum(len(text or "") + len(asked[number]) for number, text in present.items()),
+        lambda: {number for number, text in present.items() if not are_same(text, asked[number])},
+    )

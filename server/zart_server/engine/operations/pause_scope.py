@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from zart_server import aside
 from zart_server.domain.errors import ScopeMatchesNothing
 from zart_server.domain.globs import matches, to_regex
 from zart_server.domain.model import PauseScope
@@ -41,12 +40,12 @@ async def find_mistake(connection: Connection, scope: PauseScope) -> ScopeMatche
         return None
     if task is not None and (pattern is None or not await is_named(connection, task, None)):
         names = await read_task_names(connection)
-        near = await aside.done(_COST * len(names), nearest, task, names)
+        near = await connection.aside(_COST * len(names), nearest, task, names)
         why = f"no task {task!r} is registered, or has an unfinished execution"
         return ScopeMatchesNothing("task_name", why, near)
     whose = "of any task" if task is None else f"of task {task!r}"
     names = await read_step_names(connection, task)
-    near = await aside.done(_COST * len(names), nearest_to_glob, pattern or "", names)
+    near = await connection.aside(_COST * len(names), nearest_to_glob, pattern or "", names)
     return ScopeMatchesNothing("step_pattern", f"no step {whose} matches {pattern!r}", near)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from zart_server import aside
 from zart_server.domain.commands import Caller, Rerun, Rerunned
 from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import NothingToRerun, ZartError
@@ -64,7 +63,7 @@ async def rerun(
         standing = states[current.run.run_key]
         try:
             inputs, payload = await _changed(tx, current, command, standing.inputs)
-            plan, decisions = await aside.done(
+            plan, decisions = await tx.aside(
                 current.definition.graph.size,
                 _plan,
                 current,

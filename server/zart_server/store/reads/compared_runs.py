@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from zart_server import aside
 from zart_server.domain.compared import ComparedRuns, ComparedStep, side_of
 from zart_server.domain.errors import ExecutionNotFound, InvalidField, RunNotFound
 from zart_server.domain.model import Step, StepStatus
@@ -130,7 +129,7 @@ async def _sides(
         definition = definitions[run.definition_key]
         identity = RunIdentity(run.run_key, execution_id, rows[0]["task_name"], definition)
         own = [row for row in rows_of if row["steps_of"] == run.run_key]
-        steps = await aside.done(200 * len(own), steps_of, own, identity, None)
+        steps = await connection.aside(200 * len(own), steps_of, own, identity, None)
         by_name = {step.step_name: step for step in steps}
         sides[key] = _Side(run, definition, found[key]["payload_key"], by_name)
     return sides[base], sides[number]
@@ -142,7 +141,7 @@ async def _are_payloads_equal(connection: Connection, base: _Side, compared: _Si
     keys = [base.run.run_key, compared.run.run_key]
     texts = await read_large(connection, keys, [])
     one, other = (texts[key, -1] for key in keys)
-    return await aside.done(len(one or "") + len(other or ""), are_same, one, other)
+    return await connection.aside(len(one or "") + len(other or ""), are_same, one, other)
 
 
 async def _equal_results(
@@ -217,7 +216,7 @@ async def _compared_as_json(
         *zip(*(pair for _, _, pair in piece), strict=True),
     )
     size = sum(size for size, _, _ in piece)
-    return await aside.done(
+    return await connection.aside(
         size, lambda: {names[number]: are_same(one, other) for number, one, other in rows}
     )
 

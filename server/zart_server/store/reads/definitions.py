@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zart_server import aside
+import asyncpg
+
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import TaskDefinitionNotFound
 from zart_server.domain.graph import from_json
@@ -39,21 +40,10 @@ async def list_task_definitions(
         _PAGE_BYTES,
     )
     shown = [row for row in rows[:limit] if row["steps"] is not None]
-    return Page(
-        tuple(
-            [
-                TaskDefinition(
-                    row["task_name"],
-                    row["version"],
-                    await aside.done(len(row["steps"]), from_json, row["steps"]),
-                    row["last_asked_at"],
-                    row["created_at"],
-                )
-                for row in shown
-            ]
-        ),
-        (shown[-1]["task_name"],) if len(rows) > len(shown) else None,
+    definitions = await connection.aside(
+        sum(len(row["steps"]) for row in shown), lambda: tuple(map(_of_row, shown))
     )
+    return Page(definitions, (shown[-1]["task_name"],) if len(rows) > len(shown) else None)
 
 
 async def get_task_definition(
@@ -74,10 +64,14 @@ async def get_task_definition(
     )
     if row is None:
         raise TaskDefinitionNotFound(task_name, version)
+    return await connection.aside(len(row["steps"]), _of_row, row)
+
+
+def _of_row(row: asyncpg.Record) -> TaskDefinition:
     return TaskDefinition(
         row["task_name"],
         row["version"],
-        await aside.done(len(row["steps"]), from_json, row["steps"]),
+        from_json(row["steps"]),
         row["last_asked_at"],
         row["created_at"],
     )

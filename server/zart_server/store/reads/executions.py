@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 
-from zart_server import aside
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound, StepNotFound, ZartError
 from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
@@ -140,7 +139,7 @@ async def _view(
     row = rows[0]
     identity = RunIdentity(row["run_key"], execution_id, row["task_name"], definition)
     doubts = (await read_in_doubt(connection, [identity])).get(identity.run_key)
-    steps = await aside.done(_STEP_BYTES * len(rows), steps_of, rows, identity, doubts)
+    steps = await connection.aside(_STEP_BYTES * len(rows), steps_of, rows, identity, doubts)
     if row["run_key"] == row["current_key"]:
         waits = waits_for(rows, steps)
     else:

@@ -1,0 +1,119 @@
+"""Long work within a transaction: PostgreSQL hears of it, and it waits for nobody's request."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import pytest
+from computing import Steps
+from waiting import GIVE_UP
+
+from zart_server import aside
+from zart_server.domain.errors import ZartError
+from zart_server.domain.graph import WrittenGraph
+from zart_server.domain.model import StepSpec
+from zart_server.store.db import Database
+from zart_server.store.definitions import insert_definitions, read_definitions
+from zart_server.store.sessions import IDLE_IN_TRANSACTION
+
+LONGER = IDLE_IN_TRANSACTION + 1.0  # seconds
+
+
+@contextmanager
+def blocking() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Return what work waits for that blocks a thread, and what it tells that it has begun by."""
+    begun, go_on = threading.Event(), threading.Event()
+    try:
+        yield begun, go_on
+    finally:
+        go_on.set()
+
+
+async def test_a_transaction_goes_on_after_work_that_takes_longer_than_it_may_be_silent(
+    store: Database, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    with blocking() as (begun, go_on):
+
+        def work(answer: int) -> int:
+            begun.set()
+            assert go_on.wait(GIVE_UP)
+            return answer
+
+        async def release() -> None:
+            await asyncio.to_thread(begun.wait, GIVE_UP)
+            await db.execute("SELECT pg_sleep($1)", LONGER)
+            go_on.set()
+
+        async with store.transaction() as tx, asyncio.TaskGroup() as tasks:
+            before = await tx.fetchval("SELECT pg_backend_pid()"), await tx.fetchval("SELECT now()")
+            tasks.create_task(release())
+            assert await tx.aside(aside.LARGE, work, 7) == 7
+            assert before == (
+                await tx.fetchval("SELECT pg_backend_pid()"),
+                await tx.fetchval("SELECT now()"),
+            )
+            passed = await tx.fetchval(
+                "SELECT extract(epoch FROM clock_timestamp() - now())::float8"
+            )
+            assert passed > LONGER
+
+
+async def test_a_transaction_does_not_wait_for_the_requests_of_others(store: Database) -> None:
+    with blocking() as (begun, go_on):
+
+        def decode() -> None:
+            begun.set()
+            assert go_on.wait(GIVE_UP)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(aside.done(aside.LARGE, decode))
+            await asyncio.to_thread(begun.wait, GIVE_UP)
+            async with store.transaction() as tx, asyncio.timeout(GIVE_UP):
+                assert await tx.aside(aside.LARGE, int, "7") == 7
+            assert not go_on.is_set()
+            go_on.set()
+
+
+async def test_work_that_fails_and_a_connection_that_is_lost_are_told(
+    store: Database, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        async with store.transaction() as tx:
+            await tx.aside(aside.LARGE, int, "nothing")
+    with blocking() as (begun, go_on):
+
+        def work() -> None:
+            begun.set()
+            assert go_on.wait(GIVE_UP)
+
+        async def lose(pid: int) -> None:
+            await asyncio.to_thread(begun.wait, GIVE_UP)
+            await db.execute("SELECT pg_terminate_backend($1)", pid)
+
+        async def wait_for_it(tasks: asyncio.TaskGroup) -> None:
+            async with store.transaction() as tx:
+                tasks.create_task(lose(await tx.fetchval("SELECT pg_backend_pid()")))
+                await tx.aside(aside.LARGE, work)
+
+        async with asyncio.TaskGroup() as tasks:
+            with pytest.raises(ZartError):
+                await wait_for_it(tasks)
+
+
+async def test_many_small_graphs_that_are_read_hold_nobody_up(store: Database) -> None:
+    graphs = [
+        WrittenGraph.of([StepSpec(f"s{n}-{step}", handler="h") for step in range(200)])
+        for n in range(150)
+    ]
+    async with store.transaction() as tx:
+        stored = await insert_definitions(tx, [("t", 0, graph) for graph in graphs])
+        async with Steps(asyncio.get_running_loop()) as steps:
+            read = await read_definitions(tx, [one.definition_key for one in stored])
+    assert len(read) == len(graphs)
+    by_key = {one.definition_key: one.graph for one in read}
+    assert all(by_key[one.definition_key] == one.graph for one in stored)
+    assert steps.longest < 0.15  # seconds
