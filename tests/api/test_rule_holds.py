@@ -25,7 +25,8 @@ from zart_server.domain.model import (
     Step,
     StepStatus,
 )
-from zart_server.domain.rule_holds import OnRecord, holds_of
+from zart_server.domain.newest_holds import HeldRun, newest_holds
+from zart_server.domain.rule_holds import OnRecord
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -76,7 +77,9 @@ def held(
             (hold.since - START) // timedelta(minutes=1),
             None if hold.until is None else (hold.until - START) // timedelta(minutes=1),
         )
-        for hold in holds_of(one, "t", steps, rules, record or OnRecord())
+        for hold in newest_holds(
+            "x", "t", [HeldRun(one, steps, record or OnRecord())], rules, 1_000
+        ).holds
     )
 
 

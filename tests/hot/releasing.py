@@ -34,7 +34,7 @@ from zart_server.store.pausing.releases import (
     stop_release,
     withholds_any,
 )
-from zart_server.store.reads import list_rule_holds
+from zart_server.store.reads import read_known_holds
 
 _OF_MANY = PauseScope(None, "many", None)
 _FIRST = f"SELECT run_key FROM zart.{{}} ORDER BY not_before, queue_no LIMIT {BATCH}"
@@ -129,5 +129,5 @@ async def beginning_a_release_at_an_expiry(tx: Explained) -> None:
 async def listing_what_held_an_execution(tx: Explained) -> None:
     key = await releasing(tx)
     await released(tx, key, "held")
-    found = await list_rule_holds(tx.tx, f"x-{MANY + 1}")
+    found = (await read_known_holds(tx.tx, f"x-{MANY + 1}")).found()
     assert [hold.step_name for hold in found.holds] == ["a"]

@@ -1,5 +1,5 @@
--- store/reads/rule_holds.py: list_rule_holds
--- Return which rules held the steps of an execution's newest runs.
+-- store/reads/rule_holds.py: read_known_holds
+-- Read what tells which rules held an execution's newest runs.
 -- Locks: nothing.
 -- Parameters: execution_id=$1, task_name=$2, since=$3.
 WITH looked AS MATERIALIZED (

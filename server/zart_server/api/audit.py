@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zart.v1 import audit_service_pb2 as pb
 from zart.v1 import audit_service_pb2_grpc
+from zart_server import aside
 from zart_server.api import decode_audit as decode
 from zart_server.api.checks import Checks
 from zart_server.api.context import Context
@@ -40,7 +41,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         """Tell which pause rules held an execution's steps."""
         execution_id = name_of(request.execution_id, "execution_id")
         async with self._reading.transaction(snapshot=True) as tx:
-            found = await reads.list_rule_holds(tx, execution_id)
+            known = await reads.read_known_holds(tx, execution_id)
+        found = await aside.done(known.size, known.found)
         return pb.ListRuleHoldsResponse(
             holds=map(rule_hold, found.holds), is_partial=found.is_partial
         )

@@ -3,7 +3,8 @@
 A step waits from the moment that nothing it depends on is missing, or that an attempt ended, until
 its next attempt begins. A rule that matches it, and does not exempt its execution, held it for that
 part of the time during which the rule stood, up to the moment when it let that attempt go; and from
-when it took that back on, if nobody had leased it by then.
+when it took that back on, if nobody had leased it by then. Which of thousands of rules held ten
+thousand steps is found out without comparing each with each: ``domain/newest_holds.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.model import PauseRule, Run, Step, StepStatus
-from zart_server.domain.pausing import rule_matches
 
 Span = tuple[datetime, datetime | None]  # None: it goes on
 
@@ -90,21 +90,12 @@ def _ready_at(run: Run, dependencies: Sequence[Step]) -> datetime | None:
     return max(times)
 
 
-def holds_of(
-    run: Run, task_name: str, steps: Sequence[Step], rules: Sequence[PauseRule], record: OnRecord
-) -> Iterator[RuleHold]:
-    """Yield which rules held the steps of a run."""
-    waits = list(waits_of(run, steps, record))
-    for rule in rules:
-        stood = list(_stood(rule, record))
-        for wait in waits:
-            if not rule_matches(rule.scope, run.execution_id, task_name, wait.step_name):
-                continue
-            for span in stood:
-                held = max(span[0], wait.since), _first(span[1], wait.until)
-                for since, until in _but_while_let_go(held, rule.rule_id, wait, record):
-                    if until is None or since < until:
-                        yield RuleHold(rule, run.run_number, wait.step_name, since, until)
+def held_while(span: Span, rule_id: str, wait: Wait, record: OnRecord) -> Iterator[Span]:
+    """Yield when a rule that matches a step held it while it waited, of a span of the rule's."""
+    held = max(span[0], wait.since), _first(span[1], wait.until)
+    for since, until in _but_while_let_go(held, rule_id, wait, record):
+        if until is None or since < until:
+            yield since, until
 
 
 def _but_while_let_go(held: Span, rule_id: str, wait: Wait, record: OnRecord) -> Iterator[Span]:
@@ -118,8 +109,8 @@ def _but_while_let_go(held: Span, rule_id: str, wait: Wait, record: OnRecord) ->
             yield max(since, back), until
 
 
-def _stood(rule: PauseRule, record: OnRecord) -> Iterator[Span]:
-    """Yield when a rule stood and did not exempt the execution."""
+def stood(rule: PauseRule, record: OnRecord) -> Iterator[Span]:
+    """Yield when a rule stood and did not exempt the execution, one after the other."""
     exempted = sorted(record.exempted.get(rule.rule_id, ()))
     since: datetime | None = rule.created_at
     # Where it began to exempt it later, before anything was leased, that is on record.

@@ -9,7 +9,7 @@ from zart_server.store.reads.executions import get_execution, get_executions, ge
 from zart_server.store.reads.in_doubt import list_in_doubt
 from zart_server.store.reads.known_steps import read_known_steps
 from zart_server.store.reads.operations import list_operations
-from zart_server.store.reads.rule_holds import list_rule_holds
+from zart_server.store.reads.rule_holds import read_known_holds
 from zart_server.store.reads.rules import get_pause_rule, list_pause_rules
 from zart_server.store.reads.runs import list_runs
 
@@ -26,8 +26,8 @@ __all__ = [
     "list_in_doubt",
     "list_operations",
     "list_pause_rules",
-    "list_rule_holds",
     "list_runs",
     "list_task_definitions",
+    "read_known_holds",
     "read_known_steps",
 ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ZartError
-from zart_server.domain.model import StepStatus
+from zart_server.domain.model import PauseRule, StepStatus
+from zart_server.domain.newest_holds import HeldRun, newest_holds
 from zart_server.domain.operations import ListOperations, OperationKind
-from zart_server.domain.rule_holds import OnRecord, RuleHold, holds_of
+from zart_server.domain.rule_holds import OnRecord, RuleHold
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.rules import RuleRow, rule_columns
 from zart_server.store.reads.executions import get_execution, get_executions
@@ -20,6 +23,7 @@ from zart_server.store.statement import Statement
 _RUNS = 10
 _MOST = 1_000
 _LOOKED_AT = 5_000  # rules, the newest
+_BYTES = 200  # about, of a rule or a step that is looked at
 _RULES = Statement(
     f"""
     WITH looked AS MATERIALIZED (
@@ -63,26 +67,52 @@ class RuleHolds(NamedTuple):
     is_partial: bool
 
 
-async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHolds:
-    """Return which rules held the steps of an execution's newest runs. Raises ExecutionNotFound.
+@dataclass(frozen=True, slots=True)
+class KnownHolds:
+    """What tells which rules held the steps of an execution, read at one moment."""
+
+    execution_id: str
+    task_name: str
+    runs: Sequence[HeldRun]
+    rules: Sequence[PauseRule]
+    has_earlier_runs: bool
+
+    @property
+    def size(self) -> int:
+        """How many bytes are looked at to find out, about."""
+        return _BYTES * (len(self.rules) + sum(len(held.steps) for held in self.runs))
+
+    def found(self) -> RuleHolds:
+        """Find out. Not while a transaction is open: this may take long."""
+        holds, are_all = newest_holds(
+            self.execution_id, self.task_name, self.runs, self.rules, _MOST
+        )
+        return RuleHolds(tuple(holds), is_partial=self.has_earlier_runs or not are_all)
+
+
+async def read_known_holds(connection: Connection, execution_id: str) -> KnownHolds:
+    """Read what tells which rules held an execution's newest runs. Raises ExecutionNotFound.
 
     ``connection`` is to see one moment.
     """
     current = await get_execution(connection, execution_id, None)
+    task_name = current.execution.task_name
     rows = await connection.fetch(
         _RULES.text,
         *_RULES.arguments(
             execution_id=execution_id,
-            task_name=current.execution.task_name,
+            task_name=task_name,
             since=current.execution.created_at,
         ),
     )
-    rules = [RuleRow.from_row(row).rule for row in rows]
+    if not rows:
+        return KnownHolds(execution_id, task_name, (), (), has_earlier_runs=False)
+    rules = await connection.aside(
+        _BYTES * len(rows), lambda: [RuleRow.from_row(row).rule for row in rows]
+    )
     born_exempt = frozenset(row["rule_id"] for row in rows if row["is_born_exempt"])
     newest = current.run.run_number
     oldest = max(0, newest - _RUNS + 1)
-    if not rules:
-        return RuleHolds((), is_partial=False)
     earlier = [(execution_id, number) for number in range(oldest, newest)]
     views = [current]
     if earlier:
@@ -91,19 +121,8 @@ async def list_rule_holds(connection: Connection, execution_id: str) -> RuleHold
                 raise view
             views.append(view)
     records = await _records(connection, execution_id, views, born_exempt)
-    found = [
-        hold
-        for view in views
-        for hold in holds_of(
-            view.run,
-            current.execution.task_name,
-            view.steps,
-            rules,
-            records[view.run.run_number],
-        )
-    ]
-    found.sort(key=lambda hold: (hold.since, hold.step_name, hold.rule.rule_id), reverse=True)
-    return RuleHolds(tuple(found[:_MOST]), is_partial=oldest > 0 or len(found) > _MOST)
+    runs = [HeldRun(view.run, view.steps, records[view.run.run_number]) for view in views]
+    return KnownHolds(execution_id, task_name, runs, rules, has_earlier_runs=oldest > 0)
 
 
 async def _records(
