@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import itertools
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from string import ascii_letters
 from typing import Any, TypeAlias
 
 import grpc
@@ -12,8 +16,10 @@ import pytest
 from computing import Steps
 from fuzzing.bases import rpcs
 from fuzzing.over_grpc import DEFECTS, answer
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from rig import Rig
+from waiting import GIVE_UP, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -21,6 +27,7 @@ from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import dispatch_service_pb2 as dispatch
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import task_definition_pb2 as definition
+from zart_server import aside
 
 MIB = 1024 * 1024
 MESSAGE = 16 * MIB - 1024
@@ -114,6 +121,19 @@ WORST: dict[str, tuple[str, Callable[[], Any]]] = {
     "empty names": ("Rerun", lambda: b"\x12\x00" * (MESSAGE // 2)),
     "unknown fields": ("Restart", lambda: b"\xa0\x06\x00" * (MESSAGE // 3)),
 }  # fmt: skip
+# As many steps as fit while a request is small yet.
+SHORT = [
+    definition.StepSpec(step_name="".join(each))
+    for each in itertools.islice(itertools.product(ascii_letters, repeat=3), 9000)
+]
+OF_FEW_BYTES: dict[str, Callable[[], Message]] = {
+    "StartExecution": lambda: start(steps=SHORT),
+    "RunExecution": lambda: execution.RunExecutionRequest(start=start(steps=SHORT)),
+    "BatchStartExecutions": lambda: batch(*[start(steps=SHORT[:900])] * 9),
+    "RegisterTask": lambda: dispatch.RegisterTaskRequest(
+        definition=definition.TaskDefinition(task_name="t", steps=SHORT)
+    ),
+}
 # Rules whose patterns begin with a star: each looks as if each step had to be held to it. Some are
 # long, and so take a while to be read.
 _RULES = """
@@ -174,6 +194,24 @@ async def test_the_loop_goes_on(rig: Rig, zart_server: ServerUnderTest) -> None:
         if steps.longest > LONGEST or steps.starved > STARVED:
             too_long[name] = steps.longest, steps.starved
     assert not too_long
+
+
+@pytest.mark.parametrize("rpc", OF_FEW_BYTES)
+async def test_many_steps_of_few_bytes_are_decoded_aside(
+    rig: Rig, zart_server: ServerUnderTest, rpc: str
+) -> None:
+    sent = OF_FEW_BYTES[rpc]().SerializeToString()
+    assert len(sent) < aside.LARGE
+    go_on = threading.Event()
+    try:
+        aside._thread.submit(go_on.wait, GIVE_UP)
+        await until(lambda: not aside._thread._work_queue.qsize())  # it has begun
+        call = asyncio.create_task(answer(rig.client.channel, RPCS[rpc], sent, PATIENCE))
+        await until(lambda: call.done() or aside._thread._work_queue.qsize())
+        assert not call.done()
+    finally:
+        go_on.set()
+    assert (await call).code is Code.OK
 
 
 async def test_a_large_run(rig: Rig, zart_server: ServerUnderTest) -> None:

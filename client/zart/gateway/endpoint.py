@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
 _MOST_BYTES = 16 * 1024 * 1024
+_OBJECT_BYTES = 64  # which take as long to read as an object, of two bytes perhaps
 
 
 class Endpoint:
@@ -130,7 +131,7 @@ class Endpoint:
         if body and binding.takes_body:
             check_type(request.headers)
         asked = await aside.done(
-            len(body),
+            max(len(body), _OBJECT_BYTES * body.count(b"{")),
             message_of,
             binding,
             request.path_params,

@@ -20,12 +20,15 @@ from zart_server.api import call_trace
 from zart_server.api.context import Context
 from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
+from zart_server.api.step_counts import counting_steps
 from zart_server.api.unknown_fields import refusing
 from zart_server.api.wire import check_parts
 from zart_server.domain.errors import (
     InvalidField,
     UnknownMethod,
 )
+
+_STEP_BYTES = 150  # which take as long to decode as a step, of seven bytes perhaps
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -132,6 +135,7 @@ def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaita
     """Return what makes of raw bytes, or of an iterator of them, what a handler takes."""
     parse = refusing(method, handler.request_deserializer)
     kind = _kind_of(handler)
+    count = None if kind is None else counting_steps(kind)
 
     async def asked(call: ServedCall, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
         if handler.request_streaming:
@@ -140,6 +144,8 @@ def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaita
         if kind is not None and len(raw) >= aside.LARGE:
             await aside.decoded(check_parts, raw, kind)
         call.request = await aside.decoded(_parse, parse, raw)
+        if count is not None and len(raw) < aside.LARGE:
+            aside.REQUEST_BYTES.set(max(len(raw), _STEP_BYTES * count(call.request)))
         return call.request
 
     return asked
