@@ -19,7 +19,7 @@ UPDATE zart.task_names SET definition_key = $2 WHERE task_name = $1;
 SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1;
 
 -- store/definitions.py: ensure_lanes
--- Return the lane of each (task, handler, step name) by task and handler; made where missing.
+-- Return the lane of each handler of tasks' graphs by task and handler; made where missing.
 -- Locks: nothing.
 INSERT INTO zart.lanes (task_name, handler, step_name) SELECT t, h, s
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY u(t, h, s, n)
@@ -28,7 +28,7 @@ ORDER BY n
 ON CONFLICT DO NOTHING;
 
 -- store/definitions.py: ensure_lanes
--- Return the lane of each (task, handler, step name) by task and handler; made where missing.
+-- Return the lane of each handler of tasks' graphs by task and handler; made where missing.
 -- Locks: lanes.
 UPDATE zart.lanes
 SET step_name = NULL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 
 import grpc
 import pytest
-from computing import Steps
+from computing import Steps, collected_as_a_server_does
 from fuzzing.bases import rpcs
 from fuzzing.over_grpc import DEFECTS, answer
 from google.protobuf.message import Message
@@ -156,15 +155,10 @@ STARVED = 0.6
 
 
 @pytest.fixture(autouse=True)
-def collected_as_a_server_does() -> Iterator[None]:
-    """Have the collector pass over what the tests themselves have made, as ``zart serve`` does."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    yield
-    gc.set_threshold(*before)
-    gc.unfreeze()
+def collected() -> Iterator[None]:
+    """Have no test held up by what the tests themselves have made."""
+    with collected_as_a_server_does():
+        yield
 
 
 Calls: TypeAlias = dict[str, Callable[[], Awaitable[object]]]

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 import asyncpg
 import pytest
-from computing import Steps
+from computing import Steps, collected_as_a_server_does
 from waiting import GIVE_UP
 
 from zart_server import aside
 from zart_server.domain.errors import ZartError
-from zart_server.domain.graph import WrittenGraph
+from zart_server.domain.graph import Graph, WrittenGraph
 from zart_server.domain.model import StepSpec
 from zart_server.store.db import Database
-from zart_server.store.definitions import insert_definitions, read_definitions
+from zart_server.store.definitions import ensure_lanes, insert_definitions, read_definitions
 from zart_server.store.sessions import IDLE_IN_TRANSACTION
 
 LONGER = IDLE_IN_TRANSACTION + 1.0  # seconds
@@ -111,9 +111,29 @@ async def test_many_small_graphs_that_are_read_hold_nobody_up(store: Database) -
     ]
     async with store.transaction() as tx:
         stored = await insert_definitions(tx, [("t", 0, graph) for graph in graphs])
-        async with Steps(asyncio.get_running_loop()) as steps:
-            read = await read_definitions(tx, [one.definition_key for one in stored])
+        with collected_as_a_server_does():
+            async with Steps(asyncio.get_running_loop()) as steps:
+                read = await read_definitions(tx, [one.definition_key for one in stored])
     assert len(read) == len(graphs)
     by_key = {one.definition_key: one.graph for one in read}
     assert all(by_key[one.definition_key] == one.graph for one in stored)
     assert steps.longest < 0.15  # seconds
+
+
+async def test_many_handlers_hold_nobody_up(store: Database) -> None:
+    graphs = [
+        (
+            f"t{n}",
+            Graph.of([StepSpec(f"s{step}", handler=f"h{n}-{step}") for step in range(10_000)]),
+        )
+        for n in range(6)
+    ]
+    async with store.transaction() as tx:
+        with collected_as_a_server_does():
+            async with Steps(asyncio.get_running_loop()) as steps:
+                lanes = await ensure_lanes(tx, graphs)
+                again = await ensure_lanes(tx, graphs[::-1])
+        assert await tx.fetchval("SELECT count(*) FROM zart.lanes") == len(lanes)
+    assert lanes == again
+    assert len(lanes) == len(set(lanes.values())) == 60_000
+    assert steps.longest < 0.1  # seconds

@@ -10,6 +10,9 @@ from zart_server.store.connection import Connection, Tx
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
 
+_STEP_BYTES = 150  # about, of a step that is looked at
+_LANES = 5_000  # in a statement: to write and to read them holds the event loop for a moment
+
 
 async def lock_task_name(tx: Tx, task_name: str) -> int | None:
     """Lock a task's row, inserted if missing, and return the key of its current definition."""
@@ -40,42 +43,70 @@ async def next_version(tx: Tx, task_name: str) -> int:
     return version
 
 
-async def ensure_lanes(
-    tx: Tx, wanted: Iterable[tuple[str, str, str]]
-) -> dict[tuple[str, str], int]:
-    """Return the lane of each (task, handler, step name) by task and handler; made where missing.
+class _Lanes(NamedTuple):
+    """Lanes that are wanted, in the order in which they are locked.
+
+    ``step_names``: of what has but one step, the name of that.
+    """
+
+    task_names: Sequence[str]
+    handlers: Sequence[str]
+    step_names: Sequence[str | None]
+
+
+async def ensure_lanes(tx: Tx, graphs: Sequence[tuple[str, Graph]]) -> dict[tuple[str, str], int]:
+    """Return the lane of each handler of tasks' graphs by task and handler; made where missing.
 
     A lane knows its step as long as it has but one. Locks new rows in order.
     """
-    names: dict[tuple[str, str], str | None] = {}
-    for task, handler, step_name in wanted:
-        known = names.setdefault((task, handler), step_name)
-        if known != step_name:
-            names[task, handler] = None
-    pairs = sorted(names)
-    arrays = [task for task, _ in pairs], [handler for _, handler in pairs]
-    found = await _find_lanes(tx, *arrays)
-    if len(found) < len(pairs):
-        await tx.execute(
-            "INSERT INTO zart.lanes (task_name, handler, step_name)"
-            " SELECT t, h, s FROM unnest($1::text[], $2::text[], $3::text[])"
-            " WITH ORDINALITY u(t, h, s, n)"
-            " WHERE NOT EXISTS (SELECT FROM zart.lanes WHERE task_name = t AND handler = h)"
-            " ORDER BY n ON CONFLICT DO NOTHING",
-            *arrays,
-            [names[pair] for pair in pairs],
-        )
+    steps = sum(len(graph.steps) for _, graph in graphs)
+    lanes: dict[tuple[str, str], int] = {}
+    several: list[int] = []
+    for wanted in await tx.aside(_STEP_BYTES * steps, _wanted_lanes, graphs):
+        arrays = wanted.task_names, wanted.handlers
         found = await _find_lanes(tx, *arrays)
-    several = [
-        lane for pair, (lane, name) in found.items() if name is not None and name != names[pair]
-    ]
+        if len(found) < len(wanted.handlers):
+            await tx.execute(
+                "INSERT INTO zart.lanes (task_name, handler, step_name)"
+                " SELECT t, h, s FROM unnest($1::text[], $2::text[], $3::text[])"
+                " WITH ORDINALITY u(t, h, s, n)"
+                " WHERE NOT EXISTS (SELECT FROM zart.lanes WHERE task_name = t AND handler = h)"
+                " ORDER BY n ON CONFLICT DO NOTHING",
+                *wanted,
+            )
+            found = await _find_lanes(tx, *arrays)
+        for task, handler, step_name in zip(*wanted, strict=True):
+            lane, name = found[task, handler]
+            lanes[task, handler] = lane
+            if name is not None and name != step_name:
+                several.append(lane)
     if several:
         await tx.execute(
             "UPDATE zart.lanes SET step_name = NULL WHERE lane = ANY(ARRAY(SELECT lane"
             " FROM zart.lanes WHERE lane = ANY($1::integer[]) ORDER BY lane FOR NO KEY UPDATE))",
             several,
         )
-    return {pair: lane for pair, (lane, _) in found.items()}
+    return lanes
+
+
+def _wanted_lanes(graphs: Iterable[tuple[str, Graph]]) -> list[_Lanes]:
+    """Return the lanes that graphs need, in pieces that one statement is about."""
+    names: dict[tuple[str, str], str | None] = {}
+    for task, graph in graphs:
+        for step in graph.steps:
+            known = names.setdefault((task, step.handler), step.step_name)
+            if known != step.step_name:
+                names[task, step.handler] = None
+    pairs = sorted(names)
+    pieces = (pairs[start : start + _LANES] for start in range(0, len(pairs), _LANES))
+    return [
+        _Lanes(
+            [task for task, _ in piece],
+            [handler for _, handler in piece],
+            [names[pair] for pair in piece],
+        )
+        for piece in pieces
+    ]
 
 
 async def _find_lanes(
@@ -120,14 +151,7 @@ async def insert_definitions(
     tx: Tx, new: Sequence[tuple[str, int, WrittenGraph]]
 ) -> list[Definition]:
     """Store graphs as (task, version, graph) where their content is not there yet; give all."""
-    lanes = await ensure_lanes(
-        tx,
-        (
-            (task, step.handler, step.step_name)
-            for task, _, written in new
-            for step in written.graph.steps
-        ),
-    )
+    lanes = await ensure_lanes(tx, [(task, written.graph) for task, _, written in new])
     rows = await tx.aside(
         sum(len(written.text) for _, _, written in new),
         lambda: [_row(task, version, written, lanes) for task, version, written in new],
