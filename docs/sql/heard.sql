@@ -1,4 +1,4 @@
--- store/heard.py: again
--- Send a word if it is time to: called between two parts of the work, none of them long.
+-- store/heard.py: _send_a_word
+-- Ask for nothing.
 -- Locks: nothing.
 SELECT;

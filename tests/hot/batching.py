@@ -33,6 +33,8 @@ from zart_server.store.batches.states import (
     set_paused,
     take_batch,
 )
+from zart_server.store.heard import Heard
+from zart_server.store.supersede import find_gone
 
 _ITEMS = 20
 _IDS = tuple(f"x-{n}" for n in range(5, 5 * _ITEMS + 5, 5))  # each has a dead step
@@ -74,6 +76,8 @@ async def working_on_a_batch_of_executions(tx: Explained) -> None:
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, 100)
+    await Heard(tx.tx, -1.0).again()
+    assert await find_gone(tx.tx, [0, *(item.execution_key for item in items)]) == {0}
     await write_results(tx.tx, key, [(item, None) for item in items])
     outcomes = await count_outcomes(tx.tx, key, BatchKind.CANCEL_EXECUTION)
     assert outcomes.dead == _ITEMS

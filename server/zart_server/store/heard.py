@@ -21,6 +21,10 @@ class Heard:
     async def again(self) -> None:
         """Send a word if it is time to: called between two parts of the work, none of them long."""
         if time.monotonic() - self._since > self._seconds:
-            tx = self._tx
-            await tx.execute("SELECT")
+            await _send_a_word(self._tx)
             self._since = time.monotonic()
+
+
+async def _send_a_word(tx: Tx) -> None:
+    """Ask for nothing."""
+    await tx.execute("SELECT")
