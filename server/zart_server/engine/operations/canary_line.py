@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.pacing import judge_release
@@ -11,7 +11,7 @@ from zart_server.engine.operations.counts import count_leaving
 from zart_server.engine.operations.let_go import LetGo, let_steps_go
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.pausing.judging import refresh_rules
+from zart_server.store.pausing.judging import ask_of_each, refresh_rules
 from zart_server.store.pausing.paused import PausedAt, paused_with_names
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
@@ -62,7 +62,7 @@ async def lock_canaries(
     found = rounds = 0
     is_any = False
     while found < count and rounds < _ROUNDS and (page := await line.next_page()):
-        going = [at.run_key for at, names in page if _goes(tx, rule_key, names, rates)]
+        going = [at.run_key for at in await _going(tx, rule_key, page, rates)]
         is_any = is_any or bool(going)
         while going and found < count and rounds < _ROUNDS:
             wanted, going = going[: count - found], going[count - found :]
@@ -90,7 +90,7 @@ async def count_canaries(connection: Connection, rule_key: int, count: int) -> C
     line = _Line(connection, rule_key, count)
     going = 0
     while going < count and (page := await line.next_page()):
-        going += sum(_goes(connection, rule_key, names, rates) for _, names in page)
+        going += len(await _going(connection, rule_key, page, rates))
     return CanaryCount(min(going, count), others, line.cut_at)
 
 
@@ -122,13 +122,21 @@ class _Line:
         return page
 
 
-def _goes(
-    connection: Connection, rule_key: int, names: StepNames, rates: Mapping[int, float]
-) -> bool:
-    """Return whether a canary of a rule lets a step go, by the rules at hand."""
-    matching = set(connection.pauses.matching(names))
-    others = matching - {rule_key}
-    return rule_key in matching and rule_key in judge_release(rule_key, others, rates).let_go_by
+async def _going(
+    connection: Connection,
+    rule_key: int,
+    page: Sequence[tuple[PausedAt, StepNames]],
+    rates: Mapping[int, float],
+) -> list[PausedAt]:
+    """Return those of some steps that a canary of a rule lets go, by the rules at hand."""
+
+    def goes(step: StepNames) -> bool:
+        matching = set(connection.pauses.matching(step))
+        others = matching - {rule_key}
+        return rule_key in matching and rule_key in judge_release(rule_key, others, rates).let_go_by
+
+    found = await ask_of_each(connection, [names for _, names in page], goes)
+    return [at for (at, _), is_going in zip(page, found, strict=True) if is_going]
 
 
 async def let_canaries_go(tx: Tx, rule_key: int, line: CanaryLine, count: int) -> LetGo:

@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.pacing import Release, judge_release
-from zart_server.domain.rule_set import Judgement
+from zart_server.domain.rule_set import Judgement, StepNames
 from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.connection import Tx
+from zart_server.store.pausing.alike import Alike
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.letting_go import let_go
 from zart_server.store.pausing.paused import PausedStep, paused_by_rule, paused_in_runs
 from zart_server.store.runs import lock_runs
+from zart_server.store.slices import Slices
 
 _ROUNDS = 20  # of runs that others have locked
 
@@ -87,11 +89,14 @@ async def let_steps_go(
         )
         # Rules that have become known meanwhile are those of another epoch: it writes nothing.
         judge = _Judge(rule_key, rates, pauses, dict(beside or {}))
+        slices = Slices(tx)
         steps.clear()
         releases.clear()
         for step in oldest:
             if until is not None and step.not_before > until:
                 break
+            if slices.is_over:
+                await slices.rest()
             release = judge.release_of(step)
             left -= rule_key in release.let_go_by
             if left < 0:
@@ -126,12 +131,11 @@ class _Judge:
     ) -> None:
         self._rule_key, self._rates, self._pauses = rule_key, rates, pauses
         self._room = room
-        self._is_any_known = pauses.knows_any
-        self._alike: dict[tuple[str, str, tuple[int, ...]], Release] = {}
+        self._alike = Alike(pauses, self._judged)
 
     def release_of(self, step: PausedStep) -> Release:
         """Return what becomes of a step; it takes up the room that rules beside have."""
-        release = self._as_all_see(step)
+        release = self._alike.of(step.names)
         beside = [by for by in release.let_go_by if by in self._room]
         if full := [by for by in beside if not self._room[by]]:
             return Release(min(full))  # theirs, until they want another
@@ -139,17 +143,8 @@ class _Judge:
             self._room[by] -= 1
         return release
 
-    def _as_all_see(self, step: PausedStep) -> Release:
-        if self._is_any_known and self._pauses.knows(step.execution_id):
-            return self._judged(step)
-        alike = step.task_name, step.step_name, tuple(step.let_go)
-        release = self._alike.get(alike)
-        if release is None:
-            release = self._alike[alike] = self._judged(step)
-        return release
-
-    def _judged(self, step: PausedStep) -> Release:
-        matching = set(self._pauses.matching(step.names))
+    def _judged(self, step: StepNames) -> Release:
+        matching = set(self._pauses.matching(step))
         if self._rule_key in matching:
             others = matching - {self._rule_key}
             return judge_release(self._rule_key, others, self._rates, self._room)

@@ -20,12 +20,14 @@ from zart_server.store.breaking.rows import find_breaker, lock_breaker, record
 from zart_server.store.breaking.states import half_open
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.pausing.alike import Alike
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.paused import paused_in_runs
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
+from zart_server.store.slices import in_slices
 
 _WAIT = 10.0  # seconds; then it is tried again
 _LOOKED_AT = 100  # steps, of which other rules may withhold some
@@ -92,7 +94,10 @@ async def _lacking(
     for their rules from here on.
     """
     line = await paused_in_runs(tx, rule_key, locked, looked_at)
-    others = {key for step in line for key in tx.pauses.matching(step.names)} - {rule_key}
+    others: set[int] = set()
+    matching = Alike(tx.pauses, lambda step: others.update(tx.pauses.matching(step)))
+    await in_slices(tx, line, lambda step: matching.of(step.names))
+    others.discard(rule_key)
     if not others:
         return {}
     mine = [

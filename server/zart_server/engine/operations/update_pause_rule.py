@@ -9,6 +9,7 @@ from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, Update
 from zart_server.domain.errors import InvalidField, RuleReleasing, TooManyItems
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.counts import counted_now
 from zart_server.engine.operations.one_rule import living_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
@@ -17,7 +18,7 @@ from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import NewOperation, record_operations
-from zart_server.store.pausing.judging import refresh_rules
+from zart_server.store.pausing.judging import ask_of_each, refresh_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import find_of_executions
 from zart_server.store.pausing.rules import MAX_EXEMPTIONS, RuleRow
@@ -101,16 +102,16 @@ async def _count(
     if not ids:
         return 0, 0
     await refresh_rules(connection)
-    released = withheld = 0
-    for step in await find_of_executions(connection, rule_key, ids, EXACT_TO):
-        execution_id, *_, let_go = step
-        if rule_key in let_go or set(connection.pauses.matching(step)) - {rule_key}:
-            continue
-        if execution_id in removed:
-            withheld += 1
-        else:
-            released += 1
-    return released, withheld
+
+    def is_its_alone(step: StepNames) -> bool:
+        *_, let_go = step
+        return rule_key not in let_go and not set(connection.pauses.matching(step)) - {rule_key}
+
+    steps = await find_of_executions(connection, rule_key, ids, EXACT_TO)
+    are_its_alone = await ask_of_each(connection, steps, is_its_alone)
+    of = [step[0] for step, is_its in zip(steps, are_its_alone, strict=True) if is_its]
+    withheld = sum(map(set(removed).__contains__, of))
+    return len(of) - withheld, withheld
 
 
 async def _record(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zart_server.domain.rule_set import ActiveRule, Judgement, RuleSet, StepNames
+
+_NO_EPOCH = -1  # which is no database's
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,18 @@ class PauseCache:
     """
 
     def __init__(self) -> None:
-        self._epoch = -1  # which is no database's
+        self._epoch = _NO_EPOCH
         self._rules = RuleSet()
 
     @property
     def since(self) -> int | None:
         """The epoch whose rules these are; None if they were never read."""
-        return None if self._epoch < 0 else self._epoch
+        return None if self._epoch == _NO_EPOCH else self._epoch
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is a rule at all."""
+        return bool(self._rules)
 
     def replace(self, epoch: int, active: RuleSet) -> None:
         """Take all active rules as of an epoch; nothing if those at hand are as new."""
@@ -46,14 +53,17 @@ class PauseCache:
             for key in changed.deleted:
                 self._rules.drop(key)
 
-    def judge(self, steps: Iterable[StepNames]) -> Judgement:
-        """Find the oldest rule that withholds each step.
+    def oldest(self, step: StepNames) -> int | None:
+        """Return the key of the oldest rule that withholds a step, None where none does."""
+        return self._rules.oldest(*step)
 
-        Synchronous: no refresh comes between the rules and their epoch.
+    def judged(self, rules: Sequence[int | None], since: int | None) -> Judgement:
+        """Return a judgement by the rules of ``since``, the epoch before the first was looked for.
+
+        If others have come since, some may be by these: then it is of no epoch, and so no statement
+        writes by it, whatever a failover makes of the database's.
         """
-        oldest = self._rules.oldest
-        rules = [oldest(*step) for step in steps] if self._rules else []
-        return Judgement(rules, self._epoch)
+        return Judgement(rules, self._epoch if since == self._epoch else _NO_EPOCH)
 
     @property
     def knows_any(self) -> bool:

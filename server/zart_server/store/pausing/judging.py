@@ -5,7 +5,6 @@ The only place that repeats what was judged: see ``write_judged``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -13,10 +12,12 @@ from zart_server.domain.errors import PauseRulesChanged
 from zart_server.domain.rule_set import ActiveRule, Judgement, RuleSet, StepNames
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.active import read_active, read_changed
+from zart_server.store.pausing.alike import Alike
 from zart_server.store.pausing.rules import share_pause_lock
+from zart_server.store.slices import Slices, in_slices
 
 T = TypeVar("T")
-_AT_ONCE = 500  # rules
+_ROUNDS = 3  # for rules that change while steps are judged
 
 
 async def refresh_rules(connection: Connection) -> None:
@@ -25,26 +26,58 @@ async def refresh_rules(connection: Connection) -> None:
     changed = None if since is None else await read_changed(connection, since)
     if changed is None:
         epoch, active = await read_active(connection)
-        connection.pauses.replace(epoch, await _rule_set(active))
+        connection.pauses.replace(epoch, await _rule_set(connection, active))
     else:
         connection.pauses.change(changed)
 
 
-async def _rule_set(active: Iterable[ActiveRule]) -> RuleSet:
-    """Gather rules, and let others go on meanwhile: thousands of patterns take a while to read."""
-    rules = RuleSet()
-    for number, rule in enumerate(active, 1):
+async def _rule_set(connection: Connection, active: Iterable[ActiveRule]) -> RuleSet:
+    """Gather rules, in slices: thousands of patterns take a while to read."""
+    rules, slices = RuleSet(), Slices(connection)
+    for rule in active:
         rules.put(*rule)
-        if number % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+        if slices.is_over:
+            await slices.rest()
     return rules
+
+
+async def _judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement:
+    """Judge steps by the rules at hand, in slices: beside thousands of rules thousands take long.
+
+    Where the rules change meanwhile it begins anew. A judgement by rules that kept changing is of
+    no epoch, and is never written: what follows it judges under the pause lock, or not at all.
+    """
+    pauses = connection.pauses
+    for _ in range(_ROUNDS):
+        since = pauses.since
+        rules = await in_slices(connection, steps, pauses.oldest) if pauses.is_any else []
+        if since == pauses.since:
+            break
+    return pauses.judged(rules, since)
 
 
 async def judge(connection: Connection, steps: Iterable[StepNames]) -> Judgement:
     """Judge steps by the rules that this server knows, for a statement that is tried once."""
     if connection.pauses.since is None:
         await refresh_rules(connection)
-    return connection.pauses.judge(steps)
+    return await _judge(connection, steps)
+
+
+async def ask_of_each(
+    connection: Connection, steps: Iterable[StepNames], ask: Callable[[StepNames], T]
+) -> list[T]:
+    """Ask something of each step, by the rules at hand; of those that these see alike only once.
+
+    For what is told: it is of one epoch unless the rules keep changing, and nothing is written by
+    it. ``steps`` are gone through once more where they changed.
+    """
+    pauses = connection.pauses
+    for _ in range(_ROUNDS):
+        since = pauses.since
+        found = await in_slices(connection, steps, Alike(pauses, ask).of)
+        if since == pauses.since:
+            break
+    return found
 
 
 async def judge_to_the_end(tx: Tx, steps: Iterable[StepNames]) -> Judgement:
@@ -54,7 +87,7 @@ async def judge_to_the_end(tx: Tx, steps: Iterable[StepNames]) -> Judgement:
     """
     await share_pause_lock(tx)
     await refresh_rules(tx)
-    return tx.pauses.judge(steps)
+    return await _judge(tx, steps)
 
 
 async def write_judged(
@@ -71,13 +104,13 @@ async def write_judged(
     this server knows is ahead of the database, as where a failover lost a rule. A third time would
     cure neither, a new transaction may.
 
-    ``steps`` are gone through once for each judgement.
+    ``steps`` are gone through once for each judgement, and anew where the rules change meanwhile.
     """
     judgement = await judge(tx, steps)
     done = await write(judgement)
     if done is None:
         await refresh_rules(tx)
-        judgement = tx.pauses.judge(steps)
+        judgement = await _judge(tx, steps)
         done = await write(judgement)
     if done is None:
         raise PauseRulesChanged

@@ -30,6 +30,7 @@ from zart_server.store.reads.explained_steps import (
     status_of_row,
     unfinished_steps,
 )
+from zart_server.store.slices import in_slices
 
 _MOST_AHEAD = 20_000  # of one step; of each of many
 _MOST_AHEAD_OF_EACH = 1_000
@@ -39,10 +40,6 @@ _MOST_REASONS = 500  # told of rules
 _MOST_NAMES = 2_000  # in a cause
 _RULE_BYTES = 200  # about, of what is told of a rule
 _WITHHELD = (StepStatus.PENDING, StepStatus.SCHEDULED, StepStatus.DEAD)
-# Rules that match are looked for so long at a time: then others are served, and PostgreSQL, which
-# ends a transaction that is silent, hears of this one. Ten thousand rules and a hundred steps take
-# seconds on a busy machine.
-_AT_ONCE = 0.02  # seconds
 _ROUNDS = 3  # for rules that change meanwhile
 
 
@@ -210,10 +207,8 @@ async def _all_matching(
     Then a rule that came or went meanwhile may be told of some steps only.
     """
     for _ in range(_ROUNDS):
-        found, epoch, heard = [], tx.pauses.since, Heard(tx, _AT_ONCE)
-        for row, step in zip(rows, facts, strict=True):
-            found.append(_matching(tx, run, row, step))
-            await heard.again()
+        epoch, each = tx.pauses.since, zip(rows, facts, strict=True)
+        found = await in_slices(tx, each, lambda step: _matching(tx, run, *step))
         if tx.pauses.since == epoch:
             break
     return found
