@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -67,3 +68,43 @@ async def test_as_many_are_woken_as_tasks_were_announced_for_the_call_that_ends(
         first.close()
 
         assert [await poll.wait(0) for poll in staying] == [True] * 45 + [False] * 15
+
+
+async def test_each_lane_wakes_the_oldest_that_take_it() -> None:
+    lanes = {("t", "a"): 3, ("t", "b"): 0, ("u", "a"): 1, ("t", "c"): 9}
+    asked: dict[str, tuple[str, ...]] = {
+        "b": ("b",), "ab": ("a", "b"), "any": (), "c": ("c",), "a": ("a",), "none": ("none",)
+    }  # fmt: skip
+    long_polls = LongPolls()
+    with ExitStack() as until_asked:
+        polls = {
+            name: until_asked.enter_context(
+                long_polls.register(replace(COMMAND, handlers=handlers, max_tasks=2))
+            )
+            for name, handlers in asked.items()
+        }
+        long_polls.wake(lanes)
+
+        assert {name: poll.unseen for name, poll in polls.items() if poll.unseen} == {
+            "ab": {("t", "a"): 2},
+            "any": {("t", "a"): 1},
+            "c": {("t", "c"): 2},
+        }
+        assert long_polls.asked_for(lanes) == {("t", "a"), ("t", "b")}  # by those still in line
+
+
+async def test_ten_thousand_lanes_that_nobody_waits_for_cost_next_to_nothing() -> None:
+    """Each call was looked at for each lane: for over a second, in one step of the loop."""
+    lanes = {("t", f"h{n}"): 1 for n in range(10_000)}
+    long_polls = LongPolls()
+    with ExitStack() as until_asked:
+        for n in range(1000):
+            command = replace(COMMAND, handlers=(f"another-{n}", "h9999") if n == 500 else ("x",))
+            until_asked.enter_context(long_polls.register(command))
+        begun = time.thread_time()
+        asked_for = long_polls.asked_for(lanes)
+        long_polls.wake(lanes)
+        took = time.thread_time() - begun
+
+        assert asked_for == {("t", "h9999")}
+        assert took < 0.2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rig import LONG, Rig, eventually
@@ -11,7 +12,7 @@ from rig import LONG, Rig, eventually
 from zart.testing.server import ServerUnderTest
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.store.claims import ClaimResult
-from zart_server.store.due import Begin
+from zart_server.store.due import Begin, DueLane
 
 
 @pytest.fixture
@@ -83,3 +84,25 @@ async def test_a_claim_that_found_less_than_it_wants_looks_at_all_lanes_one_at_a
     nothing = replace(look, heads={}, seconds=60.0)
     low_water.claimed(["t"], [], Begin(), nothing, is_enough=False)
     assert low_water.rests(["t"], []) == 0  # nothing is there: it is not looked for again
+
+
+async def test_ten_thousand_lanes_are_put_back_for_all_who_ask_for_as_many_handlers() -> None:
+    """Each handler was looked for among all that somebody asks for, and each mark set by itself."""
+    now = datetime.now(UTC)
+    before = now - timedelta(seconds=1)
+    marks = {lane: (now, lane) for lane in range(10_000)}
+    look = ClaimResult([], marks, True, False, False, False, 0.0, now)
+    mine, others = ([f"{whose}-{n}" for n in range(10_000)] for whose in ("h", "another"))
+    low_water = LowWater()
+    for handlers in (mine, others):
+        low_water.claimed(["t"], handlers, Begin(), look, is_enough=True)
+    lanes = [DueLane(n, "t", mine[n], (before, n), 0.0) for n in range(10_000)]
+    lanes += [DueLane(n, "other", mine[n], (before, -1), 0.0) for n in range(10_000)]
+
+    begun = time.thread_time()
+    low_water.put_back(lanes)
+    took = time.thread_time() - begun
+
+    assert low_water.to_claim(["t"], others).cursors == marks
+    assert low_water.to_claim(["t"], mine).cursors == {n: (before, n) for n in range(10_000)}
+    assert took < 0.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import grpc
@@ -177,3 +178,35 @@ async def test_what_is_refused_of_one_start_is_refused_of_no_other(rig: Rig) -> 
     )
     assert [isinstance(each, BaseException) for each in answers] == [r == "bad" for r in reasons]
     assert await rig.db.fetchval("SELECT count(*) FROM zart.executions") == 5
+
+
+async def test_each_call_takes_its_share_of_many_roots(rig: Rig, store: Database) -> None:
+    graph: dict[str, tuple[str, ...]] = {f"s{n:03}": () for n in range(150)}
+    await rig.client.register_task("many", specs(graph))
+    asked: dict[str, tuple[tuple[str, ...], int]] = {
+        "two": (("s007", "s008", "s009"), 2),
+        "none": (("other",), 9),
+        "any": ((), 3),
+    }
+    long_polls = LongPolls()
+    with ExitStack() as until_asked:
+        polls = [
+            until_asked.enter_context(
+                long_polls.register(
+                    replace(ASKING, task_names=("many",), handlers=handlers, max_tasks=most)
+                )
+            )
+            for handlers, most in asked.values()
+        ]
+        waiting = [asyncio.create_task(poll.wait(GIVE_UP)) for poll in (polls[0], polls[2])]
+        none = asyncio.create_task(polls[1].wait(GIVE_UP))
+        async with store.transaction() as tx:
+            await start_executions(tx, [start("m", "many")], long_polls)
+        await asyncio.gather(*waiting)
+        none.cancel()
+
+        assert [[task.step.step_name for task in poll.delivered] for poll in polls] == [
+            ["s007", "s008"],
+            [],
+            ["s000", "s001", "s002"],
+        ]

@@ -57,6 +57,11 @@ class EagerDispatch:
         room.bytes -= size
         return True
 
+    def is_full(self, to: LeaseNext) -> bool:
+        """Return whether a call has as many tasks as it takes."""
+        room = self._rooms.get(to)
+        return room is not None and room.tasks <= 0
+
     def leased(
         self,
         definition: Definition,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from zart_server.domain.dispatch import LeasedTask
 from zart_server.engine.dispatch.eager import EagerDispatch, lessee_of
@@ -34,6 +34,14 @@ class BegunRun(Protocol):
         ...
 
 
+_MANY = 100  # roots
+_Lane: TypeAlias = tuple[str, str]  # task and handler
+
+
+def _lane_of(definition: Definition, step_no: int) -> _Lane:
+    return definition.task_name, definition.graph.steps[step_no].handler
+
+
 @dataclass(eq=False, slots=True)
 class _Reservation:
     long_poll: LongPoll
@@ -47,6 +55,9 @@ class EagerStart:
         self._tx = connection
         self._long_polls = long_polls
         self._reservations: list[_Reservation] = []
+        self._open: list[_Reservation] = []  # those that may have room
+        self._unasked: set[_Lane] = set()  # no call asks for these
+        self._left: set[_Lane] = set()  # no call asks for these but those reserved
         # By index of the run, and step number.
         self._taken: dict[tuple[int, int], _Reservation] = {}
         self._next = EagerDispatch()
@@ -60,6 +71,7 @@ class EagerStart:
         """
         lessees = Lessees()
         number = 0
+        self._unasked, self._left = self._unasked_of(runs), set()
         for index, run in enumerate(runs):
             for root in run.definition.graph.roots:
                 is_free = not rules or not rules[number]
@@ -91,21 +103,41 @@ class EagerStart:
         for reservation in self._reservations:
             reservation.long_poll.deliver([])
         self._reservations.clear()
+        self._open.clear()
         self._taken.clear()
+
+    def _unasked_of(self, runs: Sequence[BegunRun]) -> set[_Lane]:
+        """Return the lanes of many roots that no call waits for; of few each is looked for."""
+        if (
+            self._long_polls is None
+            or sum(len(run.definition.graph.roots) for run in runs) <= _MANY
+        ):
+            return set()
+        definitions = {run.definition.definition_key: run.definition for run in runs}
+        lanes = {
+            _lane_of(definition, root)
+            for definition in definitions.values()
+            for root in definition.graph.roots
+        }
+        return lanes - self._long_polls.asked_for(lanes)
 
     def _reserved(self, run: BegunRun, step_no: int) -> _Reservation | None:
         """Return the reserved call that takes a step: the first with room, or one more."""
         facts = run.facts
         if self._long_polls is None or facts is None:
             return None
-        found = self._with_room(facts, run.definition, step_no, self._reservations)
-        if found is None:
-            handler = run.definition.graph.steps[step_no].handler
-            long_poll = self._long_polls.reserve(run.definition.task_name, handler)
+        lane = _lane_of(run.definition, step_no)
+        if lane in self._unasked:
+            return None
+        found = self._with_room(facts, run.definition, step_no, self._open)
+        if found is None and lane not in self._left:
+            long_poll = self._long_polls.reserve(*lane)
             if long_poll is None:
+                self._left.add(lane)
                 return None
             self._reservations.append(_Reservation(long_poll, []))
-            found = self._with_room(facts, run.definition, step_no, self._reservations[-1:])
+            self._open.append(self._reservations[-1])
+            found = self._with_room(facts, run.definition, step_no, self._open[-1:])
         return found
 
     def _with_room(
@@ -116,7 +148,10 @@ class EagerStart:
         reservations: Sequence[_Reservation],
     ) -> _Reservation | None:
         for reservation in reservations:
-            if self._next.takes(reservation.long_poll.lessee, run, definition, step_no):
+            lessee = reservation.long_poll.lessee
+            if self._next.takes(lessee, run, definition, step_no):
+                if self._next.is_full(lessee):
+                    self._open.remove(reservation)
                 return reservation
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from zart_server.domain.dispatch import LeasedTask, LeaseNext, LeaseTasks
@@ -105,17 +105,44 @@ class LongPolls:
                 return long_poll
         return None
 
+    def asked_for(self, lanes: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return those of many lanes that a call waits for, in one pass over the calls."""
+        left: dict[str, set[str]] = {}
+        for task_name, handler in lanes:
+            left.setdefault(task_name, set()).add(handler)
+        found = set[tuple[str, str]]()
+        for long_poll in self._waiting:
+            lessee = long_poll.lessee
+            for task_name in [name for name in left if name in lessee.task_names]:
+                of_task = left[task_name]
+                taken = lessee.handlers & of_task if lessee.handlers else of_task
+                found.update((task_name, handler) for handler in taken)
+                left[task_name] = of_task - taken if taken else of_task
+        return found
+
     def wake(self, lanes: Mapping[tuple[str, str], int]) -> None:
         """Wake the calls waiting longest that can take what was queued, by (task, handler)."""
-        for lane, count in lanes.items():
-            left = count
-            for long_poll in [w for w in self._waiting if w.takes(*lane)]:
-                if left <= 0:
-                    break
-                share = min(left, long_poll.lessee.max_tasks)
-                left -= share
-                del self._waiting[long_poll]
-                long_poll.wake({lane: share})
+        # Call by call, each for one lane: there may be ten thousand lanes that nobody waits for.
+        left: dict[str, dict[str, int]] = {}
+        for (task_name, handler), count in lanes.items():
+            if count > 0:
+                left.setdefault(task_name, {})[handler] = count
+        for long_poll in [*self._waiting]:
+            if not left:
+                break
+            lane = _first_taken(long_poll.lessee, left)
+            if lane is None:
+                continue
+            task_name, handler = lane
+            of_task = left[task_name]
+            share = min(of_task[handler], long_poll.lessee.max_tasks)
+            of_task[handler] -= share
+            if not of_task[handler]:
+                del of_task[handler]
+                if not of_task:
+                    del left[task_name]
+            del self._waiting[long_poll]
+            long_poll.wake({lane: share})
 
     def drop_gone(self) -> None:
         """Wake the calls whose caller is gone, so that they end."""
@@ -132,3 +159,17 @@ class LongPolls:
     def task_names(self) -> set[str]:
         """Return the names of the tasks that calls wait for."""
         return {name for long_poll in self._waiting for name in long_poll.lessee.task_names}
+
+
+def _first_taken(
+    lessee: LeaseNext, lanes: Mapping[str, Mapping[str, int]]
+) -> tuple[str, str] | None:
+    """Return the first lane that a call asks for, of handlers by task; None: it asks for none."""
+    for task_name, handlers in lanes.items():
+        if task_name not in lessee.task_names:
+            continue
+        if not lessee.handlers:
+            return task_name, next(iter(handlers))
+        if not handlers.keys().isdisjoint(lessee.handlers):  # looks up the fewer in the others
+            return task_name, next(name for name in handlers if name in lessee.handlers)
+    return None

@@ -90,23 +90,24 @@ class _Marks:
         elif at - self.last.at >= old:
             self.old, self.last = self.last, _Look(at, begin)
 
-    def lower(self, lane: int, cursor: LaneCursor) -> None:
-        """Have the next looks see a task that was put back at this cursor."""
-        if lane in self.hot:
-            self.hot[lane] = min(self.hot[lane], cursor)
+    def lower(self, lanes: Sequence[DueLane]) -> None:
+        """Have the next looks see tasks that were put back at the cursors of these lanes."""
+        for lane in lanes:
+            if lane.lane in self.hot:
+                self.hot[lane.lane] = min(self.hot[lane.lane], lane.cursor)
         self.old, self.last = (
-            look and _Look(look.at, _lowered(look.begin, lane, cursor))
-            for look in (self.old, self.last)
+            look and _Look(look.at, _lowered(look.begin, lanes)) for look in (self.old, self.last)
         )
 
 
-def _lowered(begin: Begin, lane: int, cursor: LaneCursor) -> Begin:
-    known = begin.cursors.get(lane)
-    if known is None and begin.since is not None:
-        known = begin.since, 0
-    if known is None or known <= cursor:
-        return begin
-    return Begin({**begin.cursors, lane: cursor}, begin.since)
+def _lowered(begin: Begin, lanes: Sequence[DueLane]) -> Begin:
+    since = None if begin.since is None else (begin.since, 0)
+    lower: dict[int, LaneCursor] = {}
+    for lane in lanes:
+        known = lower.get(lane.lane) or begin.cursors.get(lane.lane, since)
+        if known is not None and known > lane.cursor:
+            lower[lane.lane] = lane.cursor
+    return Begin({**begin.cursors, **lower}, begin.since) if lower else begin
 
 
 class LowWater:
@@ -219,10 +220,17 @@ class LowWater:
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
         """Note that tasks stand at these cursors, which may be before the marks."""
+        of_task: dict[str, list[DueLane]] = {}
+        for lane in lanes:
+            of_task.setdefault(lane.task_name, []).append(lane)
         for (task_names, handlers), marks in self._marks.items():
-            for lane in lanes:
-                if lane.task_name in task_names and (not handlers or lane.handler in handlers):
-                    marks.lower(lane.lane, lane.cursor)
+            found = [lane for name in task_names if name in of_task for lane in of_task[name]]
+            if found and handlers:
+                # Both may be ten thousand: neither is looked for in the other one by one.
+                asked = frozenset(handlers)
+                found = [lane for lane in found if lane.handler in asked]
+            if found:
+                marks.lower(found)
 
     def _of(self, task_names: Sequence[str], handlers: Sequence[str]) -> _Marks:
         key = tuple(task_names), tuple(handlers)
