@@ -94,6 +94,7 @@ async def completing_in_one_statement(tx: Explained) -> None:
     for step in "ab":
         tx.plans.clear()
         done = await record_outcomes(tx.alone, completed(tasks))
+        assert done is not None
         assert set(done.statuses.values()) == {ReportStatus.RECORDED}
         tasks = [task for _, task in done.tasks]
         assert len(tasks) == (BATCH if step == "a" else 0)

@@ -40,6 +40,11 @@ class Definition:
         )
 
     @cached_property
+    def widest(self) -> int:
+        """How many steps depend on one of them at most."""
+        return max(map(len, self.graph.dependants), default=0)
+
+    @cached_property
     def queued(self) -> tuple[QueuedAs, ...]:
         """What queue rows have of it, by step number."""
         return tuple(

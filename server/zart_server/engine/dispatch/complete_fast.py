@@ -22,12 +22,12 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
 
     Return None, having done nothing, if the general path is needed: a step failed or belongs to a
     rerun, or to a run of which a step was ended by hand; a dependant waits for other steps too;
-    another transaction has locked a run; the pause rules have changed; or the steps are many, which
-    would keep a Pause waiting, since the pause lock is taken before the leases end. Locks the runs,
-    then the pause lock, then the leases.
+    another transaction has locked a run; the pause rules have changed; or the steps are many, or
+    those that they make ready, which would keep a Pause waiting, since the pause lock is taken
+    before the leases end. Locks the runs, then the pause lock, then the leases.
     """
     firsts = batch.firsts
-    lasts = _lasts(batch) if 0 < len(firsts) <= _FEW else None
+    lasts = _lasts(batch) if 0 < len(firsts) <= _FEW and not batch.is_wide else None
     if lasts is None:
         return None
     ready_steps = ReadySteps(batch.runs, batch.definitions, batch.outcomes)

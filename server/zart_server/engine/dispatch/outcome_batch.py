@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from zart_server.domain.dispatch import LeasedTask, Outcome
+from zart_server.domain.dispatch import Completed, LeasedTask, Outcome
 from zart_server.domain.doubt import late_outcome_of
 from zart_server.domain.model import AttemptStatus, ReportStatus
 from zart_server.store.caches.runs import RunFacts
@@ -17,6 +17,9 @@ from zart_server.store.leases import LeaseKey, recorded_leases
 from zart_server.store.run_facts import find_run_facts
 from zart_server.store.stored_graph import Definition
 
+# Steps that one statement enqueues: 500,000, which 50 outcomes can make ready, held the event loop
+# for two seconds, and the pause lock for as long.
+_MOST_READY = 5_000
 # The seconds that attempts took, by their task and how they ended.
 Ended: TypeAlias = dict[tuple[str, AttemptStatus], list[float]]
 
@@ -34,6 +37,23 @@ class OutcomeBatch:
     runs: Mapping[int, RunFacts]
     definitions: Mapping[int, Definition]
     firsts: Mapping[LeaseKey, int]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether they may make more steps ready than are to be enqueued at once.
+
+        Of most batches that is plain without a look at each outcome.
+        """
+        widest = max((each.widest for each in self.definitions.values()), default=0)
+        return widest * len(self.firsts) > _MOST_READY and self._dependants() > _MOST_READY
+
+    def _dependants(self) -> int:
+        """Return how many steps depend on those that were completed."""
+        return sum(
+            len(self.definitions[self.runs[run_key].definition_key].graph.dependants[step_no])
+            for (run_key, step_no, *_), n in self.firsts.items()
+            if isinstance(self.outcomes[n].ending, Completed)
+        )
 
     def task_of(self, run_key: int) -> str:
         """Return the task of a run of the batch."""

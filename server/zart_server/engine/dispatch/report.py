@@ -11,13 +11,16 @@ from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.store.connection import Autocommit
 
 
-async def record_outcomes(connection: Autocommit, outcomes: Sequence[Outcome]) -> Recorded:
+async def record_outcomes(connection: Autocommit, outcomes: Sequence[Outcome]) -> Recorded | None:
     """Record outcomes whose token is current: by the fast path, or else in a transaction.
 
-    Those whose run another transaction has locked are stragglers. Locks as ``complete_fast`` does,
-    or as ``record_in_general``.
+    Those whose run another transaction has locked are stragglers. Return None, having done nothing,
+    if several may make too many steps ready at once: they are to be recorded in parts. Locks as
+    ``complete_fast`` does, or as ``record_in_general``.
     """
     batch = await find_batch(connection, outcomes)
+    if batch.is_wide and len(outcomes) > 1:
+        return None
     done = await complete_fast(connection, batch)
     if done is None:
         done = await record_in_general(await connection.begin(), batch)

@@ -93,7 +93,8 @@ class ReportBatches:
     async def _settle(self, batch: list[_Item], *, wait: bool) -> None:
         """Record a batch and answer its calls; every call is answered, whatever goes wrong."""
         try:
-            await self._record(batch, wait=wait)
+            if not await self._record(batch, wait=wait):
+                await self._halve(batch, wait=wait)
         except DataError:
             await self._split(batch, wait=wait)
         except asyncio.CancelledError:
@@ -106,7 +107,8 @@ class ReportBatches:
                     call.done.set_exception(error)
                 self._give_back(call)
 
-    async def _record(self, batch: list[_Item], *, wait: bool) -> None:
+    async def _record(self, batch: list[_Item], *, wait: bool) -> bool:
+        """Record a batch; False: it may make too many steps ready, and nothing was done."""
         outcomes = [call.outcomes[index] for call, index in batch]
         for attempt in range(_ATTEMPTS):
             try:
@@ -115,6 +117,8 @@ class ReportBatches:
             except StoreConflict:
                 if attempt == _ATTEMPTS - 1:
                     raise
+        if recorded is None:
+            return False
         for number, task in recorded.tasks:
             batch[number][0].tasks.append(task)
         for number, status in recorded.statuses.items():
@@ -129,16 +133,22 @@ class ReportBatches:
                 by_run.setdefault(run, []).append((call, index))
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
+        return True
 
-    async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded:
+    async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
         connection: Connection
         if wait:
             async with self._db.transaction() as connection:
                 batch = await find_batch(connection, outcomes)
+                if batch.is_wide and len(outcomes) > 1:
+                    return None
                 recorded = await record_in_general(connection, batch, wait=True)
         else:
             async with self._db.autocommit() as connection:
-                recorded = await record_outcomes(connection, outcomes)
+                done = await record_outcomes(connection, outcomes)
+                if done is None:
+                    return None
+                recorded = done
         self._tally.recorded(recorded)
         self._completions.add(connection, recorded)
         return recorded
@@ -181,6 +191,9 @@ class ReportBatches:
                 "the outcome holds a value that cannot be stored",
             )
             return
+        await self._halve(batch, wait=wait)
+
+    async def _halve(self, batch: list[_Item], *, wait: bool) -> None:
         half = len(batch) // 2
         await self._settle(batch[:half], wait=wait)
         await self._settle(batch[half:], wait=wait)
