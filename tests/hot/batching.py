@@ -33,7 +33,6 @@ from zart_server.store.batches.states import (
     set_paused,
     take_batch,
 )
-from zart_server.store.heard import Heard
 from zart_server.store.supersede import find_gone
 
 _ITEMS = 20
@@ -76,7 +75,6 @@ async def working_on_a_batch_of_executions(tx: Explained) -> None:
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, 100)
-    await Heard(tx.tx, -1.0).again()
     assert await find_gone(tx.tx, [0, *(item.execution_key for item in items)]) == {0}
     await write_results(tx.tx, key, [(item, None) for item in items])
     outcomes = await count_outcomes(tx.tx, key, BatchKind.CANCEL_EXECUTION)

@@ -34,9 +34,8 @@ class Slices:
         return time.monotonic() > self._until
 
     async def rest(self) -> None:
-        """Send an empty statement, and begin the next slice with its answer."""
-        connection = self._connection
-        await connection.execute("SELECT")
+        """Have PostgreSQL hear of the connection, and begin the next slice with its answer."""
+        await self._connection.give_sign()
         self._until = time.monotonic() + _SLICE
 
 

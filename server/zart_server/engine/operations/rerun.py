@@ -27,13 +27,11 @@ from zart_server.engine.operations.supersede import (
     supersede,
 )
 from zart_server.store.connection import Tx
-from zart_server.store.heard import Heard
+from zart_server.store.slices import Slices
 from zart_server.store.step_inputs import InputKey, NewInput, insert_first_inputs
 from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_states
 
 _FEW = 200  # steps
-# Of many large graphs the plans take seconds: PostgreSQL is to hear of them meanwhile.
-_SILENT = 0.2  # seconds
 
 
 async def rerun(
@@ -54,12 +52,13 @@ async def rerun(
     found: list[Rerunned | ZartError | None] = []
     planned: dict[int, Rerunned] = {}
     following: list[Following] = []
-    heard = Heard(tx, _SILENT)
+    slices = Slices(tx)  # of many large graphs the plans take seconds
     for number, (current, (command, caller)) in enumerate(zip(locked, wanted, strict=True)):
         if not isinstance(current, CurrentRun):
             found.append(current)
             continue
-        await heard.again()
+        if slices.is_over:
+            await slices.rest()
         standing = states[current.run.run_key]
         try:
             inputs, payload = await _changed(tx, current, command, standing.inputs)
@@ -149,9 +148,10 @@ async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:
     corrected = {(item.run_key, item.step_no) for item in inputs}
     steps = RerunSteps([], [], corrected)
     ready: list[Ready] = []
-    heard = Heard(tx, _SILENT)
+    slices = Slices(tx)
     for done in superseded:
-        await heard.again()
+        if slices.is_over:
+            await slices.rest()
         current, definition, _, _, plan, _ = done.following
         graph, run_key = definition.graph, done.next.run_key
         names = plan.effective_rerun if plan else ()

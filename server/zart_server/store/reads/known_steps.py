@@ -16,7 +16,6 @@ from zart_server.domain.known_step import Ahead, Holding, KnownRule, KnownRun, K
 from zart_server.domain.model import StepStatus, run_id_of
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
-from zart_server.store.heard import Heard
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.reads.explained_steps import (
