@@ -23,7 +23,7 @@ def json_value(text: str | None, option: str = "--payload") -> JsonText | Unset:
         return UNSET
     try:
         if text == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.buffer.read().decode("utf-8")  # as JSON is, whatever the terminal
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

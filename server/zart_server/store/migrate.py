@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -19,9 +24,27 @@ from zart_server.store.sessions import Session
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 # Any number that no other program is likely to lock in the same database.
 _MIGRATION_LOCK = 0x7A61_7274_0001
-# A migration waits for whoever uses the tables, and takes the time that it takes.
+# It takes the time that it takes. Who waits for a table's lock holds up all who come after, the
+# servers that run: so it waits a moment, and begins anew after another one.
+_LOCK_WAIT = "SET LOCAL lock_timeout = 1000"
+_GAP = 1.0  # seconds, more or less
+_LOCK_NOT_AVAILABLE = "55P03"
+_HOLDERS = text(
+    """
+    SELECT DISTINCT ON (a.xact_start, a.pid)
+        format('%s (pid %s, since %s)', COALESCE(NULLIF(a.application_name, ''), 'a session'),
+            a.pid, a.xact_start)
+    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE c.relnamespace = 'zart'::regnamespace AND l.granted AND a.pid <> pg_backend_pid()
+        AND a.xact_start < now() - interval '1 second'
+    ORDER BY a.xact_start, a.pid LIMIT 3
+    """
+)
 _SESSION = Session(
     "migrate", has_plans=False, statement_timeout=0, lock_timeout=0, idle_in_transaction=10.0
 )
@@ -35,11 +58,24 @@ async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
     One transaction under an advisory lock: replicas that start at once wait for each other, and a
-    crash leaves the schema as it was. Raises OSError or a driver error when there is no database,
+    crash leaves the schema as it was. Where others have used a table for long it is begun anew
+    until they have ended; the log names them. Raises OSError or a driver error without a database,
     SessionRefused where its sessions are not what they must be, SchemaOutdated where a newer
     version has changed the schema already.
     """
-    await _run(url, _upgrade)
+    told = False
+    while True:
+        try:
+            await _run(url, _upgrade)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+        else:
+            return
+        if not told and (holders := await _run(url, _holders)):
+            _log.warning("the schema is changed once these have ended: %s", ", ".join(holders))
+            told = True
+        await asyncio.sleep(_GAP * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
 async def check_schema(url: str) -> None:
@@ -47,14 +83,14 @@ async def check_schema(url: str) -> None:
     await _run(url, _check)
 
 
-async def _run(url: str, work: object) -> None:
+async def _run(url: str, work: Callable[[Connection], T]) -> T:
     connector = Connector(url, _SESSION)
     engine = create_async_engine(
         "postgresql+asyncpg://", poolclass=NullPool, async_creator=connector.connect
     )
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(work)  # type: ignore[arg-type]
+            return await connection.run_sync(work)
     finally:
         await engine.dispose()
 
@@ -72,7 +108,13 @@ def _upgrade(connection: Connection) -> None:
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
     config = _config(connection)
     _found(connection, ScriptDirectory.from_config(config))
+    connection.execute(text(_LOCK_WAIT))
     command.upgrade(config, "head")
+
+
+def _holders(connection: Connection) -> list[str]:
+    """Name the sessions whose transactions have used our tables for longer than a moment."""
+    return list(connection.execute(_HOLDERS).scalars())
 
 
 def _check(connection: Connection) -> None:
