@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -32,7 +32,6 @@ _MIGRATION_LOCK = 0x7A61_7274_0001
 # servers that run: so it waits a moment, and begins anew after another one.
 _LOCK_WAIT = "SET LOCAL lock_timeout = 1000"
 _GAP = 1.0  # seconds, more or less
-_LOCK_NOT_AVAILABLE = "55P03"
 _HOLDERS = text(
     """
     SELECT DISTINCT ON (a.xact_start, a.pid)
@@ -67,9 +66,8 @@ async def migrate(url: str) -> None:
     while True:
         try:
             await _run(url, _upgrade)
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-                raise
+        except asyncpg.LockNotAvailableError:
+            pass
         else:
             return
         if not told and (holders := await _run(url, _holders)):
