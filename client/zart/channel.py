@@ -1,10 +1,12 @@
 """Channels to the server: they notice a dead one, spread over several, and repeat what is safe.
 
 A server that is frozen or cut off is noticed by pings, while a call is open: every three seconds,
-and one is answered in three. No call open, no pings: gRPC's default policy, of proxies above all,
-ends connections for those. It also does for more than three pings in a row to which nothing but
-their answers comes back: calls that wait for longer than that, watches, are cut there, and taken up
-again. ``ZART_KEEPALIVE`` or ``keepalive`` says otherwise, in seconds; 0: no pings at all.
+and one is answered in three. Over a narrow way its answer waits behind what was sent before: more
+than three seconds are for both, so that there ``ZART_KEEPALIVE=30`` is right. No call open, no
+pings: gRPC's default policy, of proxies above all, ends connections for those. It also does for
+more than three pings in a row to which nothing but their answers comes back: calls that wait for
+longer than that, watches, are cut there, and taken up again. ``ZART_KEEPALIVE`` or ``keepalive``
+says otherwise, in seconds; 0: no pings at all. A server of this machine is reached without a proxy.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from zart.credentials import Credentials
+from zart.credentials import Credentials, is_local
 from zart.renewing import RenewingAioChannel, RenewingChannel
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -25,7 +27,7 @@ _MESSAGE_BYTES = 16 * 1024 * 1024
 _KEEPALIVE = 3.0  # seconds
 _LONGEST_KEEPALIVE = 86_400.0
 _PING_TIMEOUT_MS = 3_000
-_CONNECTING_MS = 3_000
+_CONNECTING_MS = 5_000
 
 _NEVER_REPEATED = [
     # A lease whose response was lost is nobody's until it expires: better one than five of them.
@@ -85,11 +87,15 @@ def options(keepalive: float) -> list[tuple[str, Any]]:
     """Return the options of a channel with so many seconds between pings."""
     if not keepalive:
         return _OPTIONS
+    apart = max(1, round(keepalive * 1000))
+    answered = max(_PING_TIMEOUT_MS, apart)
     return [
         *_OPTIONS,
-        ("grpc.keepalive_time_ms", max(1, round(keepalive * 1000))),
-        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
-        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),  # gRPC's own default is a minute
+        ("grpc.keepalive_time_ms", apart),
+        ("grpc.keepalive_timeout_ms", answered),
+        # gRPC's own default is a minute, and this one counts. An answer waits behind whatever is on
+        # its way already: over a narrow one pings are to be seldom, and may take as long.
+        ("grpc.http2.ping_timeout_ms", answered),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.http2.max_pings_without_data", 0),
     ]
@@ -111,7 +117,7 @@ def aio_channel(
     cannot be used.
     """
     target, shown = _checked(address, credentials)
-    chosen = options(keepalive_of(keepalive))
+    chosen = [*options(keepalive_of(keepalive)), *_without_proxy(target)]
 
     def make(tls: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         if tls is None:
@@ -128,7 +134,7 @@ def sync_channel(
 ) -> grpc.Channel:
     """Open a channel for plain code; as ``aio_channel``."""
     target, shown = _checked(address, credentials)
-    chosen = options(keepalive_of(keepalive))
+    chosen = [*options(keepalive_of(keepalive)), *_without_proxy(target)]
 
     def make(tls: grpc.ChannelCredentials | None) -> grpc.Channel:
         if tls is None:
@@ -136,6 +142,11 @@ def sync_channel(
         return grpc.secure_channel(target, tls, options=chosen)
 
     return make(None) if shown.is_empty else RenewingChannel(make, shown)
+
+
+def _without_proxy(target: str) -> list[tuple[str, Any]]:
+    """Return the option that has gRPC leave out ``https_proxy`` and its like, for this machine."""
+    return [("grpc.enable_http_proxy", 0)] if is_local(target) else []
 
 
 def _checked(address: str | None, credentials: Credentials | None) -> tuple[str, Credentials]:

@@ -106,7 +106,7 @@ class Credentials:
 
     def check_address(self, address: str) -> None:
         """Raise ValueError where the token would be sent so that others can read it."""
-        if self.has_token and self.ca is None and not self.insecure and not _is_local(address):
+        if self.has_token and self.ca is None and not self.insecure and not is_local(address):
             raise ValueError(
                 f"a token is sent to {address} over TLS only: set ZART_TLS_CA, or ZART_INSECURE=1"
             )
@@ -146,7 +146,7 @@ def stamp_of(*paths: Path | None) -> Stamp:
     return tuple(found)
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
     """Return whether every server of an address is on this machine."""
     scheme, colon, rest = address.partition(":")
     if colon and scheme in ("unix", "unix-abstract"):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from zart.credentials import SYSTEM, Credentials
+from zart.credentials import SYSTEM, Credentials, is_local
 
 _OK = 200
 _PORTS = {"http": 80, "https": 443}
@@ -102,7 +102,10 @@ class Probe:
         return NotServing(f"{error.code().name}: {error.details()}")
 
     def _channel(self, address: str) -> grpc.Channel:
-        options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]  # who probes, repeats
+        # Who probes, repeats, and probes this very process.
+        options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]
+        if is_local(address):
+            options.append(("grpc.enable_http_proxy", 0))
         tls = self.credentials.to_grpc()
         if tls is None:
             return grpc.insecure_channel(address, options)

@@ -120,6 +120,8 @@ async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIter
         interceptors=[CallInterceptor(door)],
         options=[
             *_OPTIONS,
+            # A caller looks up the servers' addresses anew only where a connection ends.
+            ("grpc.max_connection_age_ms", max(1, round(settings.connection_age * 1000))),
             ("grpc.so_reuseport", int(shares_port)),  # else a second one on the port is told so
             *((name, pending) for name in _PENDING),
         ],

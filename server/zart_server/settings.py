@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         120.0, gt=0, le=86_400,
         description="seconds until a dispatcher's stream moves to another server",
     )  # fmt: skip
+    connection_age: float = Field(
+        600.0, gt=0, le=86_400,
+        description="seconds until a caller is to connect anew, and learns of other servers; what"
+        " is under way goes on",
+    )  # fmt: skip
 
     retention: Annotated[timedelta | None, BeforeValidator(_time_kept)] = Field(
         default=None, description="for how long finished executions are kept, such as 30d"

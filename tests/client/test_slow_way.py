@@ -29,3 +29,13 @@ async def test_calls_reach_a_server_that_is_far_away(
             with pytest.raises(zart.errors.ExecutionNotFound):
                 await client.get_execution("y")
         assert await asyncio.to_thread(is_there)
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "http_proxy", "grpc_proxy"])
+async def test_a_proxy_for_the_web_is_not_asked_for_this_machine(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    await rig.start("x", CHAIN)
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with zart.connect(zart_server.address) as client:
+        assert (await client.get_execution("x")).run.run_number == 0
