@@ -6,6 +6,7 @@ It decides when a call is done and with which others; what is done in a turn is 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -56,6 +57,7 @@ class Turns(Generic[W]):
     most turns have several, there is one turn at a time. A turn that takes longer than ``PATIENCE``
     holds up none after it. Those of one call end then; those of several, too, but with
     ``counts_slow`` they count as long as they last: there are no more than ``_MOST_AT_ONCE``.
+    ``weigh`` tells how much a call is, of which a turn of several has ``heaviest`` at most.
     """
 
     def __init__(
@@ -65,11 +67,15 @@ class Turns(Generic[W]):
         outliving: Outliving,
         *,
         counts_slow: bool = False,
+        weigh: Callable[[W], int] = lambda _call: 0,
+        heaviest: float = math.inf,
     ) -> None:
         self._most = most
         self._do = do
         self._outliving = outliving
         self._counts_slow = counts_slow
+        self._weigh = weigh
+        self._heaviest = heaviest
         self._waiting: list[W] = []
         self._under_way = 0
         self._slow = 0  # of those under way
@@ -134,13 +140,16 @@ class Turns(Generic[W]):
         batch: list[W] = []
         left: list[W] = []
         taken: set[object] = set()
+        weight = 0
         for call in self._waiting:
             if call.done.done():
                 continue
-            names = call.names
-            if len(batch) < self._most and taken.isdisjoint(names):
+            names, heavier = call.names, weight + self._weigh(call)
+            fits = not batch or (len(batch) < self._most and heavier <= self._heaviest)
+            if fits and taken.isdisjoint(names):
                 batch.append(call)
                 taken.update(names)
+                weight = heavier
             else:
                 left.append(call)
         self._waiting = left

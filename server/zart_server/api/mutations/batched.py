@@ -15,6 +15,7 @@ from zart_server.api.outliving import Outliving
 from zart_server.api.turns import PATIENCE, Turn, Turns
 
 _MOST = 200  # in one transaction
+_MOST_STEPS = 10_000  # as many as one call may have: they take a while, and each waits for all
 
 
 class Batched:
@@ -28,7 +29,14 @@ class Batched:
         self._attempts = attempts
         self._outliving = outliving
         # Each transaction has a connection of the pool, which others need, too: few may take long.
-        self._turns = Turns[Call[Any]](_MOST, self._do, outliving, counts_slow=True)
+        self._turns = Turns[Call[Any]](
+            _MOST,
+            self._do,
+            outliving,
+            counts_slow=True,
+            weigh=lambda call: call.steps,
+            heaviest=_MOST_STEPS,
+        )
 
     def add(self, call: Call[Any]) -> None:
         """Have a call done with those that come meanwhile; a lone one is done at once."""

@@ -66,6 +66,7 @@ def start_mutation(
         target=_id_of,
         fast=fast,
         replay=_begun_at,
+        steps=_steps_of,
     )
 
 
@@ -76,6 +77,10 @@ def _decode_start(request: pb.StartExecutionRequest) -> tuple[StartExecution, Ca
 
 def _id_of(command: StartExecution) -> str:
     return command.execution_id or str(id(command))
+
+
+def _steps_of(command: StartExecution) -> int:
+    return 0 if command.graph is None else len(command.graph.graph.steps)
 
 
 def _started(execution: Execution) -> pb.StartExecutionResponse:

@@ -88,7 +88,8 @@ class Mutation(Generic[Asked, Command, Done, Response]):
     ``target`` names what a call has to lock, if that is one thing: of a batch only one call may be
     about it, and the calls that wait for it stand in one line. ``fast`` is tried first for calls
     that do not wait. ``complete`` fills in, after the commit, what a stored response lacks: each
-    statement stands for itself unless it begins a transaction. Without ``is_whole`` the response of
+    statement stands for itself unless it begins a transaction. ``steps`` tells how many a command
+    brings with it, all of which are written. Without ``is_whole`` the response of
     ``encode`` lacks that too; else only one that ``fast`` has stored. What that one lacks besides,
     as only the statement knew it, ``replay`` fills in by the time at which it was stored.
     """
@@ -103,6 +104,7 @@ class Mutation(Generic[Asked, Command, Done, Response]):
     complete: Callable[[Autocommit, Response], Awaitable[None]] | None = None
     replay: Callable[[Response, datetime], None] | None = None
     is_whole: bool = True
+    steps: Callable[[Command], int] = lambda _command: 0
 
 
 def for_one(do: Callable[[Tx, Command, Caller], Awaitable[Done]]) -> Operate[Command, Done]:
@@ -145,6 +147,11 @@ class Call(Generic[Response]):
     def key(self) -> RequestKey | None:
         """Its request's key."""
         return None if self.request is None else self.request.key
+
+    @property
+    def steps(self) -> int:
+        """How many steps it brings with it."""
+        return self.mutation.steps(self.command)
 
     @property
     def names(self) -> Sequence[object]:
