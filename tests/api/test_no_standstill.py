@@ -256,3 +256,16 @@ async def test_under_ten_thousand_rules(rig: Rig, zart_server: ServerUnderTest) 
         "lease": lambda: rig.client.lease_tasks("d", ["t"], max_tasks=1000),
     }
     assert not await held_up(zart_server, calls)
+
+
+async def test_many_inputs_that_are_compared(rig: Rig, zart_server: ServerUnderTest) -> None:
+    present, other = ("[" + space + "1.5," * 3000 + "1]" for space in ("", " "))
+    names_ = [f"s{n}" for n in range(1000)]
+    roots = [zart.StepSpec(name, handler="h", input=zart.JsonText(present)) for name in names_]
+    await rig.client.start("t", execution_id="x", steps=roots)
+    same = {name: zart.JsonText(other) for name in names_}
+
+    async def correct() -> None:
+        await rig.client.rerun("x", force_rerun=["s0"], inputs=same, validate_only=True)
+
+    assert not await held_up(zart_server, {"correct": correct})

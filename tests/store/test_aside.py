@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -76,6 +77,13 @@ async def test_a_transaction_does_not_wait_for_the_requests_of_others(store: Dat
                 assert await tx.aside(aside.LARGE, int, "7") == 7
             assert not go_on.is_set()
             go_on.set()
+
+
+def test_whoever_may_hold_a_connection_has_it_heard_of_meanwhile() -> None:
+    root = Path(aside.__file__).parent
+    modules = [*(root / "engine").rglob("*.py"), *(root / "store").rglob("*.py")]
+    users = [one.name for one in modules if "import aside" in one.read_text()]
+    assert users == ["connection.py"]
 
 
 async def test_work_that_fails_and_a_connection_that_is_lost_are_told(
