@@ -89,7 +89,9 @@ class Changing:
         self.passes += 1
         if self.passes <= self._changes:
             changing = asyncio.create_task(self._change())
-            while not changing.done():
+            for _ in range(2_000):  # which end where nobody else is served
+                if changing.done():
+                    break
                 time.sleep(0.005)
                 yield STEP
         yield STEP

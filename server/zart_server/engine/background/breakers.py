@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from zart_server.domain.breakers import BreakerStatus
-from zart_server.domain.fingerprint import fingerprint, is_error_group_id, version_of
 from zart_server.domain.model import StepError
-from zart_server.domain.rule_set import RuleSet
+from zart_server.engine.background.failure_counting import FailureCounting
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.operations.probe_breaker import (
@@ -26,12 +22,9 @@ from zart_server.engine.operations.probe_breaker import (
 )
 from zart_server.engine.operations.trip_breaker import open_by_itself
 from zart_server.store.breaking.counts import (
-    Counting,
-    FailedAttempt,
     Reached,
     count_completed,
     count_failed,
-    find_counting,
     find_counting_ratios,
     find_failed,
     find_reached,
@@ -42,9 +35,7 @@ from zart_server.store.breaking.counts import (
 )
 from zart_server.store.breaking.probes import find_probes
 from zart_server.store.breaking.states import DueBreaker, find_due
-from zart_server.store.connection import Connection
 from zart_server.store.db import Database
-from zart_server.store.definitions import find_definitions
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
@@ -58,6 +49,7 @@ class Breakers(BackgroundLoop):
         super().__init__("looking after breakers", first=_TICK)
         self._db = db
         self._completions = completions
+        self._failures = FailureCounting()
         self._next_purge = 0.0
         self._is_any = False  # breaker, as the last turn saw
 
@@ -149,57 +141,11 @@ class Breakers(BackgroundLoop):
             failed = [] if since is None else await find_failed(tx, since)
             if not failed:
                 return []
-            counted, young, last = await _counted(tx, failed)
-            if not counted:
+            found = await self._failures.counted(tx, failed)
+            if not found.counts:
                 return []
-            await count_failed(tx, counted)
+            await count_failed(tx, found.counts)
             return [
-                (reached, await read_error(tx, last[key]))
-                for key, reached in (await find_reached(tx, young)).items()
+                (reached, await read_error(tx, found.last[key]))
+                for key, reached in (await find_reached(tx, found.young)).items()
             ]
-
-
-async def _counted(
-    connection: Connection, failed: Sequence[FailedAttempt]
-) -> tuple[Counter[tuple[int, int, datetime]], dict[int, int], dict[int, FailedAttempt]]:
-    """Return how many of these attempts breakers count; of each, how many are young, and the last.
-
-    Breakers are named by their keys.
-    """
-    graphs = await find_definitions(connection, {one.definition_key for one in failed})
-    task_names = {graph.task_name for graph in graphs.values()}
-    breakers = {one.breaker_key: one for one in await find_counting(connection, task_names)}
-    rules = RuleSet()
-    for key, breaker in breakers.items():
-        rules.put(key, breaker.scope, breaker.exempt)
-    counts: Counter[tuple[int, int, datetime]] = Counter()
-    young: dict[int, int] = {}
-    last: dict[int, FailedAttempt] = {}
-    for one in failed:
-        graph = graphs[one.definition_key]
-        step_name = graph.queued[one.step_no].step_name
-        found = rules.matching(one.execution_id, graph.task_name, step_name)
-        for breaker in _counting(one, (breakers[key] for key in found)):
-            counts[breaker.breaker_key, breaker.generation, one.second] += 1
-            key = breaker.breaker_key
-            young[key] = young.get(key, 0) + one.is_young
-            last.setdefault(key, one)
-    return counts, young, last
-
-
-def _counting(one: FailedAttempt, breakers: Iterable[Counting]) -> Iterable[Counting]:
-    """Yield those of the breakers that count an attempt."""
-    groups: dict[int, str] = {}  # by the version that tells it
-    for breaker in breakers:
-        if one.lease_token <= breaker.token_from:
-            continue
-        if breaker.error_group_id is not None:
-            if not is_error_group_id(breaker.error_group_id):
-                continue  # of a version that only newer servers tell
-            version = version_of(breaker.error_group_id)
-            if version not in groups:
-                found = fingerprint(one.error_type or "", one.error_message or "", version)
-                groups[version] = found.error_group_id
-            if groups[version] != breaker.error_group_id:
-                continue
-        yield breaker

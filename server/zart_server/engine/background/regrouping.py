@@ -33,6 +33,7 @@ from zart_server.store.regrouping import (
     has_regrouping_to_itself,
     move_dead,
 )
+from zart_server.store.slices import in_slices
 
 _log = logging.getLogger(__name__)
 BOTH_FIND = timedelta(days=1)  # since the newest version is in use
@@ -138,9 +139,10 @@ class Regrouping(BackgroundLoop):
                 raise _Elsewhere
             dead = await find_dead_of(tx, kinds, _PIECE)
             if dead:
-                await move_dead(
-                    tx, [_moved(one, kinds[one.group_key], is_single=is_single) for one in dead]
+                moved = await in_slices(
+                    tx, dead, lambda one: _moved(one, kinds[one.group_key], is_single=is_single)
                 )
+                await move_dead(tx, moved)
         if dead:
             await asyncio.sleep((time.monotonic() - begun) * _REST)
         return len(dead)

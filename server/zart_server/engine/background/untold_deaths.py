@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.store.db import Database
-from zart_server.store.dead_steps import Death, find_untold, has_untold, tell_kinds
+from zart_server.store.dead_steps import Death, UntoldDeath, find_untold, has_untold, tell_kinds
 from zart_server.store.definitions import find_definitions
+from zart_server.store.slices import in_slices
 
 _PIECE = 500
 
@@ -20,12 +21,13 @@ async def tell_untold_deaths(db: Database) -> bool:
         if not untold:
             return False
         definitions = await find_definitions(tx, {one.definition_key for one in untold})
-        deaths = []
         version = tx.fingerprint.number
-        for one in untold:
+
+        def death(one: UntoldDeath) -> Death:
             definition = definitions[one.definition_key]
             step_name = definition.queued[one.step_no].step_name
             kind = ErrorKind.of(definition.task_name, step_name, one.error, version)
-            deaths.append(Death(one.run_key, one.step_no, kind))
-        await tell_kinds(tx, deaths)
+            return Death(one.run_key, one.step_no, kind)
+
+        await tell_kinds(tx, await in_slices(tx, untold, death))
     return len(untold) == _PIECE

@@ -29,6 +29,7 @@ from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.leases import LeaseKey
 from zart_server.store.runs import LockedRun, finish_runs, start_runs
+from zart_server.store.slices import in_slices
 from zart_server.store.steps import open_dependants
 from zart_server.store.stored_graph import Definition
 
@@ -85,7 +86,7 @@ class _Ending:
             done = (item for item in ended if item.final == "completed")
             self.completed = [verdicts[item.verdict - 1].lease for item in done]
         self.took = self._times(verdicts, ended)
-        dead = self._deaths(verdicts, [item for item in others if item.final == "dead"])
+        dead = await self._deaths(verdicts, [item for item in others if item.final == "dead"])
         await self._open_dependants(found)
         for n, item in found.items():
             if item.final is None:
@@ -183,16 +184,18 @@ class _Ending:
         )
         self.ready_steps.add(ready, n)
 
-    def _deaths(self, verdicts: Sequence[Verdict], dead: Sequence[EndedLease]) -> list[Death]:
-        deaths = []
+    async def _deaths(self, verdicts: Sequence[Verdict], dead: Sequence[EndedLease]) -> list[Death]:
+        """Return of which kinds the errors are: of a thousand long ones that takes seconds."""
         version = self.tx.fingerprint.number
-        for item in dead:
+
+        def death(item: EndedLease) -> Death:
             definition = self._definition(self.runs[item.run_key])
             step_name = definition.queued[item.step_no].step_name
             error = verdicts[item.verdict - 1].error
             kind = ErrorKind.of(definition.task_name, step_name, error, version)
-            deaths.append(Death(item.run_key, item.step_no, kind))
-        return deaths
+            return Death(item.run_key, item.step_no, kind)
+
+        return await in_slices(self.tx, dead, death)
 
     async def _finish_runs(self, ended: Sequence[EndedLease], dead: Sequence[Death]) -> None:
         """Finish runs in which no step can go on.
