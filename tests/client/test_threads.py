@@ -44,3 +44,18 @@ async def test_a_wait_that_is_cancelled_leaves_the_call_be() -> None:
         async with asyncio.timeout(GIVE_UP):
             await call.wait()
     assert call.result is True
+
+
+async def test_what_is_made_of_a_result_is_made_in_the_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        call = Threads(pool).start(
+            lambda _: "result",
+            zart.testing.context(),
+            lambda result: (result, threading.current_thread()),
+        )
+        async with asyncio.timeout(GIVE_UP):
+            await call.wait()
+
+    result, thread = call.result
+    assert result == "result"
+    assert thread is not threading.current_thread()

@@ -72,7 +72,12 @@ async def _run_in_thread(
     A thread cannot be stopped: a handler that is no longer wanted can see ``ctx.cancelled``, keeps
     its slot until it returns, and its result is dropped. A timeout is reported at once.
     """
-    call = threads.start(function, in_hand.context)
+
+    def told(result: Any) -> Any:  # noqa: ANN401 - what it returned
+        # In the thread: a result of a mebibyte would hold the loop for as long as it is encoded.
+        return result if inspect.isawaitable(result) else completed(in_hand, result)
+
+    call = threads.start(function, in_hand.context, told)
     is_told = False
     while not call.has_ended:
         try:
@@ -91,4 +96,4 @@ async def _run_in_thread(
     elif inspect.isawaitable(call.result):
         await _run_async(in_hand, lambda _: call.result, tell, tells_late=tells_late)
     else:
-        tell(in_hand, completed(in_hand, call.result))
+        tell(in_hand, call.result)

@@ -36,6 +36,7 @@ class InHand:
     expired: bool = False
     ended: bool = False
     span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
+    is_detached: bool = False  # from the answer that its task came with
     raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -83,10 +84,13 @@ class InHand:
             return False
 
     def detach(self) -> None:
-        """Copy the task out of the answer that it came with, so that the answer can be freed.
+        """Copy the task out of the answer that it came with, once, so that the answer can be freed.
 
         The answer is as large as all tasks that came with it.
         """
+        if self.is_detached:
+            return
+        self.is_detached = True
         task = pb.LeasedTask()
         task.CopyFrom(self.task)
         self.task = self.context._task = task  # noqa: SLF001 - of our own making

@@ -43,12 +43,20 @@ class Threads:
         self._ended: deque[Call] = deque()
         self._is_woken = False
 
-    def start(self, function: Callable[[StepContext], Any], context: StepContext) -> Call:
-        """Call a handler in a thread, with a copy of the context variables."""
+    def start(
+        self,
+        function: Callable[[StepContext], Any],
+        context: StepContext,
+        then: Callable[[Any], Any] = lambda result: result,
+    ) -> Call:
+        """Call a handler in a thread, with a copy of the context variables.
+
+        The call's result is what ``then``, in the thread too, makes of the handler's.
+        """
         loop = asyncio.get_running_loop()
         call = Call(loop)
         run = contextvars.copy_context().run
-        self._pool.submit(self._run, loop, call, run, function, context)
+        self._pool.submit(self._run, loop, call, run, function, context, then)
         return call
 
     def _run(
@@ -58,9 +66,10 @@ class Threads:
         run: Callable[..., Any],
         function: Callable[[StepContext], Any],
         context: StepContext,
+        then: Callable[[Any], Any],
     ) -> None:
         try:
-            call.result = run(function, context)
+            call.result = then(run(function, context))
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything
             call.error = error
         self._ended.append(call)
