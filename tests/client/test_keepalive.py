@@ -124,7 +124,7 @@ async def test_a_server_that_is_cut_off_is_noticed_while_a_call_is_open() -> Non
         await channel.close()
 
         async def all_are_cut() -> bool:
-            cutter.cut()  # also what the channel began anew before it was closed
+            cutter.refuse()  # also what the channel began anew before it was closed
             return not cutter._writers
 
         await eventually(all_are_cut)

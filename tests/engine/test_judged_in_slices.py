@@ -35,6 +35,13 @@ ADD_RULE = """
 """
 
 
+def work(seconds: float) -> None:
+    """Compute for so long, as many rules take."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
 @pytest.fixture
 async def store(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record]
@@ -51,7 +58,7 @@ class Slow:
 
     def __iter__(self) -> Iterator[StepNames]:
         for _ in range(25):
-            time.sleep(0.03)
+            work(0.03)
             yield STEP
 
 
@@ -92,7 +99,7 @@ class Changing:
             for _ in range(2_000):  # which end where nobody else is served
                 if changing.done():
                     break
-                time.sleep(0.005)
+                work(0.005)
                 yield STEP
         yield STEP
 

@@ -69,7 +69,7 @@ def test_many_halves_leave_room_for_whole_requests(
 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_half_is_given_up(zart_server: ServerUnderTest, half: str) -> None:
-    with gateway_to(zart_server.address, patience=0.2) as http_, connect(http_) as sending:
+    with gateway_to(zart_server.address, patience=1.0) as http_, connect(http_) as sending:
         sending.sendall(HALVES[half])
         answer = b""
         while part := sending.recv(65536):  # until it is closed

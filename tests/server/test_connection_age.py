@@ -19,7 +19,6 @@ async def test_connections_end_by_age_and_calls_do_not(zart_database: str) -> No
 
     @task.step()
     async def once(_ctx: zart.StepContext) -> str:
-        await asyncio.sleep(0.01)
         return "done"
 
     async def follow(client: zart.Client, n: int) -> None:

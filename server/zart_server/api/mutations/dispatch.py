@@ -16,10 +16,10 @@ _TASK = "\0task "  # no execution is called so
 
 
 def _decode(request: pb.RegisterTaskRequest) -> tuple[RegisterTask, Caller]:
+    check_tasks([request.definition.task_name])
     with Checks() as check:
         command = check(decode.register_task, request)
         incident = check(incident_of, request.incident)
-    check_tasks([command.task_name])
     return command, Caller(principal=principal(), incident=incident)
 
 

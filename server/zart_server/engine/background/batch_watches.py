@@ -17,7 +17,8 @@ from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 
 _OLD = 5.0  # seconds for which what was counted of a large batch is told
-_OLDEST = 30.0  # seconds, to watches while it is being counted anew: they are told again then
+_REST = 9  # times as long as a count took, before watches have it counted anew
+_LONGEST_REST = 30.0
 _MOST_KEPT = 1_000
 
 
@@ -37,14 +38,23 @@ def _now() -> float:
 
 @dataclass(slots=True)
 class _Counted:
-    """What was counted of a large batch: when that began, and how many were done by then."""
+    """What was counted of a large batch: when that began, and how many were done by then.
+
+    For watches nothing is counted before ``rested``: a count that takes long is to be seldom.
+    """
 
     at: float = -math.inf
+    rested: float = -math.inf
     done: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None  # that counts for watches
     error: Exception | None = None  # that this came to
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it was counted at all."""
+        return self.at > -math.inf
 
     def lacks(self, row: BatchRow) -> bool:
         """Return whether a batch is over and more was done: what is said last has to add up."""
@@ -95,10 +105,10 @@ class BatchWatches:
             if error is not None:
                 found[row.batch.batch_id] = error
                 continue
-            age = _now() - counted.at
-            if (age > _OLD or counted.lacks(row)) and counted.task is None:
+            is_old = _now() - counted.at > _OLD or counted.lacks(row)
+            if is_old and counted.task is None and _now() > counted.rested:
                 counted.task = asyncio.create_task(self._count_apart(row, counted))
-            if age <= _OLDEST and not counted.lacks(row):
+            if counted.is_any and not counted.lacks(row):
                 found[row.batch.batch_id] = replace(row.batch, outcomes=counted.outcomes)
         return found
 
@@ -133,6 +143,7 @@ class BatchWatches:
                     kind = row.batch.operation.kind
                     counted.outcomes = await count_outcomes(connection, row.batch_key, kind)
                 counted.at, counted.done = begun, row.batch.counts.done
+                counted.rested = _now() + min((_now() - begun) * _REST, _LONGEST_REST)
         return counted
 
     async def _count_apart(self, row: BatchRow, counted: _Counted) -> None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from zart_server.domain.errors import ShuttingDown, StoreUnavailable
+from zart_server.domain.errors import OperationTimeout, ShuttingDown, StoreUnavailable
 
 K = TypeVar("K")
 S = TypeVar("S")
@@ -23,6 +23,7 @@ Read: TypeAlias = Callable[[Sequence[K]], Awaitable[Mapping[K, S | Exception]]]
 
 _EVERY = 1.0  # seconds between two reads without a hint
 _REST = 9  # times as long as the read took, at least
+_LONGEST_REST = 30.0
 _SHORTEST = 0.2  # seconds between two messages of a watch
 _LONGEST = 15.0
 _MANY = 200  # are read at a time
@@ -178,14 +179,15 @@ class StateWatches(Generic[K, S]):
             begun = _now()
             for at in range(0, len(self._watched), _MANY):
                 await self._read_some(list(self._watched.values())[at : at + _MANY])
-            await asyncio.sleep((_now() - begun) * _REST)
+            await asyncio.sleep(min((_now() - begun) * _REST, _LONGEST_REST))
 
     async def _read_some(self, some: Sequence[_Watched[K, S]]) -> None:
         numbers = [watched.begin() for watched in some]
         try:
             found: Mapping[K, S | Exception] = await self._read([each.key for each in some])
         except Exception as error:  # noqa: BLE001 - the watches raise it
-            if len(some) > 1 and not isinstance(error, StoreUnavailable):
+            # What one waited for in vain, or nobody could have, is not to be waited for once each.
+            if len(some) > 1 and not isinstance(error, (StoreUnavailable, OperationTimeout)):
                 for watched in some:  # one of them may have failed
                     await self._read_some([watched])
                 return

@@ -48,12 +48,19 @@ class OutcomeBatch:
         return widest * len(self.firsts) > _MOST_READY and self._dependants() > _MOST_READY
 
     def _dependants(self) -> int:
-        """Return how many steps depend on those that were completed."""
-        return sum(
-            len(self.definitions[self.runs[run_key].definition_key].graph.dependants[step_no])
-            for (run_key, step_no, *_), n in self.firsts.items()
-            if isinstance(self.outcomes[n].ending, Completed)
-        )
+        """Return how many steps depend on those that were completed, each counted once a run."""
+        alone = 0
+        others: set[tuple[int, int]] = set()
+        for (run_key, step_no, *_), n in self.firsts.items():
+            if not isinstance(self.outcomes[n].ending, Completed):
+                continue
+            graph = self.definitions[self.runs[run_key].definition_key].graph
+            after = graph.dependants[step_no]
+            if after and len(graph.depends_on[after[0]]) > 1:  # as a rule all of them, or none
+                others.update((run_key, each) for each in after)
+            else:
+                alone += len(after)
+        return alone + len(others)
 
     def task_of(self, run_key: int) -> str:
         """Return the task of a run of the batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -119,8 +119,7 @@ class ReportBatches:
                     raise
         if recorded is None:
             return False
-        for number, task in recorded.tasks:
-            batch[number][0].tasks.append(task)
+        self._hand_on(batch, recorded.tasks)
         for number, status in recorded.statuses.items():
             call, index = batch[number]
             call.settle(index, status)
@@ -134,6 +133,13 @@ class ReportBatches:
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
         return True
+
+    def _hand_on(self, batch: list[_Item], tasks: Iterable[tuple[int, LeasedTask]]) -> None:
+        """Give tasks to the calls that leased them, but for those that ended with a former part."""
+        for number, task in tasks:
+            batch[number][0].tasks.append(task)
+        for call in {call for call, _ in batch if call.done.done()}:
+            self._give_back(call)
 
     async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
         connection: Connection
