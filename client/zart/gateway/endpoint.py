@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
 _MOST_BYTES = 16 * 1024 * 1024
-_OBJECT_BYTES = 64  # which take as long to read as an object, of two bytes perhaps
+# Bytes which take as long to read as an object, of two bytes perhaps, or as a parameter.
+_OBJECT_BYTES = 64
 
 
 class Endpoint:
@@ -130,12 +131,13 @@ class Endpoint:
         body = await _body_of(request, taken)
         if body and binding.takes_body:
             check_type(request.headers)
+        query: bytes = request.scope["query_string"]
         asked = await aside.done(
-            max(len(body), _OBJECT_BYTES * body.count(b"{")),
+            max(len(body), _OBJECT_BYTES * (body.count(b"{") + query.count(b"&"))),
             message_of,
             binding,
             request.path_params,
-            request.scope["query_string"],
+            query,
             body,
             idempotency_key_of(request.headers),
         )

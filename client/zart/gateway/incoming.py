@@ -13,10 +13,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from zart.gateway.bindings import Binding, dotted
 from zart.gateway.request_ids import add_request_id
-from zart.gateway.statuses import invalid
+from zart.gateway.statuses import SHOWN, cut, invalid
 from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
 
 _MOST_PARAMETERS = 2_000
+_TOLD = 100  # bytes of a value that is told: of two of them both are seen
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _WRITTEN_AS_TEXT = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
 _WHO_AND_WHY = {"triggered_by", "reason", "incident", "request_id"}
@@ -73,6 +74,8 @@ def _members(binding: Binding, query: bytes) -> dict[str, Any]:
         else:
             inside[field.json_name] = _value(field, text)
             violations += _unreadable(field, name, inside[field.json_name])
+        if len(violations) >= SHOWN:
+            break
     if violations:
         raise invalid(violations)
     return members
@@ -126,7 +129,8 @@ def _add_variables(message: Message, binding: Binding, path: Mapping[str, str]) 
     for field, within in zip(binding.variables, binding.within, strict=True):
         said, meant = _value_in(message, within, field), _value_in(found, within, field)
         if said is not None and said != meant:
-            raise invalid([(field.name, f"is {said!r} in the body, but {meant!r} in the path")])
+            contradicts = f"is {_shown(said)} in the body, but {_shown(meant)} in the path"
+            raise invalid([(field.name, contradicts)])
     message.MergeFrom(found)
 
 
@@ -141,6 +145,11 @@ def _value_in(
     value = getattr(message, field.name)
     is_set = message.HasField(field.name) if field.has_presence else bool(value)
     return value if is_set else None
+
+
+def _shown(value: object) -> str:
+    """Write a value as it is told: a body may have one of 16 MiB."""
+    return repr(cut(value, _TOLD) if isinstance(value, str) else value)
 
 
 def _has_scope(message: Message) -> bool:

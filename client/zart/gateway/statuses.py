@@ -17,6 +17,10 @@ from zart.printable import escaped_json
 
 DOMAIN = "zart"
 SHOWN = 12  # bad fields of one request, as the server has it
+# Bytes of what is told, as the server has it: what is refused may be as large as a body.
+_MESSAGE = 1024
+_DESCRIPTION = 512  # of one field
+_VALUE = 300  # of a value, or of the path of a field
 
 # The mapping of google.rpc.Code; 499 is what proxies log for a caller that went away.
 _HTTP = {
@@ -66,10 +70,11 @@ def refusal(
     http: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """Make a refusal; with a reason it carries an ErrorInfo."""
-    status = status_pb2.Status(code=code, message=message)
+    """Make a refusal, its texts cut; with a reason it carries an ErrorInfo."""
+    status = status_pb2.Status(code=code, message=cut(message, _MESSAGE))
     if reason:
-        info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+        told = {name: cut(value) for name, value in (metadata or {}).items()}
+        info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=told)
         details = (info, *details)
     for detail in details:
         packed = any_pb2.Any()
@@ -79,14 +84,15 @@ def refusal(
 
 
 def invalid(violations: Sequence[tuple[str, str]], http: int | None = None) -> Refusal:
-    """Refuse fields, each with what is wrong with it, as the server does."""
-    (field, description), *others = violations[:SHOWN]
+    """Refuse fields, each with what is wrong with it, as the server does; all of it cut."""
+    shown = [(cut(name), cut(wrong, _DESCRIPTION)) for name, wrong in violations[:SHOWN]]
+    (field, description), *others = shown
     message = f"{field}: {description}"
     if others:
         message += "; also wrong: " + ", ".join(dict.fromkeys(name for name, _ in others))
     violation = error_details_pb2.BadRequest.FieldViolation
     bad = error_details_pb2.BadRequest(
-        field_violations=[violation(field=f, description=d) for f, d in violations[:SHOWN]]
+        field_violations=[violation(field=f, description=d) for f, d in shown]
     )
     return refusal(
         code_pb2.INVALID_ARGUMENT,
@@ -96,6 +102,18 @@ def invalid(violations: Sequence[tuple[str, str]], http: int | None = None) -> R
         metadata={"field": field},
         http=http,
     )
+
+
+def cut(text: str, most: int = _VALUE) -> str:
+    """Shorten a text to so many bytes of UTF-8, by whole characters; the end shows that it was.
+
+    Half a character, which JSON can write and UTF-8 cannot, becomes a question mark.
+    """
+    encoded = text[: most + 1].encode(errors="replace")
+    if len(encoded) <= most:
+        return encoded.decode()
+    end = "…"
+    return encoded[: most - len(end.encode())].decode(errors="ignore") + end
 
 
 def retry_in(seconds: int) -> error_details_pb2.RetryInfo:

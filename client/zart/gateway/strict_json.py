@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
@@ -21,6 +22,7 @@ from zart.gateway.statuses import SHOWN, invalid
 
 Violation: TypeAlias = tuple[str, str]
 _VALUES = {"google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.ListValue"}
+_FRACTIONAL = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 _EXACT = 2**53
 _MOST_DIGITS = 400
 _MOST_LISTS = 2_000_000  # of one body: they are read in one go, in which nothing else is done
@@ -58,7 +60,7 @@ def fill(message: Message, members: Mapping[str, Any]) -> None:
         for name, value in members.items():  # one by one, to know which it was
             try:
                 json_format.ParseDict({name: value}, message)
-            except (json_format.ParseError, ValueError, TypeError) as error:
+            except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
                 violations.append((name, _told(name, error)))
     if violations:
         raise invalid(violations)
@@ -120,6 +122,8 @@ def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violati
         yield from _damaged(item, path)
     elif field.type != FieldDescriptor.TYPE_BOOL and any(isinstance(x, wrong) for x in _each(item)):
         yield path, f"is {json.dumps(item)[:40]}, which it cannot be"
+    elif field.cpp_type in _FRACTIONAL and any(_is_beyond(x) for x in _each(item)):
+        yield path, "is a number out of range"  # of which json_format makes an OverflowError
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         values = field.message_type.fields_by_name["value"]
         for key, part in item.items() if isinstance(item, dict) else ():
@@ -157,6 +161,11 @@ def _is_too_large(item: object) -> bool:
     if isinstance(item, float):  # 2^53 itself may have been written as 2^53 + 1
         return abs(item) >= _EXACT
     return isinstance(item, int) and abs(item) > _EXACT
+
+
+def _is_beyond(item: object) -> bool:
+    """Return whether no double is near a whole number."""
+    return isinstance(item, int) and abs(item) > sys.float_info.max
 
 
 def _told(name: str, error: Exception) -> str:
