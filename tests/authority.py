@@ -6,10 +6,11 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -38,9 +39,14 @@ class Authority:
         file: str,
         common_name: str,
         *alternatives: x509.GeneralName,
+        kind: Literal["EC", "RSA"] = "EC",
     ) -> tuple[Path, Path]:
-        """Write a certificate and its key; gives their paths."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """Write a certificate and its key, of the kind; gives their paths."""
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
+            ec.generate_private_key(ec.SECP256R1())
+            if kind == "EC"
+            else rsa.generate_private_key(65537, 2048)
+        )
         names = alternatives or (
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
@@ -60,7 +66,7 @@ class Authority:
         return certificate, key_file
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (

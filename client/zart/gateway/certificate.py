@@ -1,4 +1,8 @@
-"""The gateway's certificate: read anew when its files change, for connections made from then on."""
+"""The gateway's certificate: read anew when its files change, for connections made from then on.
+
+Each reading makes a context of its own, which a connection is handed over to at its handshake: one
+context keeps a certificate for each kind of key, and would go on with the old one of another kind.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from zart.credentials import stamp_of
+from zart.credentials import Stamp, stamp_of
 from zart.gateway.settings import GatewayError, Settings
 
 _log = logging.getLogger("zart.gateway")
@@ -16,7 +20,7 @@ _LOOK_EVERY = 1.0  # seconds
 
 
 class Certificate:
-    """A chain and its key, in the context that connections are accepted with.
+    """A chain, its key and whom callers' own must be signed by, in the ``context`` to accept with.
 
     Raises GatewayError where the files cannot be used.
     """
@@ -24,17 +28,13 @@ class Certificate:
     def __init__(self, chain: Path, key: Path, client_ca: Path | None) -> None:
         self._chain = chain
         self._key = key
-        self._stamp = stamp_of(chain, key)
+        self._client_ca = client_ca
+        self._stamp = stamp_of(chain, key, client_ca)
+        self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._reread = asyncio.Event()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._load(self.context)
-        if client_ca is not None:
-            try:
-                self.context.load_verify_locations(client_ca)
-            except OSError as error:
-                raise GatewayError(f"{client_ca} cannot be used ({_why(error)})") from None
-            self.context.verify_mode = ssl.CERT_REQUIRED
+        self.context = self._make()
+        self._now = self.context
+        self.context.sni_callback = self._hand_over
 
     @classmethod
     def of(cls, settings: Settings) -> Certificate | None:
@@ -49,23 +49,42 @@ class Certificate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY):
                     await self._reread.wait()
-            stamp = stamp_of(self._chain, self._key)
+            stamp = stamp_of(self._chain, self._key, self._client_ca)
             if stamp == self._stamp and not self._reread.is_set():
                 continue
+            anew = self._reread.is_set()
             self._reread.clear()
             try:
-                # Half of it may be there: looked at by itself before it counts.
-                self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-                self._load(self.context)
+                self._now = self._make()
             except GatewayError as error:
-                _log.error("the certificate stays as it was: %s", error)
+                # Half of it may be there, or a file not be readable yet: tried at the next look.
+                if anew or stamp != self._failed:
+                    _log.error("the certificate stays as it was: %s", error)
+                self._failed = stamp
             else:
+                self._stamp, self._failed = stamp, None
                 _log.info("the certificate was read anew")
-            self._stamp = stamp
 
     def reread(self) -> None:
         """Read the files now, whether or not they seem to have changed."""
         self._reread.set()
+
+    def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+        """Go on with the certificate of now; called at each handshake, also of who asks no name."""
+        connection.context = self._now
+
+    def _make(self) -> ssl.SSLContext:
+        """Read the files into a context of their own. Raises GatewayError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        if self._client_ca is not None:
+            try:
+                context.load_verify_locations(self._client_ca)
+            except OSError as error:
+                raise GatewayError(f"{self._client_ca} cannot be used ({_why(error)})") from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zart_server.domain.identity import Identity, Role
-from zart_server.identity.stamp import stamp_of
+from zart_server.identity.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 
@@ -45,20 +45,27 @@ class GrantFile(Generic[G]):
         self._path = path
         self._kind = kind
         self._stamp = stamp_of(path)
+        self._failed: Stamp | None = None  # of what could not be used, to say so once
         self.learn(_read(path, kind))
 
     def refresh(self, *, anew: bool = False) -> None:
-        """Read the file if it changed, or ``anew``; what was known stays if it cannot be used."""
+        """Read the file if it changed, or ``anew``; what was known stays if it cannot be used.
+
+        What cannot be used is tried again at each look: what was in the way, too many open files
+        perhaps, leaves no trace on the file.
+        """
         stamp = stamp_of(self._path)
         if stamp == self._stamp and not anew:
             return
-        self._stamp = stamp
         try:
             grants = _read(self._path, self._kind)
             self.learn(grants)
         except IdentityFileError as error:
-            _log.error("what was known stays: %s", error)
+            if anew or stamp != self._failed:
+                _log.error("what was known stays: %s", error)
+            self._failed = stamp
         else:
+            self._stamp, self._failed = stamp, None
             _log.info("%s was read anew: %d lines", self._path, len(grants))
 
     def learn(self, grants: list[G]) -> None:

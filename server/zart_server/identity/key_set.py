@@ -15,7 +15,7 @@ from jwt.exceptions import PyJWTError
 
 from zart_server.domain.errors import KeysUnavailable
 from zart_server.identity.grants import IdentityFileError
-from zart_server.identity.stamp import stamp_of
+from zart_server.identity.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 # A public key verifies; a secret one (HS256) would let everybody who verifies also sign.
@@ -39,6 +39,7 @@ class KeySet:
         self._url = source if source.startswith(("https://", "http://")) else None
         self._path = Path(source)
         self._stamp = stamp_of(self._path)
+        self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._keys: dict[str | None, PyJWK] = {}
         self._fetched_at = -_REFRESH_EVERY
         self._fetching: asyncio.Task[None] | None = None
@@ -77,11 +78,14 @@ class KeySet:
         stamp = stamp_of(self._path)
         if stamp == self._stamp and not anew:
             return
-        self._stamp = stamp
         try:
             self._learn(self._read())
-        except IdentityFileError as error:
-            _log.error("the keys stay as they were: %s", error)
+        except IdentityFileError as error:  # tried again at the next look
+            if anew or stamp != self._failed:
+                _log.error("the keys stay as they were: %s", error)
+            self._failed = stamp
+        else:
+            self._stamp, self._failed = stamp, None
 
     def _may_fetch(self) -> bool:
         if self._url is None:

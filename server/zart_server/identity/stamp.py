@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
-Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+Stamp: TypeAlias = tuple[tuple[int, int, int, int] | None, ...]
 
 
 def stamp_of(*paths: Path) -> Stamp:
@@ -13,9 +13,10 @@ def stamp_of(*paths: Path) -> Stamp:
     return tuple(_of(path) for path in paths)
 
 
-def _of(path: Path) -> tuple[int, int, int] | None:
+def _of(path: Path) -> tuple[int, int, int, int] | None:
     try:
         found = path.stat()
     except OSError:  # gone for a moment, or for good: reading it says so
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # A change of owner or mode, or a copy that keeps the time, changes st_ctime_ns only.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
