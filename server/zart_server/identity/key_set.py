@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import threading
 import time
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
-from jwt import PyJWK, PyJWKClient
+from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from zart_server.domain.errors import KeysUnavailable
@@ -25,7 +30,9 @@ ALGORITHMS = frozenset({
 _REFRESH_EVERY = 300.0  # seconds
 _FETCH_AT_MOST_EVERY = 10.0  # also when callers bring keys nobody knows
 _FETCH_FIRST_EVERY = 1.0  # until they were there once
-_FETCH_TIMEOUT = 5.0
+_FETCH_TIMEOUT = 5.0  # seconds without a byte
+_FETCH_WITHIN = 10.0  # seconds, all of it
+_MOST_BYTES = 1024 * 1024  # of an answer
 
 
 class KeySet:
@@ -66,14 +73,17 @@ class KeySet:
         return self._keys.get(key_id)
 
     async def refresh(self, *, anew: bool = False) -> None:
-        """Read the file if it changed, ask the URL every five minutes; ``anew``: both now."""
+        """Read the file if it changed, ask the URL every five minutes; ``anew``: both now.
+
+        The URL's answer is not waited for: files are followed meanwhile.
+        """
         if self._url is not None:
             if (
                 anew
                 or time.monotonic() - self._fetched_at >= _REFRESH_EVERY
                 or (not self._keys and self._may_fetch())
             ):
-                await self._fetch()
+                self._begin_fetch()
             return
         stamp = stamp_of(self._path)
         if stamp == self._stamp and not anew:
@@ -96,20 +106,23 @@ class KeySet:
 
     async def _fetch(self) -> None:
         """Ask the URL; calls that come meanwhile wait for the same answer."""
+        await asyncio.shield(self._begin_fetch())
+
+    def _begin_fetch(self) -> asyncio.Task[None]:
         if self._fetching is None:
             self._fetched_at = time.monotonic()
             self._fetching = asyncio.create_task(self._ask(), name="jwks")
             self._fetching.add_done_callback(self._fetched)
-        await asyncio.shield(self._fetching)
+        return self._fetching
 
     def _fetched(self, _: object) -> None:
         self._fetching = None
 
     async def _ask(self) -> None:
-        client = PyJWKClient(self._url or "", cache_jwk_set=False, timeout=_FETCH_TIMEOUT)
         try:
-            keys = _keys_of(await asyncio.to_thread(client.fetch_data))
-        except (PyJWTError, ValueError, OSError) as error:
+            async with asyncio.timeout(_FETCH_WITHIN):
+                keys = _keys_of(json.loads(await _in_own_thread(_text_at, self._url or "")))
+        except (HTTPException, PyJWTError, ValueError, OSError, RecursionError) as error:
             _log.warning("no keys from %s (%s)", self._url, type(error).__name__)
         else:
             self._learn(keys)
@@ -129,6 +142,50 @@ class KeySet:
             self._keys = keys
             self.generation += 1
             _log.info("%d keys were read anew", len(keys))
+
+
+def _text_at(url: str) -> bytes:
+    """Ask a URL. Raises OSError, HTTPException; ValueError where the answer is too large."""
+    until = time.monotonic() + _FETCH_WITHIN
+    found = bytearray()
+    try:
+        with urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT) as response:  # noqa: S310 - http(s) only
+            while part := response.read1(_MOST_BYTES):
+                found += part
+                if len(found) > _MOST_BYTES:
+                    raise ValueError(f"more than {_MOST_BYTES} bytes")
+                if time.monotonic() > until:
+                    raise TimeoutError
+    except HTTPError as error:
+        error.close()  # it is the answer, too
+        raise
+    return bytes(found)
+
+
+async def _in_own_thread(work: Callable[[str], bytes], url: str) -> bytes:
+    """Do work in a thread that nothing waits for, whatever becomes of it: a stop of the server."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(found: bytes, error: Exception | None) -> None:
+        if done.done():  # nobody waits any longer
+            return
+        if error is None:
+            done.set_result(found)
+        else:
+            done.set_exception(error)
+
+    def do() -> None:
+        found, error = b"", None
+        try:
+            found = work(url)
+        except Exception as caught:  # noqa: BLE001 - raised where it is waited for
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, found, error)
+
+    threading.Thread(target=do, name="jwks", daemon=True).start()
+    return await done
 
 
 def _text(key: PyJWK) -> str:
