@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
-from waiting import GIVE_UP, block_until
+from waiting import GIVE_UP, block_until, until
 
 from zart.calls.call import span
 from zart.channel import sync_channel
 from zart.dispatcher.arrivals import Arrivals
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.streamed import Streamed
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
 
@@ -33,6 +35,17 @@ class OneTask(services.DispatchServiceServicer):
         task = pb.LeasedTask(task_id="1", timeout=span(60), lease_ttl=span(30))
         return pb.LeaseTasksResponse(tasks=[task])
 
+    def DispatchTasks(  # noqa: N802
+        self, requests: Iterator[pb.DispatchTasksRequest], context: Any
+    ) -> Iterator[pb.DispatchTasksResponse]:
+        """Answer pings, and lease."""
+        for request in requests:
+            if request.HasField("ping"):
+                yield pb.DispatchTasksResponse(number=request.number, pong=pb.StreamPong())
+            else:
+                leased = self.LeaseTasks(request.lease, context)
+                yield pb.DispatchTasksResponse(number=request.number, leased=leased)
+
 
 class Asking:
     """Who asks for tasks, and where those are."""
@@ -42,6 +55,9 @@ class Asking:
         self.unseen: set[InHand] = set()
         self.late: list[InHand] = []
         self.arrivals = Arrivals(channel, self.unseen, 3.0, self.late.extend)
+        self.streamed = Streamed(
+            channel, self.unseen, 3.0, self.late.extend, self.arrivals, patience=GIVE_UP
+        )
 
     async def ask(self) -> asyncio.Task[list[InHand]]:
         """Ask in a task of its own; the call is on its way."""
@@ -98,3 +114,16 @@ async def test_a_call_that_is_given_up_ends(asking: Asking) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, GIVE_UP)
     assert (asking.late, asking.unseen) == ([], set())
+
+
+async def test_what_came_by_a_stream_is_found_by_a_loop_that_stood_still_past_the_timeout(
+    asking: Asking,
+) -> None:
+    await until(asking.streamed._proven)
+    seconds, asked_at = 0.5, time.monotonic()
+    task = asyncio.create_task(asking.streamed.lease(pb.LeaseTasksRequest(), seconds))
+    await asyncio.sleep(0)
+    asking.hold_up_until_it_came()
+    block_until(lambda: time.monotonic() > asked_at + 2 * seconds)
+    assert set(await task) == asking.unseen
+    assert len(asking.unseen) == 1

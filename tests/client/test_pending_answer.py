@@ -6,10 +6,13 @@ import asyncio
 import time
 
 import pytest
+from waiting import block_until, until
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.pending_answer import PendingAnswer
 from zart.v1 import dispatch_service_pb2 as pb
+
+SECONDS = 0.05  # for an answer
 
 
 def leased() -> list[InHand]:
@@ -33,6 +36,46 @@ async def test_an_answer_may_be_an_error() -> None:
 
     with pytest.raises(LookupError, match="no"):
         await pending.get()
+
+
+async def test_an_answer_goes_before_the_end_of_the_time_if_the_loop_finds_both_at_once() -> None:
+    late: list[InHand] = []
+    in_hand = leased()
+    pending = PendingAnswer(late.extend)
+
+    def stand_still() -> None:
+        pending.settle("answer", in_hand, None)
+        block_until(lambda: time.monotonic() > asked_at + 2 * SECONDS)
+
+    asked_at = time.monotonic()
+    asyncio.get_running_loop().call_soon(stand_still)
+    assert await pending.get(SECONDS) == ("answer", in_hand)
+    assert late == []
+
+
+async def test_an_error_goes_before_the_end_of_the_time_too() -> None:
+    pending = PendingAnswer(list[InHand]().extend)
+
+    def stand_still() -> None:
+        pending.settle(None, [], LookupError("no"))
+        block_until(lambda: time.monotonic() > asked_at + 2 * SECONDS)
+
+    asked_at = time.monotonic()
+    asyncio.get_running_loop().call_soon(stand_still)
+    with pytest.raises(LookupError, match="no"):
+        await pending.get(SECONDS)
+
+
+async def test_what_comes_after_the_end_of_the_time_is_given_back() -> None:
+    late: list[InHand] = []
+    in_hand = leased()
+    pending = PendingAnswer(late.extend)
+    with pytest.raises(TimeoutError):
+        await pending.get(0.0)
+
+    pending.settle("answer", in_hand, None)
+    await until(lambda: late)
+    assert late == in_hand
 
 
 async def test_who_was_cancelled_has_left_once_its_tasks_are_given_back() -> None:

@@ -33,9 +33,21 @@ class PendingAnswer:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._settle, response, in_hand, error)
 
-    async def get(self) -> tuple[Any, list[InHand]]:
-        """Wait for the answer and its tasks. Raises the error that it was settled with."""
-        return await self._answer
+    async def get(self, timeout: float | None = None) -> tuple[Any, list[InHand]]:
+        """Wait for the answer and its tasks, for so many seconds at most.
+
+        Raises the error that it was settled with, or TimeoutError: then ``too_late`` takes the
+        tasks that it brings. If this is cancelled, ``call_off`` is to follow.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._answer
+        except TimeoutError:
+            # A loop that stood still finds the answer and the end of the time at once: the answer
+            # goes first, since nobody else would take its tasks.
+            if self._answer.cancelled():
+                raise
+            return self._answer.result()
 
     async def call_off(self) -> None:
         """Wait until it is settled, for a caller that was cancelled in ``get`` and wants no task.

@@ -118,8 +118,7 @@ class Streamed:
         pending = PendingAnswer(self._too_late)
         stream.ask(request, Asked(age, pending.settle))
         try:
-            async with asyncio.timeout(timeout):
-                return await pending.get()
+            return await pending.get(timeout)
         except TimeoutError:
             stream.fail(grpc.StatusCode.DEADLINE_EXCEEDED)
             raise Unreachable(f"no answer in {timeout:g} s") from None
