@@ -34,11 +34,11 @@ class StepContext(Generic[Payload_co]):
     is parsed when it is first asked for.
     """
 
-    __slots__ = ("_cancelled", "_input", "_leased_at", "_payload", "_results", "_task")
+    __slots__ = ("_begun_at", "_cancelled", "_input", "_payload", "_results", "_task")
 
-    def __init__(self, task: LeasedTask, leased_at: datetime) -> None:
+    def __init__(self, task: LeasedTask, begun_at: datetime) -> None:
         self._task = task
-        self._leased_at = leased_at
+        self._begun_at = begun_at
         self._payload: Json = UNSET
         self._input: Json = UNSET
         self._results: dict[str, Json] = {}
@@ -97,7 +97,7 @@ class StepContext(Generic[Payload_co]):
     @property
     def deadline(self) -> datetime:
         """When the attempt's time is up, by this machine's clock."""
-        return self._leased_at + self._task.timeout.ToTimedelta()
+        return self._begun_at + self._task.timeout.ToTimedelta()
 
     @property
     def idempotency_key(self) -> str:

@@ -55,24 +55,29 @@ class Attempts:
         self._traces = AttemptTraces(tracer())
         self._trouble = Trouble(_log, "results that steps need are not given")
 
-    def run(self, in_hand: InHand) -> Coroutine[Any, Any, None]:
-        """Run a handler until it has ended, and report how."""
-        return self._traced(in_hand) if self._traces.concern(in_hand) else self._run(in_hand)
+    def run(
+        self, in_hand: InHand, begin_time: Callable[[InHand], None]
+    ) -> Coroutine[Any, Any, None]:
+        """Run a handler until it has ended, and report how.
 
-    async def _traced(self, in_hand: InHand) -> None:
+        ``begin_time`` is called with the handler: what comes before it takes none of its time.
+        """
+        run = self._traced if self._traces.concern(in_hand) else self._run
+        return run(in_hand, begin_time)
+
+    async def _traced(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
         with self._traces.within(in_hand):
-            await self._run(in_hand)
+            await self._run(in_hand, begin_time)
 
-    async def _run(self, in_hand: InHand) -> None:
+    async def _run(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
         task = in_hand.task
         step = self._steps.get((task.task_name, task.handler))
         if step is None:  # a handler of this name belongs to another task only
             self._report(in_hand, released(in_hand, _UNKNOWN_HANDLER_DELAY))
-        elif in_hand.expired:
-            self._report(in_hand, timed_out(in_hand))
         elif not in_hand.lost:
             try:
                 if not task.upstream_omitted or await self._fetch_results(in_hand):
+                    begin_time(in_hand)
                     with self._traces.handling(in_hand):
                         await run_handler(in_hand, step, self._threads, self._report)
             except asyncio.CancelledError as error:  # raised by the handler, or during the fetch

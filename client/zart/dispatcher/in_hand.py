@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from opentelemetry.trace import Span
@@ -19,14 +19,17 @@ from zart.v1 import dispatch_service_pb2 as pb
 class InHand:
     """A leased task. Times are those of ``time.monotonic``, which is asyncio's clock too.
 
-    The thread that extends its lease has no event loop whose clock it could ask.
+    The thread that extends its lease has no event loop whose clock it could ask. ``begin_by`` is
+    the end of its first lease. The server lets an attempt last one time limit longer: so a handler
+    that is called by then has its whole time limit.
     """
 
     task: pb.LeasedTask
     context: StepContext
-    deadline: float
+    begin_by: float
     expires_at: float
     extend_at: float
+    deadline: float = math.inf  # of its handler; its time begins when it is called
     in_a_row: int = 0  # steps of its run that were leased eagerly just before it
     expects: bool = False  # room is kept for a step that it makes ready
     begun: bool = False  # it has a slot
@@ -48,9 +51,12 @@ class InHand:
         self.expires_at = asked_at + ttl
         self.extend_at = asked_at + ttl / 3
 
-    def arrived(self, now: float) -> None:
-        """Begin its time limit: only now the event loop knows of the task."""
-        self.deadline = now + seconds_of(self.task.timeout)
+    def begin_time(self, now: float) -> None:
+        """Begin its time limit: its handler is about to be called."""
+        # Some of its time has gone if the results that it needs took longer than a lease to fetch.
+        gone = max(now - self.begin_by, 0.0)
+        self.deadline = now - gone + seconds_of(self.task.timeout)
+        self.context._begun_at = datetime.now(UTC) - timedelta(seconds=gone)  # noqa: SLF001 - the dispatcher's half of ctx.deadline
 
     def lose(self) -> None:
         """Stop the handler: its result is no longer wanted."""
@@ -103,7 +109,6 @@ class InHand:
 
 def in_hand_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[InHand]:
     """Return tasks in hand for tasks that were leased after ``asked_at``; from any thread."""
-    now = time.monotonic()
     leased_at = datetime.now(UTC)
     found = []
     for task in tasks:
@@ -112,9 +117,9 @@ def in_hand_of(tasks: Iterable[pb.LeasedTask], asked_at: float) -> list[InHand]:
             InHand(
                 task,
                 StepContext(task, leased_at),
-                now + seconds_of(task.timeout),
-                asked_at + ttl,
-                asked_at + ttl / 3,
+                begin_by=asked_at + ttl,
+                expires_at=asked_at + ttl,
+                extend_at=asked_at + ttl / 3,
             )
         )
     return found

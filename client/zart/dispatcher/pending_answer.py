@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,9 +67,6 @@ class PendingAnswer:
         if self._answer.done():  # nobody waits any more
             self._too_late(in_hand)
         elif error is None:
-            now = time.monotonic()
-            for one in in_hand:
-                one.arrived(now)
             self._answer.set_result((response, in_hand))
         else:
             self._answer.set_exception(error)

@@ -17,14 +17,15 @@ _log = logging.getLogger(__name__)
 class Slots:
     """Runs ``attempt`` for tasks in order, ``concurrency`` at once, each in its own asyncio task.
 
-    ``freed`` is called when an attempt has ended and the next, if any, has its slot. ``pace``
-    measures how fast attempts end.
+    An attempt is given what begins its time limit, to be called when its handler is. ``freed`` is
+    called when an attempt has ended and the next, if any, has its slot. ``pace`` measures how fast
+    attempts end.
     """
 
     def __init__(
         self,
         concurrency: int,
-        attempt: Callable[[InHand], Awaitable[None]],
+        attempt: Callable[[InHand, Callable[[InHand], None]], Awaitable[None]],
         freed: Callable[[], None],
         pace: Pace,
     ) -> None:
@@ -80,13 +81,12 @@ class Slots:
 
     def _start(self, in_hand: InHand) -> None:
         self._running.add(in_hand)
-        self._limits.watch(in_hand)
         in_hand.running = asyncio.get_running_loop().create_task(self._occupy(in_hand))
 
     async def _occupy(self, in_hand: InHand) -> None:
         try:
             in_hand.begun = True
-            await self._attempt(in_hand)
+            await self._attempt(in_hand, self._limits.begin)
         finally:
             # Not in a callback of the task: that would cost a turn of the loop for each step.
             self._running.discard(in_hand)

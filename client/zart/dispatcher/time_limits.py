@@ -17,8 +17,9 @@ class TimeLimits:
         self._timer: asyncio.TimerHandle | None = None
         self._at = math.inf
 
-    def watch(self, in_hand: InHand) -> None:
-        """Stop this attempt at its deadline if it still runs."""
+    def begin(self, in_hand: InHand) -> None:
+        """Begin the time of an attempt's handler, and stop it at its end if it still runs."""
+        in_hand.begin_time(asyncio.get_running_loop().time())
         if in_hand.deadline < self._at:
             self._set(in_hand.deadline)
 
@@ -41,6 +42,6 @@ class TimeLimits:
         for in_hand in self._running:
             if in_hand.deadline <= now and not in_hand.expired:
                 in_hand.expire()
-        left = [each.deadline for each in self._running if not each.expired]
-        if left:
-            self._set(min(left))
+        at = min((h.deadline for h in self._running if not h.expired), default=math.inf)
+        if at < math.inf:
+            self._set(at)

@@ -151,7 +151,7 @@ class _InProcess:
         (in_hand,) = in_hand_of([task], time.monotonic())
         told: list[pb.TaskOutcome] = []
         self._running.add(in_hand)
-        self._limits.watch(in_hand)
+        self._limits.begin(in_hand)
         in_hand.running = asyncio.create_task(
             run_handler(in_hand, step, threads, lambda _, outcome: told.append(outcome))
         )
