@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,10 @@ class Attempts:
         step = self._steps.get((task.task_name, task.handler))
         if step is None:  # a handler of this name belongs to another task only
             self._report(in_hand, released(in_hand, _UNKNOWN_HANDLER_DELAY))
+        elif in_hand.begin_by <= time.monotonic() and not in_hand.lost:
+            # The loop or the process stood still: another dispatcher may have it by now, and the
+            # server may end it before its time limit.
+            self._report(in_hand, released(in_hand))
         elif not in_hand.lost:
             try:
                 if not task.upstream_omitted or await self._fetch_results(in_hand):
