@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # only the stub file has this name
 
 _log = logging.getLogger(__name__)
 _RESULTS_AT_ONCE = 8  # results of up to 1 MiB in a message of 16
-_TIMEOUT = 10.0
+_TIMEOUT = 60.0  # for some MiB over a narrow way; that a server is gone is noticed by pings
 _UNKNOWN_HANDLER_DELAY = 5.0
 
 
@@ -109,15 +109,18 @@ class Attempts:
         Return False, having reported a failed attempt, if the server refuses to send them.
         """
         names = list(in_hand.task.upstream_omitted)
+        most = _RESULTS_AT_ONCE
         try:
-            for begin in range(0, len(names), _RESULTS_AT_ONCE):
-                await self._fetch(in_hand, names[begin : begin + _RESULTS_AT_ONCE])
+            while names:
+                most = await self._fetch(in_hand, names[:most])
+                del names[:most]
         except (InvalidField, PayloadTooLarge, TooManyItems) as error:
             self._report(in_hand, failed_with(in_hand, error))
             return False
         return True
 
-    async def _fetch(self, in_hand: InHand, names: list[str]) -> None:
+    async def _fetch(self, in_hand: InHand, names: list[str]) -> int:
+        """Fetch the first of these results, and return how many: fewer over a narrow way."""
         request = pb.GetStepResultsRequest(
             task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token, step_names=names
         )
@@ -129,11 +132,13 @@ class Attempts:
                 problem: object = from_call(error)
                 if isinstance(problem, (InvalidField, PayloadTooLarge, TooManyItems)):
                     raise problem from None
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    del request.step_names[max(1, len(request.step_names) // 2) :]
             else:
-                if response.results.keys() >= set(names):
+                if response.results.keys() >= set(request.step_names):
                     in_hand.task.upstream_json.update(response.results)
                     self._trouble.over()
-                    return
+                    return len(request.step_names)
                 problem = "some are missing"
             self._trouble.met(problem)
             await backoff.wait()

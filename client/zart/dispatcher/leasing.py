@@ -15,13 +15,14 @@ from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.room import PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import ZartError, from_call
+from zart.errors import Unreachable, ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
 _ID_BYTES = 255
+_AT_MOST = 1000  # tasks of one call, as servers take it
 _TASKS, _HANDLERS = 1000, 10_000
 _POLL = 30.0  # seconds of one long poll at most
 # A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
@@ -50,6 +51,14 @@ def refuse_options(
 
 def _handlers(tasks: Iterable[Task]) -> list[str]:
     return sorted({name for task in tasks for name in task.steps})
+
+
+def _is_late(error: grpc.RpcError | ZartError) -> bool:
+    """Return whether a call ended with its timeout, of a stream or of its own."""
+    if isinstance(error, grpc.RpcError):
+        code: object = error.code()
+        return code is grpc.StatusCode.DEADLINE_EXCEEDED
+    return isinstance(error, Unreachable)
 
 
 async def _yield_to_others() -> None:
@@ -107,9 +116,10 @@ class Leasing:
         backoff = Backoff()
         trouble = Trouble(_log, "nothing is leased")
         answered_at = 0.0
+        most = _AT_MOST  # fewer while answers come too late: the way may be narrow
         while not stop.is_set():
             asked_at = loop.time()
-            request.max_tasks = self._room.to_lease(asked_at, answered_at)
+            request.max_tasks = min(self._room.to_lease(asked_at, answered_at), most)
             if not request.max_tasks:
                 self._look.clear()
                 await self._look.wait()
@@ -117,6 +127,8 @@ class Leasing:
             try:
                 leased = await self._ask(request)
             except (grpc.RpcError, ZartError) as error:
+                if _is_late(error):
+                    most = max(1, request.max_tasks // 2)
                 trouble.met(error if isinstance(error, ZartError) else from_call(error))
                 self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
@@ -124,6 +136,8 @@ class Leasing:
             trouble.over()
             self._answered(True)  # noqa: FBT003 - whether it did
             backoff.reset()
+            if leased:  # an answer without tasks says nothing of the way
+                most = min(2 * most, _AT_MOST)
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)
             self._accept(leased)
