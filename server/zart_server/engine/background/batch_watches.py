@@ -40,7 +40,8 @@ def _now() -> float:
 class _Counted:
     """What was counted of a large batch: when that began, and how many were done by then.
 
-    For watches nothing is counted before ``rested``: a count that takes long is to be seldom.
+    For watches nothing is counted before ``rested``, but for what is said last: a count that takes
+    long is to be seldom.
     """
 
     at: float = -math.inf
@@ -105,8 +106,8 @@ class BatchWatches:
             if error is not None:
                 found[row.batch.batch_id] = error
                 continue
-            is_old = _now() - counted.at > _OLD or counted.lacks(row)
-            if is_old and counted.task is None and _now() > counted.rested:
+            is_old = _now() - counted.at > _OLD and _now() > counted.rested
+            if (is_old or counted.lacks(row)) and counted.task is None:
                 counted.task = asyncio.create_task(self._count_apart(row, counted))
             if counted.is_any and not counted.lacks(row):
                 found[row.batch.batch_id] = replace(row.batch, outcomes=counted.outcomes)
