@@ -7,6 +7,7 @@ from hot.explained import Explained
 from hot.scenario import scenario
 from zart_server.api.attempted import refusal_of
 from zart_server.domain.batches import (
+    BatchItemStatus,
     BatchKind,
     BatchOperation,
     BatchPauseCause,
@@ -44,6 +45,13 @@ async def created(tx: Explained, kind: BatchKind, *ids: str) -> str:
     command = CreateBatch(BatchOperation(kind), Selection(ids), Pace(10, 5, 5))
     done = await create_batch(tx.tx, command, CALLER, refusal_of)
     assert done.batch is not None
+    # A piece is of a few of its items: most of a large batch is still to be done.
+    await tx.sql.execute(
+        "INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, step_no)"
+        " SELECT batch_key, 1000 + n, 'later-' || n, -n, 0"
+        " FROM zart.batches, generate_series(1, 5000) n WHERE batch_id = $1",
+        done.batch.batch_id,
+    )
     return done.batch.batch_id
 
 
@@ -54,7 +62,7 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     assert await batch_of_key(tx.tx, key) is not None
     taken = await take_batch(tx.tx, key)
     assert taken is not None
-    items = await pending_items(tx.tx, key, 0, 100)
+    items = await pending_items(tx.tx, key, 0, _ITEMS)
     done = await do_items(tx.tx, taken.row.batch.operation, items, CALLER, wait=False)
     assert len(done) == len(items) == _ITEMS
     assert [error for _, error in done if error is not None] == []
@@ -62,7 +70,8 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     await advance(tx.tx, taken, len(done), 0, BatchStatus.PAUSED, BatchPauseCause.CANARY)
     row = await read_batch(tx.tx, batch_id)
     assert row is not None
-    page = await list_items(tx.tx, row, (), (StepStatus.SCHEDULED, StepStatus.PAUSED), None, 100)
+    steps = StepStatus.SCHEDULED, StepStatus.PAUSED
+    page = await list_items(tx.tx, row, (BatchItemStatus.DONE,), steps, None, 100)
     assert len(page.items) == _ITEMS
     outcomes = await count_outcomes(tx.tx, key, BatchKind.RETRY_STEP)
     assert outcomes.scheduled + outcomes.paused == _ITEMS
@@ -74,7 +83,7 @@ async def working_on_a_batch_of_executions(tx: Explained) -> None:
     [key] = (await batches_at_work(tx.tx, 0, 100)).keys
     taken = await take_batch(tx.tx, key)
     assert taken is not None
-    items = await pending_items(tx.tx, key, 0, 100)
+    items = await pending_items(tx.tx, key, 0, _ITEMS)
     assert await find_gone(tx.tx, [0, *(item.execution_key for item in items)]) == {0}
     await write_results(tx.tx, key, [(item, None) for item in items])
     outcomes = await count_outcomes(tx.tx, key, BatchKind.CANCEL_EXECUTION)

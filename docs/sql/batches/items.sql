@@ -11,11 +11,13 @@ ORDER BY item_no LIMIT $3;
 -- store/batches/items.py: write_results
 -- Write that items are done, or why they are refused.
 -- Locks: batch_items, whose batch the caller has locked.
--- Parameters: results=$1, batch_key=$2.
+-- Parameters: batch_key=$1, results=$2.
 UPDATE zart.batch_items i SET refusal = u.refusal, done_at = statement_timestamp(),
     status = CASE WHEN u.refusal IS NULL THEN 'done' ELSE 'refused' END
-FROM json_to_recordset($1::text::json) u(item_no integer, refusal json)
-WHERE i.batch_key = $2 AND i.item_no = ANY(ARRAY[u.item_no])
+FROM (
+    SELECT $1::bigint AS batch_key, r.* FROM json_to_recordset($2::text::json)
+        r(item_no integer, refusal json) OFFSET 0) u
+WHERE i.batch_key = ANY(ARRAY[u.batch_key]) AND i.item_no = u.item_no
     AND i.status || '' = 'pending';
 
 -- store/batches/items.py: list_items

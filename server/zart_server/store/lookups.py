@@ -20,7 +20,8 @@ def only(key: str) -> str:
     """Return the right side of a comparison with the leading column of a key.
 
     A plain equality could be met by reading the whole index in its order, too, as for a merge join.
-    Nothing but a lookup by the key meets this one.
+    Nothing but a lookup by the key meets this one. Where all rows have the leading column in common
+    it comes with each, behind OFFSET 0: as a parameter it is met by reading all that have it.
     """
     return f"ANY(ARRAY[{key}])"
 
