@@ -1,4 +1,4 @@
-"""A TCP proxy that loses what a server answers, as a network does at the worst moment."""
+"""A TCP proxy that loses what a server answers, or is slow, as a network is at the worst moment."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from types import TracebackType
 class Cutter:
     """Stands in front of one server: ``async with Cutter(server.address) as cutter``.
 
-    It passes everything on until it is told otherwise. It listens on ``address``.
+    It passes everything on until it is told otherwise, each byte after ``delay`` seconds. It
+    listens on ``address``, and counts the ``connections`` that were made.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, delay: float = 0.0) -> None:
         host, _, port = server.rpartition(":")
         self._server = host, int(port)
+        self._delay = delay
         self._passing = asyncio.Event()
         self._passing.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self.connections = 0
         self.address = ""
 
     async def __aenter__(self) -> Cutter:
@@ -56,6 +59,7 @@ class Cutter:
         self.cut()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._server)
         except ConnectionError:  # it is restarted, perhaps
@@ -73,8 +77,8 @@ class Cutter:
             for one in both:
                 one.transport.abort()
 
-    @staticmethod
     async def _pass(
+        self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         passing: asyncio.Event | None = None,
@@ -83,6 +87,9 @@ class Cutter:
             while data := await reader.read(65536):
                 if passing is not None:
                     await passing.wait()
+                if self._delay:
+                    asyncio.get_running_loop().call_later(self._delay, writer.write, data)
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

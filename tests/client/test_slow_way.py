@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from delay import Delay
+from acceptance.cutting import Cutter
 from rig import CHAIN, Rig
 
 import zart
@@ -23,7 +23,7 @@ async def test_calls_reach_a_server_that_is_far_away(
         with zart.connect_sync(way.address, timeout=60) as client:
             return client.get_execution("x").run.run_number == 0
 
-    async with Delay(zart_server.address, SECONDS) as way:
+    async with Cutter(zart_server.address, SECONDS) as way:
         async with zart.connect(way.address, timeout=60) as client:
             assert (await client.get_execution("x")).run.run_number == 0
             with pytest.raises(zart.errors.ExecutionNotFound):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from batching import load_runs, until_batch
+from batching import load_runs
 from rig import Rig, specs
 
-import zart
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.commands import Caller, Rerun
 from zart_server.domain.errors import RunActive
@@ -15,26 +14,6 @@ from zart_server.store.db import Database
 
 EACH = 200  # executions whose reruns are planned in one transaction
 STEPS = 10_000
-
-
-async def test_a_piece_that_loses_its_connection_is_tried_as_a_smaller_one(rig: Rig) -> None:
-    await load_runs(rig, 3_500, "completed")
-    await rig.db.execute(
-        """
-        CREATE FUNCTION too_silent() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            IF (SELECT count(*) FROM new_rows) > 1000 THEN
-                RAISE EXCEPTION 'gone' USING ERRCODE = '57P05';
-            END IF;
-            RETURN NULL;
-        END $$;
-        CREATE TRIGGER too_silent AFTER INSERT ON zart.batch_items
-            REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION too_silent();
-        """
-    )
-    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
-    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
-    assert batch.counts.selected == 3_500
 
 
 async def test_plans_of_many_large_reruns_are_heard_of(

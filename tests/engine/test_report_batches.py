@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
-from rig import Rig
+from rig import Rig, eventually
+
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 
 def fan(steps: int) -> dict[str, tuple[str, ...]]:
@@ -32,3 +36,36 @@ async def test_one_outcome_is_never_too_much(rig: Rig) -> None:
     assert await rig.complete(task) == ["RECORDED"]
 
     assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 6_000
+
+
+async def test_what_a_half_leased_for_a_call_that_has_failed_is_given_back(rig: Rig) -> None:
+    for execution_id in "xy":
+        await rig.start(execution_id, fan(3_000), handler="h")
+    tasks = sorted(await rig.lease(), key=lambda task: task.execution_id)
+    run_key = await rig.db.fetchval("SELECT min(run_key) FROM zart.runs")  # of x
+    await rig.db.execute(
+        f"""
+        CREATE FUNCTION too_long() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'too long' USING ERRCODE = '57014';
+        END $$;
+        CREATE TRIGGER too_long BEFORE INSERT ON zart.queue FOR EACH ROW
+            WHEN (NEW.run_key = {run_key}) EXECUTE FUNCTION too_long();
+        """
+    )
+    wish = pb.LeaseNext(task_names=["t"], max_tasks=10)
+    wish.lease_duration.FromSeconds(3600)
+    request = pb.ReportTasksRequest(dispatcher_id="d", lease_next=wish)
+    for task in tasks:
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = "1"
+    with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+        await DispatchServiceStub(rig.client.channel).ReportTasks(request)
+    assert (await rig.client.get_step("y", "first")).status == "COMPLETED"
+
+    async def are_given_back() -> bool:
+        left: int = await rig.db.fetchval("SELECT count(*) FROM zart.leases")
+        return left == 1  # that of x, which failed
+
+    await eventually(are_given_back)
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 3_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from delay import Delay
+from acceptance.cutting import Cutter
 from dispatching import dispatching
 from waiting import GIVE_UP
 
@@ -26,7 +26,7 @@ async def test_connections_end_by_age_and_calls_do_not(zart_database: str) -> No
         assert (await client.restart(f"x-{n}")).new_run_number == 1
 
     with serving(zart_database, connection_age=0.3) as server:
-        async with Delay(server.address, 0) as way, zart.connect(way.address) as client:
+        async with Cutter(server.address) as way, zart.connect(way.address) as client:
             await client.register_task("t", task.specs)
             async with dispatching(server, task, address=way.address):
                 for first in range(0, _CALLS, 10):

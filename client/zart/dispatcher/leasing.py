@@ -12,7 +12,7 @@ from zart.calls.call import span
 from zart.dispatcher.arrivals import Lease
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand
-from zart.dispatcher.room import PATIENCE, Room
+from zart.dispatcher.room import AT_ONCE, PATIENCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
 from zart.errors import Unreachable, ZartError, from_call
@@ -22,7 +22,6 @@ from zart.v1 import dispatch_service_pb2 as pb
 _log = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
 _ID_BYTES = 255
-_AT_MOST = 1000  # tasks of one call, as servers take it
 _TASKS, _HANDLERS = 1000, 10_000
 _POLL = 30.0  # seconds of one long poll at most
 # A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
@@ -116,7 +115,7 @@ class Leasing:
         backoff = Backoff()
         trouble = Trouble(_log, "nothing is leased")
         answered_at = 0.0
-        most = _AT_MOST  # fewer while answers come too late: the way may be narrow
+        most = AT_ONCE  # fewer while answers come too late: the way may be narrow
         while not stop.is_set():
             asked_at = loop.time()
             request.max_tasks = min(self._room.to_lease(asked_at, answered_at), most)
@@ -137,7 +136,7 @@ class Leasing:
             self._answered(True)  # noqa: FBT003 - whether it did
             backoff.reset()
             if leased:  # an answer without tasks says nothing of the way
-                most = min(2 * most, _AT_MOST)
+                most = min(2 * most, AT_ONCE)
             answered_at = loop.time()
             loop.call_later(PATIENCE, self.look)
             self._accept(leased)

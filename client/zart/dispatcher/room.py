@@ -6,7 +6,7 @@ from collections.abc import Sized
 
 from zart.dispatcher.pace import Pace
 
-_AT_ONCE = 1000  # one call leases no more
+AT_ONCE = 1000  # one call leases no more
 _UNRECORDED = 2000  # two full reports: if more outcomes wait, the server is behind
 _FEW = 4  # less than this part of what fits is too few for a call
 PATIENCE = 0.01  # seconds after an answer in which no call asks for few tasks
@@ -38,7 +38,7 @@ class Room:
         ahead = self._pace.ahead(now)
         most = self._concurrency + ahead
         taken = len(self._busy) + self.asked + self.expected
-        room = min(most - taken, most + _UNRECORDED - len(self._in_hand), _AT_ONCE)
+        room = min(most - taken, most + _UNRECORDED - len(self._in_hand), AT_ONCE)
         worth_it = max(1, (ahead or self._concurrency) // _FEW)
         is_patient = ahead > 0 or now < answered_at + PATIENCE
         return 0 if room < 1 or (room < worth_it and is_patient) else room
