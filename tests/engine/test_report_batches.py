@@ -67,4 +67,4 @@ async def test_what_a_half_leased_for_a_call_that_has_failed_is_given_back(rig: 
         return queued == 3_000  # all that follows in y, whose half came after the answer
 
     await eventually(are_given_back)
-    assert await rig.db.fetch("SELECT run_key FROM zart.leases") == [(run_key,)]
+    assert await rig.db.fetchval("SELECT array_agg(run_key) FROM zart.leases") == [run_key]
