@@ -12,7 +12,7 @@ from zart_server.domain.model import IfRunning
 from zart_server.engine.operations.rerun import rerun
 from zart_server.store.db import Database
 
-EACH = 200  # executions whose reruns are planned in one transaction
+EACH = 300  # executions whose reruns are planned in one transaction
 STEPS = 10_000
 
 
@@ -34,7 +34,7 @@ async def test_plans_of_many_large_reruns_are_heard_of(
     db = await Database.open(zart_server.database_url, pool_size=1)
     try:
         async with db.transaction() as tx:
-            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
+            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
             found = await rerun(tx, [(one, Caller()) for one in wanted], wait=True)
             await tx.execute("SELECT")
     finally:

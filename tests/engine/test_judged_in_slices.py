@@ -57,7 +57,7 @@ class Slow:
     """Steps that take as long as those that ten thousand rules are compared with."""
 
     def __iter__(self) -> Iterator[StepNames]:
-        for _ in range(25):
+        for _ in range(50):
             work(0.03)
             yield STEP
 
@@ -76,7 +76,7 @@ async def test_a_transaction_outlives_it(store: Database, ask: object) -> None:
     assert callable(ask)
     async with store.transaction() as tx:
         await refresh_rules(tx)
-        await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '400ms'")
+        await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
 
         await ask(tx, Slow())
 

@@ -20,9 +20,9 @@ from zart_server.store.breaking.counts import FailedAttempt
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 
-MANY = 600
-LONG_TEXT = "0xdeadbeef:1 " * 600  # more than a millisecond
-SILENCE = "SET LOCAL idle_in_transaction_session_timeout = '400ms'"
+MANY = 900
+LONG_TEXT = "0xdeadbeef:1 " * 1_000  # more than a millisecond
+SILENCE = "SET LOCAL idle_in_transaction_session_timeout = '1s'"
 NOW = datetime.now(UTC)
 
 
