@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
 import pytest
 from rig import CHAIN, Rig
 
 import zart
 from zart import errors
 from zart.models import LeasedTask
-from zart_server.domain.dispatch import Completed, Outcome
+from zart_server.domain.dispatch import Completed, LeaseNext, Outcome
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.store.connection import Autocommit
 from zart_server.store.db import Database
 
 
@@ -88,20 +93,45 @@ async def test_an_expired_lease_of_anybody_is_swept(rig: Rig) -> None:
     ]
 
 
+async def in_general(connection: Autocommit, outcomes: list[Outcome]) -> Recorded | None:
+    tx = await connection.begin()
+    return await record_in_general(tx, await find_batch(tx, outcomes), wait=True)
+
+
+@pytest.mark.parametrize("other", ["another principal", "an old token"])
+@pytest.mark.parametrize("first", ["holder", "other"])
+@pytest.mark.parametrize("record", [record_outcomes, in_general])
 async def test_of_two_who_report_at_once_the_holder_alone_is_heard(
-    rig: Rig, zart_database: str
+    rig: Rig,
+    zart_database: str,
+    record: Callable[[Autocommit, list[Outcome]], Awaitable[Recorded | None]],
+    first: str,
+    other: str,
 ) -> None:
-    """Reports of several callers are recorded together: each by its own principal."""
+    """Reports of several callers are recorded together: each by its own principal and token."""
     await rig.start("x", {"a": (), "b": ("a",)})
     task = await rig.lease_one("a")
-    outcomes = [
-        Outcome(task.task_id, task.lease_token, Completed(f'"{who}"'), who)
-        for who in ("", "somebody")
-    ]
+    more = LeaseNext("d", "", frozenset({"t"}), frozenset(), 1, timedelta(seconds=30))
+    holder = Outcome(task.task_id, task.lease_token, Completed('"true"'), "", lease_next=more)
+    forged = holder._replace(ending=Completed('"forged"'))
+    if other == "another principal":
+        forged = forged._replace(principal="somebody")
+    else:
+        forged = forged._replace(lease_token=task.lease_token - 1)
+    outcomes = [holder, forged] if first == "holder" else [forged, holder]
     store = await Database.open(zart_database)
-    async with store.transaction() as tx:
-        recorded = await record_in_general(tx, await find_batch(tx, outcomes), wait=True)
-    await store.close()
+    try:
+        async with store.autocommit() as connection:
+            recorded = await record(connection, outcomes)
+    finally:
+        await store.close()
 
-    assert recorded.statuses == {0: ReportStatus.RECORDED, 1: ReportStatus.LEASE_LOST}
-    assert (await rig.client.get_step("x", "a")).result == ""
+    assert recorded is not None
+    mine = outcomes.index(holder)
+    assert recorded.statuses == {
+        mine: ReportStatus.RECORDED,
+        1 - mine: ReportStatus.LEASE_LOST,
+    }
+    ((told, following),) = recorded.tasks
+    assert (told, following.step.step_name, following.upstream_json) == (mine, "b", {"a": '"true"'})
+    assert (await rig.client.get_step("x", "a")).result == "true"

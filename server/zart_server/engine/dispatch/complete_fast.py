@@ -21,7 +21,8 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
     """Record completed steps.
 
     Return None, having done nothing, if the general path is needed: a step failed or belongs to a
-    rerun, or to a run of which a step was ended by hand; a dependant waits for other steps too;
+    rerun, or to a run of which a step was ended by hand; a dependant waits for other steps too; two
+    report the same step, of whom one does not hold its lease;
     another transaction has locked a run; the pause rules have changed; or the steps are many, or
     those that they make ready, which would keep a Pause waiting, since the pause lock is taken
     before the leases end. Locks the runs, then the pause lock, then the leases.
@@ -62,6 +63,8 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
 
 def _lasts(batch: OutcomeBatch) -> list[int] | None:
     """Return the indexes, from 1, of the last steps of runs; None: the fast path will not do."""
+    if len({lease[:2] for lease in batch.firsts}) < len(batch.firsts):
+        return None  # what has ended is told by step, not by who reported it
     lasts = []
     for index, (run_key, step_no, _, _) in enumerate(batch.firsts, 1):
         run = batch.runs[run_key]
