@@ -22,7 +22,7 @@ from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.step_counts import counting_steps
 from zart_server.api.unknown_fields import refusing
-from zart_server.api.wire import check_parts
+from zart_server.api.wire import check_kind, check_parts
 from zart_server.domain.errors import (
     InvalidField,
     UnknownMethod,
@@ -142,7 +142,7 @@ def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaita
             return _all_parsed(parse, raw, kind)
         aside.REQUEST_BYTES.set(len(raw))
         if kind is not None and len(raw) >= aside.LARGE:
-            await aside.decoded(check_parts, raw, kind)
+            await _check_large(raw, kind)
         call.request = await aside.decoded(_parse, parse, raw)
         if count is not None and len(raw) < aside.LARGE:
             aside.REQUEST_BYTES.set(max(len(raw), _STEP_BYTES * count(call.request)))
@@ -177,8 +177,13 @@ async def _all_parsed(
     async for one in raw:
         aside.REQUEST_BYTES.set(len(one))  # of who iterates
         if kind is not None and len(one) >= aside.LARGE:
-            await aside.decoded(check_parts, one, kind)
+            await _check_large(one, kind)
         yield await aside.decoded(_parse, parse, one)
+
+
+async def _check_large(raw: bytes, kind: Descriptor) -> None:
+    check_kind(kind)
+    await aside.decoded(check_parts, raw, kind)
 
 
 def _kind_of(handler: Handler) -> Descriptor | None:
