@@ -94,6 +94,8 @@ class Between(grpc.GenericRpcHandler):
 
         async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             refusal = self.refuse(method, request)
+            if refusal is not None:
+                self.refused[method] += 1
             try:
                 if refusal is None or refusal.late:
                     answer: bytes = await forward(
@@ -102,7 +104,6 @@ class Between(grpc.GenericRpcHandler):
             except grpc.aio.AioRpcError as error:
                 await _end_as(error, context)
             if refusal is not None:
-                self.refused[method] += 1
                 await _end(refusal, context)
                 return b""  # of whatever answers so, it is no server of ours
             self.passed[method] += 1

@@ -91,7 +91,7 @@ async def test_ten_thousand_lanes_are_put_back_for_all_who_ask_for_as_many_handl
     now = datetime.now(UTC)
     before = now - timedelta(seconds=1)
     marks = {lane: (now, lane) for lane in range(10_000)}
-    look = ClaimResult([], marks, True, False, False, False, 0.0, now)
+    look = ClaimResult([], marks, True, False, False, False, 60.0, now)  # kept for as long
     mine, others = ([f"{whose}-{n}" for n in range(10_000)] for whose in ("h", "another"))
     low_water = LowWater()
     for handlers in (mine, others):
