@@ -116,8 +116,7 @@ def of_the_command(name: str) -> Iterator[Row]:
             continue
         if not option.help:
             raise SystemExit(f"zart {name} {option.opts[0]}: say in its help what it means")
-        is_number = isinstance(option.default, int | float)
-        values = option.metavar or ("a number" if is_number else "text")
+        values = option.metavar or values_of(type(option.default), ())
         meaning = f"`{option.opts[0]}`: {option.help.rstrip('.')}"
         is_told = isinstance(option.show_default, str)
         default = option.show_default if is_told else shown(option.default)

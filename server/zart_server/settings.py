@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     drain_notice: float = Field(
         0.2, ge=0, le=600,
         description="how long NOT_SERVING is told before calls are refused, at the end: longer than"
-        " who asks takes to ask again",
+        " who asks takes to ask again. Up to five times that while calls come in",
     )  # fmt: skip
     drain_grace: float = Field(
         3.0, ge=0, le=600, description="that calls under way have after that"

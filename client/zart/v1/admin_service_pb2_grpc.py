@@ -263,8 +263,9 @@ class AdminServiceServicer(object):
         With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
         released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
         step, and never expires. On a rule that is still settling, that begins when it is settled.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
-        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED); with a pace
+        FAILED_PRECONDITION (RULE_NOT_ACTIVE, RULES_AMBIGUOUS; of a canary RULE_RELEASING,
+        NOTHING_PAUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,7 +277,8 @@ class AdminServiceServicer(object):
         it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
         OK, as is to remove an exemption that there is not.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
-        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        or has expired; RULE_RELEASING: its end cannot be set), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a
+        rule exempts at most 1,000 executions), ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,7 +307,8 @@ class AdminServiceServicer(object):
         """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
         the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
         was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
-        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+        meanwhile, some ten million steps in ten to fifteen seconds, piece by piece: give it a deadline
+        for that.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -121,8 +121,9 @@ class AdminServiceStub:
     With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
     released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
     step, and never expires. On a rule that is still settling, that begins when it is settled.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
-    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED); with a pace
+    FAILED_PRECONDITION (RULE_NOT_ACTIVE, RULES_AMBIGUOUS; of a canary RULE_RELEASING,
+    NOTHING_PAUSED).
     """
     UpdatePauseRule: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -130,7 +131,8 @@ class AdminServiceStub:
     it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
     OK, as is to remove an exemption that there is not.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
-    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    or has expired; RULE_RELEASING: its end cannot be set), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a
+    rule exempts at most 1,000 executions), ABORTED (PLAN_CHANGED).
     """
     StopRelease: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]
     """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
@@ -147,7 +149,8 @@ class AdminServiceStub:
     """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
     the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
     was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
-    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+    meanwhile, some ten million steps in ten to fifteen seconds, piece by piece: give it a deadline
+    for that.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]
@@ -251,8 +254,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
     released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
     step, and never expires. On a rule that is still settling, that begins when it is settled.
-    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
-    RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+    Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED); with a pace
+    FAILED_PRECONDITION (RULE_NOT_ACTIVE, RULES_AMBIGUOUS; of a canary RULE_RELEASING,
+    NOTHING_PAUSED).
     """
     UpdatePauseRule: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdatePauseRuleRequest, _admin_service_pb2.UpdatePauseRuleResponse]  # type: ignore[assignment]
     """Changes whom a pause rule exempts, and when it ends. Once it has returned, no step is leased of
@@ -260,7 +264,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
     OK, as is to remove an exemption that there is not.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
-    or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+    or has expired; RULE_RELEASING: its end cannot be set), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a
+    rule exempts at most 1,000 executions), ABORTED (PLAN_CHANGED).
     """
     StopRelease: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StopReleaseRequest, _admin_service_pb2.StopReleaseResponse]  # type: ignore[assignment]
     """Has a RELEASING rule withhold again whatever it matches, so that it is ACTIVE. Once it has
@@ -277,7 +282,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
     the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
     was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
-    meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+    meanwhile, some ten million steps in ten to fifteen seconds, piece by piece: give it a deadline
+    for that.
     Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
     """
     ListPauseRules: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListPauseRulesRequest, _admin_service_pb2.ListPauseRulesResponse]  # type: ignore[assignment]
@@ -444,8 +450,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         With a pace, of exactly one rule, that rule goes on: with canary its oldest paused steps are
         released and it stays ACTIVE, with rate_per_second it is RELEASING until it withholds no ready
         step, and never expires. On a rule that is still settling, that begins when it is settled.
-        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND); with a pace FAILED_PRECONDITION (RULE_NOT_ACTIVE,
-        RULES_AMBIGUOUS; of a canary RULE_RELEASING, NOTHING_PAUSED), ABORTED (PLAN_CHANGED).
+        Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), ABORTED (PLAN_CHANGED); with a pace
+        FAILED_PRECONDITION (RULE_NOT_ACTIVE, RULES_AMBIGUOUS; of a canary RULE_RELEASING,
+        NOTHING_PAUSED).
         """
 
     @_abc_1.abstractmethod
@@ -459,7 +466,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         it exempts from now on are queued again, unless another rule holds them. To exempt one twice is
         OK, as is to remove an exemption that there is not.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND), FAILED_PRECONDITION (RULE_NOT_ACTIVE: it was resumed
-        or has expired), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a rule exempts at most 1,000 executions).
+        or has expired; RULE_RELEASING: its end cannot be set), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a
+        rule exempts at most 1,000 executions), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod
@@ -494,7 +502,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the receipt of a pause rule: what was leased between the commit of Pause and the end of
         the rule, or now, while it stands. Judged by lease tokens, which only grow, never by times; what
         was left out is counted. It reads the attempts that are kept, of all steps of the runs that lived
-        meanwhile, some million steps in ten seconds, piece by piece: give it a deadline for that.
+        meanwhile, some ten million steps in ten to fifteen seconds, piece by piece: give it a deadline
+        for that.
         Errors: NOT_FOUND (PAUSE_RULE_NOT_FOUND).
         """
 

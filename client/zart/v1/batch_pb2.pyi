@@ -432,7 +432,8 @@ Global___BatchCounts: _TypeAlias = BatchCounts  # noqa: Y015
 class BatchOutcomes(_message.Message):
     """What became of what the items that are done have made: of the step of a step operation, of the
     next run of Restart and Rerun, of the run that was cancelled. Together they are the items done:
-    exact to 10,000, beyond that as of 10 seconds ago at most.
+    exact to 10,000 items. Beyond that as of some five seconds ago, in a watch of up to half a minute
+    ago where counting takes long; exact at the end.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -105,8 +105,10 @@ class BatchServiceServicer(object):
     def CreateBatch(self, request, context):
         """Selects what the operation is to be done to, and has it done. The answer does not wait for it:
         see WatchBatch. With validate_only nothing is created: it answers with a plan.
-        Errors: FAILED_PRECONDITION (NOTHING_SELECTED), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS), ABORTED
-        (PLAN_CHANGED).
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
+        PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND: of the filter), FAILED_PRECONDITION (NOTHING_SELECTED),
+        RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a plan; a batch created without one ends CANCELLED with an
+        error), ABORTED (PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

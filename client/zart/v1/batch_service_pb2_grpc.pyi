@@ -45,8 +45,10 @@ class BatchServiceStub:
     CreateBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]
     """Selects what the operation is to be done to, and has it done. The answer does not wait for it:
     see WatchBatch. With validate_only nothing is created: it answers with a plan.
-    Errors: FAILED_PRECONDITION (NOTHING_SELECTED), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS), ABORTED
-    (PLAN_CHANGED).
+    Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
+    PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND: of the filter), FAILED_PRECONDITION (NOTHING_SELECTED),
+    RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a plan; a batch created without one ends CANCELLED with an
+    error), ABORTED (PLAN_CHANGED).
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]
     """Reads a batch. Errors: NOT_FOUND (BATCH_NOT_FOUND)."""
@@ -96,8 +98,10 @@ class BatchServiceAsyncStub(BatchServiceStub):
     CreateBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]  # type: ignore[assignment]
     """Selects what the operation is to be done to, and has it done. The answer does not wait for it:
     see WatchBatch. With validate_only nothing is created: it answers with a plan.
-    Errors: FAILED_PRECONDITION (NOTHING_SELECTED), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS), ABORTED
-    (PLAN_CHANGED).
+    Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
+    PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND: of the filter), FAILED_PRECONDITION (NOTHING_SELECTED),
+    RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a plan; a batch created without one ends CANCELLED with an
+    error), ABORTED (PLAN_CHANGED).
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]  # type: ignore[assignment]
     """Reads a batch. Errors: NOT_FOUND (BATCH_NOT_FOUND)."""
@@ -150,8 +154,10 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_batch_service_pb2.CreateBatchResponse, _abc.Awaitable[_batch_service_pb2.CreateBatchResponse]]:
         """Selects what the operation is to be done to, and has it done. The answer does not wait for it:
         see WatchBatch. With validate_only nothing is created: it answers with a plan.
-        Errors: FAILED_PRECONDITION (NOTHING_SELECTED), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS), ABORTED
-        (PLAN_CHANGED).
+        Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
+        PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND: of the filter), FAILED_PRECONDITION (NOTHING_SELECTED),
+        RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: a plan; a batch created without one ends CANCELLED with an
+        error), ABORTED (PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod

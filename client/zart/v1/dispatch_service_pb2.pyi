@@ -138,7 +138,7 @@ class LeaseTasksRequest(_message.Message):
 
     @_builtins.property
     def handlers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For which handlers. Empty: any."""
+        """For which handlers, at most 10,000. Empty: any."""
 
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
@@ -458,11 +458,11 @@ class LeaseNext(_message.Message):
     """At most so many, 1 to 1,000."""
     @_builtins.property
     def task_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whose tasks. At least one."""
+        """Whose tasks. At least one, at most 1,000."""
 
     @_builtins.property
     def handlers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which handlers; empty: any."""
+        """Which handlers, at most 10,000; empty: any."""
 
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
@@ -585,7 +585,7 @@ class TaskFailed(_message.Message):
 
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """Not leased again before this long from now. Unset: the retry policy's backoff."""
+        """Not leased again before this long from now, at most 366 days. Unset: the retry policy's backoff."""
 
     def __init__(
         self,
@@ -633,7 +633,7 @@ class TaskReleased(_message.Message):
     """
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """Not leased again before this long from now. Unset: at once."""
+        """Not leased again before this long from now, at most 366 days. Unset: at once."""
 
     def __init__(
         self,

@@ -170,7 +170,7 @@ class ExecutionServiceServicer(object):
     def ListExecutions(self, request, context):
         """Lists executions, newest first.
         Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
-        PAUSE_RULE_NOT_FOUND).
+        PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,7 +197,7 @@ class ExecutionServiceServicer(object):
     def CancelExecution(self, request, context):
         """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
-        (RUN_CHANGED).
+        (RUN_CHANGED, PLAN_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

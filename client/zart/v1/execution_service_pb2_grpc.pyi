@@ -72,7 +72,7 @@ class ExecutionServiceStub:
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]
     """Lists executions, newest first.
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
-    PAUSE_RULE_NOT_FOUND).
+    PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND).
     """
     CountExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CountExecutionsRequest, _execution_service_pb2.CountExecutionsResponse]
     """Counts the executions that a filter matches, within 200 ms or as lower bounds.
@@ -87,7 +87,7 @@ class ExecutionServiceStub:
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]
     """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
-    (RUN_CHANGED).
+    (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]
     """Streams a run: the first message is its whole state, the next ones what changed. Without
@@ -146,7 +146,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Lists executions, newest first.
     Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
-    PAUSE_RULE_NOT_FOUND).
+    PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND).
     """
     CountExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CountExecutionsRequest, _execution_service_pb2.CountExecutionsResponse]  # type: ignore[assignment]
     """Counts the executions that a filter matches, within 200 ms or as lower bounds.
@@ -161,7 +161,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
-    (RUN_CHANGED).
+    (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]  # type: ignore[assignment]
     """Streams a run: the first message is its whole state, the next ones what changed. Without
@@ -259,7 +259,7 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_execution_service_pb2.ListExecutionsResponse, _abc.Awaitable[_execution_service_pb2.ListExecutionsResponse]]:
         """Lists executions, newest first.
         Errors: INVALID_ARGUMENT (FILTER_TOO_BROAD), NOT_FOUND (ERROR_GROUP_NOT_FOUND,
-        PAUSE_RULE_NOT_FOUND).
+        PAUSE_RULE_NOT_FOUND, BATCH_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod
@@ -292,7 +292,7 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_execution_service_pb2.CancelExecutionResponse, _abc.Awaitable[_execution_service_pb2.CancelExecutionResponse]]:
         """Cancels the current run: its unfinished steps become CANCELLED, its leases are fenced.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (RUN_FINISHED), ABORTED
-        (RUN_CHANGED).
+        (RUN_CHANGED, PLAN_CHANGED).
         """
 
     @_abc_1.abstractmethod

@@ -106,7 +106,9 @@ class StepSpec(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one attempt may run, enforced by the server. Unset: 10 minutes."""
+        """How long one attempt may run, from the call of its handler: the dispatcher stops it then, and
+        the server ends it one lease later at the latest. Unset: 10 minutes.
+        """
 
     def __init__(
         self,
