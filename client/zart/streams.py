@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -55,14 +56,17 @@ async def watch(
     rpc = _method(channel, call)
     again = again or Reconnecting()
     while True:
+        stream = rpc(call.request, **traced())
         try:
-            async for message in rpc(call.request, **traced()):
+            async for message in stream:
                 again.answered()
                 yield message
         except grpc.RpcError as error:
             await asyncio.sleep(again.delay_after(from_call(error)))
         else:
             return
+        finally:
+            stream.cancel()  # left early, it would go on: `async for` closes nothing
 
 
 def watch_sync(
@@ -102,15 +106,18 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     """
     start = start.completed(client.triggered_by)
     started = None
+    call = execution.run_execution(start)
+    stream = _method(client.channel, call)(call.request, **traced())
     try:
-        call = execution.run_execution(start)
-        async for message in _method(client.channel, call)(call.request, **traced()):
+        async for message in stream:
             started = started or message.started
             yield message
     except grpc.RpcError as error:
         problem = _curable(from_call(error, start.request), started)
     else:
         return
+    finally:
+        stream.cancel()
     again = Reconnecting()
     if started is None:
         answer: Any = await client.send_raw(start)
@@ -120,8 +127,9 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         again.answered()
         await asyncio.sleep(again.delay_after(problem))
     following = execution.watch_execution(started.execution.execution_id)
-    async for state in watch(client.channel, following, again):
-        yield pb.RunExecutionResponse(state=state)
+    async with aclosing(watch(client.channel, following, again)) as states:
+        async for state in states:
+            yield pb.RunExecutionResponse(state=state)
 
 
 def run_sync(
