@@ -7,9 +7,9 @@ import contextvars
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dispatching import dispatching, start
+from dispatching import dispatching, registered, start
 from rig import QUICK, Rig, eventually
-from waiting import GIVE_UP, for_ever
+from waiting import GIVE_UP, for_ever, until
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -46,6 +46,31 @@ async def test_each_attempt_has_an_asyncio_task_and_a_context_of_its_own(
 
     assert seen == ["nowhere"] * 5
     assert len(set(tasks)) == 3
+
+
+async def test_what_waited_for_a_slot_has_nothing_of_the_attempt_before_in_its_context(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    seen: list[str] = []
+
+    @task.step()
+    async def within_the_loop(ctx: zart.StepContext) -> None:
+        seen.append(_where.get())
+        _where.set(ctx.execution_id)
+
+    @task.step()
+    def in_a_thread(_: zart.StepContext) -> None:
+        seen.append(_where.get())
+
+    many = 300
+    async with dispatching(zart_server, task, concurrency=1):
+        await registered(rig, "t")
+        starts = [zart.Start("t", None, f"x-{n}") for n in range(many)]
+        await rig.client.batch_start_executions(starts)
+        await until(lambda: len(seen) >= 2 * many)
+
+    assert set(seen) == {"nowhere"}
 
 
 async def test_a_handler_may_bound_and_group_its_own_work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from zart.dispatcher.slots import Slots
 from zart.v1 import dispatch_service_pb2 as pb
 
 Begin = Callable[[InHand], None]
+_where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
 
 
 def in_hand(name: str, timeout: float = 60) -> InHand:
@@ -62,6 +64,20 @@ async def test_what_is_lost_before_it_begins_still_gives_its_slot_back() -> None
     await slots.wait(GIVE_UP)
     assert flags == [("lost", True), ("fine", False)]
     assert len(slots) == 0
+
+
+async def test_what_an_attempt_sets_in_its_context_is_gone_with_it() -> None:
+    seen: list[str] = []
+
+    async def attempt(task: InHand, _: Begin) -> None:
+        seen.append(_where.get())
+        _where.set(task.task.step_name)
+
+    _where.set("around")
+    slots = Slots(1, attempt, lambda: None, Pace(1))
+    slots.add(in_hand(name) for name in "abc")
+    await until(lambda: not len(slots))
+    assert seen == ["around"] * 3
 
 
 async def test_a_wait_for_a_slot_or_before_the_handler_takes_nothing_of_the_time_limit() -> None:

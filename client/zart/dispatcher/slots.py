@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 class Slots:
     """Runs ``attempt`` for tasks in order, ``concurrency`` at once, each in its own asyncio task.
+
+    Each has a copy of the context variables as they are where the slots are made, so that what a
+    handler sets is gone with its attempt.
 
     An attempt is given what begins its time limit, to be called when its handler is. ``freed`` is
     called when an attempt has ended and the next, if any, has its slot. ``pace`` measures how fast
@@ -36,6 +40,7 @@ class Slots:
         self._waiting: deque[InHand] = deque()
         self._running: set[InHand] = set()
         self._limits = TimeLimits(self._running)
+        self._context = contextvars.copy_context()
 
     def __len__(self) -> int:
         """Return how many tasks run or wait for a slot."""
@@ -81,7 +86,10 @@ class Slots:
 
     def _start(self, in_hand: InHand) -> None:
         self._running.add(in_hand)
-        in_hand.running = asyncio.get_running_loop().create_task(self._occupy(in_hand))
+        # Begun at the end of another attempt it would have the context of that one.
+        in_hand.running = asyncio.get_running_loop().create_task(
+            self._occupy(in_hand), context=self._context.copy()
+        )
 
     async def _occupy(self, in_hand: InHand) -> None:
         try:
