@@ -24,6 +24,7 @@ from zart.renewing import RenewingAioChannel, RenewingChannel
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _MESSAGE_BYTES = 16 * 1024 * 1024
+_HEADER_BYTES = 64 * 1024  # of a call, beside its message: more than any has
 _KEEPALIVE = 3.0  # seconds
 _LONGEST_KEEPALIVE = 86_400.0
 _PING_TIMEOUT_MS = 3_000
@@ -57,6 +58,9 @@ _SERVICE_CONFIG = {
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    # What a call sends is kept for its repeats. One of more than this, which by default is 256 KiB,
+    # would never be repeated.
+    ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES + _HEADER_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # How long one attempt to connect may take: over a slow way TLS has four times its delay. What
     # is refused is tried again by the backoff, which this is not.
