@@ -29,6 +29,7 @@ class Sends(Protocol):
     """What sends calls: a client."""
 
     timeout: float
+    triggered_by: str
 
     async def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer."""
@@ -36,12 +37,16 @@ class Sends(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Asked:
-    """A start, and the future of its execution; None: it is to be asked for alone."""
+    """A start, and the future of its execution; None: it is to be asked for alone.
+
+    ``request_id``: what it was sent with, if it went out by itself.
+    """
 
     call: Call[Execution]
     deadline: float
     answer: asyncio.Future[Execution | None]
     context: contextvars.Context
+    request_id: str = ""
 
     def settle(self, answer: Execution | Exception | None) -> None:
         """Answer its caller, whether it still waits or not."""
@@ -83,7 +88,10 @@ class StartGroups:
             async with asyncio.timeout_at(deadline):
                 answer = await asked.answer
         except TimeoutError:
-            raise Unreachable(TOO_LATE) from None
+            # gRPC gives the call up in the same moment, and seldom is the first to say so.
+            late = Unreachable(TOO_LATE)
+            late.request_id = asked.request_id
+            raise late from None
         finally:
             if asked.answer.cancelled():
                 self._forget(asked)
@@ -141,7 +149,9 @@ class StartGroups:
         """Ask for all; None for each that is to be asked for alone."""
         left = max(asked.deadline for asked in group) - asyncio.get_running_loop().time()
         if len(group) == 1:
-            return [await self._client.send(group[0].call, timeout=left)]
+            call = group[0].call.completed(self._client.triggered_by)
+            group[0].request_id = getattr(call.request, "request_id", "")
+            return [await self._client.send(call, timeout=left)]
         try:
             found = await self._client.send(
                 start_together(asked.call for asked in group), timeout=left

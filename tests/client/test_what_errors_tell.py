@@ -13,9 +13,11 @@ from between import Between, Refusal
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from rig import CHAIN, Rig
+from waiting import for_ever
 
 import zart
 from zart.testing.server import ServerUnderTest
+from zart.v1 import execution_service_pb2 as pb
 
 LOST = Refusal(grpc.StatusCode.UNAVAILABLE, late=True)
 
@@ -63,6 +65,41 @@ async def test_starts_that_went_together_have_no_request_id_of_their_own(
         told = await asyncio.gather(*starts, return_exceptions=True)
         assert [type(error) for error in told] == [zart.errors.Unreachable] * 3
         assert [error.request_id for error in told] == [""] * 3  # type: ignore[union-attr]  # as above
+
+
+async def test_a_start_without_an_answer_has_the_request_id_that_it_was_sent_with() -> None:
+    asked: list[bytes] = []
+
+    async def never(request: bytes, _context: object) -> bytes:
+        asked.append(request)
+        await for_ever()
+        return b""
+
+    methods: dict[str, Any] = {"StartExecution": grpc.unary_unary_rpc_method_handler(never)}
+    service = "zart.v1.ExecutionService"
+    server = grpc.aio.server(handlers=[grpc.method_handlers_generic_handler(service, methods)])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+
+    def start() -> str:
+        with (
+            zart.connect_sync(address, timeout=0.5) as client,
+            pytest.raises(zart.errors.Unreachable) as late,
+        ):
+            client.start("t")
+        return late.value.request_id
+
+    try:
+        async with zart.connect(address, timeout=0.5) as client:
+            with pytest.raises(zart.errors.Unreachable) as late:
+                await client.start("t")
+        told = {late.value.request_id, await asyncio.to_thread(start)}
+    finally:
+        await server.stop(0)
+    assert len(told) == 2
+    assert all(told)
+    # Neither may have come as far as the server, on a machine that is busy.
+    assert {pb.StartExecutionRequest.FromString(each).request_id for each in asked} <= told
 
 
 async def _times_out(

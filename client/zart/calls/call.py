@@ -54,7 +54,10 @@ class Call(Generic[T_co]):
         names = self.method.input_type.fields_by_name
         if "request_id" not in names:
             return self
-        request: Any = type(self.request)()  # a message known by its fields
+        request: Any = self.request  # a message known by its fields
+        if request.request_id and request.triggered_by:
+            return self
+        request = type(self.request)()
         request.CopyFrom(self.request)
         request.request_id = request.request_id or uuid.uuid4().hex
         request.triggered_by = request.triggered_by or triggered_by

@@ -16,7 +16,7 @@ class ZartError(Exception):
 
     ``request_id`` is that of the mutation which failed, made by the client where its caller gave
     none: to repeat the call with it does what was asked at most once. It is empty where nothing was
-    to be changed, and of a start that went out together with others.
+    to be changed, and of a start that went out together with others, or had not gone out at all.
     """
 
     request_id: str = ""
