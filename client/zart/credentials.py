@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,22 @@ class Credentials:
             None if self.certificate is None else _read(self.certificate, "ZART_TLS_CERT"),
         )
 
+    def check_tls(self) -> None:
+        """Raise ValueError where the files of TLS do not fit together, or one is there by half.
+
+        gRPC would find out at a handshake, and only say that nobody can be reached.
+        """
+        check = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        check.set_ciphers("DEFAULT:@SECLEVEL=0")  # what is too weak is for gRPC to say
+        try:
+            if self.certificate is not None:
+                check.load_cert_chain(self.certificate, self.key, password=_no_password)
+            if self.ca not in (None, SYSTEM):
+                check.load_verify_locations(self.ca)
+        except OSError as error:  # ssl.SSLError is one
+            reason = error.reason if isinstance(error, ssl.SSLError) else type(error).__name__
+            raise ValueError(f"the files of TLS cannot be used together ({reason})") from None
+
     def check_address(self, address: str) -> None:
         """Raise ValueError where the token would be sent so that others can read it."""
         if self.has_token and self.ca is None and not self.insecure and not is_local(address):
@@ -130,6 +147,11 @@ def _read(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking at the terminal."""
+    raise ValueError("ZART_TLS_KEY is encrypted")
 
 
 def stamp_of(*paths: Path | None) -> Stamp:

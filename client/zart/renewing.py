@@ -51,7 +51,7 @@ class _Renewed(Generic[C]):
         self.before: list[tuple[float, C]] = []  # and since when they are not used
 
     def look(self) -> None:
-        """Follow the files, at most once a second; what cannot be read is as it was."""
+        """Follow the files, at most once a second; what cannot be used is as it was."""
         now = time.monotonic()
         if now < self._look_at or not self._looking.acquire(blocking=False):
             return
@@ -70,7 +70,11 @@ class _Renewed(Generic[C]):
             self._token_stamp = stamp
         stamp = self._credentials.tls_stamp()
         if stamp != self._tls_stamp:
-            renewed = self._make(self._credentials.to_grpc())
+            self._credentials.check_tls()
+            tls = self._credentials.to_grpc()
+            if self._credentials.tls_stamp() != stamp:
+                raise ValueError("the files of TLS are being replaced")
+            renewed = self._make(tls)
             self._tls_stamp = stamp
             now = time.monotonic()
             for since, channel in self.before:

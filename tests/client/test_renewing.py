@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from authority import Authority
 from waiting import GIVE_UP
 
 import zart
@@ -39,8 +40,7 @@ async def test_a_watch_on_a_channel_long_replaced_ends_with_the_last_of_them(
     services.add_ExecutionServiceServicer_to_server(Watched(), server)  # type: ignore[abstract]
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("")
+    bundle = Authority(tmp_path).ca
     channel = RenewingAioChannel(
         lambda _: grpc.aio.insecure_channel(address), zart.Credentials(ca=bundle)
     )

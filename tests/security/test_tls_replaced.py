@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from pathlib import Path
@@ -97,3 +98,34 @@ async def test_a_callers_own_files_are_replaced_without_a_restart(
             assert len(list(plain.list_executions())) == 1
             os.utime(bundle)
             assert len(list(plain.list_executions())) == 1
+
+
+async def test_half_a_replacement_of_a_callers_own_files_changes_nothing(
+    zart_database: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zart.renewing._LOOK_EVERY", 0.0)
+    names = tmp_path / "names"
+    granted = {"alice": ["viewer"], "bob": ["viewer", "starter"]}
+    names.write_text("\n".join(json.dumps({"name": n, "roles": r}) for n, r in granted.items()))
+    certificate, key = authority.issue("caller", "alice")
+    old = key.read_bytes()
+    bundle, whole = tmp_path / "bundle.pem", authority.ca.read_bytes()
+    bundle.write_bytes(whole)
+    credentials = zart.Credentials(ca=bundle, certificate=certificate, key=key)
+    more = {"tls_client_ca": authority.ca, "auth_certificates": names}
+    with encrypted(zart_database, authority, **more) as server:
+        async with zart.connect(server.address, credentials=credentials) as client:
+            assert await client.list_executions() == []
+
+            authority.issue("caller", "bob")
+            new = key.read_bytes()
+            key.write_bytes(old)  # not the key of the new certificate
+            assert await client.list_executions() == []
+
+            bundle.write_bytes(whole[: len(whole) // 2])
+            key.write_bytes(new)
+            with pytest.raises(errors.RoleRequired):  # it is still alice
+                await client.start("t", steps=specs({"a": ()}))
+
+            bundle.write_bytes(whole)
+            await client.start("t", steps=specs({"a": ()}))
