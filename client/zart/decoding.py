@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, TypeVar, cast
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from zart.json_values import value_of
 from zart.models import (
     BatchPlanKind,
     ExecutionSelection,
@@ -92,11 +92,11 @@ def _maker(kind: Any) -> Reader:  # noqa: ANN401 - a type
 
 
 def _json(name: str, message: Message) -> Json:
-    return json.loads(getattr(message, name)) if message.HasField(name) else None
+    return value_of(getattr(message, name)) if message.HasField(name) else None
 
 
 def _json_map(name: str, message: Message) -> dict[str, Json]:
-    return {key: json.loads(text) for key, text in getattr(message, name).items()}
+    return {key: value_of(text) for key, text in getattr(message, name).items()}
 
 
 def _value_name(message: Message, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from zart.calls.payload import UNSET
+from zart.json_values import value_of
 from zart.models import Json, StepSpec
 
 if TYPE_CHECKING:  # `import zart` loads no proto
@@ -82,7 +82,7 @@ class StepContext(Generic[Payload_co]):
         """The run's payload; None where it has none."""
         if self._payload is UNSET:
             has = self._task.HasField("payload_json")
-            self._payload = json.loads(self._task.payload_json) if has else None
+            self._payload = value_of(self._task.payload_json) if has else None
         found: Payload_co = self._payload
         return found
 
@@ -91,7 +91,7 @@ class StepContext(Generic[Payload_co]):
         """The step's constant input, as an operator corrected it, if one did; None: none."""
         if self._input is UNSET:
             has = self._task.HasField("input_json")
-            self._input = json.loads(self._task.input_json) if has else None
+            self._input = value_of(self._task.input_json) if has else None
         return self._input
 
     @property
@@ -138,7 +138,7 @@ class StepContext(Generic[Payload_co]):
                 raise StepSkipped(name)
             return default
         if name not in self._results:
-            self._results[name] = json.loads(self._task.upstream_json[name])
+            self._results[name] = value_of(self._task.upstream_json[name])
         return self._results[name]
 
     def skipped(self, step: Step[Any, Any] | str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +10,7 @@ from zart.calls.call import Call, reader, span
 from zart.calls.execution import step_spec
 from zart.calls.payload import json_text
 from zart.decoding import decode
+from zart.json_values import value_of
 from zart.models import ExtendResult, Json, LeasedTask, ReportResult, StepError, StepSpec
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import execution_pb2, task_definition_pb2
@@ -163,7 +163,7 @@ def get_step_results(lease: Lease, step_names: Iterable[str]) -> Call[Mapping[st
 
 def step_results(response: pb.GetStepResultsResponse) -> Mapping[str, Json]:
     """Read the results of an answer to GetStepResults."""
-    return {name: json.loads(text) for name, text in response.results.items()}
+    return {name: value_of(text) for name, text in response.results.items()}
 
 
 def report_tasks(dispatcher_id: str, outcomes: Iterable[Outcome]) -> Call[tuple[ReportResult, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
+from zart.json_values import value_of
 from zart.models import Json, Run, RunStatus, RunTrigger
 from zart.step_context import Payload, Step, StepContext
 from zart.tasks import Result, Task
@@ -165,7 +165,7 @@ class _InProcess:
         """Return the result as the server does: of the only last step, or of all by name."""
         needed = {name for step in self._task.steps.values() for name in step.spec.depends_on}
         last = [name for name in self._task.steps if name not in needed]
-        results = {name: json.loads(self._results[name]) for name in last}
+        results = {name: value_of(self._results[name]) for name in last}
         return results[last[0]] if len(last) == 1 else results
 
     def _failed(self, begun: datetime) -> Run:
@@ -180,7 +180,7 @@ class _InProcess:
             reason="",
             definition_version=0,
             source_run_number=None,
-            payload=json.loads(self._payload),
+            payload=value_of(self._payload),
             result=None,
             error=self._dead[first],
             created_at=begun,
