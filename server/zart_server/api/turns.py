@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -58,6 +59,9 @@ class Turns(Generic[W]):
     holds up none after it. Those of one call end then; those of several, too, but with
     ``counts_slow`` they count as long as they last: there are no more than ``_MOST_AT_ONCE``.
     ``weigh`` tells how much a call is, of which a turn of several has ``heaviest`` at most.
+
+    A turn that a call begins is within its trace, one that follows another turn within none. What
+    is done in it knows no caller by context variables: each call brings along what it needs.
     """
 
     def __init__(
@@ -117,14 +121,15 @@ class Turns(Generic[W]):
         if self._waiting and self._has_room():
             turn = self._begin()
             self._take(turn)
-            self._start(turn)
+            # Within no trace: it would be that of the turn before, and so of one long ago.
+            self._start(turn, Context())
 
     def _begin(self) -> Turn[W]:
         self._under_way += 1
         return Turn()
 
-    def _start(self, turn: Turn[W]) -> None:
-        self._outliving.keep(asyncio.create_task(self._work(turn)))
+    def _start(self, turn: Turn[W], context: Context | None = None) -> None:
+        self._outliving.keep(asyncio.create_task(self._work(turn), context=context))
 
     async def _work(self, turn: Turn[W]) -> None:
         try:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -118,7 +119,7 @@ class StateWatches(Generic[K, S]):
             return False
         self._at_once[key] = watched
         if len(self._quick_readers) < _QUICK_READERS and not self._stopping:
-            reader = asyncio.create_task(self._read_at_once(), name=f"{self._name}: at once")
+            reader = self._begin(self._read_at_once(), f"{self._name}: at once")
             self._quick_readers.add(reader)
             reader.add_done_callback(self._quick_readers.discard)
         return True
@@ -153,8 +154,12 @@ class StateWatches(Generic[K, S]):
             watched = self._watched[key] = _Watched(key)
         watched.watches += 1
         if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read_all(), name=self._name)
+            self._reader = self._begin(self._read_all(), self._name)
         return watched
+
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Begin a task within no trace: who watches first is not whom it reads for."""
+        return asyncio.create_task(work, name=name, context=Context())
 
     def _leave(self, watched: _Watched[K, S]) -> None:
         watched.watches -= 1

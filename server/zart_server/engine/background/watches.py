@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextvars import Context
 
 from zart_server.domain.commands import ExecutionView
 from zart_server.domain.errors import ShuttingDown, ZartError
@@ -81,7 +82,8 @@ class Watches:
         if is_first:
             self.on_first()
         if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read_all(), name="watches")
+            # Within no trace: it would be that of who watched first, whoever it reads for.
+            self._reader = asyncio.create_task(self._read_all(), name="watches", context=Context())
         return followed
 
     def _leave(self, followed: Followed) -> None:
