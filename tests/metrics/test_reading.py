@@ -71,6 +71,7 @@ async def test_the_oldest_steps_of_many_tasks_are_looked_for_in_turns(
     reader = DatabaseReader(opened, asyncio.get_running_loop())
     first, second = await reader._read(), await reader._read()
     assert (len(first.oldest), len(second.oldest)) == (250, 300)
+    assert first.looked == first.oldest.keys()  # of the others it is not told that nothing waits
     assert all(60 <= age < 600 for age in second.oldest.values())
 
     await db.execute("DELETE FROM zart.queue")

@@ -88,6 +88,29 @@ async def test_only_as_many_tasks_have_labels_as_are_set(rig: Rig, other: str) -
     assert "other" in tasks
     assert found("zart_steps", status="scheduled") == 5
     assert found("zart_steps", task="other") == 3
+    assert found.labels("zart_oldest_ready_step_age_seconds", "task") == tasks
+
+
+async def test_a_task_whose_steps_have_ended_has_waited_for_nothing(rig: Rig, other: str) -> None:
+    """An autoscaler that found no series would leave its replicas as they are."""
+    await rig.start("x", {"a": ()})
+    await rig.complete(await rig.lease_one("a"))
+    found = await scraped_with_database(other)
+    ages = list(found.of("zart_oldest_ready_step_age_seconds"))
+    assert ages == [({"task": "t"}, 0)]
+
+
+async def test_tasks_with_nothing_to_tell_leave_the_labels_to_others(rig: Rig, other: str) -> None:
+    for number in range(3):
+        await rig.start(f"x{number}", {"a": ()}, task=f"t{number}")
+        await rig.work(task=f"t{number}")
+    for number in range(3, 5):
+        await rig.start(f"x{number}", {"a": ()}, task=f"t{number}")
+    found = await scraped_with_database(other)
+    assert found.labels("zart_steps", "task") == {"t3", "t4"}
+    ages = {labels["task"]: age for labels, age in found.of("zart_oldest_ready_step_age_seconds")}
+    assert ages.keys() == {"t3", "t4", "other"}
+    assert ages["other"] == 0
 
 
 async def test_an_operation_is_counted_by_its_outcome(

@@ -17,6 +17,9 @@ from zart_server.metrics.reading import DatabaseReader, DatabaseReading
 
 _log = logging.getLogger(__name__)
 _RANKED_EVERY = 60.0  # seconds
+# Tasks without anything to tell that may ask for a label: callers make names without end, and each
+# stays.
+_IDLE = 5_000
 
 
 class OfTheDatabase(Collector):
@@ -59,9 +62,10 @@ class OfTheDatabase(Collector):
             weights[task] += int(count)
         found = {dead.task_name for dead in reading.dead} | reading.in_doubt.keys()
         found |= {each.task_name for each in reading.breakers if each.task_name}
-        labels = self._tally.labels_of(
-            {task: weights[task] for task in sorted({*weights, *found, *reading.oldest})}
-        )
+        busy = {*weights, *found, *reading.oldest}
+        # Those of which there is something to tell have the first choice of labels.
+        idle = sorted(reading.looked - busy)[:_IDLE]
+        labels = self._tally.labels_of({task: weights[task] for task in (*sorted(busy), *idle)})
 
         def summed(values: Iterable[tuple[str, tuple[str, ...], float]]) -> Labelled:
             sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
@@ -73,6 +77,9 @@ class OfTheDatabase(Collector):
         for task, age in reading.oldest.items():
             key = (labels[task],)
             oldest[key] = max(age, oldest.get(key, 0.0))
+        # Whoever scales by it is to see that nothing waits any more.
+        for task in reading.looked:
+            oldest.setdefault((labels.get(task, OTHER),), 0.0)
         yield gauge(
             "zart_steps", "Steps of current runs, by their status", ["task", "status"],
             summed((task, (status,), round(count)) for (task, status), count in steps.items()),

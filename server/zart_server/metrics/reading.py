@@ -32,7 +32,8 @@ _PATIENCE = 2.0  # that a scrape waits
 class DatabaseReading:
     """What was read, at ``at`` by the monotonic clock, and how many seconds that took.
 
-    Counts are by the key of the lane; ``oldest`` has seconds, by task.
+    Counts are by the key of the lane; ``oldest`` has seconds, by task. ``looked`` are the tasks
+    whose oldest step has been looked for: those that ``oldest`` lacks have none that is ready.
     """
 
     queued: dict[int, float]
@@ -45,6 +46,7 @@ class DatabaseReading:
     batches: Sequence[standing.StandingBatch]
     in_doubt: dict[str, int]
     lanes: dict[int, str] = field(default_factory=dict)
+    looked: frozenset[str] = frozenset()
     at: float = 0.0
     seconds: float = 0.0
 
@@ -68,6 +70,7 @@ class DatabaseReader:
     # How many readings do not look at a task of which one found many lanes.
     _rests: dict[str, int] = field(default_factory=dict)
     _oldest: dict[str, datetime] = field(default_factory=dict)  # since when they have been due
+    _looked: set[str] = field(default_factory=set)
 
     def newest(self) -> DatabaseReading | None:
         """Return the newest reading, made now if the last one is old. Not in the loop's thread."""
@@ -120,7 +123,13 @@ class DatabaseReader:
             await self._read_lanes(connection)
             await self._read_late_lanes(connection, reading)
         ended = time.monotonic()
-        return replace(reading, lanes=dict(self._lanes), at=ended, seconds=ended - began)
+        return replace(
+            reading,
+            lanes=dict(self._lanes),
+            looked=frozenset(self._looked),
+            at=ended,
+            seconds=ended - began,
+        )
 
     async def _read_lanes(self, connection: Connection) -> None:
         while found := await standing.read_lanes(connection, max(self._lanes, default=0)):
@@ -140,6 +149,7 @@ class DatabaseReader:
         for name, lanes in Counter(lane.task_name for lane in found).items():
             if lanes > _LANES:
                 self._rests[name] = (lanes - 1) // _LANES
+        self._looked.update(looked)
         for name in looked:
             self._oldest.pop(name, None)
         for lane in found:
