@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ import subprocess
 import sys
 
 import pytest
+from gateway.scripted import RESUME, Scripted, post
 from gateway.sending import Http
 from ports import free_port
-from waiting import GIVE_UP
+from waiting import GIVE_UP, until
 
 from zart.gateway.settings import GatewayError, Settings, host_and_port
 from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2 as pb
 from zart.version import installed_version
 
 
@@ -58,6 +61,32 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
     ]
     assert all(line["ms"] > 0 for line in lines)
     assert "secret" not in log
+
+
+async def test_a_call_under_way_as_it_stops_has_its_answer(scripted: Scripted) -> None:
+    """The server takes two seconds for it."""
+    released = asyncio.Event()
+
+    async def answer() -> pb.ResumeResponse:
+        await released.wait()
+        return pb.ResumeResponse()
+
+    scripted.answer = lambda _: answer()
+    listen = f"127.0.0.1:{free_port()}"
+    process = command(ZART_GATEWAY_LISTEN=listen, ZART_ADDRESS=scripted.address)
+    try:
+        assert process.stderr is not None
+        await asyncio.to_thread(process.stderr.readline)
+        calling = asyncio.create_task(post(Http(listen), RESUME))
+        await until(lambda: scripted.requests)
+        process.send_signal(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(2, released.set)
+
+        assert (await calling).status == 200
+        assert await asyncio.to_thread(process.wait, GIVE_UP) == 0
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

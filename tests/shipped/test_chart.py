@@ -14,12 +14,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from shipped.files import DEPLOY, ROOT, check_command, environment_of_container, port_of
+from shipped.chart import CHART, SCHEMA, TEMPLATES, VALUES
+from shipped.files import ROOT, check_command, environment_of_container, port_of
 
-CHART = DEPLOY / "helm/zart"
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").iterdir()}
 HELM = shutil.which("helm")
 needs_helm = pytest.mark.skipif(HELM is None, reason="there is no helm")
 VALIDATORS = (("kubeconform", "-strict"), ("kubernetes-validate", "--strict"))

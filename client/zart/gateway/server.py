@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
-_GRACE = 1  # seconds that calls under way have at the end
+_GRACE = 5  # seconds that calls under way have at the end
 _WAITING = 1024  # connections without a whole request
 
 

@@ -1,0 +1,30 @@
+"""What the chart's templates say, as far as it can be read without helm."""
+
+from __future__ import annotations
+
+import re
+
+from shipped.chart import TEMPLATES
+from shipped.files import DEPLOY, compose
+
+from zart.gateway import server as gateway
+
+
+def number(pattern: str, text: str) -> int:
+    """Return the number that a pattern finds in a text, which has one place for it."""
+    (found,) = re.findall(pattern, text, re.MULTILINE)
+    return int(found)
+
+
+def test_whatever_stops_a_gateway_waits_for_the_calls_under_way() -> None:
+    """In Kubernetes it goes on taking calls first, until all have heard that it goes."""
+    template = TEMPLATES["gateway.yaml"]
+    sleeping = number(r'^ +lifecycle: \{preStop: .*\[sleep, "(\d+)"\]\}\}\}$', template)
+    unit = (DEPLOY / "systemd/zart-gateway.service").read_text()
+    composed = compose()["services"]["gateway"]["stop_grace_period"]
+
+    assert sleeping >= 5
+    asked = number(r"terminationGracePeriodSeconds: (\d+)$", template)
+    assert asked >= sleeping + 2 * gateway._GRACE
+    assert number(r"^TimeoutStopSec=(\d+)$", unit) >= 2 * gateway._GRACE
+    assert number(r"^(\d+)s$", composed) >= 2 * gateway._GRACE
