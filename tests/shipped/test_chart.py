@@ -242,6 +242,16 @@ def test_pods_run_commands_that_there_are_where_their_probes_and_services_look(
 
 
 @needs_helm
+def test_pods_call_the_server_by_the_name_in_its_certificate(tmp_path: Path) -> None:
+    name = "zart-server.zart.svc"
+    made = rendered(merged(FULL, {**SECURE, "tls.serverName": name}), tmp_path)
+    pods = [each["spec"]["template"]["spec"] for each in made if each["kind"] == "Deployment"]
+    told = [environment_of_container(pod["containers"][0]).get("ZART_ADDRESS") for pod in pods]
+
+    assert sorted(filter(None, told)) == [f"{name}:50051"] * 3  # a gateway, two dispatchers
+
+
+@needs_helm
 @pytest.mark.parametrize("missing", SECURE)
 def test_what_would_be_open_to_anybody_is_refused_by_name(missing: str, tmp_path: Path) -> None:
     given = merged({}, {name: value for name, value in SECURE.items() if name != missing})

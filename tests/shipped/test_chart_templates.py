@@ -28,3 +28,16 @@ def test_whatever_stops_a_gateway_waits_for_the_calls_under_way() -> None:
     assert asked >= sleeping + 2 * gateway._GRACE
     assert number(r"^TimeoutStopSec=(\d+)$", unit) >= 2 * gateway._GRACE
     assert number(r"^(\d+)s$", composed) >= 2 * gateway._GRACE
+
+
+def defined(name: str) -> str:
+    """Return what the helpers define by a name."""
+    return TEMPLATES["_helpers.tpl"].partition(f'define "{name}"')[2].partition("{{- define")[0]
+
+
+def test_pods_call_the_server_by_the_name_in_its_certificate() -> None:
+    """Their own TLS asks for it, as the probes do."""
+    assert '"%s:50051" (include "zart.serverName" .)' in defined("zart.caller")
+    assert '"zart.serverName"' in TEMPLATES["server.yaml"]
+    for caller in ("gateway", "dispatchers"):
+        assert 'include "zart.caller"' in TEMPLATES[f"{caller}.yaml"]

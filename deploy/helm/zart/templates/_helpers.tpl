@@ -61,9 +61,9 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{- /* Settings of what calls the server. */}}
+{{- /* Settings of what calls the server: by the name that is in its certificate. */}}
 {{- define "zart.caller" -}}
-- {name: ZART_ADDRESS, value: {{ include "zart.server" . }}:50051}
+- {name: ZART_ADDRESS, value: {{ printf "%s:50051" (include "zart.serverName" .) | quote }}}
 {{- if .Values.tls.secret }}
 - {name: ZART_TLS_CA, value: /etc/zart/tls/ca.crt}
 {{- end }}
