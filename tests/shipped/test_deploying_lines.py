@@ -60,3 +60,16 @@ def test_the_units_are_installed(tmp_path: Path) -> None:
     named = re.search(r"^EnvironmentFile=/(.*)$", text, re.MULTILINE)
     assert named is not None
     assert named[1] in there
+
+
+def test_an_image_of_a_dispatcher_gets_packages_where_it_looks_for_them() -> None:
+    """The environment has no pip of its own, and nobody's user may write nowhere."""
+    image = (DEPLOY / "Containerfile").read_text()
+    (derived,) = re.findall(r"```\n(FROM zart-control\n.*?)```", DOCUMENT, re.DOTALL)
+    users = re.findall(r"^USER (.*)$", image, re.MULTILINE)
+    installed = re.search(r"^RUN pip --python (\S+) install --no-cache-dir ", derived, re.MULTILINE)
+
+    assert installed is not None
+    assert f"pip --python {installed[1]} install" in image
+    assert re.findall(r"^USER (.*)$", derived, re.MULTILINE) == ["0", users[-1]]
+    assert re.search(rf"^USER 0\n{re.escape(installed[0])}", derived, re.MULTILINE)
