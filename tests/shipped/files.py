@@ -63,8 +63,8 @@ def environment_of(path: Path) -> dict[str, str]:
 
 
 def environment_of_container(container: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of a container of a pod."""
-    return {each["name"]: each["value"] for each in container["env"]}
+    """Return the variables of a container of a pod that are given by their values."""
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def port_of(listen: str) -> int:

@@ -142,6 +142,8 @@ FULL = {
     "dispatchers": [
         {
             "name": "orders", "image": "orders:1", "tasks": ["orders"], "tokenSecret": "orders",
+            "env": [{"name": "SHOP", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "envFrom": [{"secretRef": {"name": "shop"}}],
             "autoscaling": {"enabled": True, "maxReplicas": 9, "taskNames": ["order", "refund"]},
         },
         {"name": "mails", "image": "mails:1", "tasks": ["mails", "letters"]},

@@ -41,3 +41,17 @@ def test_pods_call_the_server_by_the_name_in_its_certificate() -> None:
     assert '"zart.serverName"' in TEMPLATES["server.yaml"]
     for caller in ("gateway", "dispatchers"):
         assert 'include "zart.caller"' in TEMPLATES[f"{caller}.yaml"]
+
+
+def test_the_code_of_tasks_is_given_variables_and_may_write_to_a_folder_of_its_own() -> None:
+    template = TEMPLATES["dispatchers.yaml"]
+    environment = template.partition("          env:\n")[2].partition("          ports:\n")[0]
+    mounts = template.partition("          volumeMounts:\n")[2].partition("{{- if")[0]
+    volumes = template.partition("      volumes:\n")[2].partition("{{- with")[0]
+
+    # After what the chart sets, which it may thus change, and however few secrets there are.
+    assert environment.index('"zart.settings"') < environment.index("{{- with $one.env }}")
+    assert "          {{- with $one.envFrom }}\n          envFrom:\n" in environment
+    assert mounts.strip() == "- {name: tmp, mountPath: /tmp}"
+    assert volumes.strip() == "- {name: tmp, emptyDir: {}}"
+    assert compose()["services"]["dispatcher"]["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's

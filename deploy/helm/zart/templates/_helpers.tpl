@@ -24,7 +24,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ .Values.tls.serverName | default (include "zart.server" .) }}
 {{- end }}
 
-{{- /* Of every pod: it calls no API of Kubernetes, is nobody and writes nothing. */}}
+{{- /* Of every pod: it calls no API of Kubernetes, is nobody and writes nothing, but for /tmp of a dispatcher. */}}
 {{- define "zart.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
