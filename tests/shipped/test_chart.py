@@ -254,6 +254,25 @@ def test_pods_call_the_server_by_the_name_in_its_certificate(tmp_path: Path) -> 
 
 
 @needs_helm
+def test_a_mesh_has_gateways_called_by_their_service_and_tokens_sent(tmp_path: Path) -> None:
+    one = {"name": "orders", "image": "orders:1", "tasks": ["orders"], "tokenSecret": "orders"}
+    given = {**INSECURE, "gateway": {"hosts": "zart.example.org"}, "dispatchers": [one]}
+    told = {
+        each["metadata"]["name"].removeprefix("release-name-"): environment_of_container(
+            each["spec"]["template"]["spec"]["containers"][0]
+        )
+        for each in rendered(given, tmp_path)
+        if each["kind"] == "Deployment"
+    }
+
+    assert {name for name, each in told.items() if each.get("ZART_INSECURE") == "1"} == {*told}
+    names = told["gateway"]["ZART_GATEWAY_HOSTS"].split(",")
+    assert names[0] == "release-name-gateway"
+    assert names[2] == "release-name-gateway.default.svc"
+    assert names[-1] == "zart.example.org"
+
+
+@needs_helm
 @pytest.mark.parametrize("missing", SECURE)
 def test_what_would_be_open_to_anybody_is_refused_by_name(missing: str, tmp_path: Path) -> None:
     given = merged({}, {name: value for name, value in SECURE.items() if name != missing})

@@ -55,3 +55,14 @@ def test_the_code_of_tasks_is_given_variables_and_may_write_to_a_folder_of_its_o
     assert mounts.strip() == "- {name: tmp, mountPath: /tmp}"
     assert volumes.strip() == "- {name: tmp, emptyDir: {}}"
     assert compose()["services"]["dispatcher"]["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's
+
+
+def test_a_gateway_may_be_called_by_its_service_and_a_token_sent_where_a_mesh_does_tls() -> None:
+    hosts = defined("zart.gatewayHosts")
+
+    assert 'include "zart.gatewayHosts"' in TEMPLATES["gateway.yaml"]
+    assert "name: {{ .Release.Name }}-gateway\n" in TEMPLATES["gateway.yaml"]
+    assert 'printf "%s-gateway" .Release.Name' in hosts
+    assert ".Values.gateway.hosts" in hosts
+    assert "{{- if .Values.insecure }}\n- {name: ZART_INSECURE" in defined("zart.caller")
+    assert "ZART_INSECURE" not in TEMPLATES["gateway.yaml"]

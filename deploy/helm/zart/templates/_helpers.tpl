@@ -67,6 +67,20 @@ securityContext:
 {{- if .Values.tls.secret }}
 - {name: ZART_TLS_CA, value: /etc/zart/tls/ca.crt}
 {{- end }}
+{{- if .Values.insecure }}
+- {name: ZART_INSECURE, value: "1"}
+{{- end }}
+{{- end }}
+
+{{- /* By which names a gateway is called: those of its Service, and what the values say. */}}
+{{- define "zart.gatewayHosts" -}}
+{{- $name := printf "%s-gateway" .Release.Name }}
+{{- $within := printf "%s.%s" $name .Release.Namespace }}
+{{- $names := list $name $within (printf "%s.svc" $within) (printf "%s.svc.cluster.local" $within) }}
+{{- with .Values.gateway.hosts }}
+{{- $names = append $names . }}
+{{- end }}
+{{- join "," $names }}
 {{- end }}
 
 {{- define "zart.spread" -}}
