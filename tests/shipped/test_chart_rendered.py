@@ -1,0 +1,179 @@
+"""What helm makes of the chart is what Kubernetes takes; where there is no helm, nothing is tried."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shipped.chart import CHART, DOCUMENTED
+from shipped.files import check_command, environment_of_container, port_of
+
+HELM = shutil.which("helm")
+pytestmark = pytest.mark.skipif(HELM is None, reason="there is no helm")
+VALIDATORS = (("kubeconform", "-strict"), ("kubernetes-validate", "--strict"))
+VALIDATOR = next((found for found in VALIDATORS if shutil.which(found[0])), ())
+SECURE = {
+    "database.secret": "zart-database",
+    "tls.secret": "zart-tls",
+    "auth.tokens.secret": "zart-tokens",
+}
+FULL = {
+    "server": {
+        "settings": {"ZART_POOL_SIZE": 20, "OTEL_TRACES_SAMPLER": "always_on"},
+        "autoscaling": {"enabled": True},
+    },
+    "metrics": {"podMonitor": True},
+    "tracing": {"endpoint": "http://collector.observability:4317"},
+    "auth": {"jwks": {"url": "https://id.example.org", "issuer": "i", "audience": "a"}},
+    "networkPolicy": {
+        "grpcCallers": [{"namespaceSelector": {}}],
+        "httpCallers": [{"podSelector": {"matchLabels": {"app": "edge"}}}],
+        "monitoring": [{"namespaceSelector": {}}],
+    },
+    "dispatchers": [
+        {
+            "name": "orders", "image": "orders:1", "tasks": ["orders"], "tokenSecret": "orders",
+            "env": [{"name": "SHOP", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "envFrom": [{"secretRef": {"name": "shop"}}],
+            "autoscaling": {"enabled": True, "maxReplicas": 9, "taskNames": ["order", "refund"]},
+        },
+        {"name": "mails", "image": "mails:1", "tasks": ["mails", "letters"]},
+    ],
+}  # fmt: skip
+INSECURE = {"database": {"secret": "zart-database"}, "insecure": True}
+
+
+def helm(*words: str, given: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run helm on the chart with values."""
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(given))
+    command = [str(HELM), *words, str(CHART), "--values", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def merged(given: dict[str, Any], flat: dict[str, str]) -> dict[str, Any]:
+    """Return values with more of them, named by their paths."""
+    made: dict[str, Any] = json.loads(json.dumps(given))
+    for path, value in flat.items():
+        *folders, name = path.split(".")
+        at = made
+        for folder in folders:
+            at = at.setdefault(folder, {})
+        at[name] = value
+    return made
+
+
+def rendered(given: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Return what the chart makes of values."""
+    done = helm("template", given=given, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+GIVEN = pytest.mark.parametrize(
+    "given",
+    [merged(FULL, SECURE), DOCUMENTED, INSECURE],
+    ids=["full", "documented", "insecure"],
+)
+
+
+@GIVEN
+def test_helm_finds_nothing(given: dict[str, Any], tmp_path: Path) -> None:
+    done = helm("lint", "--strict", given=given, folder=tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not VALIDATOR, reason="there is neither kubeconform nor kubernetes-validate")
+@GIVEN
+def test_kubernetes_takes_what_it_makes(given: dict[str, Any], tmp_path: Path) -> None:
+    made = [each for each in rendered(given, tmp_path) if each["kind"] != "PodMonitor"]
+    file = tmp_path / "made.yaml"
+    file.write_text(yaml.safe_dump_all(made))
+    done = subprocess.run([*VALIDATOR, str(file)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@GIVEN
+def test_pods_run_commands_that_there_are_where_their_probes_and_services_look(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    made = rendered(given, tmp_path)
+    pods = [each for each in made if each["kind"] in {"Deployment", "Job"}]
+    for each in pods:
+        spec = each["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        check_command(container["args"])
+        environment = environment_of_container(container)
+        listens = {port_of(at) for name, at in environment.items() if name.endswith("_LISTEN")}
+        assert listens == {port["containerPort"] for port in container.get("ports", ())}
+        named = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            look = container.get(probe, {})
+            if "exec" in look:
+                command, *words = look["exec"]["command"]
+                assert command == "zart"
+                check_command(words)
+            elif "grpc" in look:
+                assert look["grpc"]["port"] in listens
+            else:
+                assert (each["kind"] == "Job") or look["httpGet"]["port"] in named
+        mounts = {mount["name"] for mount in container.get("volumeMounts") or ()}
+        assert mounts == {volume["name"] for volume in spec.get("volumes") or ()}
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+    labels = [each["spec"]["template"]["metadata"]["labels"].items() for each in pods]
+    for each in made:
+        if each["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}:
+            selector = each["spec"].get("selector") or each["spec"]["podSelector"]
+            wanted = selector.get("matchLabels", selector).items()
+            assert sum(wanted <= found for found in labels) == 1, each["metadata"]["name"]
+
+
+def test_pods_call_the_server_by_the_name_in_its_certificate(tmp_path: Path) -> None:
+    name = "zart-server.zart.svc"
+    made = rendered(merged(FULL, {**SECURE, "tls.serverName": name}), tmp_path)
+    pods = [each["spec"]["template"]["spec"] for each in made if each["kind"] == "Deployment"]
+    told = [environment_of_container(pod["containers"][0]).get("ZART_ADDRESS") for pod in pods]
+
+    assert sorted(filter(None, told)) == [f"{name}:50051"] * 3  # a gateway, two dispatchers
+
+
+def test_a_mesh_has_gateways_called_by_their_service_and_tokens_sent(tmp_path: Path) -> None:
+    one = {"name": "orders", "image": "orders:1", "tasks": ["orders"], "tokenSecret": "orders"}
+    given = {**INSECURE, "gateway": {"hosts": "zart.example.org"}, "dispatchers": [one]}
+    told = {
+        each["metadata"]["name"].removeprefix("release-name-"): environment_of_container(
+            each["spec"]["template"]["spec"]["containers"][0]
+        )
+        for each in rendered(given, tmp_path)
+        if each["kind"] == "Deployment"
+    }
+
+    assert {name for name, each in told.items() if each.get("ZART_INSECURE") == "1"} == {*told}
+    names = told["gateway"]["ZART_GATEWAY_HOSTS"].split(",")
+    assert names[0] == "release-name-gateway"
+    assert names[2] == "release-name-gateway.default.svc"
+    assert names[-1] == "zart.example.org"
+
+
+@pytest.mark.parametrize("missing", SECURE)
+def test_what_would_be_open_to_anybody_is_refused_by_name(missing: str, tmp_path: Path) -> None:
+    given = merged({}, {name: value for name, value in SECURE.items() if name != missing})
+    done = helm("template", given=given, folder=tmp_path)
+
+    assert done.returncode != 0
+    assert f"{missing.partition('.')[0]}." in done.stderr
+
+
+def test_a_misspelt_value_is_refused(tmp_path: Path) -> None:
+    done = helm("template", given=merged({}, {**SECURE, "server.replica": "3"}), folder=tmp_path)
+
+    assert done.returncode != 0
+    assert "replica" in done.stderr
