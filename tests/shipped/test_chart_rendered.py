@@ -34,6 +34,7 @@ FULL = {
         "grpcCallers": [{"namespaceSelector": {}}],
         "httpCallers": [{"podSelector": {"matchLabels": {"app": "edge"}}}],
         "monitoring": [{"namespaceSelector": {}}],
+        "egress": [{"ports": [{"port": 15012}], "to": [{"namespaceSelector": {}}]}],
     },
     "dispatchers": [
         {
