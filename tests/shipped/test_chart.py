@@ -46,7 +46,8 @@ def test_templates_name_only_values_that_there_are() -> None:
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
-    free = {"server.resources", "gateway.resources", "podDisruptionBudget"}
+    free = {f"{one}.resources" for one in ("migration", "server", "gateway")}
+    free |= {"podDisruptionBudget"}
     there = {n for n in values(VALUES) if not any(n.startswith(f"{one}.") for one in free)}
 
     assert there | {"global"} == set(described(SCHEMA))

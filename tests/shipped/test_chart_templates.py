@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shipped.chart import TEMPLATES
+from shipped.chart import DOCUMENT, TEMPLATES, VALUES
 from shipped.files import DEPLOY, compose
 
 from zart.gateway import server as gateway
@@ -79,3 +79,21 @@ def test_what_else_may_be_called_is_in_each_list_of_what_is_called() -> None:
 
     assert len(limited) == 2  # of servers and of gateways
     assert all(more in policy.partition("\n  egress:\n")[2] for policy in limited)
+
+
+def test_a_migration_has_the_time_the_room_and_the_way_to_its_database() -> None:
+    job, policy = TEMPLATES["migration.yaml"].split("\n---\n")
+    waits = number(r"^helm upgrade --install .* --timeout (\d+)m$", DOCUMENT)
+
+    assert waits * 60 > VALUES["migration"]["activeDeadlineSeconds"]
+    assert ".Values.migration.resources" in job
+    assert '(dict "root" . "component" "migration")' in job
+    # Hooks come before what else there is, and by their weight.
+    assert "kind: NetworkPolicy" in policy
+    assert '(dict "root" . "component" "migration")' in policy
+    for hook in ("hook: pre-install,pre-upgrade", "hook-delete-policy: before-hook-creation"):
+        assert f"    helm.sh/{hook}" in job
+        assert f"    helm.sh/{hook}" in policy
+    assert '    helm.sh/hook-weight: "-1"' in policy
+    assert "hook-weight" not in job
+    assert "{{ .Values.database.port }}" in policy
