@@ -178,3 +178,18 @@ def test_a_misspelt_value_is_refused(tmp_path: Path) -> None:
 
     assert done.returncode != 0
     assert "replica" in done.stderr
+
+
+def test_a_dispatcher_may_have_no_replicas_and_no_grace(tmp_path: Path) -> None:
+    none = {"name": "none", "image": "i", "tasks": ["t"], "replicas": 0, "graceSeconds": 0}
+    usual = {"name": "usual", "image": "i", "tasks": ["t"]}
+    made = rendered({**INSECURE, "dispatchers": [none, usual]}, tmp_path)
+    found = {
+        each["metadata"]["name"]: each["spec"] for each in made if each["kind"] == "Deployment"
+    }
+    for name, replicas, grace in (("none", 0, 0), ("usual", 1, 10)):
+        spec = found[f"release-name-dispatcher-{name}"]
+        pod = spec["template"]["spec"]
+        assert spec["replicas"] == replicas
+        assert pod["terminationGracePeriodSeconds"] == grace + 30
+        assert f"--grace={grace}" in pod["containers"][0]["args"]

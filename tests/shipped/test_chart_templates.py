@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from shipped.chart import DOCUMENT, TEMPLATES, VALUES
+from shipped.chart import DOCUMENT, SCHEMA, TEMPLATES, VALUES
 from shipped.files import DEPLOY, compose
 
 from zart.gateway import server as gateway
@@ -97,3 +98,30 @@ def test_a_migration_has_the_time_the_room_and_the_way_to_its_database() -> None
     assert '    helm.sh/hook-weight: "-1"' in policy
     assert "hook-weight" not in job
     assert "{{ .Values.database.port }}" in policy
+
+
+def allowed(path: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what the schema says of a value, by its path within what ``schema`` is of."""
+    for name in path.split("."):
+        found = schema["properties"][name]
+        reference = found.get("$ref", "").removeprefix("#/definitions/")
+        schema = SCHEMA["definitions"][reference] if reference else found
+    return schema
+
+
+def test_nothing_that_may_be_0_or_false_has_a_default_that_takes_it_for_nothing() -> None:
+    dispatcher = SCHEMA["definitions"]["dispatcher"]
+    roots = {
+        "Values": SCHEMA,
+        "one": dispatcher,
+        "scaling": dispatcher["properties"]["autoscaling"],
+    }
+    found = [
+        allowed(path, roots[root])
+        for text in TEMPLATES.values()
+        for root, path in re.findall(r"[.$](Values|one|scaling)\.([\w.]+) \| default ", text)
+    ]
+
+    assert len(found) > 5
+    for schema in found:
+        assert schema["type"] in {"object", "string", "array"} or schema["minimum"] > 0
