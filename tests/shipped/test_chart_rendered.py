@@ -193,3 +193,24 @@ def test_a_dispatcher_may_have_no_replicas_and_no_grace(tmp_path: Path) -> None:
         assert spec["replicas"] == replicas
         assert pod["terminationGracePeriodSeconds"] == grace + 30
         assert f"--grace={grace}" in pod["containers"][0]["args"]
+
+
+@pytest.mark.parametrize(
+    ("given", "budget"),
+    [
+        ({"minAvailable": 1}, {"minAvailable": 1}),
+        ({"minAvailable": "50%", "maxUnavailable": None}, {"minAvailable": "50%"}),
+        ({"maxUnavailable": 0}, {"maxUnavailable": 0}),
+        ({"maxUnavailable": None}, {"maxUnavailable": 1}),
+        (None, {"maxUnavailable": 1}),
+    ],
+)
+def test_a_budget_of_disruptions_says_one_thing(
+    given: Any, budget: dict[str, Any], tmp_path: Path
+) -> None:
+    made = rendered({**INSECURE, "podDisruptionBudget": given}, tmp_path)
+    found = [each["spec"] for each in made if each["kind"] == "PodDisruptionBudget"]
+
+    assert len(found) == 2
+    for spec in found:
+        assert {name: spec[name] for name in spec if name.endswith("vailable")} == budget

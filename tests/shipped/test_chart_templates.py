@@ -125,3 +125,16 @@ def test_nothing_that_may_be_0_or_false_has_a_default_that_takes_it_for_nothing(
     assert len(found) > 5
     for schema in found:
         assert schema["type"] in {"object", "string", "array"} or schema["minimum"] > 0
+
+
+def test_a_budget_of_disruptions_says_one_thing() -> None:
+    """Values are put together: whoever gives minAvailable has the maxUnavailable of the chart, too."""
+    template = TEMPLATES["disruption.yaml"]
+    first, other = template.partition("  {{- else }}\n")[::2]
+
+    assert first.endswith(
+        '  {{- if hasKey $budget "minAvailable" }}\n'
+        "  minAvailable: {{ toJson $budget.minAvailable }}\n"
+    )
+    assert other.startswith("  maxUnavailable: ")
+    assert (template.count("minAvailable: "), template.count("maxUnavailable: ")) == (1, 1)
