@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         if self.auth_certificates is not None and self.tls_client_ca is None:
             raise ValueError("ZART_AUTH_CERTIFICATES needs ZART_TLS_CLIENT_CA")
         if self.auth_jwks is not None:
-            if self.auth_issuer is None or self.auth_audience is None:
+            if not self.auth_issuer or not self.auth_audience:
                 raise ValueError("ZART_AUTH_JWKS needs ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE")
             if (
                 self.auth_jwks.startswith("http://")

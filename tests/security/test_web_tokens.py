@@ -202,6 +202,14 @@ async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(
         ({"auth_jwks": "keys"}, "ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE"),
         ({"auth_jwks": "keys", "auth_issuer": "x"}, "ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE"),
         (
+            {"auth_jwks": "keys", "auth_issuer": "", "auth_audience": "y"},
+            "ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE",
+        ),
+        (
+            {"auth_jwks": "keys", "auth_issuer": "x", "auth_audience": ""},
+            "ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE",
+        ),
+        (
             {"auth_jwks": "http://keys.example", "auth_issuer": "x", "auth_audience": "y"},
             "a file or an https:// URL",
         ),

@@ -57,7 +57,7 @@ def helm(*words: str, given: dict[str, Any], folder: Path) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def merged(given: dict[str, Any], flat: dict[str, str]) -> dict[str, Any]:
+def merged(given: dict[str, Any], flat: dict[str, Any]) -> dict[str, Any]:
     """Return values with more of them, named by their paths."""
     made: dict[str, Any] = json.loads(json.dumps(given))
     for path, value in flat.items():
@@ -214,3 +214,20 @@ def test_a_budget_of_disruptions_says_one_thing(
     assert len(found) == 2
     for spec in found:
         assert {name: spec[name] for name in spec if name.endswith("vailable")} == budget
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"metrics.podMonitor": True}, "networkPolicy.monitoring"),
+        ({"auth.jwks": {"url": "https://id.example.org", "issuer": "i"}}, "auth.jwks.audience"),
+        ({"auth.jwks": {"url": "https://id.example.org", "audience": "a"}}, "auth.jwks.issuer"),
+    ],
+)
+def test_what_could_not_work_is_refused_by_name(
+    given: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    done = helm("template", given=merged({}, {**SECURE, **given}), folder=tmp_path)
+
+    assert done.returncode != 0
+    assert named in done.stderr

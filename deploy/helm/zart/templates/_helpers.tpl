@@ -93,7 +93,7 @@ topologySpreadConstraints:
         {{- include "zart.selector" . | nindent 8 }}
 {{- end }}
 
-{{- /* Refuses what could not start, or would be open to anybody, with one sentence. */}}
+{{- /* Refuses what could not start, or would be open to anybody or to nobody, with one sentence. */}}
 {{- define "zart.check" -}}
 {{- if not .Values.database.secret }}
 {{- fail "database.secret: name the secret that has the database's URL" }}
@@ -105,5 +105,13 @@ topologySpreadConstraints:
 {{- if not (or .Values.auth.tokens.secret .Values.auth.jwks.url) }}
 {{- fail "auth.tokens.secret or auth.jwks.url: say who may call, or set insecure" }}
 {{- end }}
+{{- end }}
+{{- with .Values.auth.jwks }}
+{{- if and .url (not (and .issuer .audience)) }}
+{{- fail "auth.jwks.issuer and auth.jwks.audience: say who issues JWTs, and for whom they are" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
+{{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or it is let in nowhere" }}
 {{- end }}
 {{- end }}
