@@ -121,16 +121,19 @@ def edge(
     gateways: Sequence[str] = (),
     change: Change | None = None,
     authority: Authority | None = None,
+    https: bool = False,
     is_healthy: bool = True,
 ) -> Iterator[Edge]:
     """Run Envoy with deploy/envoy.yaml, in which only addresses are replaced.
 
     ``change`` makes further changes. With an ``authority`` the servers are reached with TLS and
-    must have a certificate of it.
+    must have a certificate of it; with ``https`` gateways likewise.
     """
     shutil.copy(DEPLOY / "certificate.yaml", folder)
     source = (DEPLOY / "envoy.yaml").read_text()
-    config = yaml.safe_load(source.replace("#tls ", "") if authority else source)
+    for mark, is_wanted in (("#tls ", authority is not None), ("#https ", https)):
+        source = source.replace(mark, "") if is_wanted else source
+    config = yaml.safe_load(source)
     authority = authority or Authority(folder / "authority")
     write_certificate(folder / "tls", authority)
     port, admin_port = free_port(), free_port()

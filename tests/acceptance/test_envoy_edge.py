@@ -126,12 +126,16 @@ def test_no_poll_is_cut() -> None:
     assert host["retry_policy"]["retry_on"] == "connect-failure,refused-stream,reset-before-request"
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_envoy_accepts_the_configuration_as_it_stands(tmp_path: Path, *, tls: bool) -> None:
+@pytest.mark.parametrize("marks", [(), ("#tls ",), ("#https ",), ("#tls ", "#https ")])
+def test_envoy_accepts_the_configuration_as_it_stands(
+    marks: tuple[str, ...], tmp_path: Path
+) -> None:
     write_certificate(tmp_path / "tls", Authority(tmp_path / "authority"))
     for name in ("envoy.yaml", "certificate.yaml"):
         text = (DEPLOY / name).read_text()
-        (tmp_path / name).write_text(text.replace("#tls ", "") if tls else text)
+        for mark in marks:
+            text = text.replace(mark, "")
+        (tmp_path / name).write_text(text)
     done = subprocess.run(
         [str(ENVOY), "--mode", "validate", "-c", "envoy.yaml", "--log-level", "warning"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=GIVE_UP,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,13 @@ import pytest
 from acceptance.cutting import Cutter
 from acceptance.edge import Edge, edge
 from acceptance.grpc_web import ORIGIN
+from authority import Authority
+from cryptography import x509
 from gateway.sending import gateway_to
 from rig import CHAIN, Rig, eventually
 
-from zart.testing.server import ServerUnderTest
+from zart.credentials import Credentials
+from zart.testing.server import ServerUnderTest, serving
 
 
 @pytest.fixture
@@ -114,3 +118,28 @@ async def test_an_answer_lost_after_the_commit_is_one_restart(
             assert await runs() == 2
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("zart-gateway", 200), ("another-gateway", 503)])
+def test_gateways_elsewhere_are_reached_with_tls_if_they_are_who_envoy_is_told_of(
+    zart_database: str, tmp_path: Path, name: str, expected: int
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    itself = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))  # as the gateway calls the server
+    names = (x509.DNSName("zart-server"), x509.DNSName(name), itself)
+    certificate, key = authority.issue("both", "zart", *names)
+    shown: dict[str, Any] = {"tls_cert": certificate, "tls_key": key}
+    with (
+        serving(zart_database, **shown) as server,
+        gateway_to(server.address, credentials=Credentials(ca=authority.ca), **shown) as http_,
+        edge(
+            tmp_path, [server.address], gateways=[http_.address], authority=authority, https=True
+        ) as envoy,
+    ):
+        if expected == 200:
+            envoy.until_healthy({int(http_.address.rpartition(":")[2])}, "gateways")
+        status, _ = post(envoy, "/admin/v1/pause", {"taskName": "t", "reason": "x"})
+
+        assert status == expected
+        is_refused = envoy.counter("cluster.gateways.ssl.fail_verify_san") > 0
+        assert is_refused == (expected == 503)
