@@ -113,10 +113,21 @@ def test_containers_call_each_other_where_they_listen() -> None:
     (scraped,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())[
         "scrape_configs"
     ]
-    (found,) = scraped["dns_sd_configs"]
-    for name in found["names"]:
-        assert found["port"] == port_of(OURS[name]["environment"]["ZART_METRICS_LISTEN"])
-    assert set(found["names"]) == OURS.keys() - {"migrate"}
+    (several,) = scraped["dns_sd_configs"]
+    ports = dict.fromkeys(several["names"], several["port"])
+    # One of them that is gone is missed only if it is a target all the same.
+    for each in scraped["static_configs"]:
+        (target,) = each["targets"]
+        host, _, port = target.partition(":")
+        assert each["labels"] == {"process": host}
+        ports[host] = int(port)
+    assert several["names"] == ["dispatcher"]
+    assert ports.keys() == OURS.keys() - {"migrate"}
+    for name, port in ports.items():
+        assert port == port_of(OURS[name]["environment"]["ZART_METRICS_LISTEN"])
+    # An empty name would take the label from those that have it.
+    (relabelled,) = scraped["relabel_configs"]
+    assert not re.fullmatch(relabelled["regex"], "")
 
 
 def test_what_compose_mounts_and_names_is_there() -> None:

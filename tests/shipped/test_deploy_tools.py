@@ -1,4 +1,4 @@
-"""What the tools of the trade say of deploy/: hadolint, docker-compose, systemd-analyze."""
+"""What the tools of the trade say of deploy/: hadolint, docker-compose, promtool, systemd-analyze."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from shipped.files import DEPLOY
 BIN = Path(sys.executable).parent
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="there is no systemd-analyze")
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool")
 MOST_EXPOSED = 2.0  # of 10, as systemd judges; 1.4 today
 
 
@@ -33,6 +35,11 @@ def test_compose_takes_the_file() -> None:
     told = checked(BIN / "docker-compose", "-f", DEPLOY / "compose.yaml", "config", "--services")
 
     assert {"postgres", "migrate", "server", "gateway", "dispatcher"} < set(told.split())
+
+
+@needs_promtool
+def test_prometheus_takes_its_configuration() -> None:
+    checked(str(PROMTOOL), "check", "config", DEPLOY / "prometheus/prometheus.yml")
 
 
 @pytest.fixture
