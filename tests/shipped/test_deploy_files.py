@@ -165,6 +165,9 @@ def test_a_unit_runs_a_command_that_zart_takes(unit: Path) -> None:
     check_command(command[1].replace("%i", "orders").split())
     assert environment_of(DEPLOY / "systemd" / settings[1])
     assert "Type=notify" in text
+    # Five failures within ten seconds, as while a database is away, would be its last.
+    assert "\nStartLimitIntervalSec=0\n" in text.partition("[Service]")[0]
+    assert "\nRestart=always\n" in text
 
 
 def test_the_services_of_one_machine_keep_off_each_others_ports() -> None:
