@@ -85,7 +85,7 @@ def _told(item: InDoubtAttempt) -> str:
         return f"{late.status} {render.error_line(late.error)}"
     if late.result_omitted:
         return f"{late.status} with a large result"
-    return late.status if late.result is None else f"{late.status} {json.dumps(late.result)}"
+    return late.status if late.result is None else f"{late.status} {json.dumps(late.result, default=str)}"
 
 
 @app.command(epilog=example("resolve order-7 charge-card happened --reason 'on the bill'"))
