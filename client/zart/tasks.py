@@ -86,10 +86,10 @@ class Task(Generic[Payload, Result]):
 
         Its name is the function's, with dashes, unless one is given. ``timeout`` (seconds or a
         timedelta) bounds each attempt, from the call of its function; the server ends it one lease
-        later at the latest. ``once``: for what must not happen twice. If nobody can tell whether an attempt had its effect, the step is DEAD and in
-        doubt, and is run again only if an operator says so; it has one attempt, unless ``retry``
-        says otherwise. Raises ValueError for a name taken twice or a dependency that is not
-        declared before.
+        later at the latest. ``once``: for what must not happen twice. If nobody can tell whether an
+        attempt had its effect, the step is DEAD and in doubt, and is run again only if an operator
+        says so; it has one attempt, unless ``retry`` says otherwise. Raises ValueError for a name
+        taken twice or a dependency that is not declared before.
         """
         given = None if depends_on is None else list(depends_on)
 

@@ -85,7 +85,9 @@ def _told(item: InDoubtAttempt) -> str:
         return f"{late.status} {render.error_line(late.error)}"
     if late.result_omitted:
         return f"{late.status} with a large result"
-    return late.status if late.result is None else f"{late.status} {json.dumps(late.result, default=str)}"
+    if late.result is None:
+        return late.status
+    return f"{late.status} {json.dumps(late.result, default=str)}"  # a Decimal of many digits
 
 
 @app.command(epilog=example("resolve order-7 charge-card happened --reason 'on the bill'"))
