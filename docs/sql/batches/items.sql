@@ -15,10 +15,11 @@ ORDER BY item_no LIMIT $3;
 UPDATE zart.batch_items i SET refusal = u.refusal, done_at = statement_timestamp(),
     status = CASE WHEN u.refusal IS NULL THEN 'done' ELSE 'refused' END
 FROM (
-    SELECT $1::bigint AS batch_key, r.* FROM json_to_recordset($2::text::json)
+    SELECT $1::bigint AS batch_key, 'pending' AS status, r.*
+    FROM json_to_recordset($2::text::json)
         r(item_no integer, refusal json) OFFSET 0) u
 WHERE i.batch_key = ANY(ARRAY[u.batch_key]) AND i.item_no = u.item_no
-    AND i.status || '' = 'pending';
+    AND i.status = ANY(ARRAY[u.status]);
 
 -- store/batches/items.py: list_items
 -- List items in their order; with ``step_statuses`` a page may have fewer than there are.

@@ -50,10 +50,11 @@ _WRITE = Statement(
     UPDATE zart.batch_items i SET refusal = u.refusal, done_at = statement_timestamp(),
         status = CASE WHEN u.refusal IS NULL THEN 'done' ELSE 'refused' END
     FROM (
-        SELECT :batch_key::bigint AS batch_key, r.* FROM json_to_recordset(:results::text::json)
+        SELECT :batch_key::bigint AS batch_key, 'pending' AS status, r.*
+        FROM json_to_recordset(:results::text::json)
             r(item_no integer, refusal json) OFFSET 0) u
     WHERE i.batch_key = {only("u.batch_key")} AND i.item_no = u.item_no
-      AND i.status || '' = 'pending'
+      AND i.status = {only("u.status")}
     """,
     locks=("batch_items, whose batch the caller has locked",),
 )
