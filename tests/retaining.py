@@ -70,3 +70,15 @@ async def left(db: asyncpg.Connection[asyncpg.Record]) -> list[str]:
     """Return the executions that are there."""
     rows = await db.fetch("SELECT execution_id FROM zart.executions ORDER BY execution_id")
     return [row[0] for row in rows]
+
+
+async def slow_down(
+    db: asyncpg.Connection[asyncpg.Record], seconds: float, *, execution_id: str = "%"
+) -> None:
+    """Have the removal of each execution, or of this one, take so long."""
+    await db.execute(
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$;"
+        "CREATE TRIGGER slow BEFORE DELETE ON zart.executions FOR EACH ROW"
+        f" WHEN (OLD.execution_id LIKE '{execution_id}') EXECUTE FUNCTION public.slow()"
+    )

@@ -88,7 +88,7 @@ async def test_a_pass_that_was_cut_off_is_gone_on_with(
     await end_old(rig.db, days=10)
     await start_many(rig.client, 1)
     await end_old(rig.db)
-    zart_server.running.runtime.retention._limit = _PIECE
+    zart_server.running.runtime.retention._executions.next = _PIECE
     await rig.db.execute(
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"

@@ -14,7 +14,12 @@ from zart_server.domain.retention import BY_ITSELF, Removed
 from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.reads.stats import read_stats
-from zart_server.store.retention.finding import FINISHED, find_ended, next_task
+from zart_server.store.retention.finding import (
+    FINISHED,
+    execution_id_of,
+    find_ended,
+    next_task,
+)
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
 from zart_server.store.retention.passes import hold_pass, set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
@@ -34,6 +39,7 @@ _LATER = datetime.now(UTC) + timedelta(days=1)
 async def going_through_tasks(tx: Explained) -> None:
     assert await next_task(tx.tx, "") == "many"
     assert await next_task(tx.tx, "many") is None
+    assert await execution_id_of(tx.tx, MANY // 2)
     assert await take_pass(tx.tx, timedelta(minutes=1)) == FROM_THE_OLDEST
     await set_pass(tx.tx, timedelta(minutes=1), EndedCursor("many"))
 

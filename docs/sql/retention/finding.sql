@@ -22,3 +22,8 @@ CROSS JOIN LATERAL (
         AND (listed_task, status, listed_at, execution_key)
         < ($5, s.status, $1, 0)
     ORDER BY listed_task, status, listed_at, execution_key LIMIT $6::bigint) r;
+
+-- store/retention/finding.py: execution_id_of
+-- Return how callers name an execution that was looked at; None: it is gone.
+-- Locks: nothing.
+SELECT execution_id FROM zart.executions WHERE execution_key = $1;

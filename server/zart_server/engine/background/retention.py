@@ -2,7 +2,9 @@
 
 Where nothing is set, this looks once a minute whether something is, and does no more. One server at
 a time goes through what has ended, task by task; what it knows of its way, such as how far it has
-come, only saves looking. A piece is one transaction that is right whoever else is at work.
+come, only saves looking. A piece is one transaction that is right whoever else is at work. One that
+takes too long leaves nothing, so a smaller one follows; what does not go even alone keeps nothing
+else from going.
 """
 
 from __future__ import annotations
@@ -10,18 +12,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from zart_server.domain.ended_cursor import EndedCursor
+from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
 from zart_server.engine.background.loop import BackgroundLoop
+from zart_server.engine.background.piece_size import PieceSize
 from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
-from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.connection import Tx
 from zart_server.store.db import Database
-from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
+from zart_server.store.retention.finding import Looked, execution_id_of
+from zart_server.store.retention.operations import (
+    TABLES,
+    RemovedPiece,
+    remove_batches,
+    remove_operations,
+)
 from zart_server.store.retention.passes import set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
 from zart_server.store.retention.removing import OPEN_DOOR
@@ -34,12 +46,12 @@ _LEAST_REST, _MOST_REST = 5.0, 600.0  # seconds between two passes
 # Times as long as a pass looked without removing anything, such as at many that stay: so that takes
 # a twentieth of a connection's time, and what may go by then is removed a little later.
 _REST = 20.0
-_MOST, _FEWEST = 500, 20  # executions of each status in a piece
-_LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 # The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
 # ends; never so much that dispatchers go short of a database.
 _LEAST_SHARE, _MOST_SHARE = 0.05, 0.7
 _LATE = 60.0  # seconds: overdue by so much it takes its largest share
+
+T = TypeVar("T")
 
 
 class _Due(NamedTuple):
@@ -68,6 +80,27 @@ class _Due(NamedTuple):
         return any((*self.kept, *self.keep.values()))
 
 
+@dataclass(slots=True)
+class _Way:
+    """Where a pass is. ``looked``: executions of the task that are still to be removed.
+
+    Until the last of these is, whoever goes on after this server begins at ``come_to``.
+    """
+
+    walk: EndedWalk
+    come_to: EndedCursor
+    task_name: str = ""
+    looked: Sequence[Looked] = ()
+    removed: int = 0  # of the task, and not told yet
+
+    def go_past(self, piece: Sequence[Looked]) -> None:
+        """Go past the first that were looked at; tell what was removed at the end of a task."""
+        self.looked = self.looked[len(piece) :]
+        if self.removed and not self.looked and not self.walk.cursor.after:
+            _log.info("removed %d finished executions of %s", self.removed, self.task_name)
+            self.removed = 0
+
+
 class Retention(BackgroundLoop):
     """The removal of what has been kept for long enough, as one server does it."""
 
@@ -75,12 +108,13 @@ class Retention(BackgroundLoop):
         super().__init__("the removal of what has ended", first=0.0)
         self._db = db
         self._kept = kept
-        self._limit = _MOST
+        self._executions = PieceSize()
+        self._operations = PieceSize()
         self._after = dict.fromkeys(TABLES, 0)
 
     async def turn(self) -> float:
         """Go through what has ended, if it is this server's turn; return seconds until the next."""
-        due = await self._look()
+        due = await self._due()
         if not due:
             return _LOOK_EVERY
         async with self._db.autocommit() as connection:
@@ -93,7 +127,7 @@ class Retention(BackgroundLoop):
             await set_pass(connection, timedelta(seconds=rest))
         return rest
 
-    async def _look(self) -> _Due:
+    async def _due(self) -> _Due:
         async with self._db.autocommit() as connection:
             now, keep = await read_kept(connection)
         return _Due(now, self._kept, keep)
@@ -102,92 +136,160 @@ class Retention(BackgroundLoop):
         """Remove what may go; return for how many seconds it was looked without removing any."""
         async with self._db.transaction() as tx:
             await forget_records(tx)
-        idle = await self._remove_executions(due, EndedWalk(cursor, due.tasks))
-        if due.kept.operations is not None:
-            await self._remove_operations(due.now - due.kept.operations)
+        way = _Way(EndedWalk(cursor, due.tasks), cursor)
+        try:
+            idle = await self._remove_executions(due, way)
+        except Exception:
+            await self._remove_operations(due, way.come_to)  # which wait for no execution
+            raise
+        await self._remove_operations(due, way.come_to)
         return idle
 
-    async def _remove_executions(self, due: _Due, walk: EndedWalk) -> float:
+    async def _remove_executions(self, due: _Due, way: _Way) -> float:
         idle = 0.0
-        total = 0
-        while True:
-            begun = time.monotonic()
-            async with self._db.autocommit() as connection:
-                task_name = await walk.task(connection)
-                if task_name is None:
-                    break
-                overdue, removed = await self._remove_piece(connection, task_name, due, walk)
-            total += removed
-            took = time.monotonic() - begun
-            if not removed:
-                idle += took
-            if total and not walk.cursor.after:
-                _log.info("removed %d finished executions of %s", total, task_name)
-                total = 0
-            if overdue is not None:
-                await self._rest(took, overdue)
+        while (looking := await self._look_on(due, way)) is not None:
+            idle += looking
+            while way.looked:
+                idle += await self._remove_piece(due, way)
         return idle
 
-    async def _remove_piece(
-        self, connection: Autocommit, task_name: str, due: _Due, walk: EndedWalk
-    ) -> tuple[float | None, int]:
-        """Look once more at a task, and remove what may go.
+    async def _look_on(self, due: _Due, way: _Way) -> float | None:
+        """Look for the next that may go.
 
-        Return how overdue the oldest was, if any was looked at, and how many were removed.
+        Return for how many seconds that was for nothing; None: all are gone through.
         """
-        ended_before = due.ended_before(task_name)
-        if ended_before is None:
-            walk.leave_task()
-            return None, 0
-        looked = await walk.look(connection, ended_before, self._limit)
-        if not looked:
-            return None, 0
-        overdue = max(one.overdue for one in looked)
-        if overdue <= 0:
-            if walk.cursor.after:  # many stay, so that going past them may take long
-                await set_pass(connection, _TAKEN, walk.cursor)
-            return overdue, 0
-        tx = await connection.begin(f"BEGIN;{OPEN_DOOR}")
-        await set_pass(tx, _TAKEN, walk.cursor)
-        ended_before = await due.read_again(tx, task_name)
-        if ended_before is None:
-            walk.leave_task()
-            return None, 0
-        removed = await remove_piece(tx, task_name, looked, ended_before, BY_ITSELF)
-        return overdue, removed.executions
+        begun = time.monotonic()
+        looked: Sequence[Looked] = ()
+        way.come_to = way.walk.cursor
+        try:
+            async with self._db.autocommit() as connection:
+                task_name = await way.walk.task(connection)
+                if task_name is None:
+                    return None
+                way.task_name = task_name
+                ended_before = due.ended_before(task_name)
+                if ended_before is None:
+                    way.walk.leave_task()
+                    return 0.0
+                looked = await way.walk.look(connection, ended_before, self._executions.next)
+                way.looked = [one for one in looked if one.overdue > 0]
+                if looked and not way.looked and way.walk.cursor.after:
+                    # Many stay, so that going past them may take long.
+                    await set_pass(connection, _TAKEN, way.walk.cursor)
+        except (StoreConflict, OperationTimeout):
+            if self._executions.next == 1:
+                if not way.walk.cursor.after:
+                    raise
+                _log.warning("%s: what has ended is not found in time", way.task_name)
+                way.walk.leave_task()
+            self._executions.failed(self._executions.next)
+        if way.looked:
+            return 0.0
+        took = time.monotonic() - begun
+        if looked:
+            self._executions.took(took)
+            await self._rest(took, 0.0)
+        return took
 
-    async def _rest(self, took: float, overdue: float) -> None:
-        """Leave the database to others for a while, after a piece that took so long."""
-        if took > _LONG:
-            self._limit = max(_FEWEST, self._limit // 2)
+    async def _remove_piece(self, due: _Due, way: _Way) -> float:
+        """Remove the first of what was looked at; return for how many seconds none was."""
+        begun = time.monotonic()
+        piece = way.looked[: self._executions.next]
+        is_last = len(piece) == len(way.looked)
+        removed = 0
+        try:
+            async with self._db.transaction(first=OPEN_DOOR) as tx:
+                await set_pass(tx, _TAKEN, way.walk.cursor if is_last else way.come_to)
+                ended_before = await due.read_again(tx, way.task_name)
+                if ended_before is not None:
+                    gone = await remove_piece(tx, way.task_name, piece, ended_before, BY_ITSELF)
+                    removed = gone.executions
+        except (StoreConflict, OperationTimeout):
+            await self._do_with_fewer(way, piece)
+        except StoreUnavailable:
+            # Perhaps since PostgreSQL has ended it, having heard nothing of it for too long.
+            self._executions.failed(len(piece))
+            raise
         else:
-            self._limit = min(_MOST, self._limit * 2)
+            self._executions.took(time.monotonic() - begun)
+            if ended_before is None:
+                way.walk.leave_task()
+                piece = way.looked
+            way.removed += removed
+            way.go_past(piece)
+        took = time.monotonic() - begun
+        await self._rest(took, max((one.overdue for one in piece), default=0.0))
+        return 0.0 if removed else took
+
+    async def _do_with_fewer(self, way: _Way, piece: Sequence[Looked]) -> None:
+        """Have a smaller piece be next; go past an execution that does not go even alone."""
+        self._executions.failed(len(piece))
+        async with self._db.autocommit() as connection:
+            await set_pass(connection, _TAKEN, way.come_to)
+            if len(piece) > 1:
+                return
+            name = await execution_id_of(connection, piece[0].position.execution_key)
+        _log.warning(
+            "execution %s of %s stays until a later pass: its removal took too long, or others were"
+            " in the way",
+            name,
+            way.task_name,
+        )
+        way.go_past(piece)
+
+    @staticmethod
+    async def _rest(took: float, overdue: float) -> None:
+        """Leave the database to others for a while, after a piece that took so long."""
         share = min(max(overdue / _LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
         await asyncio.sleep(took * (1 / share - 1))
 
-    async def _remove_operations(self, before: datetime) -> None:
+    async def _remove_operations(self, due: _Due, come_to: EndedCursor) -> None:
+        """Remove operations, and batches; a pass that is cut off meanwhile goes on where it was."""
+        if due.kept.operations is None:
+            return
+        before = due.now - due.kept.operations
         total = 0
         for table in TABLES:
             is_more = True
             while is_more:
-                begun = time.monotonic()
-                async with self._db.transaction(first=OPEN_DOOR) as tx:
-                    await set_pass(tx, _TAKEN)
-                    after = self._after[table]
-                    piece = await remove_operations(tx, table, after, before, _MOST)
-                    if piece.removed:
-                        gone = Removed(operations=piece.removed)
-                        await record_removed(tx, "", BY_ITSELF, gone, before)
-                self._after[table], is_more = piece.until, piece.is_more
-                total += piece.removed
-                await self._rest(time.monotonic() - begun, _LATE)
-        while True:
-            begun = time.monotonic()
-            async with self._db.transaction(first=OPEN_DOOR) as tx:
-                await set_pass(tx, _TAKEN)
-                is_more = await remove_batches(tx, before, _MOST)
-            if not is_more:
-                break
-            await self._rest(time.monotonic() - begun, _LATE)
+                work = partial(self._remove_operations_of, table, before, come_to)
+                piece = await self._in_time(work)
+                if piece is not None:
+                    self._after[table], is_more = piece.until, piece.is_more
+                    total += piece.removed
+        while await self._in_time(partial(self._remove_batches, before, come_to)) is not False:
+            pass
         if total:
             _log.info("removed %d operations", total)
+
+    async def _in_time(self, work: Callable[[int], Awaitable[T]]) -> T | None:
+        """Do a piece of so many at most; None: it did not get through, a smaller one may."""
+        begun = time.monotonic()
+        tried = self._operations.next
+        done = None
+        try:
+            done = await work(tried)
+        except (StoreConflict, OperationTimeout):
+            if tried == 1:
+                raise
+            self._operations.failed(tried)
+        else:
+            self._operations.took(time.monotonic() - begun)
+        await self._rest(time.monotonic() - begun, _LATE)
+        return done
+
+    async def _remove_operations_of(
+        self, table: str, before: datetime, come_to: EndedCursor, most: int
+    ) -> RemovedPiece:
+        async with self._db.transaction(first=OPEN_DOOR) as tx:
+            await set_pass(tx, _TAKEN, come_to)
+            piece = await remove_operations(tx, table, self._after[table], before, most)
+            if piece.removed:
+                gone = Removed(operations=piece.removed)
+                await record_removed(tx, "", BY_ITSELF, gone, before)
+        return piece
+
+    async def _remove_batches(self, before: datetime, come_to: EndedCursor, most: int) -> bool:
+        async with self._db.transaction(first=OPEN_DOOR) as tx:
+            await set_pass(tx, _TAKEN, come_to)
+            return await remove_batches(tx, before, most)

@@ -84,3 +84,11 @@ def next_positions(
     counts = Counter(one.status for one in looked)
     last = {one.status: one.position for one in looked}
     return {status: last[status] for status in after if counts[status] == limit}
+
+
+async def execution_id_of(connection: Connection, execution_key: int) -> str | None:
+    """Return how callers name an execution that was looked at; None: it is gone."""
+    found: str | None = await connection.fetchval(
+        "SELECT execution_id FROM zart.executions WHERE execution_key = $1", execution_key
+    )
+    return found

@@ -1,0 +1,28 @@
+"""How many rows a piece of the removal of what has ended takes: by how long the last ones took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FIRST, _MOST = 20, 500  # executions, or operations; nobody knows what they hold
+_LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
+_TOO_LONG = 2.0  # seconds: then it is smaller than ``_FIRST``, too
+
+
+@dataclass(slots=True)
+class PieceSize:
+    """How many are in the ``next`` piece."""
+
+    next: int = _FIRST
+
+    def took(self, seconds: float) -> None:
+        """Go by a piece that got through: what any takes, however small, makes it no tiny one."""
+        if seconds <= _LONG:
+            self.next = min(_MOST, self.next * 2)
+        else:
+            fewest = 1 if seconds > _TOO_LONG else min(self.next, _FIRST)
+            self.next = max(fewest, self.next // 2)
+
+    def failed(self, tried: int) -> None:
+        """Go by a piece of so many that did not get through: fewer at a time do."""
+        self.next = max(1, tried // 4)

@@ -1,0 +1,84 @@
+"""What takes too long to remove is removed in smaller pieces, and keeps nothing else from going."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+from batching import start_many
+from retaining import end_old, left, slow_down, stop_passes, sweep
+from rig import Rig
+
+from zart.testing.server import ServerUnderTest, serving
+
+
+@pytest.fixture
+def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
+    """A server whose statements have a second."""
+    with serving(
+        zart_database, retention="60d", operations_retention="400d", statement_timeout=1.0
+    ) as server:
+        stop_passes(server)
+        yield server
+
+
+async def test_a_piece_that_takes_too_long_is_followed_by_a_smaller_one(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await start_many(rig.client, 60)
+    for n in range(5):
+        await rig.start(f"u-{n}", {"a": ()}, task="u")
+    await end_old(rig.db, days=100)
+    await make_operations_old(rig)
+    await slow_down(rig.db, 0.06)  # so a second is enough for fewer than the first piece has
+    await sweep(zart_server)
+    assert await left(rig.db) == []
+    found = [(o.kind.value, o.task_name) for o in await rig.client.list_operations()]
+    assert sorted(found) == [("PURGE", ""), ("PURGE", "t"), ("PURGE", "u")]
+
+
+async def test_what_does_not_go_even_alone_is_gone_past(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    await start_many(rig.client, 30)
+    await rig.start("u", {"a": ()}, task="u")
+    await end_old(rig.db, days=100)
+    await make_operations_old(rig)
+    await slow_down(rig.db, 10, execution_id="x-7")
+    with caplog.at_level(logging.WARNING):
+        await sweep(zart_server)
+    assert await left(rig.db) == ["x-7"]
+    assert "execution x-7 of t stays until a later pass" in caplog.text
+    assert {o.kind.value for o in await rig.client.list_operations()} == {"PURGE"}
+
+    await rig.db.execute("DROP TRIGGER slow ON zart.executions")
+    await sweep(zart_server)
+    assert await left(rig.db) == []
+
+
+async def test_operations_go_whatever_becomes_of_executions(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await start_many(rig.client, 3)
+    await end_old(rig.db, days=100)
+    await make_operations_old(rig)
+    await rig.db.execute(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
+        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions EXECUTE FUNCTION public.refuse()"
+    )
+    with pytest.raises(asyncpg.RaiseError, match="not now"):
+        await sweep(zart_server)
+    assert len(await left(rig.db)) == 3
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.operations WHERE kind = 'start'") == 0
+
+
+async def make_operations_old(rig: Rig) -> None:
+    """Have all operations be older than they are kept."""
+    async with rig.db.transaction():
+        await rig.db.execute("SET LOCAL zart.purge = 'on'")
+        await rig.db.execute(
+            "UPDATE zart.operations SET created_at = created_at - interval '401 days'"
+        )
