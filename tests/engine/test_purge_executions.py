@@ -115,8 +115,10 @@ async def test_each_call_goes_on_however_little_time_it_has(
     await doubted(rig, "a")
     await start_many(rig.client, 600)
     await end_old(rig.db)
-    calls = await purge(zart_server, seconds=0.0)
-    assert [sum(task.removed for task in found.tasks) for found in calls] == [250, 250, 100, 0]
+    calls = await purge(zart_server, seconds=0.0, longest=60.0)
+    counts = [sum(task.removed for task in found.tasks) for found in calls]
+    assert (sum(counts), 0 in counts[:-1]) == (600, False)
+    assert len(counts) > 2
     assert await left(rig.db) == ["doubted"]
 
 

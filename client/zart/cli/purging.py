@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,6 +23,7 @@ from zart.models import Purged, PurgedTask, Stats, StatusStats, TableStats
 
 app = typer.Typer()
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_TELL_EVERY = 2.0  # seconds: a call removes what it can in half a second
 _STATUSES = (Column("STATUS"), Column("EXECUTIONS"), Column("OLDEST", rank=1))
 _TABLES = (
     Column("TABLE"),
@@ -73,6 +75,7 @@ def purge(
     removed: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     page_token = ""
+    tell_at = 0.0
     while True:
         call = calls.purge_executions(span, **options, plan_token=token, page_token=page_token)
         message, answer = session.send(call)
@@ -84,7 +87,9 @@ def purge(
             break
         page_token = answer.next_page_token
         options["request_id"] = ""  # the next call is another one
-        session.err.line(f"removed {removed.total()} …")
+        if time.monotonic() >= tell_at:
+            session.err.line(f"removed {removed.total()} …")
+            tell_at = time.monotonic() + _TELL_EVERY
     if answer.is_partial:  # as a server says that knows of no tokens
         session.err.line("there may be more: run it again")
     tasks = [PurgedTask(name, count, kept[name]) for name, count in sorted(removed.items())]

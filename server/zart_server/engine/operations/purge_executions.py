@@ -1,14 +1,20 @@
-"""PurgeExecutions: removes what ended longer ago than a caller says, a piece a call."""
+"""PurgeExecutions: removes what ended longer ago than a caller says, a little a call.
+
+A call is one transaction, and whoever starts an execution with an id that goes waits for its end:
+so it is a short one, and the next call goes on behind it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from zart_server.domain.commands import Caller
+from zart_server.domain.errors import OperationTimeout
 from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.retention import Purged, PurgedTask, PurgeExecutions
 from zart_server.engine.operations.ended_walk import EndedWalk
@@ -16,13 +22,18 @@ from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.retention.removing import count_ended, open_door
+from zart_server.store.retention.finding import FINISHED, Looked
+from zart_server.store.retention.removing import count_ended, open_door, undone_if_late
 
 _MOST = 1_000  # executions a call, about
-_PIECE = 250
+_PIECE = 10  # of each status, at first: nobody knows what they hold
+_LARGEST_PIECE = 250
+_LONG = 0.25  # seconds that a piece is to take at most
+_TOO_LONG = 1.0  # seconds for a statement of a piece, which is undone then
+_SECONDS = 0.5  # that a call removes something for, about
+_LONGEST = 1.0  # seconds that it looks for the first to remove
 _COUNTED = 100_000
-_LONG = 2.0  # seconds that a call removes something for, about
-_LONGEST = 10.0  # seconds that it looks for the first to remove, or counts
+_COUNTING = 10.0  # seconds
 
 
 @dataclass
@@ -36,9 +47,20 @@ class _Budget:
     begun: float = field(default_factory=time.monotonic)
 
     @property
+    def left(self) -> float:
+        return self.begun + (self.seconds if self.done else self.longest) - time.monotonic()
+
+    @property
     def is_spent(self) -> bool:
-        took = time.monotonic() - self.begun
-        return self.done >= self.most or took > (self.seconds if self.done else self.longest)
+        return self.done >= self.most or self.left < 0
+
+    def next_size(self, size: int, looked: int, took: float, statuses: int) -> int:
+        """Return how many of so many statuses fit, by how long the piece before took; 0: none."""
+        each = max(took, 1e-6) / max(looked, 1)
+        if self.is_spent or each > self.left:
+            return 0
+        fit = int(min(self.left, _LONG) / each / statuses)
+        return max(1, min(_LARGEST_PIECE, 4 * size, self.most - self.done, fit))
 
 
 async def purge_executions(
@@ -46,7 +68,7 @@ async def purge_executions(
     command: PurgeExecutions,
     caller: Caller,
     *,
-    seconds: float = _LONG,
+    seconds: float = _SECONDS,
     longest: float = _LONGEST,
     piece: int = _PIECE,
 ) -> Purged:
@@ -54,7 +76,7 @@ async def purge_executions(
 
     With the token of a plan only what had by the moment of the plan. After one look at least, of so
     many of each status, it ends: after about ``seconds`` if it has removed something, after
-    ``longest`` in any case. Raises PlanChanged.
+    ``longest`` in any case, and before what would take longer. Raises PlanChanged.
     """
     planning = command.planning
     token = await judge_plan(tx, planning, decided()) if planning else ""
@@ -73,17 +95,38 @@ async def purge_executions(
     budget = _Budget(_MOST, seconds, longest)
     removed: Counter[str] = Counter()
     kept: Counter[str] = Counter()
-    is_partial = False
-    while not is_partial and (name := await walk.task(tx)) is not None:
-        looked = await walk.look(tx, ended_before, piece)
-        gone = (await remove_piece(tx, name, looked, ended_before, caller)).executions
+    size, has_gone_on = piece, False
+    while size and (name := await walk.task(tx)) is not None:
+        begun, since = time.monotonic(), walk.cursor
+        try:
+            is_alone = size == 1 and not has_gone_on
+            bound: contextlib.AbstractAsyncContextManager[None] = (
+                contextlib.nullcontext() if is_alone else undone_if_late(tx, _TOO_LONG)
+            )
+            async with bound:
+                looked, gone = await _go_on(tx, walk, name, ended_before, size, caller)
+        except OperationTimeout:
+            walk.cursor = since
+            size = 0 if has_gone_on else 1  # which has all the time of a call
+            budget.begun = time.monotonic()
+            continue
+        has_gone_on = True
         budget.done += gone
         removed[name] += gone
         kept[name] += sum(one.overdue > 0 for one in looked) - gone
-        is_partial = budget.is_spent
+        statuses = len(walk.cursor.after) or len(FINISHED)
+        size = budget.next_size(size, len(looked), time.monotonic() - begun, statuses)
     tasks = _told((name, count, kept[name]) for name, count in removed.items())
-    cursor = walk.cursor if is_partial else None
-    return Purged(command, tasks, is_partial, ended_before, cursor=cursor)
+    cursor = None if size else walk.cursor
+    return Purged(command, tasks, not size, ended_before, cursor=cursor)
+
+
+async def _go_on(
+    tx: Tx, walk: EndedWalk, name: str, ended_before: datetime, size: int, caller: Caller
+) -> tuple[Sequence[Looked], int]:
+    """Look at the next of a task; return them, and how many of them were removed."""
+    looked = await walk.look(tx, ended_before, size)
+    return looked, (await remove_piece(tx, name, looked, ended_before, caller)).executions
 
 
 def _walk(command: PurgeExecutions) -> EndedWalk:
@@ -101,7 +144,7 @@ async def _count(
 ) -> tuple[tuple[PurgedTask, ...], bool]:
     """Count what would be removed, by task; return whether there may be more."""
     walk = _walk(command)
-    budget = _Budget(_COUNTED, _LONGEST, _LONGEST)
+    budget = _Budget(_COUNTED, _COUNTING, _COUNTING)
     counts = []
     is_partial = False
     while not is_partial and (name := await walk.task(connection)) is not None:

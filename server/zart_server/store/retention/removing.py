@@ -5,11 +5,14 @@ Through the door of append-only: the transaction begins with ``OPEN_DOOR``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
+from zart_server.domain.errors import OperationTimeout
 from zart_server.domain.retention import RPC_OF, Removed
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.driver_errors import translate
 from zart_server.store.retention.finding import FINISHED
 from zart_server.store.statement import Statement
 
@@ -22,6 +25,27 @@ OF_RUNS = ("steps", "attempts", "step_inputs", "in_doubt", "released_steps")
 async def open_door(tx: Tx) -> None:
     """Open the door of append-only, until the end of a transaction that began without that."""
     await tx.execute("SELECT set_config('zart.purge', 'on', true)")
+
+
+@contextlib.asynccontextmanager
+async def undone_if_late(tx: Tx, seconds: float) -> AsyncIterator[None]:
+    """Have each statement take so long at most; where one would take longer, undo all within.
+
+    Raises OperationTimeout then; what the transaction did before stays, and it may go on.
+    """
+    before = await tx.fetchval("SELECT current_setting('statement_timeout')")
+    most = f"{seconds * 1000:.0f}"
+    await tx.execute("SAVEPOINT piece")
+    await tx.execute("SELECT set_config('statement_timeout', $1, true)", most)
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(translate(error), OperationTimeout):
+            raise
+        await tx.execute("ROLLBACK TO SAVEPOINT piece")
+        raise OperationTimeout from error
+    await tx.execute("RELEASE SAVEPOINT piece")
+    await tx.execute("SELECT set_config('statement_timeout', $1, true)", before)
 
 
 # Of the execution e: an unfinished batch names it.

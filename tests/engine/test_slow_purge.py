@@ -1,0 +1,57 @@
+"""A purge of what takes long to remove ends, by calls that are short whatever they remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from batching import start_many
+from retaining import end_old, left, slow_down
+from rig import Rig
+
+from zart.testing.server import ServerUnderTest, serving
+
+
+@pytest.fixture
+def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
+    """A server whose operations have three seconds."""
+    with serving(zart_database, operation_timeout=3.0) as server:
+        yield server
+
+
+async def purged(rig: Rig) -> list[int]:
+    """Purge what ended a month ago by as many calls as it takes; return how many each removed."""
+    counts: list[int] = []
+    token = ""
+    while token or not counts:
+        found = await rig.client.purge_executions(timedelta(days=30), page_token=token)
+        counts.append(found.removed_executions)
+        token = found.next_page_token
+    return counts
+
+
+async def test_each_call_removes_what_it_has_the_time_for(rig: Rig) -> None:
+    await start_many(rig.client, 120)
+    await end_old(rig.db)
+    await slow_down(rig.db, 0.03)
+    counts = await purged(rig)
+    assert await left(rig.db) == []
+    assert sum(counts) == 120
+    # Whoever starts one anew waits for the end of a call: half a second, and a piece at most.
+    assert max(counts) <= 0.75 / 0.03
+    (operation,) = await rig.client.list_operations(kind="PURGE")
+    assert operation.made is not None
+    assert operation.made.removed_executions == 120
+
+
+async def test_slow_ones_behind_many_quick_ones_are_reached(rig: Rig) -> None:
+    await start_many(rig.client, 3, "slow")
+    await end_old(rig.db, days=-1)  # younger than those that follow
+    await start_many(rig.client, 150, "quick")
+    await end_old(rig.db)
+    await slow_down(rig.db, 0.6, execution_id="slow%")
+    counts = await purged(rig)
+    assert await left(rig.db) == []
+    assert counts[0] >= 10  # what was removed before the piece that took too long stays removed
+    assert sum(counts) == 153
