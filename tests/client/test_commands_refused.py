@@ -7,8 +7,9 @@ import shlex
 
 import pytest
 from client.scripted import EXECUTION, Run, refusal
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
 
@@ -145,3 +146,30 @@ def test_a_refused_field_is_told_as_its_flag(run: Run) -> None:
         "zart: --expect-run: must be at least 0 [INVALID_FIELD]",
         "zart: EXECUTION_ID: has a control character [INVALID_FIELD]",
     ]
+
+
+def test_an_export_goes_on_past_what_is_refused_of_one(run: Run) -> None:
+    names = [states.Execution(execution_id=name) for name in ("x", "y", "z")]
+    found = "ListExecutions", execution.ListExecutionsResponse(executions=names)
+    read = execution.GetExecutionResponse(execution=names[2])
+    too_large = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="larger than max")
+    too_late = refusal(code_pb2.DEADLINE_EXCEEDED, "OPERATION_TIMEOUT", "too late")
+    code, out, err, _ = run(
+        "export --everything",
+        found,
+        *(("GetExecution", answer) for answer in (too_large, too_late, read)),
+        ("ListOperations", audit.ListOperationsResponse()),
+    )
+    assert (code, json.loads(out)["executionId"]) == (1, "z")
+    assert err.splitlines() == [
+        "x is not exported:", "zart: larger than max",
+        "y is not exported:", "zart: too late [OPERATION_TIMEOUT]",
+    ]  # fmt: skip
+
+    for refused, ends in (
+        (refusal(code_pb2.PERMISSION_DENIED, "ROLE_REQUIRED", "no"), 1),
+        (refusal(code_pb2.UNAVAILABLE, "SHUTTING_DOWN", "no"), 3),
+    ):  # what is refused of all ends it at once
+        code, out, err, requests = run("export --everything", found, ("GetExecution", refused))
+        assert (code, out, len(requests)) == (ends, "", 2)
+        assert "is not exported" not in err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -11,10 +11,12 @@ from zart.calls.filtered import list_executions
 from zart.calls.filters import ExecutionFilter
 from zart.cli.options import example, reads_filtered
 from zart.cli.session import Session
-from zart.errors import ExecutionNotFound
+from zart.errors import ExecutionNotFound, OperationTimeout, Refused, Unavailable
 
 app = typer.Typer()
 _PAGE = 1000
+# What is refused with these codes is refused of every execution: who calls may not, or nobody may.
+_OF_ALL = {"UNAUTHENTICATED", "PERMISSION_DENIED", "UNAVAILABLE", "UNIMPLEMENTED"}
 
 
 @app.command(epilog=example("export --status completed --task-name mail"))
@@ -31,33 +33,40 @@ def export(
     is_filtered = bool(wanted.to_message().ListFields())
     if [bool(execution_ids), is_filtered, everything].count(True) != 1:
         raise typer.BadParameter("say which: EXECUTION…, a filter, or --everything")
-    if execution_ids:
-        _export_named(session, execution_ids)
-        return
-    for execution_id in _found(session, wanted if is_filtered else None):
-        try:
-            line = session.client.export_execution(execution_id)
-        except ExecutionNotFound:  # it was removed since it was listed
-            session.err.line(f"{execution_id} was removed meanwhile")
-            continue
-        session.out.json(line)
-
-
-def _export_named(session: Session, execution_ids: Sequence[str]) -> None:
-    """Export those that there are; exit 1, having told which are missing, unless that is all."""
     is_whole = True
-    for execution_id in execution_ids:
+    for execution_id in execution_ids or _found(session, wanted if is_filtered else None):
         try:
             line = session.client.export_execution(execution_id)
         except ExecutionNotFound as error:
-            from zart.cli import problems  # noqa: PLC0415 - takes a while, and is seldom needed
-
-            problems.say_refused(session, error.status)
+            if execution_ids:
+                _say(session, error)
+                is_whole = False
+            else:  # it was removed since it was listed
+                session.err.line(f"{execution_id} was removed meanwhile")
+            continue
+        except Refused as error:
+            if not _is_of_one(error):
+                raise
+            session.err.line(f"{execution_id} is not exported:")
+            _say(session, error)
             is_whole = False
             continue
         session.out.json(line)
     if not is_whole:
         raise typer.Exit(1)
+
+
+def _is_of_one(error: Refused) -> bool:
+    """Return whether a call was refused for what it was about: the next one may be answered."""
+    if isinstance(error, Unavailable):
+        return isinstance(error, OperationTimeout)
+    return error.code.name not in _OF_ALL
+
+
+def _say(session: Session, error: Refused) -> None:
+    from zart.cli import problems  # noqa: PLC0415 - takes a while, and is seldom needed
+
+    problems.say_refused(session, error.status)
 
 
 def _found(session: Session, wanted: ExecutionFilter | None) -> Iterator[str]:

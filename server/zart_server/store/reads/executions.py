@@ -88,7 +88,7 @@ async def get_execution(
 ) -> ExecutionView:
     """Read an execution, a run (None: the current one) and its steps, as of one moment.
 
-    Results are left out past 4 MiB together. Raises ExecutionNotFound or RunNotFound.
+    Results are left out past 4 MiB together, errors cut. Raises ExecutionNotFound or RunNotFound.
     """
     (view,) = await get_executions(connection, [(execution_id, run_number)])
     if isinstance(view, ZartError):

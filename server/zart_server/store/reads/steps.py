@@ -26,16 +26,17 @@ from zart_server.store.stored_graph import Definition
 StepRow: TypeAlias = asyncpg.Record
 """A row that a step is made of."""
 
-# Results, and likewise errors and corrected inputs, are left out past this many bytes together.
+# Results and corrected inputs are left out past this many bytes together, and errors cut.
 RESULT_BYTES = 4 * 1024 * 1024
 
 _INPUT = """(SELECT {what} FROM zart.step_inputs i WHERE i.run_key = made_in
     AND i.step_no = {of}.step_no AND i.correction = {of}.correction)"""
-_ATTEMPTS = """SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
+_CUT = """json_build_object(
+        'type', error->>'type', 'message', left(error->>'message', 200))"""
+_ATTEMPTS = f"""SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
     'started_at', started_at, 'completed_at', completed_at,
-    'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
-        'type', error->>'type', 'message', left(error->>'message', 200)) END)
+    'error', CASE WHEN errors_fit THEN error ELSE {_CUT} END)
     ORDER BY attempt)"""
 # WITH what it needs, the steps of {{run}}: a query that gives a run_key, the execution_id and
 # task_name that rules and dispatchers go by, and the number of the only_step, NULL: all. Each step
@@ -58,7 +59,7 @@ STEPS = f"""
             p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
             sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
                 AS stored_bytes,
-            (SELECT sum(COALESCE(pg_column_size(a.error), 0)) FROM zart.attempts a
+            (SELECT sum(COALESCE(octet_length(a.error::text), 0)) FROM zart.attempts a
              WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
         FROM run LEFT JOIN LATERAL (
             SELECT last_asked_at FROM zart.task_names
@@ -99,13 +100,17 @@ STEPS = f"""
         SELECT *, sum(CASE WHEN stored_bytes <= :result_bytes THEN octet_length(result::text)
                            WHEN result IS NOT NULL THEN :result_bytes + 1 END) OVER w
                 AS result_bytes,
-            sum(error_bytes) OVER w <= {RESULT_BYTES} AS errors_fit,
+            sum(CASE WHEN error_bytes IS NOT NULL  -- the last one is told once more
+                     THEN error_bytes + COALESCE(octet_length(error::text), 0) END)
+                OVER w <= {RESULT_BYTES} AS errors_fit,
             sum(CASE WHEN correction IS NOT NULL
                      THEN {_INPUT.format(what="octet_length(i.input::text)", of="found")} END)
                 OVER w <= {RESULT_BYTES} AS inputs_fit
         FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
-        SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable, error,
+        SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable,
+            CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN {_CUT} END
+                AS error,
             started_at, completed_at, done_by, done_as, resolution, done_for,
             source_run_number, scheduled_at,
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
@@ -138,7 +143,7 @@ JUST_QUEUED = f"""
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
     CASE WHEN {{of}}.is_queued THEN (
         {_ATTEMPTS} FROM (
-            SELECT *, sum(COALESCE(pg_column_size(error), 0)) OVER ()
+            SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
                 <= {RESULT_BYTES} AS errors_fit
             FROM zart.attempts
             WHERE attempts.run_key = {{of}}.run_key AND attempts.step_no = {{of}}.step_no OFFSET 0
