@@ -19,6 +19,9 @@ from zart.calls.execution import get_execution, get_step
 from zart.v1.execution_service_pb2 import GetExecutionResponse
 
 _PAGE = 1000
+# What a line has where GetStep cuts errors, too: past 4 MiB of one step. No text in it has that:
+# its quotes are escaped.
+ERRORS_OMITTED = '"errorsOmitted":true'
 Script: TypeAlias = Generator[Call[Any], Any, str]
 
 
@@ -26,7 +29,7 @@ def exporting(execution_id: str) -> Script:
     """Yield the calls that an export of one execution takes; return its line.
 
     That is one for each run, the current one first, whose number is the last; and one for the
-    operations. Results and inputs that an answer left out, being large, are read one by one.
+    operations. Steps of which an answer left something out, being large, are read one by one.
     """
     current = yield get_execution(execution_id)
     execution, last = current.execution, current.run.run_number
@@ -48,7 +51,7 @@ def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any
     steps = []
     for step in state.steps:
         found = step
-        if step.result_omitted or step.input_omitted:
+        if step.result_omitted or step.input_omitted or step.errors_omitted:
             answer = yield get_step(run.execution_id, step.step_name, run_number=run.run_number)
             found = answer.step
         steps.append(_parts(found))

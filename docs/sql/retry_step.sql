@@ -95,6 +95,7 @@ SELECT epoch, is_queued,
 (SELECT last_asked_at FROM zart.task_names
     WHERE task_names.task_name = revived.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
+    NULL AS errors_omitted,
     CASE WHEN revived.is_queued THEN (
         SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                 'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
@@ -102,7 +103,7 @@ SELECT epoch, is_queued,
                 'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
                         'type', error->>'type', 'message', left(error->>'message', 200)) END)
             ORDER BY attempt) FROM (
-                SELECT *, sum(COALESCE(pg_column_size(error), 0)) OVER ()
+                SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
                     <= 4194304 AS errors_fit
                 FROM zart.attempts
                 WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no OFFSET 0

@@ -51,6 +51,7 @@ _FULL = model.Step(
     attempts=(_ATTEMPT,),
     input_corrections=2,
     input_omitted=True,
+    errors_omitted=True,
     in_doubt=True,
     resolution=StepResolution.SKIPPED_BY_OPERATOR,
 )

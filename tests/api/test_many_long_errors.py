@@ -55,3 +55,27 @@ async def test_the_errors_of_a_run_are_cut_so_that_it_can_be_read(
     line = ["--address", zart_server.address, "export", "--everything"]
     printed = await asyncio.to_thread(zart_command, monkeypatch, line)
     assert [json.loads(each)["executionId"] for each in printed.out.splitlines()] == ["x", "old"]
+
+
+async def test_an_export_has_all_errors_whole(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await dead(rig, 600)
+    state = await rig.client.get_execution("x")
+    assert [step.errors_omitted for step in state.steps[:: len(state.steps) - 1]] == [False, True]
+    line = json.loads(await rig.client.export_execution("x"))
+    for step in line["runs"][0]["steps"]:
+        assert len(step["lastError"]["details"]) == LONG
+        assert [len(one["error"]["details"]) for one in step["attempts"]] == [LONG]
+        assert not step["errorsOmitted"]
+
+    await rig.db.execute(  # more than the answer about one step has
+        "INSERT INTO zart.attempts SELECT (jsonb_populate_record(a, jsonb_build_object('attempt',"
+        " n))).* FROM zart.attempts a, generate_series(2, 400) n WHERE step_no = 599"
+    )
+    words = ["--address", zart_server.address, "export", "x"]
+    printed = await asyncio.to_thread(zart_command, monkeypatch, words)
+    *others, last = json.loads(printed.out)["runs"][0]["steps"]
+    assert [step["errorsOmitted"] for step in (*others, last)] == [False] * 599 + [True]
+    assert len(last["attempts"]) == 400
+    assert printed.err == "x: errors of a step with more than 4 MiB of them are cut\n"

@@ -12,6 +12,7 @@ from zart.calls.filters import ExecutionFilter
 from zart.cli.options import example, reads_filtered
 from zart.cli.session import Session
 from zart.errors import ExecutionNotFound, OperationTimeout, Refused, Unavailable
+from zart.exporting import ERRORS_OMITTED
 
 app = typer.Typer()
 _PAGE = 1000
@@ -52,6 +53,10 @@ def export(
             is_whole = False
             continue
         session.out.json(line)
+        if ERRORS_OMITTED in line:
+            session.err.line(
+                f"{execution_id}: errors of a step with more than 4 MiB of them are cut"
+            )
     if not is_whole:
         raise typer.Exit(1)
 

@@ -120,6 +120,7 @@ class Step:
     input_corrections: int = 0
     input_omitted: bool = False
     resolution: StepResolution = StepResolution.UNSPECIFIED
+    errors_omitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

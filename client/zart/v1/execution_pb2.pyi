@@ -454,6 +454,7 @@ class Step(_message.Message):
     IN_DOUBT_FIELD_NUMBER: _builtins.int
     INPUT_CORRECTIONS_FIELD_NUMBER: _builtins.int
     INPUT_OMITTED_FIELD_NUMBER: _builtins.int
+    ERRORS_OMITTED_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     step_name: _builtins.str
     """Names the step; unique within its run."""
@@ -494,6 +495,10 @@ class Step(_message.Message):
     """
     input_omitted: _builtins.bool
     """True where the corrected input was left out for size: GetStep has it."""
+    errors_omitted: _builtins.bool
+    """True where its errors were cut for size, to their type and 200 characters: GetStep has them, as far
+    as those of one step fit.
+    """
     resolution: Global___StepResolution.ValueType
     """Of a COMPLETED step: who completed it."""
     @_builtins.property
@@ -556,11 +561,12 @@ class Step(_message.Message):
         in_doubt: _builtins.bool = ...,
         input_corrections: _builtins.int = ...,
         input_omitted: _builtins.bool = ...,
+        errors_omitted: _builtins.bool = ...,
         resolution: Global___StepResolution.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "completed_at", b"completed_at", "input_json", b"input_json", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "not_before", b"not_before", "preserved_from_run_number", b"preserved_from_run_number", "result_json", b"result_json", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "handler", b"handler", "in_doubt", b"in_doubt", "input_corrections", b"input_corrections", "input_json", b"input_json", "input_omitted", b"input_omitted", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "resolution", b"resolution", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_json", b"_input_json", "_preserved_from_run_number", b"_preserved_from_run_number", "_result_json", b"_result_json", "attempt", b"attempt", "attempts", b"attempts", "completed_at", b"completed_at", "depends_on", b"depends_on", "errors_omitted", b"errors_omitted", "handler", b"handler", "in_doubt", b"in_doubt", "input_corrections", b"input_corrections", "input_json", b"input_json", "input_omitted", b"input_omitted", "last_error", b"last_error", "lease_expires_at", b"lease_expires_at", "lease_owner", b"lease_owner", "max_attempts", b"max_attempts", "not_before", b"not_before", "paused_by", b"paused_by", "preserved_from_run_number", b"preserved_from_run_number", "resolution", b"resolution", "result_json", b"result_json", "result_omitted", b"result_omitted", "retryable", b"retryable", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "step_name", b"step_name", "task_id", b"task_id", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_json: _TypeAlias = _typing.Literal["input_json"]  # noqa: Y015
     _WhichOneofArgType__input_json: _TypeAlias = _typing.Literal["_input_json", b"_input_json"]  # noqa: Y015

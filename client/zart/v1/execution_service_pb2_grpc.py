@@ -142,7 +142,7 @@ class ExecutionServiceServicer(object):
 
     def GetExecution(self, request, context):
         """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-        moment. Results are left out past 4 MiB together.
+        moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -56,7 +56,7 @@ class ExecutionServiceStub:
     """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-    moment. Results are left out past 4 MiB together.
+    moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
     """
     GetStep: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetStepRequest, _execution_service_pb2.GetStepResponse]
@@ -130,7 +130,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     GetExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-    moment. Results are left out past 4 MiB together.
+    moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
     """
     GetStep: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetStepRequest, _execution_service_pb2.GetStepResponse]  # type: ignore[assignment]
@@ -225,7 +225,7 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetExecutionResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionResponse]]:
         """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-        moment. Results are left out past 4 MiB together.
+        moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
         """
 

@@ -40,7 +40,7 @@ WITH run AS MATERIALIZED (
         p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
         sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
         AS stored_bytes,
-    (SELECT sum(COALESCE(pg_column_size(a.error), 0)) FROM zart.attempts a
+    (SELECT sum(COALESCE(octet_length(a.error::text), 0)) FROM zart.attempts a
         WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
     FROM run LEFT JOIN LATERAL (
         SELECT last_asked_at FROM zart.task_names
@@ -87,14 +87,19 @@ WITH run AS MATERIALIZED (
     SELECT *, sum(CASE WHEN stored_bytes <= $4 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $4 + 1 END) OVER w
         AS result_bytes,
-        sum(error_bytes) OVER w <= 4194304 AS errors_fit,
+        sum(CASE WHEN error_bytes IS NOT NULL  -- the last one is told once more
+                THEN error_bytes + COALESCE(octet_length(error::text), 0) END)
+        OVER w <= 4194304 AS errors_fit,
         sum(CASE WHEN correction IS NOT NULL
                 THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
                         AND i.step_no = found.step_no AND i.correction = found.correction) END)
         OVER w <= 4194304 AS inputs_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
-    SELECT  steps_of, step_no, status, attempt, max_attempts, retryable, error,
+    SELECT  steps_of, step_no, status, attempt, max_attempts, retryable,
+        CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN json_build_object(
+                'type', error->>'type', 'message', left(error->>'message', 200)) END
+        AS error, NOT errors_fit AND error_bytes > 0 AS errors_omitted,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,

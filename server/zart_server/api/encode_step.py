@@ -42,6 +42,7 @@ _PLAIN = (
     "in_doubt",
     "input_corrections",
     "input_omitted",
+    "errors_omitted",
 )
 _OPTIONAL = ("input_json", "result_json", "preserved_from_run_number")
 _TIMES = ("not_before", "lease_expires_at", "scheduled_at", "started_at", "completed_at")

@@ -1,6 +1,5 @@
-"""What is stored: the same words as in the protos and the tables.
+"""What is stored, in the tables' words: lower-case statuses, aware times, ``*_json`` exact JSON.
 
-Statuses are the tables' lower-case words, times the database's (aware), ``*_json`` exact JSON text.
 Nobody changes any; what is made by the thousand is not frozen: that would cost three times as much.
 """
 
@@ -249,6 +248,7 @@ class Step:
     in_doubt: bool = False
     input_corrections: int = 0
     input_omitted: bool = False
+    errors_omitted: bool = False
     resolution: StepResolution | None = None
 
 

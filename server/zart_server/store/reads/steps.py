@@ -110,7 +110,7 @@ STEPS = f"""
     ), steps AS (
         SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable,
             CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN {_CUT} END
-                AS error,
+                AS error, NOT errors_fit AND error_bytes > 0 AS errors_omitted,
             started_at, completed_at, done_by, done_as, resolution, done_for,
             source_run_number, scheduled_at,
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
@@ -128,8 +128,8 @@ STEPS = f"""
 """
 # The same of a step that the statement itself has queued, {of}, which no read of it sees yet: a row
 # of a run, a step without result or correction, the ``attempt`` that it is queued for and its
-# ``max_attempts``. Of one that is not ``is_queued`` it says nothing. Costs a third of a read
-# afterwards, and no call.
+# ``max_attempts``. Of one that is not ``is_queued`` it says nothing; nor whether errors are cut: it
+# takes hundreds of its attempts. Costs a third of a read afterwards, and no call.
 JUST_QUEUED = f"""
     {{of}}.run_key AS steps_of, {{of}}.step_no, 'open' AS status, {{of}}.attempt - 1 AS attempt,
     {{of}}.max_attempts, false AS retryable, NULL AS error, {{of}}.started_at,
@@ -141,6 +141,7 @@ JUST_QUEUED = f"""
     (SELECT last_asked_at FROM zart.task_names
      WHERE task_names.task_name = {{of}}.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
+    NULL AS errors_omitted,
     CASE WHEN {{of}}.is_queued THEN (
         {_ATTEMPTS} FROM (
             SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
@@ -262,5 +263,6 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         attempts=tuple(attempts),
         input_corrections=correction or 0,
         input_omitted=correction is not None and row["shown_input"] is None,
+        errors_omitted=bool(row["errors_omitted"]),
         resolution=_RESOLUTIONS[row["resolution"]] if is_completed else None,
     )
