@@ -18,8 +18,10 @@ from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart.v1 import retention_service_pb2 as pb
 from zart.v1.retention_service_pb2_grpc import RetentionServiceStub
+from zart_server.api.page_tokens import encode_cursor
 from zart_server.domain.commands import Caller
 from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
+from zart_server.domain.plans import PlanToken
 from zart_server.domain.retention import Purged, PurgeExecutions
 from zart_server.engine.operations.purge_executions import purge_executions
 
@@ -184,3 +186,17 @@ async def test_a_time_finer_than_a_microsecond_follows_its_own_token(
             request.page_token = found.next_page_token
             found = await purge(request)
     assert await left(rig.db) == []
+
+
+async def test_a_plan_that_was_begun_in_time_is_done_to_its_end(rig: Rig) -> None:
+    await finished(rig, 2, days=40)
+    plan = await rig.client.purge_executions(timedelta(days=30), validate_only=True)
+    made = PlanToken.of_text(plan.plan_token)
+    token = made._replace(made_at=made.made_at - timedelta(hours=2)).to_text()
+    with pytest.raises(errors.PlanChanged) as refused:
+        await rig.client.purge_executions(timedelta(days=30), plan_token=token)
+    assert refused.value.metadata["changed"] == "time"
+    request = pb.PurgeExecutionsRequest(older_than=Duration(seconds=30 * 86_400))
+    page = encode_cursor(request, EndedCursor("s").to_positions())  # as of a call before
+    done = await rig.client.purge_executions(timedelta(days=30), plan_token=token, page_token=page)
+    assert done.removed_executions == 2

@@ -248,7 +248,9 @@ class PurgeExecutionsRequest(_message.Message):
     plan neither stores nor looks up its request_id.
     """
     plan_token: _builtins.str
-    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour."""
+    """Does what the plan of this token decided, or refuses with PLAN_CHANGED. Good for 1 hour; a call
+    with a page_token goes on also after that.
+    """
     triggered_by: _builtins.str
     """Who asks."""
     reason: _builtins.str

@@ -79,12 +79,14 @@ def _checksum(body: bytes) -> bytes:
 class Planning:
     """Whether a request asks for a plan, and the plan that it is to do, if any.
 
-    ``request`` is the hash of what it asks for: set if one of the two is.
+    ``request`` is the hash of what it asks for: set if one of the two is. ``has_begun``: a call
+    before has begun to do the plan, in time, and this one goes on with it.
     """
 
     validate_only: bool = False
     token: PlanToken | None = None
     request: bytes = b""
+    has_begun: bool = False
 
     def __bool__(self) -> bool:
         return self.validate_only or self.token is not None
@@ -98,7 +100,7 @@ class Planning:
             raise PlanChanged(["request"])
         found = zip(decisions.items(), self.token.decisions, strict=True)
         changed = [name for (name, value), planned in found if value != planned]
-        if now - self.token.made_at > GOOD_FOR:
+        if now - self.token.made_at > GOOD_FOR and not self.has_begun:
             changed.append("time")
         if changed:
             raise PlanChanged(changed)

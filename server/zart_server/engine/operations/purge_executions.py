@@ -10,10 +10,11 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from zart_server.domain.commands import Caller
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST
 from zart_server.domain.errors import OperationTimeout
 from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.retention import Purged, PurgedTask, PurgeExecutions
@@ -78,7 +79,7 @@ async def purge_executions(
     many of each status, it ends: after about ``seconds`` if it has removed something, after
     ``longest`` in any case, and before what would take longer. Raises PlanChanged.
     """
-    planning = command.planning
+    planning = replace(command.planning, has_begun=command.cursor != FROM_THE_OLDEST)
     token = await judge_plan(tx, planning, decided()) if planning else ""
     if planning.validate_only:
         as_of = PlanToken.of_text(token).made_at
