@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import timedelta
 
 import pytest
 from client.at_terminal import Terminal
@@ -135,6 +136,19 @@ async def test_what_would_be_removed_at_once_is_asked(
         assert [t.keep_for async for t in rig.client.list_retention()] == [None]
         assert terminal.run("retention", *words, answer="y")[0] == 0
         assert terminal.run("retention", "set", "t", "60d")[0] == 0  # nothing is as old
+
+
+async def test_retention_asks_where_it_could_not_count_all(
+    rig: Rig, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.start("x", {"a": ()})
+    await make_old(rig.db)
+    await rig.work()  # it ends now, so nothing would go
+    assert terminal.run("retention", "set", "t", "30d")[0] == 0
+    monkeypatch.setattr("zart_server.engine.operations.purge_executions._COUNTED", 1)
+    code, seen = terminal.run("retention", "set", "t", "20d", answer="n")
+    assert (code, "0 or more executions of t ended before" in seen) == (130, True)
+    assert [t.keep_for async for t in rig.client.list_retention()] == [timedelta(days=30)]
 
 
 async def test_resume_by_scope_asks_for_none_that_is_releasing(

@@ -200,3 +200,24 @@ async def test_a_plan_that_was_begun_in_time_is_done_to_its_end(rig: Rig) -> Non
     page = encode_cursor(request, EndedCursor("s").to_positions())  # as of a call before
     done = await rig.client.purge_executions(timedelta(days=30), plan_token=token, page_token=page)
     assert done.removed_executions == 2
+
+
+async def test_a_plan_that_could_not_look_at_all_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that began first are looked at, and what ended long ago may be behind them."""
+    await start_many(rig.client, 30, "late")
+    await make_old(rig.db, days=60)
+    await end_old(rig.db, days=0)
+    await start_many(rig.client, 10, "early")
+    await rig.db.execute(
+        "UPDATE zart.runs SET listed_at = now() - interval '50 days', status = 'completed',"
+        " completed_at = now() - interval '50 days' WHERE completed_at IS NULL"
+    )
+    await rig.db.execute("DELETE FROM zart.queue")
+    monkeypatch.setattr("zart_server.engine.operations.purge_executions._COUNTED", 20)
+    plan = await rig.client.purge_executions(timedelta(days=30), validate_only=True)
+    assert (plan.removed_executions, plan.is_partial) == (0, True)
+    monkeypatch.undo()
+    plan = await rig.client.purge_executions(timedelta(days=30), validate_only=True)
+    assert (plan.removed_executions, plan.is_partial) == (10, False)

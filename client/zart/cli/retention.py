@@ -119,7 +119,7 @@ def _confirm_removal(session: Session, task: str, span: timedelta | None) -> Non
     if span is None or session.mutation.yes or not session.is_interactive:
         return
     plan = session.client.send(calls.purge_executions(span, task_name=task, validate_only=True))
-    if plan.removed_executions:
+    if plan.removed_executions or plan.is_partial:
         more = " or more" if plan.is_partial else ""
         session.asking.line(
             f"kept for {kept_for(span)}: {plan.removed_executions}{more} executions of {task} ended"

@@ -3,6 +3,21 @@
 -- Locks: nothing.
 SELECT set_config('zart.purge', 'on', true);
 
+-- store/retention/removing.py: undone_if_late
+-- Have each statement take so long at most; where one would take longer, undo all within.
+-- Locks: nothing.
+SELECT current_setting('statement_timeout');
+
+-- store/retention/removing.py: undone_if_late
+-- Have each statement take so long at most; where one would take longer, undo all within.
+-- Locks: nothing.
+SELECT set_config('statement_timeout', $1, true);
+
+-- store/retention/removing.py: undone_if_late
+-- Have each statement take so long at most; where one would take longer, undo all within.
+-- Locks: nothing.
+SELECT set_config('statement_timeout', $1, true);
+
 -- store/retention/removing.py: lock_ended
 -- Lock executions that may go, and their current runs; return those that are locked by that.
 -- Locks: executions, if nobody has; runs, if nobody has.
@@ -33,7 +48,7 @@ CROSS JOIN LATERAL (
 WHERE r.is_current;
 
 -- store/retention/removing.py: count_ended
--- Count executions of a task that ended before a time, of each status ``most`` at most.
+-- Count executions of a task that ended before a time.
 -- Locks: nothing.
 -- Parameters: statuses=$1, task_name=$2, ended_before=$3, most=$4.
 WITH at_work AS MATERIALIZED (
@@ -43,17 +58,20 @@ WITH at_work AS MATERIALIZED (
         WHERE status = s.status OFFSET 0) b
 ), named AS MATERIALIZED (
     SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
-), ended AS MATERIALIZED (
-    SELECT execution_key FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
+), looked AS MATERIALIZED (
+    SELECT s.status, r.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         SELECT execution_key, completed_at FROM zart.runs
         WHERE is_current AND (listed_task, status, listed_at, execution_key)
             >= ($2::text, s.status, '-infinity', 0)
             AND (listed_task, status, listed_at, execution_key)
             < ($2, s.status, $3::timestamptz, 0)
         ORDER BY listed_task, status, listed_at, execution_key LIMIT $4::bigint) r
-    WHERE completed_at < $3
+), ended AS MATERIALIZED (
+    SELECT execution_key FROM looked WHERE completed_at < $3
 )
-SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go) FROM (
+SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go),
+    EXISTS (SELECT FROM looked GROUP BY status HAVING count(*) = $4)
+FROM (
     SELECT
         NOT EXISTS (
             SELECT FROM zart.in_doubt d

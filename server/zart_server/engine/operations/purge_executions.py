@@ -148,10 +148,11 @@ async def _count(
     budget = _Budget(_COUNTED, _COUNTING, _COUNTING)
     counts = []
     is_partial = False
-    while not is_partial and (name := await walk.task(connection)) is not None:
-        removed, kept = await count_ended(connection, name, ended_before, _COUNTED - budget.done)
+    while not budget.is_spent and (name := await walk.task(connection)) is not None:
+        most = _COUNTED - budget.done
+        removed, kept, is_more = await count_ended(connection, name, ended_before, most)
         walk.leave_task()
         budget.done += removed
         counts.append((name, removed, kept))
-        is_partial = budget.is_spent
-    return _told(counts), is_partial
+        is_partial = is_partial or is_more
+    return _told(counts), is_partial or budget.is_spent

@@ -97,17 +97,20 @@ async def lock_ended(tx: Tx, execution_keys: Sequence[int]) -> list[int]:
 
 _COUNT = Statement(
     f"""
-    WITH {_AT_WORK}, ended AS MATERIALIZED (
-        SELECT execution_key FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
+    WITH {_AT_WORK}, looked AS MATERIALIZED (
+        SELECT s.status, r.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
             SELECT execution_key, completed_at FROM zart.runs
             WHERE is_current AND (listed_task, status, listed_at, execution_key)
                   >= (:task_name::text, s.status, '-infinity', 0)
               AND (listed_task, status, listed_at, execution_key)
                   < (:task_name, s.status, :ended_before::timestamptz, 0)
             ORDER BY listed_task, status, listed_at, execution_key LIMIT :most::bigint) r
-        WHERE completed_at < :ended_before
+    ), ended AS MATERIALIZED (
+        SELECT execution_key FROM looked WHERE completed_at < :ended_before
     )
-    SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go) FROM (
+    SELECT count(*) FILTER (WHERE may_go), count(*) FILTER (WHERE NOT may_go),
+        EXISTS (SELECT FROM looked GROUP BY status HAVING count(*) = :most)
+    FROM (
         SELECT {_MAY_GO} AS may_go FROM ended CROSS JOIN LATERAL (
             SELECT execution_key, execution_id FROM zart.executions
             WHERE execution_key = ended.execution_key OFFSET 0) e) found
@@ -117,10 +120,11 @@ _COUNT = Statement(
 
 async def count_ended(
     connection: Connection, task_name: str, ended_before: datetime, most: int
-) -> tuple[int, int]:
-    """Count executions of a task that ended before a time, of each status ``most`` at most.
+) -> tuple[int, int, bool]:
+    """Count executions of a task that ended before a time.
 
-    Return how many may be removed, and how many may not.
+    Of each status the ``most`` that began first are looked at. Return how many may be removed, how
+    many may not, and whether there may be more.
     """
     row = await connection.fetchrow(
         _COUNT.text,
@@ -131,7 +135,7 @@ async def count_ended(
             most=most,
         ),
     )
-    return (0, 0) if row is None else (row[0], row[1])
+    return (0, 0, False) if row is None else (row[0], row[1], row[2])
 
 
 _GONE = "ANY(ARRAY(SELECT run_key FROM gone))"
