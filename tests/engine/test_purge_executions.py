@@ -221,3 +221,18 @@ async def test_a_plan_that_could_not_look_at_all_says_so(
     monkeypatch.undo()
     plan = await rig.client.purge_executions(timedelta(days=30), validate_only=True)
     assert (plan.removed_executions, plan.is_partial) == (10, False)
+
+
+async def test_the_record_of_a_day_tells_the_latest_end(rig: Rig) -> None:
+    ends = []
+    for days in (30, 50):
+        await finished(rig, 1, days=days + 10)
+        done = await rig.client.purge_executions(timedelta(days=days), reason="asked to")
+        assert done.removed_executions == 1
+        ends.append(done.ended_before)
+    (operation,) = await rig.client.list_operations(kind="PURGE")
+    assert operation.made is not None
+    assert (operation.made.removed_executions, operation.made.ended_before) == (
+        2,
+        max(filter(None, ends)),
+    )

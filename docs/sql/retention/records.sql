@@ -15,7 +15,7 @@ UPDATE zart.operations SET made = json_build_object(
         'removed_executions', $1::bigint + COALESCE((made->>'removed_executions')::bigint, 0),
         'removed_runs', $2::bigint + COALESCE((made->>'removed_runs')::bigint, 0),
         'removed_operations', $3::bigint + COALESCE((made->>'removed_operations')::bigint, 0),
-        'ended_before', $4::timestamptz)
+        'ended_before', GREATEST((made->>'ended_before')::timestamptz, $4::timestamptz))
 WHERE operation_key = $5;
 
 -- store/retention/records.py: record_removed (record)

@@ -23,12 +23,17 @@ _MADE = """json_build_object(
         'removed_executions', :executions::bigint + {executions},
         'removed_runs', :runs::bigint + {runs},
         'removed_operations', :operations::bigint + {operations},
-        'ended_before', :ended_before::timestamptz)"""
+        'ended_before', {ended_before})"""
 _NAMES = ("executions", "runs", "operations")
+_ENDED = ":ended_before::timestamptz"
+_LATER = f"GREATEST((made->>'ended_before')::timestamptz, {_ENDED})"
 _ADD = Statement(
     f"""
     UPDATE zart.operations SET made = {
-        _MADE.format(**{name: f"COALESCE((made->>'removed_{name}')::bigint, 0)" for name in _NAMES})
+        _MADE.format(
+            **{name: f"COALESCE((made->>'removed_{name}')::bigint, 0)" for name in _NAMES},
+            ended_before=_LATER,
+        )
     }
     WHERE operation_key = :operation_key
     """,
@@ -39,7 +44,7 @@ _RECORD = Statement(
     INSERT INTO zart.operations (operation_key, kind, task_name, triggered_by, principal, reason,
         request_id, incident, made) OVERRIDING SYSTEM VALUE
     VALUES (:operation_key, :kind, :task_name, :triggered_by, :principal, :reason, :request_id,
-        :incident, {_MADE.format(**dict.fromkeys(_NAMES, 0))})
+        :incident, {_MADE.format(**dict.fromkeys(_NAMES, 0), ended_before=_ENDED)})
     """
 )
 
