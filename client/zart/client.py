@@ -33,8 +33,8 @@ from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
-from zart.errors import from_call
-from zart.exporting import exporting
+from zart.errors import RunNotFound, StepNotFound, from_call
+from zart.exporting import exporting, removed_meanwhile
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
@@ -145,6 +145,8 @@ class Client(Runs):
                 answer = await self.send_raw(script.send(answer))
         except StopIteration as done:
             return str(done.value)
+        except (RunNotFound, StepNotFound) as error:  # of an execution that begins anew
+            raise removed_meanwhile(execution_id) from error
 
     @overload
     async def start(

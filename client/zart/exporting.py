@@ -12,10 +12,13 @@ from typing import Any, TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
 
 from zart.calls.audit import list_operations
 from zart.calls.call import Call, ListCall
 from zart.calls.execution import get_execution, get_step
+from zart.errors import ExecutionNotFound
+from zart.v1.execution_pb2 import Execution, Step
 from zart.v1.execution_service_pb2 import GetExecutionResponse
 
 _PAGE = 1000
@@ -29,20 +32,42 @@ def exporting(execution_id: str) -> Script:
     """Yield the calls that an export of one execution takes; return its line.
 
     That is one for each run, the current one first, whose number is the last; and one for the
-    operations. Steps of which an answer left something out, being large, are read one by one.
+    operations. Steps of which an answer left something out, being large, are read one by one; then
+    the execution once more. Raises ExecutionNotFound where its id is another one's meanwhile.
     """
     current = yield get_execution(execution_id)
     execution, last = current.execution, current.run.run_number
+    is_apart = any(map(_is_cut, current.steps))
     runs = [(yield from _run(current))]
     for number in range(last):
         state = yield get_execution(execution_id, run_number=number)
+        _check_same(execution, state.execution)
+        is_apart = is_apart or any(map(_is_cut, state.steps))
         runs.insert(number, (yield from _run(state)))
     operations = yield from _items(
         list_operations(execution_id=execution_id, page_size=_PAGE), "operations"
     )
+    if is_apart:  # answers about steps do not say of which execution
+        _check_same(execution, (yield get_execution(execution_id)).execution)
     whole = _parts(execution)
     line = {**whole, "runs": runs, "operations": [_parts(each) for each in operations]}
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+
+
+def removed_meanwhile(execution_id: str) -> ExecutionNotFound:
+    """Return what says that an execution was removed while it was exported."""
+    message = f"execution {execution_id!r} was removed meanwhile"
+    return ExecutionNotFound(status_pb2.Status(code=code_pb2.NOT_FOUND, message=message))
+
+
+def _check_same(first: Execution, now: Execution) -> None:
+    """Raise ExecutionNotFound for another execution, which began under the id of the first one."""
+    if now.created_at != first.created_at:
+        raise removed_meanwhile(first.execution_id)
+
+
+def _is_cut(step: Step) -> bool:
+    return step.result_omitted or step.input_omitted or step.errors_omitted
 
 
 def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any]]:
@@ -51,7 +76,7 @@ def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any
     steps = []
     for step in state.steps:
         found = step
-        if step.result_omitted or step.input_omitted or step.errors_omitted:
+        if _is_cut(step):
             answer = yield get_step(run.execution_id, step.step_name, run_number=run.run_number)
             found = answer.step
         steps.append(_parts(found))

@@ -31,8 +31,8 @@ from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
 from zart.credentials import Credentials
-from zart.errors import from_call
-from zart.exporting import exporting
+from zart.errors import RunNotFound, StepNotFound, from_call
+from zart.exporting import exporting, removed_meanwhile
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import (
@@ -145,6 +145,8 @@ class SyncClient(SyncRuns):
                 answer = self.send_raw(script.send(answer))
         except StopIteration as done:
             return str(done.value)
+        except (RunNotFound, StepNotFound) as error:  # of an execution that begins anew
+            raise removed_meanwhile(execution_id) from error
 
     @overload
     def start(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from retaining import make_old
 from rig import Rig, eventually
 from terminal import zart_command
 
 import zart
 from zart import errors
-from zart.exporting import exporting
+from zart.exporting import Script, exporting
 from zart.testing.server import ServerUnderTest
 
 LONG = 900_000  # of a result
@@ -97,3 +100,55 @@ async def test_the_command_prints_a_line_each(
     assert (partial.code, partial.err) == (
         1, "zart: no execution 'nobody' [EXECUTION_NOT_FOUND]\n",
     )  # fmt: skip
+
+
+async def to_its_end(rig: Rig, script: Script, answer: Any) -> None:
+    """Play the rest of a script."""
+    while True:
+        answer = await rig.client.send_raw(script.send(answer))
+
+
+@pytest.mark.parametrize("runs", [2, 1])
+async def test_two_executions_are_never_one_line(rig: Rig, runs: int) -> None:
+    """The id is used again between two calls of an export, by one with as many runs."""
+
+    async def begin() -> None:
+        await rig.start("x", {f"a{n}": () for n in range(6)})
+        if runs > 1:
+            await rig.client.restart("x")
+        await rig.complete(*await rig.lease(6), result="r" * LONG)
+
+    await begin()
+    script = exporting("x")
+    answer = await rig.client.send_raw(script.send(None))
+    await make_old(rig.db)
+    await rig.client.purge_executions(timedelta(days=30))
+    await begin()
+    with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
+        await to_its_end(rig, script, answer)
+
+
+async def test_one_that_begins_anew_without_those_runs_is_not_mixed_in(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.client.restart("x")
+    await rig.client.restart("x")
+    await rig.client.cancel_execution("x")
+    send, calls = rig.client.send_raw, 0
+
+    async def slowly(call: Any, **options: Any) -> Any:
+        """Answer a call, and have the execution begin anew after the second one."""
+        nonlocal calls
+        answer = await send(call, **options)
+        calls += 1
+        if calls == 2:
+            await make_old(rig.db)
+            async with zart.connect(zart_server.address) as other:
+                await other.purge_executions(timedelta(days=30))
+                await other.start("t", execution_id="x", steps=[zart.StepSpec("a")])
+        return answer
+
+    monkeypatch.setattr(rig.client, "send_raw", slowly)
+    with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
+        await rig.client.export_execution("x")
