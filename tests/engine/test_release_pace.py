@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 
-from releasing import paused, release_of, until_released, until_status
+from releasing import paused, release_of, settled, until_released, until_status
 from rig import Rig, eventually
 
 from zart.models import PauseRule
@@ -78,6 +78,25 @@ async def test_it_waits_for_dispatchers_and_says_so(rig: Rig) -> None:
 
     await eventually(waits_again)
     assert release_of(await rig.client.get_pause_rule(rule_id)).released_steps == 3
+
+
+async def test_what_another_rule_withholds_by_now_takes_up_no_room(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    await rig.start("x", {f"a{n}": () for n in range(10)})
+    await rig.start("y", {f"b{n}": () for n in range(3)})
+    await rig.client.resume(rule_id=rule_id, canary=10)
+    other = await paused(rig, step_pattern="a*")
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 0
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+
+    await until_released(rig, 13)
+    assert set((await rig.statuses("y")).values()) == {"SCHEDULED"}
+    release = release_of(await rig.client.get_pause_rule(rule_id))
+    assert (release.released_steps, release.waiting_for_dispatchers) == (3, False)
+    # The ten are let go still: they are queued once the other rule ends.
+    await rig.client.resume(rule_id=other)
+    await settled(rig)
+    assert len(await rig.lease()) == 13
 
 
 async def test_it_tells_when_it_will_have_let_all_go(rig: Rig) -> None:

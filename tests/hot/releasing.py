@@ -82,6 +82,8 @@ async def counting_a_release(tx: Explained) -> None:
     key = await releasing(tx)
     await tx.sql.execute("UPDATE zart.held SET rule_key = 1 WHERE run_key % 1000 <> 1")
     await released(tx, key)
+    counted = await count_release(tx.tx, key)
+    assert counted == Counted(BATCH, Line(MANY // 1000, 0), Line(0, 0), None)
     await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
     await close_leased(tx.tx, key, BATCH)
     counted = await count_release(tx.tx, key)

@@ -45,11 +45,17 @@ async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
 
 
 async def count_release(tx: Tx, rule_key: int) -> Counted | None:
-    """Count what a release let go that is not leased, and what is left. None: it has ended."""
+    """Count what a release let go that is queued and not leased, and what is left.
+
+    What another rule withholds by now takes up no room: no dispatcher can lease it. None: the
+    release has ended.
+    """
     row = await tx.fetchrow(
         f"""
-        SELECT (SELECT count(*) FROM zart.released_steps s
-                WHERE rule_key = $1 AND {standing("s")}),
+        SELECT (SELECT count(*) FROM zart.released_steps s CROSS JOIN LATERAL (
+                SELECT attempt FROM zart.queue
+                WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+                WHERE s.rule_key = $1 AND {standing("s")} AND q.attempt = s.attempt),
             (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
             paused_steps, counted_released,
             EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
