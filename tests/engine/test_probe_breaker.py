@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from breaking import BAD, COOLDOWN, ONE, breaker, cool, fail, probe, tripped, until
+from releasing import settled, until_released
 from rig import LONG, Rig, eventually
 
 import zart
@@ -208,3 +210,30 @@ async def test_who_ends_it_slowly_while_it_tries_does_so_in_its_place(rig: Rig) 
 
     rule = await rig.client.get_pause_rule(opened.rule_id)
     assert (closed.trip_count, rule.deleted_by) == (1, "tester")
+
+
+@pytest.mark.parametrize("tries", [True, False])
+async def test_tripping_one_whose_rule_is_let_go_at_a_pace_stops_that(
+    rig: Rig, *, tries: bool
+) -> None:
+    breaker_id = await tripped(rig, 4)
+    if tries:
+        await probe(rig)
+    rule_id = (await rig.client.get_breaker(breaker_id)).rule_id
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
+    await until_released(rig, 1 + tries)
+
+    opened = await rig.client.trip_breaker(breaker_id, reason="it is not over")
+
+    assert (opened.status, opened.rule_id, opened.breaker.trip_count) == ("OPEN", rule_id, 1)
+    assert cools_for(opened.breaker) == COOLDOWN
+    assert await rig.lease() == []
+    await settled(rig)
+    assert (await rig.client.get_pause_rule(rule_id)).status == "ACTIVE"
+    assert await rig.lease() == []
+    for n in range(tries, 4):
+        assert await rig.statuses(f"x-{n}") == {"charge": "PAUSED"}
+    again = await rig.client.trip_breaker(breaker_id)  # there is nothing more to stop
+    assert again.breaker.opened_at == opened.breaker.opened_at
+    kinds = [o.kind.value async for o in rig.client.list_operations(breaker_id=breaker_id)]
+    assert kinds.count("BREAKER_OPENED") == 2

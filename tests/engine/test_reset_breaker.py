@@ -99,3 +99,24 @@ async def test_reset_ends_its_rule_at_the_rate_that_is_set(rig: Rig) -> None:
     assert (rule.status, rule.release.started_by) == ("RELEASING", "bob")
     (record,) = [o async for o in rig.client.list_operations() if o.kind == "BREAKER_CLOSED"]
     assert (record.rule_id, record.reason) == (opened.rule_id, "it is back")
+
+
+@pytest.mark.parametrize("rate", [None, 100.0])
+async def test_reset_leaves_the_pace_at_which_somebody_lets_its_rule_go(
+    rig: Rig, rate: float | None
+) -> None:
+    breaker_id = await breaker(rig.client, rate_per_second=rate)
+    opened = await rig.client.trip_breaker(breaker_id)
+    for n in range(3):
+        await rig.start(f"x-{n}", ONE)
+    await rig.client.resume(rule_id=opened.rule_id, rate_per_second=0.01, triggered_by="ann")
+
+    closed = await rig.client.reset_breaker(breaker_id, triggered_by="bob", reason="it is back")
+
+    assert (closed.status, closed.rule_id) == ("CLOSED", opened.rule_id)
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert rule.release is not None
+    assert (rule.status, rule.release.rate_per_second) == ("RELEASING", 0.01)
+    assert rule.release.started_by == "ann"
+    (record,) = [o async for o in rig.client.list_operations() if o.kind == "BREAKER_CLOSED"]
+    assert (record.rule_id, record.reason) == (opened.rule_id, "it is back")

@@ -15,6 +15,7 @@ from zart_server.store.breaking.states import open_breaker, reopen
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.releases import stop_release
 from zart_server.store.pausing.rules import insert_rule
 
 _WAIT = 10.0  # seconds; then it is tried again
@@ -26,19 +27,23 @@ async def trip_breaker(
 ) -> tuple[Tx, Breaker]:
     """Open a breaker by hand; one that is open stays as it is, one half open takes its probes back.
 
-    Return also the transaction, which begins with the pause lock. Raises BreakerNotFound, and
-    OperationTimeout if that lock is not had ``within`` these seconds.
+    If its rule is being let go at a pace, that is stopped, with StopRelease's guarantee, and the
+    breaker is open from then on, for a cooldown. Return also the transaction, which begins with
+    the pause lock. Raises BreakerNotFound, and OperationTimeout if that lock is not had ``within``
+    these seconds.
     """
     tx = await seize_pause_lock(connection, within)
     row = await lock_breaker(tx, command.breaker_id)
     if row is None:
         raise BreakerNotFound(command.breaker_id)
-    if row.breaker.status is BreakerStatus.OPEN:
+    status, rule_key = row.breaker.status, row.rule_key
+    if status is BreakerStatus.CLOSED:
+        why = caller.reason or f"tripped by {caller.triggered_by or 'hand'}"
+        return tx, await _open(tx, row, caller, why, row.breaker.last_error)
+    is_stopped = rule_key is not None and await stop_release(tx, rule_key)
+    if status is BreakerStatus.OPEN and not is_stopped:
         return tx, row.breaker
-    if row.breaker.status is BreakerStatus.HALF_OPEN:
-        return tx, await open_again(tx, row, caller, None, times=1)
-    why = caller.reason or f"tripped by {caller.triggered_by or 'hand'}"
-    return tx, await _open(tx, row, caller, why, row.breaker.last_error)
+    return tx, await open_again(tx, row, caller, None, times=1)
 
 
 async def open_by_itself(
@@ -69,7 +74,7 @@ async def open_by_itself(
 async def open_again(
     tx: Tx, row: BreakerRow, caller: Caller, error: StepError | None, *, times: int
 ) -> Breaker:
-    """Open a breaker again that is half open, for so many ``times`` as long, and record it.
+    """Open a breaker again that is not closed, for so many ``times`` as long, and record it.
 
     Its rule goes on, and withholds again what it has let go and nobody has leased. The breaker is
     locked, under the exclusive pause lock.

@@ -97,7 +97,8 @@ _REOPEN = Statement(
     UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
         last_error = COALESCE(:error, last_error),
         cooldowns = LEAST(cooldowns * :times::integer, {MOST_COOLDOWNS})
-    WHERE breaker_key = :breaker_key AND status = 'half_open' AND half_open_at = :since
+    WHERE breaker_key = :breaker_key AND status <> 'closed'
+      AND half_open_at IS NOT DISTINCT FROM :since
     """,
     locks=("breakers",),
 )
@@ -106,10 +107,11 @@ _REOPEN = Statement(
 async def reopen(
     tx: Tx, breaker_key: int, since: datetime | None, error: StepError | None, *, times: int
 ) -> bool:
-    """Open a breaker again that is half open ``since`` then, for so many ``times`` as long.
+    """Open a breaker again that is not closed, for so many ``times`` as long.
 
-    Return False, having done nothing, if it is not half open since then. The caller has locked the
-    breaker, and holds the pause lock exclusively.
+    ``since`` is when it became half open last, None: never. Return False, having done nothing, if
+    it has become so since, or is closed. The caller has locked the breaker, and holds the pause
+    lock exclusively.
     """
     values = _REOPEN.arguments(
         breaker_key=breaker_key, since=since, error=error_to_json(error), times=times
