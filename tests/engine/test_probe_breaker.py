@@ -237,3 +237,17 @@ async def test_tripping_one_whose_rule_is_let_go_at_a_pace_stops_that(
     assert again.breaker.opened_at == opened.breaker.opened_at
     kinds = [o.kind.value async for o in rig.client.list_operations(breaker_id=breaker_id)]
     assert kinds.count("BREAKER_OPENED") == 2
+
+
+@pytest.mark.parametrize("rate", [None, 100.0])
+async def test_what_it_does_by_itself_belongs_to_the_incident_of_its_rule(
+    rig: Rig, rate: float | None
+) -> None:
+    breaker_id = await breaker(rig.client, cooldown=COOLDOWN, rate_per_second=rate)
+    await rig.client.trip_breaker(breaker_id, incident="INC-7")
+    await rig.start("x", ONE)
+    await rig.complete(await probe(rig))
+    await until(rig.client, breaker_id, "CLOSED")
+    operations = await rig.client.list_operations(incident="INC-7")
+    kinds = [o.kind.value for o in operations if o.breaker_id]
+    assert kinds == ["BREAKER_CLOSED", "BREAKER_HALF_OPENED", "BREAKER_OPENED"]

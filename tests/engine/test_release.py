@@ -190,3 +190,15 @@ async def test_a_release_on_expiry_needs_an_expiry_and_a_rate(rig: Rig) -> None:
         with pytest.raises(errors.InvalidField) as caught:
             await rig.client.pause(task_name="t", expires_in=expires_in, release_on_expiry=rate)
         assert "release_on_expiry" in str(caught.value)
+
+
+async def test_what_happens_by_itself_belongs_to_the_incident_of_the_rule(rig: Rig) -> None:
+    rule = await rig.client.pause(
+        task_name="t", expires_in=3600, release_on_expiry=100, incident="INC-7"
+    )
+    await rig.start("x", STEPS)
+    await rig.db.execute("UPDATE zart.pause_rules SET expires_at = now()")
+    await until_status(rig, rule.rule_id, "RESUMED")
+    operations = await rig.client.list_operations(incident="INC-7")
+    kinds = [o.kind.value for o in operations if o.kind.value != "DRAIN"]
+    assert kinds == ["RELEASE_END", "EXPIRE", "PAUSE"]

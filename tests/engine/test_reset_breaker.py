@@ -62,7 +62,7 @@ async def test_other_updates_of_its_rule_leave_it_as_it_is(rig: Rig) -> None:
 
 async def test_the_expiry_of_its_rule_closes_it(rig: Rig) -> None:
     breaker_id = await breaker(rig.client)
-    rule_id = (await rig.client.trip_breaker(breaker_id)).rule_id
+    rule_id = (await rig.client.trip_breaker(breaker_id, incident="INC-7")).rule_id
     await rig.db.execute(
         "UPDATE zart.pause_rules SET expires_at = now() WHERE rule_id = $1", rule_id
     )
@@ -70,6 +70,8 @@ async def test_the_expiry_of_its_rule_closes_it(rig: Rig) -> None:
     await until(rig.client, breaker_id, "CLOSED")
 
     assert (await rig.client.get_pause_rule(rule_id)).status == "EXPIRED"
+    of_incident = [o.kind async for o in rig.client.list_operations(incident="INC-7")]
+    assert {"EXPIRE", "BREAKER_CLOSED"} <= set(of_incident)
 
 
 async def test_there_has_to_be_one(rig: Rig) -> None:

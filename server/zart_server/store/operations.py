@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -92,34 +92,23 @@ async def record_operations(
     await tx.execute(_RECORD.text, *_RECORD.arguments(kind=kind.value, records=records))
 
 
-_RECORD_DELETED = Statement(
-    """
-    INSERT INTO zart.operations (kind, execution_id, rule_id, task_name, triggered_by, principal,
-        reason, request_id, incident)
-    SELECT :kind, e, r, t, :triggered_by, :principal, :reason, :request_id, :incident
-    FROM unnest(:execution_ids::text[], :rule_ids::text[], :task_names::text[]) u(e, r, t)
-    """
-)
-
-
 async def record_deleted_rules(
     tx: Tx, kind: OperationKind, caller: Caller, rules: Sequence[PauseRule]
 ) -> None:
-    """Record that rules were deleted, one operation for each."""
-    await tx.execute(
-        _RECORD_DELETED.text,
-        *_RECORD_DELETED.arguments(
-            kind=kind.value,
-            execution_ids=[rule.scope.execution_id or "" for rule in rules],
-            rule_ids=[rule.rule_id for rule in rules],
-            task_names=[rule.scope.task_name or "" for rule in rules],
-            triggered_by=caller.triggered_by,
-            principal=caller.principal,
-            reason=caller.reason,
-            request_id=caller.request_id,
-            incident=caller.incident,
-        ),
-    )
+    """Record what was done to rules, one operation for each.
+
+    It belongs to the caller's incident; what happens by itself has none, and belongs to the rule's.
+    """
+    operations = [
+        NewOperation(
+            replace(caller, incident=caller.incident or rule.incident),
+            execution_id=rule.scope.execution_id or "",
+            rule_id=rule.rule_id,
+            task_name=rule.scope.task_name or "",
+        )
+        for rule in rules
+    ]
+    await record_operations(tx, kind, operations)
 
 
 def _values(record: Replaced | Made | None) -> dict[str, object] | None:

@@ -43,7 +43,7 @@ async def half_open_breaker(connection: Autocommit, breaker_id: str) -> bool:
     if row is None or row.rule_key is None or not await half_open(tx, row.breaker_key):
         return False
     await undrain(tx, row.rule_key)
-    caller = Caller(breaker_name(breaker_id), "its cooldown is over", incident=row.breaker.incident)
+    caller = Caller(breaker_name(breaker_id), "its cooldown is over")
     await record(tx, OperationKind.BREAKER_HALF_OPENED, row.breaker, caller)
     tx.changes.rules = True
     return True
@@ -121,12 +121,11 @@ async def conclude_probes(
     judged = await find_probes(tx, breaker_id)
     if row is None or judged is None or judged.since != probes.since:
         return None
-    name, incident = breaker_name(breaker_id), row.breaker.incident
+    name = breaker_name(breaker_id)
     if judged.bad:
         error = await error_of_probes(tx, row.breaker_key)
-        why = "a probe ended badly"
-        await open_again(tx, row, Caller(name, why, incident=incident), error, times=2)
+        await open_again(tx, row, Caller(name, "a probe ended badly"), error, times=2)
     else:
-        await close_breaker(tx, row, Caller(name, "its probes were completed", incident=incident))
+        await close_breaker(tx, row, Caller(name, "its probes were completed"))
     now = await find_breaker(tx, breaker_id)
     return None if now is None else now.breaker.status

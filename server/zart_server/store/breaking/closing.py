@@ -18,7 +18,8 @@ CLOSING = f"""
         INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
             reason, request_id, incident)
         SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), :deleted_by,
-            :principal, :closed_for::text, :request_id::text, :incident::text
+            :principal, :closed_for::text, :request_id::text,
+            COALESCE(NULLIF(:incident::text, ''), deleted.incident)
         FROM closed JOIN deleted USING (rule_key)
     )
 """

@@ -171,13 +171,17 @@ _RECORD = Statement(
     INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
         reason, request_id, incident)
     VALUES (:kind, :breaker_id, :rule_id, :task_name, :triggered_by, :principal,
-        :reason, :request_id, :incident)
+        :reason, :request_id, COALESCE(NULLIF(:incident::text, ''),
+            (SELECT incident FROM zart.pause_rules WHERE rule_id = :rule_id::text), ''))
     """
 )
 
 
 async def record(tx: Tx, kind: OperationKind, breaker: Breaker, caller: Caller) -> None:
-    """Record what was done to a breaker, with the rule that it has, if it is not closed."""
+    """Record what was done to a breaker, with the rule that it has, if it is not closed.
+
+    It belongs to the caller's incident, else to that of this rule.
+    """
     await tx.execute(
         _RECORD.text,
         *_RECORD.arguments(
