@@ -5,14 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
 from releasing import paused, release_of, settled, until_released, until_status
 from rig import Rig, eventually
 
 from zart.models import PauseRule
+from zart_server.engine.background import releases
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
     ORDER BY released_at, step_no"""
+NOTE_COUNTS = """
+    CREATE TABLE public.counts (counted_at timestamptz);
+    CREATE FUNCTION note_count() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN INSERT INTO public.counts VALUES (NEW.counted_at); RETURN NULL; END$$;
+    CREATE TRIGGER note_count AFTER UPDATE ON zart.pause_releases FOR EACH ROW
+        WHEN (OLD.counted_at IS DISTINCT FROM NEW.counted_at) EXECUTE FUNCTION note_count()
+"""
 
 
 async def test_the_pace_is_kept_by_the_databases_clock_and_the_oldest_go_first(rig: Rig) -> None:
@@ -97,6 +106,27 @@ async def test_what_another_rule_withholds_by_now_takes_up_no_room(rig: Rig) -> 
     await rig.client.resume(rule_id=other)
     await settled(rig)
     assert len(await rig.lease()) == 13
+
+
+async def test_while_it_waits_its_line_is_counted_no_more_often(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long line takes long to count: whether there is room is found out without."""
+    monkeypatch.setattr(releases, "_COUNT_EVERY", 3600.0)
+    await rig.db.execute(NOTE_COUNTS)
+    rule_id = await paused(rig)
+    await rig.start("x", {f"s{n}": () for n in range(40)})
+    await rig.client.resume(rule_id=rule_id, canary=10)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+
+    async def waits() -> bool:
+        return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers
+
+    await eventually(waits)
+    assert len(await rig.lease(3)) == 3
+    await until_released(rig, 13)
+    await eventually(waits)
+    assert await rig.db.fetchval("SELECT count(*) FROM public.counts") == 1
 
 
 async def test_it_tells_when_it_will_have_let_all_go(rig: Rig) -> None:

@@ -23,6 +23,7 @@ from zart_server.store.pausing.release_counts import (
     close_leased,
     count_release,
     note_counted,
+    recount_unleased,
 )
 from zart_server.store.pausing.releases import (
     begin_release,
@@ -37,6 +38,7 @@ from zart_server.store.pausing.releases import (
 from zart_server.store.reads import read_known_holds
 
 _OF_MANY = PauseScope(None, "many", None)
+_KEPT = "SELECT (unleased_steps, is_waiting) FROM zart.pause_releases"
 _FIRST = f"SELECT run_key FROM zart.{{}} ORDER BY not_before, queue_no LIMIT {BATCH}"
 
 
@@ -84,6 +86,8 @@ async def counting_a_release(tx: Explained) -> None:
     await released(tx, key)
     counted = await count_release(tx.tx, key)
     assert counted == Counted(BATCH, Line(MANY // 1000, 0), Line(0, 0), None)
+    await recount_unleased(tx.tx, key, BATCH)
+    assert await tx.sql.fetchval(_KEPT) == (BATCH, True)
     await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
     await close_leased(tx.tx, key, BATCH)
     counted = await count_release(tx.tx, key)

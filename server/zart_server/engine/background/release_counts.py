@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from zart_server.domain.pacing import most_unleased, seconds_left
 from zart_server.store.connection import Tx
-from zart_server.store.pausing.release_counts import close_leased, count_release, note_counted
+from zart_server.store.pausing.release_counts import (
+    close_leased,
+    count_release,
+    note_counted,
+    recount_unleased,
+)
 from zart_server.store.pausing.releases import StandingRelease
 from zart_server.store.pausing.rules import share_pause_lock
 
@@ -30,3 +35,12 @@ async def count(tx: Tx, release: StandingRelease) -> bool:
         left = seconds_left(before, counted.now, counted.seconds or 0.0, release.rate)
     await note_counted(tx, release.rule_key, counted, left, is_waiting=is_waiting)
     return counted.now.paused > 0
+
+
+async def recount(tx: Tx, release: StandingRelease) -> None:
+    """Count only the steps let go that nobody has leased, however long the line is.
+
+    The caller has the rule's advisory lock; takes the pause lock, shared.
+    """
+    await share_pause_lock(tx)
+    await recount_unleased(tx, release.rule_key, most_unleased(release.rate))

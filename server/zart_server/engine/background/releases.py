@@ -10,7 +10,7 @@ import time
 
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.background.loop import BackgroundLoop
-from zart_server.engine.background.release_counts import count
+from zart_server.engine.background.release_counts import count, recount
 from zart_server.engine.operations.canary_line import (
     let_canaries_go,
     lock_canaries,
@@ -34,7 +34,8 @@ _TICK = 1.0
 _OTHERS = 0.5
 _COUNT_EVERY = 1.0
 _COUNT_SHARE = 20.0  # counting takes at most this part of the time
-# But if by what was counted last there is no room to go on, though dispatchers may have made some.
+# Without room to go on, by what was counted last, dispatchers may have made some: only what is not
+# leased is counted then, not the line.
 _COUNT_WITHOUT_ROOM = 0.2
 
 
@@ -46,7 +47,8 @@ class Releases(BackgroundLoop):
         self._db = db
         self._mine: set[int] = set()  # the rules that this server moved last, as far as it knows
         self._mixed: set[int] = set()  # those in whose line were steps that other rules withhold
-        self._count_at: dict[int, float] = {}
+        self._count_every: dict[int, float] = {}  # seconds from one count of a line to the next
+        self._recount_at: dict[int, float] = {}  # when what is not leased may be counted alone
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
 
     async def turn(self) -> float | None:
@@ -58,8 +60,9 @@ class Releases(BackgroundLoop):
             await self._canary(rule_key, steps)
         self._mine &= standing.keys()
         self._mixed &= standing.keys()
-        self._took = {key: took for key, took in self._took.items() if key in standing}
-        self._count_at = {key: at for key, at in self._count_at.items() if key in standing}
+        for of_rules in (self._took, self._count_every, self._recount_at):
+            for key in of_rules.keys() - standing.keys():
+                del of_rules[key]
         pauses = [await self._go_on(release) for release in standing.values()]
         return min(pauses, default=None)
 
@@ -139,22 +142,29 @@ class Releases(BackgroundLoop):
             )
 
     async def _count(self, release: StandingRelease) -> bool:
-        """Count now and then what is left and what is not leased; return whether it was the end."""
-        begun = time.monotonic()
-        ago = float("inf") if release.counted_ago is None else release.counted_ago
-        if release.room < release.credit:
-            is_due = ago >= _COUNT_WITHOUT_ROOM
-        else:
-            is_due = ago >= _COUNT_EVERY and begun >= self._count_at.get(release.rule_key, 0.0)
-        if not is_due:
+        """Count now and then what is left and what is not leased; return whether it was the end.
+
+        By the database's clock, so that more servers do not count more often.
+        """
+        key, begun, ago = release.rule_key, time.monotonic(), release.counted_ago
+        of_line = ago is None or ago >= self._count_every.get(key, _COUNT_EVERY)
+        has_room = release.room >= release.credit
+        if not of_line and (has_room or begun < self._recount_at.get(key, 0.0)):
             return False
+        has_line = True
         async with self._db.transaction() as tx:
-            if not await has_rule_to_itself(tx, release.rule_key):
+            if not await has_rule_to_itself(tx, key):
                 return False
-            has_line = await count(tx, release)
+            if of_line:
+                has_line = await count(tx, release)
+            else:
+                await recount(tx, release)
         took = time.monotonic() - begun
-        self._count_at[release.rule_key] = begun + max(_COUNT_EVERY, took * _COUNT_SHARE)
+        if of_line:
+            self._count_every[key] = max(_COUNT_EVERY, took * _COUNT_SHARE)
+        else:
+            self._recount_at[key] = begun + max(_COUNT_WITHOUT_ROOM, took * _COUNT_SHARE)
         if has_line:
             return False
         async with self._db.autocommit() as connection:
-            return await end_release(connection, release.rule_key)
+            return await end_release(connection, key)

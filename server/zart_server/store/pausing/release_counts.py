@@ -44,25 +44,31 @@ async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
     )
 
 
+# How many attempts that a rule let go are queued. What another rule withholds by now takes up no
+# room: no dispatcher can lease it.
+_UNLEASED = f"""
+    SELECT count(*) AS unleased FROM zart.released_steps s CROSS JOIN LATERAL (
+        SELECT attempt FROM zart.queue
+        WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+    WHERE s.rule_key = :rule_key AND {standing("s")} AND q.attempt = s.attempt
+"""
+_COUNT = Statement(
+    f"""
+    SELECT ({_UNLEASED}),
+        (SELECT count(*) FROM zart.held WHERE rule_key = :rule_key), released_steps,
+        paused_steps, counted_released,
+        EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
+    FROM zart.pause_releases WHERE rule_key = :rule_key AND ended_at IS NULL
+    """
+)
+
+
 async def count_release(tx: Tx, rule_key: int) -> Counted | None:
     """Count what a release let go that is queued and not leased, and what is left.
 
-    What another rule withholds by now takes up no room: no dispatcher can lease it. None: the
-    release has ended.
+    This reads the whole line. None: the release has ended.
     """
-    row = await tx.fetchrow(
-        f"""
-        SELECT (SELECT count(*) FROM zart.released_steps s CROSS JOIN LATERAL (
-                SELECT attempt FROM zart.queue
-                WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
-                WHERE s.rule_key = $1 AND {standing("s")} AND q.attempt = s.attempt),
-            (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
-            paused_steps, counted_released,
-            EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
-        FROM zart.pause_releases WHERE rule_key = $1 AND ended_at IS NULL
-        """,
-        rule_key,
-    )
+    row = await tx.fetchrow(_COUNT.text, *_COUNT.arguments(rule_key=rule_key))
     if row is None:
         return None
     return Counted(row[0], Line(row[1], row[2]), Line(row[3], row[4]), row[5])
@@ -96,3 +102,26 @@ async def note_counted(
         seconds_left=seconds_left,
     )
     await tx.execute(_NOTE.text, *values)
+
+
+# What was released since the line was counted is added to what is kept: it is in the count.
+_RECOUNT = Statement(
+    f"""
+    UPDATE zart.pause_releases
+    SET unleased_steps = unleased + counted_released - released_steps,
+        is_waiting = unleased >= :most::integer,
+        expected_end_at = CASE WHEN unleased < :most THEN expected_end_at END
+    FROM ({_UNLEASED}) c
+    WHERE rule_key = :rule_key AND ended_at IS NULL
+    """,
+    locks=("pause_releases",),
+)
+
+
+async def recount_unleased(tx: Tx, rule_key: int, most: int) -> None:
+    """Count anew only what a release let go that is queued and not leased, and keep that.
+
+    It waits if these are as many as ``most``. What is left stays as it was counted. The caller
+    holds the pause lock, shared, and the rule's advisory lock.
+    """
+    await tx.execute(_RECOUNT.text, *_RECOUNT.arguments(rule_key=rule_key, most=most))
