@@ -11,6 +11,8 @@ from rig import Rig, eventually
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest, serving
+from zart_server.engine.background.settle_pieces import ReleasedSweep
+from zart_server.store.db import Database
 
 STEPS = {f"s{n}": () for n in range(6)}
 
@@ -93,6 +95,32 @@ async def test_what_another_rule_has_taken_over_is_withheld_again_by_this_one_to
     await settled(rig)
     assert await rig.lease() == []
     assert (await rig.client.get_step("x", "s0")).paused_by == rule_id
+
+
+async def test_what_was_leased_long_ago_is_gone_through_in_large_pages(
+    zart_database: str, rig: Rig
+) -> None:
+    rule_key = await rig.db.fetchval(
+        "SELECT rule_key FROM zart.pause_rules WHERE rule_id = $1", await releasing(rig)
+    )
+    await rig.db.execute(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from,"
+        " token_until) SELECT $1, 1000000 + n, 0, 1, 0, 0 FROM generate_series(1, 200000) n",
+        rule_key,
+    )
+    await rig.db.execute("UPDATE zart.released_steps SET token_until = 0 WHERE run_key < 1000000")
+    sweep, pieces = ReleasedSweep(), 0
+    db = await Database.open(zart_database)
+    while not sweep.is_at_end:
+        async with db.transaction() as tx:
+            await sweep.piece(tx, rule_key)
+        sweep.committed()
+        pieces += 1
+    await db.close()
+    assert pieces < 40
+    assert not sweep.is_missed
+    held = await rig.db.fetch("SELECT step_name FROM zart.held ORDER BY step_name")
+    assert [row["step_name"] for row in held] == sorted(STEPS)
 
 
 async def test_it_holds_on_another_server_at_once(

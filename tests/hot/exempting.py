@@ -15,7 +15,12 @@ from zart_server.engine.operations.update_pause_rule import update_pause_rule
 from zart_server.store.claims import claim_past_settling
 from zart_server.store.due import Begin
 from zart_server.store.pausing.active import read_active
-from zart_server.store.pausing.settling import lanes_to_settle, settle_lane, settle_released
+from zart_server.store.pausing.settling import (
+    is_any_queued,
+    lanes_to_settle,
+    settle_lane,
+    settle_released,
+)
 from zart_server.store.pausing.work import PauseWork, end_releases
 from zart_server.store.reads import get_pause_rule
 
@@ -96,7 +101,9 @@ async def settling_around_what_is_exempt(tx: Explained) -> None:
 @scenario(100)
 async def settling_what_was_taken_back(tx: Explained) -> None:
     key = await taken_back(tx)
+    is_any, end = await is_any_queued(tx.tx, key, None, 100)
     _, first = await settle_released(tx.tx, key, None, 100)
+    assert (is_any, end) == (True, first)
     await settle_released(tx.tx, key, first, 100)
     found = await tx.sql.fetchval("SELECT count(*) FROM zart.held WHERE rule_key = $1", key)
     assert found == 100

@@ -80,7 +80,6 @@ class PauseSweeps(BackgroundLoop):
             async with self._piece(work.rule_key, _REST_SETTLING) as tx:
                 if tx is None:
                     return False
-                await share_pause_lock(tx)
                 await sweep.piece(tx, work.rule_key)
             sweep.committed()
         return True

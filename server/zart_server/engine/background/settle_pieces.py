@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from zart_server.store.connection import Tx
-from zart_server.store.pausing.settling import ReleasedAt, settle_lane, settle_released
+from zart_server.store.pausing.rules import share_pause_lock
+from zart_server.store.pausing.settling import (
+    ReleasedAt,
+    is_any_queued,
+    settle_lane,
+    settle_released,
+)
 from zart_server.store.queue import LaneCursor
 
 _BATCH = 500
+_LARGEST_LOOK = 20_000  # attempts, of which none is queued
 
 
 class SettleSweep(Protocol):
@@ -25,7 +32,7 @@ class SettleSweep(Protocol):
         """Whether everything was looked at."""
 
     async def piece(self, tx: Tx, rule_key: int) -> None:
-        """Pause what is to be paused of the next tasks; holds the pause lock shared."""
+        """Pause what is to be paused of the next tasks; shares the pause lock for that."""
 
     def committed(self) -> None:
         """Go on behind the piece: it is committed."""
@@ -48,6 +55,7 @@ class LaneSweep:
 
     async def piece(self, tx: Tx, rule_key: int) -> None:
         """Look at the next tasks of the first lane."""
+        await share_pause_lock(tx)
         self._left, self._end = await settle_lane(tx, rule_key, self.lanes[0], self._after, _BATCH)
 
     def committed(self) -> None:
@@ -60,17 +68,27 @@ class LaneSweep:
 
 @dataclass(slots=True)
 class ReleasedSweep:
-    """The settling of what a rule had released and took back."""
+    """The settling of what a rule had released and took back.
+
+    Most of what it had released was leased long ago: that is gone through fast, and without the
+    pause lock.
+    """
 
     is_missed: bool = False
     is_at_end: bool = False
     _after: ReleasedAt | None = None
     _end: ReleasedAt | None = None
     _left: int = 0
+    _looks_at: int = _BATCH
 
     async def piece(self, tx: Tx, rule_key: int) -> None:
         """Look at the next attempts that it had released."""
-        self._left, self._end = await settle_released(tx, rule_key, self._after, _BATCH)
+        is_any, self._end = await is_any_queued(tx, rule_key, self._after, self._looks_at)
+        self._left, self._looks_at = 0, min(2 * self._looks_at, _LARGEST_LOOK)
+        if is_any:
+            self._looks_at = _BATCH
+            await share_pause_lock(tx)
+            self._left, self._end = await settle_released(tx, rule_key, self._after, _BATCH)
 
     def committed(self) -> None:
         """Go on behind them."""

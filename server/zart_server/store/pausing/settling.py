@@ -154,15 +154,49 @@ class ReleasedAt(NamedTuple):
 
 _BEGIN = ReleasedAt(0, 0, 0)
 # The key is compared as a whole, which no other index has: that of attempts has their order, too.
-_SETTLE_RELEASED = Statement(
-    f"""
-    WITH {_rule("true")}, part AS MATERIALIZED (
+_PART = """
+    part AS MATERIALIZED (
         SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
         WHERE (rule_key, run_key, step_no, attempt)
-                > (:rule_key, :run_key::bigint, :step_no::integer, :attempt::integer)
+                > (:rule_key::bigint, :run_key::bigint, :step_no::integer, :attempt::integer)
           AND (rule_key, run_key, step_no, attempt) < (:rule_key + 1, 0, 0, 0)
         ORDER BY rule_key, run_key, step_no, attempt LIMIT :limit
-    ), seen AS MATERIALIZED (
+    )
+"""
+_LAST = """LEFT JOIN LATERAL (
+        SELECT run_key, step_no, attempt FROM part
+        ORDER BY run_key DESC, step_no DESC, attempt DESC LIMIT 1) last ON true"""
+_IS_ANY_QUEUED = Statement(
+    f"""
+    WITH {_PART}
+    SELECT EXISTS (
+        SELECT FROM part p CROSS JOIN LATERAL (
+            SELECT attempt FROM zart.queue
+            WHERE queue.run_key = p.run_key AND queue.step_no = p.step_no OFFSET 0) t
+        WHERE p.token_until IS NOT NULL AND t.attempt = p.attempt OFFSET 0),
+        last.run_key, last.step_no, last.attempt
+    FROM (SELECT) one {_LAST}
+    """
+)
+
+
+async def is_any_queued(
+    connection: Connection, rule_key: int, after: ReleasedAt | None, limit: int
+) -> tuple[bool, ReleasedAt | None]:
+    """Return whether a rule took back any of its next ``limit`` released attempts that is queued.
+
+    Return also the last one looked at, None if there was none. Locks nothing: what was taken back
+    is not queued again.
+    """
+    begin = after or _BEGIN
+    values = _IS_ANY_QUEUED.arguments(rule_key=rule_key, limit=limit, **begin._asdict())
+    (row,) = await connection.fetch(_IS_ANY_QUEUED.text, *values)
+    return row[0], None if row[1] is None else ReleasedAt(row[1], row[2], row[3])
+
+
+_SETTLE_RELEASED = Statement(
+    f"""
+    WITH {_rule("true")}, {_PART}, seen AS MATERIALIZED (
         SELECT t.tid, {SETTLES} AS matches
         FROM settling r CROSS JOIN part p CROSS JOIN LATERAL (
             SELECT ctid AS tid, run_key, step_no, attempt FROM zart.queue
@@ -171,9 +205,7 @@ _SETTLE_RELEASED = Statement(
     ), {_MOVE}
     SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved),
         last.run_key, last.step_no, last.attempt
-    FROM (SELECT) one LEFT JOIN LATERAL (
-        SELECT run_key, step_no, attempt FROM part
-        ORDER BY run_key DESC, step_no DESC, attempt DESC LIMIT 1) last ON true
+    FROM (SELECT) one {_LAST}
     """,
     locks=_LOCKS,
 )
