@@ -36,7 +36,8 @@ async def until_status(rig: Rig, rule_id: str, status: str) -> PauseRule:
 async def hold_the_pace(rig: Rig) -> None:
     """Have rules that let steps go at a pace let none go for a day."""
     await rig.db.execute(
-        "UPDATE zart.pause_releases SET credit_at = statement_timestamp() + interval '1 day'"
+        "UPDATE zart.pause_releases SET credit = -86400 * rate_per_second,"
+        " credit_at = statement_timestamp()"
     )
 
 

@@ -15,6 +15,8 @@ from zart_server.engine.background import releases
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
     ORDER BY released_at, step_no"""
+WENT_BACK = """UPDATE zart.pause_releases SET credit_at = credit_at + interval '10 minutes',
+    counted_at = counted_at + interval '10 minutes'"""
 NOTE_COUNTS = """
     CREATE TABLE public.counts (counted_at timestamptz);
     CREATE FUNCTION note_count() RETURNS trigger LANGUAGE plpgsql AS
@@ -87,6 +89,27 @@ async def test_it_waits_for_dispatchers_and_says_so(rig: Rig) -> None:
 
     await eventually(waits_again)
     assert release_of(await rig.client.get_pause_rule(rule_id)).released_steps == 3
+
+
+async def test_a_clock_that_went_back_stops_no_release(rig: Rig) -> None:
+    """As that of a replica which is promoted, and was minutes behind."""
+    rule_id = await paused(rig)
+    await rig.start("x", STEPS)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+    await until_released(rig, 1)
+    await rig.db.execute(WENT_BACK)
+    await until_status(rig, rule_id, "RESUMED")
+    assert len(await rig.lease()) == 6
+
+
+async def test_nor_does_a_change_of_its_rate_keep_what_is_missing_then(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    await rig.start("x", STEPS)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
+    await until_released(rig, 1)
+    await rig.db.execute("UPDATE zart.pause_releases SET credit = -100")
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.02)
+    assert await rig.db.fetchval("SELECT credit FROM zart.pause_releases") >= 0
 
 
 async def test_what_another_rule_withholds_by_now_takes_up_no_room(rig: Rig) -> None:

@@ -64,6 +64,16 @@ async def test_it_opens_when_enough_has_ended_badly(rig: Rig) -> None:
     assert breakers._TICK + counts._RARELY < 2
 
 
+async def test_a_clock_that_went_back_blinds_no_breaker(rig: Rig) -> None:
+    """As that of a replica which is promoted, and was minutes behind."""
+    breaker_id = await breaker(rig.client)
+    await rig.db.execute(
+        "UPDATE zart.breaker_looks SET looked_at = statement_timestamp() + interval '10 minutes'"
+    )
+    await fail(rig, 3)
+    assert (await until(rig.client, breaker_id, "OPEN")).last_error == BAD
+
+
 async def test_lost_and_timed_out_attempts_count_and_others_do_not(rig: Rig) -> None:
     breaker_id = await breaker(rig.client, failure_threshold=2)
     for name in ("lost", "given-back", "cancelled"):

@@ -127,10 +127,11 @@ async def test_what_was_leased_before_is_not_even_read(store: Database, looking:
     await server.report(before, Completed("1"))
     await server.create()
     async with store.transaction() as tx:
-        await tx.execute("UPDATE zart.breaker_looks SET looked_at = 'infinity'")  # as others look
         await tx.execute("ALTER TABLE zart.runs RENAME TO gone")
 
-    await server.breakers.turn()
+    async with store.transaction() as looking_now:
+        await looking_now.execute("SELECT FROM zart.breaker_looks FOR UPDATE")
+        await server.breakers.turn()
 
     assert await completed(store) is None
 

@@ -75,17 +75,19 @@ async def has_breakers(connection: Connection) -> bool:
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM zart.breakers)"))
 
 
+# A last look that is still to come was by the clock of another database, before this was promoted.
 _TAKE_LOOK = f"""
     WITH last AS MATERIALIZED (
         SELECT looked_at FROM zart.breaker_looks
-        WHERE looked_at <= statement_timestamp() - {_RARELY} * interval '1 second'
+        WHERE (looked_at <= statement_timestamp() - {_RARELY} * interval '1 second'
+            OR looked_at > statement_timestamp())
           AND EXISTS (SELECT FROM zart.breakers)
         FOR NO KEY UPDATE SKIP LOCKED
     ), now AS (
         UPDATE zart.breaker_looks SET looked_at = statement_timestamp()
         WHERE EXISTS (SELECT FROM last)
     )
-    SELECT GREATEST(looked_at - {_LATE} * interval '1 second',
+    SELECT GREATEST(LEAST(looked_at, statement_timestamp()) - {_LATE} * interval '1 second',
         statement_timestamp() - {_LONGEST} * interval '1 second')
     FROM last
 """

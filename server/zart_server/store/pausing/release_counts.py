@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from zart_server.domain.pacing import Line
 from zart_server.store.connection import Tx
-from zart_server.store.pausing.released import standing
+from zart_server.store.pausing.released import seconds_since, standing
 from zart_server.store.statement import Statement
 
 
@@ -56,8 +56,7 @@ _COUNT = Statement(
     f"""
     SELECT ({_UNLEASED}),
         (SELECT count(*) FROM zart.held WHERE rule_key = :rule_key), released_steps,
-        paused_steps, counted_released,
-        EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
+        paused_steps, counted_released, {seconds_since("counted_at")}
     FROM zart.pause_releases WHERE rule_key = :rule_key AND ended_at IS NULL
     """
 )

@@ -17,6 +17,12 @@ def standing(attempt: str) -> str:
     return f"COALESCE({attempt}.token_until, -1) = -1"
 
 
+def seconds_since(moment: str) -> str:
+    """Return how many seconds ago a moment was, as SQL; NULL: never, or by the clock not yet."""
+    return f"""CASE WHEN {moment} <= statement_timestamp() THEN
+        EXTRACT(epoch FROM statement_timestamp() - {moment})::float8 END"""
+
+
 def is_releasing(rule: str) -> str:
     """Return the condition that a rule, by its key, is RELEASING."""
     return f"""EXISTS (

@@ -15,12 +15,14 @@ from zart_server.domain.pacing import most_unleased
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.exempting import exempts
 from zart_server.store.pausing.matching import tasks_matched
-from zart_server.store.pausing.released import standing
+from zart_server.store.pausing.released import seconds_since, standing
 from zart_server.store.statement import Statement
 
-# What may go now. A pace begins at its first move, with one step.
-CREDIT = """LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-    EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)"""
+# What may go now. A pace begins at its first move, with one step; and anew where the last move is
+# still to come: it was by the clock of another database, before this one was promoted.
+CREDIT = """LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+    ELSE credit + rate_per_second * COALESCE(
+        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,7 @@ _STANDING = f"""
         NOT EXISTS (SELECT FROM zart.pause_work w
             WHERE w.rule_key = r.rule_key AND work = 'settle' OFFSET 0),
         statement_timestamp(),
-        EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8,
-        EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8
+        {seconds_since("counted_at")}, {seconds_since("credit_at")}
     FROM zart.pause_releases r WHERE ended_at IS NULL ORDER BY rule_key
 """
 
@@ -112,7 +113,7 @@ async def change_rate(tx: Tx, rule_key: int, rate: float) -> bool:
     touched = await tx.execute(
         f"""
         UPDATE zart.pause_releases
-        SET credit = LEAST(GREATEST($2::float8, 1), {CREDIT}),
+        SET credit = GREATEST(0, LEAST(GREATEST($2::float8, 1), {CREDIT})),
             rate_per_second = $2::float8, counted_at = NULL,
             credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
             expected_end_at = NULL
