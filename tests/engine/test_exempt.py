@@ -215,3 +215,17 @@ async def test_tokens_divide_what_was_exempt_from_what_was_not(rig: Rig) -> None
     assert len(tasks) == 3
     assert all(row["token_from"] < t.lease_token <= row["token_until"] for t in tasks)
     assert row["begun"] <= row["token_from"]
+
+
+async def test_what_is_withheld_is_told_beside_however_much_is_exempt(rig: Rig) -> None:
+    rule_id = (await rig.client.pause(task_name="t")).rule_id
+    await rig.start("x", {"a": ()})
+    await rig.client.update_pause_rule(rule_id, exempt=["x"])
+    await eventually(lambda: settled(rig))
+    await rig.start("y", FAN)
+    await rig.db.execute(
+        "INSERT INTO zart.queue SELECT c.* FROM zart.queue q, generate_series(1, 10000) n,"
+        " jsonb_populate_record(q, jsonb_build_object('step_no', n, 'queue_no', q.queue_no - n)) c"
+    )
+    rule = await rig.client.get_pause_rule(rule_id)
+    assert (rule.paused_steps, rule.paused_steps_is_lower_bound) == (3, False)

@@ -137,17 +137,24 @@ _LET_GO = """(
     SELECT true FROM zart.released_steps s
     WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
       AND s.rule_key = r.rule_key AND s.token_until IS NULL)"""
+# What is counted up to a limit are exempt ones, too: it is by so many higher.
 _BUT = f"AND (NOT r.is_letting_go OR {_LET_GO} IS NULL)"
 _WITHHELD = Statement(
     f"""
     SELECT r.rule_key, (
         SELECT count(*) FROM (
             SELECT FROM (
-                {tasks_matched("queue", ":most::bigint", _BUT)}
+                {tasks_matched("queue", "r.most", _BUT)}
                 UNION ALL
-                {tasks_matched("held", ":most::bigint", _BUT)}) t
-            LIMIT :most::bigint) c),
-        ({
+                {tasks_matched("held", "r.most", _BUT)}) t
+            LIMIT r.most) c) - r.exempt
+    FROM unnest(:rule_keys::bigint[]) k(rule_key) CROSS JOIN LATERAL (
+        SELECT r.*, e.n AS exempt, e.n + :most::bigint AS most FROM (
+            SELECT *, EXISTS (
+                SELECT FROM zart.released_steps s
+                WHERE s.rule_key = k.rule_key AND {standing("s")} OFFSET 0) AS is_letting_go
+            FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
+        CROSS JOIN LATERAL ({
         _of_exempt(
             "count(*)",
             "SELECT run_key, step_no, step_name, attempt FROM zart.queue"
@@ -155,12 +162,7 @@ _WITHHELD = Statement(
             " SELECT run_key, step_no, step_name, attempt FROM zart.held"
             " WHERE run_key = u.run_key OFFSET 0",
         )
-    } {_BUT})
-    FROM unnest(:rule_keys::bigint[]) k(rule_key) CROSS JOIN LATERAL (
-        SELECT *, EXISTS (
-            SELECT FROM zart.released_steps s
-            WHERE s.rule_key = k.rule_key AND {standing("s")} OFFSET 0) AS is_letting_go
-        FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
+    } {_BUT}) e(n) OFFSET 0) r
     """
 )
 
@@ -176,10 +178,7 @@ async def withheld_steps(connection: Connection, rule_keys: Sequence[int]) -> di
     rows = await connection.fetch(
         _WITHHELD.text, *_WITHHELD.arguments(rule_keys=rule_keys, most=exact_to + 1)
     )
-    return {
-        key: Withheld(max(0, min(ready, exact_to) - exempt), ready > exact_to)
-        for key, ready, exempt in rows
-    }
+    return {key: Withheld(min(max(0, steps), exact_to), steps > exact_to) for key, steps in rows}
 
 
 def with_counts(row: RuleRow, withheld: Withheld | None, flying: InFlight | None) -> PauseRule:
