@@ -238,3 +238,18 @@ async def test_a_breaker_that_opens_again_holds_nobody_whom_its_rule_exempted(ri
     await rig.client.update_pause_rule(again, unexempt=["x"])
     [hold] = (await rig.client.list_rule_holds("x")).holds
     assert (hold.rule_id, hold.held_until) == (again, None)
+
+
+async def test_a_rule_that_is_older_than_those_looked_at_is_not_left_out_unsaid(rig: Rig) -> None:
+    await paused(rig)
+    await rig.start("x", ONE)
+    await rig.start("other", ONE, task="u")
+    await rig.db.execute(
+        "INSERT INTO zart.pause_rules (rule_id, execution_id, everything, reason, created_by, epoch,"
+        " deleted_at, deleted_by) SELECT 'pr-' || n, 'y-' || n, false, '', '', 1, now(), ''"
+        " FROM generate_series(1, 5001) n"
+    )
+    found = await rig.client.list_rule_holds("x")
+    assert (found.holds, found.is_partial) == ((), True)
+    # None that is older may have held this one.
+    assert not (await rig.client.list_rule_holds("other")).is_partial

@@ -35,7 +35,7 @@ _COLUMNS = (
 )
 
 
-_OTHERS = "there may be others, of earlier runs"
+_OTHERS = "there may be others, of earlier runs or older rules"
 _HOLDS = (
     Column("RULE"),
     Column("RUN", rank=1),

@@ -106,7 +106,8 @@ class RuleHold:
 class RuleHolds:
     """Which pause rules held an execution's steps, newest first.
 
-    ``is_partial``: there may be others, of earlier runs or beyond 1,000.
+    ``is_partial``: there may be others, of earlier runs, of rules before the newest 5,000, or
+    beyond 1,000.
     """
 
     holds: tuple[RuleHold, ...]

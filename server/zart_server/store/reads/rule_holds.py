@@ -24,20 +24,27 @@ _RUNS = 10
 _MOST = 1_000
 _LOOKED_AT = 5_000  # rules, the newest
 _BYTES = 200  # about, of a rule or a step that is looked at
+# Rules that may have held a step of an execution.
+_MAY_HOLD = """(execution_id IS NULL OR execution_id = :execution_id::text)
+    AND (task_name IS NULL OR task_name = :task_name::text)
+    AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)"""
 _RULES = Statement(
     f"""
     WITH looked AS MATERIALIZED (
         SELECT * FROM zart.pause_rules WHERE rule_key >= 0
         ORDER BY rule_key DESC LIMIT {_LOOKED_AT}
     )
-    SELECT {rule_columns("looked", 1)}, EXISTS (
-        SELECT FROM zart.pause_exemptions x
-        WHERE x.rule_key = looked.rule_key AND x.execution_id = :execution_id::text
-          AND x.token_from <= looked.token_from OFFSET 0) AS is_born_exempt
-    FROM looked
-    WHERE (execution_id IS NULL OR execution_id = :execution_id::text)
-      AND (task_name IS NULL OR task_name = :task_name::text)
-      AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)
+    SELECT o.is_any_older, m.* FROM (
+        SELECT EXISTS (
+            SELECT FROM zart.pause_rules
+            WHERE rule_key < (SELECT min(rule_key) FROM looked) AND {_MAY_HOLD} OFFSET 0)
+            AS is_any_older) o
+    LEFT JOIN LATERAL (
+        SELECT {rule_columns("looked", 1)}, EXISTS (
+            SELECT FROM zart.pause_exemptions x
+            WHERE x.rule_key = looked.rule_key AND x.execution_id = :execution_id::text
+              AND x.token_from <= looked.token_from OFFSET 0) AS is_born_exempt
+        FROM looked WHERE {_MAY_HOLD}) m ON true
     """
 )
 _LET_GO = Statement(
@@ -61,7 +68,10 @@ _TAKEN_BACK = Statement(
 
 
 class RuleHolds(NamedTuple):
-    """The holds, newest first. ``is_partial``: there may be others, of earlier runs or shorter."""
+    """The holds, newest first.
+
+    ``is_partial``: there may be others, of earlier runs, of older rules, or shorter.
+    """
 
     holds: tuple[RuleHold, ...]
     is_partial: bool
@@ -76,6 +86,7 @@ class KnownHolds:
     runs: Sequence[HeldRun]
     rules: Sequence[PauseRule]
     has_earlier_runs: bool
+    has_older_rules: bool  # beyond those that are looked at, which may have held it
 
     @property
     def size(self) -> int:
@@ -87,7 +98,8 @@ class KnownHolds:
         holds, are_all = newest_holds(
             self.execution_id, self.task_name, self.runs, self.rules, _MOST
         )
-        return RuleHolds(tuple(holds), is_partial=self.has_earlier_runs or not are_all)
+        is_partial = self.has_earlier_runs or self.has_older_rules or not are_all
+        return RuleHolds(tuple(holds), is_partial)
 
 
 async def read_known_holds(connection: Connection, execution_id: str) -> KnownHolds:
@@ -97,7 +109,7 @@ async def read_known_holds(connection: Connection, execution_id: str) -> KnownHo
     """
     current = await get_execution(connection, execution_id, None)
     task_name = current.execution.task_name
-    rows = await connection.fetch(
+    found = await connection.fetch(
         _RULES.text,
         *_RULES.arguments(
             execution_id=execution_id,
@@ -105,8 +117,12 @@ async def read_known_holds(connection: Connection, execution_id: str) -> KnownHo
             since=current.execution.created_at,
         ),
     )
+    is_any_older = found[0]["is_any_older"]
+    rows = [row for row in found if row["rule_key"] is not None]
     if not rows:
-        return KnownHolds(execution_id, task_name, (), (), has_earlier_runs=False)
+        return KnownHolds(
+            execution_id, task_name, (), (), has_earlier_runs=False, has_older_rules=is_any_older
+        )
     rules = await connection.aside(
         _BYTES * len(rows), lambda: [RuleRow.from_row(row).rule for row in rows]
     )
@@ -122,7 +138,14 @@ async def read_known_holds(connection: Connection, execution_id: str) -> KnownHo
             views.append(view)
     records = await _records(connection, execution_id, views, born_exempt)
     runs = [HeldRun(view.run, view.steps, records[view.run.run_number]) for view in views]
-    return KnownHolds(execution_id, task_name, runs, rules, has_earlier_runs=oldest > 0)
+    return KnownHolds(
+        execution_id,
+        task_name,
+        runs,
+        rules,
+        has_earlier_runs=oldest > 0,
+        has_older_rules=is_any_older,
+    )
 
 
 async def _records(
