@@ -5,13 +5,14 @@ from __future__ import annotations
 import grpc.aio
 import pytest
 from releasing import paused, release_of, settled, until_released, until_status
-from rig import LONG, Rig
+from rig import LONG, Rig, eventually
 
 import zart
 from zart import errors
 from zart.models import ReleaseOnExpiry, StepError
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1.admin_service_pb2_grpc import AdminServiceStub
+from zart_server.store.pausing.rules import PAUSE_LOCK
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
@@ -202,3 +203,27 @@ async def test_what_happens_by_itself_belongs_to_the_incident_of_the_rule(rig: R
     operations = await rig.client.list_operations(incident="INC-7")
     kinds = [o.kind.value for o in operations if o.kind.value != "DRAIN"]
     assert kinds == ["RELEASE_END", "EXPIRE", "PAUSE"]
+
+
+async def test_a_rule_that_cannot_end_yet_holds_up_no_other_release(rig: Rig) -> None:
+    """Its end waits for the pause lock, which somebody shares for long."""
+    over, going = await paused(rig, "a*"), await paused(rig, "b*")
+    await rig.start("x", {"a0": (), "a1": ()})
+    await rig.start("y", {f"b{n}": () for n in range(100)})
+    await rig.client.resume(rule_id=over, rate_per_second=0.01)
+    await until_released(rig, 1)
+    await rig.client.resume(rule_id=going, rate_per_second=2)
+    await rig.db.execute(f"SELECT pg_advisory_lock_shared({PAUSE_LOCK})")
+    await rig.client.cancel_execution("x")
+    await rig.until_waiting()
+    await rig.lease()
+    leased: list[str] = []
+
+    async def goes_on() -> bool:
+        leased.extend(task.step_name for task in await rig.lease())
+        return len(leased) >= 5
+
+    await eventually(goes_on)
+    assert (await rig.client.get_pause_rule(over)).status == "RELEASING"
+    await rig.db.execute(f"SELECT pg_advisory_unlock_shared({PAUSE_LOCK})")
+    await until_status(rig, over, "RESUMED")

@@ -78,14 +78,18 @@ class Breakers(BackgroundLoop):
         """Tell what this server counted, look for what ended badly, and open what is to open."""
         await self._tell_completed()
         for reached, error in await self._look():
-            async with self._db.autocommit() as connection:
-                opened = await open_by_itself(connection, *reached, error)
-            if opened is not None:
-                _log.warning("breaker %s opened: %s", opened.breaker_id, opened.rule_id)
+            await self.one_of_several(self._open(reached, error))
         async with self._db.autocommit() as connection:
             due = await find_due(connection)
         for breaker in due:
-            await self._probe(breaker)
+            await self.one_of_several(self._probe(breaker))
+
+    async def _open(self, reached: Reached, error: StepError | None) -> None:
+        """Open a breaker that has counted enough, for the last error."""
+        async with self._db.autocommit() as connection:
+            opened = await open_by_itself(connection, *reached, error)
+        if opened is not None:
+            _log.warning("breaker %s opened: %s", opened.breaker_id, opened.rule_id)
 
     async def _probe(self, breaker: DueBreaker) -> None:
         """Have steps of a breaker try, or see what became of those that did."""

@@ -6,10 +6,13 @@ import abc
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from zart_server.domain.errors import ZartError
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _AGAIN = 1.0  # seconds until the next turn after one that failed
 
 
@@ -49,6 +52,17 @@ class BackgroundLoop(abc.ABC):
     def is_kicked(self) -> bool:
         """Whether the next turn is to follow at once."""
         return self._kicked.is_set()
+
+    async def one_of_several(self, work: Awaitable[_T]) -> _T | None:
+        """Await what is done for one of several that are not to wait for one another.
+
+        Return None, and tell the log, if it has to wait itself.
+        """
+        try:
+            return await work
+        except ZartError as error:
+            _log.warning("%s has to wait: %s", self._name, error.message)
+            return None
 
     async def _run(self) -> None:
         pause = self._first

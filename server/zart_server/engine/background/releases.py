@@ -6,7 +6,9 @@ and takes from the credit in the database: who died has left nothing that is mis
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterable
 
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.background.loop import BackgroundLoop
@@ -50,6 +52,8 @@ class Releases(BackgroundLoop):
         self._count_every: dict[int, float] = {}  # seconds from one count of a line to the next
         self._recount_at: dict[int, float] = {}  # when what is not leased may be counted alone
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
+        self._over: set[int] = set()  # the rules that had nothing left
+        self._ending: asyncio.Task[None] | None = None
 
     async def turn(self) -> float | None:
         """Go on with each release; return the seconds until the next look, None: at no time."""
@@ -57,14 +61,36 @@ class Releases(BackgroundLoop):
             standing = await standing_releases(connection)
             canaries = await promised_canaries(connection)
         for rule_key, steps in canaries:
-            await self._canary(rule_key, steps)
+            await self.one_of_several(self._canary(rule_key, steps))
         self._mine &= standing.keys()
         self._mixed &= standing.keys()
         for of_rules in (self._took, self._count_every, self._recount_at):
             for key in of_rules.keys() - standing.keys():
                 del of_rules[key]
-        pauses = [await self._go_on(release) for release in standing.values()]
-        return min(pauses, default=None)
+        pauses = [await self.one_of_several(self._go_on(release)) for release in standing.values()]
+        await self._begin_to_end()
+        return min((_TICK if pause is None else pause for pause in pauses), default=None)
+
+    async def stop(self) -> None:
+        """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
+        await super().stop()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.gather(self._ending, return_exceptions=True)
+
+    async def _begin_to_end(self) -> None:
+        """Delete rules that have let all go, in a task of its own: it may wait for the lock."""
+        if self._ending is not None and self._ending.done():
+            ending, self._ending = self._ending, None
+            await ending  # which may have failed
+        if self._over and self._ending is None:
+            self._ending = asyncio.create_task(self._end(list(self._over)), name="end of releases")
+            self._over.clear()
+
+    async def _end(self, rule_keys: Iterable[int]) -> None:
+        for rule_key in rule_keys:
+            async with self._db.autocommit() as connection:
+                await self.one_of_several(end_release(connection, rule_key))
 
     async def _canary(self, rule_key: int, steps: int) -> None:
         """Release what was asked for before the rule was settled."""
@@ -88,7 +114,8 @@ class Releases(BackgroundLoop):
         if is_others and key not in self._mine:
             return _TICK
         if await self._count(release):
-            return _SHORTEST
+            self._over.add(key)
+            return _PERIOD
         if min(whole_steps(release.credit), release.room) > 0:
             begun = time.monotonic()
             # Where all is slow, more may go by the time that the piece has its locks.
@@ -142,7 +169,7 @@ class Releases(BackgroundLoop):
             )
 
     async def _count(self, release: StandingRelease) -> bool:
-        """Count now and then what is left and what is not leased; return whether it was the end.
+        """Count now and then what is left and what is not leased; return if nothing was left.
 
         By the database's clock, so that more servers do not count more often.
         """
@@ -164,7 +191,4 @@ class Releases(BackgroundLoop):
             self._count_every[key] = max(_COUNT_EVERY, took * _COUNT_SHARE)
         else:
             self._recount_at[key] = begun + max(_COUNT_WITHOUT_ROOM, took * _COUNT_SHARE)
-        if has_line:
-            return False
-        async with self._db.autocommit() as connection:
-            return await end_release(connection, key)
+        return not has_line
