@@ -126,7 +126,8 @@ class BreakerServiceServicer(object):
 
     def TripBreaker(self, request, context):
         """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
-        go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        go and is not leased yet is paused again. If its rule is RELEASING, that is stopped, as by
+        StopRelease, and it is OPEN for a cooldown from then on. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,8 @@ class BreakerServiceServicer(object):
 
     def ResetBreaker(self, request, context):
         """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
-        where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        where that is set; one that is RELEASING goes on at its pace. One that is CLOSED stays as it is.
+        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

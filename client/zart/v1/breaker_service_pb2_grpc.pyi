@@ -56,11 +56,13 @@ class BreakerServiceStub:
     """
     TripBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]
     """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
-    go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    go and is not leased yet is paused again. If its rule is RELEASING, that is stopped, as by
+    StopRelease, and it is OPEN for a cooldown from then on. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]
     """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
-    where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    where that is set; one that is RELEASING goes on at its pace. One that is CLOSED stays as it is.
+    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -91,11 +93,13 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     """
     TripBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]  # type: ignore[assignment]
     """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
-    go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    go and is not leased yet is paused again. If its rule is RELEASING, that is stopped, as by
+    StopRelease, and it is OPEN for a cooldown from then on. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ResetBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetBreakerRequest, _breaker_service_pb2.ResetBreakerResponse]  # type: ignore[assignment]
     """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
-    where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+    where that is set; one that is RELEASING goes on at its pace. One that is CLOSED stays as it is.
+    Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
 
 class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -159,7 +163,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.TripBreakerResponse, _abc.Awaitable[_breaker_service_pb2.TripBreakerResponse]]:
         """Opens a breaker by hand. One that is OPEN stays as it is; of one that is HALF_OPEN what it let
-        go and is not leased yet is paused again. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        go and is not leased yet is paused again. If its rule is RELEASING, that is stopped, as by
+        StopRelease, and it is OPEN for a cooldown from then on. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod
@@ -169,7 +174,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.ResetBreakerResponse, _abc.Awaitable[_breaker_service_pb2.ResetBreakerResponse]]:
         """Closes a breaker by hand, as probes that are completed do: its rule ends, at rate_per_second
-        where that is set. One that is CLOSED stays as it is. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
+        where that is set; one that is RELEASING goes on at its pace. One that is CLOSED stays as it is.
+        Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
 def add_BreakerServiceServicer_to_server(servicer: BreakerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

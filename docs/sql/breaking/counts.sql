@@ -8,14 +8,15 @@ SELECT EXISTS (SELECT FROM zart.breakers);
 -- Locks: breaker_looks.
 WITH last AS MATERIALIZED (
     SELECT looked_at FROM zart.breaker_looks
-    WHERE looked_at <= statement_timestamp() - 0.4 * interval '1 second'
+    WHERE (looked_at <= statement_timestamp() - 0.4 * interval '1 second'
+            OR looked_at > statement_timestamp())
         AND EXISTS (SELECT FROM zart.breakers)
     FOR NO KEY UPDATE SKIP LOCKED
 ), now AS (
     UPDATE zart.breaker_looks SET looked_at = statement_timestamp()
     WHERE EXISTS (SELECT FROM last)
 )
-SELECT GREATEST(looked_at - 5 * interval '1 second',
+SELECT GREATEST(LEAST(looked_at, statement_timestamp()) - 5 * interval '1 second',
         statement_timestamp() - 60 * interval '1 second')
 FROM last;
 

@@ -83,4 +83,5 @@ DELETE FROM zart.breaker_counts WHERE breaker_key = $1;
 INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
         reason, request_id, incident)
 VALUES ($1, $2, $3, $4, $5, $6,
-        $7, $8, $9);
+        $7, $8, COALESCE(NULLIF($9::text, ''),
+            (SELECT incident FROM zart.pause_rules WHERE rule_id = $3::text), ''));

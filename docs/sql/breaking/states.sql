@@ -43,13 +43,14 @@ WHERE breaker_key = $1
                 WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0);
 
 -- store/breaking/states.py: reopen
--- Open a breaker again that is half open ``since`` then, for so many ``times`` as long.
+-- Open a breaker again that is not closed, for so many ``times`` as long.
 -- Locks: breakers.
 -- Parameters: error=$1, times=$2, breaker_key=$3, since=$4.
 UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
     last_error = COALESCE($1, last_error),
     cooldowns = LEAST(cooldowns * $2::integer, 10)
-WHERE breaker_key = $3 AND status = 'half_open' AND half_open_at = $4;
+WHERE breaker_key = $3 AND status <> 'closed'
+    AND half_open_at IS NOT DISTINCT FROM $4;
 
 -- store/breaking/states.py: close_before_its_rule
 -- Close a breaker whose rule goes on, since it ends at a pace.

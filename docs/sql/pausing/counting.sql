@@ -142,7 +142,7 @@ FROM rules r CROSS JOIN LATERAL (
 -- store/pausing/counting.py: withheld_steps
 -- Count the ready steps that active rules withhold, each by itself; locks nothing.
 -- Locks: nothing.
--- Parameters: most=$1, rule_keys=$2.
+-- Parameters: rule_keys=$1, most=$2.
 SELECT r.rule_key, (
     SELECT count(*) FROM (
         SELECT FROM (
@@ -163,7 +163,7 @@ SELECT r.rule_key, (
                         SELECT true FROM zart.released_steps s
                         WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT $1::bigint)
+                LIMIT r.most)
             UNION ALL
             (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
                 SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
@@ -173,11 +173,11 @@ SELECT r.rule_key, (
                         SELECT true FROM zart.released_steps s
                         WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
                 WHERE r.execution_id IS NULL AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT $1::bigint)
+                LIMIT r.most)
             UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
@@ -196,7 +196,7 @@ SELECT r.rule_key, (
                         SELECT true FROM zart.released_steps s
                         WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT $1::bigint)
+                LIMIT r.most)
             UNION ALL
             (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
                 SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
@@ -206,14 +206,20 @@ SELECT r.rule_key, (
                         SELECT true FROM zart.released_steps s
                         WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
                 WHERE r.execution_id IS NULL AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT $1::bigint)
+                LIMIT r.most)
         ) t
-        LIMIT $1::bigint) c),
-    (
+        LIMIT r.most) c) - r.exempt
+FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
+    SELECT r.*, e.n AS exempt, e.n + $2::bigint AS most FROM (
+        SELECT *, EXISTS (
+            SELECT FROM zart.released_steps s
+            WHERE s.rule_key = k.rule_key AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
+        FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
+    CROSS JOIN LATERAL (
         SELECT count(*) FROM zart.pause_exemptions x
         CROSS JOIN LATERAL (
             SELECT l.run_key, e.task_name FROM (
@@ -232,9 +238,4 @@ SELECT r.rule_key, (
             AND (NOT r.is_letting_go OR (
                 SELECT true FROM zart.released_steps s
                 WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL))
-FROM unnest($2::bigint[]) k(rule_key) CROSS JOIN LATERAL (
-    SELECT *, EXISTS (
-        SELECT FROM zart.released_steps s
-        WHERE s.rule_key = k.rule_key AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
-    FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r;
+                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)) e(n) OFFSET 0) r;

@@ -85,7 +85,8 @@ WITH deleted AS (
     INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
             reason, request_id, incident)
     SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), $1,
-        $2, $8::text, $9::text, $10::text
+        $2, $8::text, $9::text,
+        COALESCE(NULLIF($10::text, ''), deleted.incident)
     FROM closed JOIN deleted USING (rule_key)
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
@@ -145,7 +146,8 @@ WITH deleted AS (
     INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
             reason, request_id, incident)
     SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), $1,
-        $2, $4::text, $5::text, $6::text
+        $2, $4::text, $5::text,
+        COALESCE(NULLIF($6::text, ''), deleted.incident)
     FROM closed JOIN deleted USING (rule_key)
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,

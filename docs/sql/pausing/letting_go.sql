@@ -12,8 +12,9 @@ WITH let_go AS (
     SET token_from = excluded.token_from, token_until = NULL, released_at = excluded.released_at
 )
 UPDATE zart.pause_releases
-SET credit = LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8) - $5::integer,
+SET credit = LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+        ELSE credit + rate_per_second * COALESCE(
+                EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END) - $5::integer,
     credit_at = statement_timestamp(), released_steps = released_steps + $5::integer
 WHERE rule_key = $6 AND ended_at IS NULL;
 

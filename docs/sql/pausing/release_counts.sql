@@ -14,13 +14,17 @@ WHERE s.ctid = ANY(ARRAY(
     LIMIT $2));
 
 -- store/pausing/release_counts.py: count_release
--- Count what a release let go that is not leased, and what is left.
+-- Count what a release let go that is queued and not leased, and what is left.
 -- Locks: nothing.
-SELECT (SELECT count(*) FROM zart.released_steps s
-    WHERE rule_key = $1 AND COALESCE(s.token_until, -1) = -1),
-(SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
-    paused_steps, counted_released,
-    EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8
+-- Parameters: rule_key=$1.
+SELECT (
+    SELECT count(*) AS unleased FROM zart.released_steps s CROSS JOIN LATERAL (
+        SELECT attempt FROM zart.queue
+        WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+    WHERE s.rule_key = $1 AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
+), (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
+    paused_steps, counted_released, CASE WHEN counted_at <= statement_timestamp() THEN
+    EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8 END
 FROM zart.pause_releases WHERE rule_key = $1 AND ended_at IS NULL;
 
 -- store/pausing/release_counts.py: note_counted
@@ -32,3 +36,19 @@ SET unleased_steps = $1, paused_steps = $2, counted_released = $3,
     is_waiting = $4, counted_at = statement_timestamp(),
     expected_end_at = statement_timestamp() + $5::float8 * interval '1 second'
 WHERE rule_key = $6 AND ended_at IS NULL;
+
+-- store/pausing/release_counts.py: recount_unleased
+-- Count anew only what a release let go that is queued and not leased, and keep that.
+-- Locks: pause_releases.
+-- Parameters: most=$1, rule_key=$2.
+UPDATE zart.pause_releases
+SET unleased_steps = unleased + counted_released - released_steps,
+    is_waiting = unleased >= $1::integer,
+    expected_end_at = CASE WHEN unleased < $1 THEN expected_end_at END
+FROM (
+    SELECT count(*) AS unleased FROM zart.released_steps s CROSS JOIN LATERAL (
+        SELECT attempt FROM zart.queue
+        WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
+    WHERE s.rule_key = $2 AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
+) c
+WHERE rule_key = $2 AND ended_at IS NULL;

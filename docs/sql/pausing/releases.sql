@@ -1,13 +1,15 @@
 -- store/pausing/releases.py: standing_releases
 -- Return the releases that have not ended, by rule key; locks nothing.
 -- Locks: nothing.
-SELECT rule_key, rate_per_second, LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8), unleased_steps + released_steps - counted_released,
+SELECT rule_key, rate_per_second, LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+        ELSE credit + rate_per_second * COALESCE(
+                EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END), unleased_steps + released_steps - counted_released,
     NOT EXISTS (SELECT FROM zart.pause_work w
         WHERE w.rule_key = r.rule_key AND work = 'settle' OFFSET 0),
     statement_timestamp(),
-    EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8,
-    EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8
+    CASE WHEN counted_at <= statement_timestamp() THEN
+    EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8 END, CASE WHEN credit_at <= statement_timestamp() THEN
+    EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8 END
 FROM zart.pause_releases r WHERE ended_at IS NULL ORDER BY rule_key;
 
 -- store/pausing/releases.py: begin_release
@@ -34,8 +36,9 @@ ON CONFLICT (rule_key) DO UPDATE SET (rate_per_second, credit, credit_at, releas
 -- Give a release another rate; return False if the rule is not releasing.
 -- Locks: pause_releases.
 UPDATE zart.pause_releases
-SET credit = LEAST(GREATEST($2::float8, 1), LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)),
+SET credit = GREATEST(0, LEAST(GREATEST($2::float8, 1), LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+        ELSE credit + rate_per_second * COALESCE(
+                EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END))),
     rate_per_second = $2::float8, counted_at = NULL,
     credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
     expected_end_at = NULL

@@ -111,6 +111,27 @@ WITH settling AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM seen WHERE matches) - (SELECT count(*) FROM moved);
 
+-- store/pausing/settling.py: is_any_queued
+-- Return whether a rule took back any of its next ``limit`` released attempts that is queued.
+-- Locks: nothing.
+-- Parameters: rule_key=$1, run_key=$2, step_no=$3, attempt=$4, limit=$5.
+WITH part AS MATERIALIZED (
+    SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
+    WHERE (rule_key, run_key, step_no, attempt)
+        > ($1::bigint, $2::bigint, $3::integer, $4::integer)
+        AND (rule_key, run_key, step_no, attempt) < ($1 + 1, 0, 0, 0)
+    ORDER BY rule_key, run_key, step_no, attempt LIMIT $5
+)
+SELECT EXISTS (
+    SELECT FROM part p CROSS JOIN LATERAL (
+        SELECT attempt FROM zart.queue
+        WHERE queue.run_key = p.run_key AND queue.step_no = p.step_no OFFSET 0) t
+    WHERE p.token_until IS NOT NULL AND t.attempt = p.attempt OFFSET 0),
+    last.run_key, last.step_no, last.attempt
+FROM (SELECT) one LEFT JOIN LATERAL (
+    SELECT run_key, step_no, attempt FROM part
+    ORDER BY run_key DESC, step_no DESC, attempt DESC LIMIT 1) last ON true;
+
 -- store/pausing/settling.py: settle_released
 -- Move those of a rule's next ``limit`` released attempts aside that it took back, if queued.
 -- Locks: queue, passing over locked rows.
@@ -124,7 +145,7 @@ WITH settling AS MATERIALIZED (
 ), part AS MATERIALIZED (
     SELECT run_key, step_no, attempt, token_until FROM zart.released_steps
     WHERE (rule_key, run_key, step_no, attempt)
-        > ($1, $2::bigint, $3::integer, $4::integer)
+        > ($1::bigint, $2::bigint, $3::integer, $4::integer)
         AND (rule_key, run_key, step_no, attempt) < ($1 + 1, 0, 0, 0)
     ORDER BY rule_key, run_key, step_no, attempt LIMIT $5
 ), seen AS MATERIALIZED (
