@@ -161,6 +161,24 @@ def test_audit_shows_ages_whom_and_why_not(run: Run) -> None:
     assert not request.HasField("created_after")  # however long ago the incident was
 
 
+def test_audit_tells_how_rules_let_steps_go(run: Run) -> None:
+    resume = audit.OPERATION_KIND_RESUME
+    operations = [
+        audit.Operation(kind=kind, made=made, reason="it is back")
+        for kind, made in (
+            (resume, audit.OperationMade(canary=5, released_steps=4)),
+            (resume, audit.OperationMade(rate_per_second=40)),
+            (audit.OPERATION_KIND_RELEASE_END, audit.OperationMade(released_steps=1200)),
+        )
+    ]
+    operations[1].replaced.rate_per_second = 0.5
+    answer = audit.ListOperationsResponse(operations=operations)
+    _, out, _, _ = run("audit", ("ListOperations", answer))
+    assert "canary 5: 4 steps let go · it is back" in out
+    assert "40/s, 0.5/s before · it is back" in out
+    assert "1200 steps let go · it is back" in out
+
+
 def test_audit_asks_for_no_more_than_there_is_to_see(run: Run) -> None:
     nothing = audit.ListOperationsResponse()
     _, _, _, (request,) = run("audit --refused", ("ListOperations", nothing))

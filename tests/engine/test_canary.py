@@ -30,6 +30,8 @@ async def test_the_oldest_steps_are_released_and_the_rule_stays_active(rig: Rig)
     assert await rig.lease() == []
     operation = next(o for o in await rig.client.list_operations() if o.kind.value != "DRAIN")
     assert (operation.kind.value, operation.rule_id) == ("RESUME", rule_id)
+    assert operation.made is not None
+    assert (operation.made.canary, operation.made.released_steps) == (4, 4)
 
 
 async def test_what_does_not_complete_the_step_is_paused_again_at_the_end_of_the_line(

@@ -203,6 +203,7 @@ async def test_what_happens_by_itself_belongs_to_the_incident_of_the_rule(rig: R
     operations = await rig.client.list_operations(incident="INC-7")
     kinds = [o.kind.value for o in operations if o.kind.value != "DRAIN"]
     assert kinds == ["RELEASE_END", "EXPIRE", "PAUSE"]
+    assert [o.made.rate_per_second for o in operations if o.kind == "EXPIRE" and o.made] == [100]
 
 
 async def test_a_rule_that_cannot_end_yet_holds_up_no_other_release(rig: Rig) -> None:
@@ -227,3 +228,27 @@ async def test_a_rule_that_cannot_end_yet_holds_up_no_other_release(rig: Rig) ->
     assert (await rig.client.get_pause_rule(over)).status == "RELEASING"
     await rig.db.execute(f"SELECT pg_advisory_unlock_shared({PAUSE_LOCK})")
     await until_status(rig, over, "RESUMED")
+
+
+async def test_the_record_tells_a_pace_a_change_of_it_and_what_went(rig: Rig) -> None:
+    rule_id = await paused(rig)
+    await rig.start("x", STEPS)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.01)
+    await until_released(rig, 1)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=0.02)
+    await rig.client.stop_release(rule_id)
+    await settled(rig)
+    await rig.client.resume(rule_id=rule_id, rate_per_second=100)
+    await until_status(rig, rule_id, "RESUMED")
+    told = [
+        (o.kind.value, o.made.rate_per_second, o.replaced.rate_per_second, o.made.released_steps)
+        for o in await rig.client.list_operations(rule_id=rule_id)
+        if o.kind.value not in ("DRAIN", "PAUSE") and o.made and o.replaced
+    ]
+    assert told[::-1] == [
+        ("RESUME", 0.01, 0, 0),
+        ("RESUME", 0.02, 0.01, 0),
+        ("STOP_RELEASE", 0, 0, 1),
+        ("RESUME", 100, 0, 0),
+        ("RELEASE_END", 0, 0, 6),
+    ]

@@ -202,7 +202,22 @@ def _why(operation: Operation) -> str:
     """Write why it was refused, what of it nothing else tells, and the reason that was given."""
     refusal = operation.refusal
     told = f"{refusal.reason}: {refusal.message}" if refusal else ""
-    return " · ".join(filter(None, (told, _of_retention(operation), operation.reason)))
+    return " · ".join(
+        filter(None, (told, _of_release(operation), _of_retention(operation), operation.reason))
+    )
+
+
+def _of_release(operation: Operation) -> str:
+    """Write how a rule lets steps go from then on, and how many went."""
+    made, was = operation.made, operation.replaced
+    if made is None or operation.status in _NOT_DONE:
+        return ""
+    if made.canary:
+        return f"canary {made.canary}: {made.released_steps} steps let go"
+    if made.rate_per_second:
+        before = f", {was.rate_per_second:g}/s before" if was and was.rate_per_second else ""
+        return f"{made.rate_per_second:g}/s{before}"
+    return f"{made.released_steps} steps let go" if made.released_steps else ""
 
 
 def _of_retention(operation: Operation) -> str:

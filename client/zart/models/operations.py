@@ -27,6 +27,7 @@ class OperationReplaced:
     step_status: StepStatus
     step_error: StepError | None
     fenced_steps: tuple[FencedStep, ...]
+    rate_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class OperationMade:
     removed_runs: int = 0
     removed_operations: int = 0
     ended_before: datetime | None = None
+    canary: int = 0
+    rate_per_second: float = 0.0
+    released_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

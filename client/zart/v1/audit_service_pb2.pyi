@@ -344,7 +344,7 @@ class ListRuleHoldsResponse(_message.Message):
     HOLDS_FIELD_NUMBER: _builtins.int
     IS_PARTIAL_FIELD_NUMBER: _builtins.int
     is_partial: _builtins.bool
-    """True if there may be others: of earlier runs, or beyond 1,000."""
+    """True if there may be others: of earlier runs, of rules before the newest 5,000, or beyond 1,000."""
     @_builtins.property
     def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleHold]:
         """The holds, newest first."""
@@ -533,6 +533,7 @@ class OperationReplaced(_message.Message):
     STEP_STATUS_FIELD_NUMBER: _builtins.int
     STEP_ERROR_FIELD_NUMBER: _builtins.int
     FENCED_STEPS_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
     run_number: _builtins.int
     """The run that was current."""
     status: _execution_pb2.RunStatus.ValueType
@@ -541,6 +542,8 @@ class OperationReplaced(_message.Message):
     """The error of that run."""
     step_status: _execution_pb2.StepStatus.ValueType
     """The status of the step that was retried, completed or failed."""
+    rate_per_second: _builtins.float
+    """Of RESUME, where a release was given another rate: how many steps a second it let go before."""
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
         """When that run was finished."""
@@ -563,10 +566,11 @@ class OperationReplaced(_message.Message):
         step_status: _execution_pb2.StepStatus.ValueType = ...,
         step_error: _execution_pb2.StepError | None = ...,
         fenced_steps: _abc.Iterable[_execution_pb2.FencedStep] | None = ...,
+        rate_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "completed_at", b"completed_at", "run_number", b"run_number", "step_error", b"step_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "completed_at", b"completed_at", "error", b"error", "fenced_steps", b"fenced_steps", "run_number", b"run_number", "status", b"status", "step_error", b"step_error", "step_status", b"step_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_number", b"_run_number", "completed_at", b"completed_at", "error", b"error", "fenced_steps", b"fenced_steps", "rate_per_second", b"rate_per_second", "run_number", b"run_number", "status", b"status", "step_error", b"step_error", "step_status", b"step_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_number: _TypeAlias = _typing.Literal["run_number"]  # noqa: Y015
     _WhichOneofArgType__run_number: _TypeAlias = _typing.Literal["_run_number", b"_run_number"]  # noqa: Y015
@@ -596,6 +600,9 @@ class OperationMade(_message.Message):
     REMOVED_RUNS_FIELD_NUMBER: _builtins.int
     REMOVED_OPERATIONS_FIELD_NUMBER: _builtins.int
     ENDED_BEFORE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    RELEASED_STEPS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The new run."""
     task_id: _builtins.str
@@ -616,6 +623,16 @@ class OperationMade(_message.Message):
     """How many runs they had."""
     removed_operations: _builtins.int
     """How many operations were removed."""
+    canary: _builtins.int
+    """Of RESUME: how many steps were to be let go at once, while the rule went on (a canary)."""
+    rate_per_second: _builtins.float
+    """Of RESUME and EXPIRE: how many steps a second the rule lets go from then on. Neither this nor
+    canary is set where the rule ended.
+    """
+    released_steps: _builtins.int
+    """Of RESUME with a canary: how many steps went, or go once the rule is settled. Of STOP_RELEASE and
+    RELEASE_END: how many the rule had let go at its pace.
+    """
     @_builtins.property
     def effective_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that a rerun runs again."""
@@ -659,10 +676,13 @@ class OperationMade(_message.Message):
         removed_runs: _builtins.int = ...,
         removed_operations: _builtins.int = ...,
         ended_before: _timestamp_pb2.Timestamp | None = ...,
+        canary: _builtins.int = ...,
+        rate_per_second: _builtins.float = ...,
+        released_steps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "ended_before", b"ended_before", "expires_at", b"expires_at", "is_exempt", b"is_exempt", "keep_for", b"keep_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "ended_before", b"ended_before", "expires_at", b"expires_at", "finding", b"finding", "is_exempt", b"is_exempt", "keep_for", b"keep_for", "max_attempts", b"max_attempts", "preserved", b"preserved", "removed_executions", b"removed_executions", "removed_operations", b"removed_operations", "removed_runs", b"removed_runs", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt", "canary", b"canary", "corrected_input_steps", b"corrected_input_steps", "definition_version", b"definition_version", "effective_rerun", b"effective_rerun", "ended_before", b"ended_before", "expires_at", b"expires_at", "finding", b"finding", "is_exempt", b"is_exempt", "keep_for", b"keep_for", "max_attempts", b"max_attempts", "preserved", b"preserved", "rate_per_second", b"rate_per_second", "released_steps", b"released_steps", "removed_executions", b"removed_executions", "removed_operations", b"removed_operations", "removed_runs", b"removed_runs", "resolution", b"resolution", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_exempt: _TypeAlias = _typing.Literal["is_exempt"]  # noqa: Y015
     _WhichOneofArgType__is_exempt: _TypeAlias = _typing.Literal["_is_exempt", b"_is_exempt"]  # noqa: Y015

@@ -45,6 +45,7 @@ def operation(item: Operation) -> pb.Operation:
             else execution_pb2.STEP_STATUS_UNSPECIFIED,
             step_error=encode.step_error(replaced.step_error),
             fenced_steps=[encode.fenced_step(one) for one in replaced.fenced_steps],
+            rate_per_second=replaced.rate_per_second,
         ),
         made=pb.OperationMade(
             run_id=made.run_id,
@@ -65,6 +66,9 @@ def operation(item: Operation) -> pb.Operation:
             removed_runs=made.removed_runs,
             removed_operations=made.removed_operations,
             ended_before=encode.timestamp(made.ended_before),
+            canary=made.canary,
+            rate_per_second=made.rate_per_second,
+            released_steps=made.released_steps,
         ),
         principal=item.principal,
         status=_STATUS[item.status],

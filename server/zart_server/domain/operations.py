@@ -75,6 +75,7 @@ class Replaced:
     step_status: StepStatus | None = None
     step_error: StepError | None = None
     fenced_steps: tuple[FencedStep, ...] = ()
+    rate_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,9 @@ class Made:
     removed_runs: int = 0
     removed_operations: int = 0
     ended_before: datetime | None = None
+    canary: int = 0
+    rate_per_second: float = 0.0
+    released_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,13 @@ async def record_operations(
 
 
 async def record_deleted_rules(
-    tx: Tx, kind: OperationKind, caller: Caller, rules: Sequence[PauseRule]
+    tx: Tx,
+    kind: OperationKind,
+    caller: Caller,
+    rules: Sequence[PauseRule],
+    *,
+    made: Made | None = None,
+    replaced: Replaced | None = None,
 ) -> None:
     """Record what was done to rules, one operation for each.
 
@@ -105,6 +111,8 @@ async def record_deleted_rules(
             execution_id=rule.scope.execution_id or "",
             rule_id=rule.rule_id,
             task_name=rule.scope.task_name or "",
+            replaced=replaced,
+            made=made,
         )
         for rule in rules
     ]
@@ -147,6 +155,7 @@ def replaced_from_json(text: str | None) -> Replaced:
         step_status=StepStatus(values["step_status"]) if "step_status" in values else None,
         step_error=StepError(**error) if error else None,
         fenced_steps=tuple(FencedStep(**step) for step in values.get("fenced_steps", ())),
+        rate_per_second=values.get("rate_per_second", 0.0),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleReleasing, StoreConflict
 from zart_server.domain.model import PauseRuleStatus
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.operations import Made, OperationKind
 from zart_server.engine.operations.canary_line import (
     count_canaries,
     let_canaries_go,
@@ -64,7 +64,8 @@ async def release_canary(
         await promise_canary(tx, rule_key, released)
     if not released:
         raise NothingPaused(rule.rule_id, cut_at)
-    await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
+    made = Made(canary=wanted, released_steps=released)
+    await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule], made=made)
     left = max(0, counted.counts.paused - sum(gone))
     rule = replace(rule, counts=replace(counted.counts, paused=left))
     still = min(planned.others, EXACT_TO)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleNotReleasing, RuleReleasing
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.operations import Made, OperationKind, Replaced
 from zart_server.domain.pacing import StopRelease
 from zart_server.engine.operations.canary_line import count_canaries
 from zart_server.engine.operations.counts import count_leaving, counted_now
@@ -53,7 +54,15 @@ async def release_at_rate(
     if not await change_rate(tx, row.rule_key, rate):
         await begin_release(tx, row.rule_key, rate, caller)
     rule = replace(await _changed(tx, row.rule.rule_id), counts=counted.counts)
-    await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule])
+    before = 0.0 if now.rule.release is None else now.rule.release.rate_per_second
+    await record_deleted_rules(
+        tx,
+        OperationKind.RESUME,
+        caller,
+        [rule],
+        made=Made(rate_per_second=rate),
+        replaced=Replaced(rate_per_second=before),
+    )
     return tx, Resumed(
         rules_deleted=0,
         rules=(rule,),
@@ -101,13 +110,20 @@ async def stop(
     """
     await living_rule(connection, command.rule_id)
     tx = await seize_pause_lock(connection, within)
-    rule_key = (await living_rule(tx, command.rule_id)).rule_key
-    if not await stop_release(tx, rule_key):
+    row = await living_rule(tx, command.rule_id)
+    if not await stop_release(tx, row.rule_key):
         raise RuleNotReleasing(command.rule_id)
-    await undrain(tx, rule_key)
+    await undrain(tx, row.rule_key)
     rule = await _changed(tx, command.rule_id)
-    await record_deleted_rules(tx, OperationKind.STOP_RELEASE, caller, [rule])
+    made = _let_go([row.rule])
+    await record_deleted_rules(tx, OperationKind.STOP_RELEASE, caller, [rule], made=made)
     return tx, rule
+
+
+def _let_go(rules: Sequence[PauseRule]) -> Made:
+    """Return for the record how many steps the releases of rules have let go."""
+    releases = [rule.release for rule in rules if rule.release is not None]
+    return Made(released_steps=sum(release.released_steps for release in releases))
 
 
 async def _changed(tx: Tx, rule_id: str) -> PauseRule:
@@ -130,6 +146,7 @@ async def end_release(connection: Autocommit, rule_key: int) -> bool:
         return False
     deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
     rules = [row.rule for row in deleted]
-    await record_deleted_rules(tx, OperationKind.RELEASE_END, begun.caller, rules)
+    kind, made = OperationKind.RELEASE_END, _let_go(rules)
+    await record_deleted_rules(tx, kind, begun.caller, rules, made=made)
     tx.changes.rules = True
     return True

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
-from zart_server.domain.operations import OperationKind
+from zart_server.domain.operations import Made, OperationKind
 from zart_server.domain.pacing import SLOWEST
 from zart_server.engine.operations.canary import release_canary
 from zart_server.engine.operations.counts import count_leaving, counted_now
@@ -114,12 +114,19 @@ async def expire(connection: Autocommit) -> int:
     deleted = await delete_expired(tx, caller)
     slow = await find_to_release(tx)
     for row in slow:
-        await begin_release(tx, row.rule_key, row.rule.expiry_rate or SLOWEST, caller)
-    ended = [*deleted, *slow]
-    await _record(tx, OperationKind.EXPIRE, ended, caller)
-    return len(ended)
+        rate = row.rule.expiry_rate or SLOWEST
+        await begin_release(tx, row.rule_key, rate, caller)
+        await _record(tx, OperationKind.EXPIRE, [row], caller, Made(rate_per_second=rate))
+    await _record(tx, OperationKind.EXPIRE, deleted, caller)
+    return len(deleted) + len(slow)
 
 
-async def _record(tx: Tx, kind: OperationKind, deleted: Sequence[RuleRow], caller: Caller) -> None:
-    await record_deleted_rules(tx, kind, caller, [row.rule for row in deleted])
+async def _record(
+    tx: Tx,
+    kind: OperationKind,
+    deleted: Sequence[RuleRow],
+    caller: Caller,
+    made: Made | None = None,
+) -> None:
+    await record_deleted_rules(tx, kind, caller, [row.rule for row in deleted], made=made)
     tx.changes.rules = tx.changes.rules or bool(deleted)
