@@ -10,6 +10,7 @@ from rig import LONG, Rig, eventually
 
 import zart
 from zart.testing.server import ServerUnderTest
+from zart_server.store.pausing.rules import PAUSE_LOCK
 
 LATER = zart.Retry(max_attempts=3, initial_backoff=3600.0, max_backoff=3600.0)
 
@@ -111,3 +112,27 @@ async def test_a_probe_of_two_breakers_that_ends_badly_opens_both(rig: Rig) -> N
 
     await eventually(are_open)
     assert await rig.lease() == []
+
+
+async def test_one_that_cannot_try_yet_holds_up_no_other(rig: Rig) -> None:
+    """It waits for the pause lock, which somebody shares for long."""
+    cooled = "UPDATE zart.breakers SET opened_at = opened_at - cooldown WHERE breaker_id = $1"
+    first, second = [
+        await breaker(rig.client, cooldown=COOLDOWN, step_pattern=pattern)
+        for pattern in ("charge*", "ship*")
+    ]
+    for breaker_id in (first, second):
+        await rig.client.trip_breaker(breaker_id)
+    await rig.db.execute(cooled, second)
+    await until(rig.client, second, "HALF_OPEN")
+    await rig.db.execute(f"SELECT pg_advisory_lock_shared({PAUSE_LOCK})")
+    await cool(rig)
+    await rig.until_waiting()
+    await rig.start("x", {"ship": ()})
+
+    (tried,) = await rig.lease(wait=LONG)
+
+    assert tried.step_name == "ship"
+    assert (await rig.client.get_breaker(first)).status == "OPEN"
+    await rig.db.execute(f"SELECT pg_advisory_unlock_shared({PAUSE_LOCK})")
+    await until(rig.client, first, "HALF_OPEN")
