@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from zart.logs import level_of, style_of
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 from zart_server.domain.retention import Kept
-from zart_server.store.database_url import to_sqlalchemy_url
+from zart_server.store.database_url import check_url
 
 _TIME = re.compile(r"(\d{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        to_sqlalchemy_url(url)
+        check_url(url)
         return url
 
     @model_validator(mode="after")

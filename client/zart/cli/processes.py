@@ -99,6 +99,8 @@ def migrate_command(
     """Bring a database's schema up to date."""
     try:
         url = _server("settings").database_url_of(database_url, database_url_file)
+        if url:
+            _server("store.database_url").check_url(url)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if not url:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 
 import asyncpg
@@ -51,6 +52,7 @@ def cause_of(error: BaseException) -> str:
     said = (
         (asyncpg.TargetServerAttributeNotMatched, "has no host that target_session_attrs asks for"),
         (TimeoutError, "does not answer"),
+        (ssl.SSLError, "is not reached over TLS as its URL asks: see sslmode, sslrootcert"),
         (OSError, "cannot be reached"),
         (BaseException, f"cannot be used ({type(error).__name__})"),
     )
