@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
 import grpc
@@ -65,10 +65,15 @@ _OPTIONS = [
 _PENDING = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
 _MORE_PENDING = 10  # times what a server takes, which is a few hundred bytes for each call
 _DATABASE_WAIT = 10.0  # seconds
+_GIVING_UP = 3.0  # seconds that a migration has to be rolled back, before it is told once more
 
 
 class StartError(Exception):
     """The server cannot start; the message says why and what to do."""
+
+
+class Stopped(Exception):
+    """The server was told to stop before it took calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +96,21 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, shares_port: bool = False) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, *, shares_port: bool = False, stop: asyncio.Event | None = None
+) -> AsyncIterator[Running]:
     """Run a server until the context is left, then drain it. Raises StartError.
 
     ``shares_port``: with other processes that do, too; the system deals out connections.
+    Once ``stop`` is set the database is prepared no further; raises Stopped then.
     """
     try:
         certificate = certificate_of(settings)
         authenticator = authenticator_of(settings)
     except SecurityError as error:
         raise StartError(str(error)) from None
-    await _prepare_database(settings)
+    if not await _unless(stop, _prepare_database(settings)):
+        raise Stopped
     db = await Database.open(
         settings.database_url,
         pool_size=settings.pool_size,
@@ -201,6 +210,24 @@ async def _prepare_database(settings: Settings) -> None:
             return
 
 
+async def _unless(stop: asyncio.Event | None, work: Coroutine[object, object, None]) -> bool:
+    """Do work, or give it up once ``stop`` is set; returns whether it was done."""
+    doing = asyncio.create_task(work)
+    stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        is_done = doing.done()
+    finally:
+        stopping.cancel()
+        while not doing.done():
+            doing.cancel()
+            await asyncio.wait({doing}, timeout=_GIVING_UP)
+    await asyncio.gather(doing, stopping, return_exceptions=True)
+    if is_done:
+        doing.result()
+    return is_done
+
+
 async def serve(settings: Settings, part: Supervised | None = None) -> None:
     """Run a server until SIGTERM or SIGINT; SIGHUP rereads who may come. Raises StartError.
 
@@ -218,20 +245,30 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
     if part is not None:
         part.on_leave(loop, stop.set)
-    async with systemd.watched(), running(settings, shares_port=part is not None) as server:
-        loop.add_signal_handler(signal.SIGHUP, server.reread)
-        _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
-        if server.metrics is not None:
-            _log.info("metrics are served on http://%s/metrics", server.metrics)
-        _collect_garbage_seldom()
-        if part is None:
-            systemd.ready()
-        else:
-            part.ready(server.metrics)
-        await stop.wait()
-        if part is None:
-            systemd.stopping()
-        _log.info("zart stops: no new work, finishing what has begun")
+    try:
+        async with (
+            systemd.watched(),
+            running(settings, shares_port=part is not None, stop=stop) as server,
+        ):
+            await _serve(server, stop, part)
+    except Stopped:
+        _log.info("zart stops: it had not begun to serve")
+
+
+async def _serve(server: Running, stop: asyncio.Event, part: Supervised | None) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reread)
+    _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
+    if server.metrics is not None:
+        _log.info("metrics are served on http://%s/metrics", server.metrics)
+    _collect_garbage_seldom()
+    if part is None:
+        systemd.ready()
+    else:
+        part.ready(server.metrics)
+    await stop.wait()
+    if part is None:
+        systemd.stopping()
+    _log.info("zart stops: no new work, finishing what has begun")
 
 
 def _collect_garbage_seldom() -> None:
