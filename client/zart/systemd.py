@@ -47,6 +47,12 @@ async def _say_alive(interval: float) -> None:
         await asyncio.sleep(interval)
 
 
+def term() -> float | None:
+    """Return after how many seconds of silence systemd ends this process; None: it does not."""
+    interval = _watchdog_interval(os.environ)
+    return None if interval is None else interval * _PER_TERM
+
+
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
     """Return the seconds between two signs of life; None: this process is not asked for any."""
     wanted = environment.get("WATCHDOG_USEC", "")

@@ -28,27 +28,41 @@ from zart_server.supervised import Supervised, forget_systemd
 _log = logging.getLogger(__name__)
 _SPAWN = multiprocessing.get_context("spawn")  # gRPC does not outlive a fork
 _PAUSE = 1.0  # seconds before one that ended is replaced
+_SILENCE = 30.0  # seconds after which one is given up, unless systemd says after how many
+_SIGNS = 5  # of life, within these
+_MOST_NOTICES = 5  # times ZART_DRAIN_NOTICE that one may tell of its end (``api.limits``)
+_LAST = 10.0  # seconds for what is neither told of, nor a call: to write down and to close
 _OF_ITS_OWN = "127.0.0.1:0"  # where each tells its metrics, for this one to read
 
 
 @dataclass(eq=False, slots=True)
 class _Process:
-    """One of them. ``metrics``: where it tells them, once it takes calls."""
+    """One of them.
+
+    Once it takes calls: ``metrics`` is where it tells them, ``heard`` the loop's time of its last
+    sign of life.
+    """
 
     process: SpawnProcess
     pipe: Connection[str, str]
     metrics: str = ""
+    heard: float | None = None
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def follow(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Note when it takes calls, and when it has ended."""
+        """Note when it takes calls, that it goes on, and when it has ended."""
 
         def read() -> None:
-            loop.remove_reader(self.pipe.fileno())  # nothing more is told
-            with contextlib.suppress(EOFError, OSError):  # it ended before
-                self.metrics = self.pipe.recv()
+            try:
+                told = self.pipe.recv()
+            except (EOFError, OSError):  # it has ended
+                loop.remove_reader(self.pipe.fileno())
+                return
+            if self.heard is None:  # what follows is a sign of life, and nothing else
+                self.metrics = told
                 self.is_ready.set()
+            self.heard = loop.time()
 
         def ended() -> None:
             for of in (self.process.sentinel, self.pipe.fileno()):
@@ -76,6 +90,11 @@ class Supervisor:
                 "metrics_listen": None if settings.metrics_listen is None else _OF_ITS_OWN,
             }
         )
+        self._silence = systemd.term() or _SILENCE
+        self._drain = (
+            _MOST_NOTICES * settings.drain_notice + settings.drain_grace
+            + settings.operation_timeout + _LAST
+        )  # fmt: skip
         self._processes: dict[int, _Process] = {}
         self._stop = asyncio.Event()
         self._code = 0
@@ -84,13 +103,15 @@ class Supervisor:
     async def run(self) -> int:
         """Run them until SIGTERM or SIGINT, and return the exit code.
 
-        SIGHUP is passed on. One that ends is replaced; if one cannot start at first, all end.
+        SIGHUP is passed on. One that ends is replaced, and so is one that hangs; if one cannot
+        start at first, all end. One that does not end in the time that a drain takes is killed.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reread)
         async with asyncio.TaskGroup() as keeping:
+            watching = keeping.create_task(self._watch(), name="watch")
             for index in range(self._count):
                 if self._stop.is_set():
                     break
@@ -104,8 +125,8 @@ class Supervisor:
                 _log.info("%d processes serve on %s", self._count, self._settings.listen)
                 await self._stop.wait()
                 systemd.stopping()
-            for each in self._processes.values():
-                each.signal(signal.SIGTERM)
+            await self._end()
+            watching.cancel()
         return self._code
 
     def stop(self) -> None:
@@ -126,6 +147,35 @@ class Supervisor:
         await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
             event.cancel()
+
+    async def _watch(self) -> None:
+        """Kill what has taken calls and gives no sign of life any more: it will be replaced."""
+        loop, pause = asyncio.get_running_loop(), self._silence / _SIGNS
+        while True:
+            begun = loop.time()
+            await asyncio.sleep(pause)
+            has_slept = loop.time() - begun > 2 * pause  # all of us, on a machine that stood still
+            for index, each in self._processes.items():
+                if each.heard is None or each.is_gone.is_set():
+                    continue
+                if has_slept:
+                    each.heard = loop.time()
+                elif loop.time() - each.heard > self._silence:
+                    _log.error("process %d hangs for %g s and is killed", index, self._silence)
+                    each.signal(signal.SIGKILL)
+
+    async def _end(self) -> None:
+        """Have all of them end, and kill those that do not."""
+        for each in self._processes.values():
+            each.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain):
+                for each in self._processes.values():
+                    await each.is_gone.wait()
+        for index, each in self._processes.items():
+            if not each.is_gone.is_set():
+                _log.error("process %d does not end and is killed", index)
+                each.signal(signal.SIGKILL)
 
     async def _keep(self, index: int, one: _Process) -> None:
         """Have a process of this number, and first of all this one, until the server stops."""
@@ -149,7 +199,9 @@ class Supervisor:
     def _started(self, index: int) -> _Process:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(
-            target=run_part, args=(self._settings, Supervised(theirs)), name=f"zart-server-{index}"
+            target=run_part,
+            args=(self._settings, Supervised(theirs, self._silence / _SIGNS)),
+            name=f"zart-server-{index}",
         )
         process.start()
         theirs.close()

@@ -24,7 +24,7 @@ COUNT = 2
 class Serving:
     """The supervisor, and where it serves."""
 
-    def __init__(self, database: str, log: Path) -> None:
+    def __init__(self, database: str, log: Path, **settings: str) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.metrics = f"127.0.0.1:{free_port()}"
         self.log = log
@@ -34,7 +34,7 @@ class Serving:
                 [*command, "--processes", str(COUNT)],
                 env={
                     **os.environ, "ZART_DATABASE_URL": database, "ZART_DRAIN_NOTICE": "0",
-                    "ZART_METRICS_LISTEN": self.metrics,
+                    "ZART_METRICS_LISTEN": self.metrics, **settings,
                 },
                 stderr=output,
             )  # fmt: skip
