@@ -3,6 +3,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# $(NEW_ENOUGH) refuses a Python that cannot run it, before anything is made of it.
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+	"zart needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make $(or $(MAKECMDGOALS),run) PYTHON=python3.11" \
+	% sys.version_info[:2])'
+# $(call venv,FOLDER) makes an environment of $(PYTHON), anew where that of another version is, or one
+# that does not run: venv by itself keeps the other version for ever.
+VERSION := -c 'import sys; print(sys.version_info[:2])'
+venv = $(PYTHON) -m venv $$([ "$$($1/bin/python $(VERSION) 2> /dev/null)" = "$$($(PYTHON) $(VERSION))" ] \
+	|| echo --clear) $1
+
 # Built by the oldest tools whose output we accept: see docs/adr/0004-generated-code.md.
 PROTO_VENV := build/proto-venv
 PROTOS := $(wildcard protos/zart/v1/*.proto)
@@ -13,8 +24,9 @@ help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.installed: requirements.lock pyproject.toml
+	@$(NEW_ENOUGH)
 	@echo "making $(VENV), once: it takes a minute or three"
-	$(PYTHON) -m venv $(VENV)
+	@$(call venv,$(VENV))
 	@echo "installing what requirements.lock names: $$(grep -c == requirements.lock) packages, the longest part"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -56,7 +68,8 @@ build/protos: $(VENV)/.installed Makefile
 	touch $@
 
 $(PROTO_VENV)/.installed: requirements-proto.lock
-	$(PYTHON) -m venv $(PROTO_VENV)
+	@$(NEW_ENOUGH)
+	@$(call venv,$(PROTO_VENV))
 	$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proto.lock
 	touch $@
 
@@ -96,7 +109,8 @@ lock-check: $(VENV)/.installed ## do the lock files fit pyproject.toml?
 # without cargo no Zart itself.
 PEERS := build/bench-peers
 $(PEERS)/.installed: bench/peers/requirements.lock bench/peers/package.json $(wildcard bench/peers/zart/* bench/peers/zart/src/*)
-	$(PYTHON) -m venv $(PEERS)
+	@$(NEW_ENOUGH)
+	@$(call venv,$(PEERS))
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers/requirements.lock
 	mkdir -p build/bench-restate && cp bench/peers/package.json build/bench-restate/
 	cd build/bench-restate && { command -v npm > /dev/null || { echo 'no npm: no Restate'; exit 0; }; \
@@ -121,7 +135,8 @@ dist: $(VENV)/.installed ## build wheel and sdist into dist/: the same bytes fro
 # What builds the site, in an environment of its own.
 DOCS := build/docs-venv
 $(DOCS)/.installed: tools/docs/requirements.lock
-	$(PYTHON) -m venv $(DOCS)
+	@$(NEW_ENOUGH)
+	@$(call venv,$(DOCS))
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -34,3 +40,70 @@ def test_ci_runs_what_a_developer_checks() -> None:
     assert checked is not None
 
     assert re.findall(r"^make (\S+)", run, re.MULTILINE) == [*checked.group(1).split(), "bench"]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What make needs to make the environment."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def python(path: Path, minor: int) -> Path:
+    """Make a program that says it is Python 3.``minor``, and notes what it is to do in ``said``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = -c ]; then\n'
+        f"""  exec {sys.executable} -c "import sys; sys.version_info = (3, {minor}); exec(sys.argv[1])" "$2"\n"""
+        "fi\n"
+        'echo "$*" >> said\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def make(checkout: Path, python: Path) -> tuple[str, list[str]]:
+    """Make the environment by a program; gives what make complains of, and what that was to do."""
+    done = subprocess.run(
+        ["make", ".venv/.installed", f"PYTHON={python}"],
+        # Not as a part of the make that runs the tests.
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = checkout / "said"
+    return done.stderr, said.read_text().splitlines() if said.exists() else []
+
+
+def test_a_python_that_is_too_old_is_refused_before_anything_is_made(checkout: Path) -> None:
+    old = python(checkout / "old", 9)
+    error, said = make(checkout, old)
+    assert f"zart needs Python 3.11 or newer, and {old} is 3.9: make" in error
+    assert "PYTHON=python3.11" in error
+    assert said == []
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_environment_of_another_python_is_made_anew(checkout: Path) -> None:
+    new = python(checkout / "new", 12)
+    python(checkout / ".venv/bin/python", 9)
+    assert make(checkout, new)[1][0] == "-m venv --clear .venv"
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(checkout: Path) -> None:
+    new = python(checkout / "new", 12)
+    (checkout / ".venv/bin").mkdir(parents=True)
+    (checkout / ".venv/bin/python").symlink_to(checkout / "gone")
+    assert make(checkout, new)[1] == ["-m venv --clear .venv"]
+
+
+def test_an_environment_of_the_same_python_is_kept(checkout: Path) -> None:
+    new = python(checkout / "new", 12)
+    python(checkout / ".venv/bin/python", 12)
+    error, said = make(checkout, new)
+    assert (error, said[0]) == ("", "-m venv .venv")
+    assert (checkout / ".venv/.installed").exists()
