@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -26,6 +27,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("zart")
+
+# What these say is of other databases than the tests'.
+for name in [name for name in os.environ if name.startswith("PG")]:
+    del os.environ[name]
 
 ROOT = Path(__file__).parents[1]
 

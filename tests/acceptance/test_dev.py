@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from acceptance.test_make_run import processes_of
 from ports import free_port
 from waiting import GIVE_UP, block_until
@@ -108,3 +109,27 @@ def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=GIVE_UP)
     assert "zart serves on" in lines[-1], lines
+
+
+def test_what_the_environment_says_of_other_databases_is_not_about_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLNEGOTIATION", "direct"),
+        ("PGTARGETSESSIONATTRS", "standby"),
+    ):
+        monkeypatch.setenv(name, value)
+    (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
+    address = f"127.0.0.1:{free_port()}"
+    process = start(tmp_path, address)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "zart serves on" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=GIVE_UP)
+    assert "zart serves on" in lines[-1], lines
+    block_until(lambda: not processes_of(str(tmp_path), address))

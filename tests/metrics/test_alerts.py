@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -135,7 +136,7 @@ async def test_alerts_fire_and_each_query_of_the_dashboard_is_answered(
         with contextlib.suppress(TimeoutError):
             await until(have_been_answered)
         assert empty == set()
-    name = shared_system.server.database_url.rpartition("/")[2]
+    name = urlsplit(shared_system.server.database_url).path[1:]
     await _allow_connections(zart_postgres, name, are_allowed=False)
     await until(lambda: "ZartDatabaseDown" in prometheus.firing())
     await _allow_connections(zart_postgres, name, are_allowed=True)

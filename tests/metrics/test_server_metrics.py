@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from metrics.scraping import scraped, scraped_with_database
@@ -145,7 +146,7 @@ async def test_a_server_out_of_reach_of_its_database_still_answers(
     rig: Rig, other: str, zart_postgres: str, zart_database: str
 ) -> None:
     await rig.start("x", {"a": ()})
-    name, elsewhere = zart_database.rpartition("/")[2], database_url(zart_postgres, "zart")
+    name, elsewhere = urlsplit(zart_database).path[1:], database_url(zart_postgres, "zart")
     await asyncio.to_thread(execute, elsewhere, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     await asyncio.to_thread(
         execute,

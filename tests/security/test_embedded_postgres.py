@@ -21,6 +21,8 @@ from zart_server.embedded import postgres
 from zart_server.embedded.postgres import Postgres
 from zart_server.embedded.programs import hand_over, passage, run_program
 from zart_server.embedded.unprivileged import NOBODY
+from zart_server.store.connecting import Connector
+from zart_server.store.sessions import Session
 
 IS_ROOT = os.geteuid() == 0
 
@@ -82,6 +84,17 @@ async def test_nobody_can_log_in_as_its_superuser(database: Postgres, folder: Pa
         url = urlunsplit(own._replace(netloc=f"postgres:{password}@127.0.0.1:{own.port}"))
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(url)
+
+
+async def test_what_the_environment_says_of_other_databases_is_not_about_it(
+    database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGSSLROOTCERT", "/none")
+    async with connected(database.url) as db:
+        assert await db.fetchval("SELECT true")
+    connection = await Connector(database.url, Session("test")).connect()
+    await connection.close()
 
 
 def test_its_password_is_for_whoever_started_it(database: Postgres, folder: Path) -> None:

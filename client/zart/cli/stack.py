@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from zart.channel import aio_channel
+from zart.cli import environments
 from zart.credentials import Credentials
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, host_and_port
@@ -70,6 +71,7 @@ class Stack:
                 self._check_free(self._http)
             environment = dict(os.environ)
             if not any(environment.get(f"ZART_DATABASE_URL{end}") for end in ("", "_FILE")):
+                environment = environments.of_the_server()
                 environment["ZART_DATABASE_URL"] = self._start_postgres()
             self._server = await self._start(
                 "server",
@@ -84,7 +86,7 @@ class Stack:
             if self._http is not None:
                 arguments = ("--listen", self._http, "--address", self._listen)
                 self._gateway = await self._start(
-                    "gateway", _gateways_environment(), "gateway", *arguments
+                    "gateway", environments.of_the_gateway(), "gateway", *arguments
                 )
                 await self._await("gateway", self._gateway, self._http, _accepts(self._http))
             if self._targets:
@@ -179,7 +181,7 @@ class Stack:
             ended.cancel()
 
     async def _answers(self) -> None:
-        credentials = Credentials.from_environment(_callers_environment())
+        credentials = Credentials.from_environment(environments.of_callers())
         async with aio_channel(self._listen, credentials) as channel:
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
@@ -207,7 +209,7 @@ class Stack:
     async def _start_dispatcher(self) -> None:
         self._dispatcher = await self._start(
             "dispatcher",
-            _callers_environment(),
+            environments.of_callers(),
             "dispatch",
             *self._targets,
             "--address",
@@ -266,31 +268,6 @@ async def _end(process: asyncio.subprocess.Process | None) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def _callers_environment() -> dict[str, str]:
-    """Return the environment for the children that call the server.
-
-    ZART_TLS_CERT and ZART_TLS_KEY are the server's. Callers trust that very certificate unless
-    ZART_TLS_CA names whom to trust, and show it only where the server asks for one.
-    """
-    found = dict(os.environ)
-    found.pop("ZART_METRICS_LISTEN", None)  # the server's
-    if certificate := found.get("ZART_TLS_CERT"):
-        found.setdefault("ZART_TLS_CA", certificate)
-        if "ZART_TLS_CLIENT_CA" not in found:
-            del found["ZART_TLS_CERT"]
-            found.pop("ZART_TLS_KEY", None)
-    return found
-
-
-def _gateways_environment() -> dict[str, str]:
-    """Return the environment for the gateway: it listens as the server does, and calls it."""
-    found = dict(os.environ)
-    found.pop("ZART_METRICS_LISTEN", None)
-    if "ZART_TLS_CA" in (callers := _callers_environment()):
-        found["ZART_TLS_CA"] = callers["ZART_TLS_CA"]
-    return found
 
 
 def _end_with_parent() -> None:

@@ -215,7 +215,9 @@ def _start(
             start_new_session=True,
         )
     password = (folder / "password").read_text()
-    postgres = Postgres(f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}", process)
+    at = f"{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
+    # On loopback, and built without TLS, whatever PGSSLMODE says of other databases.
+    postgres = Postgres(f"postgresql://{at}?sslmode=disable", process)
     try:
         _await_ready(process, port, folder / "data", log)
     except BaseException:
