@@ -41,7 +41,7 @@ def is_running(pid: int) -> bool:
 
 def lose_power(folder: Path) -> Path:
     """Make a data folder, and end all who use it at once; gives the file that notes who does."""
-    with postgres.running(folder, durable=False) as running:
+    with postgres.running(folder) as running:
         execute(running.url, "CREATE TABLE kept ()")
         pid = running.process.pid
         everybody = [pid, *children_of(pid)]
