@@ -47,13 +47,13 @@ class Running:
         """What make run is told: where to listen."""
         return {**os.environ, "ZART_ADDRESS": self.address, "ZART_GATEWAY_LISTEN": self.http}
 
-    def start(self) -> None:
-        """Run make until it has printed everything."""
+    def start(self, **more: str) -> None:
+        """Run make until it has printed everything; ``more`` of the environment."""
         self.lines = []
         self.process = subprocess.Popen(
             ["make", "run"],
             cwd=self.folder,
-            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+            env={**self.environment, "PYTHONUNBUFFERED": "1", **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -286,3 +286,10 @@ def test_making_the_environment_is_not_silent(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("making .venv, once")
     assert "packages" in done.stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="make was not used to get here")
+def test_a_terminal_that_has_not_every_character_is_told_all_the_same(checkout: Running) -> None:
+    checkout.start(PYTHONIOENCODING="latin-1")
+    assert any("exec-001 \\u2026 exec-012" in line for line in checkout.lines)
+    checkout.stop(signal.SIGTERM, whole_group=False)
