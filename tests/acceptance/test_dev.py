@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 from acceptance.test_make_run import processes_of
 from ports import free_port
-from waiting import GIVE_UP, block_until
+from waiting import GIVE_UP, block_until, until
 
 import zart
+from zart.cli.stack import Stack, StackError
 
 MODULE = """
 import zart
@@ -45,6 +47,7 @@ def start(tmp_path: Path, address: str, *options: str) -> subprocess.Popen[str]:
 def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> None:
     module = tmp_path / "reloaded_tasks.py"
     module.write_text(MODULE.format(answer=1))
+    (tmp_path / "closed").mkdir(mode=0)  # to others than root
     address = f"127.0.0.1:{free_port()}"
     process = start(tmp_path, address, "--reload")
     try:
@@ -133,3 +136,24 @@ def test_what_the_environment_says_of_other_databases_is_not_about_its_own(
     process.communicate(timeout=GIVE_UP)
     assert "zart serves on" in lines[-1], lines
     block_until(lambda: not processes_of(str(tmp_path), address))
+
+
+async def test_a_reload_that_cannot_be_done_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system watches no more files; here, a Python that was replaced."""
+    module = tmp_path / "reloaded_tasks.py"
+    module.write_text(MODULE.format(answer=1))
+    monkeypatch.chdir(tmp_path)
+    stack = Stack(["reloaded_tasks"], listen=f"127.0.0.1:{free_port()}", reload=True, quiet=True)
+    async with stack:
+        waiting = asyncio.create_task(stack.wait(asyncio.Event()))
+        monkeypatch.setattr(sys, "executable", "/none/python")
+
+        def is_noticed() -> bool:
+            module.write_text(MODULE.format(answer=2))
+            return waiting.done()
+
+        await until(is_noticed)
+        with pytest.raises(StackError, match=r"files are watched no longer: .*/none/python"):
+            await waiting

@@ -105,20 +105,26 @@ class Stack:
         await self._exits.aclose()
 
     async def wait(self, stop: asyncio.Event) -> None:
-        """Wait for ``stop``. Raises StackError when a child ends by itself."""
+        """Wait for ``stop``. Raises StackError when a child or the reloading ends by itself."""
         assert self._server is not None  # noqa: S101 - entered
         stopping = asyncio.create_task(stop.wait())
         children = [child for child in (self._server, self._gateway) if child is not None]
         watching = {stopping, *(asyncio.create_task(child.wait()) for child in children)}
         reloading = asyncio.create_task(self._reload_dispatcher()) if self._reload else None
+        if reloading is not None:
+            watching.add(reloading)
         try:
             if self._dispatcher is not None and not self._reload:
                 watching.add(asyncio.create_task(self._dispatcher.wait()))
             done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
-            if stopping not in done:
-                raise StackError(self._why_ended())
+            if stopping in done:
+                return
+            if reloading is not None and reloading in done:
+                error = reloading.exception()
+                raise StackError(f"files are watched no longer: {error or 'the watch has ended'}")
+            raise StackError(self._why_ended())
         finally:
-            for task in (*watching, *([reloading] if reloading else [])):
+            for task in watching:
                 task.cancel()
 
     @staticmethod
@@ -223,7 +229,9 @@ class Stack:
     async def _reload_dispatcher(self) -> None:
         from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - of the server's extra
 
-        async for _ in awatch(".", watch_filter=PythonFilter()):
+        # A folder that is somebody else's has none of our files.
+        changes = awatch(".", watch_filter=PythonFilter(), ignore_permission_denied=True)
+        async for _ in changes:
             _log.info("files changed, the dispatcher starts anew")
             await self._stop_dispatcher()
             await self._start_dispatcher()
