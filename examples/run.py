@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import os
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 import zart
-from zart.cli.stack import Stack, StackError
+from zart.cli.stack import Stack, StackError, signals_that_stop
 from zart.errors import TaskDefinitionNotFound
 
 FOLDER = Path(".zart")
@@ -150,7 +149,7 @@ async def main() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     work = asyncio.create_task(_work(stop))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signals_that_stop():
         loop.add_signal_handler(number, _stop, stop, work)
     with contextlib.suppress(asyncio.CancelledError):
         await work

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,14 @@ def answer(ctx: zart.StepContext) -> int:
 """
 
 
-def start(tmp_path: Path, address: str, *options: str) -> subprocess.Popen[str]:
-    """Run ``zart dev`` in a folder of its own."""
+def start(
+    tmp_path: Path, address: str, *options: str, under: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Run ``zart dev`` in a folder of its own, ``under`` a program that runs it."""
     http = f"127.0.0.1:{free_port()}"
     options = ("--listen", address, "--http", http, *options)
     return subprocess.Popen(
-        [sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", *options],
+        [*under, sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", *options],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if not k.startswith("ZART_")},
         stdout=subprocess.PIPE,
@@ -157,3 +160,22 @@ async def test_a_reload_that_cannot_be_done_is_told(
         await until(is_noticed)
         with pytest.raises(StackError, match=r"files are watched no longer: .*/none/python"):
             await waiting
+
+
+def test_under_nohup_it_goes_on_once_its_terminal_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
+    address = f"127.0.0.1:{free_port()}"
+    process = start(tmp_path, address, under=["nohup"])
+    assert process.stdout is not None
+    try:
+        assert any("zart serves on" in line for line in iter(process.stdout.readline, ""))
+        process.send_signal(signal.SIGHUP)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        (ignored,) = [line for line in status.splitlines() if line.startswith("SigIgn")]
+        assert int(ignored.split()[1], 16) & 1 << (signal.SIGHUP - 1)
+        with zart.connect_sync(address, timeout=GIVE_UP) as client:
+            assert list(client.list_executions()) == []
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=GIVE_UP)
+    assert process.returncode == 0, output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -221,7 +220,11 @@ def dev(
     ] = DEFAULT_LISTEN,
 ) -> int:
     """Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/."""
-    from zart.cli.stack import Stack, StackError  # noqa: PLC0415 - for this command only
+    from zart.cli.stack import (  # noqa: PLC0415 - for this command only
+        Stack,
+        StackError,
+        signals_that_stop,
+    )
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
     session: Session = ctx.obj
@@ -230,7 +233,7 @@ def dev(
 
     async def run() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # its terminal is closed
+        for number in signals_that_stop():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Stack(
             targets or (),

@@ -278,6 +278,14 @@ async def _end(process: asyncio.subprocess.Process | None) -> None:
         await process.wait()
 
 
+def signals_that_stop() -> list[signal.Signals]:
+    """Return what ends it: also that its terminal is closed, unless nohup has it go on then."""
+    found = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
+
+
 def _end_with_parent() -> None:
     """Ask Linux to stop this child when its parent is killed."""
     if sys.platform == "linux":
