@@ -31,6 +31,9 @@ settings.load_profile("zart")
 # What these say is of other databases than the tests'.
 for name in [name for name in os.environ if name.startswith("PG")]:
     del os.environ[name]
+# What tests talk to is here: no proxy of the machine's stands between.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = "127.0.0.1,localhost"
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -23,6 +24,7 @@ import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart_server.app import StartError
+from zart_server.identity.key_set import KeySet
 from zart_server.settings import Settings, SettingsError
 
 
@@ -155,6 +157,17 @@ async def test_keys_of_a_url_are_asked_for_once_and_again_for_a_new_key(
         monkeypatch.setattr("zart_server.identity.key_set._FETCH_AT_MOST_EVERY", 0.0)
         assert await is_known(server, following.sign("alice", "viewer"))
         assert provider.asked == 2
+
+
+async def test_keys_on_this_machine_are_asked_for_without_a_proxy(
+    provider: _Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps what the environment was
+    assert await KeySet(provider.url).find(None) is not None
+    assert provider.asked == 1
 
 
 async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(

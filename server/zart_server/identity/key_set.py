@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import threading
@@ -14,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
@@ -33,6 +35,7 @@ _FETCH_FIRST_EVERY = 1.0  # until they were there once
 _FETCH_TIMEOUT = 5.0  # seconds without a byte
 _FETCH_WITHIN = 10.0  # seconds, all of it
 _MOST_BYTES = 1024 * 1024  # of an answer
+_WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class KeySet:
@@ -149,7 +152,7 @@ def _text_at(url: str) -> bytes:
     until = time.monotonic() + _FETCH_WITHIN
     found = bytearray()
     try:
-        with urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT) as response:  # noqa: S310 - http(s) only
+        with _opened(url) as response:
             while part := response.read1(_MOST_BYTES):
                 found += part
                 if len(found) > _MOST_BYTES:
@@ -160,6 +163,20 @@ def _text_at(url: str) -> bytes:
         error.close()  # it is the answer, too
         raise
     return bytes(found)
+
+
+def _opened(url: str) -> Any:  # noqa: ANN401 - whatever answers
+    """Ask a URL, by the proxy that the environment names; but what is here, without any."""
+    if _is_here(urlsplit(url).hostname or ""):
+        return _WITHOUT_PROXY.open(url, timeout=_FETCH_TIMEOUT)
+    return urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT)  # noqa: S310 - http(s) only
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 async def _in_own_thread(work: Callable[[str], bytes], url: str) -> bytes:
