@@ -13,7 +13,7 @@ import typer
 
 from zart.cli.commands import Commands
 from zart.cli.options import Address, Output, Timeout, example
-from zart.cli.screen import ReaderLeft
+from zart.cli.screen import ReaderLeft, open_what_is_closed
 from zart.cli.session import ChannelFactory, Session
 from zart.version import installed_version
 
@@ -71,6 +71,7 @@ def _command() -> Any:  # noqa: ANN401 - click's, whichever typer has
 
 def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | None = None) -> int:
     """Run the command and return its exit code."""
+    open_what_is_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     session = Session(argv=arguments, channel_factory=channel_factory)
     try:

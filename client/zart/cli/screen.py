@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from zart.cli.words import wrapped
@@ -22,6 +24,16 @@ _CODES = {
 
 class ReaderLeft(Exception):
     """Who read the output (``| head``) has seen enough."""
+
+
+def open_what_is_closed() -> None:
+    """Have the standard streams lead nowhere that our caller has closed (``<&-``, ``>&-``).
+
+    Python has None in their place; and what is opened next, a connection, would take their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - to the end
 
 
 class Screen:
