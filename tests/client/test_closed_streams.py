@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grpc
 import pytest
-from ports import free_port
+from acceptance.serve_process import ServeProcess
 from waiting import GIVE_UP
 
 import zart
@@ -46,20 +45,15 @@ def test_a_command_does_what_it_does(zart_server: ServerUnderTest, line: str, co
 
 
 def test_a_server_serves(zart_database: str, tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            ["bash", "-c", f"exec {ZART} serve --listen {address} <&- >&-"],
-            env={**os.environ, "ZART_DATABASE_URL": zart_database},
-            stderr=log,
-        )
+    log = tmp_path / "log"
+    server = ServeProcess(zart_database, log, under=["bash", "-c", 'exec "$@" <&- >&-', "bash"])
+    server.start()
     try:
-        with zart.connect_sync(address, timeout=GIVE_UP) as client:
-            grpc.channel_ready_future(client.channel).result(timeout=GIVE_UP)
+        server.until_listening()
+        with zart.connect_sync(server.address, timeout=GIVE_UP) as client:
             assert list(client.list_executions()) == []
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(GIVE_UP) == 0
+        assert server.stop() == 0
     finally:
-        server.kill()
-        server.wait()
-    assert "Traceback" not in (tmp_path / "log").read_text()
+        if server.is_running:
+            server.stop(signal.SIGKILL)
+    assert "Traceback" not in log.read_text()

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -109,7 +110,8 @@ class Stack:
         assert self._server is not None  # noqa: S101 - entered
         stopping = asyncio.create_task(stop.wait())
         children = [child for child in (self._server, self._gateway) if child is not None]
-        watching = {stopping, *(asyncio.create_task(child.wait()) for child in children)}
+        watching: set[asyncio.Task[Any]] = {stopping}
+        watching.update(asyncio.create_task(child.wait()) for child in children)
         reloading = asyncio.create_task(self._reload_dispatcher()) if self._reload else None
         if reloading is not None:
             watching.add(reloading)
