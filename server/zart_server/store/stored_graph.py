@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zart_server.domain.graph import Graph
 from zart_server.domain.if_in_doubt import IfInDoubt
+from zart_server.domain.json_text import utf8_size
 
 
 class QueuedAs(NamedTuple):
@@ -43,6 +44,11 @@ class Definition:
     def widest(self) -> int:
         """How many steps depend on one of them at most."""
         return max(map(len, self.graph.dependants), default=0)
+
+    @cached_property
+    def input_bytes(self) -> tuple[int, ...]:
+        """How many bytes the input of each step has, by step number."""
+        return tuple(utf8_size(step.input_json or "") for step in self.graph.steps)
 
     @cached_property
     def queued(self) -> tuple[QueuedAs, ...]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart_server.domain.dispatch import LeasedTask, LeaseNext
+from zart_server.domain.json_text import utf8_size
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
 from zart_server.store.stored_graph import Definition
 
-_BYTES = 4 * 1024 * 1024  # of payloads and results, in one call
+_BYTES = 4 * 1024 * 1024  # of payloads, inputs and results, in one call
 
 
 @dataclass(slots=True)
@@ -42,12 +43,12 @@ class EagerDispatch:
             return False
         if run.payload_bytes and run.payload_json is None:
             return False
-        size = run.payload_bytes + 1024
+        size = run.payload_bytes + definition.input_bytes[step_no] + 1024
         for dep in definition.graph.depends_on[step_no]:
             result = self._results.get((run.run_key, dep))
             if result is None:
                 return False
-            size += len(result)
+            size += utf8_size(result)
         room = self._rooms.get(to)
         if room is None:
             room = self._rooms[to] = _Room(to.max_tasks)

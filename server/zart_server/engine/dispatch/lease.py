@@ -158,8 +158,8 @@ async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_P
     }
     results = await read_upstream(connection, sorted(wanted)) if wanted else {}
     for part in parts:
-        spec = part.definition.graph.steps[part.claimed.step_no]
-        part.size = part.run.payload_bytes + len(spec.input_json or "") + 1024
+        input_bytes = part.definition.input_bytes[part.claimed.step_no]
+        part.size = part.run.payload_bytes + input_bytes + 1024
         room = _UPSTREAM_BYTES
         for dep in part.definition.graph.depends_on[part.claimed.step_no]:
             text, size, is_skipped = results[part.claimed.run_key, dep]

@@ -1,0 +1,79 @@
+"""What is leased fits into its answer: a lease whose answer cannot be sent is lost to all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rig import CHAIN, LONG, Rig, until_polled
+
+import zart
+from zart.testing.server import ServerUnderTest
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+
+MANY = 20
+LARGE = 1_000_000  # bytes; 17 such do not fit into one message
+BEGINNING, NEXT = ("a", "b")
+
+
+async def start(client: zart.Client, large: str, text: str) -> None:
+    """Start many executions of a chain of which one step has a large input."""
+    steps = [
+        zart.StepSpec(name, deps, input=text if name == large else "")
+        for name, deps in CHAIN.items()
+    ]
+    await client.register_task("t", steps)
+    await client.batch_start_executions([zart.Start("t", {}, f"x{n}") for n in range(MANY)])
+
+
+async def test_eager_leases_count_the_inputs_of_their_steps(rig: Rig) -> None:
+    await start(rig.client, NEXT, "i" * LARGE)
+    request = pb.ReportTasksRequest(dispatcher_id="d")
+    request.lease_next.task_names.append("t")
+    request.lease_next.max_tasks = MANY
+    for task in await rig.lease(MANY):
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = "1"
+    response = await DispatchServiceStub(rig.client.channel).ReportTasks(request)
+
+    assert {result.status for result in response.results} == {pb.REPORT_STATUS_RECORDED}
+    assert {task.step_name for task in response.tasks} == {NEXT}
+    assert response.ByteSize() < 8 * LARGE
+    queued = await rig.db.fetchval("SELECT count(*) FROM zart.queue")
+    assert queued == MANY - len(response.tasks)
+
+
+async def test_steps_leased_to_a_long_poll_count_their_inputs(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await rig.client.register_task("t", [zart.StepSpec(BEGINNING, input="i" * LARGE)])
+    polling = asyncio.create_task(rig.client.lease_tasks("d", ["t"], max_tasks=MANY, wait=LONG))
+    await until_polled(zart_server)
+    await rig.client.batch_start_executions([zart.Start("t", {}, f"x{n}") for n in range(MANY)])
+
+    leased = len(await polling)
+    assert 1 <= leased < 8
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == MANY - leased
+
+
+async def test_inputs_are_counted_in_bytes(rig: Rig) -> None:
+    await start(rig.client, BEGINNING, "語" * (LARGE // 3))
+
+    leased = await rig.lease(MANY)
+    assert 1 <= len(leased) < 9
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == MANY - len(leased)
+
+
+async def test_results_are_counted_in_bytes(rig: Rig) -> None:
+    await rig.client.register_task("t", [zart.StepSpec("a"), zart.StepSpec("b", ("a",))])
+    await rig.client.batch_start_executions([zart.Start("t", {}, f"x{n}") for n in range(MANY)])
+    request = pb.ReportTasksRequest(dispatcher_id="d")
+    request.lease_next.task_names.append("t")
+    request.lease_next.max_tasks = MANY
+    for task in await rig.lease(MANY):
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = f'"{"語" * 200_000}"'
+    response = await DispatchServiceStub(rig.client.channel).ReportTasks(request)
+
+    assert response.ByteSize() < 8 * LARGE
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == MANY - len(response.tasks)
