@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+
 import grpc
 import pytest
-from rig import Rig, eventually
+from rig import CHAIN, LONG, Rig, eventually
 
+import zart
+from zart.models import LeasedTask
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+from zart_server.engine.dispatch import report_batches
 
 
 def fan(steps: int) -> dict[str, tuple[str, ...]]:
     """Make a graph of a step that so many others wait for."""
     return {"first": (), **{f"s{n}": ("first",) for n in range(steps)}}
+
+
+def reports_of(tasks: Iterable[LeasedTask]) -> pb.ReportTasksRequest:
+    """Complete tasks by one request, which leases what follows for an hour."""
+    wish = pb.LeaseNext(task_names=["t"], max_tasks=10)
+    wish.lease_duration.FromSeconds(3600)
+    request = pb.ReportTasksRequest(dispatcher_id="d", lease_next=wish)
+    for task in tasks:
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = "1"
+    return request
 
 
 @pytest.mark.parametrize("steps", [3, 3_000])
@@ -53,12 +70,7 @@ async def test_what_a_half_leased_for_a_call_that_has_failed_is_given_back(rig: 
             WHEN (NEW.run_key = {run_key}) EXECUTE FUNCTION too_long();
         """
     )
-    wish = pb.LeaseNext(task_names=["t"], max_tasks=10)
-    wish.lease_duration.FromSeconds(3600)
-    request = pb.ReportTasksRequest(dispatcher_id="d", lease_next=wish)
-    for task in tasks:
-        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
-        outcome.completed.result_json = "1"
+    request = reports_of(tasks)
     with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
         await DispatchServiceStub(rig.client.channel).ReportTasks(request)
 
@@ -68,3 +80,51 @@ async def test_what_a_half_leased_for_a_call_that_has_failed_is_given_back(rig: 
 
     await eventually(are_given_back)
     assert await rig.db.fetchval("SELECT array_agg(run_key) FROM zart.leases") == [run_key]
+
+
+async def test_what_waits_for_a_slow_run_to_be_answered_is_for_others_meanwhile(rig: Rig) -> None:
+    for execution_id in "xy":
+        await rig.start(execution_id, CHAIN, if_in_doubt=zart.IfInDoubt.STOP)
+    request = reports_of(await rig.lease())
+
+    async def is_queued() -> bool:
+        return (await rig.statuses("x"))["b"] == "SCHEDULED"
+
+    async with rig.locked(
+        "SELECT FROM zart.runs r JOIN zart.executions e USING (execution_key)"
+        " WHERE e.execution_id = 'y' FOR NO KEY UPDATE OF r"
+    ):
+        reporting = asyncio.ensure_future(
+            DispatchServiceStub(rig.client.channel).ReportTasks(request)
+        )
+        await eventually(is_queued)
+        assert not reporting.done()
+    response = await reporting
+
+    (attempt,) = (await rig.client.get_step("x", "b")).attempts
+    assert attempt.status == "RELEASED"
+    assert [result.status for result in response.results] == [pb.REPORT_STATUS_RECORDED] * 2
+    assert [(task.execution_id, task.step_name) for task in response.tasks] == [("y", "b")]
+
+
+async def test_what_follows_is_delivered_where_a_run_is_locked_for_a_moment(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_batches, "_WITHHELD", LONG)  # the moment may be long on this machine
+    for execution_id in "xy":
+        await rig.start(execution_id, CHAIN)
+    request = reports_of(await rig.lease())
+    async with rig.locked(
+        "SELECT FROM zart.runs r JOIN zart.executions e USING (execution_key)"
+        " WHERE e.execution_id = 'y' FOR NO KEY UPDATE OF r"
+    ):
+        reporting = asyncio.ensure_future(
+            DispatchServiceStub(rig.client.channel).ReportTasks(request)
+        )
+        await rig.until_waiting()
+    response = await reporting
+
+    assert {(task.execution_id, task.step_name) for task in response.tasks} == {
+        ("x", "b"),
+        ("y", "b"),
+    }

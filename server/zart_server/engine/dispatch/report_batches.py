@@ -24,6 +24,7 @@ from zart_server.store.driver_errors import DataError
 _log = logging.getLogger(__name__)
 _BATCH = 1000
 _ATTEMPTS = 5
+_WITHHELD = 1.0  # seconds that a leased task waits for the rest of its answer, at most
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +36,15 @@ class _Call:
     left: int
     results: list[ReportResult | None]
     tasks: list[LeasedTask] = field(default_factory=list)
+    is_held_up: bool = False  # by a run that another transaction has locked
+
+    def patience(self) -> float | None:
+        """Return how many seconds its tasks may wait for its answer; None: it leases none.
+
+        A lease begins when it is taken: most of it is to be left to who gets it.
+        """
+        lessee = next((item.lease_next for item in self.outcomes if item.lease_next), None)
+        return None if lessee is None else min(_WITHHELD, lessee.lease_duration.total_seconds() / 3)
 
     def settle(self, index: int, status: ReportStatus, error: str = "") -> None:
         """Answer one outcome, and the call with the last."""
@@ -130,6 +140,7 @@ class ReportBatches:
             for call, index in locked:
                 run, _, _ = call.outcomes[index].task_id.partition("-")
                 by_run.setdefault(run, []).append((call, index))
+                self._hold_up(call)
             for run, items in by_run.items():
                 self._go_on(self._wait_for(run, items), "stragglers")
         return True
@@ -164,13 +175,30 @@ class ReportBatches:
         async with self._room.turn(run):
             await self._settle(items, wait=True)
 
+    def _hold_up(self, call: _Call) -> None:
+        """See to it that what a call has leased does not wait long for its slow runs."""
+        if call.is_held_up or (patience := call.patience()) is None:
+            return
+        call.is_held_up = True
+        self._go_on(self._withhold(call, patience), "withheld")
+
+    async def _withhold(self, call: _Call, patience: float) -> None:
+        """Give back again and again what a call has leased, until it is answered."""
+        while not call.done.done():
+            await asyncio.wait([call.done], timeout=patience)
+            if not call.done.done():
+                self._give_back(call)
+
     def _go_on(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._stragglers.add(task)
         task.add_done_callback(self._stragglers.discard)
 
     def _give_back(self, call: _Call) -> None:
-        """Release the tasks that a call leased in a former batch: it is answered with an error."""
+        """Release the tasks that a call leased and that are not sent to it.
+
+        It is answered with an error, or cannot be answered yet.
+        """
         tasks, call.tasks = call.tasks, []
         if tasks:
             principal = call.outcomes[0].principal
