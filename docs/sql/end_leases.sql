@@ -2,7 +2,7 @@
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, waiting; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
---   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, by_server=$12, doubts=$13.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -31,8 +31,9 @@ WITH locked AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
             principal, lease_token, error, started_at, completed_at)
-    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
-        error, started_at, statement_timestamp()
+    SELECT run_key, step_no, attempt, status,
+        $11 OR (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE,
+        dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
     FROM ended WHERE status <> 'completed'
 ), steps AS (
     UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -52,7 +53,7 @@ WITH locked AS MATERIALIZED (
         e.started_at
     FROM (
         SELECT *, status AS ended_as, $11 AS swept FROM ended
-        WHERE (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE
+        WHERE (n IN (SELECT unnest($13::text::bigint[]))) IS TRUE
     ) e
     CROSS JOIN LATERAL (SELECT execution_key, run_number, listed_task FROM zart.runs
         WHERE run_key = e.run_key OFFSET 0) r
@@ -70,7 +71,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, passing over locked rows; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
---   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, doubts=$12.
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, by_server=$12, doubts=$13.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -100,8 +101,9 @@ verdicts AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
             principal, lease_token, error, started_at, completed_at)
-    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
-        error, started_at, statement_timestamp()
+    SELECT run_key, step_no, attempt, status,
+        $11 OR (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE,
+        dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
     FROM ended WHERE status <> 'completed'
 ), steps AS (
     UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -121,7 +123,7 @@ verdicts AS MATERIALIZED (
         e.started_at
     FROM (
         SELECT *, status AS ended_as, $11 AS swept FROM ended
-        WHERE (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE
+        WHERE (n IN (SELECT unnest($13::text::bigint[]))) IS TRUE
     ) e
     CROSS JOIN LATERAL (SELECT execution_key, run_number, listed_task FROM zart.runs
         WHERE run_key = e.run_key OFFSET 0) r
@@ -139,7 +141,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, waiting; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
---   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, by_server=$12.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -168,8 +170,9 @@ WITH locked AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
             principal, lease_token, error, started_at, completed_at)
-    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
-        error, started_at, statement_timestamp()
+    SELECT run_key, step_no, attempt, status,
+        $11 OR (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE,
+        dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
     FROM ended WHERE status <> 'completed'
 ), steps AS (
     UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -193,7 +196,7 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- End the leases that are current: delete them, record the attempts, finish their steps.
 -- Locks: runs, passing over locked rows; leases; steps.
 -- Parameters: locked=$1, principals=$2, run_keys=$3, step_nos=$4, tokens=$5, of_principals=$6,
---   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11.
+--   statuses=$7, retryable=$8, results=$9, errors=$10, swept=$11, by_server=$12.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -223,8 +226,9 @@ verdicts AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
             principal, lease_token, error, started_at, completed_at)
-    SELECT run_key, step_no, attempt, status, $11, dispatcher_id, principal, lease_token,
-        error, started_at, statement_timestamp()
+    SELECT run_key, step_no, attempt, status,
+        $11 OR (n IN (SELECT unnest($12::text::bigint[]))) IS TRUE,
+        dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
     FROM ended WHERE status <> 'completed'
 ), steps AS (
     UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -248,10 +252,11 @@ SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_b
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.
 -- Locks: runs, passing over locked rows; pause lock, shared; leases; steps.
 -- Parameters: locked=$1, epoch=$2, principals=$3, run_keys=$4, step_nos=$5, tokens=$6,
---   of_principals=$7, statuses=$8, retryable=$9, results=$10, errors=$11, swept=$12, lasts=$13,
---   lanes=$14, step_names=$15, timeouts=$16, corrections=$17, ready_runs=$18, ready_steps=$19,
---   attempts=$20, counted=$21, backoff_bases=$22, max_attempts=$23, delays=$24, rule_keys=$25,
---   kinds=$26, lessees=$27, after=$28, lessee_seconds=$29, lessee_ids=$30, lessee_principals=$31.
+--   of_principals=$7, statuses=$8, retryable=$9, results=$10, errors=$11, swept=$12, by_server=$13,
+--   lasts=$14, lanes=$15, step_names=$16, timeouts=$17, corrections=$18, ready_runs=$19,
+--   ready_steps=$20, attempts=$21, counted=$22, backoff_bases=$23, max_attempts=$24, delays=$25,
+--   rule_keys=$26, kinds=$27, lessees=$28, after=$29, lessee_seconds=$30, lessee_ids=$31,
+--   lessee_principals=$32.
 WITH locked AS MATERIALIZED (
     SELECT run_key, dead_steps, status, by_hand FROM zart.runs
     WHERE run_key = ANY($1::text::bigint[])
@@ -287,8 +292,9 @@ WITH locked AS MATERIALIZED (
         ), attempts AS (
             INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                     principal, lease_token, error, started_at, completed_at)
-            SELECT run_key, step_no, attempt, status, $12, dispatcher_id, principal, lease_token,
-                error, started_at, statement_timestamp()
+            SELECT run_key, step_no, attempt, status,
+                $12 OR (n IN (SELECT unnest($13::text::bigint[]))) IS TRUE,
+                dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
             FROM ended WHERE status <> 'completed'
         ), steps AS (
             UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -304,17 +310,17 @@ WITH locked AS MATERIALIZED (
             UPDATE zart.runs SET status = 'completed', completed_at = statement_timestamp()
             WHERE status || '' = 'running' AND run_key = ANY(ARRAY(
                 SELECT run_key FROM ended
-                WHERE (n IN (SELECT unnest($13::text::bigint[]))) IS TRUE))
+                WHERE (n IN (SELECT unnest($14::text::bigint[]))) IS TRUE))
             RETURNING run_key
         ), ready AS MATERIALIZED (
-            SELECT u.*, ($14::integer[])[kind] AS lane, ($15::text[])[kind] AS step_name,
-                ($16::float8[])[kind] AS timeout_seconds,
-                ($17::integer[])[kind] AS correction
-            FROM unnest($18::text::bigint[], $19::text::integer[],
-                    $20::text::integer[], $21::text::integer[],
-                    $22::text::integer[], $23::text::integer[],
-                    $24::text::float8[], $25::text::bigint[], $26::text::integer[],
-                    $27::text::integer[], $28::text::bigint[])
+            SELECT u.*, ($15::integer[])[kind] AS lane, ($16::text[])[kind] AS step_name,
+                ($17::float8[])[kind] AS timeout_seconds,
+                ($18::integer[])[kind] AS correction
+            FROM unnest($19::text::bigint[], $20::text::integer[],
+                    $21::text::integer[], $22::text::integer[],
+                    $23::text::integer[], $24::text::integer[],
+                    $25::text::float8[], $26::text::bigint[], $27::text::integer[],
+                    $28::text::integer[], $29::text::bigint[])
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
                     delay, rule_key, kind, lessee, after, n)
             WHERE (after IN (SELECT n FROM ended)) IS TRUE
@@ -339,9 +345,9 @@ WITH locked AS MATERIALIZED (
             SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
                 timeout_seconds, step_name, correction, 0, statement_timestamp(), statement_timestamp(),
                 nextval('zart.lease_tokens'), statement_timestamp(),
-                statement_timestamp() + ($29::float8[])[lessee] * interval '1 second',
-                ($29::float8[])[lessee], ($30::text[])[lessee],
-                ($31::text[])[lessee]
+                statement_timestamp() + ($30::float8[])[lessee] * interval '1 second',
+                ($30::float8[])[lessee], ($31::text[])[lessee],
+                ($32::text[])[lessee]
             FROM ready WHERE rule_key = 0 AND lessee <> 0 ORDER BY n
             RETURNING run_key, step_no, lease_token, lease_expires_at
         )

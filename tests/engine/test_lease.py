@@ -9,6 +9,7 @@ from rig import LONG, Rig, eventually, until_polled
 
 import zart
 from zart.testing.server import ServerUnderTest
+from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 
 
 async def test_a_released_attempt_does_not_count(rig: Rig) -> None:
@@ -91,3 +92,31 @@ async def test_extending_keeps_a_lease_and_its_ttl_is_a_span(rig: Rig) -> None:
     assert result.lease_ttl is not None
     assert timedelta(seconds=100) < result.lease_ttl <= timedelta(seconds=200)
     assert not wrong.extended
+
+
+async def test_who_reports_what_the_server_gave_back_is_told_that_it_is_not_recorded(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """A stream broke while its answer was written, which arrived all the same."""
+    dispatch = zart_server.running.runtime.dispatch
+    await rig.start("x", {"a": ()})
+    command = LeaseTasks("d", ("t",), (), 1, timedelta(seconds=LONG), timedelta(seconds=LONG))
+
+    async def leased_and_given_back() -> LeasedTask:
+        (task,) = await dispatch.lease(command)
+        await dispatch.release([task], command.principal, not_begun=False)
+        return task
+
+    working = asyncio.run_coroutine_threadsafe(leased_and_given_back(), zart_server.loop)
+    first = await asyncio.wrap_future(working)
+    done = zart.Outcome(first.task_id, first.lease_token, zart.Completed("done"))
+
+    assert [result.status.value for result in await rig.report(done)] == ["LEASE_LOST"]
+    second = await rig.lease_one("a")
+    assert second.attempt == 2
+    await rig.report(zart.Outcome(second.task_id, second.lease_token, zart.Released()))
+    # A report of its own is recorded, however often it is repeated.
+    again = zart.Outcome(second.task_id, second.lease_token, zart.Completed("done"))
+    assert [result.status.value for result in await rig.report(again)] == ["ALREADY_RECORDED"]
+    statuses = [a.status.value for a in (await rig.client.get_step("x", "a")).attempts]
+    assert statuses == ["RELEASED", "RELEASED"]

@@ -108,11 +108,13 @@ class TimedOut:
 class Released:
     """The attempt was given back unfinished; it does not count.
 
-    Of a step that stops in doubt it is taken as lost, unless it has ``not_begun``.
+    Of a step that stops in doubt it is taken as lost, unless it has ``not_begun``. ``by_server``:
+    the server gives it back, as its lease did not reach its dispatcher, or may not have.
     """
 
     retry_after: timedelta | None
     not_begun: bool = False
+    by_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from zart_server.store.statement import Statement
 class Verdict(NamedTuple):
     """How an attempt ended, as its dispatcher reports it or the sweep judges.
 
-    ``in_doubt``: it may have had its effect, and its step is not to be run again.
+    ``in_doubt``: it may have had its effect, and its step is not to be run again. ``by_server``: no
+    dispatcher reported it, so that none is told of it as of a report of its own.
     """
 
     lease: LeaseKey
@@ -33,6 +34,7 @@ class Verdict(NamedTuple):
     retryable: bool = True
     error: StepError | None = None
     in_doubt: bool = False
+    by_server: bool = False
 
 
 class EndedLease(NamedTuple):
@@ -82,8 +84,9 @@ _ENDED = f"""
     ), attempts AS (
         INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,
                                    principal, lease_token, error, started_at, completed_at)
-        SELECT run_key, step_no, attempt, status, :swept, dispatcher_id, principal, lease_token,
-               error, started_at, statement_timestamp()
+        SELECT run_key, step_no, attempt, status,
+               :swept OR (n IN (SELECT unnest(:by_server::text::bigint[]))) IS TRUE,
+               dispatcher_id, principal, lease_token, error, started_at, statement_timestamp()
         FROM ended WHERE status <> 'completed'
     ), steps AS (
         UPDATE zart.steps s SET status = e.final, attempt = e.attempt,
@@ -100,7 +103,7 @@ _ENDED = f"""
 
 
 def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]:
-    leases, statuses, results, retryable, errors, _ = zip(*verdicts, strict=True)
+    leases, statuses, results, retryable, errors, _, by_server = zip(*verdicts, strict=True)
     return {
         **columns_of(leases),
         "statuses": words(statuses),
@@ -109,6 +112,7 @@ def _arguments(verdicts: Sequence[Verdict], *, swept: bool) -> dict[str, object]
         "errors": column(map(error_to_json, errors)),
         "locked": numbers(sorted({lease.run_key for lease in leases})),
         "swept": swept,
+        "by_server": numbers(n for n, yes in enumerate(by_server, 1) if yes),
     }
 
 

@@ -165,12 +165,15 @@ class Dispatch:
     ) -> None:
         """Queue tasks again whose lease did not reach its dispatcher, ``principal``.
 
-        Not ``not_begun``: it may have reached it all the same. A step that stops in doubt is then
-        left to its lease: who has it reports it, and if nobody has it, it expires. If the release
-        fails all the leases are left to expire: no caller waits for the outcome.
+        Not ``not_begun``: it may have reached it all the same, and what it reports is LEASE_LOST. A
+        step that stops in doubt is then left to its lease: who has it reports it, and if nobody has
+        it, it expires. If the release fails all the leases are left to expire: no caller waits for
+        the outcome.
         """
         outcomes = [
-            Outcome(task.task_id, task.lease_token, Released(None, not_begun), principal)
+            Outcome(
+                task.task_id, task.lease_token, Released(None, not_begun, by_server=True), principal
+            )
             for task in tasks
             if not_begun or task.step.if_in_doubt is not IfInDoubt.STOP
         ]

@@ -128,7 +128,7 @@ class _Ending:
         definition = self._definition(self.runs[lease.run_key])
         stops = lease.step_no in definition.stops
         if isinstance(ending, Released) and (ending.not_begun or not stops):
-            return Verdict(lease, AttemptStatus.RELEASED)
+            return Verdict(lease, AttemptStatus.RELEASED, by_server=ending.by_server)
         status, error = _not_told(ending, definition.queued[lease.step_no].timeout_seconds)
         if stops:
             error = doubt.error_of(error.message)

@@ -202,9 +202,9 @@ class ReportBatches:
         tasks, call.tasks = call.tasks, []
         if tasks:
             principal = call.outcomes[0].principal
+            ending = Released(None, not_begun=True, by_server=True)
             released = [
-                Outcome(task.task_id, task.lease_token, Released(None, not_begun=True), principal)
-                for task in tasks
+                Outcome(task.task_id, task.lease_token, ending, principal) for task in tasks
             ]
             self._go_on(self._release(released), "releases")
 
