@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -13,7 +14,11 @@ import zart
 from zart.models import LeasedTask
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+from zart_server.domain.dispatch import Completed, LeaseNext, Outcome
+from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import report_batches
+from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.store.db import Database
 
 
 def fan(steps: int) -> dict[str, tuple[str, ...]]:
@@ -128,3 +133,36 @@ async def test_what_follows_is_delivered_where_a_run_is_locked_for_a_moment(
         ("x", "b"),
         ("y", "b"),
     }
+
+
+async def test_a_conflict_over_what_came_too_late_takes_nothing_from_others(
+    rig: Rig, zart_database: str
+) -> None:
+    await rig.start("x", CHAIN)
+    good = await rig.lease_one("a")
+    # Its run goes on: z is at work.
+    await rig.start("y", {"a": (), "b": ("a",), "z": ()}, if_in_doubt=zart.IfInDoubt.STOP)
+    late = next(task for task in await rig.lease() if task.step_name == "a")
+    await rig.report(zart.Outcome(late.task_id, late.lease_token, zart.Lost()))
+    lessee = LeaseNext("d", "", frozenset("t"), frozenset(), 10, timedelta(hours=1))
+    outcomes = [
+        Outcome(task.task_id, task.lease_token, Completed("1"), lease_next=lessee)
+        for task in (good, late)
+    ]
+    db = await Database.open(zart_database, lock_timeout=0.1)
+    try:
+        async with (
+            rig.locked("SELECT FROM zart.in_doubt FOR UPDATE"),
+            db.autocommit() as connection,
+        ):
+            recorded = await record_outcomes(connection, outcomes)
+        assert recorded is not None
+        assert recorded.statuses == {0: ReportStatus.RECORDED}
+        assert [task.step.step_name for _, task in recorded.tasks] == ["b"]
+        assert recorded.stragglers == [1]
+    finally:
+        await db.close()
+
+    done = zart.Outcome(late.task_id, late.lease_token, zart.Completed("1"))
+    assert [result.status.value for result in await rig.report(done)] == ["LEASE_LOST"]
+    assert await rig.db.fetchval("SELECT late_status FROM zart.in_doubt") == "completed"

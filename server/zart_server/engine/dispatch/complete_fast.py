@@ -56,9 +56,8 @@ async def complete_fast(connection: Autocommit, batch: OutcomeBatch) -> Recorded
         if n in ended and rule is None:
             item.announce(connection)
     completed = [lease for lease, n in firsts.items() if n in ended]
-    return await conclude(
-        connection, batch, ended, completed, took, ready_steps.leased(done.leases)
-    )
+    leased = ready_steps.leased(done.leases)
+    return await conclude(connection, batch, ended, completed, took, leased, is_committed=True)
 
 
 def _lasts(batch: OutcomeBatch) -> list[int] | None:

@@ -69,7 +69,9 @@ class OutcomeBatch:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A status by the index of the outcome, and the stragglers, whose run another has locked.
+    """A status by the index of the outcome, and the stragglers, for a transaction that waits.
+
+    Another has locked their run, or they may have to be kept for a doubt.
 
     ``tasks`` were leased at once, each with the index of the outcome that it followed. ``ended``
     has the seconds that the attempts took which ended, by their task and how they did;
@@ -111,14 +113,21 @@ async def conclude(
     locked: Collection[int] = (),
     *,
     swept: bool = False,
+    is_committed: bool = False,
 ) -> Recorded:
     """Return what became of each outcome, given those whose lease ended and what is known of them.
 
     ``locked`` are the runs that other transactions have locked. Of the rest those are looked up
-    that may be repeats, unless the server itself ``swept`` their leases.
+    that may be repeats, unless the server itself ``swept`` their leases. Where what ended
+    ``is_committed`` nothing is written here: a conflict would have it all repeated, and what it
+    leased would be nobody's. Outcomes that may have to be kept for a doubt are stragglers then.
     """
     leases = batch.leases
-    stragglers = [n for n, lease in leases.items() if lease.run_key in locked]
+    stragglers = [
+        n
+        for n, lease in leases.items()
+        if lease.run_key in locked or (is_committed and n not in ended and _stops(batch, lease))
+    ]
     statuses = dict.fromkeys(range(len(batch.outcomes)), ReportStatus.LEASE_LOST)
     for n in ended:
         statuses[n] = ReportStatus.RECORDED

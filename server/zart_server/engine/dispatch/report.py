@@ -14,7 +14,8 @@ from zart_server.store.connection import Autocommit
 async def record_outcomes(connection: Autocommit, outcomes: Sequence[Outcome]) -> Recorded | None:
     """Record outcomes whose token is current: by the fast path, or else in a transaction.
 
-    Those whose run another transaction has locked are stragglers. Return None, having done nothing,
+    Those whose run another transaction has locked are stragglers, and so may be those of an attempt
+    that is in doubt. Return None, having done nothing,
     if several may make too many steps ready at once: they are to be recorded in parts. Locks as
     ``complete_fast`` does, or as ``record_in_general``.
     """
