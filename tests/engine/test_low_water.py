@@ -106,3 +106,30 @@ async def test_ten_thousand_lanes_are_put_back_for_all_who_ask_for_as_many_handl
     assert low_water.to_claim(["t"], others).cursors == marks
     assert low_water.to_claim(["t"], mine).cursors == {n: (before, n) for n in range(10_000)}
     assert took < 0.2
+
+
+async def test_of_names_without_end_those_used_last_are_kept() -> None:
+    """They were kept for good: of a thousand calls for ten thousand names each, gigabytes."""
+    now = datetime.now(UTC)
+    mark = {1: (now, 1)}
+    look = ClaimResult([], mark, True, False, False, False, 60.0, now)  # kept for as long
+    low_water = LowWater()
+    for _ in range(2):  # the first long look counts for nothing
+        low_water.claimed(["t"], ["used"], Begin(), look, is_enough=True)
+    for call in range(200):
+        names = [f"{call}-{n}" for n in range(10_000)]
+        for _ in range(2):
+            low_water.claimed(names, ["h"], Begin(), look, is_enough=True)
+        assert low_water.to_claim(["t"], ["used"]).cursors == mark
+
+    assert len(low_water.task_names()) <= 100_000
+    assert low_water.names_held <= 100_000
+    assert low_water.to_claim(names, ["h"]).cursors == mark
+
+
+async def test_more_names_than_are_kept_of_all_are_kept_of_one_call() -> None:
+    low_water = LowWater()
+    for call in range(3):
+        low_water.found_any([f"{call}-{n}" for n in range(110_000)], [], is_any=False)
+        assert low_water.is_dry([f"{call}-{n}" for n in range(110_000)], [])
+    assert low_water.names_held == 110_000

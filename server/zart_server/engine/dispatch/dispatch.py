@@ -36,7 +36,6 @@ from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 _log = logging.getLogger(__name__)
 _RESULTS_BYTES = 15 * 1024 * 1024
-_DRY = 1000
 
 
 class Dispatch:
@@ -48,7 +47,6 @@ class Dispatch:
         self.completions = Completions()
         self._reports = ReportBatches(db, room, self.completions, tally)
         self.low_water = LowWater()
-        self._dry: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()  # where a look found none
         self.draining = asyncio.Event()
         self.long_polls = LongPolls()
         self.asked: set[str] = set()  # tasks asked for since the last note of it
@@ -114,7 +112,7 @@ class Dispatch:
         None: there were none, and it is too early to look at all lanes; never if it ``is_last``.
         """
         lanes = command.task_names, command.handlers
-        if lanes in self._dry and not is_told:
+        if not is_told and self.low_water.is_dry(*lanes):
             await yield_to_others()
             async with self._db.autocommit() as connection:
                 begin = self.low_water.to_look(*lanes)
@@ -128,9 +126,7 @@ class Dispatch:
             tasks = await lease(tx, command, self.low_water)
         if tasks:
             self.tally.claimed(tasks)
-            self._dry.discard(lanes)
-        elif len(self._dry) < _DRY:
-            self._dry.add(lanes)
+        self.low_water.found_any(*lanes, is_any=bool(tasks))
         return tasks
 
     async def report(self, dispatcher_id: str, outcomes: Sequence[Outcome]) -> Reported:

@@ -40,7 +40,9 @@ _SLOW = 0.02  # seconds that a look by the queue may take
 _RESTS = 60.0  # seconds without such looks after two that took longer
 _OLD = timedelta(seconds=2.5)  # no transaction that matters here takes longer
 _USED = 30.0  # seconds
+_FORGOTTEN = 300.0  # seconds unused, which no call waits, until a set of lanes is forgotten
 _MOST = 1000  # sets of lanes that are kept in mind
+_MOST_NAMES = 100_000  # of tasks and handlers in all of them, each of which has up to 255 bytes
 _Lanes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -65,7 +67,10 @@ class _Marks:
     emptied_from: float = -math.inf  # when the last look began that left nothing
     old: _Look | None = None
     last: _Look | None = None
-    used_at: float = field(default_factory=time.monotonic)
+    used_at: float = field(default_factory=time.monotonic)  # by claims
+    touched_at: float = 0.0  # by anything
+    is_dry: bool = False  # nothing was found for the last call
+    asked: frozenset[str] | None = None  # its handlers, once they were looked for one by one
 
     @property
     def begin(self) -> Begin:
@@ -119,6 +124,7 @@ class LowWater:
     def __init__(self, old: timedelta = _OLD) -> None:
         self._old = old
         self._marks: dict[_Lanes, _Marks] = {}
+        self.names_held = 0  # in all sets of lanes
 
     def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
         """Return from where on a claim looks now: the lanes of the last ones, or all."""
@@ -190,9 +196,24 @@ class LowWater:
                 hot[item.lane] = cursor
         marks.hot = hot
 
+    def is_dry(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        """Return whether the last look for these found nothing, as far as that is known."""
+        return self._of(task_names, handlers).is_dry
+
+    def found_any(
+        self, task_names: Sequence[str], handlers: Sequence[str], *, is_any: bool
+    ) -> None:
+        """Note whether a look for these found any task."""
+        self._of(task_names, handlers).is_dry = not is_any
+
     def task_names(self) -> set[str]:
-        """Return the tasks that somebody claimed lately, or tried to."""
-        since = time.monotonic() - _USED
+        """Return the tasks that somebody claimed lately, or tried to; forget what is unused."""
+        now = time.monotonic()
+        for lanes in [
+            lanes for lanes, marks in self._marks.items() if marks.touched_at < now - _FORGOTTEN
+        ]:
+            self._forget(lanes)
+        since = now - _USED
         return {
             name
             for (task_names, _), marks in self._marks.items()
@@ -227,8 +248,9 @@ class LowWater:
             found = [lane for name in task_names if name in of_task for lane in of_task[name]]
             if found and handlers:
                 # Both may be ten thousand: neither is looked for in the other one by one.
-                asked = frozenset(handlers)
-                found = [lane for lane in found if lane.handler in asked]
+                if marks.asked is None:
+                    marks.asked = frozenset(handlers)
+                found = [lane for lane in found if lane.handler in marks.asked]
             if found:
                 marks.lower(found)
 
@@ -236,7 +258,23 @@ class LowWater:
         key = tuple(task_names), tuple(handlers)
         marks = self._marks.get(key)
         if marks is None:
-            if len(self._marks) >= _MOST:
-                self._marks.clear()
+            self._make_room(len(key[0]) + len(key[1]))
             marks = self._marks[key] = _Marks()
+        marks.touched_at = time.monotonic()
         return marks
+
+    def _make_room(self, names: int) -> None:
+        """Have room for one more set of lanes, of so many names: forget the longest unused."""
+        if len(self._marks) >= _MOST or self.names_held + names > _MOST_NAMES:
+            # An eighth of all at once: so the next ones need not sort them again.
+            most, most_names = _MOST * 7 // 8, _MOST_NAMES * 7 // 8 - names
+            by_use = sorted(self._marks.items(), key=lambda kept: kept[1].touched_at)
+            for lanes, _ in by_use:
+                if len(self._marks) <= most and self.names_held <= most_names:
+                    break
+                self._forget(lanes)
+        self.names_held += names
+
+    def _forget(self, lanes: _Lanes) -> None:
+        del self._marks[lanes]
+        self.names_held -= len(lanes[0]) + len(lanes[1])
