@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import grpc.aio
 from google.rpc import code_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.trace import Tracer
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,18 +18,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from zart.gateway.bindings import Binding, all_services, bindings_of
 from zart.gateway.calls import Calls
 from zart.gateway.endpoint import Endpoint
-from zart.gateway.headers import metadata_of
 from zart.gateway.hosts import OnlyKnownHosts
+from zart.gateway.open_pages import Document, Ready
 from zart.gateway.settings import Settings
 from zart.gateway.shares import Room
-from zart.gateway.statuses import Refusal, refusal, response_of, retry_in, status_of_call
+from zart.gateway.statuses import refusal, response_of
 
 if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
 
-_HEALTH_TIMEOUT = 3.0  # seconds
 _BODY_BYTES = 256 * 1024 * 1024  # of bodies that wait for their end, together
-_SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def application(
@@ -54,31 +50,10 @@ def application(
         for path, bindings in paths.items()
     ]
     services = {b.rpc.containing_service.full_name for found in paths.values() for b in found}
-    health = health_pb2_grpc.HealthStub(channel)
-
-    async def ready(request: Request) -> Response:
-        """Return whether the server can serve what is reached through here."""
-        try:
-            metadata = metadata_of(request.headers)
-            for service in sorted(services):
-                answer = await health.Check(
-                    health_pb2.HealthCheckRequest(service=service),
-                    metadata=metadata,
-                    timeout=_HEALTH_TIMEOUT,
-                )
-                if answer.status != _SERVING:
-                    message = f"{service} is not serving"
-                    return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
-        except Refusal as error:
-            return response_of(error.status)
-        except grpc.aio.AioRpcError as error:
-            return response_of(status_of_call(error))
-        return JSONResponse({"status": "SERVING"})
-
     routes += [
         Route("/healthz", _alive),
-        Route("/readyz", ready),
-        Route("/openapi.json", _openapi),
+        Route("/readyz", Ready(channel, services).answer),
+        Route("/openapi.json", Document().answer),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
@@ -99,11 +74,6 @@ class _RawPaths:
 
 async def _alive(_request: Request) -> Response:
     return JSONResponse({"status": "SERVING"})
-
-
-async def _openapi(_request: Request) -> Response:
-    file = importlib.resources.files("zart.gateway") / "openapi.json"
-    return Response(file.read_bytes(), media_type="application/json")
 
 
 async def _no_route(_request: Request, error: Exception) -> Response:
