@@ -11,9 +11,9 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -35,7 +35,6 @@ _FETCH_FIRST_EVERY = 1.0  # until they were there once
 _FETCH_TIMEOUT = 5.0  # seconds without a byte
 _FETCH_WITHIN = 10.0  # seconds, all of it
 _MOST_BYTES = 1024 * 1024  # of an answer
-_WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class KeySet:
@@ -147,6 +146,25 @@ class KeySet:
             _log.info("%d keys were read anew", len(keys))
 
 
+class _PlainHttpError(HTTPError):
+    """A host asked by https refers to where everybody on the way could answer."""
+
+
+class _StaysWithHttps(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise _PlainHttpError(newurl, code, msg, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _text_at(url: str) -> bytes:
     """Ask a URL. Raises OSError, HTTPException; ValueError where the answer is too large."""
     until = time.monotonic() + _FETCH_WITHIN
@@ -167,9 +185,10 @@ def _text_at(url: str) -> bytes:
 
 def _opened(url: str) -> Any:  # noqa: ANN401 - whatever answers
     """Ask a URL, by the proxy that the environment names; but what is here, without any."""
-    if _is_here(urlsplit(url).hostname or ""):
-        return _WITHOUT_PROXY.open(url, timeout=_FETCH_TIMEOUT)
-    return urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT)  # noqa: S310 - http(s) only
+    is_here = _is_here(urlsplit(url).hostname or "")
+    proxies = [urllib.request.ProxyHandler({})] if is_here else []
+    opener = urllib.request.build_opener(_StaysWithHttps, *proxies)
+    return opener.open(url, timeout=_FETCH_TIMEOUT)
 
 
 def _is_here(host: str) -> bool:
