@@ -16,7 +16,11 @@ import zart
 from zart import errors
 from zart.json_log import EventRecord
 from zart.testing.server import serving
+from zart_server.api.access import AccessControl
+from zart_server.api.peer import address_of
+from zart_server.domain.errors import InvalidCredentials
 from zart_server.identity import failures
+from zart_server.identity.authenticator import Authenticator
 from zart_server.identity.failures import Failures
 
 
@@ -104,6 +108,24 @@ def test_addresses_without_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
         assert last.retry_after is not None
 
     assert counted.note("ipv4:1.2.3.0").retry_after is None
+
+
+def test_of_ipv6_a_network_is_one_address() -> None:
+    """Each of its addresses had twenty failures, and there is no end of them."""
+    access = AccessControl(Authenticator(None, None, None, None))
+    found = [InvalidCredentials("why") for _ in range(30)]
+    for n, error in enumerate(found):
+        access.note(error, f"ipv6:%5B2001:db8::{n:x}%5D:{50_000 + n}")
+    assert [error.retry_after is None for error in found] == [True] * 20 + [False] * 10
+    access.note(other := InvalidCredentials("why"), "ipv6:%5B2001:db8:0:1::1%5D:50000")
+    assert other.retry_after is None
+
+
+def test_what_counts_as_one_address() -> None:
+    assert address_of("ipv6:[2001:db8::1]:1") == address_of("ipv6:%5B2001:db8::ffff:1%5D:2")
+    assert address_of("ipv6:[fe80::1%25eth0]:1") == address_of("ipv6:[fe80::2]:2")
+    for peer in ("ipv4:192.0.2.1", "ipv6:%5B::1%5D", "ipv6:[::ffff:192.0.2.1]", "unix", "ipv6:x"):
+        assert address_of(f"{peer}:50000") == peer
 
 
 async def test_one_call_too_many_is_told_to_go_elsewhere(zart_database: str) -> None:

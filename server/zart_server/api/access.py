@@ -10,6 +10,7 @@ from typing import TypeAlias
 from zart_server.api import policy
 from zart_server.api.context import Context
 from zart_server.api.identity import CALLING
+from zart_server.api.peer import address_of
 from zart_server.domain.errors import InvalidCredentials, RoleRequired, Unauthenticated
 from zart_server.domain.identity import Identity
 from zart_server.identity.authenticator import Authenticator
@@ -95,7 +96,7 @@ class AccessControl:
 
     def note(self, error: Unauthenticated, peer: str) -> None:
         """Count a failure of an address, and note in it what is to become of it."""
-        noted = self._failures.note(peer.rpartition(":")[0])
+        noted = self._failures.note(address_of(peer))
         error.retry_after, error.untold = noted.retry_after, noted.untold
 
     async def delay(self, error: Unauthenticated) -> None:

@@ -12,7 +12,7 @@ _CALLERS = 10_000
 
 
 class Origin(NamedTuple):
-    """Who calls, as the server verified it, and the address it calls from, without the port."""
+    """Who calls, as the server verified it, and by which address it is counted (``api.peer``)."""
 
     principal: str
     address: str

@@ -24,6 +24,7 @@ from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
 from zart_server.api.limits import Limits, Room
+from zart_server.api.peer import address_of
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
     Unauthenticated,
@@ -203,7 +204,7 @@ class ServedCall:
             operations(kind.value, outcome).inc()
 
     def _origin(self) -> Origin:
-        return Origin(self._principal, (self._peer or self.context.peer()).rpartition(":")[0])
+        return Origin(self._principal, address_of(self._peer or self.context.peer()))
 
     async def _abort(self, status: status_pb2.Status) -> None:
         told = rpc_status.to_status(status)
