@@ -10,7 +10,7 @@ from datetime import timedelta
 import grpc
 import pytest
 from issuing import Connect
-from rig import specs, until_polled
+from rig import eventually, specs, until_polled
 
 import zart
 from zart import errors
@@ -108,6 +108,27 @@ def test_addresses_without_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
         assert last.retry_after is not None
 
     assert counted.note("ipv4:1.2.3.0").retry_after is None
+
+
+async def test_what_nobody_foresaw_is_a_failure_too(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as liked were told to the log in full."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Authenticator, "identify", broken)
+    for _ in range(20):
+        with pytest.raises(errors.InternalError):
+            await connect("stranger").list_executions()
+
+    async def is_one_too_many() -> bool:  # a busy machine gives the bucket time to fill again
+        with pytest.raises(errors.ZartError) as caught:
+            await connect("stranger").list_executions()
+        return isinstance(caught.value, errors.InvalidCredentials)
+
+    await eventually(is_one_too_many)
 
 
 def test_of_ipv6_a_network_is_one_address() -> None:

@@ -50,6 +50,11 @@ def _cut(issuer: Issuer) -> str:
     return issuer.sign("alice", "viewer")[:-4]
 
 
+def _nested(_: Issuer) -> str:
+    """Return brackets without end, as many as metadata has room for."""
+    return base64.urlsafe_b64encode(b"[" * 9_000).decode() + ".e30.e30"
+
+
 def _claiming(subject: str = "alice", **claims: Any) -> Callable[[Issuer], str]:
     return lambda issuer: issuer.sign(
         subject, "viewer", **{k: v() if callable(v) else v for k, v in claims.items()}
@@ -76,6 +81,7 @@ BAD: dict[str, Callable[[Issuer], str]] = {
     "signed with the public key as a secret": _signed_with_the_public_key_as_a_secret,
     "cut": _cut,
     "of an unknown key": lambda _: Issuer("k9").sign("alice", "viewer"),
+    "nested": _nested,
     "no JWT": lambda _: "e30.e30",
 }
 
@@ -88,6 +94,16 @@ async def test_a_token_is_refused(
 
     assert not await is_known(trusting_server, token)
     assert not await is_known(trusting_server, token)  # nor from memory
+
+
+async def test_a_header_that_some_versions_of_pyjwt_cannot_bear_is_refused(
+    trusting_server: ServerUnderTest, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recurses(_: str) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(jwt, "get_unverified_header", recurses)
+    assert not await is_known(trusting_server, _nested(issuer))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from zart_server.api.limits import Limits, Room
 from zart_server.api.peer import address_of
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
+    InvalidCredentials,
     Unauthenticated,
     ZartError,
 )
@@ -161,10 +162,20 @@ class ServedCall:
         )
         CALLING.set(verdict.identity)
         self._principal = verdict.identity.principal
-        if isinstance(verdict.error, Unauthenticated):
-            access.note(verdict.error, self._peer or self.context.peer())
         if verdict.error is not None:
-            raise verdict.error
+            raise self._noted(access, verdict.error)
+
+    def _noted(self, access: AccessControl, error: Exception) -> Exception:
+        """Count a failure of the caller's address, and return what the call is refused with."""
+        peer = self._peer or self.context.peer()
+        if isinstance(error, Unauthenticated):
+            access.note(error, peer)
+        elif not isinstance(error, ZartError):  # a defect, by whatever was shown
+            counted = InvalidCredentials("it brought about a defect")
+            access.note(counted, peer)
+            if counted.retry_after is not None:  # else the log had each of them in full
+                return counted
+        return error
 
     async def _fail(self, error: BaseException) -> None:
         """Log what ended the call, and abort with its status if the caller is still there."""

@@ -78,7 +78,7 @@ class WebTokens:
     async def _verify(self, token: str) -> tuple[float, Identity]:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
-        except PyJWTError:
+        except (PyJWTError, RecursionError):  # a header of brackets, to some versions of PyJWT
             raise InvalidCredentials("neither a known token nor a JWT") from None
         key = await self._keys.find(key_id)
         if key is None:
@@ -93,7 +93,7 @@ class WebTokens:
                 leeway=self._claims.skew,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except (PyJWTError, ValueError, TypeError) as error:
+        except (PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise InvalidCredentials(type(error).__name__) from None
         return float(said["exp"]) + self._claims.skew, self._identity(said)
 
