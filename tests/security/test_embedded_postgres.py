@@ -97,10 +97,10 @@ async def test_what_the_environment_says_of_other_databases_is_not_about_it(
     await connection.close()
 
 
-def test_its_password_is_for_whoever_started_it(database: Postgres, folder: Path) -> None:
-    password = folder / "password"
-    assert password.stat().st_uid == os.geteuid()
-    assert password.stat().st_mode & 0o777 == 0o600
+def test_its_password_and_log_are_for_whoever_started_it(database: Postgres, folder: Path) -> None:
+    for secret in (folder / "password", folder / "log"):
+        assert secret.stat().st_uid == os.geteuid()
+        assert secret.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")

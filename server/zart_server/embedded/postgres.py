@@ -202,7 +202,8 @@ def _start(
         *settings,
     ]
     flags = [part for option in options for part in ("-c", option)]
-    with log.open("wb") as output:
+    log.unlink(missing_ok=True)  # it quotes statements, with what is in them: for us alone
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the wheel's own program
             program("postgres", "-D", data, "-p", str(port), *flags),
             env=environment(stale),
