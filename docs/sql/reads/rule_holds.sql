@@ -6,14 +6,16 @@ WITH looked AS MATERIALIZED (
     SELECT * FROM zart.pause_rules WHERE rule_key >= 0
     ORDER BY rule_key DESC LIMIT 5000
 )
-SELECT o.is_any_older, m.* FROM (
-    SELECT EXISTS (
-        SELECT FROM zart.pause_rules
-        WHERE rule_key < (SELECT min(rule_key) FROM looked)
-            AND (execution_id IS NULL OR execution_id = $1::text)
-            AND (task_name IS NULL OR task_name = $2::text)
-            AND (deleted_at IS NULL OR deleted_at > $3::timestamptz) OFFSET 0)
-        AS is_any_older) o
+SELECT o.is_any_older, m.* FROM (SELECT (EXISTS (
+    SELECT FROM zart.pause_rules WHERE (deleted_at IS NULL) = true
+        AND rule_key < (SELECT min(rule_key) FROM looked)
+        AND (execution_id IS NULL OR execution_id = $1::text)
+        AND (task_name IS NULL OR task_name = $2::text) OFFSET 0)
+        OR EXISTS (
+            SELECT FROM zart.pause_rules WHERE deleted_at > $3::timestamptz
+                AND rule_key < (SELECT min(rule_key) FROM looked)
+                AND (execution_id IS NULL OR execution_id = $1::text)
+                AND (task_name IS NULL OR task_name = $2::text) OFFSET 0)) AS is_any_older) o
 LEFT JOIN LATERAL (
     SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
@@ -32,7 +34,8 @@ LEFT JOIN LATERAL (
                                 AND x.token_from <= looked.token_from OFFSET 0) AS is_born_exempt
     FROM looked WHERE (execution_id IS NULL OR execution_id = $1::text)
         AND (task_name IS NULL OR task_name = $2::text)
-        AND (deleted_at IS NULL OR deleted_at > $3::timestamptz)) m ON true;
+        AND (deleted_at IS NULL OR deleted_at > $3::timestamptz)) m
+ON true;
 
 -- store/reads/rule_holds.py: _records (let go)
 -- Return what is on record of each run, by its number.

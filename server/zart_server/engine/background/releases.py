@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.background.loop import BackgroundLoop
@@ -68,7 +68,7 @@ class Releases(BackgroundLoop):
             for key in of_rules.keys() - standing.keys():
                 del of_rules[key]
         pauses = [await self.one_of_several(self._go_on(release)) for release in standing.values()]
-        await self._begin_to_end()
+        await self._begin_to_end(standing.keys())
         return min((_TICK if pause is None else pause for pause in pauses), default=None)
 
     async def stop(self) -> None:
@@ -78,19 +78,23 @@ class Releases(BackgroundLoop):
             self._ending.cancel()
             await asyncio.gather(self._ending, return_exceptions=True)
 
-    async def _begin_to_end(self) -> None:
+    async def _begin_to_end(self, standing: Collection[int]) -> None:
         """Delete rules that have let all go, in a task of its own: it may wait for the lock."""
         if self._ending is not None and self._ending.done():
             ending, self._ending = self._ending, None
             await ending  # which may have failed
+        self._over.intersection_update(standing)
         if self._over and self._ending is None:
             self._ending = asyncio.create_task(self._end(list(self._over)), name="end of releases")
             self._over.clear()
 
     async def _end(self, rule_keys: Iterable[int]) -> None:
         for rule_key in rule_keys:
-            async with self._db.autocommit() as connection:
-                await self.one_of_several(end_release(connection, rule_key))
+            await self.one_of_several(self._end_one(rule_key))
+
+    async def _end_one(self, rule_key: int) -> None:
+        async with self._db.autocommit() as connection:
+            await end_release(connection, rule_key)
 
     async def _canary(self, rule_key: int, steps: int) -> None:
         """Release what was asked for before the rule was settled."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from zart_server.domain.ended_cursor import EndedCursor
-from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable
+from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.domain.retention import BY_ITSELF, Kept, Removed
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.piece_size import PieceSize
@@ -206,10 +206,14 @@ class Retention(BackgroundLoop):
                     removed = gone.executions
         except (StoreConflict, OperationTimeout):
             await self._do_with_fewer(way, piece)
-        except StoreUnavailable:
-            # Perhaps since PostgreSQL has ended it, having heard nothing of it for too long.
-            self._executions.failed(len(piece))
-            raise
+        except Exception as error:
+            # StoreUnavailable perhaps since PostgreSQL has ended it, having heard nothing of it.
+            if len(piece) > 1:
+                self._executions.failed(len(piece))
+                raise
+            if not isinstance(error, ZartError):
+                _log.exception("a defect, in the removal of one execution")
+            await self._do_with_fewer(way, piece)
         else:
             self._executions.took(time.monotonic() - begun)
             if ended_before is None:
@@ -230,8 +234,8 @@ class Retention(BackgroundLoop):
                 return
             name = await execution_id_of(connection, piece[0].position.execution_key)
         _log.warning(
-            "execution %s of %s stays until a later pass: its removal took too long, or others were"
-            " in the way",
+            "execution %s of %s stays until a later pass: its removal failed, took too long, or"
+            " others were in the way",
             name,
             way.task_name,
         )

@@ -113,11 +113,15 @@ async def expire(connection: Autocommit) -> int:
     caller = Caller("expiry", "its time was up")
     deleted = await delete_expired(tx, caller)
     slow = await find_to_release(tx)
+    by_rate: dict[float, list[RuleRow]] = {}
     for row in slow:
         rate = row.rule.expiry_rate or SLOWEST
         await begin_release(tx, row.rule_key, rate, caller)
-        await _record(tx, OperationKind.EXPIRE, [row], caller, Made(rate_per_second=rate))
-    await _record(tx, OperationKind.EXPIRE, deleted, caller)
+        by_rate.setdefault(rate, []).append(row)
+    for rate, rows in by_rate.items():
+        await _record(tx, OperationKind.EXPIRE, rows, caller, Made(rate_per_second=rate))
+    if deleted:
+        await _record(tx, OperationKind.EXPIRE, deleted, caller)
     return len(deleted) + len(slow)
 
 

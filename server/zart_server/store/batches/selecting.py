@@ -187,8 +187,7 @@ _INSERT = {
                 :last_item::integer + row_number() OVER (ORDER BY n, step_no), execution_id,
                 execution_key, run_key, run_number, step_no, step_name, attempt
             FROM selected
-            ON CONFLICT (batch_key, execution_key, step_no) WHERE execution_key IS NOT NULL
-            DO NOTHING
+            ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
             RETURNING 1
         ), unknown AS (
             INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,

@@ -25,20 +25,23 @@ _MOST = 1_000
 _LOOKED_AT = 5_000  # rules, the newest
 _BYTES = 200  # about, of a rule or a step that is looked at
 # Rules that may have held a step of an execution.
-_MAY_HOLD = """(execution_id IS NULL OR execution_id = :execution_id::text)
-    AND (task_name IS NULL OR task_name = :task_name::text)
-    AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)"""
+_MATCHES = """(execution_id IS NULL OR execution_id = :execution_id::text)
+    AND (task_name IS NULL OR task_name = :task_name::text)"""
+_MAY_HOLD = f"{_MATCHES} AND (deleted_at IS NULL OR deleted_at > :since::timestamptz)"
+# Of the older ones those that stand, and those that ended lately, are found without the others.
+_IS_ANY_OLDER = f"""(EXISTS (
+    SELECT FROM zart.pause_rules WHERE (deleted_at IS NULL) = true
+        AND rule_key < (SELECT min(rule_key) FROM looked) AND {_MATCHES} OFFSET 0)
+    OR EXISTS (
+        SELECT FROM zart.pause_rules WHERE deleted_at > :since::timestamptz
+            AND rule_key < (SELECT min(rule_key) FROM looked) AND {_MATCHES} OFFSET 0))"""
 _RULES = Statement(
     f"""
     WITH looked AS MATERIALIZED (
         SELECT * FROM zart.pause_rules WHERE rule_key >= 0
         ORDER BY rule_key DESC LIMIT {_LOOKED_AT}
     )
-    SELECT o.is_any_older, m.* FROM (
-        SELECT EXISTS (
-            SELECT FROM zart.pause_rules
-            WHERE rule_key < (SELECT min(rule_key) FROM looked) AND {_MAY_HOLD} OFFSET 0)
-            AS is_any_older) o
+    SELECT o.is_any_older, m.* FROM (SELECT {_IS_ANY_OLDER} AS is_any_older) o
     LEFT JOIN LATERAL (
         SELECT {rule_columns("looked", 1)}, EXISTS (
             SELECT FROM zart.pause_exemptions x

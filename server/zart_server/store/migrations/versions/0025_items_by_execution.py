@@ -9,5 +9,5 @@ down_revision = "0024"
 
 
 def upgrade() -> None:
-    """Have the key of what an item is done to serve no lookup."""
+    """Have lookups of items go by the keys that are meant."""
     run_script("0025_items_by_execution.sql")
