@@ -13,6 +13,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+_USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+    "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -28,8 +33,15 @@ class Authority:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        own = self._builder(_name(self.name), self._key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        # What Python 3.13 asks of a certificate beside the rest: who may sign, and by which key.
+        signs = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+        own = (
+            self._builder(_name(self.name), self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(**signs), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+            )
         )
         self.ca = self.folder / "ca.pem"
         self.ca.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
@@ -51,8 +63,11 @@ class Authority:
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         )
-        builder = self._builder(_name(common_name), key).add_extension(
-            x509.SubjectAlternativeName(names), critical=False
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            self._builder(_name(common_name), key)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(signer, critical=False)
         )
         certificate, key_file = self.folder / f"{file}.pem", self.folder / f"{file}.key"
         key_file.write_bytes(

@@ -95,7 +95,10 @@ SELECT epoch, is_queued,
 (SELECT last_asked_at FROM zart.task_names
     WHERE task_names.task_name = revived.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
-    NULL AS errors_omitted,
+    CASE WHEN revived.is_queued THEN (
+        SELECT sum(octet_length(error::text)) > 4194304 FROM zart.attempts
+        WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no
+    ) END AS errors_omitted,
     CASE WHEN revived.is_queued THEN (
         SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                 'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,

@@ -21,7 +21,7 @@ from zart.testing.server import serving
 
 CLIENT = Path(zart.__file__).parent
 # What is iterated there is no call: a page is one that has ended, and the others are no gRPC.
-NO_CALLS = {"self.pages", "request.stream", "awatch"}
+NO_CALLS = {"self.pages", "request.stream"}
 
 Watch = Callable[[zart.Client, str, str], AsyncGenerator[Any, None]]
 WATCHES: dict[str, Watch] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from engine.watched import watched
@@ -76,13 +77,13 @@ async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
     run_key = await rig.db.fetchval("SELECT run_key FROM zart.runs")
     watches = zart_server.running.runtime.watches
 
-    async def first() -> None:
-        await anext(aiter(rig.client.watch_execution("x")))
-
-    async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
-        following = asyncio.create_task(first())
-        await until(lambda: [each.reads_begun for each in list(watches._followed.values())] == [1])
-        (followed,) = watches._followed.values()
-        zart_server.loop.call_soon_threadsafe(watches.changed, {run_key})
-    await following
-    await until(lambda: followed.reads_done == 2)
+    async with aclosing(rig.client.watch_execution("x")) as states:
+        async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
+            following = asyncio.ensure_future(anext(states))
+            await until(
+                lambda: [each.reads_begun for each in list(watches._followed.values())] == [1]
+            )
+            (followed,) = watches._followed.values()
+            zart_server.loop.call_soon_threadsafe(watches.changed, {run_key})
+        await following
+        await until(lambda: followed.reads_done == 2)

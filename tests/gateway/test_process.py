@@ -14,6 +14,7 @@ import pytest
 from gateway.scripted import RESUME, Scripted, post
 from gateway.sending import Http
 from ports import free_port
+from rig import eventually
 from waiting import GIVE_UP, until
 
 from zart.gateway.settings import GatewayError, Settings, host_and_port
@@ -63,8 +64,22 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
     assert "secret" not in log
 
 
+async def until_refused(address: str) -> None:
+    """Wait until nobody listens."""
+
+    async def is_refused() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(*host_and_port(address))
+        except OSError:
+            return True
+        writer.close()
+        return False
+
+    await eventually(is_refused)
+
+
 async def test_a_call_under_way_as_it_stops_has_its_answer(scripted: Scripted) -> None:
-    """The server takes two seconds for it."""
+    """The server answers once the gateway takes no more calls, and another moment later."""
     released = asyncio.Event()
 
     async def answer() -> pb.ResumeResponse:
@@ -80,7 +95,8 @@ async def test_a_call_under_way_as_it_stops_has_its_answer(scripted: Scripted) -
         calling = asyncio.create_task(post(Http(listen), RESUME))
         await until(lambda: scripted.requests)
         process.send_signal(signal.SIGTERM)
-        asyncio.get_running_loop().call_later(2, released.set)
+        await until_refused(listen)
+        asyncio.get_running_loop().call_later(1.2, released.set)  # it had one second
 
         assert (await calling).status == 200
         assert await asyncio.to_thread(process.wait, GIVE_UP) == 0

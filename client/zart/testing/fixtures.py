@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,15 @@ def execute(url: str, statement: str) -> None:
     asyncio.run(run())
 
 
+@contextlib.contextmanager
+def _without_pg() -> Iterator[None]:
+    """Take what says of other databases how to reach them out of the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture(scope="session")
 def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL that forgets everything; the URL of a database ``template`` to be cloned."""
@@ -47,9 +58,12 @@ def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     folder: Path = tmp_path_factory.mktemp("postgres")
     settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
-    with postgres.running(
-        folder, durable=False, settings=settings, attributes=["CREATEDB"]
-    ) as running:
+    with (
+        _without_pg(),
+        postgres.running(
+            folder, durable=False, settings=settings, attributes=["CREATEDB"]
+        ) as running,
+    ):
         execute(running.url, "CREATE DATABASE template")
         template = database_url(running.url, "template")
         asyncio.run(migrate(template))

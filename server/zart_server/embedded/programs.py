@@ -37,11 +37,10 @@ def binaries() -> Path:
 
 
 def _binaries_of(site: Path) -> Path:
-    return next(
-        folder / "bin"
-        for folder in (site / _PACKAGE / "pginstall18", site / _PACKAGE / "pginstall")
-        if (folder / "bin" / "postgres").exists()
-    )
+    for folder in (site / _PACKAGE / "pginstall18", site / _PACKAGE / "pginstall"):
+        if (folder / "bin" / "postgres").exists():
+            return folder / "bin"
+    raise PostgresError(f"there are no programs of PostgreSQL in {site}")
 
 
 def program(name: str, *arguments: str) -> list[str]:
@@ -141,7 +140,10 @@ def _is_open(program: Path) -> bool:
 
 
 def _has_open(site: Path) -> bool:
-    return site.exists() and _is_open(_binaries_of(site) / "postgres")
+    try:
+        return _is_open(_binaries_of(site) / "postgres")
+    except PostgresError:  # a part of it is gone, or all of it
+        return False
 
 
 def _open_copy(site: Path) -> Path:

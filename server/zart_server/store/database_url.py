@@ -41,7 +41,7 @@ _BESIDE_SYSTEM = frozenset({"sslrootcert", "sslmode", "sslnegotiation"})
 _NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
-def to_sqlalchemy_url(url: str) -> URL:
+def _parsed(url: str) -> URL:
     """Turn ``postgresql://…`` or ``postgres://…`` into SQLAlchemy's URL for asyncpg.
 
     Several hosts may stand where one does, ``postgresql://a:5432,b:5432/d``, or in the query:
@@ -63,7 +63,7 @@ def to_sqlalchemy_url(url: str) -> URL:
 
 def check_url(url: str) -> None:
     """Raise ValueError for a URL that cannot be used here, or whose files cannot be read."""
-    options = to_sqlalchemy_url(url).query
+    options = _parsed(url).query
     for name in _FILES:
         path = str(options.get(name, ""))
         if not path or (name == "sslrootcert" and path == _SYSTEM):
@@ -131,7 +131,7 @@ def _with_hosts_in_query(url: str) -> str:
 
 def to_asyncpg_arguments(url: str) -> dict[str, Any]:
     """Return the arguments of ``asyncpg.connect`` for the same URL. Raises ValueError."""
-    parsed = to_sqlalchemy_url(url)
+    parsed = _parsed(url)
     from sqlalchemy.dialects.postgresql.asyncpg import dialect  # noqa: PLC0415 - it loads slowly
 
     options = dict(parsed.query)

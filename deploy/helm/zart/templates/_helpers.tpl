@@ -112,6 +112,6 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 {{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
-{{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or it is let in nowhere" }}
+{{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or have networkPolicy.enabled: false where a policy of your own lets it in" }}
 {{- end }}
 {{- end }}

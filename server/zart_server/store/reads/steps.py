@@ -128,8 +128,8 @@ STEPS = f"""
 """
 # The same of a step that the statement itself has queued, {of}, which no read of it sees yet: a row
 # of a run, a step without result or correction, the ``attempt`` that it is queued for and its
-# ``max_attempts``. Of one that is not ``is_queued`` it says nothing; nor whether errors are cut: it
-# takes hundreds of its attempts. Costs a third of a read afterwards, and no call.
+# ``max_attempts``. Of one that is not ``is_queued`` it says nothing. Costs a third of a read
+# afterwards, and no call.
 JUST_QUEUED = f"""
     {{of}}.run_key AS steps_of, {{of}}.step_no, 'open' AS status, {{of}}.attempt - 1 AS attempt,
     {{of}}.max_attempts, false AS retryable, NULL AS error, {{of}}.started_at,
@@ -141,7 +141,10 @@ JUST_QUEUED = f"""
     (SELECT last_asked_at FROM zart.task_names
      WHERE task_names.task_name = {{of}}.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
-    NULL AS errors_omitted,
+    CASE WHEN {{of}}.is_queued THEN (
+        SELECT sum(octet_length(error::text)) > {RESULT_BYTES} FROM zart.attempts
+        WHERE attempts.run_key = {{of}}.run_key AND attempts.step_no = {{of}}.step_no
+    ) END AS errors_omitted,
     CASE WHEN {{of}}.is_queued THEN (
         {_ATTEMPTS} FROM (
             SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
