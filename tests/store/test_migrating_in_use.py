@@ -11,8 +11,9 @@ from waiting import GIVE_UP, until
 
 from zart_server.store.migrate import migrate
 
-# As it was before the newest migration.
+# As it was before the newest migrations.
 _STEP_BACK = """
+    DROP INDEX zart.batch_items_by_execution;
     ALTER TABLE zart.error_groups DROP COLUMN former_id, DROP COLUMN former_template;
     DROP TABLE zart.fingerprint_version;
     UPDATE zart.alembic_version SET version_num = '0023';

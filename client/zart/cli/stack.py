@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -28,7 +27,6 @@ _READY = 30.0  # seconds
 _DISPATCHER_GRACE = 1.0
 _STOP = 2.0
 _STOP_GATEWAY = 6.0  # the five seconds that its calls have, and one
-_PR_SET_PDEATHSIG = 1
 
 
 class StackError(Exception):
@@ -155,7 +153,8 @@ class Stack:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "zart.cli",
+                "zart.cli.with_parent",
+                str(os.getpid()),
                 *arguments,
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -163,7 +162,6 @@ class Stack:
                 stderr=output,
                 # Ctrl-C reaches the whole group; the order of the end is ours to choose.
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
             )
         finally:
             if output is not None:
@@ -287,9 +285,3 @@ def signals_that_stop() -> list[signal.Signals]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         found.append(signal.SIGHUP)
     return found
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to stop this child when its parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
