@@ -31,6 +31,19 @@ async def test_it_goes_at_its_pace(rig: Rig) -> None:
     assert len(times) >= 40
 
 
+async def test_a_clock_that_went_back_stops_no_batch(rig: Rig) -> None:
+    """As that of a replica which is promoted, and was minutes behind."""
+    await dead_steps(rig.client, 30)
+    created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
+    await until_batch(rig.client, created.batch_id, "RUNNING")
+    await rig.db.execute(
+        "UPDATE zart.batches SET credit = 0, rate_per_second = 20,"
+        " credit_at = statement_timestamp() + interval '10 minutes'"
+    )
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert batch.counts.done == 30
+
+
 async def test_another_pace_holds_from_then_on(rig: Rig) -> None:
     await dead_steps(rig.client, 30)
     created = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)

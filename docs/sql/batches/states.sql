@@ -22,8 +22,9 @@ SELECT FROM zart.batches WHERE batch_key = $1 FOR NO KEY UPDATE;
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-            EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8) END AS left
+    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+            ELSE credit + rate_per_second * COALESCE(
+                    EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END) END AS left
 FROM zart.batches
 WHERE batch_key = $1
     AND status IN ('preparing', 'running');
@@ -65,8 +66,9 @@ WHERE batch_key = $1;
 -- Locks: batches.
 UPDATE zart.batches SET max_failures = $3,
     credit = CASE WHEN rate_per_second IS NULL OR $2::float8 IS NULL THEN 1
-    ELSE LEAST(GREATEST($2, 1), LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-            EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)) END,
+    ELSE GREATEST(0, LEAST(GREATEST($2, 1), LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+            ELSE credit + rate_per_second * COALESCE(
+                    EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END))) END,
     credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
     rate_per_second = $2::float8
 WHERE batch_key = $1;

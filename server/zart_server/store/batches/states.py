@@ -8,12 +8,10 @@ from typing import NamedTuple
 from zart_server.domain.batches import BatchPauseCause, BatchStatus
 from zart_server.store.batches.rows import COLUMNS, BatchRow
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pace import CREDIT
 from zart_server.store.statement import Statement
 
 _BATCH_LOCK = 0x7A62_6174
-# What may be done now, as releases have it: one second's worth at most.
-_CREDIT = """LEAST(GREATEST(rate_per_second, 1), credit + rate_per_second * COALESCE(
-    EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8)"""
 
 
 class AtWork(NamedTuple):
@@ -58,7 +56,7 @@ async def take_batch(tx: Tx, batch_key: int) -> Taken | None:
         return None
     await tx.execute("SELECT FROM zart.batches WHERE batch_key = $1 FOR NO KEY UPDATE", batch_key)
     row = await tx.fetchrow(
-        f"SELECT {COLUMNS}, CASE WHEN rate_per_second IS NOT NULL THEN {_CREDIT} END AS left"
+        f"SELECT {COLUMNS}, CASE WHEN rate_per_second IS NOT NULL THEN {CREDIT} END AS left"
         " FROM zart.batches WHERE batch_key = $1 AND status IN ('preparing', 'running')",
         batch_key,
     )
@@ -145,7 +143,7 @@ async def change_pace(tx: Tx, batch_key: int, rate: float | None, max_failures: 
         f"""
         UPDATE zart.batches SET max_failures = $3,
             credit = CASE WHEN rate_per_second IS NULL OR $2::float8 IS NULL THEN 1
-                ELSE LEAST(GREATEST($2, 1), {_CREDIT}) END,
+                ELSE GREATEST(0, LEAST(GREATEST($2, 1), {CREDIT})) END,
             credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
             rate_per_second = $2::float8
         WHERE batch_key = $1

@@ -8,8 +8,8 @@ from zart_server.domain.pacing import Release
 from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pace import CREDIT
 from zart_server.store.pausing.paused import PausedStep, release
-from zart_server.store.pausing.releases import CREDIT
 from zart_server.store.statement import Statement
 
 # The credit is that of this moment, less what is spent.

@@ -13,16 +13,11 @@ from typing import NamedTuple
 from zart_server.domain.commands import Caller
 from zart_server.domain.pacing import most_unleased
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.pace import CREDIT
 from zart_server.store.pausing.exempting import exempts
 from zart_server.store.pausing.matching import tasks_matched
 from zart_server.store.pausing.released import seconds_since, standing
 from zart_server.store.statement import Statement
-
-# What may go now. A pace begins at its first move, with one step; and anew where the last move is
-# still to come: it was by the clock of another database, before this one was promoted.
-CREDIT = """LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
-    ELSE credit + rate_per_second * COALESCE(
-        EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END)"""
 
 
 @dataclass(frozen=True, slots=True)
