@@ -20,6 +20,7 @@ from zart.listening import why_not
 from zart.metrics.failures import MetricsError
 from zart.metrics.listener import serving_metrics
 from zart_server import app
+from zart_server.api.limits import MOST_NOTICES
 from zart_server.metrics.processes import registry_of_processes
 from zart_server.observability import configure_logging
 from zart_server.settings import Settings
@@ -30,7 +31,6 @@ _SPAWN = multiprocessing.get_context("spawn")  # gRPC does not outlive a fork
 _PAUSE = 1.0  # seconds before one that ended is replaced
 _SILENCE = 30.0  # seconds after which one is given up, unless systemd says after how many
 _SIGNS = 5  # of life, within these
-_MOST_NOTICES = 5  # times ZART_DRAIN_NOTICE that one may tell of its end (``api.limits``)
 _LAST = 10.0  # seconds for what is neither told of, nor a call: to write down and to close
 _OF_ITS_OWN = "127.0.0.1:0"  # where each tells its metrics, for this one to read
 
@@ -92,7 +92,7 @@ class Supervisor:
         )
         self._silence = systemd.term() or _SILENCE
         self._drain = (
-            _MOST_NOTICES * settings.drain_notice + settings.drain_grace
+            MOST_NOTICES * settings.drain_notice + settings.drain_grace
             + settings.operation_timeout + _LAST
         )  # fmt: skip
         self._processes: dict[int, _Process] = {}

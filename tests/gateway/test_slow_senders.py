@@ -21,7 +21,7 @@ from waiting import GIVE_UP, block_until
 import zart
 from zart.gateway.shares import Shares
 from zart.gateway.statuses import Refusal
-from zart.gateway.waiting import address_of
+from zart.networks import network_of
 from zart.testing.server import ServerUnderTest
 
 HEAD = b"POST /api/v1/executions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -192,7 +192,7 @@ def test_one_address_has_half_of_what_there_is() -> None:
 
 
 def test_of_ipv6_a_network_is_one_address() -> None:
-    assert address_of("2001:db8::1") == address_of("2001:db8::ffff:1")
-    assert address_of("2001:db8::1") != address_of("2001:db8:0:1::1")
-    assert address_of("192.0.2.1") != address_of("192.0.2.2")
-    assert address_of("::1") == "::1"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1")
+    assert network_of("2001:db8::1") != network_of("2001:db8:0:1::1")
+    assert network_of("192.0.2.1") != network_of("192.0.2.2")
+    assert network_of("::1") == "::1"

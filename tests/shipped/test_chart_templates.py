@@ -8,6 +8,7 @@ from typing import Any
 from shipped.chart import DOCUMENT, SCHEMA, TEMPLATES, VALUES
 from shipped.files import DEPLOY, compose
 
+from zart.cli import stack
 from zart.gateway import server as gateway
 
 
@@ -29,6 +30,7 @@ def test_whatever_stops_a_gateway_waits_for_the_calls_under_way() -> None:
     assert asked >= sleeping + 2 * gateway._GRACE
     assert number(r"^TimeoutStopSec=(\d+)$", unit) >= 2 * gateway._GRACE
     assert number(r"^(\d+)s$", composed) >= 2 * gateway._GRACE
+    assert stack._STOP_GATEWAY > gateway._GRACE
 
 
 def defined(name: str) -> str:

@@ -11,7 +11,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zart.gateway.progress import is_all_taken, taken
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
-from zart.gateway.waiting import Waiting, address_of
+from zart.gateway.waiting import Waiting
+from zart.networks import network_of
 
 _LATE = refusal(code_pb2.DEADLINE_EXCEEDED, "the request did not come to its end in time", http=408)
 _TOO_MANY = refusal(
@@ -36,7 +37,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first head."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self.address = address_of(self.client[0] if self.client else "")
+        self.address = network_of(self.client[0] if self.client else "")
         self._look()
 
     def data_received(self, data: bytes) -> None:

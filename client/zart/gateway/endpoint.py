@@ -28,8 +28,8 @@ from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of
-from zart.gateway.waiting import address_of
 from zart.json_log import log_event
+from zart.networks import network_of
 from zart.trace_context import HEADER, trace_id_of, valid
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Endpoint:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Serve one request, and return its HTTP status as the log has it."""
         request = Request(scope, receive)
-        taken = Taken(self._room, address_of(request.client.host if request.client else ""))
+        taken = Taken(self._room, network_of(request.client.host if request.client else ""))
         begun = time.monotonic()
         code = "-"
         binding = self._bindings.get(request.method)

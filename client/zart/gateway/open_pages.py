@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from zart.gateway.headers import NOBODY, metadata_of
 from zart.gateway.shares import Shares
 from zart.gateway.statuses import Refusal, refusal, response_of, retry_in, status_of_call
-from zart.gateway.waiting import address_of
+from zart.networks import network_of
 
 _LOOK_TIMEOUT = 3.0  # seconds
 _SHARED_FOR = 1.0  # seconds
@@ -124,4 +124,4 @@ class _InParts(Response):
 
 
 def _address_of(request: Request) -> str:
-    return address_of(request.client.host if request.client else "")
+    return network_of(request.client.host if request.client else "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 from collections import defaultdict
 from typing import Protocol
 
@@ -75,14 +74,3 @@ class Waiting:
             self._count -= 1
         if not self._timers[connection.address]:
             del self._timers[connection.address]
-
-
-def address_of(host: str) -> str:
-    """Return what counts as one address: of IPv6 the network of one customer."""
-    try:
-        found = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if found.version == 4 or found.ipv4_mapped or found.is_loopback:  # noqa: PLR2004 - IPv4
-        return host
-    return str(ipaddress.ip_network((int(found), 64), strict=False))

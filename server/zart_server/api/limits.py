@@ -22,7 +22,7 @@ _WAITING = frozenset({
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 })  # fmt: skip
-_MOST_NOTICES = 5
+MOST_NOTICES = 5
 _UNCOUNTED = "/grpc.health.v1.Health/Check"  # a busy server is not a dead one
 
 
@@ -72,7 +72,7 @@ class Limits:
         gRPC cancels what comes in at the very moment of the stop, so that its outcome is unknown.
         Calls that wait by design are not counted: they end by themselves, and are repeated.
         """
-        for _ in range(_MOST_NOTICES):
+        for _ in range(MOST_NOTICES):
             before = self._calls.entered
             await asyncio.sleep(notice)
             if self._calls.entered == before:
