@@ -136,7 +136,7 @@ def test_the_story(checkout: Running) -> None:
     checkout.paste(checkout.story("rm "))
     assert not (checkout.folder / ".zart/card-down").exists()
     resumed = checkout.paste(checkout.story("zart resume"))
-    assert "released  1 steps" in resumed
+    assert "released  1 step" in resumed
     watched = checkout.paste(checkout.story("zart watch"))
     assert "exec-001:run:0 is COMPLETED" in watched
     plan = checkout.paste(checkout.story("rerun exec-001"))
@@ -208,7 +208,7 @@ def test_the_first_five_minutes_of_the_readme(checkout: Running) -> None:
     assert "PAUSE_RULE" in of("why exec-001")
     assert "exec-001:run:0 is COMPLETED" in of("watch exec-001")
     assert f"is PAUSED: pause rule {rule_id}" in of("retry-step exec-002")
-    assert "releases  1 steps at 1/s" in of("resume")
+    assert "releases  1 step at 1/s" in of("resume")
     assert "exec-002:run:0 is COMPLETED" in of("watch exec-002")
     assert "exec-001" not in of("runs exec-003")
     checkout.stop(signal.SIGTERM, whole_group=False)

@@ -16,7 +16,7 @@ from zart.cli.options import ExecutionId, Limit, example, reads
 from zart.cli.retention import kept_for
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import names_of, time_of
+from zart.cli.values import counted, names_of, time_of
 from zart.errors import ExecutionNotFound, UnknownMethod
 from zart.models import Operation, OperationKind, OperationStatus, RuleHold, RuleHolds
 
@@ -213,11 +213,11 @@ def _of_release(operation: Operation) -> str:
     if made is None or operation.status in _NOT_DONE:
         return ""
     if made.canary:
-        return f"canary {made.canary}: {made.released_steps} steps let go"
+        return f"canary {made.canary}: {counted(made.released_steps, 'step')} let go"
     if made.rate_per_second:
         before = f", {was.rate_per_second:g}/s before" if was and was.rate_per_second else ""
         return f"{made.rate_per_second:g}/s{before}"
-    return f"{made.released_steps} steps let go" if made.released_steps else ""
+    return f"{counted(made.released_steps, 'step')} let go" if made.released_steps else ""
 
 
 def _of_retention(operation: Operation) -> str:

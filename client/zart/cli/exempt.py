@@ -11,6 +11,7 @@ from zart.calls import admin, changes
 from zart.cli import completing
 from zart.cli.options import RuleId, example, plans
 from zart.cli.session import Session
+from zart.cli.values import counted
 from zart.models import UpdatedPauseRule
 
 app = typer.Typer()
@@ -42,7 +43,9 @@ def exempt(
                 f"withheld again {answer.withheld_again_steps} ready steps",
             )
         else:
-            session.print(f"{rule_id} {verb} {named}", f"released {answer.released_steps} steps")
+            session.print(
+                f"{rule_id} {verb} {named}", f"released {counted(answer.released_steps, 'step')}"
+            )
 
     call = admin.update_pause_rule(
         rule_id,

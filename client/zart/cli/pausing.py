@@ -17,7 +17,7 @@ from zart.cli.options import Limit, TaskName, example, plans, reads
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Plan, Session
-from zart.cli.values import rate_of, span_of
+from zart.cli.values import counted, rate_of, span_of
 from zart.models import Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
@@ -117,17 +117,17 @@ def _pause_lines(answer: Paused) -> list[str]:
     if not answer.planned:
         lines = [
             f"{answer.rule_id} pauses {scope}",
-            f"withheld  {answer.paused_steps}{more} ready steps",
-            f"in flight {answer.running_steps} steps, which finish",
+            f"withheld  {counted(answer.paused_steps, 'ready step', more)}",
+            f"in flight {counted(answer.running_steps, 'step')}, which finish",
         ]
     else:
         many = " or more" if answer.executions_is_lower_bound else ""
         some = ", ".join(answer.sample_execution_ids)
         lines = [
             f"would pause {scope}",
-            f"withheld  {answer.paused_steps}{more} ready steps"
+            f"withheld  {counted(answer.paused_steps, 'ready step', more)}"
             + (f", since {render.when(oldest)}" if (oldest := answer.oldest_ready_at) else ""),
-            f"in flight {answer.running_steps} steps, which finish",
+            f"in flight {counted(answer.running_steps, 'step')}, which finish",
             f"concerns  {answer.executions}{many} unfinished executions"
             + (f", as {some}" if some else ""),
         ]
@@ -199,7 +199,7 @@ def resume(
         more = " or more" if answer.released_steps_is_lower_bound else ""
         if pace is not None:
             verb = "would release" if answer.planned else "releases "
-            session.print(f"{verb} {answer.released_steps}{more} steps at {pace:g}/s")
+            session.print(f"{verb} {counted(answer.released_steps, 'step', more)} at {pace:g}/s")
             return
         if canary is None:
             session.print(
@@ -210,7 +210,7 @@ def resume(
         if canary is None:
             session.print(*_closed_lines(answer))
         session.print(
-            f"released  {answer.released_steps}{more} steps",
+            f"released  {counted(answer.released_steps, 'step', more)}",
             f"still     {answer.still_paused_steps} paused by other rules",
         )
         if answer.still_releasing_rules:
@@ -265,10 +265,11 @@ def _confirm_rules(
     which = "this rule" if len(doomed) == 1 else "these rules"
     steps = sum(rule.paused_steps for rule in doomed)
     more = "+" if any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
+    of_them = f"{counted(steps, 'step', more)} of {which}"
     if canary is not None:
-        session.confirm(f"release the oldest {canary} of the {steps}{more} steps of {which}?")
+        session.confirm(f"release the oldest {canary} of the {of_them}?")
     elif pace is not None:
-        session.confirm(f"release the {steps}{more} steps of {which} at {pace:g}/s?")
+        session.confirm(f"release the {of_them} at {pace:g}/s?")
     else:
         closes = ", ".join(rule.breaker_id for rule in doomed if rule.breaker_id)
         closing = f" and close {closes}" if closes else ""

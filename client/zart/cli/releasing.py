@@ -9,7 +9,7 @@ from zart.cli import render
 from zart.cli.bar import Bar
 from zart.cli.options import RuleId, example, mutates
 from zart.cli.session import Session
-from zart.cli.values import rate_of
+from zart.cli.values import counted, rate_of
 from zart.models import PauseRule, PauseRuleRelease, PauseRuleStatus, Resumed, WatchUntil
 
 app = typer.Typer()
@@ -40,7 +40,9 @@ def follow_release(session: Session, answer: Resumed) -> None:
     except KeyboardInterrupt:
         session.err.line(f"the release goes on: zart stop-release {rule.rule_id} stops it")
         raise
-    released = "" if rule.release is None else f", {rule.release.released_steps} steps released"
+    released = (
+        "" if rule.release is None else f", {counted(rule.release.released_steps, 'step')} released"
+    )
     session.print(f"{rule.rule_id} is {rule.status}{released}")
 
 

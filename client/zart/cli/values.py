@@ -17,6 +17,11 @@ _LONGEST = timedelta(days=365_000)  # a Duration holds ten times that; nobody me
 _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
+def counted(number: int, name: str, more: str = "") -> str:
+    """Write how many there are: ``1 step``, ``2 steps``, ``9 or more steps``."""
+    return f"{number}{more} {name}" if number == 1 and not more else f"{number}{more} {name}s"
+
+
 def json_value(text: str | None, option: str = "--payload") -> JsonText | Unset:
     """Read ``JSON``, ``@FILE`` or ``-`` (standard input), to be sent as it is; None is UNSET."""
     if text is None:
