@@ -54,3 +54,8 @@ async def until_released(rig: Rig, count: int) -> None:
 def release_of(rule: PauseRule) -> PauseRuleRelease:
     assert rule.release is not None
     return rule.release
+
+
+async def waits_for_dispatchers(rig: Rig, rule_id: str) -> bool:
+    """Return whether a release says that it does."""
+    return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers

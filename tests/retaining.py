@@ -82,3 +82,15 @@ async def slow_down(
         "CREATE TRIGGER slow BEFORE DELETE ON zart.executions FOR EACH ROW"
         f" WHEN (OLD.execution_id LIKE '{execution_id}') EXECUTE FUNCTION public.slow()"
     )
+
+
+async def refuse_removal(
+    db: asyncpg.Connection[asyncpg.Record], *, execution_id: str = "%"
+) -> None:
+    """Have the removal of every execution, or of this one, fail as nothing should."""
+    await db.execute(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
+        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions FOR EACH ROW"
+        f" WHEN (OLD.execution_id LIKE '{execution_id}') EXECUTE FUNCTION public.refuse()"
+    )

@@ -92,6 +92,19 @@ def test_reload_restarts_the_dispatcher_with_the_new_code(tmp_path: Path) -> Non
     block_until(lambda: not processes_of(str(tmp_path), address))
 
 
+def serves_and_ends(process: subprocess.Popen[str]) -> None:
+    """Wait until it serves, and stop it."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "zart serves on" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=GIVE_UP)
+    assert "zart serves on" in lines[-1], lines
+
+
 def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
     (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
     address = f"127.0.0.1:{free_port()}"
@@ -106,15 +119,7 @@ def test_killing_it_leaves_nothing_running(tmp_path: Path) -> None:
 
     # And what was there is there again.
     again = start(tmp_path, address)
-    assert again.stdout is not None
-    lines = []
-    for line in again.stdout:
-        lines.append(line)
-        if "zart serves on" in line:
-            break
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=GIVE_UP)
-    assert "zart serves on" in lines[-1], lines
+    serves_and_ends(again)
 
 
 def test_what_the_environment_says_of_other_databases_is_not_about_its_own(
@@ -129,15 +134,7 @@ def test_what_the_environment_says_of_other_databases_is_not_about_its_own(
     (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
     address = f"127.0.0.1:{free_port()}"
     process = start(tmp_path, address)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "zart serves on" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=GIVE_UP)
-    assert "zart serves on" in lines[-1], lines
+    serves_and_ends(process)
     block_until(lambda: not processes_of(str(tmp_path), address))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from waiting import GIVE_UP
 
 from zart.testing.server import ServerUnderTest
 from zart.v1 import execution_service_pb2 as pb
@@ -43,6 +44,6 @@ async def test_who_asks_for_health_sends_nothing_large(
     async with grpc.aio.insecure_channel(zart_server.address) as channel:
         rpc: Any = channel.unary_unary(f"/grpc.health.v1.Health/{method}")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await rpc(b"\x0a\x80\x80\x40" + b"x" * (1 << 20))
+            await rpc(b"\x0a\x80\x80\x40" + b"x" * (1 << 20), timeout=GIVE_UP)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "larger than any" in (caught.value.details() or "")

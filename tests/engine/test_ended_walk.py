@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from batching import start_many
 from google.protobuf.duration_pb2 import Duration
-from retaining import end_old, left, put_in_doubt, sweep
+from retaining import end_old, left, put_in_doubt, refuse_removal, sweep
 from rig import Rig
 
 from zart.testing.server import ServerUnderTest
@@ -89,11 +89,7 @@ async def test_a_pass_that_was_cut_off_is_gone_on_with(
     await start_many(rig.client, 2)
     await end_old(rig.db)
     zart_server.running.runtime.retention._executions.next = _PIECE
-    await rig.db.execute(
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
-        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions EXECUTE FUNCTION public.refuse()"
-    )
+    await refuse_removal(rig.db)
     with pytest.raises(asyncpg.RaiseError, match="not now"):
         await sweep(zart_server)
     name, _, _, come_to = json.loads(await rig.db.fetchval(_COME_TO))
@@ -119,13 +115,8 @@ async def test_one_whose_removal_fails_keeps_no_other(
     await sweep(zart_server)
     await start_many(rig.client, 3)
     await end_old(rig.db)
-    await rig.db.execute(
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'never'; END $$;"
-        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions FOR EACH ROW"
-        " WHEN (OLD.execution_id = 'x-0') EXECUTE FUNCTION public.refuse()"
-    )
-    with pytest.raises(asyncpg.RaiseError, match="never"):
+    await refuse_removal(rig.db, execution_id="x-0")
+    with pytest.raises(asyncpg.RaiseError, match="not now"):
         await sweep(zart_server)  # of several together nobody knows which it is
     await sweep(zart_server)
     assert await left(rig.db) == ["x-0"]

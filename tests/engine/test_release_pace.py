@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
-from releasing import paused, release_of, settled, until_released, until_status
+from releasing import (
+    paused,
+    release_of,
+    settled,
+    until_released,
+    until_status,
+    waits_for_dispatchers,
+)
 from rig import Rig, eventually
 
 from zart.models import PauseRule
@@ -75,9 +83,7 @@ async def test_it_waits_for_dispatchers_and_says_so(rig: Rig) -> None:
     await rig.client.resume(rule_id=rule_id, canary=10)
     await rig.client.resume(rule_id=rule_id, rate_per_second=1)
 
-    async def waits() -> bool:
-        return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers
-
+    waits = partial(waits_for_dispatchers, rig, rule_id)
     await eventually(waits)
     release = release_of(await rig.client.get_pause_rule(rule_id))
     assert (release.released_steps, release.expected_end_at) == (0, None)
@@ -142,9 +148,7 @@ async def test_while_it_waits_its_line_is_counted_no_more_often(
     await rig.client.resume(rule_id=rule_id, canary=10)
     await rig.client.resume(rule_id=rule_id, rate_per_second=1)
 
-    async def waits() -> bool:
-        return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers
-
+    waits = partial(waits_for_dispatchers, rig, rule_id)
     await eventually(waits)
     assert len(await rig.lease(3)) == 3
     await until_released(rig, 13)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 from batching import start_many
-from retaining import end_old, left, slow_down, stop_passes, sweep
+from retaining import end_old, left, refuse_removal, slow_down, stop_passes, sweep
 from rig import Rig
 
 from zart.testing.server import ServerUnderTest, serving
@@ -64,11 +64,7 @@ async def test_operations_go_whatever_becomes_of_executions(
     await start_many(rig.client, 3)
     await end_old(rig.db, days=100)
     await make_operations_old(rig)
-    await rig.db.execute(
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
-        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions EXECUTE FUNCTION public.refuse()"
-    )
+    await refuse_removal(rig.db)
     with pytest.raises(asyncpg.RaiseError, match="not now"):
         await sweep(zart_server)
     assert len(await left(rig.db)) == 3
