@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bench.machine import machine
 from bench.peer import PEERS
@@ -18,6 +18,7 @@ from bench.target import Target
 
 RESULTS = ROOT / "bench" / "results"
 QUICK_RESULTS = ROOT / "build" / "bench-quick"
+Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Run:
     def size(self, full: int, quick: int) -> int:
         """Choose the size of a measurement."""
         return quick if self.quick else full
+
+    def some(self, of: Iterable[Setting], quick: int) -> list[Setting]:
+        """Choose among what is measured likewise; a quick run has the first so many."""
+        return list(of)[: quick if self.quick else None]
 
     def times(self, full: int) -> range:
         """Return the rounds."""
