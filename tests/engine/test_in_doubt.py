@@ -10,6 +10,9 @@ from rig import CHAIN, Rig, eventually
 import zart
 from zart.errors import PlanChanged, RunFinished, StepInDoubt
 from zart.models import LeasedTask, StepError
+from zart_server.domain.doubt import Doubt, Finding
+from zart_server.domain.model import AttemptStatus
+from zart_server.engine.operations.doubts import bound_doubts
 
 STOP = {"if_in_doubt": zart.IfInDoubt.STOP}
 ONE = {"a": ()}
@@ -267,3 +270,11 @@ async def test_the_definition_tells_what_was_registered(rig: Rig) -> None:
     found = await rig.client.get_task_definition("t")
     assert [step.if_in_doubt for step in found.steps] == ["STOP", "RETRY"]
     assert (await rig.client.register_task("t", [zart.StepSpec("a"), specs[1]])).version == 2
+
+
+def test_what_is_only_in_doubt_is_bound_by_plans_as_servers_before_did() -> None:
+    lost = Doubt("a", 1, AttemptStatus.LOST)
+    running = Doubt("b", 1, AttemptStatus.RUNNING)
+    assert bound_doubts([lost, lost._replace(attempt=2), running]) == ("a", "b")
+    happened = lost._replace(finding=Finding.HAPPENED)
+    assert bound_doubts([happened]) == (("a", "happened"),)

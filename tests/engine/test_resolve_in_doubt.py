@@ -18,6 +18,7 @@ from zart.errors import (
     ExecutionNotFound,
     InvalidField,
     NotInDoubt,
+    PlanChanged,
     RunNotFound,
     StepInDoubt,
     StepNotFound,
@@ -174,6 +175,28 @@ async def test_what_happened_is_run_again_only_if_that_is_accepted(rig: Rig) -> 
     await rig.client.resolve_in_doubt("x", "a", "happened", run_number=0, attempt=1)
     with pytest.raises(StepInDoubt, match="found to have happened"):
         await rig.client.retry_step("x", "a")
+
+
+@pytest.mark.parametrize("deed", ["restart", "rerun", "cancel_execution"])
+async def test_who_planned_in_doubt_is_told_that_it_was_found_to_have_happened(
+    rig: Rig, deed: str
+) -> None:
+    """To accept a doubt is not to accept that what has happened is done again."""
+    await rig.start("x", {"a": (), "b": ()}, **STOP)
+    await rig.lease()  # b stays in flight, so that there is something to cancel
+    lost = rig.leased["x", "a"]
+    await rig.report(zart.Outcome(lost.task_id, lost.lease_token, zart.Lost()))
+    operate: Any = getattr(rig.client, deed)
+    options = {} if deed == "cancel_execution" else {"accept_in_doubt": True}
+    plan = await operate("x", validate_only=True, **options)
+    await rig.client.resolve_in_doubt("x", "a", HAPPENED, run_number=0, attempt=1)
+    with pytest.raises(PlanChanged) as refused:
+        await operate("x", plan_token=plan.plan_token, **options)
+    assert refused.value.metadata["changed"] == "in_doubt"
+    assert (await rig.statuses())["b"] == "RUNNING"
+    again = await operate("x", validate_only=True, **options)
+    await operate("x", plan_token=again.plan_token, **options)
+    assert (await rig.statuses(run_number=0))["b"] == "CANCELLED"
 
 
 async def test_a_doubt_of_a_past_run_is_resolved(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from zart_server.domain.commands import Caller, CancelExecution, Cancelled
 from zart_server.domain.errors import RunFinished, ZartError
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import decided
-from zart_server.engine.operations.doubts import find_doubts, names_in_doubt
+from zart_server.engine.operations.doubts import bound_doubts, find_doubts
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.engine.operations.supersede import CurrentRun, Meant, fence_runs, lock_current
@@ -74,7 +74,7 @@ async def _check(tx: Tx, current: CurrentRun, command: CancelExecution) -> str:
         decisions = decided(
             run=current.run_id,
             definition_version=current.definition.version,
-            in_doubt=names_in_doubt(doubts.get(current.run.run_key, ())),
+            in_doubt=bound_doubts(doubts.get(current.run.run_key, ())),
         )
         token = await judge_plan(tx, command.planning, decisions)
     if current.run.status.is_finished:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from zart_server.domain.doubt import Doubt
+from zart_server.domain.doubt import Doubt, Finding
 from zart_server.domain.errors import StepInDoubt
 from zart_server.engine.operations.supersede import CurrentRun
 from zart_server.store.connection import Tx
@@ -41,9 +41,18 @@ async def find_doubts(
     return doubts
 
 
-def names_in_doubt(doubts: Iterable[Doubt]) -> tuple[str, ...]:
-    """Return what a plan binds of doubts: the steps, each once."""
-    return tuple(dict.fromkeys(doubt.step_name for doubt in doubts))
+def bound_doubts(doubts: Iterable[Doubt]) -> tuple[str | tuple[str, Finding], ...]:
+    """Return what a plan binds of doubts: the steps, each once, and which were found to happen.
+
+    Whoever accepts a doubt does not accept by that to do again what somebody finds to have
+    happened. A step that is only in doubt is bound by its name, as servers before this bound
+    either: a token of theirs for what had happened is refused, and none is taken for another.
+    """
+    bound = (
+        doubt.step_name if doubt.finding is None else (doubt.step_name, doubt.finding)
+        for doubt in doubts
+    )
+    return tuple(dict.fromkeys(bound))
 
 
 def refuse_in_doubt(

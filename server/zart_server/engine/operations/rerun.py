@@ -14,7 +14,7 @@ from zart_server.domain.plans import Decisions, decided
 from zart_server.domain.rerun import Differences, RerunPlan, check_inputs, plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.operations.corrections import find_corrections, is_other_payload
-from zart_server.engine.operations.doubts import find_doubts, names_in_doubt, refuse_in_doubt
+from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -126,7 +126,7 @@ def _plan(
         effective_rerun=plan.effective_rerun,
         preserved=plan.preserved,
         potentially_stale=plan.potentially_stale,
-        in_doubt=names_in_doubt(doubts),
+        in_doubt=bound_doubts(doubts),
     )
 
 

@@ -17,7 +17,7 @@ from zart_server.engine.operations.begin_runs import (
     announce_queued,
     begin_runs,
 )
-from zart_server.engine.operations.doubts import find_doubts, names_in_doubt, refuse_in_doubt
+from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.supersede import (
     CurrentRun,
@@ -76,7 +76,7 @@ async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence
         decisions = decided(
             run=current.run_id,
             definition_version=next_run.definition.version,
-            in_doubt=names_in_doubt(doubts),
+            in_doubt=bound_doubts(doubts),
         )
         token = await judge_plan(tx, command.planning, decisions)
     error = refused(current, command.if_running)
