@@ -42,7 +42,7 @@ WITH free AS MATERIALIZED (
 )
 UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
         statement_timestamp() + l.lease_seconds * interval '1 second',
-        l.started_at + (l.timeout_seconds + l.lease_seconds) * interval '1 second'))
+        started_at + (timeout_seconds + lease_seconds) * interval '1 second'))
 WHERE ctid = ANY(ARRAY(SELECT tid FROM free))
 RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
     GREATEST(l.lease_expires_at - statement_timestamp(), interval '0');
@@ -72,7 +72,7 @@ WITH found AS MATERIALIZED (
 )
 SELECT statement_timestamp(), seconds, lease_expires_at, run_key, step_no, lease_token,
     principal, dispatcher_id, timeout_seconds,
-    started_at + timeout_seconds * interval '1 second' <= statement_timestamp()
+    lease_expires_at >= started_at + (timeout_seconds + lease_seconds) * interval '1 second'
 FROM looked LEFT JOIN found ON true ORDER BY lease_expires_at;
 
 -- store/leases.py: read_lease

@@ -39,6 +39,21 @@ async def test_the_server_enforces_the_time_limit_of_an_attempt(rig: Rig) -> Non
     assert await rig.complete(task) == ["LEASE_LOST"]
 
 
+async def test_a_dispatcher_that_dies_is_lost_however_short_its_step_may_take(rig: Rig) -> None:
+    """Only of a lease that was extended to its end is it known that the handler ran too long."""
+    await rig.start("x", {"a": ()}, timeout=0.01, retry=zart.Retry(max_attempts=1))
+    await rig.lease_one("a", lease_duration=1)
+
+    async def is_dead() -> bool:
+        return await rig.statuses() == {"a": "DEAD"}
+
+    await eventually(is_dead)
+    step = await rig.client.get_step("x", "a")
+    assert step.last_error is not None
+    assert step.last_error.type == "LeaseLost"
+    assert [a.status for a in step.attempts] == ["LOST"]
+
+
 async def test_an_expired_lease_is_lost_and_counts(rig: Rig) -> None:
     await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=2, initial_backoff=0))
     (first,) = await rig.lease(lease_duration=1)

@@ -40,7 +40,11 @@ class LeaseKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExpiredLease:
-    """A lease past its end; overdue where even its extensions had to end."""
+    """A lease past its end; overdue where that is the end of even its extensions.
+
+    Of one that ends before that nobody knows how long its handler ran, however short its step may
+    take: its dispatcher extended it no more.
+    """
 
     lease: LeaseKey
     dispatcher_id: str
@@ -126,6 +130,8 @@ async def unclaim(tx: Tx, claimed: Sequence[Claimed]) -> None:
     )
 
 
+# Where even the extensions of a lease end; one that ends before was not extended to the end.
+_LONGEST = "started_at + (timeout_seconds + lease_seconds) * interval '1 second'"
 _EXTEND = Statement(
     f"""
     WITH free AS MATERIALIZED (
@@ -137,7 +143,7 @@ _EXTEND = Statement(
     )
     UPDATE zart.leases l SET lease_expires_at = GREATEST(l.lease_expires_at, LEAST(
         statement_timestamp() + l.lease_seconds * interval '1 second',
-        l.started_at + (l.timeout_seconds + l.lease_seconds) * interval '1 second'))
+        {_LONGEST}))
     WHERE ctid = ANY(ARRAY(SELECT tid FROM free))
     RETURNING l.run_key, l.step_no, l.lease_token, l.principal, l.lease_expires_at,
         GREATEST(l.lease_expires_at - statement_timestamp(), interval '0')
@@ -183,7 +189,7 @@ async def expired_leases(
 ) -> ExpiredLeases:
     """Return leases past their end, which is within these times, oldest first; locks nothing."""
     rows = await connection.fetch(
-        """
+        f"""
         WITH found AS MATERIALIZED (
             SELECT * FROM zart.leases WHERE lease_expires_at <= statement_timestamp()
                 AND lease_expires_at >= COALESCE($2::timestamptz, '-infinity')
@@ -195,7 +201,7 @@ async def expired_leases(
         )
         SELECT statement_timestamp(), seconds, lease_expires_at, run_key, step_no, lease_token,
             principal, dispatcher_id, timeout_seconds,
-            started_at + timeout_seconds * interval '1 second' <= statement_timestamp()
+            lease_expires_at >= {_LONGEST}
         FROM looked LEFT JOIN found ON true ORDER BY lease_expires_at
         """,
         limit,
