@@ -54,6 +54,7 @@ CROSS JOIN LATERAL (SELECT run_key, step_no, status FROM zart.steps WHERE run_ke
 -- Parameters: run_keys=$1, stop_runs=$2, stop_steps=$3.
 WITH held AS (
     DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
+    RETURNING run_key, step_no, attempt
 ), queued AS (
     DELETE FROM zart.queue WHERE run_key = ANY($1::bigint[])
     RETURNING run_key, step_no, attempt
@@ -67,6 +68,7 @@ WITH held AS (
     FROM leased
 ), tried AS MATERIALIZED (
     SELECT run_key, step_no, attempt - 1 AS attempt FROM queued
+    UNION ALL SELECT run_key, step_no, attempt - 1 FROM held
     UNION ALL SELECT run_key, step_no, attempt FROM leased
 ), tried_steps AS (
     UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),
@@ -101,6 +103,7 @@ SELECT run_key, step_name, attempt, dispatcher_id FROM leased ORDER BY run_key, 
 -- Parameters: run_keys=$1.
 WITH held AS (
     DELETE FROM zart.held WHERE run_key = ANY($1::bigint[])
+    RETURNING run_key, step_no, attempt
 ), queued AS (
     DELETE FROM zart.queue WHERE run_key = ANY($1::bigint[])
     RETURNING run_key, step_no, attempt
@@ -114,6 +117,7 @@ WITH held AS (
     FROM leased
 ), tried AS MATERIALIZED (
     SELECT run_key, step_no, attempt - 1 AS attempt FROM queued
+    UNION ALL SELECT run_key, step_no, attempt - 1 FROM held
     UNION ALL SELECT run_key, step_no, attempt FROM leased
 ), tried_steps AS (
     UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),

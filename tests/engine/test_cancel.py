@@ -51,6 +51,21 @@ async def test_a_paused_step_is_cancelled_and_resume_does_not_bring_it_back(rig:
     assert await rig.lease() == []
 
 
+@pytest.mark.parametrize("deed", ["cancel_execution", "restart", "rerun"])
+async def test_a_paused_step_keeps_the_number_of_its_last_attempt(rig: Rig, deed: str) -> None:
+    await rig.start("x", {"a": (), "b": ()})
+    tasks = {t.step_name: t for t in await rig.lease()}
+    await rig.client.pause(task_name="t")
+    await rig.fail(tasks["a"], retryable=True)
+    await rig.complete(tasks["b"])
+    assert await rig.statuses() == {"a": "PAUSED", "b": "COMPLETED"}
+    await getattr(rig.client, deed)("x")
+
+    step = await rig.client.get_step("x", "a", run_number=0)
+    assert (step.status, step.attempt) == ("CANCELLED", 1)
+    assert [each.status for each in step.attempts] == ["FAILED"]
+
+
 async def test_a_finished_run_cannot_be_cancelled(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
     await rig.work()

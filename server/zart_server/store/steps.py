@@ -152,6 +152,7 @@ def _fence(more: str = "") -> str:
     return f"""
         WITH held AS (
             DELETE FROM zart.held WHERE run_key = ANY(:run_keys::bigint[])
+            RETURNING run_key, step_no, attempt
         ), queued AS (
             DELETE FROM zart.queue WHERE run_key = ANY(:run_keys::bigint[])
             RETURNING run_key, step_no, attempt
@@ -165,6 +166,7 @@ def _fence(more: str = "") -> str:
             FROM leased
         ), tried AS MATERIALIZED (
             SELECT run_key, step_no, attempt - 1 AS attempt FROM queued
+            UNION ALL SELECT run_key, step_no, attempt - 1 FROM held
             UNION ALL SELECT run_key, step_no, attempt FROM leased
         ), tried_steps AS (
             UPDATE zart.steps s SET status = 'cancelled', completed_at = statement_timestamp(),
