@@ -114,7 +114,7 @@ async def test_an_id_gone_on_while_it_is_written_down_is_an_item(
         async with db.transaction() as tx:
             row = await read_batch(tx, created.batch_id)
             assert row is not None
-            found = await find_by_ids(tx, ["x-0"])
+            found = await find_by_ids(tx, ["x-0"], row.batch.as_of)
             await rig.client.restart("x-0")
             piece = SelectedPiece(found, (), None)
             kind, as_of = BatchKind.RETRY_STEP, row.batch.as_of

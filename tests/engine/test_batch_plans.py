@@ -79,6 +79,28 @@ async def test_what_is_in_another_state_since_the_plan_is_not_taken(rig: Rig) ->
     assert await outcome(rig, operation, statuses=["RUNNING"]) == [("", 2)]
 
 
+@pytest.mark.parametrize("operation", [zart.Restart(), zart.RetryStep()])
+async def test_what_is_named_and_has_gone_on_since_is_refused_not_left_out(
+    rig: Rig, operation: Any
+) -> None:
+    await dead_steps(rig.client, 2)
+    names = ["x-0", "x-1", "younger"]
+    plan = await rig.client.create_batch(operation, execution_ids=names, validate_only=True)
+    await rig.client.restart("x-0")
+    await rig.start("younger", {"a": ()})
+    created = await rig.client.create_batch(
+        operation, execution_ids=names, plan_token=plan.plan_token
+    )
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert {item.execution_id: item.refusal and item.refusal.reason for item in items} == {
+        "x-0": "RUN_CHANGED",
+        "x-1": None,
+        "younger": "EXECUTION_NOT_FOUND",
+    }
+    assert (await rig.client.get_execution("younger")).run.run_number == 0
+
+
 async def kinds(rig: Rig, operation: Any, **conditions: Any) -> list[tuple[str, int]]:
     """Return what a plan says would become of the steps or executions that a filter matches."""
     wanted = zart.ExecutionFilter(**conditions)

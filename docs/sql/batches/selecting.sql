@@ -1,7 +1,7 @@
 -- store/batches/selecting.py: find_by_ids
--- Return the current runs of executions, and which ids are unknown.
+-- Return the runs of executions that were current then, and which ids no execution had.
 -- Locks: nothing.
--- Parameters: execution_ids=$1.
+-- Parameters: execution_ids=$1, as_of=$2.
 SELECT w.execution_id, r.run_key
 FROM unnest($1::text[]) WITH ORDINALITY w(execution_id, n)
 LEFT JOIN LATERAL (
@@ -9,6 +9,7 @@ LEFT JOIN LATERAL (
     WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
 LEFT JOIN LATERAL (
     SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key
+        AND created_at <= $2::timestamptz
     ORDER BY run_number DESC LIMIT 1) r ON true
 ORDER BY w.n;
 

@@ -98,4 +98,4 @@ async def find_piece(
     first = 0 if begin is None else int(begin[0])
     some = await ids(first, limit)
     following: list[int | str] | None = [first + limit] if len(some) == limit else None
-    return await find_by_ids(connection, some), following
+    return await find_by_ids(connection, some, as_of), following

@@ -37,7 +37,7 @@ Place: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
 
 
 class Found(NamedTuple):
-    """A piece of what is selected: current runs, and ids that no execution has.
+    """A piece of what is selected: current runs, and ids that no execution has, or had by then.
 
     ``step_nos``: which step of each run is meant; None: those that are dead. ``are_named``: a run
     that is current no more is to be refused at its turn, since somebody has named its execution.
@@ -75,15 +75,23 @@ _BY_IDS = Statement(
         WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
     LEFT JOIN LATERAL (
         SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key
+          AND created_at <= :as_of::timestamptz
         ORDER BY run_number DESC LIMIT 1) r ON true
     ORDER BY w.n
     """
 )
 
 
-async def find_by_ids(connection: Connection, execution_ids: Sequence[str]) -> Found:
-    """Return the current runs of executions, and which ids are unknown."""
-    rows = await connection.fetch(_BY_IDS.text, *_BY_IDS.arguments(execution_ids=execution_ids))
+async def find_by_ids(
+    connection: Connection, execution_ids: Sequence[str], as_of: datetime
+) -> Found:
+    """Return the runs of executions that were current then, and which ids no execution had.
+
+    A run that was followed since by another is an item all the same, which is refused at its turn:
+    what somebody has named is never left out without a word.
+    """
+    values = _BY_IDS.arguments(execution_ids=execution_ids, as_of=as_of)
+    rows = await connection.fetch(_BY_IDS.text, *values)
     run_keys = [row[1] for row in rows if row[1] is not None]
     return Found.of_runs(run_keys)._replace(
         unknown=[row[0] for row in rows if row[1] is None], are_named=True
