@@ -17,7 +17,9 @@ from zart_server.store.enqueue import Leases
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.stored_graph import Definition
 
-FEW = 50  # runs whose steps are inserted under the pause lock
+FEW = 50  # runs that begin by one statement, under the pause lock
+# Steps that it inserts: 500,000, which 50 runs can have, kept a Pause waiting until it gave up.
+_MOST_STEPS = 5_000
 
 
 class NewRun(NamedTuple):
@@ -49,6 +51,15 @@ class Roots:
                 yield run.execution_id, definition.task_name, definition.graph.steps[root].step_name
 
 
+def are_few(definitions: Sequence[Definition]) -> bool:
+    """Return whether new runs of these graphs begin by one statement, which inserts their steps.
+
+    Of more runs, or of more steps, these are inserted before the pause lock is taken.
+    """
+    steps = (len(definition.graph.steps) for definition in definitions)
+    return len(definitions) <= FEW and sum(steps) <= _MOST_STEPS
+
+
 async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | None = None) -> None:
     """Insert all steps of new runs; enqueue their roots, or pause those that a rule matches.
 
@@ -56,11 +67,10 @@ async def begin_runs(tx: Tx, runs: Sequence[NewRun], long_polls: LongPolls | Non
     ``enqueue``, the last thing a transaction does that may wait.
     """
     keys = [(run.run_key, run.definition.definition_key) for run in runs]
-    # Of many runs the steps take their time: better spent before the pause lock is taken.
-    with_steps = len(runs) <= FEW
+    with_steps = are_few([run.definition for run in runs])
     if not with_steps:
         await insert_steps(tx, keys)
-    eager = EagerStart(tx, long_polls if with_steps else None)
+    eager = EagerStart(tx, long_polls if len(runs) <= FEW else None)
 
     async def write(judgement: Judgement) -> Leases | None:
         lessees = eager.reserve(runs, judgement.rules)

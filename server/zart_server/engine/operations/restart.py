@@ -11,10 +11,10 @@ from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import decided
 from zart_server.engine.operations.begin_runs import (
-    FEW,
     NewRun,
     Roots,
     announce_queued,
+    are_few,
     begin_runs,
 )
 from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
@@ -95,9 +95,9 @@ def _definition_key(current: CurrentRun) -> int:
 
 
 async def _begin(tx: Tx, following: Sequence[Following]) -> list[Superseded]:
-    """Have the next runs begin, few of them by the statement that inserts them."""
+    """Have the next runs begin, those of few steps by the statement that inserts them."""
     kinds = RunTrigger.RESTART, OperationKind.RESTART
-    if len(following) > FEW:
+    if not are_few([item.definition for item in following]):
         superseded = await supersede(tx, following, *kinds)
         await begin_runs(tx, [_new_run(done.following, done.next.run_key) for done in superseded])
         return superseded

@@ -11,7 +11,13 @@ from zart_server.domain.commands import StartExecution
 from zart_server.domain.model import Execution
 from zart_server.engine.dispatch.eager_start import EagerStart
 from zart_server.engine.dispatch.long_polls import LongPolls
-from zart_server.engine.operations.begin_runs import FEW, NewRun, Roots, announce_queued
+from zart_server.engine.operations.begin_runs import (
+    FEW,
+    NewRun,
+    Roots,
+    announce_queued,
+    are_few,
+)
 from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import begun, new_execution, new_run, with_id
 from zart_server.store.connection import Autocommit
@@ -36,8 +42,10 @@ async def start_executions_fast(
     the request of a command, by its number from 0, for an execution whose time of creation is not
     known yet. None is told of a command that needs the general path (``start_executions``) for one
     of the reasons in ``store.start_fast``; or None altogether, nothing having been done, if a graph
-    is not at hand, or there are too many.
+    is not at hand, or there are too many, or too many steps.
     """
+    if len(commands) > FEW:
+        return None
     by_id: dict[str, _Start] = {}
     for number, command in enumerate(map(with_id, commands)):
         definition = (
@@ -45,10 +53,12 @@ async def start_executions_fast(
             if command.graph is not None
             else connection.definitions.last_current(command.task_name)
         )
-        if definition is None or command.execution_id in by_id or number == FEW:
+        if definition is None or command.execution_id in by_id:
             return None
         by_id[command.execution_id] = _Start(number, command, definition)
     starts = [by_id[execution_id] for execution_id in sorted(by_id)]
+    if not are_few([each.definition for each in starts]):
+        return None
     to_begin = [_run(each, Started(each.command.execution_id, 0, 0, _NOT_YET)) for each in starts]
     judgement = await judge(connection, Roots(to_begin))
     eager = EagerStart(connection, long_polls)

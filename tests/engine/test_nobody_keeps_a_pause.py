@@ -1,0 +1,65 @@
+"""Who shares the pause lock waits for nothing, and inserts no more than some steps: a Pause waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from rig import Rig, eventually
+
+from zart_server.store.pausing.rules import PAUSE_LOCK
+
+# More steps than are inserted under the lock, behind one root.
+LARGE = {"root": (), **{f"s{n}": ("root",) for n in range(5_000)}}
+_GATE = "SELECT pg_advisory_xact_lock(1, 1)"
+_SHARES_IT = f"""
+    SELECT EXISTS (
+        SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'advisory'
+          AND l.classid = {PAUSE_LOCK >> 32} AND l.objid = {PAUSE_LOCK & 0xFFFF_FFFF})
+    FROM pg_stat_activity a WHERE a.datname = current_database() AND a.wait_event_type = 'Lock'
+"""
+
+
+async def shares_the_pause_lock_and_waits(rig: Rig) -> bool:
+    """Return, once a session waits for a lock, whether it holds the pause lock meanwhile."""
+    found: list[bool] = []
+
+    async def is_any_waiting() -> bool:
+        # Within a transaction the first look would be the last.
+        await rig.db.execute("SELECT pg_stat_clear_snapshot()")
+        found[:] = [row[0] for row in await rig.db.fetch(_SHARES_IT)]
+        return bool(found)
+
+    await eventually(is_any_waiting)
+    return any(found)
+
+
+@pytest.fixture
+async def gate(rig: Rig) -> None:
+    """Have whoever has inserted steps wait for whoever has locked the gate."""
+    await rig.db.execute(
+        f"""
+        CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM {_GATE.removeprefix("SELECT")}; RETURN NULL; END $$;
+        CREATE TRIGGER gate AFTER INSERT ON zart.steps
+            FOR EACH STATEMENT EXECUTE FUNCTION wait_at_the_gate();
+        """
+    )
+
+
+@pytest.mark.usefixtures("gate")
+@pytest.mark.parametrize("how", ["inline", "registered", "again"])
+async def test_while_the_steps_of_a_large_graph_are_inserted(rig: Rig, how: str) -> None:
+    rig.registers = how != "inline"
+    await rig.start("x", LARGE)  # the server knows the graph from then on
+    async with rig.locked(_GATE):
+        if how == "again":
+            beginning: asyncio.Task[Any] = asyncio.create_task(rig.client.restart("x"))
+        else:
+            beginning = asyncio.create_task(rig.start("y", LARGE))
+        assert not await shares_the_pause_lock_and_waits(rig)
+        await rig.client.pause(task_name="other")
+    await beginning
+    leased = [(task.execution_id, task.step_name) for task in await rig.lease()]
+    assert leased == ([("x", "root")] if how == "again" else [("x", "root"), ("y", "root")])
