@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rig import CHAIN, Rig
+from rig import CHAIN, Rig, eventually
 
 import zart
 from zart import errors
+from zart.testing.server import ServerUnderTest
 from zart_server.store.retention.removing import OPEN_DOOR
 
 
@@ -137,3 +138,21 @@ async def test_a_pause_is_answered_before_its_counts_are_stored(rig: Rig) -> Non
 
     assert (first.paused_steps, first.replayed) == (1, False)
     assert (again.paused_steps, again.replayed, again.rule) == (1, True, first.rule)
+
+
+async def test_what_is_older_than_a_week_goes_however_much_it_is(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """A piece of it each second: one each minute would not keep up with many starts."""
+    await rig.db.execute(
+        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, created_at)"
+        " SELECT '', 'Restart', n::text, '', now() - CASE WHEN n > 12000 THEN interval '6 days'"
+        " ELSE interval '8 days' END FROM generate_series(1, 12001) n"
+    )
+    zart_server.running.runtime.maintenance._next["purge"] = 0.0
+
+    async def is_one_left() -> bool:
+        left: int = await rig.db.fetchval("SELECT count(*) FROM zart.requests")
+        return left == 1
+
+    await eventually(is_one_left, within=40.0)  # by three pieces

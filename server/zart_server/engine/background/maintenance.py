@@ -43,6 +43,7 @@ _UNTOLD_EVERY = 2.0
 _UNTOLD_PIECES = 20
 _PURGE_EVERY = 60.0
 _PURGE = 5_000
+_PURGE_NEXT = 1.0  # seconds until the next piece, where there was a whole one
 
 
 class Maintenance(BackgroundLoop):
@@ -182,4 +183,6 @@ class Maintenance(BackgroundLoop):
         if now >= self._next["purge"]:
             self._next["purge"] = now + _PURGE_EVERY
             async with self._db.transaction(first=BY_TIME) as tx:
-                await purge_requests(tx, _PURGE)
+                gone = await purge_requests(tx, _PURGE)
+            if gone == _PURGE:  # a piece a minute is less than a hundred starts a second leave
+                self._next["purge"] = asyncio.get_running_loop().time() + _PURGE_NEXT
