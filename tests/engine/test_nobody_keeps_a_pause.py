@@ -6,8 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from doubts import ONE, in_doubt
 from rig import Rig, eventually
 
+import zart
+from zart.models import StepError
 from zart_server.store.pausing.rules import PAUSE_LOCK
 
 # More steps than are inserted under the lock, behind one root.
@@ -63,3 +66,25 @@ async def test_while_the_steps_of_a_large_graph_are_inserted(rig: Rig, how: str)
     await beginning
     leased = [(task.execution_id, task.step_name) for task in await rig.lease()]
     assert leased == ([("x", "root")] if how == "again" else [("x", "root"), ("y", "root")])
+
+
+async def test_while_a_late_outcome_waits_for_who_resolves_its_doubt(rig: Rig) -> None:
+    await in_doubt(rig, "x")
+    late = rig.leased["x", "a"]
+    await rig.start("y", ONE)
+    failed = await rig.lease_one("a", "y")
+    error = StepError("Broken", "no", "")
+    async with rig.locked("SELECT FROM zart.in_doubt FOR UPDATE"):
+        reporting = asyncio.create_task(
+            rig.report(
+                zart.Outcome(late.task_id, late.lease_token, zart.Completed(7)),
+                zart.Outcome(failed.task_id, failed.lease_token, zart.Failed(error)),
+            )
+        )
+        assert not await shares_the_pause_lock_and_waits(rig)
+        await rig.client.pause(task_name="other")
+    assert [result.status for result in await reporting] == ["LEASE_LOST", "RECORDED"]
+    assert await rig.statuses("y") == {"a": "SCHEDULED"}
+    (doubt,) = [item async for item in rig.client.list_in_doubt()]
+    assert doubt.late_outcome is not None
+    assert doubt.late_outcome.result == 7

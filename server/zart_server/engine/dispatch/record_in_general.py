@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zart_server.domain import doubt
 from zart_server.domain.backoff import retry_delay
@@ -39,9 +39,10 @@ async def record_in_general(
 ) -> Recorded:
     """Record outcomes whose token is current: results, dependants, runs.
 
-    Locks the runs, then the leases, then the pause lock. A run that another transaction has locked
-    is waited for with ``wait``; else its outcomes are stragglers. ``swept``: the server found the
-    leases expired; those that were extended meanwhile stay.
+    Locks the runs, then the leases, the attempts in doubt whose late outcomes are kept, and the
+    pause lock. A run that another transaction has locked is waited for with ``wait``; else its
+    outcomes are stragglers. ``swept``: the server found the leases expired; those that were
+    extended meanwhile stay.
     """
     ending = _Ending(tx, batch.runs, batch.definitions, batch.outcomes, swept=swept)
     ended = await ending.end(batch.firsts, wait=wait) if batch.firsts else set[int]()
@@ -49,9 +50,11 @@ async def record_in_general(
     others = (
         set[int]() if wait else {lease.run_key for lease in batch.firsts} - ending.locked.keys()
     )
-    return await conclude(
-        tx, batch, ended, ending.completed, ending.took, ending.tasks, others, swept=swept
+    recorded = await conclude(
+        tx, batch, ended, ending.completed, ending.took, [], others, swept=swept
     )
+    # Last, since a Pause waits for whoever has taken the pause lock.
+    return replace(recorded, tasks=await ending.enqueue_next())
 
 
 @dataclass
@@ -64,7 +67,6 @@ class _Ending:
     outcomes: Sequence[Outcome]
     swept: bool = field(kw_only=True)
     locked: dict[int, LockedRun] = field(default_factory=dict)
-    tasks: list[tuple[int, LeasedTask]] = field(default_factory=list)
     took: Ended = field(default_factory=dict)
     completed: Sequence[LeaseKey] = ()
     ready_steps: ReadySteps = field(init=False)
@@ -73,7 +75,7 @@ class _Ending:
         self.ready_steps = ReadySteps(self.runs, self.definitions, self.outcomes)
 
     async def end(self, firsts: Mapping[LeaseKey, int], *, wait: bool) -> set[int]:
-        """End leases with all that follows; return the indexes of those that were current."""
+        """End leases, with all that follows but to enqueue; return the indexes of current ones."""
         verdicts = [self._verdict(lease, self.outcomes[n].ending) for lease, n in firsts.items()]
         self.locked, ended = await end_leases(self.tx, verdicts, wait=wait, swept=self.swept)
         if not ended:
@@ -95,10 +97,11 @@ class _Ending:
             # A claim had to skip the run, since another transaction had locked it.
             await start_runs(self.tx, sorted(late))
         await self._finish_runs(ended, dead)
-        # Last, since a Pause waits for whoever has taken the pause lock.
-        leases = await enqueue(self.tx, self.ready_steps.ready)
-        self.tasks = self.ready_steps.leased(leases)
         return set(found)
+
+    async def enqueue_next(self) -> list[tuple[int, LeasedTask]]:
+        """Enqueue what is ready now; return what was leased at once, by the outcomes' indexes."""
+        return self.ready_steps.leased(await enqueue(self.tx, self.ready_steps.ready))
 
     def _times(self, verdicts: Sequence[Verdict], ended: Sequence[EndedLease]) -> Ended:
         """Return the seconds that attempts took, by their task and how they ended."""
