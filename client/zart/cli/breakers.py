@@ -241,7 +241,7 @@ def update(
 @breaker.command(epilog=example("breaker delete br-7k2m9x4q"))
 @mutates
 def delete(session: Session, breaker_id: BreakerId) -> None:
-    """Delete a breaker; its rule, if it is open, stays."""
+    """Delete a breaker; its rule stays, unless that has ended."""
 
     def told(answer: DeletedBreaker) -> None:
         session.print(f"deleted {answer.breaker.breaker_id}")

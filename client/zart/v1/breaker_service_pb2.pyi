@@ -314,7 +314,7 @@ class DeleteBreakerResponse(_message.Message):
     replayed: _builtins.bool
     """True if this is the stored response of an earlier request with the same request_id."""
     left_rule_id: _builtins.str
-    """The pause rule that it leaves, an ordinary one now. Empty if it was CLOSED."""
+    """The pause rule that it leaves, an ordinary one now; of several the newest. Empty: none stands."""
     @_builtins.property
     def breaker(self) -> _breaker_pb2.Breaker:
         """The breaker as it was."""

@@ -117,7 +117,7 @@ class BreakerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteBreaker(self, request, context):
-        """Deletes a breaker. The rule of one that is not CLOSED stays, as if somebody had paused by hand:
+        """Deletes a breaker. Its rule stays, unless that has ended, as if somebody had paused by hand:
         the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -51,7 +51,7 @@ class BreakerServiceStub:
     Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     DeleteBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.DeleteBreakerRequest, _breaker_service_pb2.DeleteBreakerResponse]
-    """Deletes a breaker. The rule of one that is not CLOSED stays, as if somebody had paused by hand:
+    """Deletes a breaker. Its rule stays, unless that has ended, as if somebody had paused by hand:
     the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     TripBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]
@@ -88,7 +88,7 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     DeleteBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.DeleteBreakerRequest, _breaker_service_pb2.DeleteBreakerResponse]  # type: ignore[assignment]
-    """Deletes a breaker. The rule of one that is not CLOSED stays, as if somebody had paused by hand:
+    """Deletes a breaker. Its rule stays, unless that has ended, as if somebody had paused by hand:
     the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
     """
     TripBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.TripBreakerRequest, _breaker_service_pb2.TripBreakerResponse]  # type: ignore[assignment]
@@ -152,7 +152,7 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _breaker_service_pb2.DeleteBreakerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.DeleteBreakerResponse, _abc.Awaitable[_breaker_service_pb2.DeleteBreakerResponse]]:
-        """Deletes a breaker. The rule of one that is not CLOSED stays, as if somebody had paused by hand:
+        """Deletes a breaker. Its rule stays, unless that has ended, as if somebody had paused by hand:
         the answer names it. Errors: NOT_FOUND (BREAKER_NOT_FOUND).
         """
 

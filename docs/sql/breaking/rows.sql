@@ -61,22 +61,27 @@ UPDATE zart.breakers SET task_name = $1, step_pattern = $2,
 WHERE breaker_key = $11;
 
 -- store/breaking/rows.py: drop_breaker
--- Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.
+-- Delete a breaker that the caller has locked; its rules that stand become ordinary ones.
 -- Locks: pause_rules.
-UPDATE zart.pause_rules SET breaker_id = '' WHERE rule_key = $1;
+WITH standing AS (
+    UPDATE zart.pause_rules SET breaker_id = ''
+    WHERE deleted_at IS NULL AND (breaker_id = $1 OR rule_key = $2)
+    RETURNING rule_key, rule_id
+)
+SELECT rule_id FROM standing ORDER BY rule_key DESC LIMIT 1;
 
 -- store/breaking/rows.py: drop_breaker
--- Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.
+-- Delete a breaker that the caller has locked; its rules that stand become ordinary ones.
 -- Locks: breakers.
 DELETE FROM zart.breakers WHERE breaker_key = $1;
 
 -- store/breaking/rows.py: drop_breaker
--- Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.
+-- Delete a breaker that the caller has locked; its rules that stand become ordinary ones.
 -- Locks: breaker_counts.
 DELETE FROM zart.breaker_counts WHERE breaker_key = $1;
 
 -- store/breaking/rows.py: record
--- Record what was done to a breaker, with the rule that it has, if it is not closed.
+-- Record what was done to a breaker, with a rule: by default its own, if it is not closed.
 -- Locks: nothing.
 -- Parameters: kind=$1, breaker_id=$2, rule_id=$3, task_name=$4, triggered_by=$5, principal=$6,
 --   reason=$7, request_id=$8, incident=$9.

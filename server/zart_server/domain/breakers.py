@@ -86,6 +86,14 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletedBreaker:
+    """A breaker as it was, and the id of the pause rule that it leaves; empty: none stands."""
+
+    breaker: Breaker
+    left_rule_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateBreaker:
     """Asks for a new breaker."""
 

@@ -10,11 +10,11 @@ from zart_server.api import decode_breaker as decode
 from zart_server.api.checks import with_caller
 from zart_server.api.encode_breaker import breaker
 from zart_server.api.mutations.admin import PAUSE_LOCK
-from zart_server.api.mutations.mutation import Grouping, InLine, Mutation, for_one
+from zart_server.api.mutations.mutation import Done, Grouping, InLine, Mutation, for_one
 from zart_server.domain.breakers import (
     Breaker,
-    BreakerStatus,
     CreateBreaker,
+    DeletedBreaker,
     OneBreaker,
     UpdateBreaker,
 )
@@ -26,9 +26,7 @@ from zart_server.engine.operations.trip_breaker import trip_breaker
 from zart_server.engine.operations.update_breaker import update_breaker
 from zart_server.store.connection import Autocommit, Tx
 
-_Operate: TypeAlias = Callable[
-    [Autocommit, OneBreaker, Caller, float], Awaitable[tuple[Tx, Breaker]]
-]
+_Operate: TypeAlias = Callable[[Autocommit, OneBreaker, Caller, float], Awaitable[tuple[Tx, Done]]]
 
 
 def _nothing(_command: CreateBreaker) -> None:
@@ -69,10 +67,10 @@ UPDATE_BREAKER = Mutation(
 )
 
 
-def _within(operate: _Operate, within: float) -> InLine[OneBreaker, Breaker]:
+def _within(operate: _Operate[Done], within: float) -> InLine[OneBreaker, Done]:
     async def in_line(
         connection: Autocommit, command: OneBreaker, caller: Caller
-    ) -> tuple[Tx, Breaker]:
+    ) -> tuple[Tx, Done]:
         return await operate(connection, command, caller, within)
 
     return InLine(in_line)
@@ -80,7 +78,7 @@ def _within(operate: _Operate, within: float) -> InLine[OneBreaker, Breaker]:
 
 def delete_mutation(
     within: float,
-) -> Mutation[pb.DeleteBreakerRequest, OneBreaker, Breaker, pb.DeleteBreakerResponse]:
+) -> Mutation[pb.DeleteBreakerRequest, OneBreaker, DeletedBreaker, pb.DeleteBreakerResponse]:
     """Return DeleteBreaker; the pause lock has to be had ``within`` these seconds."""
     return Mutation(
         response_type=pb.DeleteBreakerResponse,
@@ -92,9 +90,8 @@ def delete_mutation(
     )
 
 
-def _deleted(was: Breaker) -> pb.DeleteBreakerResponse:
-    left = "" if was.status is BreakerStatus.CLOSED else was.rule_id
-    return pb.DeleteBreakerResponse(breaker=breaker(was), left_rule_id=left)
+def _deleted(done: DeletedBreaker) -> pb.DeleteBreakerResponse:
+    return pb.DeleteBreakerResponse(breaker=breaker(done.breaker), left_rule_id=done.left_rule_id)
 
 
 def trip_mutation(

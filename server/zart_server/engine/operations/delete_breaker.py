@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zart_server.domain.breakers import Breaker, OneBreaker
+from zart_server.domain.breakers import DeletedBreaker, OneBreaker
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import BreakerNotFound
 from zart_server.domain.operations import OperationKind
@@ -13,8 +13,8 @@ from zart_server.store.pausing.lock import seize_pause_lock
 
 async def delete_breaker(
     connection: Autocommit, command: OneBreaker, caller: Caller, within: float
-) -> tuple[Tx, Breaker]:
-    """Delete a breaker, and return it as it was; the rule of one that is not closed stays.
+) -> tuple[Tx, DeletedBreaker]:
+    """Delete a breaker, and return it as it was; its rule stays, if it has not ended.
 
     Return also the transaction. Raises BreakerNotFound, and OperationTimeout if the pause lock is
     not had ``within`` these seconds.
@@ -23,6 +23,6 @@ async def delete_breaker(
     row = await lock_breaker(tx, command.breaker_id)
     if row is None:
         raise BreakerNotFound(command.breaker_id)
-    await record(tx, OperationKind.DELETE_BREAKER, row.breaker, caller)
-    await drop_breaker(tx, row)
-    return tx, row.breaker
+    left = await drop_breaker(tx, row)
+    await record(tx, OperationKind.DELETE_BREAKER, row.breaker, caller, rule_id=left)
+    return tx, DeletedBreaker(row.breaker, left)

@@ -153,17 +153,27 @@ async def update_settings(
     )
 
 
-async def drop_breaker(tx: Tx, row: BreakerRow) -> None:
-    """Delete a breaker that the caller has locked; the rule of an open one becomes an ordinary one.
+_LEAVE_RULES = """
+    WITH standing AS (
+        UPDATE zart.pause_rules SET breaker_id = ''
+        WHERE deleted_at IS NULL AND (breaker_id = $1 OR rule_key = $2)
+        RETURNING rule_key, rule_id
+    )
+    SELECT rule_id FROM standing ORDER BY rule_key DESC LIMIT 1
+"""
 
-    The caller holds the pause lock exclusively.
+
+async def drop_breaker(tx: Tx, row: BreakerRow) -> str:
+    """Delete a breaker that the caller has locked; its rules that stand become ordinary ones.
+
+    Return the id of the newest of these; empty: it leaves none. A closed one leaves those that
+    still end at a pace, and one whose release was stopped. The caller holds the pause lock
+    exclusively.
     """
-    if row.breaker.status is not BreakerStatus.CLOSED:
-        await tx.execute(
-            "UPDATE zart.pause_rules SET breaker_id = '' WHERE rule_key = $1", row.rule_key
-        )
+    left: str | None = await tx.fetchval(_LEAVE_RULES, row.breaker.breaker_id, row.rule_key)
     await tx.execute("DELETE FROM zart.breakers WHERE breaker_key = $1", row.breaker_key)
     await tx.execute("DELETE FROM zart.breaker_counts WHERE breaker_key = $1", row.breaker_key)
+    return left or ""
 
 
 _RECORD = Statement(
@@ -177,17 +187,22 @@ _RECORD = Statement(
 )
 
 
-async def record(tx: Tx, kind: OperationKind, breaker: Breaker, caller: Caller) -> None:
-    """Record what was done to a breaker, with the rule that it has, if it is not closed.
+async def record(
+    tx: Tx, kind: OperationKind, breaker: Breaker, caller: Caller, *, rule_id: str | None = None
+) -> None:
+    """Record what was done to a breaker, with a rule: by default its own, if it is not closed.
 
-    It belongs to the caller's incident, else to that of this rule.
+    ``rule_id`` names another one; empty: none. It belongs to the caller's incident, else to that
+    of the rule.
     """
+    if rule_id is None:
+        rule_id = "" if breaker.status is BreakerStatus.CLOSED else breaker.rule_id
     await tx.execute(
         _RECORD.text,
         *_RECORD.arguments(
             kind=kind.value,
             breaker_id=breaker.breaker_id,
-            rule_id="" if breaker.status is BreakerStatus.CLOSED else breaker.rule_id,
+            rule_id=rule_id,
             task_name=breaker.settings.task_name or "",
             triggered_by=caller.triggered_by,
             principal=caller.principal,
