@@ -106,6 +106,23 @@ async def test_resume_by_scope_asks_for_the_breakers_that_close_with_their_rules
     assert (await rig.client.get_breaker(breaker_id)).status == "CLOSED"
 
 
+async def test_resume_tells_of_no_breaker_that_another_rule_keeps_open(
+    rig: Rig, terminal: Terminal
+) -> None:
+    made = await rig.client.create_breaker(
+        task_name="t", failure_threshold=1, window=60, rate_per_second=0.01
+    )
+    first = (await rig.client.trip_breaker(made.breaker_id)).rule_id
+    await rig.start("x", {"a": (), "b": (), "c": ()})
+    await rig.client.reset_breaker(made.breaker_id)  # its rule goes on at the rate
+    await rig.client.trip_breaker(made.breaker_id)
+    code, seen = terminal.run("resume", "--rule-id", first, answer="y")
+    assert code == 0, seen
+    assert "delete this rule, for " in seen
+    assert not re.search("^(would close|closed) ", seen, re.MULTILINE)
+    assert (await rig.client.get_breaker(made.breaker_id)).status == "OPEN"
+
+
 async def test_resume_ends_no_rule_that_it_did_not_show(rig: Rig, terminal: Terminal) -> None:
     shown = (await rig.client.pause(task_name="t", reason="shown")).rule_id
 

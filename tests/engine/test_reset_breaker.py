@@ -122,3 +122,32 @@ async def test_reset_leaves_the_pace_at_which_somebody_lets_its_rule_go(
     assert rule.release.started_by == "ann"
     (record,) = [o async for o in rig.client.list_operations() if o.kind == "BREAKER_CLOSED"]
     assert (record.rule_id, record.reason) == (opened.rule_id, "it is back")
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+async def test_a_rule_that_goes_on_at_a_pace_closes_nothing_any_more(
+    rig: Rig, *, is_stopped: bool
+) -> None:
+    """It is an ordinary rule: who stops its release has paused by hand."""
+    breaker_id = await breaker(rig.client, rate_per_second=0.01)
+    first = (await rig.client.trip_breaker(breaker_id)).rule_id
+    for n in range(3):
+        await rig.start(f"x-{n}", ONE)
+    await rig.client.reset_breaker(breaker_id)
+    rule = await rig.client.get_pause_rule(first)
+    assert (rule.breaker_id, rule.created_by) == ("", f"breaker {breaker_id}")
+    if is_stopped:
+        await rig.client.stop_release(first)
+        assert (await rig.client.reset_breaker(breaker_id)).status == "CLOSED"
+        assert (await rig.client.get_pause_rule(first)).status == "ACTIVE"
+
+    opened = await rig.client.trip_breaker(breaker_id)
+    resumed = await rig.client.resume(rule_id=first)
+
+    assert [(rule.rule_id, rule.breaker_id) for rule in resumed.rules] == [(first, "")]
+    found = await rig.client.get_breaker(breaker_id)
+    assert (found.status, found.trip_count, found.rule_id) == ("OPEN", 2, opened.rule_id)
+    assert first != opened.rule_id
+    assert (await rig.client.get_pause_rule(opened.rule_id)).breaker_id == breaker_id
+    kinds = [o.kind.value async for o in rig.client.list_operations(breaker_id=breaker_id)]
+    assert kinds.count("BREAKER_CLOSED") == 1

@@ -125,7 +125,9 @@ class PauseRule(_message.Message):
     incident: _builtins.str
     """The incident that it belongs to, in the caller's words."""
     breaker_id: _builtins.str
-    """The breaker that made it, which closes when the rule ends. Empty: none did."""
+    """The breaker that made it, and closes when the rule ends, or did. Empty: none, also where the
+    breaker was closed or deleted before that.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When Pause was recorded."""

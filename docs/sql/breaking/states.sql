@@ -53,11 +53,15 @@ WHERE breaker_key = $3 AND status <> 'closed'
     AND half_open_at IS NOT DISTINCT FROM $4;
 
 -- store/breaking/states.py: close_before_its_rule
--- Close a breaker whose rule goes on, since it ends at a pace.
--- Locks: breakers.
--- Parameters: deleted_by=$1, breaker_key=$2.
+-- Close a breaker whose rule goes on, since it ends at a pace, as an ordinary one from now on.
+-- Locks: pause_rules; breakers.
+-- Parameters: breaker_key=$1, deleted_by=$2.
+WITH ordinary AS (
+    UPDATE zart.pause_rules SET breaker_id = ''
+    WHERE rule_key = (SELECT rule_key FROM zart.breakers WHERE breaker_key = $1)
+)
 UPDATE zart.breakers
 SET status = 'closed', closed_at = statement_timestamp(), generation = generation + 1,
     token_from = zart.last_token(),
-    cooldowns = CASE $1::text WHEN 'breaker ' || breaker_id THEN cooldowns
-    ELSE 0 END WHERE breaker_key = $2;
+    cooldowns = CASE $2::text WHEN 'breaker ' || breaker_id THEN cooldowns
+    ELSE 0 END WHERE breaker_key = $1;

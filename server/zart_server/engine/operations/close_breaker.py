@@ -15,8 +15,9 @@ from zart_server.store.pausing.releases import begin_release, begun_release
 async def close_breaker(tx: Tx, row: BreakerRow, caller: Caller) -> None:
     """Close a breaker that is not closed, on record: it counts from now on.
 
-    Its rule ends, at its rate if it has one; if somebody lets it go at a pace already, at that. The
-    caller has locked it, and holds the pause lock exclusively.
+    Its rule ends, at its rate if it has one; if somebody lets it go at a pace already, at that. So
+    it goes on as an ordinary rule: a breaker that opens again makes another one. The caller has
+    locked the breaker, and holds the pause lock exclusively.
     """
     rate, rule_key = row.breaker.settings.rate_per_second, row.rule_key
     is_releasing = rule_key is not None and await begun_release(tx, rule_key) is not None

@@ -120,15 +120,22 @@ async def reopen(
 
 
 _CLOSE = Statement(
-    f"UPDATE zart.breakers SET {CLOSES} WHERE breaker_key = :breaker_key",
-    locks=("breakers",),
+    f"""
+    WITH ordinary AS (
+        UPDATE zart.pause_rules SET breaker_id = ''
+        WHERE rule_key = (SELECT rule_key FROM zart.breakers WHERE breaker_key = :breaker_key)
+    )
+    UPDATE zart.breakers SET {CLOSES} WHERE breaker_key = :breaker_key
+    """,
+    locks=("pause_rules", "breakers"),
 )
 
 
 async def close_before_its_rule(tx: Tx, breaker_key: int, caller: Caller) -> None:
-    """Close a breaker whose rule goes on, since it ends at a pace.
+    """Close a breaker whose rule goes on, since it ends at a pace, as an ordinary one from now on.
 
-    The caller has locked the breaker, and holds the pause lock exclusively.
+    Whatever becomes of that rule closes no breaker any more. The caller has locked the breaker, and
+    holds the pause lock exclusively.
     """
     values = _CLOSE.arguments(breaker_key=breaker_key, deleted_by=caller.triggered_by)
     await tx.execute(_CLOSE.text, *values)
