@@ -17,8 +17,10 @@ from releasing import (
 )
 from rig import Rig, eventually
 
-from zart.models import PauseRule
+import zart
+from zart.models import PauseRule, StepError
 from zart_server.engine.background import releases
+from zart_server.store.db import Database
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
@@ -154,6 +156,27 @@ async def test_while_it_waits_its_line_is_counted_no_more_often(
     await until_released(rig, 13)
     await eventually(waits)
     assert await rig.db.fetchval("SELECT count(*) FROM public.counts") == 1
+
+
+async def test_while_nothing_of_its_line_is_due_it_is_looked_at_each_period_at_most(
+    zart_database: str, rig: Rig
+) -> None:
+    """However slow it is, and however many servers look."""
+    await rig.start("x", {"a": ()})
+    task = await rig.lease_one("a")
+    rule_id = await paused(rig)
+    failed = zart.Failed(StepError("E", "no", ""), retry_after=3600)
+    await rig.report(zart.Outcome(task.task_id, task.lease_token, failed))
+    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
+    db = await Database.open(zart_database)
+    sweep = releases.Releases(db)
+
+    # Now and then the server of the test is at work for the rule: then it is left to that one.
+    pauses = [pause for _ in range(20) if (pause := await sweep.turn()) is not None]
+
+    await db.close()
+    assert len(pauses) == 20
+    assert min(pauses) >= releases._PERIOD
 
 
 async def test_it_tells_when_it_will_have_let_all_go(rig: Rig) -> None:

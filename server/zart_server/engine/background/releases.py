@@ -142,6 +142,8 @@ class Releases(BackgroundLoop):
             self._mixed.add(key)
             return _SHORTEST
         self._mixed.discard(key)
+        if not done.released:  # what it has may not go yet
+            return _PERIOD
         if done.released >= _PIECE:  # it is behind
             return 0.0
         wait = seconds_until_next(release.credit - done.released, release.rate)
