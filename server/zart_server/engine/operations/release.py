@@ -26,6 +26,7 @@ from zart_server.store.pausing.releases import (
     begun_release,
     change_rate,
     has_line,
+    is_settled,
     stop_release,
     withholds_any,
 )
@@ -134,15 +135,17 @@ async def _changed(tx: Tx, rule_id: str) -> PauseRule:
 async def end_release(connection: Autocommit, rule_key: int) -> bool:
     """Delete a releasing rule that withholds no paused step, in a transaction; return if it did.
 
-    Steps that are attributed to other rules count: it goes on until those have let them go. It is
-    deleted by whoever began the release. Raises OperationTimeout.
+    Steps that are attributed to other rules count: it goes on until those have let them go. So do
+    those that are still to be settled. It is deleted by whoever began the release. Raises
+    OperationTimeout.
     """
     if await withholds_any(connection, rule_key):
         return False
     tx = await seize_pause_lock(connection, _END_WAIT)
     begun = await begun_release(tx, rule_key)
-    # What became ready meanwhile is in the rule's line, or in that of a rule that goes on.
-    if begun is None or await has_line(tx, rule_key):
+    # What became ready meanwhile is in the rule's line, or in that of a rule that goes on. What is
+    # to be settled, as it is exempt no more or was taken back, is in none yet.
+    if begun is None or await has_line(tx, rule_key) or not await is_settled(tx, rule_key):
         return False
     deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
     rules = [row.rule for row in deleted]
