@@ -113,6 +113,23 @@ async def test_one_that_flaps_stays_open_for_longer(rig: Rig) -> None:
     assert cools_for(found) == COOLDOWN
 
 
+async def test_it_stays_open_for_a_cooldown_though_the_clock_went_back(rig: Rig) -> None:
+    """As that of a replica which is promoted, and was minutes behind."""
+    breaker_id = await tripped(rig)
+    await rig.client.reset_breaker(breaker_id)
+    await rig.db.execute("UPDATE zart.breakers SET closed_at = closed_at + interval '10 minutes'")
+    opened = await rig.client.trip_breaker(breaker_id)
+    assert cools_for(opened.breaker) == COOLDOWN
+
+
+async def test_one_that_stayed_open_for_no_time_does_so_once(rig: Rig) -> None:
+    """As servers before left it whose clock went back."""
+    breaker_id = await tripped(rig)
+    await rig.db.execute("UPDATE zart.breakers SET cooldowns = 0")
+    await rig.fail(await probe(rig))
+    assert cools_for(await until(rig.client, breaker_id, "OPEN")) == 2 * COOLDOWN
+
+
 async def test_all_probes_have_to_be_good(rig: Rig) -> None:
     breaker_id = await tripped(rig, 5, probe_steps=3)
     await cool(rig)

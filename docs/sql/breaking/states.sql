@@ -8,7 +8,7 @@ UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
     cooldowns = CASE
     WHEN opened_at IS NULL OR cooldown IS NULL
     OR statement_timestamp() >= closed_at + cooldown * cooldowns THEN 1
-    ELSE LEAST(cooldowns * 2, 10) END
+    ELSE LEAST(GREATEST(cooldowns * 2, 1), 10) END
 WHERE breaker_key = $3;
 
 -- store/breaking/states.py: open_breaker (carry)
@@ -48,7 +48,7 @@ WHERE breaker_key = $1
 -- Parameters: error=$1, times=$2, breaker_key=$3, since=$4.
 UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
     last_error = COALESCE($1, last_error),
-    cooldowns = LEAST(cooldowns * $2::integer, 10)
+    cooldowns = LEAST(GREATEST(cooldowns, 1) * $2::integer, 10)
 WHERE breaker_key = $3 AND status <> 'closed'
     AND half_open_at IS NOT DISTINCT FROM $4;
 

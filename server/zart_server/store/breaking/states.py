@@ -15,7 +15,8 @@ from zart_server.store.pausing.released import is_releasing
 from zart_server.store.pausing.rules import LAST_LEASE
 from zart_server.store.statement import Statement
 
-# It stays open for longer if it opens again soon after it closed.
+# It stays open for longer if it opens again soon after it closed by itself. If somebody closed it,
+# cooldowns are 0; closed_at is still to come where the clock went back since.
 _OPEN = Statement(
     f"""
     UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
@@ -24,7 +25,7 @@ _OPEN = Statement(
         cooldowns = CASE
             WHEN opened_at IS NULL OR cooldown IS NULL
                 OR statement_timestamp() >= closed_at + cooldown * cooldowns THEN 1
-            ELSE LEAST(cooldowns * 2, {MOST_COOLDOWNS}) END
+            ELSE LEAST(GREATEST(cooldowns * 2, 1), {MOST_COOLDOWNS}) END
     WHERE breaker_key = :breaker_key
     """,
     locks=("breakers",),
@@ -96,7 +97,7 @@ _REOPEN = Statement(
     f"""
     UPDATE zart.breakers SET status = 'open', opened_at = statement_timestamp(),
         last_error = COALESCE(:error, last_error),
-        cooldowns = LEAST(cooldowns * :times::integer, {MOST_COOLDOWNS})
+        cooldowns = LEAST(GREATEST(cooldowns, 1) * :times::integer, {MOST_COOLDOWNS})
     WHERE breaker_key = :breaker_key AND status <> 'closed'
       AND half_open_at IS NOT DISTINCT FROM :since
     """,
