@@ -11,6 +11,9 @@ from rig import LONG, Rig, eventually
 
 import zart
 from zart.models import Breaker, LeasedTask
+from zart_server.engine.operations.probe_breaker import conclude_probes
+from zart_server.store.breaking.probes import find_probes
+from zart_server.store.db import Database
 
 
 def cools_for(found: Breaker) -> timedelta:
@@ -141,6 +144,23 @@ async def test_all_probes_have_to_be_good(rig: Rig) -> None:
     await rig.complete(*tried[:2])
     await rig.fail(tried[2])
     await until(rig.client, breaker_id, "OPEN")
+
+
+async def test_they_are_counted_again_once_nobody_changes_it(zart_database: str, rig: Rig) -> None:
+    """Who looked saw enough of them; then it was changed to want more."""
+    breaker_id = await tripped(rig, 3, probe_steps=2)
+    await cool(rig)
+    (first,) = await rig.lease(1, wait=LONG)
+    await rig.complete(first)
+    db = await Database.open(zart_database)
+    async with db.autocommit() as connection:
+        probes = await find_probes(connection, breaker_id)
+        assert probes is not None
+        assert (probes.good, probes.wanted) == (1, 2)
+        seen = probes._replace(wanted=1)
+        assert await conclude_probes(connection, breaker_id, seen) is None
+    await db.close()
+    assert (await rig.client.get_breaker(breaker_id)).status == "HALF_OPEN"
 
 
 async def test_one_that_ends_otherwise_is_replaced(rig: Rig) -> None:

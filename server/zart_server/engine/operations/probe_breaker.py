@@ -113,7 +113,8 @@ async def conclude_probes(
 ) -> BreakerStatus | None:
     """Close a half-open breaker whose probes were completed, or open it again for a bad one.
 
-    Return its status, None: it was not half open any more. Raises OperationTimeout.
+    Return its status, None: it was not half open any more, or it lacks good ones by now, as when it
+    was changed to want more. Raises OperationTimeout.
     """
     tx = await seize_pause_lock(connection, _WAIT)
     row = await lock_breaker(tx, breaker_id)
@@ -125,7 +126,9 @@ async def conclude_probes(
     if judged.bad:
         error = await error_of_probes(tx, row.breaker_key)
         await open_again(tx, row, Caller(name, "a probe ended badly"), error, times=2)
-    else:
+    elif judged.good >= judged.wanted:
         await close_breaker(tx, row, Caller(name, "its probes were completed"))
+    else:
+        return None
     now = await find_breaker(tx, breaker_id)
     return None if now is None else now.breaker.status
