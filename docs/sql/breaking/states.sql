@@ -23,7 +23,7 @@ FROM zart.pause_exemptions WHERE rule_key = $2 AND token_until IS NULL;
 -- store/breaking/states.py: find_due
 -- Return the breakers whose steps are to try, or try; locks nothing.
 -- Locks: nothing.
-SELECT breaker_id, status
+SELECT breaker_id, status, (b.status = 'half_open' AND b.half_open_at > statement_timestamp())
 FROM zart.breakers b
 WHERE status <> 'closed'
     AND (status = 'half_open' OR (b.status = 'open'
@@ -37,10 +37,12 @@ WHERE status <> 'closed'
 UPDATE zart.breakers b
 SET status = 'half_open', half_open_at = statement_timestamp()
 WHERE breaker_key = $1
-    AND (b.status = 'open'
-            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()) AND NOT EXISTS (
-                SELECT FROM zart.pause_releases z
-                WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0);
+    AND ((b.status = 'open'
+            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()) OR (b.status = 'half_open'
+                    AND b.half_open_at > statement_timestamp()))
+    AND NOT EXISTS (
+        SELECT FROM zart.pause_releases z
+        WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0);
 
 -- store/breaking/states.py: reopen
 -- Open a breaker again that is not closed, for so many ``times`` as long.

@@ -94,7 +94,7 @@ class Breakers(BackgroundLoop):
     async def _probe(self, breaker: DueBreaker) -> None:
         """Have steps of a breaker try, or see what became of those that did."""
         name = breaker.breaker_id
-        if breaker.status is BreakerStatus.OPEN:
+        if breaker.status is BreakerStatus.OPEN or breaker.is_ahead:
             async with self._db.autocommit() as connection:
                 if not await half_open_breaker(connection, name):
                     return

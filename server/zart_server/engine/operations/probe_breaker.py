@@ -36,12 +36,15 @@ _LOOKED_AT = 100  # steps, of which other rules may withhold some
 async def half_open_breaker(connection: Autocommit, breaker_id: str) -> bool:
     """Have the steps of an open breaker try, in a transaction, if its cooldown is over.
 
-    Return whether this did it. Raises OperationTimeout.
+    One that is half open since a moment to come, as the clock went back, is so from now on, or it
+    would let ever more steps go. Return whether this did it. Raises OperationTimeout.
     """
     tx = await seize_pause_lock(connection, _WAIT)
     row = await lock_breaker(tx, breaker_id)
     if row is None or row.rule_key is None or not await half_open(tx, row.breaker_key):
         return False
+    if row.breaker.status is BreakerStatus.HALF_OPEN:
+        return True
     await undrain(tx, row.rule_key)
     caller = Caller(breaker_name(breaker_id), "its cooldown is over")
     await record(tx, OperationKind.BREAKER_HALF_OPENED, row.breaker, caller)

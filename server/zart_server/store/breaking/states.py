@@ -58,36 +58,44 @@ async def open_breaker(
 # Of a breaker b that is not closed: its cooldown is over; nobody else ends its rule at a pace.
 _IS_COOL = """(b.status = 'open'
     AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())"""
+# It became half open by the clock of another database, before this one was promoted: what it lets
+# go now would be none of its probes. Those from before are by that clock, and stay probes.
+_IS_AHEAD = "(b.status = 'half_open' AND b.half_open_at > statement_timestamp())"
 _IS_LEFT_ALONE = f"NOT {is_releasing('b.rule_key')}"
 
 
 class DueBreaker(NamedTuple):
-    """A breaker that is half open, or open and is to be."""
+    """A breaker that is half open, or open and is to be.
+
+    ``is_ahead``: it is half open since a moment that is still to come, and is to be so from now on.
+    """
 
     breaker_id: str
     status: BreakerStatus
+    is_ahead: bool
 
 
 async def find_due(connection: Connection) -> list[DueBreaker]:
     """Return the breakers whose steps are to try, or try; locks nothing."""
     rows = await connection.fetch(
-        "SELECT breaker_id, status FROM zart.breakers b"
+        f"SELECT breaker_id, status, {_IS_AHEAD} FROM zart.breakers b"
         f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) AND {_IS_LEFT_ALONE}"
         " ORDER BY breaker_key"
     )
-    return [DueBreaker(row[0], BreakerStatus(row[1])) for row in rows]
+    return [DueBreaker(row[0], BreakerStatus(row[1]), row[2]) for row in rows]
 
 
 async def half_open(tx: Tx, breaker_key: int) -> bool:
     """Have the steps of an open breaker try, if it is time; return whether it is.
 
-    The caller has locked the breaker, and holds the pause lock exclusively.
+    One that is half open since a moment to come is so from now on. The caller has locked the
+    breaker, and holds the pause lock exclusively.
     """
     return bool(
         await tx.execute(
             "UPDATE zart.breakers b SET status = 'half_open',"
             " half_open_at = statement_timestamp()"
-            f" WHERE breaker_key = $1 AND {_IS_COOL} AND {_IS_LEFT_ALONE}",
+            f" WHERE breaker_key = $1 AND ({_IS_COOL} OR {_IS_AHEAD}) AND {_IS_LEFT_ALONE}",
             breaker_key,
         )
     )
