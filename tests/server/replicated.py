@@ -17,6 +17,7 @@ from zart_server.embedded.programs import binaries
 from zart_server.embedded.unprivileged import NOBODY
 
 SCRIPT = Path(__file__).parents[2] / "deploy/failover.sh"
+_DROP = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,54 @@ class Replicated:
 
     def run(self, command: str) -> str:
         """Run the script and return what it printed."""
-        drop = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
-        done = subprocess.run(
+        done = self._done(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def refused(self, command: str) -> str:
+        """Run the script, which refuses, and return what it said."""
+        done = self._done(command)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr.strip()
+
+    def _done(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [str(SCRIPT), command, str(self.folder)],
             capture_output=True, text=True, check=False, timeout=300,
             env={
                 **os.environ,
                 "PGBIN": str(binaries()),
-                "AS": drop if os.geteuid() == 0 else "",
+                "AS": " ".join(_DROP) if os.geteuid() == 0 else "",
                 "SYNC": "--no-sync",
                 "PORT_A": str(self.ports[0]),
                 "PORT_B": str(self.ports[1]),
             },
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip()
+
+    def lose(self, name: str) -> None:
+        """Have one of them end at once, as it does with its machine."""
+        self._pg_ctl(name, "--mode=immediate", "stop")
+
+    def start(self, name: str) -> None:
+        """Start one of them again, as somebody does who does not know that the other one writes."""
+        options = f"-p {self.port(name)} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        self._pg_ctl(name, f"--log={self.folder / name}.log", f"--options={options}", "start")
+
+    def mark_as_replica(self, name: str) -> None:
+        """Have one of them be a replica once it is started, as promote does first."""
+        signal = self.folder / name / "standby.signal"
+        signal.touch()
+        if os.geteuid() == 0:
+            os.chown(signal, NOBODY, NOBODY)
+
+    def _pg_ctl(self, name: str, *words: str) -> None:
+        drop = _DROP if os.geteuid() == 0 else ()
+        command = [*drop, str(binaries() / "pg_ctl"), "-s", "-w", "-D", str(self.folder / name)]
+        subprocess.run([*command, *words], cwd="/", check=True, timeout=300)
+
+    def port(self, name: str) -> int:
+        """Return where ``a`` or ``b`` listens."""
+        return self.ports["ab".index(name)]
 
     def superuser(self, port: int) -> str:
         """Return the URL of the superuser of one of them."""

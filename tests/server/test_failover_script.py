@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import shutil
 
 import asyncpg
 from rig import CHAIN, specs
-from server.replicated import SCRIPT, replicated
+from server.replicated import SCRIPT, Replicated, replicated
 from waiting import eventually, until
 
 import zart
@@ -69,3 +70,69 @@ async def starts(client: zart.Client, answered: list[str]) -> None:
         with contextlib.suppress(zart.ZartError):
             await client.start("t", execution_id=f"x{number}")
             answered.append(f"x{number}")
+
+
+async def asked(pair: Replicated, name: str, statement: str) -> object:
+    """Return what one of them answers to a statement."""
+    db = await asyncpg.connect(pair.superuser(pair.port(name)))
+    try:
+        return await db.fetchval(statement)
+    finally:
+        await db.close()
+
+
+async def check_follows(pair: Replicated, name: str) -> None:
+    """Check that one of them is a replica, and has what was written before anything was lost."""
+    assert await asked(pair, name, "SELECT pg_is_in_recovery()")
+    assert await asked(pair, name, "SELECT number FROM kept") == 7
+
+
+KEPT = "CREATE TABLE kept AS SELECT 7 AS number"
+
+
+async def test_the_folder_of_the_lost_one_may_be_gone() -> None:
+    """What the other one has is the only copy then."""
+    with replicated() as pair:
+        await asked(pair, "a", KEPT)
+        pair.lose("a")
+        shutil.rmtree(pair.folder / "a")
+
+        assert pair.refused("rejoin").endswith("nothing was removed")
+        assert pair.refused("pair").endswith("b is there already; nothing was made")
+        assert pair.run("promote").startswith("b writes")
+        pair.run("rejoin")
+
+        await check_follows(pair, "a")
+
+
+async def test_a_promotion_that_was_interrupted_is_done_again() -> None:
+    with replicated() as pair:
+        await asked(pair, "a", KEPT)
+        pair.lose("a")
+        pair.mark_as_replica("a")  # and no further did it come
+
+        assert pair.refused("rejoin").endswith("nothing was removed")
+        assert pair.run("promote").startswith("b writes")
+        assert "nothing was changed" in pair.refused("promote")
+        pair.start("a")  # as somebody may: it follows nobody, and takes no writes
+        assert await asked(pair, "a", "SELECT pg_is_in_recovery()")
+        assert "nothing was changed" in pair.refused("promote")
+
+        pair.run("rejoin")
+        await check_follows(pair, "a")
+
+
+async def test_nothing_is_removed_unless_one_writes_and_the_other_does_not() -> None:
+    """Files say of neither that it is a replica, once the one was promoted by hand, or by half."""
+    with replicated() as pair:
+        await asked(pair, "a", KEPT)
+        pair.lose("a")
+        assert "neither runs and writes" in pair.refused("rejoin")
+
+        assert await asked(pair, "b", "SELECT pg_promote()")
+        pair.start("a")
+        assert "both write" in pair.refused("rejoin")
+
+        pair.lose("a")
+        pair.run("rejoin")
+        await check_follows(pair, "a")
