@@ -25,7 +25,8 @@ _HEAD = """# Settings
 
 Written by `make settings` from what the processes themselves read; a test compares. Each setting is
 an environment variable, and some are options of a command as well, which go first. A server refuses
-to start where one cannot be right, and says which; what it does not know it leaves alone. Times are
+to start where one cannot be right, and says which; what it does not know it leaves alone. Where one
+that guards is given but blank, nothing starts: it is not taken for one that is not given. Times are
 in seconds. A file that a setting names is followed where [security.md](security.md) says so.
 """
 _TABLE = ("| variable | values | without it | meaning |", "|---|---|---|---|")

@@ -49,6 +49,16 @@ def _time_kept(given: object) -> object:
     return timedelta(seconds=seconds)
 
 
+def _not_blank(claim: str) -> str:
+    """Return the name of a claim; raises ValueError where there is none.
+
+    No token has a claim without a name: one that is to limit a token would limit none.
+    """
+    if not claim.strip():
+        raise ValueError("it is blank: name the claim, or leave the setting out")
+    return claim
+
+
 class Settings(BaseSettings):
     """The settings of one server. Times are in seconds."""
 
@@ -123,15 +133,21 @@ class Settings(BaseSettings):
     auth_jwks: str | None = Field(default=None, description="file or URL of the keys of JWTs")
     auth_issuer: str | None = Field(default=None, description="who must have issued JWTs: `iss`")
     auth_audience: str | None = Field(default=None, description="whom JWTs must be for: `aud`")
-    auth_roles_claim: str = Field("roles", description="where JWTs say roles; a path will do")
-    auth_tasks_claim: str = Field("tasks", description="where JWTs limit a dispatcher's tasks")
+    auth_roles_claim: Annotated[str, AfterValidator(_not_blank)] = Field(
+        "roles", description="where JWTs say roles; a path will do"
+    )
+    auth_tasks_claim: Annotated[str, AfterValidator(_not_blank)] = Field(
+        "tasks", description="where JWTs limit a dispatcher's tasks"
+    )
     auth_skew: float = Field(30.0, ge=0, le=600, description="by which clocks may differ")
 
     @model_validator(mode="before")
     @classmethod
     def _read_url(cls, given: dict[str, Any]) -> dict[str, Any]:
         url, file = given.get("database_url"), given.get("database_url_file")
-        return given if file is None else {**given, "database_url": database_url_of(url, file)}
+        if file is None or not str(file).strip():
+            return {name: value for name, value in given.items() if name != "database_url_file"}
+        return {**given, "database_url": database_url_of(url, file)}
 
     @field_validator("database_url")
     @classmethod
@@ -175,15 +191,23 @@ class Settings(BaseSettings):
     def _check_auth(self) -> Settings:
         if self.auth_certificates is not None and self.tls_client_ca is None:
             raise ValueError("ZART_AUTH_CERTIFICATES needs ZART_TLS_CLIENT_CA")
-        if self.auth_jwks is not None:
-            if not self.auth_issuer or not self.auth_audience:
-                raise ValueError("ZART_AUTH_JWKS needs ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE")
-            if (
-                self.auth_jwks.startswith("http://")
-                and not self.insecure
-                and not _is_loopback(urlsplit(self.auth_jwks).hostname or "")
-            ):
-                raise ValueError("ZART_AUTH_JWKS must be a file or an https:// URL")
+        jwt = (self.auth_jwks, self.auth_issuer, self.auth_audience)
+        if jwt == (None, None, None):
+            return self
+        if not all(text and text.strip() for text in jwt):
+            # Whoever gives one of them wants callers asked for JWTs: without the rest, or with a
+            # blank, nobody would be asked.
+            raise ValueError(
+                "ZART_AUTH_JWKS, ZART_AUTH_ISSUER and ZART_AUTH_AUDIENCE go together: set all three"
+                " of them, none blank, or leave all three out"
+            )
+        keys = self.auth_jwks or ""
+        if (
+            keys.startswith("http://")
+            and not self.insecure
+            and not _is_loopback(urlsplit(keys).hostname or "")
+        ):
+            raise ValueError("ZART_AUTH_JWKS must be a file or an https:// URL")
         return self
 
     @model_validator(mode="after")
@@ -220,10 +244,13 @@ class Settings(BaseSettings):
 
 
 def database_url_of(url: str | None, file: Path | str | None) -> str:
-    """Return the URL, or the content of the file. Raises ValueError, which says what is wrong."""
-    if file is None:
+    """Return the URL, or the content of the file; what is blank is as not given.
+
+    Raises ValueError, which says what is wrong.
+    """
+    if file is None or not str(file).strip():
         return url or ""
-    if url:
+    if url and url.strip():
         raise ValueError("set ZART_DATABASE_URL or ZART_DATABASE_URL_FILE, not both")
     try:
         found = Path(file).read_text(encoding="utf-8").strip()

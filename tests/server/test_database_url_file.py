@@ -59,6 +59,16 @@ def test_one_of_both(tmp_path: Path) -> None:
         Settings.load(database_url="postgresql://host/x", database_url_file=tmp_path / "url")
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_one_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blank: str) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://file/x\n")
+    for url, path, found in (("postgresql://host/x", blank, "host"), (blank, str(file), "file")):
+        monkeypatch.setenv("ZART_DATABASE_URL", url)
+        monkeypatch.setenv("ZART_DATABASE_URL_FILE", path)
+        assert Settings.load().database_url == f"postgresql://{found}/x"
+
+
 def test_no_document_gives_a_password_on_a_command_line() -> None:
     for page in (
         ROOT / "README.md",

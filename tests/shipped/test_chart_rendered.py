@@ -222,6 +222,7 @@ def test_a_budget_of_disruptions_says_one_thing(
         ({"metrics.podMonitor": True}, "networkPolicy.monitoring"),
         ({"auth.jwks": {"url": "https://id.example.org", "issuer": "i"}}, "auth.jwks.audience"),
         ({"auth.jwks": {"url": "https://id.example.org", "audience": "a"}}, "auth.jwks.issuer"),
+        ({"auth.jwks": {"issuer": "i", "audience": "a"}}, "auth.jwks.url"),
     ],
 )
 def test_what_could_not_work_is_refused_by_name(

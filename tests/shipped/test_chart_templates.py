@@ -146,7 +146,8 @@ def test_what_is_refused_is_named_by_its_value() -> None:
     told = re.findall(r'\{\{- fail "([^"]*)" \}\}', "".join(TEMPLATES.values()))
     named = {name for text in told for name in text.partition(":")[0].split(" and ")}
 
-    assert {"auth.jwks.issuer", "auth.jwks.audience", "networkPolicy.monitoring"} < named
+    jwks = {f"auth.jwks.{name}" for name in ("url", "issuer", "audience")}
+    assert jwks | {"networkPolicy.monitoring"} < named
     for name in (name for text in named for name in text.split(" or ")):
         assert allowed(name, SCHEMA)
     # Whatever is installed: the one template that is looked at first refuses.

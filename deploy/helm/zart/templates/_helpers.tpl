@@ -110,6 +110,9 @@ topologySpreadConstraints:
 {{- if and .url (not (and .issuer .audience)) }}
 {{- fail "auth.jwks.issuer and auth.jwks.audience: say who issues JWTs, and for whom they are" }}
 {{- end }}
+{{- if and (or .issuer .audience) (not .url) }}
+{{- fail "auth.jwks.url: say where the keys of JWTs are, or leave issuer and audience out" }}
+{{- end }}
 {{- end }}
 {{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
 {{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or have networkPolicy.enabled: false where a policy of your own lets it in" }}
