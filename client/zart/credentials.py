@@ -49,11 +49,20 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Credentials:
-        """Read ZART_TOKEN or ZART_TOKEN_FILE, and ZART_TLS_CA, ZART_TLS_CERT, ZART_TLS_KEY."""
+        """Read ZART_TOKEN or ZART_TOKEN_FILE, and ZART_TLS_CA, ZART_TLS_CERT, ZART_TLS_KEY.
+
+        Raises ValueError where they cannot be meant, as a ZART_TLS_CA that is given but blank:
+        nothing would be encrypted.
+        """
+        ca = environment.get("ZART_TLS_CA")
+        if ca is not None and not ca.strip():
+            raise ValueError(
+                f"ZART_TLS_CA is blank: name a file, or {SYSTEM!r}; unset it to do without TLS"
+            )
         return cls(
             token=environment.get("ZART_TOKEN", "").strip(),
             token_file=_path(environment, "ZART_TOKEN_FILE"),
-            ca=environment.get("ZART_TLS_CA") or None,
+            ca=ca,
             certificate=_path(environment, "ZART_TLS_CERT"),
             key=_path(environment, "ZART_TLS_KEY"),
             insecure=environment.get("ZART_INSECURE", "").lower() in _TRUE,
@@ -64,7 +73,7 @@ class Credentials:
         """Read ZART_TLS_CA, and the certificate that is shown where the server asks for one.
 
         Never a token: a gateway's calls bring their callers', and one without any must not be lent
-        another; and who probes for health needs none.
+        another; and who probes for health needs none. Raises ValueError as ``from_environment``.
         """
         found = {
             name: value

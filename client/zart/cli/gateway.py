@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,16 @@ def is_installed() -> bool:
     """Return whether the libraries of the gateway are there."""
     names = ("starlette", "uvicorn")
     return all(importlib.util.find_spec(name) is not None for name in names)
+
+
+def _refuse_blanks(files: Mapping[str, Path | None]) -> None:
+    """Raise BadParameter where the variable of a file of TLS is blank.
+
+    The command takes that for not given: it would speak no TLS, or ask nobody for a certificate.
+    """
+    for name, file in files.items():
+        if file is None and name in os.environ:
+            raise typer.BadParameter(f"{name} is blank: name a file; unset it to do without")
 
 
 @app.command(epilog=example("gateway --listen 127.0.0.1:8080 --address 127.0.0.1:50051"))
@@ -85,6 +97,9 @@ def gateway(
         raise typer.BadParameter(
             "the gateway is not installed: pip install 'zart-control[gateway]'"
         )
+    _refuse_blanks({
+        "ZART_TLS_CERT": tls_cert, "ZART_TLS_KEY": tls_key, "ZART_TLS_CLIENT_CA": tls_client_ca
+    })  # fmt: skip
     from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
     from zart.tracing import trace_as_the_environment_says  # noqa: PLC0415 - likewise

@@ -66,6 +66,7 @@ class Stack:
 
     async def __aenter__(self) -> Stack:
         try:
+            credentials = self._credentials()
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._http is not None:
                 self._check_free(self._http)
@@ -81,7 +82,7 @@ class Stack:
                 self._listen,
             )
             self._exits.push_async_callback(self._stop_server)
-            await self._await("server", self._server, self._listen, self._answers())
+            await self._await("server", self._server, self._listen, self._answers(credentials))
             self._exits.push_async_callback(self._stop_callers)
             if self._http is not None:
                 arguments = ("--listen", self._http, "--address", self._listen)
@@ -127,6 +128,14 @@ class Stack:
         finally:
             for task in watching:
                 task.cancel()
+
+    @staticmethod
+    def _credentials() -> Credentials:
+        """Return what callers show; what cannot be is told before anything else is started."""
+        try:
+            return Credentials.from_environment(environments.of_callers())
+        except ValueError as error:
+            raise StackError(str(error)) from None
 
     @staticmethod
     def _check_free(listen: str) -> None:
@@ -187,8 +196,7 @@ class Stack:
             ready.cancel()
             ended.cancel()
 
-    async def _answers(self) -> None:
-        credentials = Credentials.from_environment(environments.of_callers())
+    async def _answers(self, credentials: Credentials) -> None:
         async with aio_channel(self._listen, credentials) as channel:
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
