@@ -102,6 +102,9 @@ def test_options_of_tls_reach_the_driver_beside_the_rest(tmp_path: Path) -> None
         "user", "password", "host", "port", "database", "target_session_attrs", "dsn",
     }  # fmt: skip
     assert to_asyncpg_arguments("postgresql://h/?dbname=other")["database"] == "other"
+    # A password may look like options.
+    found = to_asyncpg_arguments("postgresql://u:p?sslmode=&x@h/d?sslmode=require")
+    assert (found["password"], found["host"]) == ("p?sslmode=&x", "h")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,10 @@ def test_options_of_tls_reach_the_driver_beside_the_rest(tmp_path: Path) -> None
         ("hidden%40h/d=1", "an option of the database URL is not known"),
         ("sslmode=hidden", "sslmode in the database URL must be one of disable, allow"),
         ("ssl=hidden", "ssl in the database URL must be one of disable, allow"),
+        ("sslmode=", "sslmode in the database URL is blank"),
+        ("application_name=hidden&ssl", "ssl in the database URL is blank"),
+        ("sslmode=require&sslrootcert=", "sslrootcert in the database URL is blank"),
+        ("channel_binding=&sslmode=require", "channel_binding in the database URL is blank"),
         ("sslmode=disable&sslmode=require", "sslmode is given twice"),
         ("channel_binding=require", "channel_binding in the database URL must be disable or"),
         ("sslmode=require&sslrootcert=system", "goes with sslmode=verify-full only"),

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 # scheme://user:password@ host:port,host:port /database?options
 _HOSTS = re.compile(r"(\w+(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)([^?#]*)(?:\?(.*))?")
+# What is behind the "?", unless that is a password's.
+_OPTIONS = re.compile(r"\w+(?:\+\w+)?://(?:[^:/]*(?::[^@]*)?@)?+[^?]*\?(.*)", re.DOTALL)
 _PORT = "5432"
 
 # The options behind the "?", by the names that PostgreSQL's programs have for them, so that one URL
@@ -34,6 +36,7 @@ _OURS = frozenset({"application_name", "fallback_application_name"})
 # What the driver does not do: to ask for it and not to get it would be worse than to be refused.
 _NEVER = frozenset({"channel_binding", "gssencmode"})
 _KNOWN = _ARGUMENTS | _TLS | _OURS | _NEVER | {_DATABASE}
+_NEVER_BLANK = (_TLS | _NEVER | {"ssl"}) - {"sslpassword"}
 _VERIFYING = ("verify-ca", "verify-full")
 _MODES = ("disable", "allow", "prefer", "require", *_VERIFYING)
 _SYSTEM = "system"  # as sslrootcert: whom the system trusts
@@ -57,6 +60,7 @@ def _parsed(url: str) -> URL:
         ) from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError("not a PostgreSQL URL: use postgresql://user:password@host:port/database")
+    _check_blank(url)
     _check_options(parsed.query)
     return parsed.set(drivername="postgresql+asyncpg")
 
@@ -88,6 +92,17 @@ def _has_authority(options: Mapping[str, object]) -> bool:
         return Path("~/.postgresql/root.crt").expanduser().exists()
     except RuntimeError:  # a user without a home
         return False
+
+
+def _check_blank(url: str) -> None:
+    """Raise ValueError where an option of TLS is blank: it would be read as one that is not given.
+
+    Where a script puts a URL together, ``?sslmode=$MODE``, TLS would be left to the database.
+    """
+    found = _OPTIONS.fullmatch(url)
+    for name, value in parse_qsl(found[1], keep_blank_values=True) if found is not None else ():
+        if name in _NEVER_BLANK and not value:
+            raise ValueError(f"{name} in the database URL is blank: give it, or leave it out")
 
 
 def _check_options(options: Mapping[str, str | tuple[str, ...]]) -> None:
