@@ -170,6 +170,12 @@ def test_a_unit_runs_a_command_that_zart_takes(unit: Path) -> None:
     assert "\nRestart=always\n" in text
 
 
+@pytest.mark.parametrize("name", ["zart-server", "zart-dispatcher@"])
+def test_what_may_take_long_to_start_has_the_time(name: str) -> None:
+    """A migration that is cut off is rolled back and begins anew: it would never come to its end."""
+    assert "\nTimeoutStartSec=infinity\n" in (DEPLOY / f"systemd/{name}.service").read_text()
+
+
 def test_the_services_of_one_machine_keep_off_each_others_ports() -> None:
     found = [environment_of(path) for path in sorted((DEPLOY / "systemd").glob("*.env"))]
     ports = [port_of(at) for each in found for key, at in each.items() if key in LISTENS]
