@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from batching import dead_steps, until_batch
 from rig import Rig, eventually
 
 import zart
@@ -19,9 +20,8 @@ from zart.testing.fixtures import execute
 from zart.testing.server import serving
 from zart_server.embedded.programs import binaries
 
-PAGE = (Path(__file__).parents[2] / "docs/operating.md").read_text()
-CHAPTER = PAGE.partition("## Backup and restore")[2].partition("\n## ")[0]
-LINES = re.findall(r"^pg_.*$", CHAPTER, re.MULTILINE)
+PAGE = (Path(__file__).parents[2] / "docs/restoring.md").read_text()
+LINES = re.findall(r"^pg_.*$", PAGE, re.MULTILINE)
 
 
 def run(line: str, folder: Path, **environment: str) -> None:
@@ -74,3 +74,29 @@ async def test_leases_and_results_after_a_restore(
             outcome = zart.Outcome(later.task_id, later.lease_token, zart.Completed("late"))
             (result,) = await client.report_tasks("d", [outcome])
             assert result.status == "LEASE_LOST"
+
+
+async def test_a_batch_that_was_at_work_does_nothing_until_it_is_resumed(
+    rig: Rig, zart_database: str, restored_url: str, tmp_path: Path
+) -> None:
+    """Once a server runs it would be too late to pause it: servers look for batches at once."""
+    dump, restore = LINES
+    (pause,) = re.findall(r"^psql .*$", PAGE, re.MULTILINE)
+    await dead_steps(rig.client, 3)
+    slow = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
+
+    async def has_begun() -> bool:
+        return (await rig.client.get_batch(slow.batch_id)).counts.done == 1
+
+    await eventually(has_begun)
+    await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=zart_database)
+
+    for line in (restore, pause):
+        await asyncio.to_thread(run, line, tmp_path, RESTORED_URL=restored_url)
+    with serving(restored_url) as server:
+        async with zart.connect(server.address) as client:
+            found = await client.get_batch(slow.batch_id)
+            assert (found.status, found.pause_cause) == ("PAUSED", "OPERATOR")
+            await client.update_batch(slow.batch_id, rate_per_second=None)
+            await client.resume_batch(slow.batch_id)
+            assert (await until_batch(client, slow.batch_id, "COMPLETED")).counts.done == 3
