@@ -80,6 +80,19 @@ async def test_the_oldest_steps_of_many_tasks_are_looked_for_in_turns(
     assert (await reader._read()).oldest == {}
 
 
+async def test_between_two_looks_no_step_is_told_to_wait_on(db: Sql, opened: Database) -> None:
+    """It may be leased since: whoever scales by it would add dispatchers for nothing."""
+    await queue(db, 300, 1)
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    first, second = await reader._read(), await reader._read()
+    more = [second.oldest[name] - age for name, age in first.oldest.items()]
+    assert (more.count(0), sum(each > 0 for each in more)) == (50, 200)
+
+    await db.execute("DELETE FROM zart.queue")
+    third = await reader._read()
+    assert third.oldest == {name: second.oldest[name] for name in third.oldest} != {}
+
+
 async def test_tasks_of_many_lanes_take_turns_too(db: Sql, opened: Database) -> None:
     await queue(db, 30, 1, handlers=10)
     reader = DatabaseReader(opened, asyncio.get_running_loop())

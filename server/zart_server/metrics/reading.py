@@ -32,8 +32,9 @@ _PATIENCE = 2.0  # that a scrape waits
 class DatabaseReading:
     """What was read, at ``at`` by the monotonic clock, and how many seconds that took.
 
-    Counts are by the key of the lane; ``oldest`` has seconds, by task. ``looked`` are the tasks
-    whose oldest step has been looked for: those that ``oldest`` lacks have none that is ready.
+    Counts are by the key of the lane. ``oldest`` has seconds, by task: the age that was seen when
+    it was looked for, to which nothing is added until the next look. ``looked`` are the tasks whose
+    oldest step has been looked for: those that ``oldest`` lacks have none that is ready.
     """
 
     queued: dict[int, float]
@@ -69,7 +70,8 @@ class DatabaseReader:
     _next: int = 0  # the task from which on the next reading looks for the oldest steps
     # How many readings do not look at a task of which one found many lanes.
     _rests: dict[str, int] = field(default_factory=dict)
-    _oldest: dict[str, datetime] = field(default_factory=dict)  # since when they have been due
+    # For how many seconds they had been due when they were looked at: they may be leased since.
+    _oldest: dict[str, float] = field(default_factory=dict)
     _looked: set[str] = field(default_factory=set)
 
     def newest(self) -> DatabaseReading | None:
@@ -106,12 +108,12 @@ class DatabaseReader:
         async with self.db.autocommit() as connection:
             began = time.monotonic()
             await self._read_lanes(connection)
-            await self._look_for_oldest(connection)
             parts = await backlog.read_parts(connection)
+            await self._look_for_oldest(connection, parts.now)
             reading = DatabaseReading(
                 queued=await backlog.estimate_queued(connection, parts.queue),
                 leased=await backlog.estimate_leased(connection, parts.leases),
-                oldest=self._ages(parts.now),
+                oldest=dict(self._oldest),
                 paused=await backlog.estimate_paused(connection, parts.held),
                 dead=await backlog.estimate_dead(connection, parts.dead_steps),
                 rules=await standing.read_standing_rules(connection),
@@ -142,7 +144,7 @@ class DatabaseReader:
             found = await standing.read_named_lanes(connection, unknown)
             self._lanes |= {lane.lane: lane.task_name for lane in found}
 
-    async def _look_for_oldest(self, connection: Connection) -> None:
+    async def _look_for_oldest(self, connection: Connection, now: datetime) -> None:
         looked = self._in_turn()
         found = await self._looks.look(connection, looked) if looked else []
         self._rests = {name: left - 1 for name, left in self._rests.items() if left > 1}
@@ -153,8 +155,9 @@ class DatabaseReader:
         for name in looked:
             self._oldest.pop(name, None)
         for lane in found:
-            since = lane.cursor[0]
-            self._oldest[lane.task_name] = min(since, self._oldest.get(lane.task_name, since))
+            age = (now - lane.cursor[0]).total_seconds()
+            if age >= 0:  # else it is not due
+                self._oldest[lane.task_name] = max(age, self._oldest.get(lane.task_name, 0.0))
 
     def _in_turn(self) -> list[str]:
         """Return the tasks to look at now: one, or more if they have few lanes; none that rests."""
@@ -173,8 +176,3 @@ class DatabaseReader:
             looked.append(name)
             room -= lanes[name]
         return looked
-
-    def _ages(self, now: datetime) -> dict[str, float]:
-        """Return for how many seconds the oldest due step of each task has been so."""
-        ages = {name: (now - since).total_seconds() for name, since in self._oldest.items()}
-        return {name: age for name, age in ages.items() if age >= 0}
