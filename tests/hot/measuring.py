@@ -31,6 +31,8 @@ async def reading_the_backlog(tx: Explained) -> None:
     await estimate_leased(tx.tx, parts.leases)
     await estimate_paused(tx.tx, parts.held)
     await estimate_dead(tx.tx, parts.dead_steps)
+    paused = await estimate_paused(tx.tx, 1e-6, [1])  # of no page: the rule is looked up
+    assert paused.by_rule.keys() == {1}
 
 
 @scenario(10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
@@ -13,6 +13,15 @@ from rig import Rig
 
 import zart
 from zart.testing.fixtures import database_url, execute
+from zart_server.store.db import Database
+
+
+@pytest.fixture
+async def opened(zart_database: str) -> AsyncIterator[Database]:
+    """The database, as a server opens it."""
+    database = await Database.open(zart_database, pool_size=2)
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -20,14 +19,6 @@ from zart_server.store.db import Database
 from zart_server.store.reads.backlog import estimate_paused, read_parts
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-@pytest.fixture
-async def opened(zart_database: str) -> AsyncIterator[Database]:
-    """The database, as a server opens it."""
-    database = await Database.open(zart_database, pool_size=2)
-    yield database
-    await database.close()
 
 
 async def queue(db: Sql, tasks: int, each: int, *, handlers: int = 1) -> None:

@@ -110,13 +110,16 @@ class DatabaseReader:
             await self._read_lanes(connection)
             parts = await backlog.read_parts(connection)
             await self._look_for_oldest(connection, parts.now)
+            rules = await standing.read_standing_rules(connection)
+            # Releases first: that one stands is told as long as anything is left.
+            keys = [rule.rule_key for rule in sorted(rules, key=lambda rule: rule.rate is None)]
             reading = DatabaseReading(
                 queued=await backlog.estimate_queued(connection, parts.queue),
                 leased=await backlog.estimate_leased(connection, parts.leases),
                 oldest=dict(self._oldest),
-                paused=await backlog.estimate_paused(connection, parts.held),
+                paused=await backlog.estimate_paused(connection, parts.held, keys),
                 dead=await backlog.estimate_dead(connection, parts.dead_steps),
-                rules=await standing.read_standing_rules(connection),
+                rules=rules,
                 breakers=await standing.count_breakers(connection),
                 batches=await standing.read_standing_batches(connection),
                 in_doubt=await standing.count_in_doubt(connection),
