@@ -114,6 +114,24 @@ async def test_tasks_with_nothing_to_tell_leave_the_labels_to_others(rig: Rig, o
     assert ages["other"] == 0
 
 
+async def test_all_servers_give_the_same_tasks_labels(
+    rig: Rig, zart_server: ServerUnderTest, other: str
+) -> None:
+    """One has counted what others did not: the maximum of all is to count nothing twice."""
+    for number in (4, 5):
+        await rig.start(f"x{number}", {"a": ()}, task=f"t{number}")
+        await rig.work(task=f"t{number}")
+    for number in range(4):
+        await rig.start(f"x{number}", {"a": ()}, task=f"t{number}")
+    one = await scraped_with_database(zart_server.running.metrics)
+    two = await scraped_with_database(other)
+    assert one.labels("zart_attempts_total", "task") == {"t4", "t5"}
+    for name in ("zart_steps", "zart_oldest_ready_step_age_seconds"):
+        assert one.labels(name, "task") == two.labels(name, "task") == {"t0", "t1", "other"}
+    for task, steps in (("t0", 1), ("t1", 1), ("other", 2)):
+        assert one("zart_steps", task=task) == two("zart_steps", task=task) == steps
+
+
 async def test_an_operation_is_counted_by_its_outcome(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

@@ -65,7 +65,11 @@ class OfTheDatabase(Collector):
         busy = {*weights, *found, *reading.oldest}
         # Those of which there is something to tell have the first choice of labels.
         idle = sorted(reading.looked - busy)[:_IDLE]
-        labels = self._tally.labels_of({task: weights[task] for task in (*sorted(busy), *idle)})
+        labels = self._labels(
+            [(task, max(weights[task], 1)) for task in busy] + [(task, 0) for task in idle]
+        )
+        # What is counted here has labels of its own: those of the same tasks, where it may.
+        self._tally.weigh({task: n for task, n in weights.items() if labels[task] != OTHER})
 
         def summed(values: Iterable[tuple[str, tuple[str, ...], float]]) -> Labelled:
             sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
@@ -155,9 +159,14 @@ class OfTheDatabase(Collector):
             ["batch"], rates,
         )  # fmt: skip
 
-    def _labels(self, weighed: Iterable[tuple[str, float]]) -> dict[str, str]:
-        """Return the labels of names: their own for those that weigh most, else all the same."""
-        ranked = sorted(weighed, key=lambda each: -each[1])
+    def _labels(self, weighed: Iterable[tuple[str, int]]) -> dict[str, str]:
+        """Return the labels of names: their own for those that weigh most, else all the same.
+
+        Whoever takes the maximum of several servers counts nothing twice: their readings alone
+        decide, and names among weights of one power of two, so that servers which read at
+        different moments seldom differ, and labels stay.
+        """
+        ranked = sorted(weighed, key=lambda each: (-each[1].bit_length(), each[0]))
         return {name: name if n < self._most else OTHER for n, (name, _) in enumerate(ranked)}
 
 

@@ -80,10 +80,11 @@ class Tally:
             for name, count in attempts.items():
                 self._attempts[self._labels.of(name, count), AttemptStatus.ABANDONED] += count
 
-    def labels_of(self, weights: Mapping[str, float]) -> dict[str, str]:
-        """Return the labels of tasks of which there is so much to tell."""
+    def weigh(self, weights: Mapping[str, int]) -> None:
+        """Note of how much there is to tell of tasks besides, of which labels are to be kept."""
         with self._lock:
-            return {name: self._labels.of(name, weight) for name, weight in weights.items()}
+            for name, weight in weights.items():
+                self._labels.of(name, weight)
 
     def rank(self) -> None:
         """Give the labels to the tasks of which there is most to tell now."""
