@@ -12,18 +12,21 @@ class Case(NamedTuple):
     """Series with their values from minute to minute, and the first minute at which it fires.
 
     ``beginning`` are series that there are only once something was counted; they fire it as well.
+    With ``never`` it is silent then, too.
     """
 
     series: dict[str, str]
     fires_at: int
     labels: dict[str, str]
     beginning: dict[str, str] | None = None
+    never: dict[str, str] | None = None
 
 
 _ON = {"instance": "i"}
 _T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
 _RUNNING = "0+60x40"  # one a second
+_RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
 
 CASES: dict[str, Case] = {
     "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
@@ -99,7 +102,14 @@ CASES: dict[str, Case] = {
     "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
     "ZartPausedForLong": Case({'zart_rule_paused_steps{rule="r"}': "7x300"}, 240, {"rule": "r"}),
     "ZartReleaseStands": Case(
-        {'zart_release_steps{rule="r",state="left"}': "100-1x10 90x40"}, 30, {"rule": "r"}
+        {
+            _RELEASE.format("left"): "5000x50",
+            _RELEASE.format("released"): "0+1x10 10x40",
+        },
+        30,
+        {"rule": "r"},
+        # What is left is an estimate: it may seem to stay as it is, or to become more.
+        never={_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
     ),
     "ZartBatchStands": Case(
         {'zart_batch_items{batch="b",status="pending"}': "100-1x10 90x40"}, 30, {"batch": "b"}

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 import yaml
 from breaking import breaker
-from metrics.alert_cases import CASES
+from metrics.alert_cases import CASES, Case
 from metrics.prometheus import (
     PROMTOOL,
     ROOT,
@@ -175,10 +175,9 @@ def test_each_alert_fires_after_its_time_and_not_before(tmp_path: Path) -> None:
         "rule_files": ["rules.yml"],
         "evaluation_interval": "1m",
         "tests": [
-            _played(rule, series)
+            played
             for rule in alerts_of(RULES.read_text())
-            for series in (CASES[rule["alert"]].series, CASES[rule["alert"]].beginning)
-            if series is not None
+            for played in _played(rule, CASES[rule["alert"]])
         ],
     }
     (tmp_path / "tests.yml").write_text(yaml.safe_dump(tests))
@@ -187,17 +186,18 @@ def test_each_alert_fires_after_its_time_and_not_before(tmp_path: Path) -> None:
     assert played.returncode == 0, played.stdout + played.stderr
 
 
-def _played(rule: dict[str, Any], series: dict[str, str]) -> dict[str, Any]:
-    case = CASES[rule["alert"]]
+def _played(rule: dict[str, Any], case: Case) -> Iterator[dict[str, Any]]:
     told = [{"exp_labels": {**rule["labels"], **case.labels}}]
-    return {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "alert_rule_test": [
-            {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}
-            for minute, expected in ((case.fires_at - 1, []), (case.fires_at, told))
-        ],
-    }
+    for series, then in ((case.series, told), (case.beginning, told), (case.never, [])):
+        if series is not None:
+            yield {
+                "interval": "1m",
+                "input_series": [{"series": s, "values": values} for s, values in series.items()],
+                "alert_rule_test": [
+                    {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}
+                    for minute, expected in ((case.fires_at - 1, []), (case.fires_at, then))
+                ],
+            }
 
 
 def test_each_alert_is_played() -> None:
