@@ -30,7 +30,7 @@ async def test_it_begins_only_within_its_lease(waited: float, outcome: str) -> N
     (in_hand,) = in_hand_of([leased], time.monotonic() - waited)
 
     def report(of: InHand, what: pb.TaskOutcome) -> None:
-        of.ended = True
+        of.ended_at = time.monotonic()
         told.append(what)
 
     begun: list[InHand] = []

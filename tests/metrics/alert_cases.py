@@ -11,14 +11,14 @@ from typing import NamedTuple
 class Case(NamedTuple):
     """Series with their values from minute to minute, and the first minute at which it fires.
 
-    ``beginning`` are series that there are only once something was counted; they fire it as well.
+    ``also`` are series that fire it as well, as some that there are only once something was counted.
     With ``never`` it is silent then, too.
     """
 
     series: dict[str, str]
     fires_at: int
     labels: dict[str, str]
-    beginning: dict[str, str] | None = None
+    also: dict[str, str] | None = None
     never: dict[str, str] | None = None
 
 
@@ -27,6 +27,7 @@ _T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
 _RUNNING = "0+60x40"  # one a second
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
+_OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
 CASES: dict[str, Case] = {
     "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
@@ -78,7 +79,13 @@ CASES: dict[str, Case] = {
         {'zart_dispatcher_loop_blocked_seconds_total{instance="i"}': "0+30x40"}, 7, _ON
     ),
     "ZartOutcomesWait": Case(
-        {'zart_dispatcher_outcomes_waiting{instance="i"}': "0x5 3000x40"}, 11, _ON
+        {_OUTCOMES.format("outcomes_waiting"): "0x5 3000x40"},
+        11,
+        _ON,
+        also={
+            _OUTCOMES.format("outcomes_waiting"): "16x40",
+            _OUTCOMES.format("oldest_outcome_age_seconds"): "0x8 0+61x30",
+        },
     ),
     "ZartStepsWait": Case(
         {

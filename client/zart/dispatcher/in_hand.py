@@ -37,7 +37,7 @@ class InHand:
     lost: bool = False
     given_up: bool = False  # the server has given up its lease after it had ended
     expired: bool = False
-    ended: bool = False
+    ended_at: float = math.inf  # since when it has an outcome
     span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
     is_detached: bool = False  # from the answer that its task came with
     raised_at: str = ""  # the line of code of its handler's error, for the log
@@ -100,6 +100,11 @@ class InHand:
         task = pb.LeasedTask()
         task.CopyFrom(self.task)
         self.task = self.context._task = task  # noqa: SLF001 - of our own making
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has an outcome, which may be on its way."""
+        return self.ended_at < math.inf
 
     @property
     def lease(self) -> pb.LeaseRef:

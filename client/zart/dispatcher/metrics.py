@@ -28,6 +28,11 @@ class OfTheDispatcher(Collector):
                 "Outcomes that the server has not answered yet: they wait, or are on their way",
                 now.outcomes,
             ),
+            (
+                "oldest_outcome_age_seconds",
+                "For how long the oldest of these outcomes has waited for the answer",
+                now.oldest_outcome,
+            ),
         ):
             yield GaugeMetricFamily(f"zart_dispatcher_{name}", does, value=value)
         yield CounterMetricFamily(

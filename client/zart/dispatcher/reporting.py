@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -62,7 +63,7 @@ class Reporter:
 
     def report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         """Take an outcome, to be sent in the background."""
-        in_hand.ended = True
+        in_hand.ended_at = time.monotonic()
         self._eager.expect(in_hand, outcome)
         self._waiting.append((in_hand, outcome))
         self._idle.clear()

@@ -25,7 +25,7 @@ from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.failures import log_failure
-from zart.dispatcher.figures import Figures
+from zart.dispatcher.figures import Figures, outcomes_of
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import Extend, LeaseKeeper
 from zart.dispatcher.leasing import Leasing, refuse_options
@@ -108,11 +108,11 @@ class Dispatcher:
     def figures(self) -> Figures:
         """Return what it does at this moment; from any thread."""
         if self._parts is None:
-            return Figures(self._concurrency, 0, 0, 0, 0.0)
+            return Figures(self._concurrency)
         slots, keeper = self._parts
-        outcomes = sum(each.ended for each in frozenset(self._in_hand))
+        outcomes = outcomes_of(frozenset(self._in_hand))
         ahead = slots.waiting + len(self._unseen)
-        return Figures(self._concurrency, slots.running, ahead, outcomes, keeper.blocked_seconds())
+        return Figures(self._concurrency, slots.running, ahead, *outcomes, keeper.blocked_seconds())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
