@@ -10,6 +10,7 @@ import asyncpg
 from zart_server.metrics.reading import DatabaseReader
 from zart_server.store.db import Database
 from zart_server.store.reads.backlog import read_parts
+from zart_server.store.reads.standing import count_in_doubt
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 FEW = 30
@@ -67,3 +68,26 @@ async def test_each_rule_that_has_paused_a_step_is_told(db: Sql, opened: Databas
     assert by_rule.keys() - {0} == set(busy)
     assert idle not in by_rule
     assert all(by_rule[key] >= 1 for key in busy)
+
+
+async def test_each_task_with_an_attempt_in_doubt_is_told(db: Sql, opened: Database) -> None:
+    """Ten thousand are counted: the one of the last task is beyond them, by whatever index."""
+    await db.execute(
+        """
+        INSERT INTO zart.in_doubt (run_key, step_no, attempt, execution_id, task_name, run_number,
+            step_name, ended_as, swept, dispatcher_id, principal, lease_token, started_at)
+        SELECT n, 0, 1, 'x-' || 100000 + n, CASE WHEN n <= 10500 THEN 'many' ELSE 'one' END, 0, 'a', 'lost',
+            true, 'd', '', n, now()
+        FROM generate_series(1, 10501) n ORDER BY n
+        """
+    )
+    async with opened.autocommit() as connection:
+        assert await count_in_doubt(connection) == {"many": 10_000, "one": 1}
+        await db.execute(
+            "UPDATE zart.in_doubt SET resolved_at = now(), resolved_by = 1 WHERE run_key > 7"
+        )
+        assert await count_in_doubt(connection) == {"many": 7}
+        await db.execute(
+            "UPDATE zart.in_doubt SET resolved_at = now(), resolved_by = 1 WHERE run_key <= 7"
+        )
+        assert await count_in_doubt(connection) == {}

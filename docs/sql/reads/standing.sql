@@ -36,6 +36,20 @@ ORDER BY batch_key DESC LIMIT $1;
 -- store/reads/standing.py: count_in_doubt
 -- Return how many attempts are in doubt, by task.
 -- Locks: nothing.
+-- Parameters: last=$1, most=$2.
+WITH RECURSIVE found(task_name) AS (
+    SELECT ''::text COLLATE "C"
+    UNION ALL
+    SELECT t.task_name FROM found f CROSS JOIN LATERAL (
+        SELECT task_name FROM zart.in_doubt WHERE resolved_at IS NULL
+            AND (task_name, in_doubt_key) > (f.task_name, $1::bigint)
+        ORDER BY task_name, in_doubt_key LIMIT 1) t
+)
+SELECT task_name FROM found WHERE task_name <> '' LIMIT $2::bigint;
+
+-- store/reads/standing.py: count_in_doubt
+-- Return how many attempts are in doubt, by task.
+-- Locks: nothing.
 SELECT task_name, count(*) FROM (
     SELECT task_name FROM zart.in_doubt WHERE resolved_at IS NULL LIMIT $1) d
 GROUP BY task_name;
