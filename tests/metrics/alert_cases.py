@@ -102,6 +102,8 @@ CASES: dict[str, Case] = {
         },
         6,
         _T,
+        # One step is tried over and over.
+        never={'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},
     ),
     "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
     "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
