@@ -12,14 +12,14 @@ class Case(NamedTuple):
     """Series with their values from minute to minute, and the first minute at which it fires.
 
     ``also`` are series that fire it as well, as some that there are only once something was counted.
-    With ``never`` it is silent then, too.
+    With each of ``never`` it is silent then, too.
     """
 
     series: dict[str, str]
     fires_at: int
     labels: dict[str, str]
     also: dict[str, str] | None = None
-    never: dict[str, str] | None = None
+    never: tuple[dict[str, str], ...] = ()
 
 
 _ON = {"instance": "i"}
@@ -103,7 +103,7 @@ CASES: dict[str, Case] = {
         6,
         _T,
         # One step is tried over and over.
-        never={'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},
+        never=({'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},),
     ),
     "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
     "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
@@ -117,8 +117,12 @@ CASES: dict[str, Case] = {
         },
         30,
         {"rule": "r"},
-        # What is left is an estimate: it may seem to stay as it is, or to become more.
-        never={_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
+        never=(
+            # What is left is an estimate: it may seem to stay as it is, or to become more.
+            {_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
+            # It was stopped and begun anew, more slowly.
+            {_RELEASE.format("left"): "5000x50", _RELEASE.format("released"): "9000x19 0+60x31"},
+        ),
     ),
     "ZartBatchStands": Case(
         {'zart_batch_items{batch="b",status="pending"}': "100-1x10 90x40"}, 30, {"batch": "b"}

@@ -188,7 +188,12 @@ def test_each_alert_fires_after_its_time_and_not_before(tmp_path: Path) -> None:
 
 def _played(rule: dict[str, Any], case: Case) -> Iterator[dict[str, Any]]:
     told = [{"exp_labels": {**rule["labels"], **case.labels}}]
-    for series, then in ((case.series, told), (case.also, told), (case.never, [])):
+    silent: list[Any] = []
+    for series, then in (
+        (case.series, told),
+        (case.also, told),
+        *((each, silent) for each in case.never),
+    ):
         if series is not None:
             yield {
                 "interval": "1m",
