@@ -86,6 +86,23 @@ async def test_a_claim_that_found_less_than_it_wants_looks_at_all_lanes_one_at_a
     assert low_water.rests(["t"], []) == 0  # nothing is there: it is not looked for again
 
 
+async def test_where_hints_were_lost_all_looks_begin_at_the_heads_again() -> None:
+    now = datetime.now(UTC)
+    look = ClaimResult([], {1: (now, 1)}, True, False, False, False, 60.0, now)
+    low_water = LowWater(timedelta(0))
+    for _ in range(3):
+        low_water.claimed(["t"], [], Begin(), look, is_enough=True)
+    assert low_water.to_claim(["t"], []).is_only
+    assert low_water.to_look(["t"]).since == now
+
+    low_water.begin_anew()
+
+    assert low_water.to_claim(["t"], []) == low_water.to_look(["t"])
+    assert (low_water.to_look(["t"]).since, low_water.to_look(["t"]).cursors) == (None, {})
+    low_water.claimed(["t"], [], Begin(), look, is_enough=True)  # by a look that was under way
+    assert (low_water.to_look(["t"]).since, low_water.to_look(["t"]).cursors) == (None, {})
+
+
 async def test_ten_thousand_lanes_are_put_back_for_all_who_ask_for_as_many_handlers() -> None:
     """Each handler was looked for among all that somebody asks for, and each mark set by itself."""
     now = datetime.now(UTC)

@@ -24,6 +24,7 @@ class Changes:
     batches: bool = False  # batches were made or changed: told on this server only
     abandoned: Counter[str] = field(default_factory=Counter)  # attempts broken off, by task
     retention: bool = False  # another time is set to keep executions for: likewise
+    any_run: bool = False  # any run may have changed: told by other servers only
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
@@ -46,6 +47,27 @@ class Changes:
         self.runs |= keys
         if at_once:
             self.at_once |= keys
+
+    def parts(self, count: int) -> list[Changes]:
+        """Return what other servers are told of, in so many parts at most.
+
+        A lane is in one part with its cursor, a run with whether it is urgent.
+        """
+        names, runs = [*dict.fromkeys([*self.lanes, *self.cursors])], sorted(self.runs)
+        parts = []
+        for number in range(min(count, max(len(names), len(runs), 1))):
+            some, keys = names[number::count], set(runs[number::count])
+            parts.append(
+                Changes(
+                    {lane: self.lanes[lane] for lane in some if lane in self.lanes},
+                    keys,
+                    keys & self.at_once,
+                    cursors={lane: self.cursors[lane] for lane in some if lane in self.cursors},
+                )
+            )
+        first = parts[0]
+        first.rules, first.due_in, first.breakers = self.rules, self.due_in, self.breakers
+        return parts
 
     def __bool__(self) -> bool:
         return bool(

@@ -26,11 +26,13 @@ from zart_server.store.sessions import DriverConnection, Session, SessionRefused
 _log = logging.getLogger(__name__)
 _CHANNEL = "zart"
 _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
+_MOST_BYTES = 1_000_000  # of what changed at once; beyond that, peers look at everything
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
 _HERE_EVERY = 5.0
 _ANSWER = 3.0  # seconds: a NOTIFY that takes longer was lost with its connection
 _GONE_AFTER = 16.0
+_NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
 
 
 @dataclass(slots=True)
@@ -60,7 +62,9 @@ class Notifications:
         self._pending = Changes()
         self._is_greeting = True
         self._says_it_watches = False
-        self._missed = False  # a peer may have missed hints, and is to look at everything
+        # A peer may have missed hints, and is to look at everything; or at what it watches.
+        self._missed = False
+        self._missed_runs = False
         self._something = asyncio.Event()
         self._connection: DriverConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -132,8 +136,8 @@ class Notifications:
             self._on_gap()  # hints may have been sent before this server listened
             self._is_greeting = True
             while not connection.is_closed():
-                for payload in self._take_payloads():
-                    await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+                if payloads := self._take_payloads():
+                    await self._send(connection, payloads)
                 await asyncio.sleep(_GAP)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_HERE_EVERY):
@@ -144,13 +148,23 @@ class Notifications:
         finally:
             connection.terminate()
 
+    async def _send(self, connection: DriverConnection, payloads: list[str]) -> None:
+        """Send messages, all or none; where that fails, peers may lack what they told of."""
+        try:
+            await connection.execute(_NOTIFY, _CHANNEL, payloads)
+        except BaseException:
+            self._missed = True
+            raise
+
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         said = json.loads(str(payload))
         if said["from"] == self._me:
             return
         if "watches" in said:
             self._meet(said["from"], watches=said["watches"])
-        if said.get("much"):
+        if said.get("much") and said.get("of") == "runs":
+            self._on_changes(Changes(any_run=True))
+        elif said.get("much"):
             self._on_gap()
         elif "lanes" in said:
             self._on_changes(
@@ -172,12 +186,13 @@ class Notifications:
         """Note that a server is there. If it is new, or begins to watch, it missed hints."""
         known = self._peers.get(name)
         self._peers[name] = _Peer(time.monotonic(), watches)
+        self._missed |= known is None
         if known is None or (watches and not known.watches):
-            self._missed = True
+            self._missed_runs = True
             self.announce()
 
     def _take_payloads(self) -> list[str]:
-        """Return the payloads to send: the announcement, and what changed."""
+        """Return the messages to send: the announcement, that hints were missed, what changed."""
         payloads = []
         if self._is_greeting:
             self._is_greeting = False
@@ -185,16 +200,34 @@ class Notifications:
             self._peers = {n: peer for n, peer in self._peers.items() if peer.heard_at > gone}
             self._says_it_watches = self._watches()
             payloads.append(json.dumps({"from": self._me, "watches": self._says_it_watches}))
-        changes, self._pending = self._pending, Changes()
         if self._missed:
-            self._missed = False
-            payloads.append(json.dumps({"from": self._me, "much": True}))
-        elif changes:
-            payloads.append(self._payload(changes))
+            payloads.append(self._much())
+        elif self._missed_runs:
+            payloads.append(self._much("runs"))
+        self._missed = self._missed_runs = False
+        changes, self._pending = self._pending, Changes()
+        if changes:
+            payloads += self._payloads(changes)
         return payloads
 
+    def _much(self, of: str = "all") -> str:
+        """Ask peers to look at everything; those of an earlier version do, whatever it is of."""
+        return json.dumps({"from": self._me, "much": True, "of": of})
+
+    def _payloads(self, changes: Changes) -> list[str]:
+        """Encode changes as messages of the length that PostgreSQL takes; too many: as much."""
+        payload = self._payload(changes)
+        if len(payload) <= _PAYLOAD_BYTES:
+            return [payload]
+        parts = []
+        if len(payload) <= _MOST_BYTES:
+            parts = changes.parts(2 * len(payload) // _PAYLOAD_BYTES + 1)
+        if len(parts) <= 1:
+            return [self._much()]
+        return [message for part in parts for message in self._payloads(part)]
+
     def _payload(self, changes: Changes) -> str:
-        """Encode changes as one message; if it is too long, as one that asks to look at all."""
+        """Encode changes as one message, however long."""
         said: dict[str, Any] = {
             "from": self._me,
             "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
@@ -210,7 +243,4 @@ class Notifications:
                 for names, (lane, (not_before, queue_no)) in changes.cursors.items()
             ],
         }
-        payload = json.dumps(said, separators=(",", ":"))
-        if len(payload) <= _PAYLOAD_BYTES:
-            return payload
-        return json.dumps({"from": self._me, "much": True})
+        return json.dumps(said, separators=(",", ":"))

@@ -105,6 +105,8 @@ class Runtime:
             )
         self.dispatch.long_polls.wake(changes.lanes)
         self.watches.changed(changes.runs, changes.at_once)
+        if changes.any_run:
+            self.watches.changed_all()
         if changes.rules:
             self.watches.changed_all()  # a step is paused from the commit of its rule on
             self.rule_watches.look()
@@ -122,7 +124,8 @@ class Runtime:
             self.maintenance.kick_in(changes.due_in)
 
     def _lost_count(self) -> None:
-        """Have all watches and maintenance look: notifications may have been lost."""
+        """Have all claims, watches and maintenance look: notifications may have been lost."""
+        self.dispatch.low_water.begin_anew()
         self.watches.changed_all()
         self.rule_watches.look()
         self.maintenance.kick()

@@ -5,7 +5,8 @@ gone, and a look from the head reads all of them first. So claims that get all t
 where the last one came to. What comes to stand before such a mark, since it was committed late or
 was locked by a claim that did not take it, is found by a look at all lanes, after a moment or when
 a claim finds less than it wants. That too begins at marks, which are some seconds older. What may
-stand before those is looked for by maintenance (``looking_back``).
+stand before those is looked for by maintenance (``looking_back``). Where hints of other servers may
+have been lost, of what they have put back, all looks begin at the heads again.
 
 So claims at the same moment, which all go on in the lanes that the last look has told, may empty
 those and get fewer tasks than they want, while there are more in others. As long as they get all
@@ -103,6 +104,12 @@ class _Marks:
         self.old, self.last = (
             look and _Look(look.at, _lowered(look.begin, lanes)) for look in (self.old, self.last)
         )
+
+    def begin_anew(self) -> None:
+        """Have the next looks see whatever there is."""
+        self.hot, self.is_hot_until, self.emptied_from = {}, 0.0, -math.inf
+        # Their times stay: what a look has found that is under way counts after another one only.
+        self.old, self.last = (look and _Look(look.at, Begin()) for look in (self.old, self.last))
 
 
 def _lowered(begin: Begin, lanes: Sequence[DueLane]) -> Begin:
@@ -238,6 +245,11 @@ class LowWater:
         marks = self._of(task_names, handlers)
         marks.took(begin, 0, are_many=due.are_many)
         marks.looked(due.now, Begin({}, due.now), self._old)
+
+    def begin_anew(self) -> None:
+        """Have all looks begin at the heads of the lanes: tasks may be back there unheard of."""
+        for marks in self._marks.values():
+            marks.begin_anew()
 
     def put_back(self, lanes: Sequence[DueLane]) -> None:
         """Note that tasks stand at these cursors, which may be before the marks."""
