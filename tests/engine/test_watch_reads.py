@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing
 
 import pytest
@@ -11,7 +12,10 @@ from rig import CHAIN, Rig, eventually, maintain
 from waiting import until
 
 import zart
+from zart import errors
+from zart.testing.fixtures import execute
 from zart.testing.server import ServerUnderTest
+from zart_server.store.caches.definitions import DefinitionCache
 
 pytestmark = pytest.mark.usefixtures("nobody_polls")
 
@@ -87,3 +91,42 @@ async def test_what_changes_while_it_is_read_for_the_first_time_is_read_again(
             zart_server.loop.call_soon_threadsafe(watches.changed, {run_key})
         await following
         await until(lambda: followed.reads_done == 2)
+
+
+async def test_a_watch_is_not_told_what_a_read_before_it_failed_with(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """What another one looked for in vain may have been started by then."""
+    runtime = zart_server.running.runtime
+    watches, hints = runtime.watches, runtime.watches._hints
+    await rig.start("y", CHAIN)
+    await rig.start("z", CHAIN)
+    # A read that has not found x goes on to look up what y is defined as, and is held up there.
+    runtime.db._definitions = DefinitionCache()
+    hints._urgent_at = math.inf  # until both are read together
+    async with (
+        aclosing(rig.client.watch_execution("y")) as beside,
+        aclosing(rig.client.watch_execution("x")) as early,
+        aclosing(rig.client.watch_execution("x")) as late,
+    ):
+        async with rig.locked("LOCK TABLE zart.definitions IN ACCESS EXCLUSIVE MODE"):
+            others = [asyncio.ensure_future(anext(each)) for each in (beside, early)]
+            await until(lambda: len(hints._urgent) == len(others))
+            hints._urgent_at = 0.0
+            zart_server.loop.call_soon_threadsafe(hints.wake)
+            await rig.until_waiting()
+            followed = watches._followed["x", None]
+            assert (followed.reads_begun, followed.reads_done) == (1, 0)
+            await asyncio.to_thread(
+                execute,
+                zart_server.database_url,
+                "SET LOCAL zart.purge = 'on';"
+                "UPDATE zart.executions SET execution_id = 'x' WHERE execution_id = 'z'",
+            )
+            told = asyncio.ensure_future(anext(late))
+            await until(lambda: followed.watches == 2)
+
+        with pytest.raises(errors.ExecutionNotFound):
+            await others[1]
+        assert (await others[0]).run.status == "SCHEDULED"
+        assert (await told).run.status == "SCHEDULED"

@@ -36,7 +36,8 @@ class Followed:
         self.reads_begun = 0
         self.reads_done = 0
         self.changed = asyncio.Event()  # another one each time
-        self.error: Exception | None = None
+        self.error: Exception | None = None  # of the last read that failed
+        self.failed = 0  # its number
         self._version = 0
         self._changed_at: list[int] = []  # the version, by step
         self._updates: dict[int, WatchUpdate] = {}  # by the version before
@@ -70,8 +71,8 @@ class Followed:
         self.wake()
 
     def fail(self, error: Exception) -> None:
-        """End the watches with an error."""
-        self.error = error
+        """End the watches that the read under way, which failed, was for."""
+        self.error, self.failed = error, self.reads_begun
         self.wake()
 
     def wake(self) -> None:

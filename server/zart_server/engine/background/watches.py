@@ -53,7 +53,7 @@ class Watches:
             known: int | None = None
             while True:
                 while followed.reads_done < first or followed.version == known:
-                    await self._next_change(followed)
+                    await self._next_change(followed, first)
                 if self._stopping and known is not None:
                     raise ShuttingDown
                 update = followed.since(known)
@@ -64,10 +64,11 @@ class Watches:
         finally:
             self._leave(followed)
 
-    async def _next_change(self, followed: Followed) -> None:
-        if followed.error is None and not self._stopping:
+    async def _next_change(self, followed: Followed, first: int) -> None:
+        """Wait for a change. Raises what a read failed with, if that was the ``first`` or later."""
+        if followed.failed < first and not self._stopping:
             await followed.changed.wait()
-        if followed.error is not None:
+        if followed.error is not None and followed.failed >= first:
             raise followed.error.with_traceback(None)
         if self._stopping:
             raise ShuttingDown
@@ -76,7 +77,7 @@ class Watches:
         is_first = not self
         wanted = (execution_id, run_number)
         followed = self._followed.get(wanted)
-        if followed is None or followed.error is not None:
+        if followed is None:
             followed = self._followed[wanted] = Followed(*wanted)
         followed.watches += 1
         if is_first:
