@@ -7,15 +7,25 @@ import socket
 from zart.gateway.settings import GatewayError, host_and_port
 from zart.listening import why_not
 
+# In seconds, and probes: who is gone without a word is noticed after a minute. A watch of what does
+# not change sends nothing, and would keep its places for ever.
+_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
 
 def open_listener(listen: str) -> socket.socket:
     """Listen on HOST:PORT. Raises GatewayError, which says what may be in the way."""
     host, port = host_and_port(listen)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except (OSError, UnicodeError):  # the latter: no name of a host
         raise GatewayError(
             f"cannot listen on {listen} for HTTP/JSON: {why_not(listen)}"
             " Set ZART_GATEWAY_LISTEN to another address"
         ) from None
+    # The connections that are accepted have the same, on Linux at least.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if hasattr(socket, name):  # not everywhere
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return listener
