@@ -135,15 +135,11 @@ class Document:
     def _object(
         self, kind: Descriptor, fields: Sequence[FieldDescriptor], *, is_request: bool
     ) -> Schema:
-        # Leaving a scope out means more, so null is refused where it would.
-        takes_null = is_request and "everything" not in kind.fields_by_name
-        described = {f.json_name: self._field(f, is_request=is_request) for f in fields}
         schema: Schema = {
             "type": "object",
             **self._comments.of(kind.full_name),
-            "properties": {
-                name: _or_null(each) if takes_null else each for name, each in described.items()
-            },
+            # None may be null, but where its type is any JSON value: that would guard nothing.
+            "properties": {f.json_name: self._field(f, is_request=is_request) for f in fields},
         }
         if is_request:
             schema["additionalProperties"] = False
@@ -206,15 +202,6 @@ def _camel(name: str) -> str:
 
 def _first_sentence(text: str) -> str:
     return text.partition("\n")[0].partition(". ")[0].removesuffix(".")
-
-
-def _or_null(schema: Schema) -> Schema:
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
-    if "$ref" in schema:
-        other = {"anyOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}]}
-        return {**other, **schema}
-    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -66,6 +66,13 @@ def test_schemas_have_nothing_that_generators_drop(http_: Http) -> None:
         assert not {"allOf", "oneOf", "not", "if"} & schema.keys(), name
 
 
+def test_nothing_is_said_to_take_null(http_: Http) -> None:
+    """Each null is refused, and none is in an answer, but in a field of any JSON value."""
+    served = http_.get("/openapi.json").text
+
+    assert not re.search(r'"null"|"nullable"', served)
+
+
 def test_every_element_is_described(http_: Http) -> None:
     schemas = http_.get("/openapi.json").json["components"]["schemas"]
 
