@@ -166,16 +166,20 @@ async def running(
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        # Whoever asks for health sends its calls elsewhere from now on; until it has asked, this
-        # server serves as ever.
-        health.leave()
-        await limits.until_quiet(settings.drain_notice)
-        runtime.drain()
+        await _drain(runtime, health, limits, settings.drain_notice)
         await server.stop(settings.drain_grace)
         await mutations.drain()
         await door.trail.drain()
         await runtime.stop()
         await db.close()
+
+
+async def _drain(runtime: Runtime, health: Health, limits: Limits, notice: float) -> None:
+    """End what waits by design, once whoever asks for health sends its calls elsewhere."""
+    health.leave()
+    await limits.until_quiet(notice)  # until they have asked, this server serves as ever
+    runtime.drain()
+    health.drain()
 
 
 async def _follow_database(db: Database, health: Health) -> None:

@@ -17,3 +17,9 @@ async def health(client: zart.Client, service: str) -> Any:
     stub = health_pb2_grpc.HealthStub(client.channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
     return answer.status
+
+
+def watched_health(client: zart.Client, service: str) -> Any:
+    """Watch the health of a service; gives the call."""
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    return stub.Watch(health_pb2.HealthCheckRequest(service=service))

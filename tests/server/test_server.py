@@ -12,7 +12,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from ports import free_port
 from rig import CHAIN, Rig, eventually, specs, until_polled
-from server.health import SERVING, health
+from server.health import NOT_SERVING, SERVING, health, watched_health
 from waiting import GIVE_UP
 
 import zart
@@ -103,6 +103,20 @@ async def test_draining_ends_polls_and_watches_and_finishes_what_has_begun(
         return bool(others == 0)
 
     await eventually(is_alone)
+
+
+async def test_a_stop_waits_for_no_watch_of_health(zart_database: str) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(zart_database, drain_grace=20))
+        async with zart.connect(server.address) as client:
+            watch = watched_health(client, "")
+            assert (await watch.read()).status == SERVING
+            await asyncio.to_thread(stack.close)
+            assert (await watch.read()).status == NOT_SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await to_the_end(watch)
+    # By itself: not cancelled by gRPC, as what has not ended after the grace.
+    assert isinstance(errors.from_call(ended.value), errors.ShuttingDown)
 
 
 async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(

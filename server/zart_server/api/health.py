@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from zart_server.api.context import Context
+from zart_server.domain.errors import ShuttingDown
 
 _Status = health_pb2.HealthCheckResponse
 
@@ -25,6 +26,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._statuses: dict[str, int] = {"": _Status.SERVING}
         self._changed = asyncio.Event()  # another one after each change
         self._is_leaving = False
+        self._is_draining = False
 
     def set(self, service: str, status: int) -> None:
         """Set the status of a service, unless the server is leaving."""
@@ -36,6 +38,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         """Set the status of all services to NOT_SERVING, for good."""
         self._is_leaving = True
         self._statuses = dict.fromkeys(self._statuses, _Status.NOT_SERVING)
+        self._wake()
+
+    def drain(self) -> None:
+        """End the watches, once they have told the last status: the server waits for its calls."""
+        self._is_draining = True
         self._wake()
 
     def _wake(self) -> None:
@@ -57,7 +64,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,
     ) -> AsyncIterator[Any]:
-        """Yield the status of a service, and again whenever it has changed."""
+        """Yield the status of a service, and again whenever it has changed.
+
+        Raises ShuttingDown when this server stops.
+        """
         told = None
         while True:
             changed = self._changed  # taken first: a change after that wakes
@@ -65,6 +75,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             if status != told:
                 told = status
                 yield _Status(status=status)
+            elif self._is_draining:
+                raise ShuttingDown
             else:
                 await changed.wait()
 
