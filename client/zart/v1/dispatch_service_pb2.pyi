@@ -680,7 +680,7 @@ class ReportTasksResponse(_message.Message):
 
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeasedTask]:
-        """What was leased as lease_next asks; given back where this response cannot be delivered."""
+        """What was leased as lease_next asks; given back where the caller is gone before this response."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _LeaseCall:
-    """A call that leases: what it has leased is given back where the response cannot arrive."""
+    """A call that leases: what it has leased is given back where its caller is gone by then."""
 
     principal: str
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,7 +55,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def LeaseTasks(  # noqa: N802 - the proto's name
         self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
-        """Lease queued tasks; they are given back at once where the response cannot arrive."""
+        """Lease queued tasks; they are given back at once where the caller is gone by then."""
         call = _LeaseCall(principal())
         response = pb.LeaseTasksResponse()
         await self._calls.lease(
@@ -70,15 +70,18 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         task = asyncio.create_task(leasing)
         call.leasing = cast("asyncio.Task[list[LeasedTask] | Reported]", task)
         # The stubs give it the client's signature.
-        context.add_done_callback(cast("Any", lambda _: self._when_ended(context, call)))
+        context.add_done_callback(cast("Any", lambda _: self._when_ended(call)))
         answer = await outcome_of(task)
         call.is_answered = True
         return answer
 
-    def _when_ended(self, context: Context, call: _LeaseCall) -> None:
-        """Give back what a call that was cancelled, or lost its connection, has leased."""
+    def _when_ended(self, call: _LeaseCall) -> None:
+        """Give back what a call has leased that ended without an answer: cancelled, or cut off.
+
+        Whether an answer could be sent gRPC does not tell: a lease that is lost so expires.
+        """
         leasing, call.leasing = call.leasing, None
-        if leasing is None or (call.is_answered and not context.cancelled()):
+        if leasing is None or call.is_answered:
             # gRPC's call and this callback know each other: they are garbage until that is looked
             # for, and would keep all the tasks of the answer for as long.
             return
