@@ -261,9 +261,21 @@ async def test_what_is_dead_no_more_is_found_no_more(rig: Rig, deed: Deed) -> No
     assert await broken(rig.db) == {}
 
 
-async def test_what_dies_by_its_time_or_lease_is_found(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("is_extended", "error"),
+    [
+        (True, StepError("TimedOut", "ran longer than 0.001 s")),
+        (False, StepError("LeaseLost", 'the lease of "d" expired unreported')),
+    ],
+    ids=["by its time", "by its lease"],
+)
+async def test_what_dies_by_its_time_or_lease_is_found(
+    rig: Rig, *, is_extended: bool, error: StepError
+) -> None:
     await rig.start("x", CHAIN, retry=zart.Retry(max_attempts=1), timeout=0.001)
-    await rig.lease(lease_duration=1)
+    leased = await rig.lease(lease_duration=1)
+    if is_extended:
+        await rig.client.extend_leases("d", [zart.Lease(t.task_id, t.lease_token) for t in leased])
     wanted = ExecutionFilter(step_pattern="a")
 
     async def is_found() -> bool:
@@ -272,6 +284,5 @@ async def test_what_dies_by_its_time_or_lease_is_found(rig: Rig) -> None:
     await eventually(is_found)
 
     key = await rig.db.fetchrow("SELECT group_key FROM zart.dead_steps")
-    kind = ErrorKind.of("t", "a", StepError("TimedOut", "ran longer than 0.001 s"), NEWEST)
     assert key is not None
-    assert key[0] == kind.key
+    assert key[0] == ErrorKind.of("t", "a", error, NEWEST).key

@@ -98,15 +98,15 @@ async def test_an_exhausted_pool_is_unavailable(
                 await client.start("t", execution_id=name, steps=specs(CHAIN))
             async with rig.locked("LOCK TABLE zart.executions IN ACCESS EXCLUSIVE MODE"):
                 # The server's own work may hold one of the five first: who finds none asks again.
-                stuck = [
-                    asyncio.create_task(_until_served(lambda: client.get_execution("x")))
-                    for _ in range(3)
+                # Each comes once the one before it waits: those that come at once are one.
+                calls: list[Callable[[], Awaitable[object]]] = [
+                    *(functools.partial(client.get_execution, "x") for _ in range(3)),
+                    *(functools.partial(client.restart, name) for name in ("x", "y")),
                 ]
-                changing = [
-                    asyncio.create_task(_until_served(functools.partial(client.restart, name)))
-                    for name in ("x", "y")
-                ]
-                await rig.until_waiting(5)
+                stuck = []
+                for number, call in enumerate(calls, 1):
+                    stuck.append(asyncio.create_task(_until_served(call)))
+                    await rig.until_waiting(number)
                 # A channel of its own, since ours would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
                     refused = await asyncio.gather(
@@ -117,8 +117,7 @@ async def test_an_exhausted_pool_is_unavailable(
                 for busy in refused:
                     assert isinstance(busy, errors.StoreUnavailable)
                     assert busy.retry_after is not None
-            assert len(await asyncio.gather(*stuck)) == 3
-            assert len(await asyncio.gather(*changing)) == 2
+            assert len(await asyncio.gather(*stuck)) == len(calls)
 
 
 async def test_one_outcome_that_cannot_be_stored_is_rejected_alone(rig: Rig) -> None:

@@ -17,8 +17,14 @@ def test_a_quiet_connection_is_probed_and_given_up_after_a_minute() -> None:
         listener.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        idle, between, probes = (
+        idle, between, probes, unacknowledged = (
             accepted.getsockopt(socket.IPPROTO_TCP, option)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
         )
     assert idle + between * probes <= 60
+    assert 0 < unacknowledged <= 60_000

@@ -8,8 +8,14 @@ from zart.gateway.settings import GatewayError, host_and_port
 from zart.listening import why_not
 
 # In seconds, and probes: who is gone without a word is noticed after a minute. A watch of what does
-# not change sends nothing, and would keep its places for ever.
-_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+# not change sends nothing, and would keep its places for ever; one that has sent something asks
+# nothing more until that is acknowledged, so that has a limit of its own, in milliseconds.
+_PROBES = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,
+}
 
 
 def open_listener(listen: str) -> socket.socket:

@@ -43,7 +43,8 @@ _UNTOLD_EVERY = 2.0
 _UNTOLD_PIECES = 20
 _PURGE_EVERY = 60.0
 _PURGE = 5_000
-_PURGE_NEXT = 1.0  # seconds until the next piece, where there was a whole one
+_PURGE_NEXT = 1.0  # seconds until the next piece, where there was a whole one; and
+_PURGE_REST = 10  # times as long as that took: what waits for the turn is to notice little of it
 
 
 class Maintenance(BackgroundLoop):
@@ -185,4 +186,6 @@ class Maintenance(BackgroundLoop):
             async with self._db.transaction(first=BY_TIME) as tx:
                 gone = await purge_requests(tx, _PURGE)
             if gone == _PURGE:  # a piece a minute is less than a hundred starts a second leave
-                self._next["purge"] = asyncio.get_running_loop().time() + _PURGE_NEXT
+                ended = asyncio.get_running_loop().time()
+                rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
+                self._next["purge"] = ended + min(rest, _PURGE_EVERY)
