@@ -128,7 +128,7 @@ async def _two_servers() -> AsyncIterator[tuple[Product, zart.Client]]:
 
 def targets(series: Series) -> list[Target]:
     """Issue 14, line 2."""
-    killed, frozen = series.numbers[KILLED], series.numbers[FREEZING]
+    killed = series.numbers[KILLED]
     return [
         *(
             at_least(
@@ -136,14 +136,13 @@ def targets(series: Series) -> list[Target]:
                 f"{name}: a batch against {_CALLERS} callers",
                 series.ratio((name, "items_per_second"), (name, "single_per_second")),
             )
-            for name in KINDS
-            if series.has(name, "items_per_second")
+            for name in filter(series.numbers.get, KINDS)
         ),
         at_most(5, f"off {_RATE:g}/s over any 10 s", series.numbers[PACED]["off_percent"], "%"),
         at_most(0, "wrong totals, as servers died", killed["wrong_totals"], ""),
         at_most(0, "items not done once, as servers died", killed["not_once"], ""),
         at_least(0.8, "drain beside a batch", series.numbers[BESIDE]["beside"]),
-        at_most(30, "a million items frozen", frozen["frozen_s"], "s"),
+        at_most(30, "a million items frozen", series.numbers[FREEZING]["frozen_s"], "s"),
     ]
 
 

@@ -102,7 +102,7 @@ async def _drained(
             there = await db.fetchrow(_THERE, float(kept or seconds))
             assert there is not None
     removed = count - there["runs"]
-    rate = (there["finished"] + removed) * STEPS / took
+    rate = float((there["finished"] + removed) * STEPS / took)
     figures = {"steps_per_second": rate}
     if kept is not None:
         figures |= {
