@@ -60,7 +60,7 @@ async def test_what_is_refused_is_told_by_its_option(
         "retry-step --task-name t --max-attempts 1000001": "--max-attempts: is 1000001",
         "fail-step --step a --message ' '": "--message: is empty",
         "restart --started-by ann": "--created-after: is needed",
-        "rerun --status failed --rerun ' ,' --rate 200000": "--rate: is 200000",
+        "rerun --status failed --rate 200000": "--rate: is 200000",
     }
     for line, told in refused.items():
         assert await run(zart_server, "batch", *shlex.split(line), "--yes") == 1

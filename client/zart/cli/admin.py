@@ -172,8 +172,8 @@ def rerun(
 
     call = changes.rerun(
         execution_id,
-        force_rerun=names_of(force),
-        preserve=names_of(preserve),
+        force_rerun=names_of(force, "--rerun"),
+        preserve=names_of(preserve, "--preserve"),
         include_downstream=include_downstream,
         inputs=corrected,
         payload=value,

@@ -164,7 +164,7 @@ def audit(
 def _kinds_of(texts: list[str] | None) -> list[OperationKind]:
     known = [each for each in OperationKind if each is not OperationKind.UNSPECIFIED]
     found = []
-    for name in names_of(texts):
+    for name in names_of(texts, "--kind"):
         value = name.upper().replace("-", "_")
         if value not in known:
             those = ", ".join(each.lower() for each in known)

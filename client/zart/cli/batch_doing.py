@@ -206,8 +206,8 @@ def rerun(
     """Rerun the executions that a filter matches."""
     # Scripts may still have the names that these options had.
     operation = Rerun(
-        names_of([*(force or ()), *(forced or ())]),
-        names_of(preserve),
+        [*names_of(force, "--rerun"), *names_of(forced, "--force")],
+        names_of(preserve, "--preserve"),
         include_downstream or downstream,
         _choice(if_running),
         accept_in_doubt,

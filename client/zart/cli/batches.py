@@ -35,7 +35,7 @@ StepStatuses = Annotated[
 
 
 def _known(texts: list[str] | None, known: type[enum.Enum], option: str) -> list[str]:
-    names = names_of(texts)
+    names = names_of(texts, option)
     choices = [one.value for one in known][1:]
     for name in names:
         if name.upper() not in choices:

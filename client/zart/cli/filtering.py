@@ -48,7 +48,7 @@ def filter_of(given: Mapping[str, Any]) -> ExecutionFilter:
 
 
 def _known(texts: list[str] | None, known: list[str], option: str) -> list[str]:
-    names = names_of(texts)
+    names = names_of(texts, option)
     for name in names:
         if name.upper() not in known:
             choices = ", ".join(known).lower()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
+from zart.cli.given import refuse_empty, shown
 from zart.cli.session import Mutation, Plan, Session
 from zart.listening import host_and_port
 
@@ -204,13 +205,6 @@ _FILTER: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
-    """Write a parameter as people type it."""
-    if parameter.param_type_name == "argument":
-        return str(parameter.metavar or parameter.name.upper())
-    return str(max(parameter.opts, key=len))
-
-
 def reads(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function that takes a Session first; adds the common options."""
     return _with_options(command, _COMMON)
@@ -242,12 +236,15 @@ def _with_options(
     hints = typing.get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
     own = [p for p in list(signature.parameters.values())[1:] if p.name != "wanted"]
+    # Who asks, why, and where: as not given. What a step is failed with, the server judges.
+    may_be_empty = {"message", *added} - _FILTER.keys() - _PLAN.keys()
 
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer checked them
         session: Session = ctx.obj
+        refuse_empty(ctx, given, may_be_empty)
         session.parameters = {
-            parameter.name: _shown(parameter) for parameter in ctx.command.params if parameter.name
+            parameter.name: shown(parameter) for parameter in ctx.command.params if parameter.name
         }
         for name in _COMMON:
             value = given.pop(name)

@@ -100,9 +100,15 @@ def time_of(text: str | None, option: str) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
-def names_of(texts: list[str] | None) -> list[str]:
-    """Read names given as ``a,b`` or by repeating the option."""
-    return [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+def names_of(texts: list[str] | None, option: str) -> list[str]:
+    """Read names given as ``a,b`` or by repeating the option; each time at least one."""
+    found = []
+    for text in texts or ():
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names:  # without any it would be as not given: about all there is
+            raise typer.BadParameter(f"{text!r} names nothing", param_hint=option)
+        found += names
+    return found
 
 
 def rate_of(text: str | None, option: str) -> float | None:

@@ -1,0 +1,33 @@
+"""What somebody typed, option by option: as what each parameter is written, and which are empty."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import typer
+
+
+def shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
+    """Write a parameter as people type it."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper())
+    return str(max(parameter.opts, key=len))
+
+
+def refuse_empty(ctx: typer.Context, given: Mapping[str, Any], may_be: Collection[str]) -> None:
+    """Refuse what was typed and is empty, or has blanks only. Raises BadParameter.
+
+    So writes a script whose variable is not set, ``--task-name "$TASK"``: as not given it would be
+    about all there is. What the environment says is as not given where it is empty, and so are
+    the parameters named in ``may_be``.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name in may_be or source is None or source.name != "COMMANDLINE":
+            continue
+        value = given.get(name)
+        texts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(text, str) and not text.strip() for text in texts):
+            raise typer.BadParameter("is empty", param_hint=shown(parameter))
