@@ -65,5 +65,17 @@ async def test_it_completes_what_there_is(
     assert found == [known.get(name, name) for name in shown]
 
 
+HOSTILE = ("order-$(id)", "order-`id`", "order-8;id", "order-8|id", "order 8", "order'8", "orderé")
+
+
+async def test_what_a_shell_would_not_take_as_it_is_is_not_offered(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    harmless = ["order-8", "order/8:a.b@c+d=e,f_g"]
+    for name in (*HOSTILE, *harmless):
+        await rig.start(name, CHAIN)
+    assert sorted(await completed(zart_server.address, "zart why order")) == harmless
+
+
 async def test_where_no_server_answers_nothing_is_shown() -> None:
     assert await completed("127.0.0.1:1", "zart verify ") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 1.0  # seconds: nobody waits longer to see what there is
 _MOST = 1_000  # looked at, the newest ones
+# Ids are callers' text, and what a shell completes it takes as typed: `$(…)` it would run.
+_HARMLESS = re.compile(r"[A-Za-z0-9_][\w.:@/+=,-]*", re.ASCII)
 
 
 def task_names(incomplete: str) -> list[str]:
@@ -52,4 +55,8 @@ def _known(incomplete: str, names: Callable[[SyncClient], Iterable[str]]) -> lis
             found = list(islice(names(client), _MOST))
     except (ZartError, ValueError, OSError):  # a shell shows nothing then
         return []
-    return [name for name in dict.fromkeys(found) if name.startswith(incomplete)]
+    return [
+        name
+        for name in dict.fromkeys(found)
+        if name.startswith(incomplete) and _HARMLESS.fullmatch(name)
+    ]
