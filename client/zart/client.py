@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from types import TracebackType
@@ -44,7 +43,7 @@ from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
 from zart.trace_context import traced
-from zart.waiting import last_of
+from zart.waiting import last_of, within
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -219,10 +218,10 @@ class Client(Runs):
     async def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
         """Wait until nothing that a pause rule withholds is in flight, and return the rule.
 
-        A rule that ends first has no ``drained_at``. Raises TimeoutError after ``timeout`` seconds,
-        and PauseRuleNotFound.
+        A rule that ends first has no ``drained_at``. Raises PauseRuleNotFound; after ``timeout``
+        seconds TimeoutError, or Unreachable or Unavailable if the watch broke and nobody can know.
         """
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
 
     create_batch = _method(batch.create_batch)

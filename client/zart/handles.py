@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Generic, Protocol
 
 from zart.models import Execution, ExecutionState
 from zart.models import Run as _Run
 from zart.tasks import Result
-from zart.waiting import last_of, result_of
+from zart.waiting import last_of, result_of, within
 
 
 class ReadsExecutions(Protocol):
@@ -39,16 +38,16 @@ class Handle(Generic[Result]):
     async def run(self, *, timeout: float | None = None) -> _Run:
         """Wait until the current run has ended, in whatever status, and return it.
 
-        Raises TimeoutError after ``timeout`` seconds.
+        Raises TimeoutError after ``timeout`` seconds; if the watch broke, and told nothing since,
+        Unreachable or Unavailable in its place.
         """
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             return (await last_of(self.client.watch_execution(self.execution_id))).run
 
     async def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.
 
-        Raises RunFailed where it ended FAILED or CANCELLED, TimeoutError after ``timeout``
-        seconds.
+        Raises RunFailed where it ended FAILED or CANCELLED, and what ``run`` does.
         """
         found: Result = result_of(await self.run(timeout=timeout))
         return found

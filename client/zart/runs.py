@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import Any, Unpack, overload
 
@@ -14,7 +13,7 @@ from zart.models import Json
 from zart.step_context import Payload
 from zart.streams import Sends, SendsSync
 from zart.tasks import Result, Task
-from zart.waiting import last_in, last_of, result_of
+from zart.waiting import last_in, last_of, result_of, within
 
 
 class Runs:
@@ -52,7 +51,7 @@ class Runs:
         ended FAILED or CANCELLED, and TimeoutError after ``timeout`` seconds: the run goes on.
         """
         start = execution.start(task, payload, **options)
-        async with asyncio.timeout(timeout), aclosing(streams.run(self, start)) as told:
+        async with within(timeout), aclosing(streams.run(self, start)) as told:
             return result_of(execution.run_execution(start).read(await last_of(told)).run)
 
 

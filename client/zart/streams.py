@@ -25,6 +25,8 @@ from zart.waiting import Reconnecting
 
 M = TypeVar("M", bound=Message)
 
+_EARLY = 0.05  # seconds that gRPC, which goes by another clock, may end a call before its time
+
 
 class Sends(Protocol):
     """What sends calls with asyncio: a client."""
@@ -55,18 +57,19 @@ async def watch(
     """
     rpc = _method(channel, call)
     again = again or Reconnecting()
-    while True:
-        stream = rpc(call.request, **traced())
-        try:
-            async for message in stream:
-                again.answered()
-                yield message
-        except grpc.RpcError as error:
-            await asyncio.sleep(again.delay_after(from_call(error)))
-        else:
-            return
-        finally:
-            stream.cancel()  # left early, it would go on: `async for` closes nothing
+    with again.explaining():
+        while True:
+            stream = rpc(call.request, **traced())
+            try:
+                async for message in stream:
+                    again.answered()
+                    yield message
+            except grpc.RpcError as error:
+                await asyncio.sleep(again.delay_after(from_call(error)))
+            else:
+                return
+            finally:
+                stream.cancel()  # left early, it would go on: `async for` closes nothing
 
 
 def watch_sync(
@@ -75,23 +78,28 @@ def watch_sync(
     timeout: float | None,
     again: Reconnecting | None = None,
 ) -> Iterator[Any]:
-    """Send a call that watches, as ``watch``. Raises TimeoutError after ``timeout`` seconds."""
+    """Send a call that watches, as ``watch``.
+
+    After ``timeout`` seconds it raises what it last broke with, if it was told nothing since: what
+    became of things by then nobody knows. Else TimeoutError.
+    """
     rpc = _method(channel, call)
     again = again or Reconnecting()
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError(f"the watch was not over after {timeout} s")
+        left = None if deadline is None else _left(deadline)
+        if left == 0:
+            raise _given_up(again, timeout)
         stream = rpc(call.request, timeout=left, **traced())
         try:
             for message in stream:
                 again.answered()
                 yield message
         except grpc.RpcError as error:
-            problem = from_call(error)
-            if deadline is None or time.monotonic() < deadline:
-                time.sleep(again.delay_after(problem))
+            if _is_late(error, deadline):
+                raise _given_up(again, timeout) from error
+            delay = again.delay_after(from_call(error))
+            time.sleep(delay if deadline is None else min(delay, _left(deadline)))
         else:
             return
         finally:
@@ -125,7 +133,8 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         yield pb.RunExecutionResponse(started=started)
     else:
         again.answered()
-        await asyncio.sleep(again.delay_after(problem))
+        with again.explaining():
+            await asyncio.sleep(again.delay_after(problem))
     following = execution.watch_execution(started.execution.execution_id)
     async with aclosing(watch(client.channel, following, again)) as states:
         async for state in states:
@@ -133,9 +142,12 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
 
 
 def run_sync(
-    client: SendsSync, start: Call[Execution], timeout: float | None
+    client: SendsSync,
+    start: Call[Execution],
+    timeout: float | None,
+    on_break: Callable[[], object] | None = None,
 ) -> Iterator[pb.RunExecutionResponse]:
-    """Start an execution and follow it, as ``run``. Raises TimeoutError, too."""
+    """Start an execution and follow it, as ``run``; after ``timeout`` seconds as ``watch_sync``."""
     start = start.completed(client.triggered_by)
     deadline = None if timeout is None else time.monotonic() + timeout
     started = None
@@ -146,16 +158,14 @@ def run_sync(
             started = started or message.started
             yield message
     except grpc.RpcError as error:
-        # A server and a proxy have deadlines of their own, which say so alike.
-        is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        if is_late and deadline is not None and time.monotonic() >= deadline:
+        if _is_late(error, deadline):
             raise TimeoutError(f"the run was not over after {timeout} s") from error
         problem = _curable(from_call(error, start.request), started)
     else:
         return
     finally:
         _end(stream)
-    again = Reconnecting()
+    again = Reconnecting(on_break)
     if started is None:
         answer: Any = client.send_raw(start)
         started = answer
@@ -163,7 +173,7 @@ def run_sync(
     else:
         again.answered()
         time.sleep(again.delay_after(problem))
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    left = None if deadline is None else _left(deadline)
     following = execution.watch_execution(started.execution.execution_id)
     for state in watch_sync(client.channel, following, left, again):
         yield pb.RunExecutionResponse(state=state)
@@ -176,6 +186,24 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
         response_deserializer=call.response_type.FromString,
     )
     return method
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds until then."""
+    return max(0.0, deadline - time.monotonic())
+
+
+def _is_late(error: Any, deadline: float | None) -> bool:  # noqa: ANN401 - a failed call, of any kind
+    """Return whether a call was ended at our deadline.
+
+    A server and a proxy have deadlines of their own, which say so alike.
+    """
+    is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    return is_late and deadline is not None and _left(deadline) < _EARLY
+
+
+def _given_up(again: Reconnecting, timeout: float | None) -> Exception:
+    return again.problem or TimeoutError(f"the watch was not over after {timeout} s")
 
 
 def _end(stream: Any) -> None:  # noqa: ANN401 - a call, or what stands for it

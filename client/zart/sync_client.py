@@ -124,7 +124,8 @@ class SyncClient(SyncRuns):
     def watch_raw(self, call: Call[Any], *, timeout: float | None = None) -> Iterator[Message]:
         """Send a call that watches, and return protos; a broken connection is taken up again.
 
-        Raises what the call does, and TimeoutError after ``timeout`` seconds.
+        Raises what the call does. After ``timeout`` seconds it raises what it broke with, if it was
+        told nothing since; else TimeoutError.
         """
         return streams.watch_sync(self.channel, call, timeout)
 
@@ -254,8 +255,8 @@ class SyncClient(SyncRuns):
     def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
         """Wait until nothing that a pause rule withholds is in flight, and return the rule.
 
-        A rule that ends first has no ``drained_at``. Raises TimeoutError after ``timeout`` seconds,
-        and PauseRuleNotFound.
+        A rule that ends first has no ``drained_at``. Raises PauseRuleNotFound; after ``timeout``
+        seconds TimeoutError, or Unreachable or Unavailable if the watch broke and nobody can know.
         """
         return last_in(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED, timeout=timeout))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from zart.errors import RunFailed, Unavailable, Unreachable, ZartError
@@ -17,24 +19,44 @@ _LONGEST_DELAY = 2.0
 
 
 class Reconnecting:
-    """Decides whether a watch that broke is taken up again, and when."""
+    """Decides whether a watch that broke is taken up again, and when.
 
-    def __init__(self) -> None:
+    ``on_break`` is called once a break: at the first problem since the last message.
+    ``problem`` is the last one since then, None where the server is there, as far as is known.
+    """
+
+    def __init__(self, on_break: Callable[[], object] | None = None) -> None:
+        self.problem: ZartError | None = None
+        self._on_break = on_break or (lambda: None)
         self._was_answered = False
         self._delays = self._fresh()
 
     def answered(self) -> None:
         """Note that the server is there."""
+        self.problem = None
         self._was_answered = True
         self._delays = self._fresh()
 
     def delay_after(self, problem: ZartError) -> float:
         """Return the seconds to wait before watching again; raises what no repeat can cure."""
-        if isinstance(problem, Unavailable):
-            return next(self._delays)
-        if isinstance(problem, Unreachable) and self._was_answered:
-            return next(self._delays)
-        raise problem
+        is_lost = isinstance(problem, Unreachable) and self._was_answered
+        if not is_lost and not isinstance(problem, Unavailable):
+            raise problem
+        is_first = self.problem is None
+        self.problem = problem
+        if is_first:
+            self._on_break()
+        return next(self._delays)
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Have who gives up waiting know of the problem, as the cause of the CancelledError."""
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            if self.problem is not None:
+                cancelled.__cause__ = self.problem
+            raise
 
     @staticmethod
     def _fresh() -> itertools.chain[float]:
@@ -42,6 +64,24 @@ class Reconnecting:
             lambda delay: delay < _LONGEST_DELAY, (_FIRST_DELAY * 2**n for n in itertools.count())
         )
         return itertools.chain(doubling, itertools.repeat(_LONGEST_DELAY))
+
+
+@contextlib.asynccontextmanager
+async def within(timeout: float | None) -> AsyncIterator[None]:
+    """Wait so many seconds at most, None: for ever. Raises TimeoutError.
+
+    Raises in its place what the watch that is waited for last broke with, if it told nothing since:
+    what became of things by then nobody knows.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError as late:
+        cancelled = late.__cause__
+        problem = None if cancelled is None else cancelled.__cause__
+        if isinstance(problem, ZartError):
+            raise problem from None
+        raise
 
 
 async def last_of(states: AsyncIterable[T]) -> T:

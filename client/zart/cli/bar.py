@@ -48,6 +48,11 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
 
+    def line(self, text: str) -> None:
+        """Print a line above the bar; only at a terminal."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False)
+
     def show(self, text: str, done: int, total: int) -> None:
         """Show how much is done, of how much, and say what."""
         if self._progress is not None:

@@ -14,6 +14,7 @@ from zart.cli.batch_lines import batch_lines, counts_of, plan_lines
 from zart.cli.options import example, plans_filtered
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, rate_of
+from zart.cli.watching import watched
 from zart.models import Batch, BatchStatus, CreatedBatch
 from zart.models.batch_operations import (
     SAME,
@@ -109,7 +110,7 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
     call = calls.watch_batch(batch_id)
     try:
         with Bar(session.err) as bar:
-            for message in session.client.watch_raw(call):
+            for message in watched(session, call, bar=bar):
                 batch = call.read(message)
                 passed = batch.counts.done + batch.counts.refused
                 bar.show(counts_of(batch.counts), passed, batch.counts.selected)

@@ -11,6 +11,8 @@ from zart.calls import admin
 from zart.cli import render
 from zart.cli.bar import Bar
 from zart.cli.session import Session
+from zart.cli.watching import watched
+from zart.errors import Unavailable, Unreachable
 from zart.models import WatchedPauseRule, WatchUntil
 
 _NEVER_DRAINED = 4  # what was waited for ended in another way
@@ -22,7 +24,8 @@ def wait_drained(
 ) -> tuple[Any, int]:
     """Watch a rule until it is drained; return its last message, and the exit code.
 
-    5 if it is not after ``within`` so long, 4 if it has ended before.
+    5 if it is not after ``within`` so long, 4 if it has ended before. Raises Unavailable or
+    Unreachable where nobody can know by then, since no server answers.
     """
     call = admin.watch_pause_rule(rule_id, until=WatchUntil.DRAINED)
     message: Any = call.response_type()
@@ -30,7 +33,7 @@ def wait_drained(
     try:
         with Bar(session.err) as bar:
             total, has_told = running, False
-            for message in session.client.watch_raw(call, timeout=seconds):
+            for message in watched(session, call, timeout=seconds, bar=bar):
                 rule = call.read(message)
                 total = max(total, rule.running_steps)
                 bar.show(_in_flight(rule), total - rule.running_steps, total)
@@ -40,6 +43,10 @@ def wait_drained(
     except TimeoutError:
         session.err.line(f"{rule_id} stands, and is not drained after {within}")
         return message, _RAN_OUT
+    except (Unavailable, Unreachable):
+        if not session.is_json:  # whose readers are told by a Status
+            session.tell(f"{rule_id} was made; whether it is drained is not known")
+        raise
     except KeyboardInterrupt:
         session.err.line(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
         raise

@@ -25,6 +25,7 @@ from zart.cli.options import (
 )
 from zart.cli.session import Session
 from zart.cli.values import json_value
+from zart.cli.watching import telling, watched
 from zart.decoding import decode
 from zart.errors import RunFailed
 from zart.models import (
@@ -74,7 +75,7 @@ def start(
     if not wait:
         session.run(call, show)
         return
-    messages = streams.run_sync(session.client, call, session.timeout)
+    messages = streams.run_sync(session.client, call, session.timeout, telling(session))
     with session.asking_for(call):
         started = call.read(next(messages).started)
     if not session.is_json:
@@ -143,7 +144,7 @@ def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) ->
     last: Run | None = None
     message: Any
     call = execution.watch_execution(execution_id, run_number=run)
-    for message in session.client.watch_raw(call, timeout=session.timeout):
+    for message in watched(session, call, timeout=session.timeout):
         state = decode(ExecutionState, message)
         if session.is_json:
             session.print_json(message, one_line=True)
@@ -175,7 +176,7 @@ def _show_changes(
 def wait(session: Session, execution_id: ExecutionId) -> None:
     """Wait until the current run is finished and print its result; exit 4 when it failed."""
     call = execution.watch_execution(execution_id)
-    _show_end(session, last_in(session.client.watch_raw(call, timeout=session.timeout)))
+    _show_end(session, last_in(watched(session, call, timeout=session.timeout)))
 
 
 def _show_end(session: Session, final: Any) -> None:  # noqa: ANN401 - a message known by its fields

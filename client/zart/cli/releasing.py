@@ -10,6 +10,7 @@ from zart.cli.bar import Bar
 from zart.cli.options import RuleId, example, mutates
 from zart.cli.session import Session
 from zart.cli.values import counted, rate_of
+from zart.cli.watching import watched
 from zart.models import PauseRule, PauseRuleRelease, PauseRuleStatus, Resumed, WatchUntil
 
 app = typer.Typer()
@@ -31,7 +32,7 @@ def follow_release(session: Session, answer: Resumed) -> None:
     call = admin.watch_pause_rule(rule.rule_id, until=WatchUntil.ENDED)
     try:
         with Bar(session.err) as bar:
-            for message in session.client.watch_raw(call):
+            for message in watched(session, call, bar=bar):
                 rule = call.read(message)
                 if rule.release is None:  # somebody stopped it
                     break

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import typer
 
 from zart.caller import default_caller
-from zart.cli.screen import Screen
+from zart.cli.screen import ReaderLeft, Screen
 from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
 
@@ -231,6 +231,11 @@ class Session:
         """Print lines for people."""
         for line in lines:
             self.out.line(line)
+
+    def tell(self, text: str) -> None:
+        """Print a line on standard error that nobody has to read: who has left it ends nothing."""
+        with contextlib.suppress(ReaderLeft):
+            self.err.line(text)
 
     def print_table(
         self,

@@ -1,0 +1,39 @@
+"""Watches for commands: where one breaks it is said once, and it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zart.calls.call import Call
+from zart.cli.bar import Bar
+from zart.cli.session import Session
+
+_BROKEN = "no answer from the server, trying again"
+
+
+def watched(
+    session: Session, call: Call[Any], *, timeout: float | None = None, bar: Bar | None = None
+) -> Iterator[Any]:
+    """Return the messages of a call that watches, as they come; meanwhile a ``bar`` may be shown.
+
+    Raises what the call does. After ``timeout`` seconds it raises what the watch broke with, if it
+    was told nothing since; else TimeoutError.
+    """
+    from zart import streams  # noqa: PLC0415 - gRPC takes a while
+    from zart.waiting import Reconnecting  # noqa: PLC0415 - so it does
+
+    again = Reconnecting(telling(session, bar))
+    return streams.watch_sync(session.client.channel, call, timeout, again)
+
+
+def telling(session: Session, bar: Bar | None = None) -> Callable[[], None]:
+    """Return what says that a watch broke; who wants JSON reads a Status there, or nothing."""
+
+    def on_break() -> None:
+        if bar is not None and session.err.is_terminal:
+            bar.line(_BROKEN)
+        elif session.err.is_terminal or not session.is_json:
+            session.tell(_BROKEN)
+
+    return on_break
