@@ -36,6 +36,11 @@ async def _in_flight(rig: Rig) -> None:
     await rig.lease_one("a", lease_duration=600)
 
 
+async def _in_flight_like_an_option(rig: Rig) -> None:
+    await rig.start("-x", CHAIN)
+    await rig.lease_one("a", "-x", lease_duration=600)
+
+
 async def _dead(rig: Rig) -> None:
     for n in range(3):
         await rig.dead(f"x-{n}", {"a": ()}, "a")
@@ -60,6 +65,7 @@ async def _ended(rig: Rig) -> None:
 
 COMMANDS = {
     "restart": Typed("restart x", "Restart", _in_flight),
+    "restart of -x": Typed("restart -- -x", "Restart", _in_flight_like_an_option),
     "rerun": Typed("rerun x", "Rerun", _in_flight),
     "cancel": Typed("cancel x", "CancelExecution", _in_flight),
     "complete-step": Typed("complete-step x a --result 1 --fence", "CompleteStep", _in_flight),

@@ -8,7 +8,7 @@ from datetime import datetime
 from zart.calls.audit import list_rule_holds
 from zart.cli import render
 from zart.cli.session import Session
-from zart.cli.shell import command_line
+from zart.cli.shell import command_line, no_options
 from zart.errors import ExecutionNotFound, UnknownMethod
 from zart.models import Attempt, AttemptStatus, ExecutionState, Run, Step, StepStatus
 
@@ -39,7 +39,8 @@ def show_state(session: Session, state: ExecutionState, result_json: str) -> Non
         session.err.line(f"and {len(failed) - _FAILED_STEPS} more steps that failed")
     number = state.run.run_number
     older = [] if number == state.execution.current_run_number else ["--run", str(number)]
-    words = ["zart", "status", state.execution.execution_id, failed[0].step_name, *older]
+    names = no_options(state.execution.execution_id, failed[0].step_name)
+    words = ["zart", "status", *older, *names]
     session.err.verbatim(f"with tracebacks: {command_line(words)}")
 
 

@@ -31,3 +31,15 @@ def refuse_empty(ctx: typer.Context, given: Mapping[str, Any], may_be: Collectio
         texts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(text, str) and not text.strip() for text in texts):
             raise typer.BadParameter("is empty", param_hint=shown(parameter))
+
+
+def options_with_value(ctx: typer.Context) -> frozenset[str]:
+    """Return the options behind which a value stands: the command's, and of what it is part of."""
+    found: set[str] = set()
+    at: Any = ctx
+    while at is not None:
+        for parameter in at.command.params:
+            if parameter.param_type_name == "option" and not parameter.is_flag:
+                found.update(parameter.opts)
+        at = at.parent
+    return frozenset(found)

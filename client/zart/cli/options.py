@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
-from zart.cli.given import refuse_empty, shown
+from zart.cli.given import options_with_value, refuse_empty, shown
 from zart.cli.session import Mutation, Plan, Session
 from zart.listening import host_and_port
 
@@ -246,6 +246,7 @@ def _with_options(
         session.parameters = {
             parameter.name: shown(parameter) for parameter in ctx.command.params if parameter.name
         }
+        session.valued = options_with_value(ctx)
         for name in _COMMON:
             value = given.pop(name)
             if value is not None:

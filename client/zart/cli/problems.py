@@ -135,9 +135,9 @@ def command_to_repeat(session: Session) -> str:
 
     It says what was sent, of which some may have been shown and found out only, and asks nobody.
     """
-    words = session.words
+    words, arguments = session.parts
     if session.asked is None:
-        return command_line(words)
+        return command_line([*words, *arguments])
     found_out = [(option, _sent(session.asked, field)) for field, option in _FOUND_OUT.items()]
     for option, value in (
         ("--request-id", session.mutation.request_id),
@@ -150,7 +150,7 @@ def command_to_repeat(session: Session) -> str:
             words += [option, value]
     # Who was asked has said yes.
     was_asked = session.is_interactive and not session.mutation.yes
-    return command_line([*words, "--yes"] if was_asked else words)
+    return command_line([*words, *(["--yes"] if was_asked else []), *arguments])
 
 
 def _sent(request: Message, field: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -84,6 +84,7 @@ class Session:
     asked: Message | None = None  # the change, once the server was asked for it
     is_answered: bool = False  # whether the server said that it is done
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
+    valued: Collection[str] = ()  # the options behind which a value stands
     ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
@@ -177,12 +178,21 @@ class Session:
                 found.append(word)
         return found
 
+    @property
+    def parts(self) -> tuple[list[str], list[str]]:
+        """The words, up to ``--`` and from it on: behind it nothing is an option."""
+        words, at = self.words, 0
+        while at < len(words) and words[at] != "--":
+            at += 2 if words[at] in self.valued else 1
+        return words[:at], words[at:]
+
     def _line_that_applies(self, plan: Any) -> str:  # noqa: ANN401 - an answer that is a plan
         """Return the command line that does what was planned."""
+        before, arguments = self.parts
         words: list[str] = []
-        for word in self.words:
+        for word in before:
             words += ["--plan-token", plan.plan_token] if word == "--dry-run" else [word]
-        return command_line(words)
+        return command_line([*words, *arguments])
 
     def run_list(
         self,

@@ -13,6 +13,12 @@ def command_line(words: Iterable[str]) -> str:
     return " ".join(map(_quoted, words))
 
 
+def no_options(*names: str) -> list[str]:
+    """Return names as the arguments of a command; none, being callers' text, is an option."""
+    guard = ["--"] if any(name.startswith("-") for name in names) else []
+    return [*guard, *names]
+
+
 def _quoted(word: str) -> str:
     if one_line(word) == word:
         return shlex.quote(word)
