@@ -88,6 +88,21 @@ async def test_resume_shows_what_it_would_delete_and_asks(rig: Rig, terminal: Te
     assert [r async for r in rig.client.list_pause_rules()] == []
 
 
+async def test_who_is_not_asked_has_to_say_all(rig: Rig, terminal: Terminal) -> None:
+    await rig.client.pause(task_name="order")
+    code, seen = terminal.run("resume", "--yes")
+    assert code == 2
+    assert "resuming everything needs --all" in seen
+    assert len([r async for r in rig.client.list_pause_rules()]) == 1
+    code, seen = terminal.run("resume", "--dry-run", "--yes")
+    assert (code, "would end 1 rules" in seen) == (0, True), seen
+    assert terminal.run("resume", "--yes", "--request-id", "once")[0] == 0  # as a line to repeat
+    assert [r async for r in rig.client.list_pause_rules()] == []
+    await rig.client.pause(task_name="order")
+    assert terminal.run("resume", "--yes", "--all")[0] == 0
+    assert [r async for r in rig.client.list_pause_rules()] == []
+
+
 async def test_resume_by_scope_asks_for_the_breakers_that_close_with_their_rules(
     rig: Rig, terminal: Terminal
 ) -> None:

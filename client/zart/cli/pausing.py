@@ -182,7 +182,8 @@ def resume(
             "give one of --rule-id, --all, or a scope of --execution-id, --task-name, --step"
         )
     means_all = rule_id is None and not has_scope
-    if means_all and not everything and not session.is_interactive:
+    is_meant = not session.mutation.yes or session.mutation.may_repeat or bool(session.plan)
+    if means_all and not everything and not (session.is_interactive and is_meant):
         raise typer.BadParameter("resuming everything needs --all", param_hint="--all")
     asked: dict[str, Any] = {
         "rule_id": rule_id,
