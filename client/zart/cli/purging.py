@@ -72,30 +72,60 @@ def purge(
         return
     if not token and not session.mutation.yes:
         token = _ask(session, span, options)
-    removed: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    page_token = ""
-    tell_at = 0.0
-    while True:
-        call = calls.purge_executions(span, **options, plan_token=token, page_token=page_token)
-        message, answer = session.send(call)
-        for task in answer.tasks:
-            removed[task.task_name] += task.removed_executions
-            kept[task.task_name] += task.kept_executions
-        is_at_its_end = answer.next_page_token in ("", page_token)
-        if is_at_its_end:
-            break
-        page_token = answer.next_page_token
-        options["request_id"] = ""  # the next call is another one
-        if time.monotonic() >= tell_at:
-            session.err.line(f"removed {removed.total()} …")
-            tell_at = time.monotonic() + _TELL_EVERY
-    if answer.is_partial:  # as a server says that knows of no tokens
-        session.err.line("there may be more: run it again")
-    tasks = [PurgedTask(name, count, kept[name]) for name, count in sorted(removed.items())]
-    _tell(session, message, replace(answer, tasks=tuple(tasks)))
-    if task_name is not None and not tasks:
-        warn_if_unknown(session, task_name)
+    _Purge(session, span, options | {"plan_token": token}).run()
+
+
+class _Purge:
+    """Removes call by call what a caller has agreed to, and tells how much that is by then."""
+
+    def __init__(self, session: Session, span: timedelta, options: dict[str, Any]) -> None:
+        self._session = session
+        self._span = span
+        self._options = options
+        self._removed: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
+        self._is_begun = False
+
+    def run(self) -> None:
+        """Remove all of it, and tell the total; stopped midway it tells what has gone."""
+        try:
+            message, answer = self._to_its_end()
+            if answer.is_partial:  # as a server says that knows of no tokens
+                self._session.tell("there may be more: run it again")
+            tasks = [
+                PurgedTask(name, count, self._kept[name])
+                for name, count in sorted(self._removed.items())
+            ]
+            _tell(self._session, message, replace(answer, tasks=tuple(tasks)))
+        except BaseException:
+            if self._is_begun:
+                self._session.tell(f"removed {self._removed.total()} so far")
+            raise
+        task_name = self._options["task_name"]
+        if task_name is not None and not tasks:
+            warn_if_unknown(self._session, task_name)
+
+    def _to_its_end(self) -> tuple[Message, Purged]:
+        page_token = ""
+        tell_at = 0.0
+        while True:
+            call = calls.purge_executions(self._span, **self._options, page_token=page_token)
+            message, answer = self._session.send(call)
+            self._is_begun = True
+            for task in answer.tasks:
+                self._removed[task.task_name] += task.removed_executions
+                self._kept[task.task_name] += task.kept_executions
+            if answer.next_page_token in ("", page_token):
+                self._session.is_answered = True
+                return message, answer
+            if answer.replayed and self._session.mutation.may_repeat and not page_token:
+                self._session.tell("it was begun before: what went since then is not in the total")
+            page_token = answer.next_page_token
+            self._options["request_id"] = ""  # the next call is another one
+            self._session.is_answered = False  # nor is it done before the last one is
+            if time.monotonic() >= tell_at:
+                self._session.tell(f"removed {self._removed.total()} …")
+                tell_at = time.monotonic() + _TELL_EVERY
 
 
 def _tell(session: Session, message: Message, total: Purged) -> None:
