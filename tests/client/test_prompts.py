@@ -152,6 +152,32 @@ async def test_resume_ends_no_rule_that_it_did_not_show(rig: Rig, terminal: Term
     assert len([r async for r in rig.client.list_pause_rules()]) == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("complete-step", "--result", "1"), ("skip-step",), ("fail-step", "--message", "no")],
+)
+async def test_a_step_is_fenced_only_of_the_run_that_was_shown(
+    rig: Rig, terminal: Terminal, words: tuple[str, ...]
+) -> None:
+    await rig.start("x", CHAIN)
+    await rig.lease_one("a", lease_duration=IN_FLIGHT)
+    verb, *more = words
+
+    def restart() -> None:
+        with zart.connect_sync(terminal.address) as client:
+            client.restart("x")
+            (task,) = client.lease_tasks("d", ["t"], wait=10, lease_duration=IN_FLIGHT)
+            assert (task.step_name, task.attempt) == ("a", 1)  # as the one that is shown
+
+    racing = Terminal(terminal.address, restart)
+    code, seen = racing.run(verb, "x", "a", "--fence", *more, answer="y")
+    assert (code, "RUN_CHANGED" in seen) == (1, True), seen
+    assert "a is in flight: attempt 1 of run 0, on d;" in seen
+    assert (await rig.statuses())["a"] == "RUNNING"
+    assert terminal.run(verb, "x", "a", "--fence", *more, answer="y")[0] == 0
+    assert (await rig.statuses())["a"] != "RUNNING"
+
+
 @pytest.mark.parametrize("words", [("set", "t", "30d"), ("unset", "t")])
 async def test_what_would_be_removed_at_once_is_asked(
     rig: Rig, zart_database: str, words: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,24 +29,36 @@ ExpectAttempt = Annotated[
 
 
 def _confirm_fence(
-    session: Session, execution_id: str, step_name: str, expected: int | None, *, fence: bool
-) -> int | None:
+    session: Session,
+    execution_id: str,
+    step_name: str,
+    expect_attempt: int | None,
+    expect_run: int | None,
+    *,
+    fence: bool,
+) -> dict[str, Any]:
     """Name who works on the step, and ask, where somebody is there.
 
-    Gives the attempt that was shown, so that the call refuses another. A repeat stays as it was.
+    Gives what the call is to expect: the attempt and the run that were shown, unless others are
+    given. A repeat stays as it was.
     """
+    given = {"expected_attempt": expect_attempt, "expected_run_number": expect_run}
     if not fence or session.mutation.yes or session.plan or not session.is_interactive:
-        return expected
-    step = session.client.get_step(execution_id, step_name)
+        return given
+    run = session.client.get_execution(execution_id).run.run_number
+    step = session.client.get_step(execution_id, step_name, run_number=run)
     if step.status is StepStatus.RUNNING:
         session.asking.line(
-            f"{step.step_name} is in flight: attempt {step.attempt}, on {step.lease_owner};"
-            " its handler may still have its effect"
+            f"{step.step_name} is in flight: attempt {step.attempt} of run {run}, on"
+            f" {step.lease_owner}; its handler may still have its effect"
         )
         session.confirm("end the step all the same?")
-    if expected is not None or session.mutation.may_repeat:
-        return expected
-    return step.attempt
+    if session.mutation.may_repeat:
+        return given
+    return {
+        "expected_attempt": step.attempt if expect_attempt is None else expect_attempt,
+        "expected_run_number": run if expect_run is None else expect_run,
+    }
 
 
 def _show(session: Session, answer: EndedStep) -> None:
@@ -75,14 +87,15 @@ def complete_step(
 ) -> None:
     """Complete a step by hand, with a result."""
     value = json_value(result, "--result")
-    expected = _confirm_fence(session, execution_id, step_name, expect_attempt, fence=fence)
+    expected = _confirm_fence(
+        session, execution_id, step_name, expect_attempt, expect_run, fence=fence
+    )
     call = changes.complete_step(
         execution_id,
         step_name,
         value,
         fence=fence,
-        expected_attempt=expected,
-        expected_run_number=expect_run,
+        **expected,
         **session.plan.fields,
         **session.mutation.fields,
     )
@@ -102,14 +115,15 @@ def skip_step(
     expect_run: ExpectRun = None,
 ) -> None:
     """Skip a step: complete it by hand, without a result."""
-    expected = _confirm_fence(session, execution_id, step_name, expect_attempt, fence=fence)
+    expected = _confirm_fence(
+        session, execution_id, step_name, expect_attempt, expect_run, fence=fence
+    )
     call = changes.complete_step(
         execution_id,
         step_name,
         skip=True,
         fence=fence,
-        expected_attempt=expected,
-        expected_run_number=expect_run,
+        **expected,
         **session.plan.fields,
         **session.mutation.fields,
     )
@@ -130,14 +144,15 @@ def fail_step(
     expect_run: ExpectRun = None,
 ) -> None:
     """Fail a step for good by hand."""
-    expected = _confirm_fence(session, execution_id, step_name, expect_attempt, fence=fence)
+    expected = _confirm_fence(
+        session, execution_id, step_name, expect_attempt, expect_run, fence=fence
+    )
     call = changes.fail_step(
         execution_id,
         step_name,
         message,
         fence=fence,
-        expected_attempt=expected,
-        expected_run_number=expect_run,
+        **expected,
         **session.plan.fields,
         **session.mutation.fields,
     )
