@@ -7,10 +7,12 @@ import shlex
 
 import pytest
 from batching import dead_steps, until_batch
+from client.scripted import Script
 from rig import Rig
 
 from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
+from zart.v1 import batch_pb2, batch_service_pb2, filter_pb2
 
 
 async def run(server: ServerUnderTest, *words: str) -> int:
@@ -65,3 +67,31 @@ async def test_what_is_refused_is_told_by_its_option(
     for line, told in refused.items():
         assert await run(zart_server, "batch", *shlex.split(line), "--yes") == 1
         assert f"zart: {told}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (batch_pb2.BATCH_PAUSE_CAUSE_MAX_FAILURES, 4),
+        (batch_pb2.BATCH_PAUSE_CAUSE_CANARY, 0),
+        (batch_pb2.BATCH_PAUSE_CAUSE_OPERATOR, 0),
+    ],
+)
+def test_a_batch_that_is_paused_at_its_failures_ends_with_4(
+    cause: batch_pb2.BatchPauseCause.ValueType, code: int
+) -> None:
+    """A watch may tell that it is paused before it tells which steps are dead."""
+    paused = batch_pb2.Batch(
+        batch_id="ba-7k2m9x4q",
+        status=batch_pb2.BATCH_STATUS_PAUSED,
+        pause_cause=cause,
+        operation=batch_pb2.BatchOperation(retry_step=batch_pb2.BatchRetryStep()),
+        selection=filter_pb2.ExecutionSelection(everything=True),
+        counts=batch_pb2.BatchCounts(selected=3, pending=3),
+    )
+    script = Script(
+        ("CreateBatch", batch_service_pb2.CreateBatchResponse(batch=paused)),
+        ("WatchBatch", [batch_service_pb2.WatchBatchResponse(batch=paused)]),
+    )
+    line = "batch retry-step --everything --max-failures 5 --yes"
+    assert main(line.split(), script.open) == code

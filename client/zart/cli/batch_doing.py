@@ -15,7 +15,7 @@ from zart.cli.options import example, plans_filtered
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, rate_of
 from zart.cli.watching import watched
-from zart.models import Batch, BatchStatus, CreatedBatch
+from zart.models import Batch, BatchPauseCause, BatchStatus, CreatedBatch
 from zart.models.batch_operations import (
     SAME,
     BatchOperation,
@@ -28,7 +28,7 @@ from zart.models.batch_operations import (
 )
 
 app = typer.Typer()
-_BADLY = 4  # what was waited for ended with refused items, or dead steps, or was cancelled
+_BADLY = 4  # it ended with refused items or dead steps, was cancelled, or paused at its failures
 
 Everything = Annotated[bool, typer.Option("--everything", help="All executions there are.")]
 Rate = Annotated[str | None, typer.Option("--rate", metavar="40/s", help="So many items a second.")]
@@ -127,7 +127,11 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
 def _ended_badly(batch: Batch) -> bool:
     is_wanted = isinstance(batch.operation, FailStep)
     dead = 0 if batch.outcomes is None or is_wanted else batch.outcomes.dead
-    return batch.status is BatchStatus.CANCELLED or bool(batch.counts.refused or dead)
+    # What failed is counted when the server pauses it; the watch may not have been told of it yet.
+    is_stopped = (
+        batch.status is BatchStatus.CANCELLED or batch.pause_cause is BatchPauseCause.MAX_FAILURES
+    )
+    return is_stopped or bool(batch.counts.refused or dead)
 
 
 @app.command(
