@@ -110,6 +110,8 @@ def test_serve_without_a_database_names_what_to_do(
         ("pause --everything --step a", "--everything stands alone"),
         ("resume --rule-id pr-1 --step a", "one of --rule-id, --all, or a scope"),
         ("resume --all --task-name t", "one of --rule-id, --all, or a scope"),
+        ("batch update ba-1 --rate 10/s --unpaced", "--rate or --unpaced, not both"),
+        ("batch update ba-1 --max-failures 5 --any-failures", "--max-failures or --any-failures"),
         ("pause --everything --for 99999999999d", "--for"),
         ("pause --everything --for 9999999d", "--for"),
         ("retry-step x a --max-attempts 2147483648", "--max-attempts"),

@@ -118,6 +118,15 @@ async def test_it_runs_out_and_the_rule_stands(
     assert (rule.status, rule.running_steps) == ("ACTIVE", 1)
 
 
+async def test_no_time_to_wait_is_a_wait_that_ran_out(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.lease(1, lease_duration=600)
+    printed = await command(monkeypatch, zart_server, "pause --task-name t --wait-for 0s")
+    assert (printed.code, "is not drained after" in printed.err) == (5, True), printed
+
+
 async def test_a_bar_shows_2000_steps_that_end_and_those_of_a_dead_dispatcher(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

@@ -95,6 +95,10 @@ def update(
     pace = rate_of(rate, "--rate")
     if pace is None and max_failures is None and not (unpaced or any_failures):
         raise typer.BadParameter("say what to change, such as --rate 10/s")
+    if pace is not None and unpaced:
+        raise typer.BadParameter("give --rate or --unpaced, not both")
+    if max_failures is not None and any_failures:
+        raise typer.BadParameter("give --max-failures or --any-failures, not both")
     call = calls.update_batch(
         batch_id,
         rate_per_second=UNSET if pace is None and not unpaced else pace,

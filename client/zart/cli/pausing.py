@@ -90,7 +90,7 @@ def pause(
 
     call = admin.pause(**asked, **session.plan.fields, **session.mutation.fields)
     within = span_of(wait_for, "--wait-for")
-    if session.plan.dry_run or not (wait or within):
+    if session.plan.dry_run or not (wait or within is not None):
         session.run(call, show)
     else:
         _run_and_wait(session, call, show, within)
