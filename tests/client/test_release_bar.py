@@ -11,15 +11,20 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import pytest_asyncio
+from client.scripted import RULE
 from rig import Rig
 from terminal import zart_command
 from waiting import GIVE_UP
 
 import zart
+from zart.calls.admin import watch_pause_rule
+from zart.cli import releasing, render
 from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2 as admin
 
 STEPS = 6
 SLOW = "0.01/s"  # it goes on for longer than any test
@@ -129,3 +134,18 @@ async def test_a_script_does_not_wait_for_it(
     assert printed.out == f"releases  {STEPS} steps at {SLOW}\n"
     [rule] = await rig.client.list_pause_rules()
     assert rule.status == "RELEASING"
+
+
+def test_its_end_is_told_with_the_date_unless_that_is_today() -> None:
+    now = datetime(2026, 1, 31, 22, tzinfo=UTC)
+    here = timezone(timedelta(hours=-5))
+    assert render.until(now + timedelta(hours=1), now) == "23:00:00Z"
+    assert render.until(now + timedelta(hours=3), now) == "2026-02-01 01:00:00Z"
+    assert render.until((now + timedelta(hours=3)).astimezone(here), now) == "2026-02-01 01:00:00Z"
+    message = admin.WatchPauseRuleResponse(rule=RULE)
+    message.rule.release.rate_per_second = 0.001
+    ends = datetime.now(UTC) + timedelta(days=2)
+    message.rule.release.expected_end_at.FromDatetime(ends)
+    rule = watch_pause_rule("x").read(message)
+    assert rule.release is not None
+    assert releasing._progress(rule, rule.release).endswith(f", until {render.when(ends)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import typer
 
 from zart.calls import admin, resuming
@@ -53,7 +55,7 @@ def _progress(rule: PauseRule, release: PauseRuleRelease) -> str:
     if release.waiting_for_dispatchers:
         return f"{text}; waits for dispatchers"
     if release.expected_end_at is not None:
-        text += f", until {render.when(release.expected_end_at).partition(' ')[2]}"
+        text += f", until {render.until(release.expected_end_at, datetime.now(UTC))}"
     return text
 
 

@@ -29,6 +29,12 @@ def when(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def until(time: datetime, now: datetime) -> str:
+    """Write a time that is to come, in UTC: without its date where that is today's."""
+    date, _, of_day = when(time).partition(" ")
+    return of_day if when(now).startswith(date) else when(time)
+
+
 def age(time: datetime | None, now: datetime) -> str:
     """Write how long ago something was, in its largest unit."""
     if time is None:
