@@ -178,7 +178,8 @@ def test_start_and_wait_tells_the_id_first(run: Run) -> None:
     answers = [("RunExecution", told)]
     _, out, _, _ = run("start order --wait", *answers)
     assert out.splitlines() == ["made:run:0 is UNSPECIFIED", "7"]
-    _, out, err, _ = run("start order --wait -o json", *answers)
+    whole = ("GetExecution", execution.GetExecutionResponse(execution=made, run=good))
+    _, out, err, _ = run("start order --wait -o json", *answers, whole)
     assert err == ""  # for scripts: JSON only, which has the id
     printed = json.loads(out)
     assert (printed["run"]["resultJson"], printed["run"]["executionId"]) == (

@@ -9,12 +9,15 @@ import sys
 import grpc
 import pytest
 from client.answering import answering, filled
+from client.scripted import EXECUTION, RUN, Run, refusal
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+from google.rpc import code_pb2
 from terminal import zart_command
 
 from zart.cli.main import main
 from zart.v1 import execution_pb2 as states
+from zart.v1 import execution_service_pb2 as execution
 
 
 def failing(method: MethodDescriptor, _context: grpc.ServicerContext) -> Message:
@@ -72,3 +75,36 @@ def test_a_person_is_told_at_once_what_was_started(monkeypatch: pytest.MonkeyPat
     with answering(failing) as address:
         line = ["--address", address, "-o", "json", "start", "x", "--wait"]
         assert zart_command(monkeypatch, line, columns=80).out.startswith("x\n")
+
+
+def test_who_waited_is_told_all_steps_and_not_those_that_changed_last(run: Run) -> None:
+    steps = [
+        states.Step(step_name=name, status=states.STEP_STATUS_COMPLETED, attempts=[attempt])
+        for name in ("a", "b")
+        for attempt in [states.Attempt(attempt=1, status=states.ATTEMPT_STATUS_COMPLETED)]
+    ]
+    done = states.Run(
+        run_id="x:run:3", run_number=3, status=states.RUN_STATUS_COMPLETED, result_json="7"
+    )
+    first = execution.WatchExecutionResponse(execution=EXECUTION, run=RUN, steps=steps)
+    last = execution.WatchExecutionResponse(execution=EXECUTION, run=done, steps=steps[1:])
+    whole = execution.GetExecutionResponse(execution=EXECUTION, run=done, steps=steps)
+    watched = ("WatchExecution", [first, last])
+    followed = (
+        "RunExecution",
+        [
+            execution.RunExecutionResponse(
+                started=execution.StartExecutionResponse(execution=EXECUTION)
+            ),
+            *(execution.RunExecutionResponse(state=state) for state in (first, last)),
+        ],
+    )
+    _, status, _, _ = run("status x -o json", ("GetExecution", whole))
+    for line, answer in (("wait x", watched), ("start order --wait", followed)):
+        code, out, err, (_, request) = run(f"{line} -o json", answer, ("GetExecution", whole))
+        assert (code, out, err) == (0, status, "")
+        assert (request.execution_id, request.run_number) == ("x", 3)
+        removed = refusal(code_pb2.NOT_FOUND, "EXECUTION_NOT_FOUND", "it was purged")
+        code, out, err, _ = run(f"{line} -o json", answer, ("GetExecution", removed))
+        told = json.loads(out)
+        assert (code, told["run"]["resultJson"], err) == (0, "7", "")

@@ -27,7 +27,7 @@ from zart.cli.session import Session
 from zart.cli.values import json_value
 from zart.cli.watching import telling, watched
 from zart.decoding import decode
-from zart.errors import RunFailed
+from zart.errors import ExecutionNotFound, RunFailed, RunNotFound
 from zart.models import (
     Cancelled,
     Execution,
@@ -182,12 +182,23 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 def _show_end(session: Session, final: Any) -> None:  # noqa: ANN401 - a message known by its fields
     run = decode(ExecutionState, final).run
     if session.is_json:
-        session.print_json(final)
+        session.print_json(_whole(session, final))
     if run.status is not RunStatus.COMPLETED:
         raise RunFailed(run)
     if not session.is_json:
         session.out.json(final.run.result_json)
         session.out.flush()
+
+
+def _whole(session: Session, final: Any) -> Any:  # noqa: ANN401 - messages known by their fields
+    """Return the state that a watch ended with: its last message has but the steps that changed."""
+    try:
+        message, _ = session.send(
+            execution.get_execution(final.execution.execution_id, run_number=final.run.run_number)
+        )
+    except (ExecutionNotFound, RunNotFound):  # it was removed just now
+        return final
+    return message
 
 
 @app.command(epilog=example("cancel order-7 --reason 'ordered twice'"))
