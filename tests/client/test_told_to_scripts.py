@@ -9,13 +9,14 @@ import sys
 import grpc
 import pytest
 from client.answering import answering, filled
-from client.scripted import EXECUTION, RUN, Run, refusal
+from client.scripted import EXECUTION, RUN, Run, Script, refusal
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from terminal import zart_command
 
 from zart.cli.main import main
+from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
 
@@ -108,3 +109,17 @@ def test_who_waited_is_told_all_steps_and_not_those_that_changed_last(run: Run) 
         code, out, err, _ = run(f"{line} -o json", answer, ("GetExecution", removed))
         told = json.loads(out)
         assert (code, told["run"]["resultJson"], err) == (0, "7", "")
+
+
+def test_an_export_ends_as_soon_as_its_reader_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``| head -1`` does: it is noticed at the next line, and not only when Python ends."""
+    found = execution.GetExecutionResponse(execution=states.Execution(execution_id="x"))
+    one = ("GetExecution", found), ("ListOperations", audit.ListOperationsResponse())
+    script = Script(*one, *one)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        code = main(["export", "x", "y"], script.open)
+    assert code == 141
+    assert len(script.requests) == 2  # of y nothing was asked

@@ -53,6 +53,7 @@ def export(
             is_whole = False
             continue
         session.out.json(line)
+        session.out.flush()  # also so that a reader who leaves is noticed before the next one
         if ERRORS_OMITTED in line:
             session.err.line(
                 f"{execution_id}: errors of a step with more than 4 MiB of them are cut"
