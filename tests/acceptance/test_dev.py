@@ -159,6 +159,12 @@ async def test_a_reload_that_cannot_be_done_is_told(
             await waiting
 
 
+def test_without_a_module_nothing_is_reloaded() -> None:
+    """A file that changes would start a dispatcher of no task, which ends at once."""
+    assert Stack(["reloaded_tasks"], reload=True)._reload
+    assert not Stack([], reload=True)._reload
+
+
 def test_under_nohup_it_goes_on_once_its_terminal_is_closed(tmp_path: Path) -> None:
     (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
     address = f"127.0.0.1:{free_port()}"

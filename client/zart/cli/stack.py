@@ -56,7 +56,7 @@ class Stack:
         self._listen = listen
         self._http = http
         self._folder = folder
-        self._reload = reload
+        self._reload = reload and bool(targets)  # without a module there is nothing to start anew
         self._quiet = quiet
         self._exits = contextlib.AsyncExitStack()
         self._server: asyncio.subprocess.Process | None = None
