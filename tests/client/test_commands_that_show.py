@@ -183,17 +183,20 @@ def test_audit_asks_for_no_more_than_there_is_to_see(run: Run) -> None:
     nothing = audit.ListOperationsResponse()
     _, _, _, (request,) = run("audit --refused", ("ListOperations", nothing))
     assert list(request.statuses) == [audit.OPERATION_STATUS_REFUSED]
-    _, _, _, (request,) = run("audit", ("ListOperations", nothing))
+    _, _, err, (request,) = run("audit", ("ListOperations", nothing))
+    assert err == ""
     age = datetime.now(UTC) - request.created_after.ToDatetime(tzinfo=UTC)
     assert timedelta(days=7) <= age < timedelta(days=7, minutes=5)
-    _, _, _, (request,) = run("audit --until 30d", ("ListOperations", nothing))
+    _, _, err, (request,) = run("audit --until 30d", ("ListOperations", nothing))
     until, since = (time.ToDatetime() for time in (request.created_before, request.created_after))
     assert until - since == timedelta(days=7)
+    assert err == f"only since {since:%Y-%m-%d %H:%M:%SZ}: --since says otherwise\n"
     _, _, _, (request,) = run("audit --kind start,pause --by bob", ("ListOperations", nothing))
     assert request.HasField("created_after")
     assert list(request.kinds) == [audit.OPERATION_KIND_START, audit.OPERATION_KIND_PAUSE]
-    _, _, _, (request,) = run("audit --since 2h --rule-id pr-1", ("ListOperations", nothing))
-    assert request.rule_id == "pr-1"
+    assert "only since" in run("audit --kind pause", ("ListOperations", nothing))[2]
+    _, _, err, (request,) = run("audit --since 2h --rule-id pr-1", ("ListOperations", nothing))
+    assert (err, request.rule_id) == ("", "pr-1")
     assert request.HasField("created_after")
     for bad in ("audit --kind nosuch", "audit --refused --all", "audit --since soon"):
         assert run(bad)[0] == 2

@@ -102,7 +102,7 @@ def audit(
         typer.Option(
             "--since",
             help="Only since this age, such as 2h, or time.",
-            show_default="7d, unless --until or something else is named",
+            show_default="7d before --until or now; none with --by, --incident or an id",
             metavar="AGE|TIME",
         ),
     ] = None,
@@ -140,7 +140,8 @@ def audit(
     names = (triggered_by, principal, incident, rule_id, batch_id, breaker_id)
     has_starts = OperationKind.START in wanted or not any(names)
     since, until = time_of(created_after, "--since"), time_of(created_before, "--until")
-    if since is None and has_starts and not execution_id:
+    is_bounded = since is None and has_starts and not execution_id
+    if is_bounded:
         since = (until or datetime.now(UTC)) - _SINCE
     statuses = [OperationStatus.REFUSED] if refused else []
     if everything:
@@ -159,6 +160,8 @@ def audit(
         statuses=statuses,
     )
     session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
+    if is_bounded and (until or wanted or statuses):  # else it is what everybody expects
+        session.tell(f"only since {render.when(since)}: --since says otherwise")
 
 
 def _kinds_of(texts: list[str] | None) -> list[OperationKind]:
