@@ -99,7 +99,7 @@ def watch_sync(
             if _is_late(error, deadline):
                 raise _given_up(again, timeout) from error
             delay = again.delay_after(from_call(error))
-            time.sleep(delay if deadline is None else min(delay, _left(deadline)))
+            _rest(delay, deadline)
         else:
             return
         finally:
@@ -172,7 +172,7 @@ def run_sync(
         yield pb.RunExecutionResponse(started=started)
     else:
         again.answered()
-        time.sleep(again.delay_after(problem))
+        _rest(again.delay_after(problem), deadline)
     left = None if deadline is None else _left(deadline)
     following = execution.watch_execution(started.execution.execution_id)
     for state in watch_sync(client.channel, following, left, again):
@@ -191,6 +191,10 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
 def _left(deadline: float) -> float:
     """Return the seconds until then."""
     return max(0.0, deadline - time.monotonic())
+
+
+def _rest(delay: float, deadline: float | None) -> None:
+    time.sleep(delay if deadline is None else min(delay, _left(deadline)))
 
 
 def _is_late(error: Any, deadline: float | None) -> bool:  # noqa: ANN401 - a failed call, of any kind

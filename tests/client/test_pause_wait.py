@@ -127,6 +127,14 @@ async def test_no_time_to_wait_is_a_wait_that_ran_out(
     assert (printed.code, "is not drained after" in printed.err) == (5, True), printed
 
 
+async def test_no_time_to_wait_is_enough_where_nothing_is_in_flight(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.start("x", {"a": ()})
+    printed = await command(monkeypatch, zart_server, "pause --task-name t --wait-for 0s")
+    assert (printed.code, printed.err) == (0, ""), printed
+
+
 async def test_a_bar_shows_2000_steps_that_end_and_those_of_a_dead_dispatcher(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

@@ -159,7 +159,7 @@ ANSWERS: dict[str, Message] = {
 }
 LINES = [
     "list", f"status {ID}", f"why {ID}", f"runs {ID}", "verify pr-abcd1234", "tasks",
-    f"history {ID}", "audit --all", "breaker list", "breaker show br-abcd1234",
+    f"history {ID}", "audit --all --since 30d", "breaker list", "breaker show br-abcd1234",
 ]  # fmt: skip
 OF_RULES = ["rules --include-deleted", "resume --rule-id pr-abcd1234 --yes"]
 

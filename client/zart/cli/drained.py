@@ -17,6 +17,7 @@ from zart.models import WatchedPauseRule, WatchUntil
 
 _NEVER_DRAINED = 4  # what was waited for ended in another way
 _RAN_OUT = 5
+_TO_HEAR = 10.0  # seconds until it is told that a rule is drained of which nothing is in flight
 
 
 def wait_drained(
@@ -30,6 +31,8 @@ def wait_drained(
     call = admin.watch_pause_rule(rule_id, until=WatchUntil.DRAINED)
     message: Any = call.response_type()
     seconds = None if within is None else within.total_seconds()
+    if seconds is not None and not running:
+        seconds = max(seconds, _TO_HEAR)
     try:
         with Bar(session.err) as bar:
             total, has_told = running, False

@@ -90,17 +90,17 @@ class _Purge:
         """Remove all of it, and tell the total; stopped midway it tells what has gone."""
         try:
             message, answer = self._to_its_end()
-            if answer.is_partial:  # as a server says that knows of no tokens
-                self._session.tell("there may be more: run it again")
-            tasks = [
-                PurgedTask(name, count, self._kept[name])
-                for name, count in sorted(self._removed.items())
-            ]
-            _tell(self._session, message, replace(answer, tasks=tuple(tasks)))
         except BaseException:
             if self._is_begun:
                 self._session.tell(f"removed {self._removed.total()} so far")
             raise
+        if answer.is_partial:  # as a server says that knows of no tokens
+            self._session.tell("there may be more: run it again")
+        tasks = [
+            PurgedTask(name, count, self._kept[name])
+            for name, count in sorted(self._removed.items())
+        ]
+        _tell(self._session, message, replace(answer, tasks=tuple(tasks)))
         task_name = self._options["task_name"]
         if task_name is not None and not tasks:
             warn_if_unknown(self._session, task_name)
