@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zart.dispatcher.pace import Pace
-from zart.dispatcher.room import PATIENCE, Room
+from zart.dispatcher.room import Room
 
 
 class Rooms:
@@ -29,14 +29,14 @@ class Rooms:
 def test_an_idle_dispatcher_asks_at_once_for_its_free_slots(
     concurrency: int, busy: int, room: int
 ) -> None:
-    assert Rooms(concurrency, busy=busy).room.to_lease(1.0, 1.0) == room
+    assert Rooms(concurrency, busy=busy).room.to_lease(1.0, is_patient=True) == room
 
 
 def test_a_busy_one_lets_a_few_slots_gather_but_not_for_long() -> None:
     room = Rooms(16, busy=13).room
-    assert room.to_lease(1.0, answered_at=1.0) == 0
-    assert room.to_lease(1.0 + 2 * PATIENCE, answered_at=1.0) == 3
-    assert Rooms(16, busy=16).room.to_lease(9.0, answered_at=1.0) == 0
+    assert room.to_lease(1.0, is_patient=True) == 0
+    assert room.to_lease(1.0, is_patient=False) == 3
+    assert Rooms(16, busy=16).room.to_lease(9.0, is_patient=False) == 0
 
 
 @pytest.mark.parametrize(
@@ -48,29 +48,29 @@ def test_it_leases_a_tenth_of_a_second_ahead_where_that_is_more_than_its_slots(
 ) -> None:
     rooms = Rooms(concurrency)
     rooms.get_done(in_a_second, seconds=1.0)
-    assert rooms.room.to_lease(60.0, 0.0) == concurrency + ahead
+    assert rooms.room.to_lease(60.0, is_patient=False) == concurrency + ahead
     # As soon as what runs takes long, nothing more is hoarded.
     rooms.pace.busy(60.0)
-    assert rooms.room.to_lease(61.0, 0.0) == concurrency
+    assert rooms.room.to_lease(61.0, is_patient=False) == concurrency
 
 
 def test_what_it_leases_ahead_is_worth_a_call_by_the_quarter() -> None:
     for busy, room in ((416 - 99, 0), (416 - 100, 100)):
         rooms = Rooms(16, busy=busy)
         rooms.get_done(400, seconds=0.1)
-        assert rooms.room.to_lease(60.0, 0.0) == room
+        assert rooms.room.to_lease(60.0, is_patient=False) == room
 
 
 def test_a_server_that_is_behind_with_recording_is_not_asked_for_more() -> None:
-    assert Rooms(16, in_hand=2_000).room.to_lease(1.0, 0.0) == 16
-    assert Rooms(16, in_hand=2_010).room.to_lease(1.0, 0.0) == 6
-    assert Rooms(16, in_hand=2_100).room.to_lease(1.0, 0.0) == 0
+    assert Rooms(16, in_hand=2_000).room.to_lease(1.0, is_patient=False) == 16
+    assert Rooms(16, in_hand=2_010).room.to_lease(1.0, is_patient=False) == 6
+    assert Rooms(16, in_hand=2_100).room.to_lease(1.0, is_patient=False) == 0
 
 
 def test_a_slot_is_kept_for_the_next_step_and_asked_for_once() -> None:
     room = Rooms(16, busy=10).room
     room.expected = 4
-    assert room.to_lease(9.0, 0.0) == 2
+    assert room.to_lease(9.0, is_patient=False) == 2
     assert room.to_lease_eagerly(3, 9.0) == 3
     room.asked = 2  # a poll for all the others waits
     assert room.to_lease_eagerly(4, 9.0) == 4

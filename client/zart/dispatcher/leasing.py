@@ -12,7 +12,7 @@ from zart.calls.call import span
 from zart.dispatcher.arrivals import Lease
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand
-from zart.dispatcher.room import AT_ONCE, PATIENCE, Room
+from zart.dispatcher.room import AT_ONCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
 from zart.errors import Unreachable, ZartError, from_call
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
 _ID_BYTES = 255
 _TASKS, _HANDLERS = 1000, 10_000
+PATIENCE = 0.01  # seconds after an answer in which no call asks for few tasks
 _POLL = 30.0  # seconds of one long poll at most
 # A server with gRPC's default policy wants five minutes between two pings if nothing else is sent,
 # and ends the connection at the fourth ping that is too early: so many pings are in one poll.
@@ -97,10 +98,23 @@ class Leasing:
         self._accept = accept
         self._answered = answered
         self._look = asyncio.Event()
+        self._patience: asyncio.TimerHandle | None = None  # while the last answer is recent
 
     def look(self) -> None:
         """Have ``run`` look whether there is room now."""
         self._look.set()
+
+    def _be_patient(self) -> None:
+        """Ask for no few tasks in the moment after an answer."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._ask_for_few)
+
+    def _ask_for_few(self) -> None:
+        # The timer itself says that the moment is over. By the loop's clock it may not be quite:
+        # uvloop's counts whole milliseconds, and who found that it is not would never look again.
+        self._patience = None
+        self.look()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lease tasks until ``stop`` is set; ``look`` has it notice that."""
@@ -114,11 +128,10 @@ class Leasing:
         )
         backoff = Backoff()
         trouble = Trouble(_log, "nothing is leased")
-        answered_at = 0.0
         most = AT_ONCE  # fewer while answers come too late: the way may be narrow
         while not stop.is_set():
-            asked_at = loop.time()
-            request.max_tasks = min(self._room.to_lease(asked_at, answered_at), most)
+            room = self._room.to_lease(loop.time(), is_patient=self._patience is not None)
+            request.max_tasks = min(room, most)
             if not request.max_tasks:
                 self._look.clear()
                 await self._look.wait()
@@ -137,8 +150,7 @@ class Leasing:
             backoff.reset()
             if leased:  # an answer without tasks says nothing of the way
                 most = min(2 * most, AT_ONCE)
-            answered_at = loop.time()
-            loop.call_later(PATIENCE, self.look)
+            self._be_patient()
             self._accept(leased)
             if leased:
                 await _yield_to_others()

@@ -9,7 +9,6 @@ from zart.dispatcher.pace import Pace
 AT_ONCE = 1000  # one call leases no more
 _UNRECORDED = 2000  # two full reports: if more outcomes wait, the server is behind
 _FEW = 4  # less than this part of what fits is too few for a call
-PATIENCE = 0.01  # seconds after an answer in which no call asks for few tasks
 
 
 class Room:
@@ -28,20 +27,20 @@ class Room:
         self.asked = 0
         self.expected = 0
 
-    def to_lease(self, now: float, answered_at: float) -> int:
+    def to_lease(self, now: float, *, is_patient: bool) -> int:
         """Return how many tasks to ask for now; 0: wait until more tasks have ended.
 
-        The last call was answered at ``answered_at``. An idle dispatcher asks at once. A busy one
-        waits until a call is worth it: for free slots only a moment, for tasks ahead as long as
-        some are left.
+        ``is_patient``: a call was answered only a moment ago. An idle dispatcher asks at once. A
+        busy one waits until a call is worth it: for free slots only while ``is_patient``, for tasks
+        ahead as long as some are left.
         """
         ahead = self._pace.ahead(now)
         most = self._concurrency + ahead
         taken = len(self._busy) + self.asked + self.expected
         room = min(most - taken, most + _UNRECORDED - len(self._in_hand), AT_ONCE)
         worth_it = max(1, (ahead or self._concurrency) // _FEW)
-        is_patient = ahead > 0 or now < answered_at + PATIENCE
-        return 0 if room < 1 or (room < worth_it and is_patient) else room
+        waits = room < worth_it and (is_patient or ahead > 0)
+        return 0 if room < 1 or waits else room
 
     def to_lease_eagerly(self, outcomes: int, now: float) -> int:
         """Return how many steps a report of so many expected outcomes may lease eagerly."""
