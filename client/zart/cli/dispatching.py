@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 
 from zart import systemd
+from zart.cli.leaving import leave_what_does_not_end, threads_of_the_loop
 from zart.dispatcher.health import serving_health
 from zart.dispatcher.service import Dispatcher
 from zart.tasks import Task
@@ -26,9 +27,13 @@ async def dispatch_until_stopped(
     metrics_listen: str | None,
     stream: bool,
 ) -> None:
-    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen, or MetricsError."""
+    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen, or MetricsError.
+
+    It ends the whole process where handlers do not end: what they may still do is not wanted.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    threads = threads_of_the_loop()
 
     def end() -> None:
         systemd.stopping()
@@ -63,6 +68,7 @@ async def dispatch_until_stopped(
             metrics = await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
             _log.info("metrics are served on http://%s/metrics", metrics)
         await dispatcher.run(stop)
+    await leave_what_does_not_end(threads)
 
 
 def _serving_metrics(

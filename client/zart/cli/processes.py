@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,7 +161,7 @@ def dispatch(
     )
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
     from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
-    from zart.tracing import flush, trace_as_the_environment_says  # noqa: PLC0415 - likewise
+    from zart.tracing import trace_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says(tracebacks=True)
     trace_as_the_environment_says("zart-dispatcher")
@@ -191,13 +188,6 @@ def dispatch(
     except (CannotListen, MetricsError) as error:
         session.err.line(f"zart: {error}")
         raise typer.Exit(1) from None
-    if any(thread.name.startswith("zart-step") for thread in threading.enumerate()):
-        # A handler in a thread that does not look at ctx.cancelled: its task was given back, and
-        # nothing it may still do is wanted.
-        flush()
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
 
 
 @app.command(epilog=example("dev tasks --reload"))

@@ -1,0 +1,146 @@
+"""`zart dispatch` ends on SIGTERM, whatever its steps wait for: others run them meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dispatching import registered
+from rig import Rig
+from waiting import GIVE_UP, until
+
+from zart.testing.server import ServerUnderTest
+
+TASKS = """
+import asyncio
+import threading
+from pathlib import Path
+
+import zart
+
+left = []
+
+
+async def awaits_a_thread(ctx):
+    Path("begun").touch()
+    await asyncio.to_thread(threading.Event().wait)
+
+
+async def leaves_a_thread(ctx):
+    left.append(asyncio.get_running_loop().run_in_executor(None, threading.Event().wait))
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
+async def swallows(ctx):
+    Path("begun").touch()
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+
+async def leaves_a_task(ctx):
+    left.append(asyncio.create_task(swallows(ctx)))
+    await asyncio.Event().wait()
+
+
+def blocks(ctx):
+    Path("begun").touch()
+    threading.Event().wait()
+
+
+async def ends(ctx):
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
+order = zart.Task("order")
+order.step(name="a")({handler})
+"""
+# A process of its own: whatever threads other tests have left would end this one.
+CLEANS_UP = f"""
+import asyncio
+from zart.cli import leaving
+
+leaving._CLEANUP = {GIVE_UP}
+
+
+async def cleans_up():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.to_thread(print, "clean"), {GIVE_UP})
+
+
+async def main():
+    threads = leaving.threads_of_the_loop()
+    step = asyncio.create_task(cleans_up())
+    await asyncio.sleep(0)
+    step.cancel()
+    await leaving.leave_what_does_not_end(threads)
+    print("ended by itself")
+
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def dispatcher(folder: Path, handler: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a dispatcher as a process, whose steps have no time to end."""
+    (folder / "orders.py").write_text(TASKS.replace("{handler}", handler))
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zart.cli", "dispatch", "orders", "--grace", "0"],
+            env={**others, "ZART_ADDRESS": address}, cwd=folder, stderr=log,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("handler", "stays"),
+    [
+        ("awaits_a_thread", "0 tasks and 1 threads"),
+        ("leaves_a_thread", "0 tasks and 1 threads"),
+        ("swallows", "1 tasks and 0 threads"),
+        ("leaves_a_task", "1 tasks and 0 threads"),
+        ("blocks", "0 tasks and 1 threads"),
+        ("ends", ""),
+    ],
+)
+async def test_it_ends_and_its_step_is_lost_at_once(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path, handler: str, stays: str
+) -> None:
+    with dispatcher(tmp_path, handler, zart_server.address) as process:
+        await registered(rig, "order")
+        await rig.client.start("order", execution_id="x")
+        await until((tmp_path / "begun").exists)
+        process.terminate()
+        await until(lambda: process.poll() is not None)
+    told = (tmp_path / "log").read_text()
+    assert process.returncode == 0, told
+    assert stays in told
+    assert ("do not end" in told) == bool(stays)
+    (attempt,) = (await rig.client.get_step("x", "a")).attempts
+    assert attempt.status == "LOST"
+
+
+def test_a_step_that_was_cancelled_may_clean_up_undisturbed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLEANS_UP], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.split("\n") == ["clean", "ended by itself", ""]
