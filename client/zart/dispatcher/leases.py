@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -21,10 +22,15 @@ from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
 from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+
+if TYPE_CHECKING:  # only the stub file has this name
+    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000
 _TIMEOUT = 5.0
+_BLOCKED = 10.0  # seconds more, for a loop that is busy
 _TICKS_TO_GIVE_BACK = (
     3  # the event loop has so long to give a task back; then its lease is extended
 )
@@ -168,3 +174,22 @@ def _give_up(lost: Iterable[InHand]) -> None:
 def _detach(extended: Iterable[InHand]) -> None:
     for in_hand in extended:
         in_hand.detach()  # it outlives the other tasks of its answer
+
+
+def extend_by(channel: grpc.Channel) -> Extend:
+    """Return what extends leases through a channel of its own, whatever the loop is busy with."""
+    stub = DispatchServiceStub(channel)
+    return lambda request, timeout: stub.ExtendLeases(request, timeout=timeout)
+
+
+def extend_in_the_loop(stub: DispatchServiceAsyncStub) -> Extend:
+    """Return what extends leases in the running loop, if the loop's channel is the only one."""
+    loop = asyncio.get_running_loop()
+
+    async def call(request: pb.ExtendLeasesRequest, timeout: float) -> pb.ExtendLeasesResponse:
+        response: pb.ExtendLeasesResponse = await stub.ExtendLeases(request, timeout=timeout)
+        return response
+
+    return lambda request, timeout: asyncio.run_coroutine_threadsafe(
+        call(request, timeout), loop
+    ).result(timeout + _BLOCKED)

@@ -27,7 +27,7 @@ from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.failures import log_failure
 from zart.dispatcher.figures import Figures, outcomes_of
 from zart.dispatcher.in_hand import InHand
-from zart.dispatcher.leases import Extend, LeaseKeeper
+from zart.dispatcher.leases import LeaseKeeper, extend_by, extend_in_the_loop
 from zart.dispatcher.leasing import Leasing, refuse_options
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
@@ -118,7 +118,9 @@ class Dispatcher:
         """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
 
         A server that cannot be reached, or that refuses the credentials, is tried for ever. Raises
-        Refused if the server says that a task definition is wrong.
+        Refused if the server says that a task definition is wrong. If this is cancelled, or raises
+        what ``on_readiness`` does, all is broken off: handlers are cancelled, nothing more is
+        reported, and what is not recorded is LOST once its lease has ended.
         """
         connection = self._address, self._credentials, self._keepalive
         channel = self._given_channel or aio_channel(*connection)
@@ -155,7 +157,7 @@ class Dispatcher:
     ) -> None:
         stub = DispatchServiceStub(channel)
         tasks = self.tasks.values()
-        self._stop = stop
+        self._stop, self._is_over = stop, False
         pace = Pace(self._concurrency)
         attempts = Attempts(stub, tasks, Threads(self._pool), self._report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
@@ -167,7 +169,7 @@ class Dispatcher:
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
             self._keepalive, self._readiness.set,
         )  # fmt: skip
-        extend = _extend_in_the_loop(stub) if leases is None else _extend_by(leases)
+        extend = extend_in_the_loop(stub) if leases is None else extend_by(leases)
         keeper = LeaseKeeper(
             extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, self._give_back
         )
@@ -178,15 +180,25 @@ class Dispatcher:
         ]
         told = {"version": installed_version()}
         _log.info("dispatcher %s runs %s", self.dispatcher_id, ", ".join(self.tasks), extra=told)
-        self._readiness.set(True)
         try:
+            self._readiness.set(True)
             await self._lease_until(stop, background)
             await self._wind_down()
         finally:
-            self._slots.stop()
+            self._break_off()
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            try:
+                self._readiness.end()
+            finally:
+                await asyncio.gather(*background, return_exceptions=True)
+
+    def _break_off(self) -> None:
+        """Begin nothing any more, and stop what is at work: nobody extends its lease any more."""
+        self._is_over = True
+        self._slots.stop()
+        for in_hand in [each for each in self._in_hand if not each.ended]:
+            in_hand.lose()
 
     def _calls(
         self, stub: DispatchServiceAsyncStub, leases: grpc.Channel | None
@@ -201,7 +213,7 @@ class Dispatcher:
         return Streamed(leases, self._unseen, age, self._release, calls)
 
     def _accept(self, leased: list[InHand]) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._is_over:
             self._release(leased)
             return
         # The loop may have been blocked for longer than a lease, while a report's answer waited.
@@ -244,23 +256,24 @@ class Dispatcher:
         self._leasing.look()
 
     async def _lease_until(self, stop: asyncio.Event, background: list[asyncio.Task[None]]) -> None:
-        """Lease while there is room; ends when ``stop`` is set or a background task failed."""
+        """Lease while there is room, until ``stop`` is set. Raises what a background task does."""
         leasing = asyncio.create_task(self._leasing.run(stop), name="leasing")
-        stopping = asyncio.create_task(stop.wait())
-        ended, _ = await asyncio.wait(
-            {leasing, stopping, *background}, return_when=asyncio.FIRST_COMPLETED
-        )
-        # A call that finds tasks answers at once: it may finish, or its leases would be lost.
-        # A call that waits has found none; the server releases leases that it could not deliver.
-        stop.set()
-        self._readiness.end()
-        self._leasing.look()
-        await asyncio.wait({leasing}, timeout=_LAST_POLL)
-        leasing.cancel()
-        stopping.cancel()
-        await asyncio.gather(leasing, stopping, return_exceptions=True)
-        for task in ended - {stopping}:
-            task.result()
+        stopping = asyncio.create_task(stop.wait(), name="stopping")
+        try:
+            ended, _ = await asyncio.wait(
+                {leasing, stopping, *background}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in ended - {stopping}:
+                task.result()
+            self._readiness.end()
+            # A call that finds tasks answers at once: it may finish, or its leases would be lost.
+            # A call that waits has found none; the server releases what it could not deliver.
+            self._leasing.look()
+            await asyncio.wait({leasing}, timeout=_LAST_POLL)
+        finally:
+            leasing.cancel()
+            stopping.cancel()
+            await asyncio.gather(leasing, stopping, return_exceptions=True)
 
     async def _wind_down(self) -> None:
         """Give back the tasks that have not begun; what runs after the grace period is lost.
@@ -280,20 +293,3 @@ class Dispatcher:
                 await self._reporter.flush()
         except TimeoutError:
             _log.warning("the server could not be told; %d leases expire", len(self._in_hand))
-
-
-def _extend_by(channel: grpc.Channel) -> Extend:
-    stub = DispatchServiceStub(channel)
-    return lambda request, timeout: stub.ExtendLeases(request, timeout=timeout)
-
-
-def _extend_in_the_loop(stub: DispatchServiceAsyncStub) -> Extend:
-    loop = asyncio.get_running_loop()
-
-    async def call(request: pb.ExtendLeasesRequest, timeout: float) -> pb.ExtendLeasesResponse:
-        response: pb.ExtendLeasesResponse = await stub.ExtendLeases(request, timeout=timeout)
-        return response
-
-    return lambda request, timeout: asyncio.run_coroutine_threadsafe(
-        call(request, timeout), loop
-    ).result(timeout + _CALL_TIMEOUT)

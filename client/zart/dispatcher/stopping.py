@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,8 +11,9 @@ async def unless(stop: asyncio.Event, pause: Coroutine[Any, Any, None]) -> None:
     """Wait for the end of ``pause``, but only until ``stop`` is set."""
     waiting = asyncio.create_task(pause)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await waiting
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        stopping.cancel()
+    await asyncio.wait({waiting, stopping})
