@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from zart.calls import dispatch
 from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.credentials import Credentials
 from zart.dispatcher.arrivals import Arrivals, InTheLoop
 from zart.dispatcher.attempt_trace import end_span
 from zart.dispatcher.attempts import Attempts
-from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.failures import log_failure
 from zart.dispatcher.figures import Figures, outcomes_of
@@ -32,14 +30,12 @@ from zart.dispatcher.leasing import Leasing, refuse_options
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.readiness import Readiness
+from zart.dispatcher.registering import register
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
-from zart.dispatcher.stopping import unless
 from zart.dispatcher.streamed import Streamed
 from zart.dispatcher.threads import Threads
-from zart.dispatcher.trouble import Trouble
-from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
@@ -51,7 +47,6 @@ if TYPE_CHECKING:  # only the stub file has this name
 _log = logging.getLogger(__name__)
 _LAST_POLL = 0.25  # seconds for which a poll may go on when the dispatcher stops
 _CALL_TIMEOUT = 10.0
-_BAD_DEFINITION = (InvalidField, PayloadTooLarge, TooManyItems)
 
 
 class Dispatcher:
@@ -99,17 +94,18 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
-        self._readiness = Readiness(on_readiness)
+        self._on_readiness = on_readiness
         self._in_hand: set[InHand] = set()
         self._unseen: set[InHand] = set()
-        self._parts: tuple[Slots, LeaseKeeper] | None = None  # while it runs
-        self._pool = ThreadPoolExecutor(concurrency, "zart-step")
+        self._parts: tuple[Slots, LeaseKeeper] | None = None  # while it leases
+        self._is_running = False
 
     def figures(self) -> Figures:
         """Return what it does at this moment; from any thread."""
-        if self._parts is None:
+        parts = self._parts  # which another thread may end
+        if parts is None:
             return Figures(self._concurrency)
-        slots, keeper = self._parts
+        slots, keeper = parts
         outcomes = outcomes_of(frozenset(self._in_hand))
         ahead = slots.waiting + len(self._unseen)
         return Figures(self._concurrency, slots.running, ahead, *outcomes, keeper.blocked_seconds())
@@ -121,45 +117,43 @@ class Dispatcher:
         Refused if the server says that a task definition is wrong. If this is cancelled, or raises
         what ``on_readiness`` does, all is broken off: handlers are cancelled, nothing more is
         reported, and what is not recorded is LOST once its lease has ended.
+
+        Once it has ended it may be run again. Raises RuntimeError while it runs.
         """
+        if self._is_running:
+            raise RuntimeError("this dispatcher runs already; another zart.Dispatcher may run, too")
         connection = self._address, self._credentials, self._keepalive
         channel = self._given_channel or aio_channel(*connection)
         leases = None if self._given_channel else sync_channel(*connection)
+        # What a run before has left at work, in a thread, has sets of its own.
+        self._in_hand, self._unseen = set(), set()
+        self._readiness = Readiness(self._on_readiness)
+        pool = ThreadPoolExecutor(self._concurrency, "zart-step")
+        self._is_running = True
         try:
-            if await self._register(channel, stop):
-                await self._run(channel, leases, stop)
+            client = Client(channel, timeout=_CALL_TIMEOUT)
+            if await register(self.tasks.values(), client, stop):
+                await self._run(channel, leases, Threads(pool), stop)
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._is_running = False
+            pool.shutdown(wait=False, cancel_futures=True)
             if leases is not None:
                 leases.close()
             if self._given_channel is None:
                 await channel.close()
 
-    async def _register(self, channel: grpc.aio.Channel, stop: asyncio.Event) -> bool:
-        client = Client(channel, timeout=_CALL_TIMEOUT)
-        backoff = Backoff()
-        trouble = Trouble(_log, "no server takes the tasks")
-        for task in self.tasks.values():
-            while not stop.is_set():
-                try:
-                    await client.send(dispatch.register_task(task.name, task.specs))
-                    break
-                except _BAD_DEFINITION:
-                    raise
-                except ZartError as error:
-                    trouble.met(error)
-                    await unless(stop, backoff.wait())
-        trouble.over()
-        return not stop.is_set()
-
     async def _run(
-        self, channel: grpc.aio.Channel, leases: grpc.Channel | None, stop: asyncio.Event
+        self,
+        channel: grpc.aio.Channel,
+        leases: grpc.Channel | None,
+        threads: Threads,
+        stop: asyncio.Event,
     ) -> None:
         stub = DispatchServiceStub(channel)
         tasks = self.tasks.values()
         self._stop, self._is_over = stop, False
         pace = Pace(self._concurrency)
-        attempts = Attempts(stub, tasks, Threads(self._pool), self._report, self._let_go)
+        attempts = Attempts(stub, tasks, threads, self._report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop)
@@ -195,7 +189,7 @@ class Dispatcher:
 
     def _break_off(self) -> None:
         """Begin nothing any more, and stop what is at work: nobody extends its lease any more."""
-        self._is_over = True
+        self._is_over, self._parts = True, None
         self._slots.stop()
         for in_hand in [each for each in self._in_hand if not each.ended]:
             in_hand.lose()
