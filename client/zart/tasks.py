@@ -20,7 +20,8 @@ _ONCE = Retry(max_attempts=1)
 class StepFailed(Exception):
     """A step says that it failed; ``retryable=False`` makes it DEAD at once.
 
-    ``retry_after`` (seconds or a timedelta) goes before the retry policy's backoff.
+    ``retry_after`` (seconds or a timedelta, 366 days at most) goes before the retry policy's
+    backoff.
     """
 
     def __init__(

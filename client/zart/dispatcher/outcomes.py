@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from datetime import timedelta
 from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
 
 from zart.calls.call import span
 from zart.calls.payload import json_text
@@ -15,6 +18,7 @@ from zart.v1 import execution_pb2
 
 _DETAILS = 12_000  # characters: the server keeps 16 KiB of an error
 _RESULT = 1024 * 1024  # bytes of JSON: more is refused by the server, and much more not even sent
+_LONGEST_DELAY = timedelta(days=366).total_seconds()  # a longer one is refused by the server
 _REJECTED = "OutcomeRejected"
 
 
@@ -59,15 +63,21 @@ def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
         in_hand, step_error, retryable=not isinstance(error, StepFailed) or error.retryable
     )
     if isinstance(error, StepFailed) and error.retry_after is not None:
-        outcome.failed.retry_after.CopyFrom(span(error.retry_after))
+        outcome.failed.retry_after.CopyFrom(_delay(error.retry_after))
     return outcome
 
 
 def rejected(in_hand: InHand, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutcome:
     """Return the outcome that follows one which the server rejected, as it could not store it.
 
-    A failure that was to be retried is still retried.
+    A failure that was to be retried is still retried. If it said when, that may be why: it is told
+    again with its own error, and without that.
     """
+    if outcome.failed.HasField("retry_after"):
+        error = execution_pb2.StepError()
+        error.CopyFrom(outcome.failed.error)
+        error.message += f" (its retry_after is left out, the outcome was rejected: {why})"
+        return _failed(in_hand, error, retryable=outcome.failed.retryable)
     error = execution_pb2.StepError(type=_REJECTED, message=why)
     retryable = outcome.failed.retryable or not outcome.HasField("failed")
     return _failed(in_hand, error, retryable=retryable and not outcome.HasField("completed"))
@@ -110,6 +120,12 @@ def _failed(in_hand: InHand, error: execution_pb2.StepError, *, retryable: bool)
 
 def _outcome(in_hand: InHand) -> pb.TaskOutcome:
     return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
+
+
+def _delay(wanted: float | timedelta) -> Duration:
+    """Return a delay within what servers take: none of a time that has passed, a year at most."""
+    seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else wanted
+    return span(min(max(seconds, 0.0), _LONGEST_DELAY))
 
 
 def _clean(text: str) -> str:

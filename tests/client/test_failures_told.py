@@ -1,0 +1,87 @@
+"""What is told of a failure: the step's own error, whatever else is wrong with what it raised."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from dispatching import dispatching, start
+from rig import Rig
+from waiting import GIVE_UP
+
+import zart
+from zart.dispatcher.in_hand import InHand, in_hand_of, seconds_of
+from zart.dispatcher.outcomes import completed, failed_with, is_rejection, rejected
+from zart.testing.server import ServerUnderTest
+from zart.v1 import dispatch_service_pb2 as pb
+
+_YEAR = 366 * 86_400.0  # seconds: the longest delay that servers take
+
+
+@pytest.fixture
+def in_hand() -> InHand:
+    (found,) = in_hand_of([pb.LeasedTask(task_id="1-1-1", lease_token=7)], 0.0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        (30, 30.0),
+        (0.25, 0.25),
+        (timedelta(hours=1), 3600.0),
+        (-5, 0.0),
+        (timedelta(days=-400), 0.0),
+        (_YEAR, _YEAR),
+        (1e12, _YEAR),
+        (timedelta.max, _YEAR),
+    ],
+)
+def test_a_delay_that_servers_do_not_take_is_the_nearest_that_they_do(
+    in_hand: InHand, retry_after: float | timedelta, seconds: float
+) -> None:
+    outcome = failed_with(in_hand, zart.StepFailed("busy", retry_after=retry_after))
+    assert seconds_of(outcome.failed.retry_after) == seconds
+
+
+async def test_a_step_whose_delay_has_passed_is_repeated_at_once_and_has_its_own_error(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step(name="a", retry=zart.Retry(max_attempts=2, initial_backoff=60.0))
+    async def busy(ctx: zart.StepContext) -> int:
+        if ctx.attempt == 1:
+            raise zart.StepFailed("busy", retry_after=-5)
+        return ctx.attempt
+
+    async with dispatching(zart_server, task):
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == 2
+    first, _ = (await rig.client.get_step("x", "a")).attempts
+    assert first.error is not None
+    assert (first.error.type, first.error.message) == ("StepFailed", "busy")
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_a_failure_that_is_rejected_keeps_its_error_and_loses_its_delay(
+    in_hand: InHand, *, retryable: bool
+) -> None:
+    raised = zart.StepFailed("busy", retry_after=30, retryable=retryable, details="told")
+    outcome = rejected(in_hand, failed_with(in_hand, raised), "a year at most")
+    error = outcome.failed.error
+    assert (error.type, error.details) == ("StepFailed", "told")
+    assert error.message.startswith("busy (")
+    assert "a year at most" in error.message
+    assert outcome.failed.retryable == retryable
+    assert not outcome.failed.HasField("retry_after")
+    assert not is_rejection(outcome)
+
+    last = rejected(in_hand, outcome, "still not")
+    assert is_rejection(last)
+    assert (last.failed.error.message, last.failed.retryable) == ("still not", retryable)
+
+
+def test_a_result_that_is_rejected_is_a_failure_for_good(in_hand: InHand) -> None:
+    outcome = rejected(in_hand, completed(in_hand, "x"), "it cannot be stored")
+    assert is_rejection(outcome)
+    assert not outcome.failed.retryable
