@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from dispatching import dispatching, start
@@ -35,6 +36,7 @@ def in_hand() -> InHand:
         (_YEAR, _YEAR),
         (1e12, _YEAR),
         (timedelta.max, _YEAR),
+        (float("inf"), _YEAR),
     ],
 )
 def test_a_delay_that_servers_do_not_take_is_the_nearest_that_they_do(
@@ -42,6 +44,77 @@ def test_a_delay_that_servers_do_not_take_is_the_nearest_that_they_do(
 ) -> None:
     outcome = failed_with(in_hand, zart.StepFailed("busy", retry_after=retry_after))
     assert seconds_of(outcome.failed.retry_after) == seconds
+
+
+@pytest.mark.parametrize("retry_after", [None, float("nan"), "soon", [5], 10**400])
+def test_what_is_no_delay_leaves_it_to_the_backoff(in_hand: InHand, retry_after: Any) -> None:
+    raised = zart.StepFailed("declined", retryable=False, retry_after=retry_after)
+    failed = failed_with(in_hand, raised).failed
+    assert (failed.error.type, failed.error.message) == ("StepFailed", "declined")
+    assert not failed.retryable
+    assert not failed.HasField("retry_after")
+
+
+class Declined(zart.StepFailed):
+    """A step's own failure, whose fields are its own as well."""
+
+    retryable = False
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"declined with {self.code}"
+
+
+class Unspeakable(zart.StepFailed):
+    """One that breaks whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+def test_a_failure_for_good_stays_one_whatever_its_other_fields_hold(in_hand: InHand) -> None:
+    details: Any = {"code": 5}
+    unspeakable: Any = Unspeakable("x")
+    for raised, told in (
+        (
+            zart.StepFailed("x", retryable=False, details=details),
+            ("StepFailed", "x", "{'code': 5}"),
+        ),
+        (Declined(5), ("Declined", "declined with 5", "")),
+        (Unspeakable("x", retryable=False), ("Unspeakable", "its text cannot be told", "")),
+        (
+            zart.StepFailed("x", retryable=False, details=unspeakable),
+            ("StepFailed", "x", "its text cannot be told"),
+        ),
+    ):
+        failed = failed_with(in_hand, raised).failed
+        assert not failed.retryable
+        assert (failed.error.type, failed.error.message) == told[:2]
+        assert failed.error.details.startswith(told[2] or type(raised).__module__ + ".")
+
+
+async def test_a_step_that_says_it_is_hopeless_is_not_tried_again(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    details: Any = {"code": 5}
+
+    @task.step(name="async")
+    async def declined(_: zart.StepContext) -> None:
+        raise zart.StepFailed("declined", retryable=False, details=details)
+
+    @task.step(name="plain")
+    def declined_in_a_thread(_: zart.StepContext) -> None:
+        raise Declined(5)
+
+    async with dispatching(zart_server, task):
+        run = await (await start(rig, task)).run(timeout=GIVE_UP)
+    assert run.status == "FAILED"
+    for name in ("async", "plain"):
+        step = await rig.client.get_step("x", name)
+        assert (step.status, len(step.attempts)) == ("DEAD", 1)
 
 
 async def test_a_step_whose_delay_has_passed_is_repeated_at_once_and_has_its_own_error(

@@ -181,7 +181,7 @@ async def is_unspeakable(_: zart.StepContext) -> None:
         (is_cancelled, "CancelledError"),
         (is_odd, "Odd"),
         (is_odd_in_a_thread, "Odd"),
-        (is_unspeakable, "LookupError"),
+        (is_unspeakable, "Unspeakable"),
         (closes, "GeneratorExit"),
         (closes_after_a_while, "GeneratorExit"),
         (interrupts, "KeyboardInterrupt"),

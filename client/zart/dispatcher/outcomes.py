@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ _DETAILS = 12_000  # characters: the server keeps 16 KiB of an error
 _RESULT = 1024 * 1024  # bytes of JSON: more is refused by the server, and much more not even sent
 _LONGEST_DELAY = timedelta(days=366).total_seconds()  # a longer one is refused by the server
 _REJECTED = "OutcomeRejected"
+_UNTOLD = "its text cannot be told"
 
 
 def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
@@ -51,19 +53,25 @@ def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 -
 
 
 def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
-    """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried."""
+    """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried.
+
+    A step's own class may lack what StepFailed sets, or hold there what can be nothing of the
+    kind: that is left out, and changes nothing of the rest.
+    """
+    told = error if isinstance(error, StepFailed) else None
+    retryable = told is None or bool(getattr(told, "retryable", True))
     in_hand.raised_at = location_of(error)
-    details = error.details[:_DETAILS] if isinstance(error, StepFailed) else ""
+    given = getattr(told, "details", None)
+    details = "" if given is None else _words(given)[:_DETAILS]
     step_error = execution_pb2.StepError(
         type=type(error).__name__,
-        message=_clean(str(error)[:_DETAILS]),
+        message=_clean(_words(error)[:_DETAILS]),
         details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
     )
-    outcome = _failed(
-        in_hand, step_error, retryable=not isinstance(error, StepFailed) or error.retryable
-    )
-    if isinstance(error, StepFailed) and error.retry_after is not None:
-        outcome.failed.retry_after.CopyFrom(_delay(error.retry_after))
+    outcome = _failed(in_hand, step_error, retryable=retryable)
+    delay = _delay(getattr(told, "retry_after", None))
+    if delay is not None:
+        outcome.failed.retry_after.CopyFrom(delay)
     return outcome
 
 
@@ -122,10 +130,23 @@ def _outcome(in_hand: InHand) -> pb.TaskOutcome:
     return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
 
 
-def _delay(wanted: float | timedelta) -> Duration:
-    """Return a delay within what servers take: none of a time that has passed, a year at most."""
-    seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else wanted
-    return span(min(max(seconds, 0.0), _LONGEST_DELAY))
+def _delay(wanted: Any) -> Duration | None:  # noqa: ANN401 - what a step gave
+    """Return a delay within what servers take: 0 to 366 days. None for what is no delay."""
+    if wanted is None:
+        return None
+    try:
+        seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else float(wanted)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(seconds) else span(min(max(seconds, 0.0), _LONGEST_DELAY))
+
+
+def _words(of: object) -> str:
+    """Return what an object says of itself, which its class may be unable to."""
+    try:
+        return str(of)
+    except Exception:  # noqa: BLE001 - of a step's own class
+        return _UNTOLD
 
 
 def _clean(text: str) -> str:
