@@ -75,10 +75,16 @@ class Reporting:
         pace = Pace(16)
         room = Room(16, pace, self.busy, self.busy)
         self.stop = asyncio.Event()
-        self.eager = EagerDispatch([TASK], 30.0, room, self.busy.extend, self.stop)
+        self.freed = 0
+        self.eager = EagerDispatch(
+            [TASK], 30.0, room, self.busy.extend, self.stop, self._note_freed
+        )
         report = InTheLoop(stub, 3.0).report
         self.reporter = Reporter(report, "d", self.eager, self.done.append)
         self.room = room
+
+    def _note_freed(self) -> None:
+        self.freed += 1
 
     def report(
         self, count: int, *, leads_on: bool = False, in_a_row: int = 0, first: int = 0
@@ -225,3 +231,14 @@ async def test_an_outcome_that_somebody_minds_holds_up_no_other() -> None:
         made.server.minded = -1
         await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
     assert len(made.done) == 2
+
+
+async def test_the_room_of_an_outcome_that_somebody_minds_is_free_for_others() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.server.minded = 7
+        made.report(1, first=7, leads_on=True)
+        assert (made.room.expected, made.freed) == (1, 0)
+        await until(lambda: made.reporter._aside)
+        assert (made.room.expected, made.freed) == (0, 1)
+        made.server.minded = -1

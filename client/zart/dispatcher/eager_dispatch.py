@@ -16,7 +16,10 @@ _IN_A_ROW = 16
 
 
 class EagerDispatch:
-    """Asks with each report for the steps that it makes ready, and keeps room for them."""
+    """Asks with each report for the steps that it makes ready, and keeps room for them.
+
+    ``freed`` is called when some of that room is given up.
+    """
 
     def __init__(
         self,
@@ -25,6 +28,7 @@ class EagerDispatch:
         room: Room,
         accept: Callable[[list[InHand]], None],
         stop: asyncio.Event,
+        freed: Callable[[], None],
     ) -> None:
         found = list(tasks)
         # No step depends on these, in the graphs of our tasks. Other graphs are not known here.
@@ -43,6 +47,7 @@ class EagerDispatch:
         self._room = room
         self._accept = accept
         self._stop = stop
+        self._freed = freed
 
     def expect(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         """Keep room for one step if the outcome may make a step ready."""
@@ -79,7 +84,10 @@ class EagerDispatch:
 
     def given_up(self, batch: Iterable[InHand]) -> None:
         """Free the room that was kept for these outcomes."""
+        before = self._room.expected
         for in_hand in batch:
             if in_hand.expects:
                 in_hand.expects = False
                 self._room.expected -= 1
+        if self._room.expected < before:
+            self._freed()

@@ -156,7 +156,7 @@ class Dispatcher:
         attempts = Attempts(stub, tasks, threads, self._report, self._let_go)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
-        eager = EagerDispatch(tasks, self._lease, room, self._accept, stop)
+        eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
         calls = self._calls(stub, leases)
         self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go)
         self._leasing = Leasing(
