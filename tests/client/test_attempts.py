@@ -1,45 +1,100 @@
-"""An attempt whose lease ended while it waited does not begin, and is given back."""
+"""How an attempt begins and is told, also where its lease has ended or tracing fails."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
 
 import zart
 from zart.calls.call import span
+from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.outcomes import failed_with
 from zart.dispatcher.threads import Threads
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+
+TASK = zart.Task("t")
+TASK.step(name="a")(lambda _: None)
+
+
+def leased(waited: float = 0.0) -> InHand:
+    """Make a task in hand that was leased so many seconds ago."""
+    task = pb.LeasedTask(
+        task_name="t", step_name="a", handler="a", timeout=span(60), lease_ttl=span(30)
+    )
+    (in_hand,) = in_hand_of([task], time.monotonic() - waited)
+    return in_hand
+
+
+async def told_of(
+    in_hand: InHand, begun: list[InHand], traces: AttemptTraces | None = None
+) -> pb.TaskOutcome:
+    """Run an attempt and return what is told of it."""
+    told: list[pb.TaskOutcome] = []
+
+    def report(of: InHand, what: pb.TaskOutcome) -> None:
+        of.ended_at = time.monotonic()
+        told.append(what)
+
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        stub: Any = DispatchServiceStub(channel)
+        with ThreadPoolExecutor(1) as pool:
+            attempts = Attempts(stub, [TASK], Threads(pool), report, lambda _: None)
+            attempts._traces = traces or attempts._traces
+            await attempts.run(in_hand, begun.append)
+    (found,) = told
+    return found
 
 
 @pytest.mark.parametrize(
     ("waited", "outcome"), [(0.0, "completed"), (31.0, "released")], ids=["in time", "too late"]
 )
 async def test_it_begins_only_within_its_lease(waited: float, outcome: str) -> None:
-    task, told = zart.Task("t"), list[pb.TaskOutcome]()
-    task.step(name="a")(lambda _: None)
-    leased = pb.LeasedTask(
-        task_name="t", step_name="a", handler="a", timeout=span(60), lease_ttl=span(30)
-    )
-    (in_hand,) = in_hand_of([leased], time.monotonic() - waited)
-
-    def report(of: InHand, what: pb.TaskOutcome) -> None:
-        of.ended_at = time.monotonic()
-        told.append(what)
-
     begun: list[InHand] = []
-    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        stub: Any = DispatchServiceStub(channel)
-        with ThreadPoolExecutor(1) as pool:
-            attempts = Attempts(stub, [task], Threads(pool), report, lambda _: None)
-            await attempts.run(in_hand, begun.append)
-    (found,) = told
+    found = await told_of(leased(waited), begun)
     assert found.WhichOneof("outcome") == outcome
     assert found.released.not_begun == (outcome == "released")
     assert bool(begun) == (outcome == "completed")
+
+
+class Unable(Sampler, SpanProcessor):
+    """What cannot begin a span, nor end one."""
+
+    def should_sample(self, *_: Any, **__: Any) -> Any:
+        raise LookupError("no sample")
+
+    def get_description(self) -> str:
+        return "unable"
+
+    def on_end(self, *_: Any) -> None:
+        raise LookupError("no end")
+
+
+async def test_what_cannot_be_traced_runs_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    traces = AttemptTraces(TracerProvider(sampler=Unable()).get_tracer("zart"))
+    found = await told_of(leased(), [], traces)
+    assert found.HasField("completed")
+    assert "an attempt is not traced: builtins.LookupError" in caplog.text
+    assert "no sample" not in caplog.text
+
+
+def test_an_outcome_is_reported_though_its_span_cannot_be_ended() -> None:
+    """Else nobody would ever tell of the attempt, and its lease be extended for ever."""
+    dispatcher, in_hand, reported = zart.Dispatcher([TASK]), leased(), list[InHand]()
+    reporter: Any = SimpleNamespace(report=lambda of, _outcome: reported.append(of))
+    dispatcher._reporter = reporter
+    provider = TracerProvider()
+    provider.add_span_processor(Unable())
+    in_hand.span = provider.get_tracer("zart").start_span("a")
+    with pytest.raises(LookupError, match="no end"):
+        dispatcher._report(in_hand, failed_with(in_hand, ValueError()))
+    assert reported == [in_hand]

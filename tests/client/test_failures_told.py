@@ -95,6 +95,48 @@ def test_a_failure_for_good_stays_one_whatever_its_other_fields_hold(in_hand: In
         assert failed.error.details.startswith(told[2] or type(raised).__module__ + ".")
 
 
+class Mute(Exception):
+    """One that raises another one of its kind in whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise Mute
+
+
+class Deadly(BaseException):
+    """One that ends whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise Deadly
+
+
+async def is_mute(_: zart.StepContext) -> None:
+    raise Mute
+
+
+async def is_deadly(_: zart.StepContext) -> None:
+    raise Deadly
+
+
+def is_deadly_in_a_thread(_: zart.StepContext) -> None:
+    raise Deadly
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [(is_mute, "Mute"), (is_deadly, "Deadly"), (is_deadly_in_a_thread, "Deadly")],
+)
+async def test_an_attempt_is_told_whose_error_breaks_whoever_tells_it(
+    rig: Rig, zart_server: ServerUnderTest, handler: Any, kind: str
+) -> None:
+    task = zart.Task("t")
+    task.step(name="a", retry=zart.Retry(max_attempts=1))(handler)
+    async with dispatching(zart_server, task):
+        await (await start(rig, task)).run(timeout=GIVE_UP)
+    (attempt,) = (await rig.client.get_step("x", "a")).attempts
+    assert attempt.error is not None
+    assert (attempt.error.type, attempt.error.message) == (kind, "its text cannot be told")
+
+
 async def test_a_step_that_says_it_is_hopeless_is_not_tried_again(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

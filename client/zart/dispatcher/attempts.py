@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -67,7 +68,11 @@ class Attempts:
         return run(in_hand, begin_time)
 
     async def _traced(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
-        with self._traces.within(in_hand):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._traces.within(in_hand))
+            except Exception as error:  # noqa: BLE001 - of whatever this process traces with
+                _log.warning("an attempt is not traced: %s", locations_of(error))
             await self._run(in_hand, begin_time)
 
     async def _run(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:

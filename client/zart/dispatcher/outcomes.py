@@ -60,14 +60,11 @@ def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
     """
     told = error if isinstance(error, StepFailed) else None
     retryable = told is None or bool(getattr(told, "retryable", True))
-    in_hand.raised_at = location_of(error)
-    given = getattr(told, "details", None)
-    details = "" if given is None else _words(given)[:_DETAILS]
-    step_error = execution_pb2.StepError(
-        type=type(error).__name__,
-        message=_clean(_words(error)[:_DETAILS]),
-        details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
-    )
+    try:
+        in_hand.raised_at = location_of(error)
+        step_error = _error_of(error, getattr(told, "details", None))
+    except BaseException:  # noqa: BLE001 - whatever its class does: an attempt is told, or its lease never ends
+        step_error = execution_pb2.StepError(type=type(error).__name__, message=_UNTOLD)
     outcome = _failed(in_hand, step_error, retryable=retryable)
     delay = _delay(getattr(told, "retry_after", None))
     if delay is not None:
@@ -128,6 +125,15 @@ def _failed(in_hand: InHand, error: execution_pb2.StepError, *, retryable: bool)
 
 def _outcome(in_hand: InHand) -> pb.TaskOutcome:
     return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
+
+
+def _error_of(error: BaseException, given: object) -> execution_pb2.StepError:
+    details = "" if given is None else _words(given)[:_DETAILS]
+    return execution_pb2.StepError(
+        type=type(error).__name__,
+        message=_clean(_words(error)[:_DETAILS]),
+        details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
+    )
 
 
 def _delay(wanted: Any) -> Duration | None:  # noqa: ANN401 - what a step gave

@@ -237,9 +237,11 @@ class Dispatcher:
         return set(given)
 
     def _report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
-        log_failure(in_hand, outcome)
-        end_span(in_hand, outcome)
-        self._reporter.report(in_hand, outcome)
+        try:
+            log_failure(in_hand, outcome)
+            end_span(in_hand, outcome)
+        finally:  # whatever this process logs and traces with
+            self._reporter.report(in_hand, outcome)
 
     def _look(self) -> None:
         self._leasing.look()
