@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import unicodedata
 from collections.abc import Callable, Collection, Iterable
 
 import grpc
@@ -36,8 +37,14 @@ _TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
 def refuse_options(
     tasks: Collection[Task], concurrency: int, lease: float, dispatcher_id: str | None
 ) -> None:
-    """Raise ValueError for what no server would lease tasks by."""
-    if len(tasks) > _TASKS or len(_handlers(tasks)) > _HANDLERS:
+    """Raise ValueError for what no server would lease tasks by, and for two tasks of one name."""
+    named: dict[str, Task] = {}
+    for task in tasks:
+        if named.setdefault(task.name, task) is not task:
+            raise ValueError(f"two tasks are named {task.name!r}: one would never be run")
+    if not named:
+        raise ValueError("a dispatcher needs tasks, of which it runs the steps")
+    if len(named) > _TASKS or len(_handlers(tasks)) > _HANDLERS:
         raise ValueError(
             f"one dispatcher runs at most {_TASKS} tasks, and {_HANDLERS} steps of different names"
         )
@@ -47,6 +54,8 @@ def refuse_options(
         raise ValueError(f"lease must be {_SHORTEST:g} to {_LONGEST:g} seconds, not {lease!r}")
     if dispatcher_id and (len(dispatcher_id.encode()) > _ID_BYTES or dispatcher_id.isspace()):
         raise ValueError(f"dispatcher_id must have 1 to {_ID_BYTES} bytes, and something to see")
+    if dispatcher_id and any(unicodedata.category(char) == "Cc" for char in dispatcher_id):
+        raise ValueError("dispatcher_id must have no control characters")
 
 
 def _handlers(tasks: Iterable[Task]) -> list[str]:

@@ -81,8 +81,9 @@ class Dispatcher:
         stream: bool = True,
         on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
-        self.tasks = {task.name: task for task in tasks}
-        refuse_options(self.tasks.values(), concurrency, lease, dispatcher_id)
+        given = list(tasks)
+        refuse_options(given, concurrency, lease, dispatcher_id)
+        self.tasks = {task.name: task for task in given}
         self.dispatcher_id = (
             dispatcher_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         )
