@@ -15,6 +15,7 @@ from zart_server.store.caches.pause_rules import PauseCache
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.db import Database
 
+_SIGN = "SELECT"  # of a connection that is held while something is computed: where that takes long
 _STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE")
 # What this transaction has read of each table so far, in functions and triggers too: by itself,
 # and by its indexes. What is dead is left out: that is a matter of vacuum, not of plans.
@@ -107,7 +108,7 @@ class Raw:
         await self.raw.executemany(sql, rows)
 
     async def _explain(self, sql: str, args: Sequence[object]) -> None:
-        if not sql.lstrip().startswith(_STATEMENTS):
+        if not sql.lstrip().startswith(_STATEMENTS) or sql == _SIGN:
             return
         function = _sender()
         self.sent.append((function, sql))

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
+from acceptance.cutting import Cutter
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from ports import free_port
 from rig import CHAIN, Rig, eventually, specs, until_polled
 from server.health import NOT_SERVING, SERVING, health, watched_health
 from waiting import GIVE_UP
@@ -120,18 +120,20 @@ async def test_a_stop_waits_for_no_watch_of_health(zart_database: str) -> None:
 
 
 async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
-    zart_database: str,
+    rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        with serving(zart_database, listen=f"127.0.0.1:{free_port()}") as server:
-            client = zart.connect(server.address)
-            handle = await client.start("t", execution_id="x", steps=specs({"a": ()}))
-        watching = asyncio.create_task(handle.run())
-        again = serving(zart_database, listen=server.address)
-        await asyncio.to_thread(stack.enter_context, again)
-        await client.cancel_execution("x")
+    await rig.start("x", {"a": ()})
+    async with Cutter(zart_server.address) as cutter, zart.connect(cutter.address) as client:
+        cutter.withhold()
+        watching = asyncio.create_task(client.handle("x").run())
+
+        async def is_asked() -> bool:
+            return cutter.connections > 0
+
+        await eventually(is_asked)
+        cutter.cut()
+        await rig.client.cancel_execution("x")
         assert (await asyncio.wait_for(watching, GIVE_UP)).status == "CANCELLED"
-        await client.close()
 
 
 async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnderTest) -> None:
