@@ -29,13 +29,17 @@ class Heard:
         self.gaps += 1
 
 
+def unconnected(heard: Heard) -> Notifications:
+    """Return what one server sends and hears with, without a database."""
+    return Notifications(
+        "postgresql://localhost/zart", heard.changes.append, heard.gap, lambda: heard.watches
+    )
+
+
 def told(changes: Changes) -> tuple[list[str], Heard]:
     """Return the messages of one server, and what another one makes of them."""
     heard = Heard()
-    one, other = (
-        Notifications("postgresql://localhost/zart", heard.changes.append, heard.gap, lambda: False)
-        for _ in range(2)
-    )
+    one, other = unconnected(Heard()), unconnected(heard)
     payloads = one._payloads(changes)
     for payload in payloads:
         other._hear(None, 0, "", payload)
@@ -97,10 +101,30 @@ def test_what_is_too_much_is_looked_for_everywhere() -> None:
     assert (heard.changes, heard.gaps) == ([], 1)
 
 
+def test_who_says_anything_is_not_forgotten() -> None:
+    one, other = unconnected(Heard()), unconnected(Heard())
+    for payload in one._take_payloads():
+        other._hear(None, 0, "", payload)
+    other._peers[one._me].heard_at -= 3600
+    for payload in one._payloads(put_back(1)):
+        other._hear(None, 0, "", payload)
+    other._take_payloads()  # with an announcement, since it has met one
+    assert one._me in other._peers
+
+    other._peers[one._me].heard_at -= 3600
+    other.announce()
+    other._take_payloads()
+    assert not other._peers
+
+
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[tuple[Notifications, Heard]]:
+async def connected(
+    url: str, here_every: float = 5.0
+) -> AsyncIterator[tuple[Notifications, Heard]]:
     heard = Heard()
-    notifications = Notifications(url, heard.changes.append, heard.gap, lambda: heard.watches)
+    notifications = Notifications(
+        url, heard.changes.append, heard.gap, lambda: heard.watches, here_every=here_every
+    )
     notifications.start()
     try:
         yield notifications, heard
@@ -128,6 +152,22 @@ async def test_where_a_notify_fails_the_others_look_for_what_it_told(zart_databa
         one.publish(put_back(2))
         await until(lambda: heard.gaps)
         assert heard.changes == []
+
+
+async def test_who_is_never_idle_says_that_it_is_there_all_the_same(zart_database: str) -> None:
+    """Its peers would forget it, and tell it nothing until it is idle."""
+    async with (
+        connected(zart_database, here_every=0.5) as (one, of_one),
+        connected(zart_database) as (other, heard),
+    ):
+        await until_heard(one, other, heard)
+        of_one.watches = True  # which an announcement tells, and nothing else
+
+        def is_known() -> bool:
+            one.publish(put_back(1))
+            return other._peers[one._me].watches
+
+        await until(is_known)
 
 
 async def test_who_begins_to_watch_missed_hints_of_runs_only(zart_database: str) -> None:

@@ -29,9 +29,9 @@ _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
 _MOST_BYTES = 1_000_000  # of what changed at once; beyond that, peers look at everything
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
-_HERE_EVERY = 5.0
+_HERE_EVERY = 5.0  # seconds between two announcements, however busy the server is
 _ANSWER = 3.0  # seconds: a NOTIFY that takes longer was lost with its connection
-_GONE_AFTER = 16.0
+_GONE_AFTER = 16.0  # seconds without a word, of whatever kind
 _NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
 
 
@@ -50,6 +50,8 @@ class Notifications:
         on_changes: Callable[[Changes], None],
         on_gap: Callable[[], None],
         watches: Callable[[], bool],
+        *,
+        here_every: float = _HERE_EVERY,
     ) -> None:
         self._connector = Connector(
             url, Session("notifications", statement_timeout=_ANSWER), command_timeout=_ANSWER
@@ -57,6 +59,7 @@ class Notifications:
         self._on_changes = on_changes
         self._on_gap = on_gap
         self._watches = watches
+        self._here_every = here_every
         self._me = uuid.uuid4().hex[:12]
         self._peers: dict[str, _Peer] = {}
         self._pending = Changes()
@@ -134,17 +137,19 @@ class Notifications:
             await connection.add_listener(_CHANNEL, self._hear)
             connection.add_termination_listener(lambda _connection: self._something.set())
             self._on_gap()  # hints may have been sent before this server listened
-            self._is_greeting = True
+            loop = asyncio.get_running_loop()
+            greet_at = loop.time()
             while not connection.is_closed():
+                if loop.time() >= greet_at:  # also where it was woken each time before
+                    self._is_greeting = True
+                    greet_at = loop.time() + self._here_every
                 if payloads := self._take_payloads():
                     await self._send(connection, payloads)
                 await asyncio.sleep(_GAP)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_HERE_EVERY):
+                    async with asyncio.timeout_at(greet_at):
                         await self._something.wait()
                         self._something.clear()
-                        continue
-                self._is_greeting = True
         finally:
             connection.terminate()
 
@@ -160,6 +165,8 @@ class Notifications:
         said = json.loads(str(payload))
         if said["from"] == self._me:
             return
+        if (peer := self._peers.get(said["from"])) is not None:
+            peer.heard_at = time.monotonic()
         if "watches" in said:
             self._meet(said["from"], watches=said["watches"])
         if said.get("much") and said.get("of") == "runs":
