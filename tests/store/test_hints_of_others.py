@@ -117,6 +117,20 @@ def test_who_says_anything_is_not_forgotten() -> None:
     assert not other._peers
 
 
+def test_only_who_is_new_is_to_look_at_everything() -> None:
+    """Each that meets it says so: all would look once for each of them."""
+    of_known, of_new = Heard(), Heard()
+    one, known, new = unconnected(Heard()), unconnected(of_known), unconnected(of_new)
+    for other in (known, new):
+        one._take_payloads()  # for those who came before
+        for payload in other._take_payloads():
+            one._hear(None, 0, "", payload)
+    for payload in one._take_payloads():
+        for other in (known, new):
+            other._hear(None, 0, "", payload)
+    assert (of_known.gaps, of_new.gaps) == (0, 1)
+
+
 @asynccontextmanager
 async def connected(
     url: str, here_every: float = 5.0

@@ -13,7 +13,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,8 +65,9 @@ class Notifications:
         self._pending = Changes()
         self._is_greeting = True
         self._says_it_watches = False
-        # A peer may have missed hints, and is to look at everything; or at what it watches.
+        # Who may have missed hints is to look at everything; or at what it watches.
         self._missed = False
+        self._newcomers: set[str] = set()
         self._missed_runs = False
         self._something = asyncio.Event()
         self._connection: DriverConnection | None = None
@@ -172,7 +173,8 @@ class Notifications:
         if said.get("much") and said.get("of") == "runs":
             self._on_changes(Changes(any_run=True))
         elif said.get("much"):
-            self._on_gap()
+            if self._me in said.get("to", (self._me,)):
+                self._on_gap()
         elif "lanes" in said:
             self._on_changes(
                 Changes(
@@ -193,8 +195,10 @@ class Notifications:
         """Note that a server is there. If it is new, or begins to watch, it missed hints."""
         known = self._peers.get(name)
         self._peers[name] = _Peer(time.monotonic(), watches)
-        self._missed |= known is None
-        if known is None or (watches and not known.watches):
+        if known is None:
+            self._newcomers.add(name)
+            self.announce()
+        elif watches and not known.watches:
             self._missed_runs = True
             self.announce()
 
@@ -209,17 +213,25 @@ class Notifications:
             payloads.append(json.dumps({"from": self._me, "watches": self._says_it_watches}))
         if self._missed:
             payloads.append(self._much())
-        elif self._missed_runs:
-            payloads.append(self._much("runs"))
+        else:
+            if self._newcomers:
+                payloads.append(self._much(to=sorted(self._newcomers)))
+            if self._missed_runs:
+                payloads.append(self._much("runs"))
         self._missed = self._missed_runs = False
+        self._newcomers.clear()
         changes, self._pending = self._pending, Changes()
         if changes:
             payloads += self._payloads(changes)
         return payloads
 
-    def _much(self, of: str = "all") -> str:
-        """Ask peers to look at everything; those of an earlier version do, whatever it is of."""
-        return json.dumps({"from": self._me, "much": True, "of": of})
+    def _much(self, of: str = "all", *, to: Sequence[str] = ()) -> str:
+        """Ask peers, or those that are named, to look at everything, or at what they watch.
+
+        Those of an earlier version look at everything, whatever it is of and whoever is named.
+        """
+        said: dict[str, Any] = {"from": self._me, "much": True, "of": of}
+        return json.dumps(said | {"to": to} if to else said)
 
     def _payloads(self, changes: Changes) -> list[str]:
         """Encode changes as messages of the length that PostgreSQL takes; too many: as much."""
