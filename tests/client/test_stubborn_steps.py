@@ -19,10 +19,12 @@ from zart.testing.server import ServerUnderTest
 TASKS = """
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import zart
 
+POOL = ThreadPoolExecutor()
 left = []
 
 
@@ -54,6 +56,45 @@ async def leaves_a_task(ctx):
 def blocks(ctx):
     Path("begun").touch()
     threading.Event().wait()
+
+
+async def has_threads_of_its_own(ctx):
+    left.append(asyncio.get_running_loop().run_in_executor(POOL, threading.Event().wait))
+    Path("begun").touch()
+    await left[0]
+
+
+async def begins_a_thread(ctx):
+    threading.Thread(target=threading.Event().wait).start()
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
+async def gives_the_loop_threads(ctx):
+    asyncio.get_running_loop().set_default_executor(POOL)
+    left.append(asyncio.get_running_loop().run_in_executor(None, threading.Event().wait))
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
+async def generates():
+    try:
+        yield
+    finally:
+        await asyncio.Event().wait()
+
+
+async def leaves_a_generator(ctx):
+    left.append(generates())
+    await anext(left[0])
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
+async def breaks_the_dispatcher(ctx):
+    (reporter,) = (task for task in asyncio.all_tasks() if task.get_name() == "reporter")
+    reporter.cancel()
+    await leaves_a_thread(ctx)
 
 
 async def ends(ctx):
@@ -119,6 +160,10 @@ def dispatcher(folder: Path, handler: str, address: str) -> Iterator[subprocess.
         ("swallows", "1 tasks and 0 threads"),
         ("leaves_a_task", "1 tasks and 0 threads"),
         ("blocks", "0 tasks and 1 threads"),
+        ("has_threads_of_its_own", "what steps began"),
+        ("begins_a_thread", "what steps began"),
+        ("gives_the_loop_threads", "what steps began"),
+        ("leaves_a_generator", "what steps began"),
         ("ends", ""),
     ],
 )
@@ -134,9 +179,22 @@ async def test_it_ends_and_its_step_is_lost_at_once(
     told = (tmp_path / "log").read_text()
     assert process.returncode == 0, told
     assert stays in told
-    assert ("do not end" in told) == bool(stays)
+    assert ("the process ends all the same" in told) == bool(stays)
     (attempt,) = (await rig.client.get_step("x", "a")).attempts
     assert attempt.status == "LOST"
+
+
+async def test_it_ends_too_where_the_dispatcher_fails(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
+) -> None:
+    with dispatcher(tmp_path, "breaks_the_dispatcher", zart_server.address) as process:
+        await registered(rig, "order")
+        await rig.client.start("order", execution_id="x")
+        await until(lambda: process.poll() is not None)
+    told = (tmp_path / "log").read_text()
+    assert process.returncode == 1, told
+    assert "the dispatcher failed" in told
+    assert "0 tasks and 1 threads" in told
 
 
 def test_a_step_that_was_cancelled_may_clean_up_undisturbed() -> None:

@@ -27,13 +27,16 @@ async def dispatch_until_stopped(
     metrics_listen: str | None,
     stream: bool,
 ) -> None:
-    """Run the steps of tasks until SIGTERM or SIGINT. Raises CannotListen, or MetricsError.
+    """Run the steps of tasks until SIGTERM or SIGINT.
+
+    Raises CannotListen, MetricsError, or what the dispatcher does.
 
     It ends the whole process where handlers do not end: what they may still do is not wanted.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     threads = threads_of_the_loop()
+    failure: BaseException | None = None
 
     def end() -> None:
         systemd.stopping()
@@ -67,8 +70,13 @@ async def dispatch_until_stopped(
         if metrics_listen:
             metrics = await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
             _log.info("metrics are served on http://%s/metrics", metrics)
-        await dispatcher.run(stop)
-    await leave_what_does_not_end(threads)
+        try:
+            await dispatcher.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised again, where its steps end
+            failure = error
+    await leave_what_does_not_end(threads, failure)
+    if failure is not None:
+        raise failure
 
 
 def _serving_metrics(

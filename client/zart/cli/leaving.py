@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import os
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 from zart.tracing import flush
 
 _log = logging.getLogger("zart.dispatcher")
 _CLEANUP = 1.0  # seconds in which cancelled handlers may clean up; others have as many to end
 _IDLE = 0.5  # seconds in which threads that have nothing to do end
+_LOOP_AND_PYTHON = 2.0  # seconds in which the event loop ends, and Python joins all threads
 _AWAITED = "zart-awaited"  # threads of what handlers await, by asyncio.to_thread for one
 _PLAIN = "zart-step"  # threads of plain handlers
 
@@ -26,11 +29,17 @@ def threads_of_the_loop() -> ThreadPoolExecutor:
     return threads
 
 
-async def leave_what_does_not_end(threads: ThreadPoolExecutor) -> None:
+async def leave_what_does_not_end(
+    threads: ThreadPoolExecutor, failure: BaseException | None = None
+) -> None:
     """End the process here if handlers do not end; to be called once the dispatcher has.
 
+    ``failure``: what the dispatcher raised; the process's exit code is 1 then, else 0.
+
     Else the end of the loop, or of Python, would wait for them without bound, while others run
-    their steps: these were told lost, and nothing that their handlers may still do is wanted.
+    their steps: these were told lost, and nothing that their handlers may still do is wanted. Where
+    those two have not come soon after this returned, the process ends all the same: handlers may
+    have threads of their own, or what the loop is to close.
     """
     await _ended({each for each in _others() if each.cancelling()})
     threads.shutdown(wait=False, cancel_futures=True)
@@ -40,18 +49,26 @@ async def leave_what_does_not_end(threads: ThreadPoolExecutor) -> None:
     await _ended(others)
     tasks = _others()
     stuck = _stuck_threads()
-    if not tasks and not stuck:
-        return
-    _log.warning(
-        "%d tasks and %d threads of steps do not end: the process ends without them",
-        len(tasks), len(stuck),
-    )  # fmt: skip
+    if tasks or stuck:
+        what = f"{len(tasks)} tasks and {len(stuck)} threads of steps do not end"
+        _end(what, failure)
+    last = threading.Timer(_LOOP_AND_PYTHON, _end, ("what steps began does not end", failure))
+    last.daemon = True
+    last.start()
+    atexit.register(last.cancel)  # all threads have ended by then
+
+
+def _end(why: str, failure: BaseException | None) -> NoReturn:
+    """End the process, from any thread: what runs at the end of Python does not run."""
     try:
+        if failure is not None:
+            _log.error("the dispatcher failed", exc_info=failure)
+        _log.warning("%s: the process ends all the same", why)
         flush()
         logging.shutdown()
         sys.stdout.flush()
     finally:
-        os._exit(0)
+        os._exit(0 if failure is None else 1)
 
 
 def _others() -> set[asyncio.Task[object]]:
