@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 from terminal import Printed, zart_command
-from waiting import GIVE_UP
+from waiting import GIVE_UP, for_ever
 
 import zart
 from zart.v1 import admin_service_pb2 as admin
@@ -30,6 +30,7 @@ SAID = "no answer from the server, trying again"
 SOON = 1.0  # seconds: a first message is there by then
 NOBODY = grpc.StatusCode.UNAVAILABLE  # as where no server is
 STOPPING = refusal(code_pb2.UNAVAILABLE, "SHUTTING_DOWN", "stopping")
+SILENCE = "silence"  # of a server that has taken a call
 BUSY = states.Run(run_id="x:run:0", status=states.RUN_STATUS_RUNNING)
 DONE = states.Run(run_id="x:run:0", status=states.RUN_STATUS_COMPLETED, result_json="7")
 STARTED = execution.RunExecutionResponse(
@@ -66,7 +67,9 @@ class Breaking(grpc.GenericRpcHandler):
     def _stream(answers: Answers) -> Any:
         async def stream(_request: bytes, context: Any) -> AsyncIterator[bytes]:
             for answer in answers:
-                if answer is NOBODY:
+                if answer is SILENCE:
+                    await for_ever()
+                elif answer is NOBODY:
                     await context.abort(NOBODY, "nobody")
                 elif answer is STOPPING:
                     status = rpc_status.to_status(answer)
@@ -137,6 +140,21 @@ async def test_a_pause_that_could_not_be_seen_to_drain_ends_with_3(
     printed = await command(monkeypatch, breaking, f"{line} -o json")
     assert printed.code == 3
     assert json.loads(printed.err.partition("\nit was done")[0])["message"] == "stopping"
+
+
+async def test_a_pause_whose_watch_nobody_answers_ends_with_3(
+    breaking: Breaking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking.answers = {"Pause": [[PAUSED]], "WatchPauseRule": [[SILENCE]]}
+    line = "pause --task-name order --wait-for 1s --request-id once"
+    printed = await command(monkeypatch, breaking, line)
+    assert printed.code == 3, printed
+    assert "is not drained after" not in printed.err
+    assert "pr-abcd1234 was made; whether it is drained is not known" in printed.err
+    assert "no answer to the watch within 1 s" in printed.err
+    breaking.answers["WatchPauseRule"] = [[IN_FLIGHT, SILENCE]]
+    printed = await command(monkeypatch, breaking, line)
+    assert (printed.code, "is not drained after" in printed.err) == (5, True), printed
 
 
 @pytest.mark.parametrize(

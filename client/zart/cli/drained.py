@@ -26,7 +26,8 @@ def wait_drained(
     """Watch a rule until it is drained; return its last message, and the exit code.
 
     5 if it is not after ``within`` so long, 4 if it has ended before. Raises Unavailable or
-    Unreachable where nobody can know by then, since no server answers.
+    Unreachable where nobody can know by then, since no server answers. A wait of no time at all
+    goes by ``running``, what was in flight when the rule was made.
     """
     call = admin.watch_pause_rule(rule_id, until=WatchUntil.DRAINED)
     message: Any = call.response_type()
@@ -43,12 +44,14 @@ def wait_drained(
                 if rule.silent_steps and not (has_told or session.err.is_terminal):
                     has_told = True
                     session.err.line(_in_flight(rule))
-    except TimeoutError:
+    except TimeoutError as late:
+        if seconds and not message.HasField("rule"):
+            _tell_unknown(session, rule_id)
+            raise Unreachable(f"no answer to the watch within {seconds:g} s") from late
         session.err.line(f"{rule_id} stands, and is not drained after {within}")
         return message, _RAN_OUT
     except (Unavailable, Unreachable):
-        if not session.is_json:  # whose readers are told by a Status
-            session.tell(f"{rule_id} was made; whether it is drained is not known")
+        _tell_unknown(session, rule_id)
         raise
     except KeyboardInterrupt:
         session.err.line(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
@@ -58,6 +61,12 @@ def wait_drained(
         session.err.line(f"{rule_id} is {rule.status}: what was in flight may still be")
         return message, _NEVER_DRAINED
     return message, 0
+
+
+def _tell_unknown(session: Session, rule_id: str) -> None:
+    """Say what is known; who reads JSON is told by a Status."""
+    if not session.is_json:
+        session.tell(f"{rule_id} was made; whether it is drained is not known")
 
 
 def _in_flight(rule: WatchedPauseRule) -> str:
