@@ -39,6 +39,7 @@ class SlowServer(services.DispatchServiceServicer):
         self.queued: list[bool] = []
         self.gate = asyncio.Event()
         self.minded = -1  # it refuses the outcome of this number
+        self.status = pb.REPORT_STATUS_RECORDED
         self.asked_for: list[list[str]] = []
 
     async def ReportTasks(  # noqa: N802 - the proto's name
@@ -53,7 +54,7 @@ class SlowServer(services.DispatchServiceServicer):
         self.queued += [outcome.queue_next for outcome in request.outcomes]
         await self.gate.wait()
         results = [
-            pb.ReportResult(task_id=outcome.task_id, status=pb.REPORT_STATUS_RECORDED)
+            pb.ReportResult(task_id=outcome.task_id, status=self.status)
             for outcome in request.outcomes
         ]
         wish = request.lease_next
@@ -242,3 +243,15 @@ async def test_the_room_of_an_outcome_that_somebody_minds_is_free_for_others() -
         await until(lambda: made.reporter._aside)
         assert (made.room.expected, made.freed) == (0, 1)
         made.server.minded = -1
+
+
+async def test_an_outcome_that_is_rejected_has_waited_since_its_step_ended() -> None:
+    async with reporting() as made:
+        made.server.gate.set()
+        made.server.status = pb.REPORT_STATUS_REJECTED
+        made.report(1)
+        ((in_hand, _),) = made.reporter._waiting
+        since = in_hand.ended_at
+        await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
+    assert made.server.asked_for == [["0"], ["0"]]  # with the step's outcome, and with why not
+    assert in_hand.ended_at == since

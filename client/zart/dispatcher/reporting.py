@@ -63,7 +63,8 @@ class Reporter:
 
     def report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         """Take an outcome, to be sent in the background."""
-        in_hand.ended_at = time.monotonic()
+        # One that tells of a rejection has waited for as long as the one that was rejected.
+        in_hand.ended_at = min(in_hand.ended_at, time.monotonic())
         self._eager.expect(in_hand, outcome)
         self._waiting.append((in_hand, outcome))
         self._idle.clear()
