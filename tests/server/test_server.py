@@ -119,6 +119,21 @@ async def test_a_stop_waits_for_no_watch_of_health(zart_database: str) -> None:
     assert isinstance(errors.from_call(ended.value), errors.ShuttingDown)
 
 
+async def test_a_stop_waits_for_no_stream_of_reflection(zart_database: str) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(zart_database, drain_grace=20))
+        async with zart.connect(server.address) as client:
+            stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+            asking = stub.ServerReflectionInfo()
+            await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            assert (await asking.read()).list_services_response.service
+            await asyncio.to_thread(stack.close)
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await to_the_end(asking)
+    # By itself, as above.
+    assert isinstance(errors.from_call(ended.value), errors.ShuttingDown)
+
+
 async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:

@@ -26,7 +26,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._statuses: dict[str, int] = {"": _Status.SERVING}
         self._changed = asyncio.Event()  # another one after each change
         self._is_leaving = False
-        self._is_draining = False
+        self.draining = asyncio.Event()  # set once streams that callers end are to end
 
     def set(self, service: str, status: int) -> None:
         """Set the status of a service, unless the server is leaving."""
@@ -41,8 +41,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._wake()
 
     def drain(self) -> None:
-        """End the watches, once they have told the last status: the server waits for its calls."""
-        self._is_draining = True
+        """End the watches, once they have told the last status: the server waits for its calls.
+
+        Also other streams that end where their callers end them, which wait for ``draining``.
+        """
+        self.draining.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -75,7 +78,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             if status != told:
                 told = status
                 yield _Status(status=status)
-            elif self._is_draining:
+            elif self.draining.is_set():
                 raise ShuttingDown
             else:
                 await changed.wait()

@@ -6,7 +6,7 @@ from typing import cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from zart.v1 import (
     admin_service_pb2,
@@ -33,7 +33,7 @@ from zart_server.api.execution import ExecutionServicer
 from zart_server.api.health import Health
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.reading import Reading
-from zart_server.api.reflection import ReflectedPool
+from zart_server.api.reflection import Reflection
 from zart_server.api.retention import RetentionServicer
 from zart_server.api.unregistered import UnregisteredMethods
 from zart_server.engine.background.runtime import Runtime
@@ -85,5 +85,6 @@ def add_services(
     )
     health = Health()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(REGISTERED, to, pool=ReflectedPool())  # of one method
+    reflecting = Reflection(REGISTERED, health.draining)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, to)  # of one method
     return health
